@@ -1,0 +1,98 @@
+//! How keys and values become bytes.
+//!
+//! Keys are encoded so that the order of the bytes is the order of the values ([`KeyCodec`]); values by a
+//! codec chosen per topic and per table ([`ValueCodec`]). Compression, checksums and format versions belong
+//! to the frames around them (`changelog::record`, `store::layout`), never to a codec.
+
+use std::fmt;
+use std::hash::Hash;
+
+/// Why bytes did not decode, or a value did not encode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodecError(String);
+
+impl CodecError {
+    /// An error that says `message`.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for CodecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+/// A key encoding that preserves order and can be scanned by prefix.
+///
+/// # Contract
+/// 1. `a < b` exactly when the encoding of `a` is less than the encoding of `b`, as bytes: a table is kept in
+///    byte order and range reads rely on it.
+/// 2. No encoding is a proper prefix of another: tuples are concatenations, and a prefix scan over the first
+///    fields must not meet a longer neighbour.
+/// 3. `decode_key` accepts exactly what `encode_key` wrote, advances `input` past it, and returns an error on
+///    anything else; it never panics and never allocates more than the input is long.
+pub trait KeyCodec: Sized {
+    /// Appends the encoding of `self` to `out`.
+    fn encode_key(&self, out: &mut Vec<u8>);
+
+    /// Decodes one key from the front of `input` and advances `input` past it.
+    ///
+    /// # Errors
+    /// If the bytes are not an encoding of this type.
+    fn decode_key(input: &mut &[u8]) -> Result<Self, CodecError>;
+
+    /// The name of the layout, such as `u64` or `(string,u32)`; part of a table's fingerprint.
+    fn key_schema() -> String;
+
+    /// Decodes a key that is the whole of `bytes`.
+    ///
+    /// # Errors
+    /// If the bytes are not an encoding of this type, or bytes are left over.
+    fn decode_whole_key(mut bytes: &[u8]) -> Result<Self, CodecError> {
+        let key = Self::decode_key(&mut bytes)?;
+        if bytes.is_empty() {
+            Ok(key)
+        } else {
+            Err(CodecError::new(format!("{} bytes left over after the key", bytes.len())))
+        }
+    }
+}
+
+/// Everything a key of a stream or table must be able to do. Implemented for every type that can.
+pub trait Key: KeyCodec + Clone + Eq + Ord + Hash + Send + Sync + 'static {}
+
+impl<T: KeyCodec + Clone + Eq + Ord + Hash + Send + Sync + 'static> Key for T {}
+
+/// Everything a value of a stream or table must be able to do. Implemented for every type that can.
+pub trait Value: Clone + Send + Sync + 'static {}
+
+impl<T: Clone + Send + Sync + 'static> Value for T {}
+
+/// A way to write values of type `V`, chosen per topic and per table.
+///
+/// # Contract
+/// 1. `decode(encode(v)) == v`.
+/// 2. `decode` never panics, never aborts (a hostile length is refused before it is allocated) and refuses
+///    trailing bytes.
+/// 3. `id` names the layout for ever: a table remembers it, and opening it under another id is an error.
+pub trait ValueCodec<V>: Send + Sync + 'static {
+    /// The stable name of the layout, such as `bincode-2` or `json`.
+    fn id(&self) -> &'static str;
+
+    /// Appends the encoding of `value` to `out`.
+    ///
+    /// # Errors
+    /// If the value cannot be represented.
+    fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<(), CodecError>;
+
+    /// Decodes a value that is the whole of `bytes`.
+    ///
+    /// # Errors
+    /// If the bytes are not an encoding of a `V`.
+    fn decode(&self, bytes: &[u8]) -> Result<V, CodecError>;
+}

@@ -1,0 +1,138 @@
+//! The one error type of millpond.
+//!
+//! Errors are coarse on purpose: a kind that tells the caller what can be done, a message that says
+//! what happened, where (table, topic, partition, offset) and what to do next, and the source, if any.
+//! No type of a storage or codec library appears in a public signature.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What went wrong, in terms of what the caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The call or the graph is wrong: a name used twice, an unknown topic, an option out of range.
+    /// Nothing was changed. Correct the call.
+    Invalid,
+    /// Not now: the directory is in use, the disk is full, a table is still being built. Try again later.
+    Unavailable,
+    /// The engine, changelog or subscription was closed. Open it again.
+    Closed,
+    /// Stored bytes are damaged or of an unknown format. Nothing was changed.
+    Corrupt,
+    /// The state includes records that its changelog does not have.
+    AheadOfChangelog,
+    /// The changelog no longer reaches back to the position of the state.
+    BehindChangelog,
+    /// User code failed: a fold that panics, a record that does not decode, a value that does not encode.
+    User,
+    /// A defect of millpond, or an error of the operating system that has no other kind.
+    Internal,
+}
+
+/// An error of millpond: a [kind](ErrorKind), a message and, where there is one, a source.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error of `kind` that says `message`.
+    #[must_use]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), source: None }))
+    }
+
+    /// The same error with its cause attached.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The same error with `context` put before its message, for instance the table or topic it arose in.
+    #[must_use]
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.0.message = format!("{context}: {}", self.0.message);
+        self
+    }
+
+    /// What the caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What happened, where, and what to do.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// A copy without the source, for handing one failure to many waiters.
+    #[must_use]
+    pub fn summary(&self) -> Self {
+        Self::new(self.0.kind, self.to_string())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+macro_rules! constructors {
+    ($($(#[$doc:meta])* $name:ident => $kind:ident;)*) => {
+        impl Error {
+            $($(#[$doc])* #[must_use] pub fn $name(message: impl Into<String>) -> Self {
+                Self::new(ErrorKind::$kind, message)
+            })*
+        }
+    };
+}
+
+constructors! {
+    /// An [`ErrorKind::Invalid`] error.
+    invalid => Invalid;
+    /// An [`ErrorKind::Unavailable`] error.
+    unavailable => Unavailable;
+    /// An [`ErrorKind::Closed`] error.
+    closed => Closed;
+    /// An [`ErrorKind::Corrupt`] error.
+    corrupt => Corrupt;
+    /// An [`ErrorKind::User`] error.
+    user => User;
+    /// An [`ErrorKind::Internal`] error.
+    internal => Internal;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_carries_context_and_source() {
+        let error = Error::corrupt("bad frame").with_source(std::io::Error::other("eof")).context("topic a");
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert_eq!(error.to_string(), "topic a: bad frame: eof");
+    }
+}

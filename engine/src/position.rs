@@ -1,0 +1,89 @@
+//! Positions: which input a state includes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// One partition of one topic.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition, counted from 0.
+    pub partition: u32,
+}
+
+impl TopicPartition {
+    /// Partition `partition` of `topic`.
+    #[must_use]
+    pub fn new(topic: impl Into<Arc<str>>, partition: u32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// For each partition the offset of the next record: exactly the records below it are included.
+///
+/// A partition that is absent stands at offset 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Position(BTreeMap<TopicPartition, u64>);
+
+impl Position {
+    /// The position before every record.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The next offset of `partition`.
+    #[must_use]
+    pub fn offset(&self, partition: &TopicPartition) -> u64 {
+        self.0.get(partition).copied().unwrap_or(0)
+    }
+
+    /// Sets the next offset of `partition`.
+    pub fn set(&mut self, partition: TopicPartition, next_offset: u64) {
+        self.0.insert(partition, next_offset);
+    }
+
+    /// Raises every partition to at least where `other` stands.
+    pub fn advance_to(&mut self, other: &Self) {
+        for (partition, &offset) in &other.0 {
+            let mine = self.0.entry(partition.clone()).or_default();
+            *mine = (*mine).max(offset);
+        }
+    }
+
+    /// Whether everything below `other` is included in this position.
+    #[must_use]
+    pub fn includes(&self, other: &Self) -> bool {
+        other.0.iter().all(|(partition, &offset)| self.offset(partition) >= offset)
+    }
+
+    /// The partitions with their next offsets, ordered by topic and partition.
+    pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, u64)> {
+        self.0.iter().map(|(partition, &offset)| (partition, offset))
+    }
+}
+
+impl FromIterator<(TopicPartition, u64)> for Position {
+    fn from_iter<I: IntoIterator<Item = (TopicPartition, u64)>>(offsets: I) -> Self {
+        Self(offsets.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, (partition, offset)) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(f, "{separator}{partition}@{offset}")?;
+        }
+        f.write_str("}")
+    }
+}

@@ -1,0 +1,86 @@
+//! Where tables are kept: sorted rows, written only by whole drains.
+//!
+//! A [`StateStore`] is the state of one task. It knows bytes only: no types, no epochs, no tables.
+
+use crate::Result;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One row of a drain: a key with its value, or with `None` to delete it.
+pub type Row<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// The rows of a scan are handed to this, in order; it returns `false` to stop.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> bool;
+
+/// Which way a scan goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Ascending key bytes.
+    Forward,
+    /// Descending key bytes.
+    Backward,
+}
+
+/// The sorted state of one task.
+///
+/// # Contract
+/// 1. `ingest` is atomic and durable: after a crash either every row of it is there or none.
+/// 2. Reads see whole ingests only, and never block one or are blocked by one.
+/// 3. A snapshot never changes.
+pub trait StateStore: Send + Sync + 'static {
+    /// Calls `read` with the value of `key`.
+    ///
+    /// # Errors
+    /// If the medium failed or the stored bytes are damaged.
+    fn read(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()>;
+
+    /// Reads many keys at once, which must be in ascending order; calls `read(index, value)` for each.
+    ///
+    /// # Errors
+    /// As for `read`.
+    fn read_sorted(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()>;
+
+    /// Writes rows, given in strictly ascending order of key, in one atomic, durable step.
+    ///
+    /// # Errors
+    /// `Unavailable` if the disk is full; nothing was written. `Internal` if the rows are not in order.
+    fn ingest(&self, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()>;
+
+    /// Deletes every row whose key lies in `keys` and writes `rows` (outside of that range), in one atomic,
+    /// durable step.
+    ///
+    /// # Errors
+    /// As for `ingest`.
+    fn replace_range(&self, keys: Range<&[u8]>, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()>;
+
+    /// The state as it is now, for good.
+    ///
+    /// # Errors
+    /// `Closed` if the store is closed.
+    fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>>;
+
+    /// How far maintenance is behind, from 0.0 (idle) to 1.0 (no more drains should be made until it has
+    /// caught up).
+    fn pressure(&self) -> f64;
+
+    /// Blocks until maintenance has caught up enough for `pressure` to be below 1.0.
+    fn wait_for_room(&self);
+
+    /// Named sizes in bytes and counts, for `stats`.
+    fn measures(&self) -> Vec<(&'static str, u64)>;
+}
+
+/// A state that never changes.
+pub trait StoreSnapshot: Send + Sync {
+    /// Calls `read` with the value of `key`.
+    ///
+    /// # Errors
+    /// If the medium failed or the stored bytes are damaged.
+    fn read(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()>;
+
+    /// Hands the rows whose key lies in `keys` to `visit`, in order of `direction`.
+    ///
+    /// # Errors
+    /// As for `read`.
+    fn scan(&self, keys: Range<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()>;
+}

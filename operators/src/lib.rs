@@ -1,0 +1,3 @@
+//! The meaning half of millpond: typed streams, tables and the operators over them.
+//!
+//! The crate `millpond` re-exports what users need; see there.

@@ -1,0 +1,1 @@
+//! Fold a changelog into keyed tables and query them while it folds.
