@@ -1,0 +1,174 @@
+//! Producers: typed appends to one topic, partitioned by key.
+
+use super::{Ack, Append, Changelog, Record, partition_for_key};
+use crate::codec::{Key, Value};
+use crate::{Clock, Error, Result, Topic, TopicPartition};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// Holds up appends while a fold is too far behind.
+pub(crate) struct Gate {
+    most_lag: u64,
+    lag: AtomicU64,
+    closed: AtomicBool,
+    turn: Mutex<()>,
+    moved: Condvar,
+    notify: Notify,
+}
+
+impl Gate {
+    pub(crate) fn new(most_lag: u64) -> Self {
+        Self {
+            most_lag,
+            lag: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            turn: Mutex::new(()),
+            moved: Condvar::new(),
+            notify: Notify::new(),
+        }
+    }
+
+    pub(crate) fn set_lag(&self, records: u64) {
+        let before = self.lag.swap(records, Ordering::AcqRel);
+        if before > self.most_lag && records <= self.most_lag {
+            self.open_up();
+        }
+    }
+
+    /// Lets everyone through for good.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.open_up();
+    }
+
+    fn open_up(&self) {
+        drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
+        self.moved.notify_all();
+        self.notify.notify_waiters();
+    }
+
+    fn is_open(&self) -> bool {
+        self.closed.load(Ordering::Acquire) || self.lag.load(Ordering::Acquire) <= self.most_lag
+    }
+
+    async fn pass(&self) {
+        loop {
+            let notified = self.notify.notified();
+            if self.is_open() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn pass_blocking(&self) {
+        let mut held = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        while !self.is_open() {
+            held = self.moved.wait(held).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Appends typed records to one topic. The partition of a record is chosen by its key, as Kafka does.
+pub struct Producer<K, V> {
+    changelog: Arc<dyn Changelog>,
+    topic: Topic<K, V>,
+    partitions: u32,
+    clock: Arc<dyn Clock>,
+    gate: Option<Arc<Gate>>,
+}
+
+impl<K, V> Clone for Producer<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            changelog: Arc::clone(&self.changelog),
+            topic: self.topic.clone(),
+            partitions: self.partitions,
+            clock: Arc::clone(&self.clock),
+            gate: self.gate.clone(),
+        }
+    }
+}
+
+impl<K: Key, V: Value> Producer<K, V> {
+    /// A producer for `topic`, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// `Invalid` if the topic exists with another number of partitions.
+    pub fn new(changelog: Arc<dyn Changelog>, topic: &Topic<K, V>, clock: Arc<dyn Clock>) -> Result<Self> {
+        changelog.create_topic(topic.name(), topic.topic_config())?;
+        let partitions = topic.topic_config().partitions;
+        Ok(Self { changelog, topic: topic.clone(), partitions, clock, gate: None })
+    }
+
+    /// The same producer, held up by `gate`.
+    pub(crate) fn gated(mut self, gate: Arc<Gate>) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    /// Resolves once the fold that reads this topic is near enough to the end of it. Await it before appends at full
+    /// speed, so that the changelog does not run away from the tables.
+    pub async fn ready(&self) {
+        if let Some(gate) = &self.gate {
+            gate.pass().await;
+        }
+    }
+
+    /// As [`ready`](Self::ready), for threads that may block.
+    pub fn wait_ready(&self) {
+        if let Some(gate) = &self.gate {
+            gate.pass_blocking();
+        }
+    }
+
+    /// Appends `key` with `value`, stamped with the time of the clock.
+    pub fn put(&self, key: &K, value: &V) -> Ack {
+        self.send(std::iter::once((key, Some(value), self.clock.now_ms())))
+    }
+
+    /// Appends a tombstone for `key`.
+    pub fn delete(&self, key: &K) -> Ack {
+        self.send(std::iter::once((key, None, self.clock.now_ms())))
+    }
+
+    /// Appends many records, each a key, a value (`None` is a tombstone) and a timestamp in milliseconds, in one
+    /// step: all of them or none.
+    pub fn send<'r>(&self, records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>) -> Ack {
+        match self.encode(records) {
+            Ok(appends) => self.changelog.append(appends),
+            Err(error) => Ack::ready(Err(error)),
+        }
+    }
+
+    fn encode<'r>(&self, records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>) -> Result<Vec<Append>> {
+        let mut by_partition: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
+        for (key, value, timestamp_ms) in records {
+            let mut bytes = Vec::with_capacity(32);
+            key.encode_key(&mut bytes);
+            let split = bytes.len();
+            let partition = partition_for_key(&bytes, self.partitions);
+            if let Some(value) = value {
+                self.topic.codec().encode(value, &mut bytes).map_err(|error| {
+                    Error::user(format!("topic `{}`: a value does not encode", self.topic.name())).with_source(error)
+                })?;
+            }
+            // Key and value share one allocation.
+            let mut key = Bytes::from(bytes);
+            let encoded = key.split_off(split);
+            let record =
+                Record { key, value: value.map(|_| encoded), timestamp_ms, headers: Vec::new() };
+            by_partition.entry(partition).or_default().push(record);
+        }
+        Ok(by_partition
+            .into_iter()
+            .map(|(partition, records)| Append {
+                partition: TopicPartition::new(Arc::clone(self.topic.name()), partition),
+                records,
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,143 @@
+//! What an operator sees while it runs: its shard, its tables, its inputs.
+
+use super::{Batch, Router, Slot, Stamp};
+use crate::changelog::Record;
+use crate::state::{AnyTable, Published, TableRef, TableState};
+use crate::{Error, Result};
+use std::fmt;
+use std::sync::Arc;
+
+/// Names the record during which user code failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RecordFailure {
+    pub(crate) stamp: Stamp,
+}
+
+impl fmt::Display for RecordFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at offset {}", self.stamp.offset)
+    }
+}
+
+impl std::error::Error for RecordFailure {}
+
+/// A record on its way to a derived topic.
+pub(crate) struct Sunk {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: u32,
+    pub(crate) stamp: Stamp,
+    pub(crate) record: Record,
+}
+
+/// One shard of one epoch, as an operator sees it.
+pub struct Context<'a> {
+    pub(crate) shard: usize,
+    pub(crate) router: Router,
+    pub(crate) epoch: u64,
+    pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
+    pub(crate) published: &'a Arc<Published>,
+    pub(crate) tracing: bool,
+    pub(crate) current: Option<Stamp>,
+    pub(crate) sunk: Vec<Sunk>,
+}
+
+impl Context<'_> {
+    /// The shard that runs.
+    #[must_use]
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Maps keys to shards.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        self.router
+    }
+
+    /// Names the value that user code is about to see, so that a failure can be attributed to its record. Free
+    /// unless the engine is looking for the record of a failure.
+    #[inline]
+    pub fn at(&mut self, stamp: &Stamp) {
+        if self.tracing {
+            self.current = Some(*stamp);
+        }
+    }
+
+    /// The table behind `table`.
+    ///
+    /// # Errors
+    /// `Internal` if the operator did not declare the table when the graph was built.
+    pub fn table<K: 'static, V: 'static>(&self, table: &TableRef<K, V>) -> Result<Arc<TableState<K, V>>> {
+        let any = self
+            .tables
+            .get(table.index())
+            .and_then(Option::as_ref)
+            .ok_or_else(|| Error::internal("an operator uses a table that it did not declare"))?;
+        Arc::clone(any)
+            .as_any()
+            .downcast::<TableState<K, V>>()
+            .map_err(|_| Error::internal("a table was declared with other types than it is used with"))
+    }
+
+    /// The state before this epoch: what queries see while it runs.
+    #[must_use]
+    pub(crate) fn published(&self) -> &Arc<Published> {
+        self.published
+    }
+
+    /// Sends a record to a derived topic when the epoch is complete.
+    pub fn emit(&mut self, topic: Arc<str>, partition: u32, stamp: Stamp, record: Record) {
+        self.sunk.push(Sunk { topic, partition, stamp, record });
+    }
+}
+
+/// The outputs of the nodes that an operator reads from.
+pub struct Inputs<'a> {
+    pub(crate) slots: &'a mut [Slot],
+    pub(crate) nodes: &'a [usize],
+}
+
+impl Inputs<'_> {
+    /// How many inputs there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// The batch of a local input; it can be taken once.
+    ///
+    /// # Errors
+    /// `Internal` if there is no such input or it has another type.
+    pub fn take<T: 'static>(&mut self, input: usize) -> Result<T> {
+        let mut parts = self.parts(input)?;
+        match (parts.pop(), parts.is_empty()) {
+            (Some(batch), true) => batch.downcast(),
+            _ => Err(Error::internal("an operator reads an exchange as a local input")),
+        }
+    }
+
+    /// What every shard sent, in the order of the shards, in one vector.
+    ///
+    /// # Errors
+    /// As for [`take`](Self::take).
+    pub fn concat<T: 'static>(&mut self, input: usize) -> Result<Vec<T>> {
+        let mut parts = self.parts(input)?.into_iter();
+        let Some(first) = parts.next() else { return Ok(Vec::new()) };
+        let mut all: Vec<T> = first.downcast()?;
+        for part in parts {
+            all.append(&mut part.downcast::<Vec<T>>()?);
+        }
+        Ok(all)
+    }
+
+    fn parts(&mut self, input: usize) -> Result<Vec<Batch>> {
+        let slot = self.nodes.get(input).and_then(|&node| self.slots.get_mut(node));
+        slot.map(Slot::take).ok_or_else(|| Error::internal("an operator reads an input that it does not have"))
+    }
+}

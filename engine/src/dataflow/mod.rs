@@ -1,0 +1,43 @@
+//! The dataflow: what an operator is, and what travels between operators.
+//!
+//! Architecture invariant: nothing in here knows an operator by name. Operators (the crate
+//! `millpond-operators`, or a user's own) implement [`Operator`], [`Source`] and use [`TableRef`] for state.
+
+mod batch;
+mod context;
+mod exchange;
+mod source;
+mod stamp;
+
+pub use batch::{Batch, Change, Changes, Event, Output, Update};
+pub use context::{Context, Inputs};
+pub use exchange::{Gather, Router};
+pub use source::{Source, SourceBatch};
+pub use stamp::Stamp;
+
+pub(crate) use batch::Slot;
+pub(crate) use context::{RecordFailure, Sunk};
+
+use crate::Result;
+
+/// One node of the graph: a deterministic step over batches.
+///
+/// # Contract
+/// 1. `run` is called once per shard and epoch, also when every input is empty, in the order of the graph.
+///    Shards run in parallel and share `&self`.
+/// 2. The output depends on the inputs and on the tables that the node declared, on nothing else: no clock, no
+///    random numbers, no interior mutability, no hash-map iteration order. The engine re-runs an epoch after a
+///    failure and relies on getting the same result.
+/// 3. All state lives in tables (`context.table(..)`), so that the engine can undo an epoch and make rows and
+///    position durable together.
+/// 4. An operator declared as exchange returns [`Output::Routed`] with one batch per shard.
+///
+/// A panic is caught: the epoch is undone and the record that caused it is handled by the failure policy.
+pub trait Operator: Send + Sync + 'static {
+    /// Carries one shard's part of one epoch through this node.
+    ///
+    /// # Errors
+    /// Any error undoes the epoch. `User` errors are attributed to the record that
+    /// [`Context::at`] last named and are handled by the failure policy; others poison the task.
+    fn run(&self, context: &mut Context<'_>, inputs: Inputs<'_>) -> Result<Output>;
+}

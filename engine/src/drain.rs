@@ -1,0 +1,64 @@
+//! The drain: published generations become one sorted, durable file, their position inside it.
+//!
+//! Invariant: everything that the rows of a drain depend on is durable before them: what its epochs appended to
+//! derived topics is synced first. The generations are dropped only after the ingestion, so that readers always
+//! find a row in one place or the other.
+
+use crate::Result;
+use crate::changelog::Changelog;
+use crate::state::{Newest, Shared};
+use crate::store::Row;
+use crate::store::layout;
+use crate::task::Counters;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Moves the generations of one task into its store.
+pub(crate) struct Drain {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) changelog: Arc<dyn Changelog>,
+    pub(crate) group: u16,
+    /// The consumer name under which the changelog is held.
+    pub(crate) consumer: Arc<str>,
+    /// Whether the epochs appended anything that must be durable first.
+    pub(crate) produces: bool,
+    pub(crate) counters: Arc<Counters>,
+    /// One drain at a time.
+    pub(crate) turn: Mutex<()>,
+}
+
+impl Drain {
+    /// Makes everything published so far durable. `false` if there was nothing to do.
+    ///
+    /// # Errors
+    /// `Unavailable` if the disk is full, or an error of the store or changelog. What was published stays
+    /// readable; nothing was written.
+    pub(crate) fn run(&self) -> Result<bool> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let published = self.shared.published();
+        let Some(last) = published.generations.last() else { return Ok(false) };
+        let newest = Newest::new(&published.generations);
+        let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
+        let _entered = span.enter();
+        if self.produces {
+            self.changelog.sync()?;
+        }
+        let mut head: Vec<(Vec<u8>, Vec<u8>)> =
+            vec![(layout::position_key(self.group), layout::encode_position(&last.position))];
+        head.extend(
+            last.counts.iter().map(|(&table, &rows)| (layout::count_key(table), layout::encode_count(rows))),
+        );
+        let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
+        self.shared.store.wait_for_room();
+        self.shared.store.ingest(&mut head.chain(newest.rows()))?;
+        self.shared.drop_drained(last.epoch);
+        self.counters.drains.fetch_add(1, Ordering::Relaxed);
+        self.changelog.hold(&self.consumer, &last.position)?;
+        Ok(true)
+    }
+
+    /// Bytes of generations that are not drained yet.
+    pub(crate) fn backlog_bytes(&self) -> usize {
+        self.shared.published().generations.iter().map(|generation| generation.bytes()).sum()
+    }
+}

@@ -1,0 +1,251 @@
+//! The options of an engine.
+
+use super::run::{Background, DrainLimits};
+use super::{Engine, Handles, Stepper};
+use crate::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions};
+use crate::graph::Graph;
+use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
+use crate::task::{Core, CoreOptions, EpochLimit, FailurePolicy};
+use crate::{Clock, Error, Result, SystemClock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the memory budget is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Typed entries that folds and queries find without the store.
+    pub hot_bytes: usize,
+    /// Encoded epochs that are not drained yet; folding waits beyond this.
+    pub generation_bytes: usize,
+    /// Blocks, indexes and filters of the store.
+    pub block_cache_bytes: usize,
+    /// Batches read ahead from the changelog and records on their way through an epoch.
+    pub input_bytes: usize,
+}
+
+impl Memory {
+    /// Splits a budget for the whole engine.
+    #[must_use]
+    pub fn budget(bytes: usize) -> Self {
+        Self {
+            hot_bytes: bytes / 100 * 40,
+            generation_bytes: bytes / 100 * 20,
+            block_cache_bytes: bytes / 100 * 25,
+            input_bytes: bytes / 100 * 15,
+        }
+    }
+}
+
+/// Options for an engine. [`start`](EngineBuilder::start) runs it in the background, [`stepper`](EngineBuilder::stepper)
+/// hands it over to be moved by hand.
+#[must_use]
+pub struct EngineBuilder {
+    graph: Graph,
+    name: String,
+    dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    store: Option<Arc<dyn StateStore>>,
+    changelog: Option<Arc<dyn Changelog>>,
+    clock: Arc<dyn Clock>,
+    shards: usize,
+    memory: Memory,
+    epoch_records: usize,
+    drain_interval: Duration,
+    max_lag: u64,
+    policy: FailurePolicy,
+    from_oldest_kept: bool,
+}
+
+impl EngineBuilder {
+    pub(super) fn new(graph: Graph) -> Self {
+        Self {
+            graph,
+            name: "millpond".to_owned(),
+            dir: None,
+            state_dir: None,
+            store: None,
+            changelog: None,
+            clock: Arc::new(SystemClock),
+            shards: std::thread::available_parallelism().map_or(1, usize::from),
+            memory: Memory::budget(1 << 30),
+            epoch_records: 1 << 18,
+            drain_interval: Duration::from_secs(1),
+            max_lag: 16 << 20,
+            policy: FailurePolicy::default(),
+            from_oldest_kept: false,
+        }
+    }
+
+    /// Keeps the state in `dir/state` and, unless another is given, an embedded changelog in `dir/changelog`.
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Keeps the state in this directory.
+    pub fn state_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.state_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Keeps the state in `store`; for tests.
+    pub fn store(mut self, store: Arc<dyn StateStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Keeps the state in memory only.
+    pub fn in_memory(self) -> Self {
+        self.store(Arc::new(MemoryStore::new()))
+    }
+
+    /// Reads this changelog, which other engines may share. It is not closed with the engine.
+    pub fn changelog(mut self, changelog: Arc<dyn Changelog>) -> Self {
+        self.changelog = Some(changelog);
+        self
+    }
+
+    /// The name of this service among the consumers of the changelog: `millpond` unless set. Two engines on one
+    /// changelog need different names.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Stamps records with this clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Over how many shards the keys are spread: as many as there are cores, unless set. Not part of the stored
+    /// state; it may change with every start.
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// The memory budget of the engine in bytes; 1 GiB unless set.
+    pub fn memory(mut self, bytes: usize) -> Self {
+        self.memory = Memory::budget(bytes);
+        self
+    }
+
+    /// The memory budget, part by part.
+    pub fn memory_split(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// At most this many records in one epoch; 262,144 unless set.
+    pub fn epoch_records(mut self, records: usize) -> Self {
+        self.epoch_records = records;
+        self
+    }
+
+    /// Published epochs become durable after about this long, or earlier if there is much; a second unless set.
+    pub fn drain_interval(mut self, interval: Duration) -> Self {
+        self.drain_interval = interval;
+        self
+    }
+
+    /// Appends through this engine wait while more than this many records are not folded yet; 16 Mi unless set.
+    pub fn max_lag(mut self, records: u64) -> Self {
+        self.max_lag = records;
+        self
+    }
+
+    /// What happens to a record that does not decode or at which user code fails.
+    pub fn on_failure(mut self, policy: FailurePolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Lets a state without a position begin at the oldest record that retention has kept, instead of refusing.
+    pub fn from_oldest_kept(mut self, yes: bool) -> Self {
+        self.from_oldest_kept = yes;
+        self
+    }
+
+    /// Opens the state, goes on where it stands, and runs the graph in the background.
+    ///
+    /// # Errors
+    /// `Invalid` for options out of range, a table whose types, codec or version do not fit the state, or a topic with
+    /// another number of partitions; `Unavailable` if the directory is in use or cannot be written;
+    /// `AheadOfChangelog` and `BehindChangelog` if the changelog does not fit the state; `Corrupt` for damaged files or
+    /// an unknown format version. Nothing was changed then, and the message says what to do.
+    pub fn start(self) -> Result<Engine> {
+        let limits = DrainLimits {
+            begin_bytes: self.memory.generation_bytes / 2,
+            most_bytes: self.memory.generation_bytes,
+            interval: self.drain_interval,
+            most_lag: self.max_lag,
+        };
+        let (core, handles, owns_changelog) = self.open()?;
+        let background = Background::start(core, limits, owns_changelog)?;
+        Ok(Engine { handles, background })
+    }
+
+    /// Opens the state as [`start`](Self::start) does, to be moved by hand.
+    ///
+    /// # Errors
+    /// As for `start`.
+    pub fn stepper(self) -> Result<Stepper> {
+        Stepper::new(self)
+    }
+
+    pub(super) fn open(self) -> Result<(Core, Handles, bool)> {
+        if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 {
+            return Err(Error::invalid("an engine needs 1 to 1,024 shards and epochs of at least one record"));
+        }
+        let store = self.open_store()?;
+        let (changelog, owned) = self.open_changelog()?;
+        let core = Core::open(CoreOptions {
+            graph: self.graph,
+            changelog: Arc::clone(&changelog),
+            store,
+            name: self.name.into(),
+            shards: self.shards,
+            hot_bytes: self.memory.hot_bytes,
+            limit: EpochLimit { records: self.epoch_records, bytes: self.memory.input_bytes / 8 },
+            policy: self.policy,
+            from_oldest_kept: self.from_oldest_kept,
+        })?;
+        let handles = Handles {
+            shared: Arc::clone(core.main().shared()),
+            cells: Arc::clone(core.cells()),
+            router: core.setting().router,
+            changelog,
+            clock: self.clock,
+        };
+        Ok((core, handles, owned))
+    }
+
+    fn open_store(&self) -> Result<Arc<dyn StateStore>> {
+        if let Some(store) = &self.store {
+            return Ok(Arc::clone(store));
+        }
+        let dir = match (&self.state_dir, &self.dir) {
+            (Some(dir), _) => dir.clone(),
+            (None, Some(dir)) => dir.join("state"),
+            (None, None) => {
+                return Err(Error::invalid("an engine needs a directory; name one with `dir`, or use `in_memory`"));
+            }
+        };
+        let options = StoreOptions { block_cache_bytes: self.memory.block_cache_bytes, ..StoreOptions::default() };
+        let state = RocksState::open(&dir, &options)?;
+        Ok(Arc::new(state.task("task-0")?))
+    }
+
+    fn open_changelog(&self) -> Result<(Arc<dyn Changelog>, bool)> {
+        if let Some(changelog) = &self.changelog {
+            return Ok((Arc::clone(changelog), false));
+        }
+        let Some(dir) = &self.dir else {
+            return Err(Error::invalid("an engine needs a changelog: give it one, or a directory with `dir`"));
+        };
+        let options = EmbeddedOptions { clock: Arc::clone(&self.clock), ..EmbeddedOptions::default() };
+        Ok((Arc::new(EmbeddedChangelog::open(&dir.join("changelog"), options)?), true))
+    }
+}

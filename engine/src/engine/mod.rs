@@ -1,0 +1,197 @@
+//! The engine: a graph that runs in the background, and the handles to feed and to ask it.
+
+mod builder;
+mod run;
+mod stats;
+mod stepper;
+
+pub use builder::{EngineBuilder, Memory};
+pub use stats::{Stats, TableStats};
+pub use stepper::Stepper;
+
+use crate::changelog::{Ack, Append, Changelog, Producer};
+use crate::codec::{Key, Value};
+use crate::graph::Graph;
+use crate::query::{Cell, Snapshot, Stored, View};
+use crate::state::Shared;
+use crate::{Clock, Position, Result, Topic, TopicPartition};
+use run::Background;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What queries need; shared by the engine and the stepper.
+#[derive(Clone)]
+pub(crate) struct Handles {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cells: Arc<[Arc<Cell>]>,
+    pub(crate) router: crate::dataflow::Router,
+    pub(crate) changelog: Arc<dyn Changelog>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Handles {
+    pub(crate) fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>>
+    where
+        T::Key: Key,
+        T::Value: Value,
+    {
+        let table = table.stored()?;
+        let cell = self.cells.get(table.index()).ok_or_else(|| {
+            crate::Error::invalid("the table belongs to another graph than the one that this engine runs")
+        })?;
+        Ok(View::new(Arc::clone(cell), self.router))
+    }
+}
+
+/// A graph at work: it reads its changelog as records arrive, folds them into tables, and answers queries meanwhile.
+///
+/// Dropping the engine closes it, as [`close`](Engine::close) does, but without telling of errors.
+pub struct Engine {
+    handles: Handles,
+    background: Background,
+}
+
+impl Engine {
+    /// Runs `graph` in the directory `dir`, on an embedded changelog of its own and with default options.
+    ///
+    /// # Errors
+    /// As for [`EngineBuilder::start`].
+    pub fn open(dir: impl AsRef<Path>, graph: &Graph) -> Result<Self> {
+        Self::builder(graph).dir(dir).start()
+    }
+
+    /// Options for running `graph`.
+    #[must_use]
+    pub fn builder(graph: &Graph) -> EngineBuilder {
+        EngineBuilder::new(graph.clone())
+    }
+
+    /// The handle with which to ask `table`.
+    ///
+    /// # Errors
+    /// `Invalid` if the table is computed on the fly and not kept, or belongs to another graph.
+    pub fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>>
+    where
+        T::Key: Key,
+        T::Value: Value,
+    {
+        self.handles.view(table)
+    }
+
+    /// All tables at one position: read them through [`Snapshot::of`].
+    ///
+    /// # Errors
+    /// `Closed`, or the reason of the stop.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::capture(&self.handles.shared)
+    }
+
+    /// The changelog that the engine reads.
+    #[must_use]
+    pub fn changelog(&self) -> &Arc<dyn Changelog> {
+        &self.handles.changelog
+    }
+
+    /// A handle with which to append to `topic`.
+    ///
+    /// # Errors
+    /// `Invalid` if the topic exists with another number of partitions.
+    pub fn producer<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
+        let clock = Arc::clone(&self.handles.clock);
+        Ok(Producer::new(Arc::clone(&self.handles.changelog), topic, clock)?.gated(self.background.gate()))
+    }
+
+    /// Appends one record to `topic`, stamped with the time of the clock; see [`Producer::put`] for records in
+    /// number.
+    pub fn append<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K, value: &V) -> Ack {
+        match self.producer(topic) {
+            Ok(producer) => producer.put(key, value),
+            Err(error) => Ack::ready(Err(error)),
+        }
+    }
+
+    /// Appends a tombstone for `key` to `topic`.
+    pub fn delete<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K) -> Ack {
+        match self.producer(topic) {
+            Ok(producer) => producer.delete(key),
+            Err(error) => Ack::ready(Err(error)),
+        }
+    }
+
+    /// Appends raw records.
+    pub fn append_records(&self, partition: TopicPartition, records: Vec<crate::changelog::Record>) -> Ack {
+        self.handles.changelog.append(vec![Append { partition, records }])
+    }
+
+    /// Which input the tables include.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.handles.shared.published().position.clone()
+    }
+
+    /// Resolves once the tables include everything below `position`: with the position of an append it gives
+    /// read-your-writes.
+    ///
+    /// # Errors
+    /// `Closed`, or the reason of the stop.
+    pub async fn wait_for(&self, position: &Position) -> Result<()> {
+        self.handles.shared.wait_async(|published| published.position.includes(position)).await
+    }
+
+    /// As [`wait_for`](Self::wait_for), for threads that may block.
+    ///
+    /// # Errors
+    /// As for `wait_for`.
+    pub fn wait_for_blocking(&self, position: &Position) -> Result<()> {
+        self.handles.shared.wait(|published| published.position.includes(position))
+    }
+
+    /// Blocks until the tables include everything that is in the changelog at the time of the call.
+    ///
+    /// # Errors
+    /// As for [`wait_for`](Self::wait_for).
+    pub fn catch_up(&self) -> Result<Position> {
+        let mut target = Position::new();
+        for (id, _) in self.position().iter() {
+            target.set(id.clone(), self.handles.changelog.offsets(id)?.end);
+        }
+        self.wait_for_blocking(&target)?;
+        Ok(target)
+    }
+
+    /// Blocks until every table answers with its own rows: none is being built or rebuilt any more.
+    ///
+    /// # Errors
+    /// As for [`wait_for`](Self::wait_for).
+    pub fn ready(&self) -> Result<()> {
+        self.handles.shared.wait(|_| !self.handles.cells.iter().any(|cell| cell.is_building()))
+    }
+
+    /// Makes everything that is published durable in the state, and returns the position that a restart would go
+    /// on from.
+    ///
+    /// # Errors
+    /// `Unavailable` if the disk is full; nothing was lost, and nothing more became durable.
+    pub fn drain(&self) -> Result<Position> {
+        let position = self.position();
+        self.background.drain()?;
+        Ok(position)
+    }
+
+    /// What the engine is doing.
+    ///
+    /// # Errors
+    /// If the changelog cannot say where it ends.
+    pub fn stats(&self) -> Result<Stats> {
+        self.background.stats(&self.handles)
+    }
+
+    /// Stops reading, drains what is published, and closes the state. The changelog stays open if it was given to the
+    /// builder.
+    ///
+    /// # Errors
+    /// The reason why the engine had stopped before, or an error of the last drain.
+    pub fn close(mut self) -> Result<()> {
+        self.background.close()
+    }
+}

@@ -1,0 +1,261 @@
+//! The threads of an engine: one folds, one drains.
+//!
+//! The folding thread waits for the changelog's wake-up, not for a timer. Back-pressure goes backwards through it: when
+//! drains fall behind it stops cutting epochs, and when it falls behind, the gate holds up appends.
+
+use super::{Handles, Stats, stats};
+use crate::changelog::{Changelog, Gate};
+use crate::drain::Drain;
+use crate::state::{Shared, Status};
+use crate::task::{Core, Counters, drain_all};
+use crate::{Error, Result, TopicPartition};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// When to drain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DrainLimits {
+    /// Drain at this many bytes of generations.
+    pub(crate) begin_bytes: usize,
+    /// Cut no further epoch at this many.
+    pub(crate) most_bytes: usize,
+    /// Drain after this long even if there is less.
+    pub(crate) interval: Duration,
+    /// Hold up appends when this many records are not folded yet.
+    pub(crate) most_lag: u64,
+}
+
+/// A bell that two threads wait on.
+#[derive(Default)]
+struct Bell {
+    state: Mutex<BellState>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct BellState {
+    work: bool,
+    closing: bool,
+}
+
+impl Bell {
+    fn lock(&self) -> MutexGuard<'_, BellState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) {
+        self.lock().work = true;
+        self.rung.notify_all();
+    }
+
+    fn close(&self) {
+        self.lock().closing = true;
+        self.rung.notify_all();
+    }
+
+    /// Waits for work. `false` if the engine is closing.
+    fn wait(&self) -> bool {
+        let mut state = self.lock();
+        while !state.work && !state.closing {
+            state = self.rung.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.work = false;
+        !state.closing
+    }
+
+    /// Waits for work for at most `longest`. `false` if the engine is closing.
+    fn wait_for(&self, longest: Duration) -> bool {
+        let state = self.lock();
+        let waiting = |state: &mut BellState| !state.work && !state.closing;
+        let (mut state, _) =
+            self.rung.wait_timeout_while(state, longest, waiting).unwrap_or_else(PoisonError::into_inner);
+        state.work = false;
+        !state.closing
+    }
+
+    fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+}
+
+/// What the threads share.
+struct Common {
+    fold: Bell,
+    drain: Bell,
+    shared: Arc<Shared>,
+    changelog: Arc<dyn Changelog>,
+    owns_changelog: bool,
+    drains: Arc<Mutex<Vec<Arc<Drain>>>>,
+    counters: Arc<Counters>,
+    limits: DrainLimits,
+    lag: Mutex<Vec<(TopicPartition, u64)>>,
+    gate: Arc<Gate>,
+}
+
+/// The running threads.
+pub(crate) struct Background {
+    common: Arc<Common>,
+    /// Rung by the changelog; dropped with the engine, which ends the watch.
+    _waker: Arc<dyn Fn() + Send + Sync>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Background {
+    pub(crate) fn start(core: Core, limits: DrainLimits, owns_changelog: bool) -> Result<Self> {
+        let changelog = Arc::clone(&core.setting().changelog);
+        let common = Arc::new(Common {
+            fold: Bell::default(),
+            drain: Bell::default(),
+            shared: Arc::clone(core.main().shared()),
+            changelog: Arc::clone(&changelog),
+            owns_changelog,
+            drains: Arc::clone(core.drains()),
+            counters: Arc::clone(&core.setting().counters),
+            limits,
+            lag: Mutex::default(),
+            gate: Arc::new(Gate::new(limits.most_lag)),
+        });
+        let waker: Arc<dyn Fn() + Send + Sync> = {
+            let common = Arc::clone(&common);
+            Arc::new(move || common.fold.ring())
+        };
+        changelog.watch(Arc::downgrade(&waker));
+        common.fold.ring();
+        let mut background = Self { common, _waker: waker, threads: Vec::new() };
+        let common = Arc::clone(&background.common);
+        background.spawn("millpond-fold", move || common.fold_all(core))?;
+        let common = Arc::clone(&background.common);
+        background.spawn("millpond-drain", move || common.drain_all())?;
+        Ok(background)
+    }
+
+    fn spawn(&mut self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        let common = Arc::clone(&self.common);
+        let guarded = move || {
+            // A defect of ours must not leave queries waiting for ever.
+            if catch_unwind(AssertUnwindSafe(body)).is_err() {
+                common.poison(Error::internal("a thread of the engine panicked; this is a defect of millpond"));
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(guarded)
+            .map_err(|error| Error::unavailable("cannot start a thread of the engine").with_source(error))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.common.gate)
+    }
+
+    pub(crate) fn drain(&self) -> Result<()> {
+        self.common.shared.check()?;
+        drain_all(&self.common.drains).map(drop)
+    }
+
+    pub(crate) fn stats(&self, handles: &Handles) -> Result<Stats> {
+        let lag = self.common.lag.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        stats::collect(handles, &self.common.counters, &self.common.drains, lag)
+    }
+
+    pub(crate) fn close(&mut self) -> Result<()> {
+        self.common.gate.close();
+        self.common.fold.close();
+        self.common.drain.close();
+        for thread in self.threads.drain(..) {
+            // A panic was caught and has poisoned the engine.
+            let _ = thread.join();
+        }
+        let before = self.common.shared.check();
+        self.common.shared.end(Status::Closed);
+        let last = if before.is_ok() { drain_all(&self.common.drains).map(drop) } else { before };
+        self.common.drains.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if self.common.owns_changelog { last.and(self.common.changelog.close()) } else { last }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            if let Err(error) = self.close() {
+                tracing::error!(%error, "the engine did not close cleanly");
+            }
+        }
+    }
+}
+
+impl Common {
+    fn poison(&self, error: Error) {
+        tracing::error!(%error, "the engine has stopped");
+        self.gate.close();
+        self.shared.end(Status::Poisoned(error));
+    }
+
+    /// The folding thread.
+    fn fold_all(&self, mut core: Core) {
+        while !self.fold.is_closing() && self.shared.check().is_ok() {
+            match core.step() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.note_lag(&core);
+                    if !self.fold.wait() {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    self.poison(error);
+                    break;
+                }
+            }
+            self.note_lag(&core);
+            self.make_room();
+        }
+        core.close_tables();
+    }
+
+    /// Lets drains and appends know how far the fold is, and waits while drains are too far behind.
+    fn make_room(&self) {
+        if self.backlog() < self.limits.begin_bytes {
+            return;
+        }
+        self.drain.ring();
+        while self.backlog() >= self.limits.most_bytes && self.shared.check().is_ok() {
+            // Woken by the drain; the limit on the wait only guards against a missed call.
+            if !self.fold.wait_for(Duration::from_millis(50)) {
+                break;
+            }
+        }
+    }
+
+    fn note_lag(&self, core: &Core) {
+        if let Ok(lag) = core.main().lag() {
+            self.gate.set_lag(lag.iter().map(|(_, records)| records).sum());
+            *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = lag;
+        }
+    }
+
+    fn backlog(&self) -> usize {
+        let drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
+        drains.iter().map(|drain| drain.backlog_bytes()).sum()
+    }
+
+    /// The draining thread.
+    fn drain_all(&self) {
+        loop {
+            let open = self.drain.wait_for(self.limits.interval);
+            if self.shared.check().is_err() || !open {
+                return;
+            }
+            if let Err(error) = drain_all(&self.drains) {
+                self.poison(error.context("the state could not be made durable"));
+                self.fold.ring();
+                return;
+            }
+            self.fold.ring();
+        }
+    }
+}

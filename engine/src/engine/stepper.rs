@@ -1,0 +1,86 @@
+//! The stepper: the engine without threads, one step at a time.
+
+use super::{EngineBuilder, Handles, Stats, stats};
+use crate::Result;
+use crate::codec::{Key, Value};
+use crate::query::{Snapshot, Stored, View};
+use crate::task::{Core, EpochLimit};
+use std::sync::Arc;
+
+/// The same engine, moved by hand: nothing happens between calls. For tests and simulations.
+///
+/// Dropping it is a crash: what was not drained is folded again from the changelog by the next one.
+pub struct Stepper {
+    core: Core,
+    handles: Handles,
+}
+
+impl Stepper {
+    pub(super) fn new(builder: EngineBuilder) -> Result<Self> {
+        let (core, handles, _) = builder.open()?;
+        Ok(Self { core, handles })
+    }
+
+    /// Cuts and publishes one epoch of at most `records` records; `false` if there was nothing to read.
+    ///
+    /// # Errors
+    /// As the engine would stop with; the stepper must not be used further.
+    pub fn epoch(&mut self, records: usize) -> Result<bool> {
+        self.core.step_within(EpochLimit { records, bytes: usize::MAX })
+    }
+
+    /// Makes everything published so far durable; `false` if there was nothing to do.
+    ///
+    /// # Errors
+    /// As for [`Engine::drain`](crate::Engine::drain).
+    pub fn drain(&mut self) -> Result<bool> {
+        self.core.drain()
+    }
+
+    /// Whether tables are still being built.
+    #[must_use]
+    pub fn is_building(&self) -> bool {
+        self.core.is_building()
+    }
+
+    /// As [`Engine::view`](crate::Engine::view).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>>
+    where
+        T::Key: Key,
+        T::Value: Value,
+    {
+        self.handles.view(table)
+    }
+
+    /// As [`Engine::snapshot`](crate::Engine::snapshot).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::capture(&self.handles.shared)
+    }
+
+    /// Which input the tables include.
+    #[must_use]
+    pub fn position(&self) -> crate::Position {
+        self.handles.shared.published().position.clone()
+    }
+
+    /// As [`Engine::stats`](crate::Engine::stats).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn stats(&self) -> Result<Stats> {
+        let lag = self.core.main().lag()?;
+        stats::collect(&self.handles, &self.core.setting().counters, self.core.drains(), lag)
+    }
+
+    /// The changelog that is read.
+    #[must_use]
+    pub fn changelog(&self) -> &Arc<dyn crate::changelog::Changelog> {
+        &self.handles.changelog
+    }
+}

@@ -1,0 +1,255 @@
+//! The erased builder on which the typed streams and tables stand.
+
+use super::{Graph, Node, Step, TableSpec, TopicSpec};
+use crate::codec::{Bincode, Key, Value, ValueCodec};
+use crate::dataflow::{Gather, Operator, Source};
+use crate::state::{TableRef, TableState};
+use crate::{Result, Topic};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::any::type_name;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The number of a node in its graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NodeId(pub(crate) usize);
+
+/// How a table is kept: its name, its version and the codec of its values.
+///
+/// A plain `&str` stands for a table of that name at version 0 with [`Bincode`] values.
+pub struct StoreOptions<V> {
+    pub(crate) name: Arc<str>,
+    pub(crate) version: u32,
+    pub(crate) codec: Arc<dyn ValueCodec<V>>,
+}
+
+impl<V: Value> StoreOptions<V> {
+    /// A table `name` with a codec for its values.
+    #[must_use]
+    pub fn with_codec(name: &str, codec: impl ValueCodec<V>) -> Self {
+        Self { name: name.into(), version: 0, codec: Arc::new(codec) }
+    }
+
+    /// A table `name` with [`Bincode`] values.
+    #[must_use]
+    pub fn named(name: &str) -> Self
+    where
+        V: Serialize + DeserializeOwned,
+    {
+        Self::with_codec(name, Bincode)
+    }
+
+    /// The version of the table's meaning. Raise it when the fold changes: the table is then rebuilt from the
+    /// changelog.
+    #[must_use]
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+}
+
+impl<V: Value + Serialize + DeserializeOwned> From<&str> for StoreOptions<V> {
+    fn from(name: &str) -> Self {
+        Self::named(name)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) nodes: Vec<Node>,
+    pub(super) tables: Vec<TableSpec>,
+    pub(super) topics: Vec<TopicSpec>,
+}
+
+/// Collects the nodes of a graph. Clones share the graph, so that typed handles can carry one along.
+#[derive(Clone, Default)]
+pub struct Builder(Arc<Mutex<Parts>>);
+
+impl Builder {
+    /// An empty graph.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, node: Node) -> NodeId {
+        let mut parts = self.parts();
+        parts.nodes.push(node);
+        NodeId(parts.nodes.len() - 1)
+    }
+
+    /// Whether `self` and `other` build the same graph.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Adds a node that reads `topic`. Its output is on the shard of each key.
+    pub fn source<K: Key, V: Value>(
+        &self,
+        label: &str,
+        topic: &Topic<K, V>,
+        source: impl Source,
+    ) -> NodeId {
+        self.topic(topic, true, false);
+        self.push(Node {
+            label: label.to_owned(),
+            step: Step::Source { topic: Arc::clone(topic.name()), source: Arc::new(source) },
+            inputs: Vec::new(),
+            writes: Vec::new(),
+            reads: Vec::new(),
+            exchange: false,
+            sink: None,
+        })
+    }
+
+    /// Adds an operator whose output stays on its shard. It may use the tables `writes` and `reads`.
+    pub fn operator(
+        &self,
+        label: &str,
+        inputs: &[NodeId],
+        writes: &[usize],
+        reads: &[usize],
+        operator: impl Operator,
+    ) -> NodeId {
+        self.push(Node {
+            label: label.to_owned(),
+            step: Step::Operator(Arc::new(operator)),
+            inputs: inputs.iter().map(|input| input.0).collect(),
+            writes: writes.to_vec(),
+            reads: reads.to_vec(),
+            exchange: false,
+            sink: None,
+        })
+    }
+
+    /// Adds an exchange: `router` splits its input by shard, and the node returned holds what reached each shard,
+    /// ordered by stamp.
+    pub fn exchange<T: crate::dataflow::Stamped + Clone + Send + 'static>(
+        &self,
+        label: &str,
+        inputs: &[NodeId],
+        reads: &[usize],
+        router: impl Operator,
+    ) -> NodeId {
+        let send = self.push(Node {
+            label: label.to_owned(),
+            step: Step::Operator(Arc::new(router)),
+            inputs: inputs.iter().map(|input| input.0).collect(),
+            writes: Vec::new(),
+            reads: reads.to_vec(),
+            exchange: true,
+            sink: None,
+        });
+        self.operator("gather", &[send], &[], &[], Gather::<T>::default())
+    }
+
+    /// Adds an operator that appends to `topic` by [`Context::emit`](crate::dataflow::Context::emit).
+    pub fn sink<K: Key, V: Value>(
+        &self,
+        label: &str,
+        inputs: &[NodeId],
+        topic: &Topic<K, V>,
+        operator: impl Operator,
+    ) -> NodeId {
+        self.topic(topic, false, true);
+        self.push(Node {
+            label: label.to_owned(),
+            step: Step::Operator(Arc::new(operator)),
+            inputs: inputs.iter().map(|input| input.0).collect(),
+            writes: Vec::new(),
+            reads: Vec::new(),
+            exchange: false,
+            sink: Some(Arc::clone(topic.name())),
+        })
+    }
+
+    /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
+    pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: StoreOptions<V>) -> TableRef<K, V> {
+        let StoreOptions { name, version, codec } = options;
+        let (table_name, value_codec) = (Arc::clone(&name), codec.id());
+        let spec = TableSpec {
+            name,
+            kind,
+            version,
+            key_schema: K::key_schema(),
+            value_codec,
+            value_schema: schema_name(type_name::<V>()),
+            make: Box::new(move |id, shards, shared| {
+                Arc::new(TableState::<K, V>::new(
+                    id,
+                    Arc::clone(&table_name),
+                    Arc::clone(&codec),
+                    shards,
+                    shared,
+                ))
+            }),
+        };
+        let mut parts = self.parts();
+        parts.tables.push(spec);
+        TableRef::new(parts.tables.len() - 1)
+    }
+
+    fn topic<K: Key, V: Value>(&self, topic: &Topic<K, V>, read: bool, written: bool) {
+        let mut parts = self.parts();
+        if let Some(known) = parts.topics.iter_mut().find(|known| known.name == *topic.name()) {
+            known.read |= read;
+            known.written |= written;
+            return;
+        }
+        parts.topics.push(TopicSpec {
+            name: Arc::clone(topic.name()),
+            config: topic.topic_config().clone(),
+            read,
+            written,
+        });
+    }
+
+    /// Checks the graph and makes it ready to run. The builder is empty afterwards.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the culprit, for a graph without a source, two tables of one name, an empty name, a topic
+    /// used with different numbers of partitions, or a cycle through topics. The builder is empty then too.
+    pub fn build(&self) -> Result<Graph> {
+        let parts = std::mem::take(&mut *self.parts());
+        super::validate::validate(&parts)?;
+        Ok(Graph { nodes: parts.nodes.into(), tables: parts.tables.into(), topics: parts.topics.into() })
+    }
+}
+
+/// The name of a type without the paths of its modules, so that moving it does not change a table's fingerprint.
+fn schema_name(full: &str) -> String {
+    let mut schema = String::with_capacity(full.len());
+    let mut segment = String::new();
+    for c in full.chars() {
+        if c.is_alphanumeric() || c == '_' {
+            segment.push(c);
+        } else if c == ':' {
+            segment.clear();
+        } else {
+            schema.push_str(&segment);
+            segment.clear();
+            if c != ' ' {
+                schema.push(c);
+            }
+        }
+    }
+    schema.push_str(&segment);
+    schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_name_does_not_depend_on_modules() {
+        let full = "core::option::Option<(alloc::string::String, my::deep::Thing<u64>)>";
+        assert_eq!(schema_name(full), "Option<(String,Thing<u64>)>");
+        assert_eq!(schema_name("[u8; 4]"), "[u8;4]");
+    }
+}

@@ -1,0 +1,61 @@
+//! The graph as text and as a picture.
+
+use super::{Graph, Node, Step};
+use std::fmt::Write as _;
+
+impl Graph {
+    /// One line per node: its number, what it does, its inputs, its tables and topics.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = String::new();
+        for (id, node) in self.nodes.iter().enumerate() {
+            let _ = write!(text, "{id:>3} {}", self.caption(node));
+            if !node.inputs.is_empty() {
+                let inputs: Vec<String> = node.inputs.iter().map(ToString::to_string).collect();
+                let _ = write!(text, " <- {}", inputs.join(", "));
+            }
+            if node.exchange {
+                text.push_str(" (exchange)");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The graph in the language of Graphviz: `dot -Tsvg`.
+    #[must_use]
+    pub fn dot(&self) -> String {
+        let mut text = String::from("digraph millpond {\n  rankdir=LR;\n  node [shape=box];\n");
+        for (id, node) in self.nodes.iter().enumerate() {
+            let shape = if node.writes.is_empty() { "box" } else { "cylinder" };
+            let _ = writeln!(text, "  n{id} [label={:?}, shape={shape}];", self.caption(node));
+            for input in &node.inputs {
+                let exchange = self.nodes.get(*input).is_some_and(|input| input.exchange);
+                let style = if exchange { " [style=dashed]" } else { "" };
+                let _ = writeln!(text, "  n{input} -> n{id}{style};");
+            }
+        }
+        text.push_str("}\n");
+        text
+    }
+
+    fn caption(&self, node: &Node) -> String {
+        let mut caption = node.label.clone();
+        if let Step::Source { topic, .. } = &node.step {
+            let _ = write!(caption, " topic {topic}");
+        }
+        if let Some(topic) = &node.sink {
+            let _ = write!(caption, " topic {topic}");
+        }
+        for table in node.writes.iter().filter_map(|&table| self.tables.get(table)) {
+            let _ = write!(caption, " table {}", table.name);
+            if table.version > 0 {
+                let _ = write!(caption, " v{}", table.version);
+            }
+        }
+        for table in node.reads.iter().filter_map(|&table| self.tables.get(table)) {
+            let _ = write!(caption, " reads {}", table.name);
+        }
+        caption
+    }
+}

@@ -1,0 +1,81 @@
+//! The graph: what flows where, validated once and shared by every task that runs it.
+//!
+//! A graph is a description. It holds no state and can be run many times: by an engine, by a rebuild beside it,
+//! by a test driver. Nodes are numbered so that inputs come before their consumers.
+
+mod builder;
+mod describe;
+mod validate;
+
+pub use builder::{Builder, NodeId, StoreOptions};
+
+use crate::changelog::TopicConfig;
+use crate::dataflow::{Operator, Source};
+use crate::state::{AnyTable, Shared};
+use crate::store::layout::TableId;
+use std::sync::Arc;
+
+/// A validated graph, ready to run.
+#[derive(Clone)]
+pub struct Graph {
+    pub(crate) nodes: Arc<[Node]>,
+    pub(crate) tables: Arc<[TableSpec]>,
+    pub(crate) topics: Arc<[TopicSpec]>,
+}
+
+/// One node.
+pub(crate) struct Node {
+    /// What it does, such as `map_values`.
+    pub(crate) label: String,
+    pub(crate) step: Step,
+    pub(crate) inputs: Vec<usize>,
+    /// Tables it writes.
+    pub(crate) writes: Vec<usize>,
+    /// Tables it reads but does not write.
+    pub(crate) reads: Vec<usize>,
+    /// Whether its output goes to all shards.
+    pub(crate) exchange: bool,
+    /// The topic it appends to.
+    pub(crate) sink: Option<Arc<str>>,
+}
+
+/// What a node runs.
+pub(crate) enum Step {
+    Source { topic: Arc<str>, source: Arc<dyn Source> },
+    Operator(Arc<dyn Operator>),
+}
+
+/// Makes the typed state of a table.
+pub(crate) type MakeTable = dyn Fn(TableId, usize, Arc<Shared>) -> Arc<dyn AnyTable> + Send + Sync;
+
+/// One table.
+pub(crate) struct TableSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: &'static str,
+    pub(crate) version: u32,
+    pub(crate) key_schema: String,
+    pub(crate) value_codec: &'static str,
+    pub(crate) value_schema: String,
+    pub(crate) make: Box<MakeTable>,
+}
+
+/// One topic that the graph reads or writes.
+#[derive(Debug, Clone)]
+pub(crate) struct TopicSpec {
+    pub(crate) name: Arc<str>,
+    pub(crate) config: TopicConfig,
+    pub(crate) read: bool,
+    pub(crate) written: bool,
+}
+
+impl Graph {
+    /// The topics that the graph reads.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.topics.iter().filter(|topic| topic.read).map(|topic| &topic.name)
+    }
+
+    /// Whether the graph appends to any topic.
+    pub(crate) fn has_sinks(&self) -> bool {
+        self.topics.iter().any(|topic| topic.written)
+    }
+}

@@ -1,0 +1,154 @@
+//! Snapshots: all tables at one position.
+//!
+//! A snapshot is the generations that were published, over a snapshot of the store. The two are taken at different
+//! moments, which is made harmless like this: the store's snapshot is taken between two looks at what is published. If
+//! no drain was recorded between the looks, every generation that the second look no longer has is in the store's
+//! snapshot, and whatever the store's snapshot already has of a drain in progress is overlaid by generations that the
+//! second look still has.
+
+use super::{Scan, View};
+use crate::codec::{Key, KeyPrefix, Value, prefix_end};
+use crate::state::{Published, Shared, TableState};
+use crate::store::StoreSnapshot;
+use crate::store::layout;
+use crate::{Position, Result};
+use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+
+/// All tables of an engine at one position. It never changes, and holds no locks.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) published: Arc<Published>,
+    pub(crate) store: Arc<dyn StoreSnapshot>,
+}
+
+impl Snapshot {
+    pub(crate) fn capture(shared: &Shared) -> Result<Self> {
+        shared.check()?;
+        loop {
+            let before = shared.published().drained;
+            let store = shared.store.snapshot()?;
+            let published = shared.published();
+            if published.drained == before {
+                return Ok(Self { published, store });
+            }
+        }
+    }
+
+    /// Which input the snapshot includes.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.published.position
+    }
+
+    /// The table behind `view` in this snapshot.
+    ///
+    /// # Errors
+    /// `Unavailable` while the table is built for the first time.
+    pub fn of<K: Key, V: Value>(&self, view: &View<K, V>) -> Result<TableSnapshot<K, V>> {
+        Ok(self.clone().table(view.table()?))
+    }
+
+    pub(crate) fn table<K: Key, V: Value>(self, table: Arc<TableState<K, V>>) -> TableSnapshot<K, V> {
+        TableSnapshot { snapshot: self, table }
+    }
+
+    /// Calls `read` with the stored bytes of a row.
+    pub(crate) fn read(&self, row: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
+        for generation in self.published.generations.iter().rev() {
+            if let Some(value) = generation.find(row) {
+                read(value);
+                return Ok(());
+            }
+        }
+        self.store.read(row, read)
+    }
+}
+
+/// One table in a [`Snapshot`].
+#[derive(Clone)]
+pub struct TableSnapshot<K, V> {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) table: Arc<TableState<K, V>>,
+}
+
+impl<K: Key, V: Value> TableSnapshot<K, V> {
+    /// Which input the snapshot includes.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        self.snapshot.position()
+    }
+
+    /// The value of `key`, or `None`.
+    ///
+    /// # Errors
+    /// `Corrupt` if a stored row does not decode, or an error of the store.
+    pub fn get(&self, key: &K) -> Result<Option<V>> {
+        let mut value = Ok(None);
+        self.snapshot.read(&self.table.row_key(key), &mut |bytes| {
+            value = bytes.map(|bytes| self.table.decode(key, bytes)).transpose();
+        })?;
+        value
+    }
+
+    /// Whether the table has `key`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn contains(&self, key: &K) -> Result<bool> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The values of many keys, in the order of `keys`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+
+    /// The rows whose keys lie in `keys`, in ascending order; `.rev()` for descending.
+    #[must_use]
+    pub fn range(&self, keys: impl RangeBounds<K>) -> Scan<K, V> {
+        let (first, past) = layout::table_range(self.table.id());
+        let after = |key: &K| {
+            // No encoding is a prefix of another, so this is the least row key above the key's own.
+            let mut row = self.table.row_key(key);
+            row.push(0);
+            row
+        };
+        let start = match keys.start_bound() {
+            Bound::Included(key) => self.table.row_key(key),
+            Bound::Excluded(key) => after(key),
+            Bound::Unbounded => first.to_vec(),
+        };
+        let end = match keys.end_bound() {
+            Bound::Included(key) => after(key),
+            Bound::Excluded(key) => self.table.row_key(key),
+            Bound::Unbounded => past.to_vec(),
+        };
+        Scan::new(self.clone(), start, end)
+    }
+
+    /// The rows whose keys begin with `prefix`, in ascending order; `.rev()` for descending.
+    #[must_use]
+    pub fn prefix<P: KeyPrefix<K> + ?Sized>(&self, prefix: &P) -> Scan<K, V> {
+        let (first, past) = layout::table_range(self.table.id());
+        let mut start = first.to_vec();
+        prefix.encode_prefix(&mut start);
+        let end = prefix_end(&start).unwrap_or_else(|| past.to_vec());
+        Scan::new(self.clone(), start, end)
+    }
+
+    /// All rows in ascending order; `.rev()` for descending.
+    #[must_use]
+    pub fn scan(&self) -> Scan<K, V> {
+        self.range(..)
+    }
+
+    /// How many rows the table has, exactly.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.snapshot.published.counts.get(&self.table.id()).copied().unwrap_or(0)
+    }
+}

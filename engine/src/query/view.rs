@@ -1,0 +1,204 @@
+//! A view: the handle with which a service asks one table.
+
+use super::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot};
+use crate::codec::{Key, KeyPrefix, Value};
+use crate::dataflow::Router;
+use crate::state::{AnyTable, TableState};
+use crate::{Error, Result};
+use std::ops::RangeBounds;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// What a table answers with.
+pub(crate) enum Serving {
+    /// The table, kept up to date.
+    Live(Arc<dyn AnyTable>),
+    /// The rows of an older version of the table, while the new one is built.
+    Former(Arc<dyn AnyTable>),
+    /// Nothing yet: the table is being built for the first time.
+    Building,
+}
+
+/// The place where a table is found; what stands in it changes when a build is complete.
+pub(crate) struct Cell {
+    pub(crate) name: Arc<str>,
+    pub(crate) serving: RwLock<Serving>,
+}
+
+impl Cell {
+    pub(crate) fn serve(&self, serving: Serving) {
+        *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
+    }
+
+    pub(crate) fn is_building(&self) -> bool {
+        !matches!(*self.serving.read().unwrap_or_else(PoisonError::into_inner), Serving::Live(_))
+    }
+
+    pub(crate) fn table<K: 'static, V: 'static>(&self) -> Result<Arc<TableState<K, V>>> {
+        let table = match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
+            Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
+            Serving::Building => {
+                return Err(Error::unavailable(format!(
+                    "table `{}` is being built from the start of its changelog; wait with `Engine::ready`",
+                    self.name
+                )));
+            }
+        };
+        table.as_any().downcast().map_err(|_| Error::internal(format!("table `{}` has other types", self.name)))
+    }
+}
+
+/// A typed, read-only handle of one table. Cheap to clone and to send; it stays valid while the engine lives.
+///
+/// A single [`get`](View::get) is answered from memory where the key is hot. Whatever reads more than one row reads
+/// one epoch. All calls are synchronous: they touch memory and the local disk only.
+pub struct View<K, V> {
+    cell: Arc<Cell>,
+    /// The table as it was last found; looked up again only when the cell has changed.
+    table: Arc<RwLock<Option<Arc<TableState<K, V>>>>>,
+    router: Router,
+}
+
+impl<K, V> Clone for View<K, V> {
+    fn clone(&self) -> Self {
+        Self { cell: Arc::clone(&self.cell), table: Arc::clone(&self.table), router: self.router }
+    }
+}
+
+impl<K: Key, V: Value> View<K, V> {
+    pub(crate) fn new(cell: Arc<Cell>, router: Router) -> Self {
+        Self { cell, table: Arc::default(), router }
+    }
+
+    /// The value of `key`, or `None` if the table has no such key.
+    ///
+    /// # Errors
+    /// `Unavailable` while the table is built for the first time, `Closed` after the engine was closed, the reason of
+    /// the stop if it has stopped, `Corrupt` if a stored row does not decode.
+    pub fn get(&self, key: &K) -> Result<Option<V>> {
+        loop {
+            let table = self.table()?;
+            table.shared().check()?;
+            if let Some(value) = table.visible(key, self.router) {
+                return Ok(value);
+            }
+            let mut value = Ok(None);
+            table.shared().store.read(&table.row_key(key), &mut |bytes| {
+                value = bytes.map(|bytes| table.decode(key, bytes)).transpose();
+            })?;
+            // If the table was replaced meanwhile its rows may be gone: ask the new one.
+            if !table.shared().is_superseded() {
+                return value;
+            }
+        }
+    }
+
+    /// Whether the table has `key`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn contains(&self, key: &K) -> Result<bool> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The values of many keys in one epoch, in the order of `keys`.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
+        let table = self.table()?;
+        // If no epoch was published while we looked, what we saw was one epoch.
+        let before = table.shared().epoch();
+        let values = keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>>>()?;
+        if table.shared().epoch() == before {
+            return Ok(values);
+        }
+        self.snapshot()?.multi_get(keys)
+    }
+
+    /// The rows whose keys lie in `keys`, in ascending order; `.rev()` for descending. They are of one epoch however
+    /// long the scan takes.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get); errors of the store come as items.
+    pub fn range(&self, keys: impl RangeBounds<K>) -> Result<Scan<K, V>> {
+        Ok(self.snapshot()?.range(keys))
+    }
+
+    /// The rows whose keys begin with `prefix`, in ascending order: the first fields of a tuple, the beginning of a
+    /// string.
+    ///
+    /// # Errors
+    /// As for [`range`](Self::range).
+    pub fn prefix<P: KeyPrefix<K> + ?Sized>(&self, prefix: &P) -> Result<Scan<K, V>> {
+        Ok(self.snapshot()?.prefix(prefix))
+    }
+
+    /// All rows in ascending order; `.rev()` for descending.
+    ///
+    /// # Errors
+    /// As for [`range`](Self::range).
+    pub fn scan(&self) -> Result<Scan<K, V>> {
+        Ok(self.snapshot()?.scan())
+    }
+
+    /// How many rows the table has, exactly.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn count(&self) -> Result<u64> {
+        let table = self.table()?;
+        table.shared().check()?;
+        Ok(table.shared().published().counts.get(&table.id()).copied().unwrap_or(0))
+    }
+
+    /// The table as it is now, for good. For several tables at once use [`Engine::snapshot`](crate::Engine::snapshot).
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn snapshot(&self) -> Result<TableSnapshot<K, V>> {
+        let table = self.table()?;
+        let snapshot = Snapshot::capture(table.shared())?;
+        Ok(snapshot.table(table))
+    }
+
+    /// The table as it is now, and every change after that.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn changes(&self) -> Result<ChangeStream<K, V>> {
+        ChangeStream::open(&self.table()?)
+    }
+
+    /// The value of `key` as it is now, and every value after that.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn subscribe(&self, key: K) -> Result<KeyStream<K, V>> {
+        KeyStream::open(&self.table()?, key)
+    }
+
+    /// Whether the view shows the rows of an older version of the table while the new one is being built.
+    #[must_use]
+    pub fn is_former(&self) -> bool {
+        let serving = self.cell.serving.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(*serving, Serving::Former(_))
+    }
+
+    /// Whether the view shows the table itself, kept up to date.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        let serving = self.cell.serving.read().unwrap_or_else(PoisonError::into_inner);
+        matches!(*serving, Serving::Live(_))
+    }
+
+    pub(crate) fn table(&self) -> Result<Arc<TableState<K, V>>> {
+        if let Some(table) = &*self.table.read().unwrap_or_else(PoisonError::into_inner) {
+            if !table.shared().is_superseded() {
+                return Ok(Arc::clone(table));
+            }
+        }
+        let table = self.cell.table()?;
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&table));
+        Ok(table)
+    }
+}

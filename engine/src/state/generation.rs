@@ -1,0 +1,297 @@
+//! Generations: what one or more epochs wrote, encoded and immutable.
+//!
+//! A generation is what snapshots and range reads overlay on the store until a drain has moved it there. The
+//! fold only appends rows to arenas; they are sorted once, by whoever asks first (a query or the drain).
+
+use crate::Position;
+use crate::store::layout::TableId;
+use crate::store::{Direction, Row};
+use std::collections::BTreeMap;
+use std::ops::{Deref, Range};
+use std::sync::{Arc, OnceLock};
+
+/// How many rows each table has.
+pub(crate) type Counts = Arc<BTreeMap<TableId, u64>>;
+
+/// The length that marks a deletion.
+const DELETED: u32 = u32::MAX;
+
+/// Encoded rows of one table and shard, in the order in which their keys were first touched.
+#[derive(Default)]
+pub(crate) struct Part {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: u64,
+    key_len: u32,
+    value_len: u32,
+}
+
+impl Part {
+    pub(crate) fn with_capacity(rows: usize) -> Self {
+        Self { bytes: Vec::with_capacity(rows * 24), spans: Vec::with_capacity(rows) }
+    }
+
+    /// Appends a row: `write_key` and `write_value` append to the arena; `write_value` returns whether there is
+    /// a value. On an error the arena is as before.
+    pub(crate) fn push<E>(
+        &mut self,
+        write_key: impl FnOnce(&mut Vec<u8>),
+        write_value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    ) -> Result<usize, E> {
+        let start = self.bytes.len();
+        write_key(&mut self.bytes);
+        let middle = self.bytes.len();
+        let has_value = write_value(&mut self.bytes).inspect_err(|_| self.bytes.truncate(start))?;
+        let value_len = self.bytes.len() - middle;
+        self.spans.push(Span {
+            start: start as u64,
+            key_len: length(middle - start),
+            value_len: if has_value { length(value_len) } else { DELETED },
+        });
+        Ok(value_len)
+    }
+
+    fn row(&self, index: u32) -> Row<'_> {
+        let Some(span) = self.spans.get(index as usize) else { return (&[], None) };
+        let start = usize::try_from(span.start).unwrap_or(usize::MAX);
+        let middle = start + span.key_len as usize;
+        let key = self.bytes.get(start..middle).unwrap_or_default();
+        let value = (span.value_len != DELETED)
+            .then(|| self.bytes.get(middle..middle + span.value_len as usize).unwrap_or_default());
+        (key, value)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
+    }
+}
+
+/// Rows are far below 4 GiB (a record is at most some tens of MiB); a longer one would be cut and refused by its
+/// codec, not overflow.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(DELETED - 1)
+}
+
+/// The rows that the epochs up to [`epoch`](Self::epoch) wrote since the generation before.
+pub(crate) struct Generation {
+    /// The last epoch in it.
+    pub(crate) epoch: u64,
+    /// The input that the state includes with it.
+    pub(crate) position: Position,
+    /// How many rows each table has with it.
+    pub(crate) counts: Counts,
+    parts: Vec<Part>,
+    order: OnceLock<Vec<Place>>,
+}
+
+/// Where a row stands, with the first bytes of its key so that most comparisons need not look it up.
+#[derive(Clone, Copy)]
+struct Place {
+    prefix: u128,
+    part: u32,
+    row: u32,
+}
+
+impl Generation {
+    pub(crate) fn new(epoch: u64, position: Position, counts: Counts, parts: Vec<Part>) -> Self {
+        Self { epoch, position, counts, parts, order: OnceLock::new() }
+    }
+
+    /// How many rows.
+    pub(crate) fn len(&self) -> usize {
+        self.parts.iter().map(Part::len).sum()
+    }
+
+    /// Bytes of memory held.
+    pub(crate) fn bytes(&self) -> usize {
+        let order = self.order.get().map_or(0, |order| order.capacity() * size_of::<Place>());
+        self.parts.iter().map(Part::bytes).sum::<usize>() + order
+    }
+
+    /// The row of `key`: `None` if the generation says nothing about it, `Some(None)` if it was deleted.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+        let order = self.order();
+        let at = order.partition_point(|place| self.row(place).0 < key);
+        let (found, value) = self.row(order.get(at)?);
+        (found == key).then_some(value)
+    }
+
+    /// The rows whose key lies in `keys`, in order of `direction`.
+    pub(crate) fn range(&self, keys: Range<&[u8]>, direction: Direction) -> impl Iterator<Item = Row<'_>> {
+        let order = self.order();
+        let start = order.partition_point(|place| self.row(place).0 < keys.start);
+        let end = order.partition_point(|place| self.row(place).0 < keys.end).max(start);
+        let places = order.get(start..end).unwrap_or_default();
+        let (forward, backward) = match direction {
+            Direction::Forward => (Some(places.iter()), None),
+            Direction::Backward => (None, Some(places.iter().rev())),
+        };
+        forward
+            .into_iter()
+            .flatten()
+            .chain(backward.into_iter().flatten())
+            .map(|place| self.row(place))
+    }
+
+    fn order(&self) -> &[Place] {
+        self.order.get_or_init(|| {
+            let mut places: Vec<Place> = self.places().collect();
+            places.sort_unstable_by(|a, b| {
+                a.prefix.cmp(&b.prefix).then_with(|| self.row(a).0.cmp(self.row(b).0))
+            });
+            places
+        })
+    }
+
+    fn places(&self) -> impl Iterator<Item = Place> {
+        self.parts.iter().enumerate().flat_map(|(index, part)| {
+            (0..part.len()).map(move |row| {
+                let (row, index) = (length(row), length(index));
+                Place { prefix: prefix(part.row(row).0), part: index, row }
+            })
+        })
+    }
+
+    fn row(&self, place: &Place) -> Row<'_> {
+        self.parts.get(place.part as usize).map_or((&[], None), |part| part.row(place.row))
+    }
+
+    /// One generation in place of several adjacent ones, given oldest first: of each key the newest row.
+    pub(crate) fn merge<G: Deref<Target = Self>>(generations: &[G]) -> Option<Self> {
+        let newest = generations.last()?;
+        let mut part = Part::default();
+        for (key, value) in Newest::new(generations).rows() {
+            let pushed = part.push::<std::convert::Infallible>(
+                |out| out.extend_from_slice(key),
+                |out| {
+                    out.extend_from_slice(value.unwrap_or_default());
+                    Ok(value.is_some())
+                },
+            );
+            debug_assert!(pushed.is_ok());
+        }
+        Some(Self::new(newest.epoch, newest.position.clone(), Arc::clone(&newest.counts), vec![part]))
+    }
+}
+
+/// The first 16 bytes of a key as a number that sorts like them.
+fn prefix(key: &[u8]) -> u128 {
+    if let Some(first) = key.first_chunk::<16>() {
+        return u128::from_be_bytes(*first);
+    }
+    let mut padded = [0; 16];
+    for (to, from) in padded.iter_mut().zip(key) {
+        *to = *from;
+    }
+    u128::from_be_bytes(padded)
+}
+
+/// The rows of several generations in order of key, of each key the newest.
+pub(crate) struct Newest<'a, G> {
+    generations: &'a [G],
+    order: Vec<(Place, u32)>,
+}
+
+impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
+    /// Sorts the rows of `generations`, which are given oldest first.
+    pub(crate) fn new(generations: &'a [G]) -> Self {
+        let mut order: Vec<(Place, u32)> = Vec::with_capacity(generations.iter().map(|g| g.len()).sum());
+        for (age, generation) in generations.iter().enumerate() {
+            order.extend(generation.places().map(|place| (place, length(age))));
+        }
+        let key = |(place, age): &(Place, u32)| {
+            generations.get(*age as usize).map_or(&[][..], |generation| generation.row(place).0)
+        };
+        order.sort_unstable_by(|a, b| {
+            let by_key = a.0.prefix.cmp(&b.0.prefix).then_with(|| key(a).cmp(key(b)));
+            by_key.then(b.1.cmp(&a.1))
+        });
+        let mut this = Self { generations, order };
+        this.keep_newest();
+        this
+    }
+
+    fn keep_newest(&mut self) {
+        let generations = self.generations;
+        self.order.dedup_by(|later, kept| {
+            let row = |(place, age): &(Place, u32)| generations.get(*age as usize).map(|g| g.row(place).0);
+            later.0.prefix == kept.0.prefix && row(later) == row(kept)
+        });
+    }
+
+    /// The rows.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.order
+            .iter()
+            .map(|(place, age)| self.generations.get(*age as usize).map_or((&[][..], None), |g| g.row(place)))
+    }
+
+    /// How many rows.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+    fn generation(epoch: u64, rows: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Generation {
+        let mut parts = vec![Part::default(), Part::default()];
+        for (index, (key, value)) in rows.iter().rev().enumerate() {
+            let write_value = |out: &mut Vec<u8>| {
+                out.extend_from_slice(value.as_deref().unwrap_or_default());
+                Ok::<_, ()>(value.is_some())
+            };
+            parts[index % 2].push(|out| out.extend_from_slice(key), write_value).unwrap();
+        }
+        Generation::new(epoch, Position::new(), Counts::default(), parts)
+    }
+
+    fn owned<'a>(rows: impl Iterator<Item = Row<'a>>) -> Rows {
+        rows.map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec))).collect()
+    }
+
+    fn contents() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
+        let key = prop::collection::vec(0..3_u8, 0..20);
+        prop::collection::btree_map(key, prop::option::of(prop::collection::vec(any::<u8>(), 0..5)), 0..20)
+    }
+
+    proptest! {
+        #[test]
+        fn generations_overlay_like_maps(layers in prop::collection::vec(contents(), 1..5),
+                                         low in prop::collection::vec(0..3_u8, 0..4),
+                                         high in prop::collection::vec(0..3_u8, 0..4)) {
+            let generations: Vec<Box<Generation>> =
+                layers.iter().enumerate().map(|(epoch, rows)| Box::new(generation(epoch as u64, rows))).collect();
+            let mut expected = BTreeMap::new();
+            for layer in &layers {
+                expected.extend(layer.clone());
+            }
+            let merged = Generation::merge(&generations).unwrap();
+            prop_assert_eq!(merged.epoch, layers.len() as u64 - 1);
+            prop_assert_eq!(owned(Newest::new(&generations).rows()), expected.clone().into_iter().collect::<Rows>());
+            let in_range: Rows = expected.iter().filter(|(key, _)| **key >= low && **key < high)
+                .map(|(key, value)| (key.clone(), value.clone())).collect();
+            prop_assert_eq!(owned(merged.range(&low[..]..&high[..], Direction::Forward)), in_range.clone());
+            let backward: Rows = in_range.into_iter().rev().collect();
+            prop_assert_eq!(owned(merged.range(&low[..]..&high[..], Direction::Backward)), backward);
+            for (key, value) in &expected {
+                prop_assert_eq!(merged.find(key), Some(value.as_deref()));
+            }
+            prop_assert_eq!(merged.find(&[7]), None);
+        }
+    }
+}

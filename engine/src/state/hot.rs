@@ -1,0 +1,131 @@
+//! The hot state of one table on one shard: typed entries, written by the fold and read by queries.
+//!
+//! Invariant: an entry that the store does not have yet is never evicted, so that a key which is missing here
+//! is in the store or nowhere. Only the fold inserts; a reader that inserted what it found in the store could
+//! bring back a value that a drain has since replaced.
+//!
+//! `dashmap` deadlocks when a reference into it is held across another call on it: this module offers closures
+//! only and lets no reference out.
+
+use dashmap::DashMap;
+use rustc_hash::FxBuildHasher;
+use std::hash::Hash;
+
+/// How many locks one map is split over: enough that a reader rarely meets the fold.
+const LOCKS: usize = 64;
+
+/// The value of one key in memory.
+pub(crate) struct Entry<V> {
+    /// The value as the fold left it.
+    pub(crate) value: Option<V>,
+    /// The value at the start of epoch `epoch`.
+    pub(crate) before: Option<V>,
+    /// The last epoch that touched the entry.
+    pub(crate) epoch: u64,
+    /// Where the entry stands in the list of what the running epoch touched.
+    pub(crate) dirty: u32,
+    /// Whether the entry was used since the last eviction passed by.
+    pub(crate) used: bool,
+}
+
+impl<V> Entry<V> {
+    /// An entry that equals what the store holds.
+    pub(crate) fn clean(value: Option<V>) -> Self {
+        Self { value, before: None, epoch: 0, dirty: 0, used: true }
+    }
+
+    /// What a query may see when `published` is the last published epoch.
+    pub(crate) fn visible(&self, published: u64) -> Option<&V> {
+        if self.epoch <= published { self.value.as_ref() } else { self.before.as_ref() }
+    }
+}
+
+/// A concurrent map from keys to entries.
+pub(crate) struct HotMap<K, V>(DashMap<K, Entry<V>, FxBuildHasher>);
+
+impl<K: Hash + Eq, V> HotMap<K, V> {
+    pub(crate) fn new() -> Self {
+        Self(DashMap::with_capacity_and_hasher_and_shard_amount(0, FxBuildHasher, LOCKS))
+    }
+
+    /// Calls `read` with the entry of `key`, if there is one.
+    pub(crate) fn read<R>(&self, key: &K, read: impl FnOnce(&Entry<V>) -> R) -> Option<R> {
+        self.0.get(key).map(|entry| read(&entry))
+    }
+
+    /// Calls `update` with the entry of `key`, if there is one.
+    #[inline]
+    pub(crate) fn update<R>(&self, key: &K, update: impl FnOnce(&mut Entry<V>) -> R) -> Option<R> {
+        self.0.get_mut(key).map(|mut entry| update(&mut entry))
+    }
+
+    /// Puts `entry` in, in place of any other.
+    pub(crate) fn insert(&self, key: K, entry: Entry<V>) {
+        self.0.insert(key, entry);
+    }
+
+    /// Removes the entry of `key`.
+    pub(crate) fn remove(&self, key: &K) {
+        self.0.remove(key);
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Removes about `excess` entries that `drained` covers, first those that were not used since the last time.
+    pub(crate) fn evict(&self, excess: usize, drained: u64) {
+        let mut left = excess;
+        // Two passes of a clock: the first takes away the mark of use, the second evicts whatever is clean.
+        for _ in 0..2 {
+            if left == 0 {
+                break;
+            }
+            self.0.retain(|_, entry| {
+                if left == 0 || entry.epoch > drained {
+                    return true;
+                }
+                if std::mem::take(&mut entry.used) {
+                    return true;
+                }
+                left -= 1;
+                false
+            });
+        }
+        self.0.shrink_to_fit();
+    }
+
+    /// Bytes of one entry in the map itself, without what key and value own elsewhere.
+    pub(crate) const fn entry_bytes() -> usize {
+        // A table of hashbrown is filled to at most 7/8 and grows twofold: on average 2/3 full, and a byte of
+        // control for each slot.
+        (size_of::<(K, Entry<V>)>() + 1) * 3 / 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eviction_spares_what_is_not_drained_and_what_was_used() {
+        let map = HotMap::new();
+        for key in 0..100_u64 {
+            let mut entry = Entry::clean(Some(key));
+            entry.epoch = key;
+            entry.used = key < 10;
+            map.insert(key, entry);
+        }
+        map.evict(30, 49);
+        assert_eq!(map.len(), 70);
+        assert!((0..10).chain(50..100).all(|key| map.read(&key, |_| ()).is_some()));
+    }
+
+    #[test]
+    fn a_query_sees_the_value_before_the_running_epoch() {
+        let entry = Entry { value: Some(2), before: Some(1), epoch: 5, dirty: 0, used: false };
+        assert_eq!(entry.visible(4), Some(&1));
+        assert_eq!(entry.visible(5), Some(&2));
+    }
+}

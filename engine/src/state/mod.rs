@@ -1,0 +1,17 @@
+//! The state of a task: hot entries, generations, and what is published of them.
+//!
+//! Architecture invariant: rows and their position change together. The only way into the store is a drain of
+//! whole generations, each of which knows the position it includes.
+
+mod generation;
+mod hot;
+mod published;
+mod subscribers;
+mod table;
+
+pub use published::Published;
+pub use table::{AnyTable, Record, TableRef, TableState};
+
+pub(crate) use generation::{Counts, Generation, Newest, Part};
+pub(crate) use published::{Shared, Status};
+pub(crate) use subscribers::Pushed;

@@ -1,0 +1,462 @@
+//! A table: keyed state, folded by operators and read by queries.
+//!
+//! Inside an epoch a key goes untouched -> touched (the value before is kept, the key is noted as dirty) ->
+//! sealed (encoded into the epoch's generation) -> committed, or rolled back with the whole epoch. At most one
+//! [`Change`] per key and epoch comes out, from the value at the start to the value at the end.
+//!
+//! Repeated keys in one epoch are applied in the order given; an absent key is `None`; a key that was created and
+//! deleted in the same epoch leaves no change and no row.
+
+use super::generation::Part;
+use super::hot::{Entry, HotMap};
+use super::published::Shared;
+use super::subscribers::Subscribers;
+use crate::codec::{Key, Value, ValueCodec};
+use crate::dataflow::{Change, Changes, Context, Event, Stamp, Update};
+use crate::store::layout::{TableId, row_prefix};
+use crate::{Error, Position, Result};
+use std::any::Any;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Names a table of a graph together with its types.
+pub struct TableRef<K, V> {
+    index: usize,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for TableRef<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for TableRef<K, V> {}
+
+impl<K, V> TableRef<K, V> {
+    pub(crate) fn new(index: usize) -> Self {
+        Self { index, types: PhantomData }
+    }
+
+    /// The table's number in its graph.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+}
+
+/// What the engine does with a table without knowing its types.
+pub trait AnyTable: Send + Sync {
+    /// Encodes what the running epoch did on `shard`.
+    fn seal(&self, shard: usize) -> Result<Part>;
+    /// Pushes what the epoch did to subscribers.
+    fn publish(&self, epoch: u64, position: &Position);
+    /// Makes what the epoch did on `shard` final; returns by how many rows the table has grown there.
+    fn commit(&self, shard: usize) -> i64;
+    /// Takes back what the running epoch did on `shard`.
+    fn roll_back(&self, shard: usize);
+    /// Evicts drained entries of `shard` until the table holds about `budget_bytes` there.
+    fn evict(&self, shard: usize, budget_bytes: usize);
+    /// The id of the table's rows.
+    fn id(&self) -> TableId;
+    /// Entries in memory and about how many bytes they take.
+    fn hot(&self) -> (usize, usize);
+    /// Hits and misses of folds and look-ups.
+    fn cache(&self) -> (u64, u64);
+    /// Ends every subscription.
+    fn close(&self);
+    /// For the way back to the types.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// A key that the running epoch touched.
+struct Dirty<K> {
+    key: K,
+    stamp: Stamp,
+    /// The epoch that touched it before.
+    was: u64,
+}
+
+/// One shard of a table.
+struct Shard<K, V> {
+    map: HotMap<K, V>,
+    dirty: Mutex<Vec<Dirty<K>>>,
+    /// Mean bytes of an encoded row: what keys and values own outside of the map is about as much.
+    row_bytes: AtomicUsize,
+    /// By how many rows the running epoch has grown the table.
+    grown: AtomicI64,
+}
+
+/// Keyed state: the hot entries of every shard over the store of the task.
+pub struct TableState<K, V> {
+    id: TableId,
+    name: Arc<str>,
+    codec: Arc<dyn ValueCodec<V>>,
+    shards: Vec<Shard<K, V>>,
+    shared: Arc<Shared>,
+    subscribers: Subscribers<K, V>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// Whether a fold notes every single update, for a stream that joins the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// Only the change of each key.
+    Changes,
+    /// Every update too.
+    Updates,
+}
+
+impl<K: Key, V: Value> TableState<K, V> {
+    pub(crate) fn new(
+        id: TableId,
+        name: Arc<str>,
+        codec: Arc<dyn ValueCodec<V>>,
+        shards: usize,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let shards = (0..shards)
+            .map(|_| Shard { map: HotMap::new(), dirty: Mutex::default(), row_bytes: AtomicUsize::new(32), grown: AtomicI64::new(0) })
+            .collect();
+        Self {
+            id,
+            name,
+            codec,
+            shards,
+            shared,
+            subscribers: Subscribers::default(),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+        }
+    }
+
+    /// Applies `events` in order: `apply` gets the key, its current value (`None` if absent) and the event's
+    /// value, and leaves the new value (`None` deletes). Keys that are not in memory are fetched from the store
+    /// first, all at once. Returns every update if `record` asks for them.
+    ///
+    /// # Errors
+    /// `Corrupt` if a stored value does not decode, or an error of the store. The epoch is then undone.
+    pub fn fold<T>(
+        &self,
+        context: &mut Context<'_>,
+        events: Vec<Event<K, T>>,
+        record: Record,
+        mut apply: impl FnMut(&K, &mut Option<V>, T),
+    ) -> Result<Vec<Update<K, V>>> {
+        let shard = self.shard(context.shard())?;
+        let mut dirty = Self::dirty(shard);
+        let mut updates = Vec::new();
+        let total = events.len();
+        let mut missing = Vec::new();
+        let mut one = |context: &mut Context<'_>, dirty: &mut Vec<Dirty<K>>, event: Event<K, T>| {
+            context.at(&event.stamp);
+            let Event { key, value, stamp } = event;
+            let epoch = context.epoch;
+            let mut value = Some(value);
+            shard.map.update(&key, |entry| {
+                touch(entry, epoch, stamp, dirty, &key);
+                if let Some(value) = value.take() {
+                    apply(&key, &mut entry.value, value);
+                }
+                if record == Record::Updates {
+                    updates.push(Update { key: key.clone(), value: entry.value.clone(), stamp });
+                }
+            });
+            value.map(|value| Event { key, value, stamp })
+        };
+        for event in events {
+            missing.extend(one(context, &mut dirty, event));
+        }
+        let misses = missing.len();
+        if misses > 0 {
+            self.fetch(shard, missing.iter().map(|event| &event.key))?;
+            for event in missing {
+                if one(context, &mut dirty, event).is_some() {
+                    return Err(self.lost());
+                }
+            }
+        }
+        self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
+        self.misses.fetch_add(misses as u64, Ordering::Relaxed);
+        Ok(updates)
+    }
+
+    /// The current value of each key, in the running epoch; fetched from the store where it is not in memory.
+    ///
+    /// # Errors
+    /// As for [`fold`](Self::fold).
+    pub fn look_up<'k>(
+        &self,
+        context: &Context<'_>,
+        keys: impl Iterator<Item = &'k K> + Clone,
+    ) -> Result<Vec<Option<V>>> {
+        let shard = self.shard(context.shard())?;
+        let read = |key: &K| {
+            shard.map.update(key, |entry| {
+                entry.used = true;
+                entry.value.clone()
+            })
+        };
+        let mut missing = Vec::new();
+        let mut values: Vec<Option<V>> = Vec::with_capacity(keys.size_hint().0);
+        for (index, key) in keys.clone().enumerate() {
+            let found = read(key);
+            if found.is_none() {
+                missing.push((index, key));
+            }
+            values.push(found.flatten());
+        }
+        self.hits.fetch_add((values.len() - missing.len()) as u64, Ordering::Relaxed);
+        self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
+        if !missing.is_empty() {
+            self.fetch(shard, missing.iter().map(|(_, key)| *key))?;
+            for (index, key) in missing {
+                let value = read(key).ok_or_else(|| self.lost())?;
+                if let Some(slot) = values.get_mut(index) {
+                    *slot = value;
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    /// What the running epoch did to each key on this shard, in the order in which they were first touched, and
+    /// the `updates` that [`fold`](Self::fold) returned.
+    ///
+    /// # Errors
+    /// `Internal` if the table has no such shard.
+    pub fn changes(&self, context: &Context<'_>, updates: Vec<Update<K, V>>) -> Result<Changes<K, V>> {
+        let shard = self.shard(context.shard())?;
+        let dirty = Self::dirty(shard);
+        let mut changes = Vec::with_capacity(dirty.len());
+        for Dirty { key, stamp, .. } in dirty.iter() {
+            let both = shard.map.read(key, |entry| (entry.before.clone(), entry.value.clone()));
+            let (old, new) = both.ok_or_else(|| self.lost())?;
+            if old.is_some() || new.is_some() {
+                changes.push(Change { key: key.clone(), old, new, stamp: *stamp });
+            }
+        }
+        Ok(Changes { changes, updates })
+    }
+
+    /// Brings the values of `keys` into memory as the store has them.
+    fn fetch<'k>(&self, shard: &Shard<K, V>, keys: impl Iterator<Item = &'k K>) -> Result<()> {
+        let mut wanted: Vec<(Vec<u8>, &K)> = keys.map(|key| (self.row_key(key), key)).collect();
+        wanted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        wanted.dedup_by(|a, b| a.0 == b.0);
+        let rows: Vec<&[u8]> = wanted.iter().map(|(row, _)| row.as_slice()).collect();
+        let mut failed = None;
+        self.shared.store.read_sorted(&rows, &mut |index, bytes| {
+            let Some((_, key)) = wanted.get(index) else { return };
+            match bytes.map(|bytes| self.decode(key, bytes)).transpose() {
+                Ok(value) => shard.map.insert((*key).clone(), Entry::clean(value)),
+                Err(error) => failed = Some(error),
+            }
+        })?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// The value that queries see for `key` in memory: `None` if only the store knows.
+    pub(crate) fn visible(&self, key: &K, router: crate::dataflow::Router) -> Option<Option<V>> {
+        let shard = self.shards.get(router.shard(key))?;
+        shard.map.read(key, |entry| entry.visible(self.shared.epoch()).cloned())
+    }
+
+    /// The key of the row of `key`.
+    pub(crate) fn row_key(&self, key: &K) -> Vec<u8> {
+        let mut row = Vec::with_capacity(24);
+        row_prefix(self.id, &mut row);
+        key.encode_key(&mut row);
+        row
+    }
+
+    pub(crate) fn decode(&self, key: &K, bytes: &[u8]) -> Result<V> {
+        self.codec.decode(bytes).map_err(|error| {
+            let mut encoded = Vec::new();
+            key.encode_key(&mut encoded);
+            self.undecodable(&encoded, error)
+        })
+    }
+
+    /// A stored row as key and value.
+    pub(crate) fn decode_row(&self, row: &[u8], value: &[u8]) -> Result<(K, V)> {
+        let encoded = row.get(2..).unwrap_or_default();
+        let key = K::decode_whole_key(encoded).map_err(|error| self.undecodable(encoded, error))?;
+        let value = self.codec.decode(value).map_err(|error| self.undecodable(encoded, error))?;
+        Ok((key, value))
+    }
+
+    fn undecodable(&self, key: &[u8], error: crate::codec::CodecError) -> Error {
+        Error::corrupt(format!(
+            "table `{}` holds a row that does not decode (key bytes {key:02x?}); if its type changed, raise the \
+             table's version, otherwise delete the state directory: it is rebuilt from the changelog",
+            self.name
+        ))
+        .with_source(error)
+    }
+
+    fn lost(&self) -> Error {
+        Error::internal(format!("table `{}`: an entry disappeared inside an epoch", self.name))
+    }
+
+    fn shard(&self, index: usize) -> Result<&Shard<K, V>> {
+        self.shards.get(index).ok_or_else(|| Error::internal("a table has fewer shards than the task"))
+    }
+
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub(crate) fn subscribers(&self) -> &Subscribers<K, V> {
+        &self.subscribers
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn dirty(shard: &Shard<K, V>) -> MutexGuard<'_, Vec<Dirty<K>>> {
+        shard.dirty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shard_bytes(shard: &Shard<K, V>) -> usize {
+        shard.map.len() * Self::bytes_per_entry(shard)
+    }
+
+    fn bytes_per_entry(shard: &Shard<K, V>) -> usize {
+        let owned = if std::mem::needs_drop::<(K, V)>() {
+            // Two allocations with the allocator's rounding, beside the bytes themselves.
+            shard.row_bytes.load(Ordering::Relaxed) + 32
+        } else {
+            0
+        };
+        HotMap::<K, V>::entry_bytes() + owned
+    }
+}
+
+/// Notes that the running epoch is about to change `entry`.
+#[inline]
+fn touch<K: Clone, V: Clone>(
+    entry: &mut Entry<V>,
+    epoch: u64,
+    stamp: Stamp,
+    dirty: &mut Vec<Dirty<K>>,
+    key: &K,
+) {
+    if entry.epoch == epoch {
+        if let Some(dirty) = dirty.get_mut(entry.dirty as usize) {
+            dirty.stamp = dirty.stamp.max(stamp);
+        }
+        return;
+    }
+    entry.before.clone_from(&entry.value);
+    entry.used = true;
+    // An epoch is bounded far below 2^32 records.
+    entry.dirty = u32::try_from(dirty.len()).unwrap_or(u32::MAX);
+    dirty.push(Dirty { key: key.clone(), stamp, was: entry.epoch });
+    entry.epoch = epoch;
+}
+
+impl<K: Key, V: Value> AnyTable for TableState<K, V> {
+    fn seal(&self, shard: usize) -> Result<Part> {
+        let shard = self.shard(shard)?;
+        let dirty = Self::dirty(shard);
+        let mut part = Part::with_capacity(dirty.len());
+        let (mut bytes, mut grown) = (0, 0);
+        for Dirty { key, .. } in dirty.iter() {
+            let sealed = shard.map.read(key, |entry| {
+                match (&entry.before, &entry.value) {
+                    (None, None) => return Ok(0),
+                    (None, Some(_)) => grown += 1,
+                    (Some(_), None) => grown -= 1,
+                    (Some(_), Some(_)) => {}
+                }
+                let write_key = |out: &mut Vec<u8>| {
+                    row_prefix(self.id, out);
+                    key.encode_key(out);
+                };
+                part.push(write_key, |out| match &entry.value {
+                    Some(value) => self.codec.encode(value, out).map(|()| true),
+                    None => Ok(false),
+                })
+            });
+            bytes += sealed.ok_or_else(|| self.lost())?.map_err(|error| {
+                Error::user(format!("table `{}`: a value does not encode", self.name)).with_source(error)
+            })?;
+        }
+        if let Some(mean) = bytes.checked_div(dirty.len()) {
+            shard.row_bytes.store(mean, Ordering::Relaxed);
+        }
+        shard.grown.store(grown, Ordering::Relaxed);
+        Ok(part)
+    }
+
+    fn publish(&self, epoch: u64, position: &Position) {
+        self.subscribers.publish(epoch, position, || {
+            let mut changes = Vec::new();
+            for shard in &self.shards {
+                for Dirty { key, stamp, .. } in Self::dirty(shard).iter() {
+                    let both = shard.map.read(key, |entry| (entry.before.clone(), entry.value.clone()));
+                    if let Some((old, new)) = both.filter(|(old, new)| old.is_some() || new.is_some()) {
+                        changes.push(Change { key: key.clone(), old, new, stamp: *stamp });
+                    }
+                }
+            }
+            changes.sort_by(|a, b| a.key.cmp(&b.key));
+            changes
+        });
+    }
+
+    fn commit(&self, shard: usize) -> i64 {
+        let Some(shard) = self.shards.get(shard) else { return 0 };
+        let mut dirty = Self::dirty(shard);
+        dirty.clear();
+        dirty.shrink_to(1 << 16);
+        shard.grown.swap(0, Ordering::Relaxed)
+    }
+
+    fn roll_back(&self, shard: usize) {
+        let Some(shard) = self.shards.get(shard) else { return };
+        shard.grown.store(0, Ordering::Relaxed);
+        for Dirty { key, was, .. } in Self::dirty(shard).drain(..) {
+            shard.map.update(&key, |entry| {
+                entry.value = entry.before.take();
+                entry.epoch = was;
+            });
+        }
+    }
+
+    fn evict(&self, shard: usize, budget_bytes: usize) {
+        let Some(shard) = self.shards.get(shard) else { return };
+        let bytes = Self::shard_bytes(shard);
+        if bytes > budget_bytes {
+            // A quarter below the budget, so that the next pass is not due at once.
+            let target = budget_bytes / 4 * 3;
+            let excess = (bytes - target) / Self::bytes_per_entry(shard).max(1);
+            shard.map.evict(excess, self.shared.drained());
+        }
+    }
+
+    fn id(&self) -> TableId {
+        self.id
+    }
+
+    fn close(&self) {
+        self.subscribers.close();
+    }
+
+    fn hot(&self) -> (usize, usize) {
+        let entries = self.shards.iter().map(|shard| shard.map.len()).sum();
+        (entries, self.shards.iter().map(Self::shard_bytes).sum())
+    }
+
+    fn cache(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

@@ -1,0 +1,251 @@
+//! One epoch: decode, run every level on every shard, seal.
+//!
+//! Invariant: until the caller commits it, nothing of an epoch is visible, and it can be undone wholly.
+
+use super::input::{EpochInput, Piece};
+use super::plan::{Plan, node};
+use crate::dataflow::{
+    Batch, Context, Inputs, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Stamp, Sunk,
+};
+use crate::graph::{Graph, Step};
+use crate::state::{AnyTable, Part, Published};
+use crate::{Error, ErrorKind, Result};
+use rayon::prelude::*;
+use std::error::Error as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Below this many records an epoch runs on the calling thread: waking others costs more than it saves.
+const PARALLEL_RECORDS: u64 = 256;
+
+/// Why an epoch was undone, and the record to blame if there is one.
+pub(crate) struct Failure {
+    pub(crate) error: Error,
+    pub(crate) record: Option<Stamp>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let record = error
+            .source()
+            .and_then(|source| source.downcast_ref::<RecordFailure>())
+            .map(|failure| failure.stamp);
+        Self { error, record }
+    }
+}
+
+/// What an epoch needs to know of its task.
+pub(crate) struct Run<'a> {
+    pub(crate) graph: &'a Graph,
+    pub(crate) plan: &'a Plan,
+    pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
+    pub(crate) pool: &'a rayon::ThreadPool,
+    pub(crate) router: Router,
+    pub(crate) epoch: u64,
+    pub(crate) published: &'a Arc<Published>,
+    pub(crate) skipped: &'a Skipped,
+    /// Whether to note which record is being worked on.
+    pub(crate) tracing: bool,
+}
+
+/// What an epoch produced.
+#[derive(Default)]
+pub(crate) struct Sealed {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) sunk: Vec<Sunk>,
+}
+
+/// One shard's work in progress.
+#[derive(Default)]
+struct Lane {
+    slots: Vec<Slot>,
+    sealed: Sealed,
+}
+
+impl Run<'_> {
+    /// Carries `input` through the graph.
+    ///
+    /// # Errors
+    /// The failure of the earliest record, or any other. The tables hold a part of the epoch then: roll it back.
+    pub(crate) fn run(&self, input: &EpochInput) -> Result<Sealed, Failure> {
+        let parallel = self.router.shards() > 1 && input.records >= PARALLEL_RECORDS;
+        let mut lanes: Vec<Lane> = (0..self.router.shards())
+            .map(|_| Lane {
+                slots: self
+                    .plan
+                    .consumers
+                    .iter()
+                    .map(|&consumers| Slot { parts: Vec::new(), consumers })
+                    .collect(),
+                sealed: Sealed::default(),
+            })
+            .collect();
+        self.decode(input, parallel, &mut lanes)?;
+        for (level, nodes) in self.plan.levels.iter().enumerate() {
+            let last = level + 1 == self.plan.levels.len();
+            let work = |(shard, lane): (usize, &mut Lane)| self.level(shard, lane, nodes, last);
+            let results: Vec<Result<(), Failure>> = if parallel {
+                self.pool.install(|| lanes.par_iter_mut().enumerate().map(work).collect())
+            } else {
+                lanes.iter_mut().enumerate().map(work).collect()
+            };
+            earliest(results)?;
+            self.hand_over(nodes, &mut lanes)?;
+        }
+        let mut sealed = Sealed::default();
+        for lane in lanes {
+            sealed.parts.extend(lane.sealed.parts.into_iter().filter(|part| part.len() > 0));
+            sealed.sunk.extend(lane.sealed.sunk);
+        }
+        Ok(sealed)
+    }
+
+    fn decode(&self, input: &EpochInput, parallel: bool, lanes: &mut [Lane]) -> Result<(), Failure> {
+        let decoded: Vec<Result<Vec<(usize, Vec<Batch>)>, Failure>> = if parallel {
+            self.pool.install(|| input.pieces.par_iter().map(|piece| self.decode_piece(piece)).collect())
+        } else {
+            input.pieces.iter().map(|piece| self.decode_piece(piece)).collect()
+        };
+        let mut pieces = Vec::with_capacity(decoded.len());
+        let mut failures = Vec::new();
+        for piece in decoded {
+            match piece {
+                Ok(piece) => pieces.push(piece),
+                Err(failure) => failures.push(Err(failure)),
+            }
+        }
+        earliest(failures)?;
+        for (source, batches) in pieces.into_iter().flatten() {
+            for (lane, batch) in lanes.iter_mut().zip(batches) {
+                if let Some(slot) = lane.slots.get_mut(source) {
+                    slot.parts.push(batch);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn decode_piece(&self, piece: &Piece) -> Result<Vec<(usize, Vec<Batch>)>, Failure> {
+        let batch = piece.batch.decode()?;
+        let records = SourceBatch {
+            batch: &batch,
+            offsets: piece.offsets.clone(),
+            source: piece.source,
+            floor_ms: piece.floor_ms,
+            skipped: self.skipped,
+        };
+        let sources = self.plan.sources.get(piece.topic).map(|(_, sources)| sources.as_slice());
+        let mut outputs = Vec::new();
+        for &id in sources.unwrap_or_default() {
+            if let Step::Source { source, .. } = &node(self.graph, id)?.step {
+                let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, &self.router)));
+                outputs.push((id, decoded.unwrap_or_else(|panic| Err(panicked(&*panic)))?));
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.
+    fn level(&self, shard: usize, lane: &mut Lane, nodes: &[usize], last: bool) -> Result<(), Failure> {
+        let mut context = Context {
+            shard,
+            router: self.router,
+            epoch: self.epoch,
+            tables: self.tables,
+            published: self.published,
+            tracing: self.tracing,
+            current: None,
+            sunk: Vec::new(),
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            nodes.iter().try_for_each(|&id| self.node(id, lane, &mut context))
+        }));
+        if let Err(error) = outcome.unwrap_or_else(|panic| Err(panicked(&*panic))) {
+            let mut failure = Failure::from(error);
+            if failure.error.kind() == ErrorKind::User {
+                failure.record = failure.record.or(context.current);
+            }
+            return Err(failure);
+        }
+        lane.sealed.sunk.append(&mut context.sunk);
+        if last {
+            for table in self.plan.writes.iter().filter_map(|&table| self.tables.get(table)?.as_ref()) {
+                let sealed = catch_unwind(AssertUnwindSafe(|| table.seal(shard)));
+                lane.sealed.parts.push(sealed.unwrap_or_else(|panic| Err(panicked(&*panic)))?);
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&self, id: usize, lane: &mut Lane, context: &mut Context<'_>) -> Result<()> {
+        let node = node(self.graph, id)?;
+        let parts = match &node.step {
+            Step::Source { source, .. } => {
+                let parts = lane.slots.get_mut(id).map(|slot| std::mem::take(&mut slot.parts));
+                vec![source.gather(parts.unwrap_or_default())?]
+            }
+            Step::Operator(operator) => {
+                let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
+                match (operator.run(context, inputs)?, node.exchange) {
+                    (Output::Local(batch), false) => vec![batch],
+                    (Output::Routed(parts), true) if parts.len() == self.router.shards() => parts,
+                    (Output::Nothing, false) => Vec::new(),
+                    _ => {
+                        return Err(Error::internal(format!(
+                            "operator `{}` did not put out what it declared",
+                            node.label
+                        )));
+                    }
+                }
+            }
+        };
+        if let Some(slot) = lane.slots.get_mut(id) {
+            // What nobody reads is dropped at once.
+            slot.parts = if slot.consumers == 0 { Vec::new() } else { parts };
+        }
+        Ok(())
+    }
+
+    /// Turns "what I send to each shard" into "what each shard sent me" for the exchanges of a level.
+    fn hand_over(&self, nodes: &[usize], lanes: &mut [Lane]) -> Result<()> {
+        for &id in nodes {
+            if !node(self.graph, id)?.exchange {
+                continue;
+            }
+            let mut received: Vec<Vec<Batch>> = lanes.iter().map(|_| Vec::new()).collect();
+            for lane in lanes.iter_mut() {
+                let sent = lane.slots.get_mut(id).map(|slot| std::mem::take(&mut slot.parts));
+                for (to, batch) in received.iter_mut().zip(sent.unwrap_or_default()) {
+                    to.push(batch);
+                }
+            }
+            for (lane, parts) in lanes.iter_mut().zip(received) {
+                if let Some(slot) = lane.slots.get_mut(id) {
+                    slot.parts = parts;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The failure of the earliest record, so that which one is reported does not depend on threads.
+fn earliest(results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
+    let failures = results.into_iter().filter_map(Result::err);
+    let first = failures.min_by_key(|failure| {
+        // Failures that no record is to blame for come first: they are not for the policy to decide.
+        let blameless = failure.error.kind() != ErrorKind::User;
+        (!blameless, failure.record.map(|stamp| (stamp.source, stamp.offset)))
+    });
+    first.map_or(Ok(()), Err)
+}
+
+/// A caught panic as an error.
+fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
+    let message = payload
+        .downcast_ref::<&str>()
+        .map(|message| (*message).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned());
+    Error::user(format!("user code panicked: {message}"))
+}

@@ -1,0 +1,209 @@
+//! The input of a task: a reader per partition, from which epochs are cut.
+//!
+//! An epoch takes whatever is there, up to a cap that is shared fairly between the partitions. Where the derived
+//! topics of this task already hold the output of an epoch, a replay cuts the same epoch again.
+
+use crate::changelog::{Changelog, EpochMark, PartitionReader, StoredBatch};
+use crate::{Error, ErrorKind, Position, Result, TopicPartition};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How much an epoch may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EpochLimit {
+    /// Records.
+    pub records: usize,
+    /// Stored bytes.
+    pub bytes: usize,
+}
+
+/// A piece of a stored batch that belongs to an epoch.
+#[derive(Clone)]
+pub(crate) struct Piece {
+    /// The partition's number in the task.
+    pub(crate) source: u32,
+    pub(crate) topic: usize,
+    pub(crate) batch: StoredBatch,
+    pub(crate) offsets: Range<u64>,
+    /// The greatest timestamp of the pieces of this partition that came before it in the epoch.
+    pub(crate) floor_ms: i64,
+}
+
+/// The input of one epoch.
+#[derive(Clone, Default)]
+pub(crate) struct EpochInput {
+    pub(crate) pieces: Vec<Piece>,
+    pub(crate) records: u64,
+    pub(crate) position: Position,
+}
+
+struct Partition {
+    id: TopicPartition,
+    topic: usize,
+    reader: Box<dyn PartitionReader>,
+    queue: VecDeque<StoredBatch>,
+    next: u64,
+}
+
+/// The readers of a task.
+pub(crate) struct Input {
+    changelog: Arc<dyn Changelog>,
+    partitions: Vec<Partition>,
+    position: Position,
+    cuts: VecDeque<EpochMark>,
+}
+
+impl Input {
+    /// Opens a reader for every partition of `topics`, which are in ascending order, at `position`.
+    ///
+    /// # Errors
+    /// `AheadOfChangelog` or `BehindChangelog` if the changelog does not hold `position`.
+    pub(crate) fn open(
+        changelog: &Arc<dyn Changelog>,
+        topics: &[Arc<str>],
+        position: &Position,
+        cuts: Vec<EpochMark>,
+        from_oldest: bool,
+    ) -> Result<Self> {
+        let counts: BTreeMap<Arc<str>, u32> = changelog.topics()?.into_iter().collect();
+        let mut position = position.clone();
+        let mut partitions = Vec::new();
+        for (topic, name) in topics.iter().enumerate() {
+            for partition in 0..counts.get(name).copied().unwrap_or(0) {
+                let id = TopicPartition::new(Arc::clone(name), partition);
+                let next = start(&**changelog, &id, position.offset(&id), from_oldest)?;
+                position.set(id.clone(), next);
+                let reader = changelog.reader(&id, next)?;
+                partitions.push(Partition { id, topic, reader, queue: VecDeque::new(), next });
+            }
+        }
+        Ok(Self { changelog: Arc::clone(changelog), partitions, position, cuts: cuts.into() })
+    }
+
+    /// Where the next epoch begins.
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// The partition numbered `source`.
+    pub(crate) fn partition(&self, source: u32) -> Option<&TopicPartition> {
+        self.partitions.get(source as usize).map(|partition| &partition.id)
+    }
+
+    /// Records per partition that are appended but not yet taken.
+    pub(crate) fn lag(&self) -> Result<Vec<(TopicPartition, u64)>> {
+        self.partitions
+            .iter()
+            .map(|p| Ok((p.id.clone(), self.changelog.offsets(&p.id)?.end.saturating_sub(p.next))))
+            .collect()
+    }
+
+    /// Cuts the next epoch; `None` if there is nothing to read.
+    ///
+    /// # Errors
+    /// As for [`PartitionReader::poll`].
+    pub(crate) fn cut(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<Option<EpochInput>> {
+        while self.cuts.front().is_some_and(|mark| self.position.includes(&mark.to)) {
+            self.cuts.pop_front();
+        }
+        let (limit, cap) = match self.cuts.front() {
+            // What was appended for this epoch covers exactly this input.
+            Some(mark) if self.position.includes(&mark.from) => {
+                (EpochLimit { records: usize::MAX, bytes: usize::MAX }, Some(mark.to.clone()))
+            }
+            Some(mark) => (limit, Some(mark.from.clone())),
+            None => (limit, until.cloned()),
+        };
+        let mut epoch = EpochInput::default();
+        let share = (limit.records / self.partitions.len().max(1)).max(1) as u64;
+        let share_bytes = (limit.bytes / self.partitions.len().max(1)).max(1);
+        for (source, partition) in self.partitions.iter_mut().enumerate() {
+            let end = cap.as_ref().map_or(u64::MAX, |cap| cap.offset(&partition.id));
+            let source = u32::try_from(source).unwrap_or(u32::MAX);
+            partition.take(source, partition.next.saturating_add(share).min(end), share_bytes, &mut epoch)?;
+        }
+        if epoch.pieces.is_empty() {
+            return Ok(None);
+        }
+        for partition in &self.partitions {
+            self.position.set(partition.id.clone(), partition.next);
+        }
+        epoch.position = self.position.clone();
+        Ok(Some(epoch))
+    }
+
+    /// Goes back to `position`, at which an epoch that was undone began.
+    ///
+    /// # Errors
+    /// As for [`Changelog::reader`].
+    pub(crate) fn rewind(&mut self, position: &Position) -> Result<()> {
+        for partition in &mut self.partitions {
+            let offset = position.offset(&partition.id);
+            partition.reader = self.changelog.reader(&partition.id, offset)?;
+            partition.queue.clear();
+            partition.next = offset;
+        }
+        self.position = position.clone();
+        Ok(())
+    }
+}
+
+impl Partition {
+    /// Takes what lies below `end`, at most about `bytes`.
+    fn take(&mut self, source: u32, end: u64, bytes: usize, epoch: &mut EpochInput) -> Result<()> {
+        let mut taken_bytes = 0;
+        let mut floor_ms = i64::MIN;
+        while self.next < end && taken_bytes < bytes {
+            if self.queue.is_empty() {
+                self.queue.extend(self.reader.poll(bytes.clamp(1, 4 << 20))?);
+            }
+            let Some(batch) = self.queue.front() else { break };
+            let upto = batch.end_offset().min(end);
+            taken_bytes += batch.stored_bytes();
+            epoch.records += upto - self.next;
+            epoch.pieces.push(Piece {
+                source,
+                topic: self.topic,
+                batch: batch.clone(),
+                offsets: self.next..upto,
+                floor_ms,
+            });
+            floor_ms = floor_ms.max(batch.max_timestamp_ms());
+            self.next = upto;
+            if upto == batch.end_offset() {
+                self.queue.pop_front();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where to begin reading `id`, given where the state stands.
+fn start(changelog: &dyn Changelog, id: &TopicPartition, wanted: u64, from_oldest: bool) -> Result<u64> {
+    let kept = changelog.offsets(id)?;
+    if wanted > kept.end {
+        return Err(Error::new(
+            ErrorKind::AheadOfChangelog,
+            format!(
+                "the state includes {id} up to offset {wanted}, but the changelog ends at {}; is this the changelog \
+                 it was built from? If the changelog was replaced, delete the state directory to rebuild it",
+                kept.end
+            ),
+        ));
+    }
+    if wanted >= kept.start {
+        return Ok(wanted);
+    }
+    if wanted == 0 && from_oldest {
+        return Ok(kept.start);
+    }
+    Err(Error::new(
+        ErrorKind::BehindChangelog,
+        format!(
+            "the state needs {id} from offset {wanted}, but the changelog begins at {}; restore a checkpoint of the \
+             state, or delete the state directory and open with `from_oldest_kept` to begin with what is left",
+            kept.start
+        ),
+    ))
+}

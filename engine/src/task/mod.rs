@@ -1,0 +1,333 @@
+//! The task: one set of nodes that advances through the changelog together.
+//!
+//! A task is the unit of atomic commit and of recovery: one position says which input all its tables include. An
+//! engine runs one task for the whole graph and, while a new table is being built, a second one for that.
+//!
+//! One step is one epoch: cut input, run it through the graph, append what it produced, publish. A step that fails
+//! leaves the tables as they were before it.
+
+mod catalogue;
+mod core;
+mod epoch;
+mod input;
+mod plan;
+
+pub use input::EpochLimit;
+
+pub(crate) use core::{Core, CoreOptions, drain_all};
+pub(crate) use input::Input;
+pub(crate) use plan::Plan;
+
+use crate::changelog::{Append, Changelog, EpochMark, Header, Record};
+use crate::dataflow::{Router, Skipped, Stamp, Sunk};
+use crate::graph::Graph;
+use crate::state::{AnyTable, Generation, Published, Shared};
+use crate::store::layout::TableId;
+use crate::{Error, ErrorKind, Position, Result, TopicPartition};
+use bytes::Bytes;
+use epoch::{Failure, Run, Sealed};
+use input::EpochInput;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Generations below this size are merged as they come, so that a snapshot has few to look through.
+const MERGE_BYTES: usize = 4 << 20;
+
+/// What happens to a record that does not decode, or at which user code fails.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum FailurePolicy {
+    /// Everything before the record is applied and published, nothing after it; the engine stops with an error that
+    /// names topic, partition and offset.
+    #[default]
+    Stop,
+    /// The record is appended to this topic, with the reason and its origin in headers, and left out.
+    DeadLetter(Arc<str>),
+}
+
+/// Counters of a task.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) records_in: AtomicU64,
+    pub(crate) records_out: AtomicU64,
+    pub(crate) epochs: AtomicU64,
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) drains: AtomicU64,
+}
+
+/// What does not change while a task runs.
+#[derive(Clone)]
+pub(crate) struct Setting {
+    pub(crate) graph: Graph,
+    pub(crate) changelog: Arc<dyn Changelog>,
+    pub(crate) pool: Arc<rayon::ThreadPool>,
+    pub(crate) router: Router,
+    pub(crate) policy: FailurePolicy,
+    /// The name under which epochs are marked and the changelog is held.
+    pub(crate) producer: Arc<str>,
+    pub(crate) hot_bytes: usize,
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Setting {
+    /// Whether epochs append to the changelog, so that their marks matter.
+    pub(crate) fn produces(&self) -> bool {
+        self.graph.has_sinks() || matches!(self.policy, FailurePolicy::DeadLetter(_))
+    }
+}
+
+/// Nodes that advance together.
+pub(crate) struct Task {
+    setting: Setting,
+    plan: Plan,
+    tables: Vec<Option<Arc<dyn AnyTable>>>,
+    ids: Vec<Option<TableId>>,
+    shared: Arc<Shared>,
+    input: Input,
+    /// Whether outputs go to the changelog; a background build only builds tables.
+    produces: bool,
+}
+
+impl Task {
+    pub(crate) fn new(
+        setting: Setting,
+        plan: Plan,
+        ids: Vec<Option<TableId>>,
+        tables: Vec<Option<Arc<dyn AnyTable>>>,
+        shared: Arc<Shared>,
+        input: Input,
+        produces: bool,
+    ) -> Self {
+        Self { setting, plan, tables, ids, shared, input, produces }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(crate) fn position(&self) -> &Position {
+        self.input.position()
+    }
+
+    pub(crate) fn tables(&self) -> &[Option<Arc<dyn AnyTable>>] {
+        &self.tables
+    }
+
+    pub(crate) fn ids(&self) -> &[Option<TableId>] {
+        &self.ids
+    }
+
+    pub(crate) fn table(&self, index: usize) -> Option<&Arc<dyn AnyTable>> {
+        self.tables.get(index)?.as_ref()
+    }
+
+    pub(crate) fn lag(&self) -> Result<Vec<(TopicPartition, u64)>> {
+        self.input.lag()
+    }
+
+    /// Runs one epoch of at most `limit`, not past `until`. `false` if there was nothing to read.
+    ///
+    /// # Errors
+    /// The task must not be stepped again after an error: what is published stays right, but the input of the failed
+    /// epoch was not applied.
+    pub(crate) fn step(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<bool> {
+        let from = self.input.position().clone();
+        let Some(input) = self.input.cut(limit, until)? else { return Ok(false) };
+        let span = tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
+        let _entered = span.enter();
+        self.process(&from, &input)?;
+        Ok(true)
+    }
+
+    fn process(&mut self, from: &Position, input: &EpochInput) -> Result<()> {
+        let mut skipped = Skipped::new();
+        loop {
+            let failure = match self.attempt(input, &skipped, false) {
+                Ok(sealed) => return self.finish(from, input, sealed, &skipped),
+                Err(failure) => self.attribute(failure, input, &skipped)?,
+            };
+            let (Some(stamp), ErrorKind::User) = (failure.record, failure.error.kind()) else {
+                return Err(failure.error);
+            };
+            if matches!(self.setting.policy, FailurePolicy::DeadLetter(_)) {
+                tracing::warn!(offset = stamp.offset, error = %failure.error, "a record goes to the dead letters");
+                skipped.insert((stamp.source, stamp.offset), failure.error.to_string());
+            } else {
+                return Err(self.stop_before(from, input, stamp, failure.error));
+            }
+        }
+    }
+
+    /// Runs an epoch and takes it back if it fails.
+    fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, Failure> {
+        let run = Run {
+            graph: &self.setting.graph,
+            plan: &self.plan,
+            tables: &self.tables,
+            pool: &self.setting.pool,
+            router: self.setting.router,
+            epoch: self.shared.epoch() + 1,
+            published: &self.shared.published(),
+            skipped,
+            tracing,
+        };
+        run.run(input).inspect_err(|_| self.roll_back())
+    }
+
+    fn roll_back(&self) {
+        for table in self.written() {
+            (0..self.setting.router.shards()).for_each(|shard| table.roll_back(shard));
+        }
+    }
+
+    fn written(&self) -> impl Iterator<Item = &Arc<dyn AnyTable>> {
+        self.plan.writes.iter().filter_map(|&table| self.tables.get(table)?.as_ref())
+    }
+
+    /// Finds the record that is to blame for a failure of user code, by running the epoch again with notes.
+    fn attribute(&self, failure: Failure, input: &EpochInput, skipped: &Skipped) -> Result<Failure> {
+        if failure.record.is_some() || failure.error.kind() != ErrorKind::User {
+            return Ok(failure);
+        }
+        match self.attempt(input, skipped, true) {
+            Err(again) => Ok(again),
+            Ok(_) => {
+                self.roll_back();
+                Err(Error::user(
+                    "user code failed, but not when the same epoch was run again: it is not deterministic; check it \
+                     with the laws of the test kit",
+                )
+                .with_source(failure.error))
+            }
+        }
+    }
+
+    /// Applies what stands before the failing record, and says where it is.
+    fn stop_before(&mut self, from: &Position, input: &EpochInput, stamp: Stamp, error: Error) -> Error {
+        let Some(partition) = self.input.partition(stamp.source).cloned() else { return error };
+        let advice = "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
+        let error = error.context(format!("{partition} offset {} ({advice})", stamp.offset));
+        let mut until = input.position.clone();
+        until.set(partition, stamp.offset);
+        let limit = EpochLimit { records: usize::MAX, bytes: usize::MAX };
+        let applied = self.input.rewind(from).and_then(|()| self.step(limit, Some(&until)));
+        applied.err().unwrap_or(error)
+    }
+
+    /// Appends what the epoch produced, then makes it visible.
+    fn finish(&mut self, from: &Position, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<()> {
+        if self.produces {
+            let produced = self.produce(from, input, sealed.sunk, skipped);
+            produced.inspect_err(|_| self.roll_back())?;
+        }
+        let held = self.shared.hold_publishing();
+        let now = self.shared.published();
+        let epoch = now.epoch + 1;
+        let mut counts = BTreeMap::clone(&now.counts);
+        for (table, id) in self.plan.writes.iter().filter_map(|&t| Some((self.tables.get(t)?.as_ref()?, self.id(t)?))) {
+            table.publish(epoch, &input.position);
+            let count = counts.entry(id).or_default();
+            for shard in 0..self.setting.router.shards() {
+                *count = count.saturating_add_signed(table.commit(shard));
+            }
+        }
+        let counts = Arc::new(counts);
+        let generation =
+            Generation::new(epoch, input.position.clone(), Arc::clone(&counts), sealed.parts);
+        let mut generations = now.generations.clone();
+        stack(&mut generations, Arc::new(generation));
+        self.shared.publish(
+            &held,
+            Published { epoch, position: input.position.clone(), generations, drained: now.drained, counts },
+        );
+        drop(held);
+        self.evict();
+        let counters = &self.setting.counters;
+        counters.epochs.fetch_add(1, Ordering::Relaxed);
+        counters.records_in.fetch_add(input.records, Ordering::Relaxed);
+        counters.dead_letters.fetch_add(skipped.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn id(&self, table: usize) -> Option<TableId> {
+        self.ids.get(table).copied().flatten()
+    }
+
+    /// Keeps the hot state under its part of the memory budget, shared by the tables as they need it.
+    fn evict(&self) {
+        let tables: Vec<_> = self.tables.iter().flatten().collect();
+        let held: usize = tables.iter().map(|table| table.hot().1).sum();
+        if held <= self.setting.hot_bytes {
+            return;
+        }
+        for table in tables {
+            // A table gives up in proportion to what it holds.
+            let share = table.hot().1 as u128 * self.setting.hot_bytes as u128 / held.max(1) as u128;
+            let per_shard = usize::try_from(share).unwrap_or(usize::MAX) / self.setting.router.shards();
+            (0..self.setting.router.shards()).for_each(|shard| table.evict(shard, per_shard));
+        }
+    }
+
+    /// Appends the outputs and dead letters of an epoch together with its mark.
+    fn produce(&self, from: &Position, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
+        sunk.extend(self.dead_letters(input, skipped)?);
+        sunk.sort_by(|a, b| (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp)));
+        let total = sunk.len() as u64;
+        let mut appends: Vec<Append> = Vec::new();
+        for Sunk { topic, partition, record, .. } in sunk {
+            let to = TopicPartition::new(topic, partition);
+            match appends.last_mut() {
+                Some(append) if append.partition == to => append.records.push(record),
+                _ => appends.push(Append { partition: to, records: vec![record] }),
+            }
+        }
+        let mark = EpochMark { from: from.clone(), to: input.position.clone() };
+        if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends)? {
+            self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn dead_letters(&self, input: &EpochInput, skipped: &Skipped) -> Result<Vec<Sunk>> {
+        let FailurePolicy::DeadLetter(topic) = &self.setting.policy else { return Ok(Vec::new()) };
+        let mut letters = Vec::new();
+        for (&(source, offset), reason) in skipped {
+            let piece = input.pieces.iter().find(|p| p.source == source && p.offsets.contains(&offset));
+            let (Some(piece), Some(origin)) = (piece, self.input.partition(source)) else { continue };
+            let batch = piece.batch.decode()?;
+            let Some(record) = batch.iter().find(|record| record.offset == offset) else { continue };
+            let header = |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
+            letters.push(Sunk {
+                topic: Arc::clone(topic),
+                partition: 0,
+                stamp: Stamp::new(record.timestamp_ms, record.timestamp_ms, source, offset),
+                record: Record {
+                    key: Bytes::copy_from_slice(record.key),
+                    value: record.value.map(Bytes::copy_from_slice),
+                    timestamp_ms: record.timestamp_ms,
+                    headers: vec![
+                        header("millpond.reason", reason.clone()),
+                        header("millpond.topic", origin.topic.to_string()),
+                        header("millpond.partition", origin.partition.to_string()),
+                        header("millpond.offset", offset.to_string()),
+                    ],
+                },
+            });
+        }
+        Ok(letters)
+    }
+}
+
+/// Adds a generation, merging small neighbours so that their number stays logarithmic.
+fn stack(generations: &mut Vec<Arc<Generation>>, newest: Arc<Generation>) {
+    generations.push(newest);
+    while let [.., older, newer] = generations.as_slice() {
+        if older.bytes() > MERGE_BYTES || newer.bytes() * 2 < older.bytes() {
+            break;
+        }
+        let Some(merged) = Generation::merge(&[Arc::clone(older), Arc::clone(newer)]) else { break };
+        generations.truncate(generations.len() - 2);
+        generations.push(Arc::new(merged));
+    }
+}
