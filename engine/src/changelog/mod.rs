@@ -10,6 +10,8 @@
 
 mod ack;
 mod batch;
+#[cfg(test)]
+mod batch_tests;
 mod epochs;
 mod frame;
 mod memory;
