@@ -2,12 +2,31 @@
 //!
 //! A [`Changelog`] holds topics, a topic holds partitions, a partition is a sequence of records numbered by
 //! offset. The engine is written against this trait and cannot tell which implementation it runs on.
+//!
+//! Back-pressure: [`append`](Changelog::append) never blocks, so that it may be called from async code, and takes
+//! its place in the order at the call, not when its [`Ack`] is first polled. An implementation with a queue
+//! therefore refuses what exceeds it (`Unavailable`, nothing appended) and says through
+//! [`room`](Changelog::room) when it is worth trying again.
 
+mod ack;
+mod batch;
+#[cfg(test)]
+mod batch_tests;
+mod epochs;
+mod frame;
+mod memory;
+mod partitioner;
 mod record;
+mod retention;
+mod watchers;
 
-pub use record::{Header, Record, RecordRef};
+pub use ack::{Ack, AckSender, Room};
+pub use batch::{DecodedBatch, RecordIter, StoredBatch};
+pub use memory::MemoryChangelog;
+pub use partitioner::{murmur2, partition_for_key};
+pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
 
-use crate::{Position, Result, TopicPartition};
+use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +48,61 @@ impl Default for TopicConfig {
     }
 }
 
+/// Records are gathered into batches of about so many bytes, before compression.
+pub(crate) const DEFAULT_BATCH_BYTES: usize = 64 << 10;
+
+/// The longest name of a topic, in bytes; that of Kafka.
+const MAX_TOPIC_BYTES: usize = 249;
+
+/// The most partitions a topic may have.
+const MAX_PARTITIONS: u32 = 1 << 16;
+
+impl TopicConfig {
+    /// Refuses a topic that cannot be created.
+    fn check(&self, topic: &str) -> Result<()> {
+        if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
+            let length = topic.len();
+            return Err(Error::invalid(format!(
+                "a topic's name takes 1 to {MAX_TOPIC_BYTES} bytes, not {length}"
+            )));
+        }
+        if self.partitions == 0 || self.partitions > MAX_PARTITIONS {
+            let partitions = self.partitions;
+            return Err(Error::invalid(format!(
+                "topic {topic}: 1 to {MAX_PARTITIONS} partitions, not {partitions}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses to change the number of partitions of a topic that is there.
+    fn check_same_partitions(&self, topic: &str, wanted: &Self) -> Result<()> {
+        if self.partitions == wanted.partitions {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "topic {topic} has {} partitions, not {}: their number is fixed; create another topic",
+            self.partitions, wanted.partitions
+        )))
+    }
+}
+
+/// The offsets of a partition that can be read.
+struct Readable(Range<u64>);
+
+impl Readable {
+    /// Refuses an offset that was trimmed away or is past the end.
+    fn check(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        let Range { start, end } = self.0;
+        let (kind, state) = match offset {
+            _ if offset < start => (ErrorKind::BehindChangelog, "was trimmed away"),
+            _ if offset > end => (ErrorKind::AheadOfChangelog, "is past the end"),
+            _ => return Ok(()),
+        };
+        Err(Error::new(kind, format!("offset {offset} of {partition} {state}: there are {start} to {end}")))
+    }
+}
+
 /// Records for one partition, appended together.
 #[derive(Debug, Clone)]
 pub struct Append {
@@ -45,15 +119,6 @@ pub struct EpochMark {
     pub from: Position,
     /// Where it ended.
     pub to: Position,
-}
-
-/// A stored batch of records: one contiguous piece of one partition, still compressed and unchecked.
-///
-/// Batches are cheap to clone and to send; [`decode`](StoredBatch::decode) does the work, so that the engine
-/// can spread it over its shards.
-#[derive(Debug, Clone)]
-pub struct StoredBatch {
-    // The changelog work package fills this in: base offset, record count, greatest timestamp, frame bytes.
 }
 
 /// Reads one partition in offset order.
@@ -77,7 +142,9 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 /// # Contract
 /// 1. Offsets of a partition are dense and ascending, begin at 0 and never change their record.
 /// 2. A record is readable only once it is durable (embedded log: by the durability that was chosen), and an
-///    acknowledged record is never lost.
+///    acknowledged record is never lost. The one exception is `append_epoch`: its records are readable at once,
+///    and a crash before the next `sync` or acknowledged append may take them back together with the mark; the
+///    producer then replays the epoch.
 /// 3. `append` is all or nothing per call, also across partitions.
 /// 4. Nothing at or above a hold is ever trimmed.
 pub trait Changelog: Send + Sync + 'static {
@@ -94,15 +161,27 @@ pub trait Changelog: Send + Sync + 'static {
     /// `Closed` after [`close`](Self::close).
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>>;
 
-    /// Appends records. The [`Ack`] resolves to the position after them once they are durable.
+    /// Appends records. The [`Ack`] resolves to the position after them once they are durable: for every
+    /// partition named, the offset after its last record.
+    ///
+    /// The ack resolves to an error and nothing was appended: `Invalid` for an unknown partition or a record that
+    /// is too large, `Unavailable` if too much is queued already (await [`room`](Self::room) and try again),
+    /// `Closed` after close. If the medium fails it is `Unavailable` too, the changelog is poisoned and refuses
+    /// appends, and what was not acknowledged may or may not be there when it is opened again.
     fn append(&self, appends: Vec<Append>) -> Ack;
+
+    /// Resolves when an append will be admitted. An implementation without a queue always has room.
+    fn room(&self) -> Room {
+        Room::now()
+    }
 
     /// Appends what one epoch of `producer` produced, together with its mark, in one atomic step. Returns once
     /// it is readable in order; [`sync`](Self::sync) makes it durable. An epoch whose mark is not after the
-    /// last one of this producer was appended before: it is skipped, and `false` is returned.
+    /// last one of this producer was appended before: it is skipped, and `false` is returned. Both
+    /// positions of a mark must name every partition that the producer reads.
     ///
     /// # Errors
-    /// As for `append`; nothing was appended then.
+    /// As for `append`; `Invalid` also if the mark overlaps the last one. Nothing was appended then.
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool>;
 
     /// The marks of `producer` that end after `position`, in order: a replay from `position` cuts its epochs
@@ -130,13 +209,16 @@ pub trait Changelog: Send + Sync + 'static {
     fn watch(&self, waker: std::sync::Weak<dyn Fn() + Send + Sync>);
 
     /// Declares that `consumer` has durably folded everything below `position` and may read again from there:
-    /// retention stops there. Marks of the same producer name that end at or before it are forgotten.
+    /// retention stops there. A partition that `position` does not name is not held (name it at offset 0 to hold
+    /// all of it), and an empty position gives the hold up. Marks of the same producer name that end at or before
+    /// it are forgotten, but for the last one.
     ///
     /// # Errors
     /// If the hold could not be stored; the old one stays.
     fn hold(&self, consumer: &str, position: &Position) -> Result<()>;
 
-    /// Drops what retention allows and no hold needs. Returns the bytes freed.
+    /// Drops what retention allows and no hold needs, and reckons age and size for each topic. Without any hold
+    /// nothing but the topic's retention keeps a record. Returns the stored bytes freed.
     ///
     /// # Errors
     /// If the medium failed; nothing that is needed was dropped.
@@ -148,15 +230,10 @@ pub trait Changelog: Send + Sync + 'static {
     /// If the medium failed; the changelog is then poisoned and refuses appends.
     fn sync(&self) -> Result<()>;
 
-    /// Stops accepting appends, makes everything durable, and wakes every waiter.
+    /// Stops accepting appends, makes everything durable, and wakes every waiter. Every later call and every
+    /// reader answers `Closed`; closing again does nothing.
     ///
     /// # Errors
     /// As for `sync`.
     fn close(&self) -> Result<()>;
 }
-
-/// The promise of an [`append`](Changelog::append): resolves to the position after the appended records.
-///
-/// Await it, or call [`wait`](Ack::wait) outside of async code. Dropping it does not take the append back.
-#[derive(Debug)]
-pub struct Ack(tokio::sync::oneshot::Receiver<Result<Position>>);

@@ -1,0 +1,179 @@
+//! The promise of an append, and of room for the next one.
+//!
+//! Both resolve exactly once, from whatever thread did the work, and neither knows an async runtime: they can
+//! be awaited on any, or waited for without one.
+
+use crate::{Error, Position, Result};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use tokio::sync::oneshot;
+
+/// The promise of an [`append`](super::Changelog::append): resolves to the position after the appended records.
+///
+/// Await it, or call [`wait`](Ack::wait) outside of async code. Dropping it does not take the append back.
+///
+/// # Examples
+/// ```
+/// use millpond_engine::{Position, changelog::Ack};
+///
+/// let (sender, ack) = Ack::pending();
+/// sender.resolve(Ok(Position::new()));
+/// assert_eq!(ack.wait()?, Position::new());
+/// # Ok::<(), millpond_engine::Error>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "the append is acknowledged only when this resolves"]
+pub struct Ack(State);
+
+#[derive(Debug)]
+enum State {
+    Ready(Option<Result<Position>>),
+    Waiting(oneshot::Receiver<Result<Position>>),
+}
+
+/// The other end of an [`Ack`], held by the changelog.
+#[derive(Debug)]
+pub struct AckSender(oneshot::Sender<Result<Position>>);
+
+impl AckSender {
+    /// Resolves the [`Ack`]; does nothing if nobody waits for it any more.
+    pub fn resolve(self, result: Result<Position>) {
+        // An error means that the other end is gone, which is the caller's right.
+        self.0.send(result).ok();
+    }
+}
+
+impl Ack {
+    /// A promise that is already resolved.
+    pub fn ready(result: Result<Position>) -> Self {
+        Self(State::Ready(Some(result)))
+    }
+
+    /// A promise that the sender resolves. If the sender is dropped instead, it resolves to a `Closed` error.
+    #[must_use]
+    pub fn pending() -> (AckSender, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (AckSender(sender), Self(State::Waiting(receiver)))
+    }
+
+    /// Blocks the thread until the append is acknowledged.
+    ///
+    /// Inside of an async runtime this holds up every task of the thread, though nothing worse: await there.
+    ///
+    /// # Errors
+    /// `Invalid` if the append names an unknown partition or a record is too large, `Unavailable` if the queue
+    /// is full or the medium failed, `Closed` after close. After an `Unavailable` or `Closed` that comes from a
+    /// failed write, the records may or may not be there when the changelog is opened again.
+    pub fn wait(self) -> Result<Position> {
+        block_on(self)
+    }
+}
+
+impl Future for Ack {
+    type Output = Result<Position>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Ready(result) => Poll::Ready(result.take().unwrap_or_else(|| Err(polled_again()))),
+            State::Waiting(receiver) => Pin::new(receiver).poll(context).map(|answer| {
+                answer.unwrap_or_else(|_| {
+                    Err(Error::closed("the changelog stopped before it acknowledged; open it again and look"))
+                })
+            }),
+        }
+    }
+}
+
+fn polled_again() -> Error {
+    Error::internal("an acknowledgement was polled again after it had resolved")
+}
+
+/// Resolves when an append will be admitted; see [`Changelog::room`](super::Changelog::room).
+#[derive(Debug, Default)]
+#[must_use = "there is room only when this resolves"]
+pub struct Room(Option<oneshot::Receiver<()>>);
+
+impl Room {
+    /// There is room now.
+    pub fn now() -> Self {
+        Self(None)
+    }
+
+    /// There will be room once the sender sends or is dropped.
+    #[must_use]
+    pub(super) fn later() -> (oneshot::Sender<()>, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (sender, Self(Some(receiver)))
+    }
+
+    /// Blocks the thread until there is room. Do not call it inside of async code: await there.
+    pub fn wait(self) {
+        block_on(self);
+    }
+}
+
+impl Future for Room {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.0 {
+            None => Poll::Ready(()),
+            Some(receiver) => Pin::new(receiver).poll(context).map(drop),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Unlike the blocking calls of async runtimes, this does not panic inside of one.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ErrorKind, TopicPartition};
+
+    fn position() -> Position {
+        [(TopicPartition::new("a", 0), 3)].into_iter().collect()
+    }
+
+    #[test]
+    fn an_ack_resolves_from_another_thread() {
+        let (sender, ack) = Ack::pending();
+        let other = thread::spawn(move || sender.resolve(Ok(position())));
+        assert_eq!(ack.wait().unwrap(), position());
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn a_dropped_sender_is_a_closed_error() {
+        let (sender, ack) = Ack::pending();
+        drop(sender);
+        assert_eq!(ack.wait().unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[tokio::test]
+    async fn an_ack_can_be_awaited_and_waiting_inside_a_runtime_does_not_panic() {
+        assert_eq!(Ack::ready(Ok(position())).await.unwrap(), position());
+        assert_eq!(Ack::ready(Ok(position())).wait().unwrap(), position());
+    }
+}

@@ -1,0 +1,317 @@
+//! Stored batches: encoding records into a frame, and decoding a frame into records.
+//!
+//! A batch is the unit of storage, checksum and compression. It is stored, sent and cloned as one opaque piece
+//! of bytes; only [`StoredBatch::decode`] looks inside. Decoding checks everything once, so that iterating over
+//! the result cannot fail.
+
+use super::frame::{self, Damage, FrameHeader};
+use super::record::{Record, RecordRef};
+use crate::{Error, Result, TopicPartition};
+use bytes::Bytes;
+use std::fmt;
+
+/// Bodies below this are stored as they are: the tables of the compressor cost more than it could save.
+const MIN_COMPRESSED_BYTES: usize = 256;
+
+/// A stored batch of records: one contiguous piece of one partition, still compressed and unchecked.
+///
+/// Batches are cheap to clone and to send; [`decode`](StoredBatch::decode) does the work, so that the engine
+/// can spread it over its shards.
+///
+/// # Examples
+/// ```
+/// use millpond_engine::TopicPartition;
+/// use millpond_engine::changelog::{Record, StoredBatch};
+///
+/// let records = [Record::new("a", "1"), Record::tombstone("b")];
+/// let batch = StoredBatch::encode(TopicPartition::new("orders", 0), 40, &records)?;
+/// assert_eq!((batch.base_offset(), batch.end_offset()), (40, 42));
+///
+/// let decoded = batch.decode()?;
+/// let keys: Vec<_> = decoded.iter().map(|record| (record.offset, record.key)).collect();
+/// assert_eq!(keys, [(40, b"a".as_slice()), (41, b"b".as_slice())]);
+/// # Ok::<(), millpond_engine::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct StoredBatch {
+    partition: TopicPartition,
+    header: FrameHeader,
+    frame: Bytes,
+}
+
+impl StoredBatch {
+    /// The batch of `records` at `base_offset` of `partition`, compressed if that makes it smaller.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no record, a record is too large, or the records together reach 4 GiB.
+    pub fn encode(partition: TopicPartition, base_offset: u64, records: &[Record]) -> Result<Self> {
+        let mut encoder = BatchEncoder::default();
+        for record in records {
+            record.check()?;
+            encoder.push(record);
+        }
+        encoder.finish(partition, base_offset)
+    }
+
+    /// The batch whose stored bytes are `frame`. Only its header is looked at.
+    ///
+    /// # Errors
+    /// `Corrupt` if the header is not that of a batch, or of an unknown format version.
+    pub fn from_frame(partition: TopicPartition, frame: Bytes) -> Result<Self> {
+        match FrameHeader::read(&frame) {
+            Ok(header) => Ok(Self { partition, header, frame }),
+            Err(damage) => Err(Error::corrupt(damage).context(&partition)),
+        }
+    }
+
+    /// The partition it belongs to.
+    #[must_use]
+    pub fn partition(&self) -> &TopicPartition {
+        &self.partition
+    }
+
+    /// The offset of its first record.
+    #[must_use]
+    pub fn base_offset(&self) -> u64 {
+        self.header.base_offset
+    }
+
+    /// The offset after its last record.
+    #[must_use]
+    pub fn end_offset(&self) -> u64 {
+        self.header.base_offset + u64::from(self.header.records)
+    }
+
+    /// How many records it holds; never 0.
+    #[must_use]
+    pub fn records(&self) -> u32 {
+        self.header.records
+    }
+
+    /// The greatest timestamp of its records.
+    #[must_use]
+    pub fn max_timestamp_ms(&self) -> i64 {
+        self.header.max_timestamp_ms
+    }
+
+    /// How many bytes it takes as stored.
+    #[must_use]
+    pub fn stored_bytes(&self) -> usize {
+        self.frame.len()
+    }
+
+    /// The stored bytes.
+    #[must_use]
+    pub fn frame(&self) -> &Bytes {
+        &self.frame
+    }
+
+    /// Checks, decompresses and parses the batch.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming topic, partition and offset, if any byte of it is damaged.
+    pub fn decode(&self) -> Result<DecodedBatch> {
+        self.body().and_then(|body| DecodedBatch::checked(self.header, body)).map_err(|damage| {
+            Error::corrupt(format!(
+                "{} at offset {}: {damage}; restore the changelog from a copy",
+                self.partition, self.header.base_offset
+            ))
+        })
+    }
+
+    fn body(&self) -> Result<Bytes, Damage> {
+        let (_, checked) =
+            self.frame.split_at_checked(frame::UNCHECKED_BYTES).ok_or("the batch is too short")?;
+        if crc32c::crc32c(checked) != self.header.crc {
+            return Err("the checksum of the batch does not match its bytes");
+        }
+        let stored = self.frame.slice(frame::HEADER_BYTES..);
+        if self.header.flags & frame::FLAG_LZ4 == 0 {
+            return Ok(stored);
+        }
+        let mut body = vec![0; self.header.body_bytes as usize];
+        match lz4_flex::block::decompress_into(&stored, &mut body) {
+            Ok(written) if written == body.len() => Ok(body.into()),
+            _ => Err("the batch does not decompress"),
+        }
+    }
+}
+
+impl fmt::Debug for StoredBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredBatch")
+            .field("partition", &self.partition)
+            .field("offsets", &(self.base_offset()..self.end_offset()))
+            .field("stored_bytes", &self.stored_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A batch whose bytes were checked and decompressed.
+#[derive(Debug, Clone)]
+pub struct DecodedBatch {
+    header: FrameHeader,
+    body: Bytes,
+}
+
+impl DecodedBatch {
+    /// Parses every record once, so that nobody has to do it with care again.
+    fn checked(header: FrameHeader, body: Bytes) -> Result<Self, Damage> {
+        const BROKEN: Damage = "a record of the batch does not parse";
+        let mut rest = &*body;
+        let mut latest_ms = i64::MIN;
+        for _ in 0..header.records {
+            let record = frame::read_record(&mut rest).ok_or(BROKEN)?;
+            latest_ms = latest_ms.max(header.base_timestamp_ms.wrapping_add(record.timestamp_delta));
+            let mut headers = record.headers;
+            while !headers.is_empty() {
+                frame::read_header(&mut headers).ok_or(BROKEN)?;
+            }
+        }
+        if !rest.is_empty() {
+            return Err("bytes are left over after the last record of the batch");
+        }
+        if latest_ms != header.max_timestamp_ms {
+            return Err("the batch claims another greatest timestamp than its records have");
+        }
+        Ok(Self { header, body })
+    }
+
+    /// How many records it holds; never 0.
+    #[must_use]
+    pub fn records(&self) -> u32 {
+        self.header.records
+    }
+
+    /// The records in offset order.
+    #[must_use]
+    pub fn iter(&self) -> RecordIter<'_> {
+        RecordIter {
+            rest: &self.body,
+            offset: self.header.base_offset,
+            end_offset: self.header.base_offset + u64::from(self.header.records),
+            base_timestamp_ms: self.header.base_timestamp_ms,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a DecodedBatch {
+    type Item = RecordRef<'a>;
+    type IntoIter = RecordIter<'a>;
+
+    fn into_iter(self) -> RecordIter<'a> {
+        self.iter()
+    }
+}
+
+/// The records of a [`DecodedBatch`] in offset order.
+#[derive(Debug, Clone)]
+pub struct RecordIter<'a> {
+    rest: &'a [u8],
+    offset: u64,
+    end_offset: u64,
+    base_timestamp_ms: i64,
+}
+
+impl<'a> Iterator for RecordIter<'a> {
+    type Item = RecordRef<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RecordRef<'a>> {
+        let raw = frame::read_record(&mut self.rest)?;
+        let timestamp_ms = self.base_timestamp_ms.wrapping_add(raw.timestamp_delta);
+        let record = RecordRef::new(self.offset, timestamp_ms, raw.key, raw.value);
+        self.offset += 1;
+        Some(record.with_stored_headers(raw.headers))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = usize::try_from(self.end_offset - self.offset).unwrap_or(usize::MAX);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for RecordIter<'_> {}
+
+/// Collects records for one batch.
+#[derive(Debug, Default)]
+pub(super) struct BatchEncoder {
+    /// Room for the header, then the body.
+    frame: Vec<u8>,
+    records: u32,
+    base_timestamp_ms: i64,
+    max_timestamp_ms: i64,
+}
+
+impl BatchEncoder {
+    pub(super) fn push(&mut self, record: &Record) {
+        if self.records == 0 {
+            self.frame.reserve(frame::HEADER_BYTES + frame::record_len_bound(record));
+            self.frame.resize(frame::HEADER_BYTES, 0);
+            self.base_timestamp_ms = record.timestamp_ms;
+            self.max_timestamp_ms = record.timestamp_ms;
+        }
+        self.max_timestamp_ms = self.max_timestamp_ms.max(record.timestamp_ms);
+        let delta = record.timestamp_ms.wrapping_sub(self.base_timestamp_ms);
+        frame::write_record(&mut self.frame, delta, record);
+        self.records += 1;
+    }
+
+    pub(super) fn records(&self) -> u32 {
+        self.records
+    }
+
+    /// Whether `record` still belongs into this batch, if a batch should take at most `max_batch_bytes`. A
+    /// record that is larger gets a batch of its own.
+    pub(super) fn has_room_for(&self, record: &Record, max_batch_bytes: usize) -> bool {
+        self.records == 0 || self.frame.len() + frame::record_len_bound(record) <= max_batch_bytes
+    }
+
+    pub(super) fn finish(self, partition: TopicPartition, base_offset: u64) -> Result<StoredBatch> {
+        let body_bytes = self.frame.len().saturating_sub(frame::HEADER_BYTES);
+        let body_bytes = match u32::try_from(body_bytes) {
+            Ok(bytes) if bytes > 0 => bytes,
+            _ => return Err(Error::invalid(format!("{body_bytes} bytes of records do not make a batch"))),
+        };
+        let (mut frame, flags) = match compressed(&self.frame) {
+            Some(smaller) => (smaller, frame::FLAG_LZ4),
+            None => (self.frame, 0),
+        };
+        let mut header = FrameHeader {
+            crc: 0,
+            flags,
+            records: self.records,
+            base_offset,
+            base_timestamp_ms: self.base_timestamp_ms,
+            max_timestamp_ms: self.max_timestamp_ms,
+            body_bytes,
+        };
+        put_header(&mut frame, header);
+        header.crc = crc32c::crc32c(frame.get(frame::UNCHECKED_BYTES..).unwrap_or_default());
+        put_header(&mut frame, header);
+        Ok(StoredBatch { partition, header, frame: frame.into() })
+    }
+}
+
+fn put_header(frame: &mut [u8], header: FrameHeader) {
+    if let Some(room) = frame.first_chunk_mut() {
+        *room = header.to_bytes();
+    }
+}
+
+/// The same frame with its body compressed, if that is smaller.
+fn compressed(frame: &[u8]) -> Option<Vec<u8>> {
+    let (header, body) = frame.split_at_checked(frame::HEADER_BYTES)?;
+    if body.len() < MIN_COMPRESSED_BYTES {
+        return None;
+    }
+    let mut out = vec![0; frame::HEADER_BYTES + lz4_flex::block::get_maximum_output_size(body.len())];
+    let (_, room) = out.split_at_mut_checked(header.len())?;
+    let written = lz4_flex::block::compress_into(body, room).ok()?;
+    if written >= body.len() {
+        return None;
+    }
+    out.truncate(frame::HEADER_BYTES + written);
+    out.shrink_to_fit();
+    Some(out)
+}

@@ -1,0 +1,199 @@
+//! The stored batch: golden bytes, round trips, and that no damage gets through or does harm.
+
+use super::frame::{self, FrameHeader};
+use super::{Header, Record, RecordRef, StoredBatch};
+use crate::{Error, ErrorKind, TopicPartition};
+use bytes::Bytes;
+use proptest::prelude::*;
+
+fn partition() -> TopicPartition {
+    TopicPartition::new("orders", 3)
+}
+
+fn encode(base_offset: u64, records: &[Record]) -> StoredBatch {
+    StoredBatch::encode(partition(), base_offset, records).unwrap()
+}
+
+fn records_of(batch: &StoredBatch) -> Vec<Record> {
+    batch.decode().unwrap().iter().map(|record| record.to_record()).collect()
+}
+
+/// The same frame with its checksum put right, as only someone who wants to do harm would make it.
+fn resealed(mut frame: Vec<u8>) -> Vec<u8> {
+    let crc = crc32c::crc32c(&frame[frame::UNCHECKED_BYTES..]);
+    frame[4..8].copy_from_slice(&crc.to_le_bytes());
+    frame
+}
+
+fn reopen(frame: Vec<u8>) -> Result<Vec<Record>, Error> {
+    let batch = StoredBatch::from_frame(partition(), frame.into())?;
+    Ok(batch.decode()?.iter().map(|record| record.to_record()).collect())
+}
+
+fn any_record() -> impl Strategy<Value = Record> {
+    let bytes = |most| proptest::collection::vec(any::<u8>(), 0..most).prop_map(Bytes::from);
+    let header = (".{0,5}", bytes(20)).prop_map(|(name, value)| Header { name, value });
+    let headers = proptest::collection::vec(header, 0..3);
+    let timestamp = prop_oneof![any::<i64>(), -1000_i64..1000];
+    (bytes(200), proptest::option::of(bytes(200)), timestamp, headers)
+        .prop_map(|(key, value, timestamp_ms, headers)| Record { key, value, timestamp_ms, headers })
+}
+
+fn any_records() -> impl Strategy<Value = Vec<Record>> {
+    proptest::collection::vec(any_record(), 1..20)
+}
+
+#[test]
+fn the_layout_is_golden() {
+    let records = [
+        Record::new("k1", "v").at(1000),
+        Record::tombstone("k2").at(999),
+        Record::new("", "").at(1300).with_header("h", "x"),
+    ];
+    let batch = encode(0x0102, &records);
+    #[rustfmt::skip]
+    let expected: Vec<u8> = vec![
+        b'M', b'P', b'B', 1,
+        0xee, 0x68, 0xfa, 0x62,
+        0, 0, 0, 0,
+        3, 0, 0, 0,
+        2, 1, 0, 0, 0, 0, 0, 0,
+        0xe8, 3, 0, 0, 0, 0, 0, 0,
+        0x14, 5, 0, 0, 0, 0, 0, 0,
+        22, 0, 0, 0,
+        0, 2, b'k', b'1', 2, b'v', 0,
+        1, 2, b'k', b'2', 0, 0,
+        0xd8, 4, 0, 1, 4, 1, b'h', 1, b'x',
+    ];
+    assert_eq!(batch.frame().to_vec(), expected);
+    assert_eq!(reopen(expected).unwrap(), records);
+}
+
+#[test]
+fn a_compressed_batch_of_the_first_release_still_reads() {
+    let records = vec![Record::new("key", "0123456789").at(7); 40];
+    let batch = encode(5, &records);
+    #[rustfmt::skip]
+    let expected: Vec<u8> = vec![
+        b'M', b'P', b'B', 1, 0, 0, 0, 0, 1, 0, 0, 0, 40, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+        7, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 168, 2, 0, 0,
+    ];
+    assert_eq!(batch.frame()[8..frame::HEADER_BYTES], expected[8..]);
+    assert!(batch.stored_bytes() < 120, "{} bytes", batch.stored_bytes());
+    assert_eq!(records_of(&batch), records);
+}
+
+#[test]
+fn a_value_of_64_mib_is_a_batch_of_its_own() {
+    // Incompressible bytes, without a random generator: the state of a multiplicative walk.
+    let mut state = 1_u64;
+    let value: Vec<u8> = (0..(64 << 20) / 8)
+        .flat_map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state ^ (state >> 29)).to_le_bytes()
+        })
+        .collect();
+    let batch = encode(0, &[Record::new("big", value.clone())]);
+    assert_eq!(batch.decode().unwrap().iter().next().unwrap().value, Some(value.as_slice()));
+}
+
+#[test]
+fn a_record_that_is_too_large_is_refused() {
+    let too_large = [
+        Record::new(vec![0; super::MAX_KEY_BYTES + 1], ""),
+        Record::new("", vec![0; super::MAX_VALUE_BYTES + 1]),
+        Record::new("", "").with_header("h", vec![0; super::MAX_HEADERS_BYTES]),
+    ];
+    for record in too_large {
+        assert_eq!(StoredBatch::encode(partition(), 0, &[record]).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+    assert_eq!(StoredBatch::encode(partition(), 0, &[]).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn an_unknown_version_says_what_to_do() {
+    let mut frame = encode(0, &[Record::new("a", "b")]).frame().to_vec();
+    frame[3] = 2;
+    let error = reopen(frame).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.message().contains("format version"), "{error}");
+}
+
+#[test]
+fn damage_names_topic_partition_and_offset() {
+    let mut frame = encode(77, &[Record::new("a", "b")]).frame().to_vec();
+    *frame.last_mut().unwrap() ^= 1;
+    let error = reopen(frame).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.message().contains("orders/3") && error.message().contains("77"), "{error}");
+}
+
+#[test]
+fn a_hostile_length_is_refused_before_it_is_allocated() {
+    let header = FrameHeader {
+        crc: 0,
+        flags: frame::FLAG_LZ4,
+        records: 1,
+        base_offset: 0,
+        base_timestamp_ms: 0,
+        max_timestamp_ms: 0,
+        body_bytes: u32::MAX,
+    };
+    let mut hostile = header.to_bytes().to_vec();
+    hostile.extend([0; 64]);
+    assert_eq!(reopen(resealed(hostile.clone())).unwrap_err().kind(), ErrorKind::Corrupt);
+
+    // Offsets that overflow, and more records than bytes.
+    let overflow = FrameHeader { flags: 0, base_offset: u64::MAX, body_bytes: 64, ..header };
+    let crowded = FrameHeader { flags: 0, records: u32::MAX, body_bytes: 64, ..header };
+    for header in [overflow, crowded] {
+        hostile[..frame::HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        assert_eq!(reopen(resealed(hostile.clone())).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[test]
+fn iteration_knows_its_length() {
+    let decoded = encode(10, &[Record::new("a", "1"), Record::new("b", "2")]).decode().unwrap();
+    let mut iter = decoded.iter();
+    assert_eq!(iter.len(), 2);
+    assert_eq!(iter.next(), Some(RecordRef::new(10, 0, b"a", Some(b"1"))));
+    assert_eq!(iter.len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(base_offset in 0..u64::MAX / 2, records in any_records()) {
+        let batch = encode(base_offset, &records);
+        prop_assert_eq!(records_of(&batch), records.clone());
+        prop_assert_eq!(batch.end_offset() - base_offset, records.len() as u64);
+        prop_assert_eq!(Some(batch.max_timestamp_ms()), records.iter().map(|record| record.timestamp_ms).max());
+        prop_assert_eq!(reopen(batch.frame().to_vec()).unwrap(), records);
+    }
+
+    #[test]
+    fn a_flipped_bit_or_a_cut_is_corrupt(records in any_records(), at in any::<prop::sample::Index>(), bit in 0_u32..8) {
+        let frame = encode(9, &records).frame().to_vec();
+        let mut flipped = frame.clone();
+        flipped[at.index(frame.len())] ^= 1_u8 << bit;
+        prop_assert_eq!(reopen(flipped).unwrap_err().kind(), ErrorKind::Corrupt);
+        let cut = frame[..at.index(frame.len())].to_vec();
+        prop_assert_eq!(reopen(cut).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    /// Behind a checksum that is right, anything may come; it decodes or it is `Corrupt`, and it never panics.
+    #[test]
+    fn hostile_bytes_do_no_harm(
+        records in any_records(),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+    ) {
+        let mut frame = encode(9, &records).frame().to_vec();
+        for (at, byte) in changes {
+            let length = frame.len();
+            frame[at.index(length)] = byte;
+        }
+        if let Err(error) = reopen(resealed(frame)) {
+            prop_assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The byte layout of a stored batch, and the only file that knows it.
+//!
+//! ```text
+//! offset  size  field (integers little-endian)
+//!      0     3  magic "MPB"
+//!      3     1  format version, 1
+//!      4     4  crc32c of every byte after this field
+//!      8     4  flags: bit 0 = body compressed (lz4 block)
+//!     12     4  records
+//!     16     8  base offset: the offset of the first record
+//!     24     8  base timestamp: that of the first record, ms
+//!     32     8  greatest timestamp, ms
+//!     40     4  length of the body before compression
+//!     44     -  body
+//!
+//! record = varint(zigzag(timestamp - base timestamp))
+//!          varint(key length) key
+//!          varint(value length + 1, or 0 for a tombstone) value
+//!          varint(length of the headers) headers
+//! header = varint(name length) name (UTF-8)  varint(value length) value
+//! ```
+//!
+//! Reading never panics, never trusts a length beyond the bytes that are there, and reports damage as a short
+//! text; whoever knows the partition makes an error of it.
+
+use super::record::{Header, Record};
+
+pub(super) const HEADER_BYTES: usize = 44;
+/// What the checksum does not cover: magic, version and the checksum itself.
+pub(super) const UNCHECKED_BYTES: usize = 8;
+pub(super) const FLAG_LZ4: u32 = 1;
+const MAGIC: [u8; 3] = *b"MPB";
+const VERSION: u8 = 1;
+
+/// What is wrong with stored bytes.
+pub(super) type Damage = &'static str;
+
+/// The fixed part in front of every batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameHeader {
+    pub(super) crc: u32,
+    pub(super) flags: u32,
+    pub(super) records: u32,
+    pub(super) base_offset: u64,
+    pub(super) base_timestamp_ms: i64,
+    pub(super) max_timestamp_ms: i64,
+    pub(super) body_bytes: u32,
+}
+
+impl FrameHeader {
+    pub(super) fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        let mut out = [0; HEADER_BYTES];
+        let mut rest = out.as_mut_slice();
+        let mut put = |bytes: &[u8]| {
+            if let Some((field, tail)) = std::mem::take(&mut rest).split_at_mut_checked(bytes.len()) {
+                field.copy_from_slice(bytes);
+                rest = tail;
+            }
+        };
+        put(&MAGIC);
+        put(&[VERSION]);
+        put(&self.crc.to_le_bytes());
+        put(&self.flags.to_le_bytes());
+        put(&self.records.to_le_bytes());
+        put(&self.base_offset.to_le_bytes());
+        put(&self.base_timestamp_ms.to_le_bytes());
+        put(&self.max_timestamp_ms.to_le_bytes());
+        put(&self.body_bytes.to_le_bytes());
+        out
+    }
+
+    /// Reads the header of `frame` and checks what can be checked without reading the body.
+    pub(super) fn read(frame: &[u8]) -> Result<Self, Damage> {
+        let mut rest = frame;
+        let header = Self::read_fields(&mut rest)?;
+        if header.records == 0 {
+            return Err("the batch holds no record");
+        }
+        // A record takes at least four bytes, so that this also bounds the count by the body.
+        if u64::from(header.records) * 4 > u64::from(header.body_bytes) {
+            return Err("the batch claims more records than its body can hold");
+        }
+        if header.base_offset.checked_add(u64::from(header.records)).is_none() {
+            return Err("the offsets of the batch overflow");
+        }
+        if header.flags & !FLAG_LZ4 != 0 {
+            return Err("the batch has unknown flags");
+        }
+        let claimed = u64::from(header.body_bytes);
+        let stored = rest.len() as u64;
+        // The lz4 block format cannot shrink more than 255-fold: a larger claim is a lie.
+        let plausible =
+            if header.flags & FLAG_LZ4 == 0 { claimed == stored } else { claimed / 255 <= stored };
+        if plausible { Ok(header) } else { Err("the length of the batch does not fit its bytes") }
+    }
+
+    fn read_fields(rest: &mut &[u8]) -> Result<Self, Damage> {
+        const SHORT: Damage = "the batch is shorter than its header";
+        let magic: [u8; 3] = take(rest).ok_or(SHORT)?;
+        let [version] = take(rest).ok_or(SHORT)?;
+        if magic != MAGIC {
+            return Err("the bytes are not a batch of records");
+        }
+        if version != VERSION {
+            return Err("the batch has an unknown format version; open it with the release that wrote it");
+        }
+        Ok(Self {
+            crc: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
+            flags: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
+            records: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
+            base_offset: take(rest).map(u64::from_le_bytes).ok_or(SHORT)?,
+            base_timestamp_ms: take(rest).map(i64::from_le_bytes).ok_or(SHORT)?,
+            max_timestamp_ms: take(rest).map(i64::from_le_bytes).ok_or(SHORT)?,
+            body_bytes: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
+        })
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (field, tail) = rest.split_first_chunk::<N>()?;
+    *rest = tail;
+    Some(*field)
+}
+
+/// A record as it lies in the body, not yet placed in its partition.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawRecord<'a> {
+    pub(super) timestamp_delta: i64,
+    pub(super) key: &'a [u8],
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) headers: &'a [u8],
+}
+
+/// At most so many bytes does [`write_record`] add.
+pub(super) fn record_len_bound(record: &Record) -> usize {
+    let value = record.value.as_ref().map_or(0, bytes::Bytes::len);
+    25 + record.key.len() + value + headers_len(&record.headers)
+}
+
+pub(super) fn write_record(out: &mut Vec<u8>, timestamp_delta: i64, record: &Record) {
+    write_varint(out, zigzag(timestamp_delta));
+    write_slice(out, &record.key);
+    match &record.value {
+        None => out.push(0),
+        Some(value) => {
+            write_varint(out, value.len() as u64 + 1);
+            out.extend_from_slice(value);
+        }
+    }
+    write_varint(out, headers_len(&record.headers) as u64);
+    for header in &record.headers {
+        write_slice(out, header.name.as_bytes());
+        write_slice(out, &header.value);
+    }
+}
+
+/// Reads one record from the front of `rest`; `None` if the bytes are not a record.
+#[inline]
+pub(super) fn read_record<'a>(rest: &mut &'a [u8]) -> Option<RawRecord<'a>> {
+    let timestamp_delta = unzigzag(read_varint(rest)?);
+    let key = read_slice(rest)?;
+    let value = match read_varint(rest)? {
+        0 => None,
+        length => Some(split(rest, length - 1)?),
+    };
+    let headers = read_slice(rest)?;
+    Some(RawRecord { timestamp_delta, key, value, headers })
+}
+
+/// Reads one header from the front of `rest`; `None` at the end or if the bytes are not a header.
+pub(super) fn read_header<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+    let name = std::str::from_utf8(read_slice(rest)?).ok()?;
+    Some((name, read_slice(rest)?))
+}
+
+/// How many bytes `headers` take when stored.
+pub(super) fn headers_len(headers: &[Header]) -> usize {
+    let slice = |length: usize| varint_len(length as u64) + length;
+    headers.iter().map(|header| slice(header.name.len()) + slice(header.value.len())).sum()
+}
+
+fn write_slice(out: &mut Vec<u8>, bytes: &[u8]) {
+    write_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+#[inline]
+fn read_slice<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = read_varint(rest)?;
+    split(rest, length)
+}
+
+#[inline]
+fn split<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
+    let (bytes, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = tail;
+    Some(bytes)
+}
+
+pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[inline]
+pub(super) fn read_varint(rest: &mut &[u8]) -> Option<u64> {
+    let (&first, tail) = rest.split_first()?;
+    if first < 0x80 {
+        *rest = tail;
+        return Some(u64::from(first));
+    }
+    read_long_varint(rest)
+}
+
+fn read_long_varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, tail) = rest.split_first()?;
+        *rest = tail;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        value |= bits << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn varint_len(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
+}

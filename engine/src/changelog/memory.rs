@@ -1,0 +1,186 @@
+//! A changelog in memory, for tests and for graphs whose input can be produced again.
+//!
+//! Invariant: a partition's batches are contiguous; what lies below `start` was trimmed. It stores the same
+//! frames as the embedded changelog and acknowledges at once. A [`MemoryChangelog`] is a handle: closing one
+//! leaves the records to the others, as a closed directory would, and [`reopen`](MemoryChangelog::reopen) makes
+//! a fresh handle on the same records. It never touches a disk and has no back-pressure.
+
+mod reader;
+mod state;
+
+use super::watchers::Watchers;
+use super::{Ack, Append, Changelog, EpochMark, PartitionReader, TopicConfig};
+use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
+use reader::MemoryReader;
+use state::State;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// A [`Changelog`] that lives as long as its handles.
+///
+/// # Examples
+/// ```
+/// use millpond_engine::TopicPartition;
+/// use millpond_engine::changelog::{Append, Changelog, MemoryChangelog, Record, TopicConfig};
+///
+/// let log = MemoryChangelog::new();
+/// log.create_topic("orders", &TopicConfig::default())?;
+/// let partition = TopicPartition::new("orders", 0);
+/// log.append(vec![Append { partition: partition.clone(), records: vec![Record::new("a", "1")] }]).wait()?;
+///
+/// let batches = log.reader(&partition, 0)?.poll(1 << 20)?;
+/// assert_eq!(batches[0].decode()?.iter().next().unwrap().key, b"a");
+/// # Ok::<(), millpond_engine::Error>(())
+/// ```
+pub struct MemoryChangelog {
+    shared: Arc<Shared>,
+    /// Closing is a matter of this handle and of the readers it made.
+    closed: Arc<AtomicBool>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    watchers: Watchers,
+    clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    /// NOTE: every change is checked before it begins, so that a panic in between cannot leave half of one.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryChangelog {
+    /// An empty changelog that ages records by the clock of the machine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(Arc::new(SystemClock))
+    }
+
+    /// An empty changelog that ages records by `clock`.
+    #[must_use]
+    pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
+        Self::on(Arc::new(Shared { state: Mutex::default(), watchers: Watchers::default(), clock }))
+    }
+
+    /// A fresh, open handle on the same records, whether or not this one is closed.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        Self::on(self.shared.clone())
+    }
+
+    /// What a crash of the machine leaves: every handle is closed but the one returned, and what
+    /// [`append_epoch`](Changelog::append_epoch) wrote since the last append or sync is gone.
+    #[must_use]
+    pub fn crash(&self) -> Self {
+        let left = self.shared.state().after_crash();
+        self.closed.store(true, Ordering::SeqCst);
+        self.shared.watchers.wake();
+        let clock = self.shared.clock.clone();
+        Self::on(Arc::new(Shared { state: Mutex::new(left), watchers: Watchers::default(), clock }))
+    }
+
+    fn on(shared: Arc<Shared>) -> Self {
+        Self { shared, closed: Arc::default() }
+    }
+
+    fn open_state(&self) -> Result<MutexGuard<'_, State>> {
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(closed());
+        }
+        Ok(self.shared.state())
+    }
+
+    fn try_append(&self, appends: &[Append]) -> Result<Position> {
+        let position = {
+            let mut state = self.open_state()?;
+            let position = state.append(appends)?;
+            state.sync();
+            position
+        };
+        self.shared.watchers.wake();
+        Ok(position)
+    }
+}
+
+fn closed() -> Error {
+    Error::closed("the changelog was closed; open it again")
+}
+
+impl Default for MemoryChangelog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for MemoryChangelog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryChangelog").field("closed", &self.closed).finish_non_exhaustive()
+    }
+}
+
+impl Changelog for MemoryChangelog {
+    fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
+        config.check(topic)?;
+        self.open_state()?.create_topic(topic, config)
+    }
+
+    fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
+        Ok(self.open_state()?.topics())
+    }
+
+    fn append(&self, appends: Vec<Append>) -> Ack {
+        Ack::ready(self.try_append(&appends))
+    }
+
+    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
+        let appended = self.open_state()?.append_epoch(producer, mark, &appends)?;
+        if appended {
+            self.shared.watchers.wake();
+        }
+        Ok(appended)
+    }
+
+    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
+        Ok(self.open_state()?.epochs.after(producer, position))
+    }
+
+    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
+        self.open_state()?.partition(partition)?.range().check(partition, offset)?;
+        let (shared, closed) = (self.shared.clone(), self.closed.clone());
+        Ok(Box::new(MemoryReader { shared, closed, partition: partition.clone(), offset }))
+    }
+
+    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        Ok(self.open_state()?.partition(partition)?.range().0)
+    }
+
+    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
+        self.shared.watchers.add(waker);
+    }
+
+    fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
+        self.open_state()?.hold(consumer, position);
+        Ok(())
+    }
+
+    fn enforce_retention(&self) -> Result<u64> {
+        let now_ms = self.shared.clock.now_ms();
+        Ok(self.open_state()?.trim(now_ms))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.open_state()?.sync();
+        Ok(())
+    }
+
+    fn close(&self) -> Result<()> {
+        if !self.closed.swap(true, Ordering::SeqCst) {
+            self.shared.state().sync();
+            self.shared.watchers.wake();
+        }
+        Ok(())
+    }
+}
