@@ -4,12 +4,23 @@
 
 pub mod changelog;
 pub mod codec;
+pub mod dataflow;
+pub mod graph;
+pub mod query;
+pub mod state;
 pub mod store;
 
 mod clock;
+mod drain;
+mod engine;
 mod error;
 mod position;
+mod task;
+mod topic;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use engine::{Engine, EngineBuilder, Memory, Stats, Stepper, TableStats};
 pub use error::{Error, ErrorKind, Result};
 pub use position::{Position, TopicPartition};
+pub use task::FailurePolicy;
+pub use topic::Topic;

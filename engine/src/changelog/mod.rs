@@ -16,6 +16,7 @@ mod epochs;
 mod frame;
 mod memory;
 mod partitioner;
+mod producer;
 mod record;
 mod retention;
 mod watchers;
@@ -24,6 +25,9 @@ pub use ack::{Ack, AckSender, Room};
 pub use batch::{DecodedBatch, RecordIter, StoredBatch};
 pub use memory::MemoryChangelog;
 pub use partitioner::{murmur2, partition_for_key};
+pub use producer::Producer;
+
+pub(crate) use producer::Gate;
 pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
 
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};

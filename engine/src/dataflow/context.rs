@@ -2,6 +2,7 @@
 
 use super::{Batch, Router, Slot, Stamp};
 use crate::changelog::Record;
+use crate::codec::{Key, Value};
 use crate::state::{AnyTable, Published, TableRef, TableState};
 use crate::{Error, Result};
 use std::fmt;
@@ -67,7 +68,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// `Internal` if the operator did not declare the table when the graph was built.
-    pub fn table<K: 'static, V: 'static>(&self, table: &TableRef<K, V>) -> Result<Arc<TableState<K, V>>> {
+    pub fn table<K: Key, V: Value>(&self, table: &TableRef<K, V>) -> Result<Arc<TableState<K, V>>> {
         let any = self
             .tables
             .get(table.index())

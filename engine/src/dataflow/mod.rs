@@ -11,11 +11,12 @@ mod stamp;
 
 pub use batch::{Batch, Change, Changes, Event, Output, Update};
 pub use context::{Context, Inputs};
-pub use exchange::{Gather, Router};
+pub use exchange::{Gather, Router, Stamped};
 pub use source::{Source, SourceBatch};
 pub use stamp::Stamp;
 
 pub(crate) use batch::Slot;
+pub(crate) use source::Skipped;
 pub(crate) use context::{RecordFailure, Sunk};
 
 use crate::Result;

@@ -7,7 +7,7 @@
 use super::TableSnapshot;
 use crate::Result;
 use crate::codec::{Key, Value};
-use crate::store::{Direction, StoreSnapshot as _};
+use crate::store::Direction;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 

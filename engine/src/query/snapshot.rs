@@ -110,7 +110,7 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     /// The rows whose keys lie in `keys`, in ascending order; `.rev()` for descending.
     #[must_use]
     pub fn range(&self, keys: impl RangeBounds<K>) -> Scan<K, V> {
-        let (first, past) = layout::table_range(self.table.id());
+        let (first, past) = layout::table_range(self.table.table_id());
         let after = |key: &K| {
             // No encoding is a prefix of another, so this is the least row key above the key's own.
             let mut row = self.table.row_key(key);
@@ -133,7 +133,7 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     /// The rows whose keys begin with `prefix`, in ascending order; `.rev()` for descending.
     #[must_use]
     pub fn prefix<P: KeyPrefix<K> + ?Sized>(&self, prefix: &P) -> Scan<K, V> {
-        let (first, past) = layout::table_range(self.table.id());
+        let (first, past) = layout::table_range(self.table.table_id());
         let mut start = first.to_vec();
         prefix.encode_prefix(&mut start);
         let end = prefix_end(&start).unwrap_or_else(|| past.to_vec());
@@ -149,6 +149,6 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     /// How many rows the table has, exactly.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.snapshot.published.counts.get(&self.table.id()).copied().unwrap_or(0)
+        self.snapshot.published.counts.get(&self.table.table_id()).copied().unwrap_or(0)
     }
 }

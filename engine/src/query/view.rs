@@ -33,7 +33,7 @@ impl Cell {
         !matches!(*self.serving.read().unwrap_or_else(PoisonError::into_inner), Serving::Live(_))
     }
 
-    pub(crate) fn table<K: 'static, V: 'static>(&self) -> Result<Arc<TableState<K, V>>> {
+    pub(crate) fn table<K: Key, V: Value>(&self) -> Result<Arc<TableState<K, V>>> {
         let table = match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
             Serving::Building => {
@@ -148,7 +148,7 @@ impl<K: Key, V: Value> View<K, V> {
     pub fn count(&self) -> Result<u64> {
         let table = self.table()?;
         table.shared().check()?;
-        Ok(table.shared().published().counts.get(&table.id()).copied().unwrap_or(0))
+        Ok(table.shared().published().counts.get(&table.table_id()).copied().unwrap_or(0))
     }
 
     /// The table as it is now, for good. For several tables at once use [`Engine::snapshot`](crate::Engine::snapshot).

@@ -12,6 +12,6 @@ mod table;
 pub use published::Published;
 pub use table::{AnyTable, Record, TableRef, TableState};
 
-pub(crate) use generation::{Counts, Generation, Newest, Part};
+pub(crate) use generation::{Generation, Newest, Part};
 pub(crate) use published::{Shared, Status};
 pub(crate) use subscribers::Pushed;

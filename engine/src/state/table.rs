@@ -305,6 +305,10 @@ impl<K: Key, V: Value> TableState<K, V> {
         self.shards.get(index).ok_or_else(|| Error::internal("a table has fewer shards than the task"))
     }
 
+    pub(crate) fn table_id(&self) -> TableId {
+        self.id
+    }
+
     pub(crate) fn name(&self) -> &Arc<str> {
         &self.name
     }

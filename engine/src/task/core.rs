@@ -131,17 +131,10 @@ impl Core {
         let ran = self.main.step(limit, None)?;
         let Some(build) = &mut self.build else { return Ok(ran) };
         let built = build.task.step(limit, Some(self.main.position()))?;
-        if !built && build.task.position().includes(&self.relevant(self.main.position())) {
+        if !built && has_caught_up(&build.task, self.main.position()) {
             self.complete_build()?;
         }
         Ok(ran || built || self.build.is_none())
-    }
-
-    /// The part of `position` that the build reads too.
-    fn relevant(&self, position: &Position) -> Position {
-        let Some(build) = &self.build else { return Position::new() };
-        let read: BTreeSet<_> = build.task.position().iter().map(|(id, _)| id.clone()).collect();
-        position.iter().filter(|(id, _)| read.contains(id)).map(|(id, offset)| (id.clone(), offset)).collect()
     }
 
     /// Puts the built tables in place: both tasks stand at the same input.
@@ -245,6 +238,11 @@ impl Core {
             build.former.end(crate::state::Status::Closed);
         }
     }
+}
+
+/// Whether `build` has read everything below `position` in the partitions that it reads.
+fn has_caught_up(build: &Task, position: &Position) -> bool {
+    build.position().iter().all(|(id, offset)| offset >= position.offset(id))
 }
 
 /// Runs every drain. `false` if none had anything to do.
