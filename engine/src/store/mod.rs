@@ -2,7 +2,18 @@
 //!
 //! A [`StateStore`] is the state of one task. It knows bytes only: no types, no epochs, no tables.
 
-use crate::Result;
+#[allow(dead_code, reason = "the layouts are complete before everything that reads them is")]
+pub(crate) mod layout;
+mod memory;
+mod rocks;
+
+#[cfg(test)]
+mod contract_tests;
+
+pub use memory::MemoryStore;
+pub use rocks::{RocksState, RocksStore, StoreOptions};
+
+use crate::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -83,4 +94,11 @@ pub trait StoreSnapshot: Send + Sync {
     /// # Errors
     /// As for `read`.
     fn scan(&self, keys: Range<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()>;
+}
+
+/// The error for a row that is out of order, or inside of a range that is being replaced.
+fn misplaced_row(key: &[u8]) -> Error {
+    Error::internal(format!(
+        "a drain held the key {key:02x?} out of order or inside of the range it replaces; nothing was written"
+    ))
 }

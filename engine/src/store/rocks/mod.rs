@@ -1,0 +1,325 @@
+//! State on disk, in RocksDB: one column family per task.
+//!
+//! Rows never pass through the memtable or the write-ahead log. A drain is one sorted file ([`ingest`]),
+//! which RocksDB takes over in one step of its manifest; reads go through one shared block cache whose
+//! budget includes filters and indexes ([`options`]).
+//!
+//! Invariant: nothing is written to a column family but by ingesting a file. Everything that makes recovery
+//! short (no log to replay) and drains atomic rests on it.
+//!
+//! This folder does not know what a row means, and no other folder but the changelog's knows RocksDB.
+
+mod failure;
+mod ingest;
+mod options;
+mod snapshot;
+
+#[cfg(test)]
+mod tests;
+
+pub use options::StoreOptions;
+
+use super::{Row, StateStore, StoreSnapshot};
+use crate::{Error, Result};
+use failure::{during, on_path};
+use options::Tuning;
+use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, ReadOptions};
+use rocksdb::{SnapshotWithThreadMode, properties, statistics::Ticker};
+use snapshot::RocksSnapshot;
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+type Database = DBWithThreadMode<MultiThreaded>;
+
+/// The task that an embedded engine keeps its whole graph in.
+const ONLY_TASK: &str = "task-0";
+
+/// The column family that RocksDB insists on. No task is kept in it.
+const NO_TASK: &str = "default";
+
+/// More keys than this are read in several steps, so that the blocks their values pin stay few.
+const READ_AT_ONCE: usize = 256;
+
+/// How often [`StateStore::wait_for_room`] looks again: RocksDB's bindings do not announce compactions.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The state directory of an engine: a database with one column family per task.
+///
+/// Clones are handles on the same database. The directory stays locked until the last of them, the last
+/// [`RocksStore`] and the last snapshot are gone.
+#[derive(Clone)]
+pub struct RocksState {
+    opened: Arc<Opened>,
+}
+
+struct Opened {
+    database: Database,
+    dir: PathBuf,
+    tuning: Tuning,
+    next_file: AtomicU64,
+    creating: Mutex<()>,
+}
+
+impl RocksState {
+    /// Opens the state in `dir`, or creates it there.
+    ///
+    /// # Errors
+    /// `Unavailable` if another engine has it open, the directory cannot be written to or the disk is full;
+    /// `Invalid` if `dir` is not a directory; `Corrupt` if files of it are damaged or missing.
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self> {
+        std::fs::create_dir_all(dir).map_err(|error| on_path("create the state directory", dir, error))?;
+        let tuning = Tuning::new(options);
+        let families = families_present(dir, &tuning)?;
+        let descriptors = families
+            .into_iter()
+            .map(|family| ColumnFamilyDescriptor::new(family, tuning.family.clone()))
+            .collect::<Vec<_>>();
+        let database = Database::open_cf_descriptors(&tuning.database, dir, descriptors)
+            .map_err(|error| during("open the state", dir, error))?;
+        // Only now does the lock keep others out: before, these could be the files of a running drain.
+        ingest::remove_left_over_files(dir)?;
+        let opened = Opened {
+            database,
+            dir: dir.to_owned(),
+            tuning,
+            next_file: AtomicU64::new(0),
+            creating: Mutex::new(()),
+        };
+        let state = Self { opened: Arc::new(opened) };
+        state.leave_sequence_zero()?;
+        Ok(state)
+    }
+
+    /// Makes sure that no snapshot is ever taken at sequence number 0, which is where a new database stands
+    /// and where a file that overlaps nothing leaves it.
+    ///
+    /// IMPORTANT: compaction takes a snapshot at 0 for none and drops the rows it reads.
+    fn leave_sequence_zero(&self) -> Result<()> {
+        if self.opened.database.latest_sequence_number() > 0 {
+            return Ok(());
+        }
+        let task = self.present_task(NO_TASK)?;
+        // While there is a snapshot, a file that is taken over gets a sequence number in any case.
+        let _snapshot = self.opened.database.snapshot();
+        ingest::ingest(&task, None, &mut std::iter::once((&b"created"[..], Some(&b""[..]))))
+    }
+
+    fn present_task(&self, name: &str) -> Result<Task> {
+        Task::try_new(Arc::clone(&self.opened), |opened| {
+            opened
+                .database
+                .cf_handle(name)
+                .ok_or_else(|| Error::internal(format!("the state of {name} is gone")))
+        })
+    }
+
+    /// The state of the task `name`, which is created if it is not there.
+    ///
+    /// # Errors
+    /// `Invalid` for the name `default`, which RocksDB keeps to itself; otherwise if the medium failed.
+    pub fn task(&self, name: &str) -> Result<RocksStore> {
+        if name == NO_TASK {
+            return Err(Error::invalid(format!("a task cannot be named {NO_TASK}")));
+        }
+        let opened = &self.opened;
+        let _one_at_a_time = opened.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.database.cf_handle(name).is_none() {
+            opened
+                .database
+                .create_cf(name, &opened.tuning.family)
+                .map_err(|error| during(&format!("create the state of {name}"), &opened.dir, error))?;
+        }
+        Ok(RocksStore { task: Arc::new(self.present_task(name)?) })
+    }
+}
+
+impl fmt::Debug for RocksState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksState").field("dir", &self.opened.dir).finish_non_exhaustive()
+    }
+}
+
+/// The column families to open: all there are, since RocksDB refuses to open some of them.
+fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
+    if dir.join("CURRENT").exists() {
+        return Database::list_cf(&tuning.database, dir)
+            .map_err(|error| during("list the tasks of the state", dir, error));
+    }
+    // RocksDB takes a directory without this file for a new one and would delete what is in it.
+    let files = std::fs::read_dir(dir).map_err(|error| on_path("list the state directory", dir, error))?;
+    for file in files {
+        let path = file.map_err(|error| on_path("list the state directory", dir, error))?.path();
+        if path.extension().is_some_and(|extension| extension == "sst") {
+            return Err(Error::corrupt(format!(
+                "the state in {} has rows but no file CURRENT: restore it, or delete the directory to rebuild \
+                 the state from the changelog",
+                dir.display()
+            )));
+        }
+    }
+    Ok(vec![NO_TASK.to_owned()])
+}
+
+type Family<'db> = Arc<BoundColumnFamily<'db>>;
+
+self_cell::self_cell!(
+    /// A column family together with the database it belongs to.
+    struct Task {
+        owner: Arc<Opened>,
+        #[covariant]
+        dependent: Family,
+    }
+);
+
+impl Task {
+    fn opened(&self) -> &Opened {
+        self.borrow_owner()
+    }
+
+    fn database(&self) -> &Database {
+        &self.borrow_owner().database
+    }
+
+    fn family(&self) -> &Family<'_> {
+        self.borrow_dependent()
+    }
+
+    fn failed(&self, doing: &str, error: rocksdb::Error) -> Error {
+        during(doing, &self.opened().dir, error)
+    }
+
+    fn number(&self, property: &properties::PropName) -> u64 {
+        self.database().property_int_value_cf(self.family(), property).ok().flatten().unwrap_or(0)
+    }
+
+    fn level_zero_files(&self) -> u64 {
+        let files = self.database().property_value_cf(self.family(), properties::num_files_at_level(0));
+        files.ok().flatten().and_then(|files| files.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// The state of one task: a [`StateStore`] in one column family.
+///
+/// # Examples
+///
+/// ```
+/// use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
+///
+/// let dir = tempfile::tempdir()?;
+/// let store = RocksStore::open(dir.path(), &StoreOptions::default())?;
+/// store.ingest(&mut [(&b"a"[..], Some(&b"1"[..])), (&b"b"[..], None)].into_iter())?;
+/// store.read(b"a", &mut |value| assert_eq!(value, Some(&b"1"[..])))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct RocksStore {
+    task: Arc<Task>,
+}
+
+impl RocksStore {
+    /// Opens the state of an embedded engine in `dir`, or creates it there: one task for the whole graph.
+    ///
+    /// # Errors
+    /// As for [`RocksState::open`].
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self> {
+        RocksState::open(dir, options)?.task(ONLY_TASK)
+    }
+
+    fn read_some(
+        &self,
+        keys: &[&[u8]],
+        first_index: usize,
+        options: &ReadOptions,
+        read: &mut dyn FnMut(usize, Option<&[u8]>),
+    ) -> Result<()> {
+        let found = self.task.database().batched_multi_get_cf_opt(
+            self.task.family(),
+            keys.iter().copied(),
+            true,
+            options,
+        );
+        for (index, value) in found.into_iter().enumerate() {
+            let value = value.map_err(|error| self.task.failed("read the state", error))?;
+            read(first_index + index, value.as_deref());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksStore").field("dir", &self.task.opened().dir).finish_non_exhaustive()
+    }
+}
+
+impl StateStore for RocksStore {
+    fn read(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
+        let options = &self.task.opened().tuning.read;
+        let value = self
+            .task
+            .database()
+            .get_pinned_cf_opt(self.task.family(), key, options)
+            .map_err(|error| self.task.failed("read the state", error))?;
+        read(value.as_deref());
+        Ok(())
+    }
+
+    fn read_sorted(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        if keys.len() <= READ_AT_ONCE {
+            return self.read_some(keys, 0, &self.task.opened().tuning.read, read);
+        }
+        // Without a snapshot, an ingest between two steps would be seen by the later one only.
+        let snapshot = SnapshotWithThreadMode::new(self.task.database());
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&snapshot);
+        for (step, keys) in keys.chunks(READ_AT_ONCE).enumerate() {
+            self.read_some(keys, step * READ_AT_ONCE, &options, read)?;
+        }
+        Ok(())
+    }
+
+    fn ingest(&self, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
+        ingest::ingest(&self.task, None, rows)
+    }
+
+    fn replace_range(&self, keys: Range<&[u8]>, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
+        ingest::ingest(&self.task, Some(keys), rows)
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>> {
+        Ok(Arc::new(RocksSnapshot::of(Arc::clone(&self.task))))
+    }
+
+    fn pressure(&self) -> f64 {
+        options::pressure(self.task.level_zero_files())
+    }
+
+    fn wait_for_room(&self) {
+        // After a failed compaction nothing would ever get better; the next ingest reports why.
+        while self.pressure() >= 1.0 && self.task.number(properties::BACKGROUND_ERRORS) == 0 {
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+    }
+
+    fn measures(&self) -> Vec<(&'static str, u64)> {
+        let tuning = &self.task.opened().tuning;
+        let ticker = |ticker: Ticker| tuning.database.get_ticker_count(ticker);
+        vec![
+            ("state_bytes", self.task.number(properties::LIVE_SST_FILES_SIZE)),
+            ("state_rows_estimate", self.task.number(properties::ESTIMATE_NUM_KEYS)),
+            ("level_zero_files", self.task.level_zero_files()),
+            ("pending_compaction_bytes", self.task.number(properties::ESTIMATE_PENDING_COMPACTION_BYTES)),
+            ("running_compactions", self.task.number(properties::NUM_RUNNING_COMPACTIONS)),
+            ("block_cache_bytes", tuning.cache.get_usage() as u64),
+            ("block_cache_pinned_bytes", tuning.cache.get_pinned_usage() as u64),
+            ("block_cache_hits", ticker(Ticker::BlockCacheHit)),
+            ("block_cache_misses", ticker(Ticker::BlockCacheMiss)),
+            ("table_reader_bytes", self.task.number(properties::ESTIMATE_TABLE_READERS_MEM)),
+            ("memtable_bytes", self.task.number(properties::SIZE_ALL_MEM_TABLES)),
+        ]
+    }
+}

@@ -1,0 +1,121 @@
+//! How RocksDB is set up for rows that arrive in sorted files and are read one by one.
+
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, ReadOptions,
+    statistics::StatsLevel,
+};
+
+/// Level-0 files from which on they are compacted away.
+const COMPACT_FROM_FILES: u32 = 8;
+
+/// Level-0 files at which no more drains should be made.
+const FULL_AT_FILES: u32 = 32;
+
+/// RocksDB's own brake, which would let drains hang, is put out of reach; [`pressure`] is ours.
+const NEVER_FILES: i32 = 1 << 20;
+
+/// The options of a state directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreOptions {
+    /// The budget of the block cache, which holds blocks of rows, filters and indexes, in bytes.
+    pub block_cache_bytes: usize,
+    /// How many threads compact in the background.
+    pub compaction_threads: u32,
+    /// How many files of the state are kept open at most.
+    pub max_open_files: u32,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { block_cache_bytes: 64 << 20, compaction_threads: 2, max_open_files: 512 }
+    }
+}
+
+/// How far level 0 has grown, from 0.0 (what compaction deals with in passing) to 1.0 (full).
+pub(super) fn pressure(level_zero_files: u64) -> f64 {
+    let files = u32::try_from(level_zero_files).unwrap_or(u32::MAX);
+    let over = f64::from(files.saturating_sub(COMPACT_FROM_FILES));
+    (over / f64::from(FULL_AT_FILES - COMPACT_FROM_FILES)).min(1.0)
+}
+
+/// Everything that RocksDB is opened with. Kept, because a column family or a sorted file may be made later.
+pub(super) struct Tuning {
+    pub(super) cache: Cache,
+    pub(super) database: Options,
+    pub(super) family: Options,
+    pub(super) writer: Options,
+    pub(super) read: ReadOptions,
+}
+
+impl Tuning {
+    pub(super) fn new(options: &StoreOptions) -> Self {
+        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
+        let family = family(&cache);
+        Self {
+            database: database(options),
+            writer: family.clone(),
+            family,
+            cache,
+            read: ReadOptions::default(),
+        }
+    }
+}
+
+fn database(options: &StoreOptions) -> Options {
+    let threads = i32::try_from(options.compaction_threads.max(1)).unwrap_or(i32::MAX);
+    let mut database = Options::default();
+    database.create_if_missing(true);
+    database.set_max_background_jobs(threads.saturating_add(1));
+    database.set_max_subcompactions(options.compaction_threads.max(1));
+    database.set_max_open_files(i32::try_from(options.max_open_files).unwrap_or(i32::MAX));
+    // Opening must not take longer the more files there are.
+    database.set_skip_stats_update_on_db_open(true);
+    database.set_compaction_readahead_size(1 << 20);
+    database.set_bytes_per_sync(1 << 20);
+    database.set_max_manifest_file_size(4 << 20);
+    database.set_keep_log_file_num(2);
+    database.set_max_log_file_size(1 << 20);
+    database.set_log_level(LogLevel::Warn);
+    database.set_stats_dump_period_sec(0);
+    database.set_stats_persist_period_sec(0);
+    database.enable_statistics();
+    database.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
+    database
+}
+
+fn family(cache: &Cache) -> Options {
+    let mut family = Options::default();
+    family.set_block_based_table_factory(&blocks(cache));
+    // IMPORTANT: a sorted file is written with the compression of the *last* level, if one is set apart.
+    family.set_compression_type(DBCompressionType::Lz4);
+    family.set_level_compaction_dynamic_level_bytes(true);
+    family.set_max_bytes_for_level_base(256 << 20);
+    family.set_target_file_size_base(32 << 20);
+    family.set_level_zero_file_num_compaction_trigger(COMPACT_FROM_FILES.cast_signed());
+    family.set_level_zero_slowdown_writes_trigger(NEVER_FILES);
+    family.set_level_zero_stop_writes_trigger(NEVER_FILES);
+    family.set_soft_pending_compaction_bytes_limit(0);
+    family.set_hard_pending_compaction_bytes_limit(0);
+    // Nothing is ever written to the memtable.
+    family.set_write_buffer_size(64 << 10);
+    family.set_arena_block_size(4 << 10);
+    family
+}
+
+fn blocks(cache: &Cache) -> BlockBasedOptions {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_block_size(4 << 10);
+    blocks.set_metadata_block_size(4 << 10);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_whole_key_filtering(true);
+    blocks.set_optimize_filters_for_memory(true);
+    // A whole filter or index is one block of megabytes: a cache that is short of room would read it again
+    // for every row. Partitions are small, and what leads to them stays.
+    blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+    blocks.set_partition_filters(true);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_top_level_index_and_filter(true);
+    blocks
+}

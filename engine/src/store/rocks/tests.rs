@@ -1,0 +1,280 @@
+//! What only the store on disk can get wrong.
+
+use super::ingest::SortedFile;
+use super::*;
+use crate::ErrorKind;
+use crate::store::Direction;
+use std::fs;
+
+fn options() -> StoreOptions {
+    StoreOptions { block_cache_bytes: 4 << 20, ..StoreOptions::default() }
+}
+
+fn open(dir: &Path) -> RocksStore {
+    RocksStore::open(dir, &options()).unwrap()
+}
+
+fn put(store: &RocksStore, keys: Range<u32>) {
+    let keys: Vec<[u8; 4]> = keys.map(u32::to_be_bytes).collect();
+    store.ingest(&mut keys.iter().map(|key| (&key[..], Some(&key[..])))).unwrap();
+}
+
+fn has(store: &RocksStore, key: u32) -> bool {
+    let mut found = None;
+    store.read(&key.to_be_bytes(), &mut |value| found = Some(value.is_some())).unwrap();
+    found.unwrap()
+}
+
+fn count(snapshot: &dyn StoreSnapshot) -> usize {
+    let mut rows = 0;
+    snapshot
+        .scan(b""..&[255; 5], Direction::Forward, &mut |_, _| {
+            rows += 1;
+            true
+        })
+        .unwrap();
+    rows
+}
+
+fn files_in(dir: &Path) -> usize {
+    fs::read_dir(dir).unwrap().count()
+}
+
+fn compact(store: &RocksStore) {
+    store.task.database().compact_range_cf(store.task.family(), None::<&[u8]>, None::<&[u8]>);
+}
+
+fn measure(store: &RocksStore, name: &str) -> u64 {
+    store.measures().into_iter().find(|(found, _)| *found == name).unwrap().1
+}
+
+#[test]
+fn a_drain_that_was_not_taken_over_is_not_there_after_reopen() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, 0..10);
+    let rows: [Row<'_>; 2] = [(&[0, 0, 0, 1], None), (&[0, 0, 0, 99], Some(b"new"))];
+    let file = SortedFile::write(&store.task, None, &mut rows.into_iter()).unwrap().unwrap();
+    // As if the process had ended here: nobody removes the file.
+    std::mem::forget(file);
+    drop(store);
+    assert_eq!(files_in(&dir.path().join("ingest")), 1);
+
+    let store = open(dir.path());
+    assert!(has(&store, 1));
+    assert!(!has(&store, 99));
+    assert_eq!(files_in(&dir.path().join("ingest")), 0);
+    put(&store, 99..100);
+    assert!(has(&store, 99));
+}
+
+#[test]
+fn a_refused_drain_leaves_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let rows: [Row<'_>; 2] = [(b"b", None), (b"a", None)];
+    store.ingest(&mut rows.into_iter()).unwrap_err();
+    assert_eq!(files_in(&dir.path().join("ingest")), 0);
+}
+
+#[test]
+fn rows_never_pass_through_memtable_or_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let empty = measure(&store, "memtable_bytes");
+    put(&store, 0..20_000);
+    assert_eq!(measure(&store, "memtable_bytes"), empty);
+    let logs = fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
+    let logged: u64 = logs
+        .filter(|file| file.path().extension().is_some_and(|extension| extension == "log"))
+        .map(|file| file.metadata().unwrap().len())
+        .sum();
+    assert_eq!(logged, 0);
+}
+
+/// Opening a column family with default options would silently lose its filter and its share of the cache.
+#[test]
+fn options_hold_after_reopen() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&open(dir.path()), 0..50_000);
+    let store = open(dir.path());
+    let property =
+        |name| store.task.database().property_value_cf(store.task.family(), name).unwrap().unwrap();
+
+    // The file that was ingested has a filter and a two-level index, so the writer had the same options ...
+    let table = property(properties::AGGREGATED_TABLE_PROPERTIES);
+    let sizes = |name: &str| -> u64 {
+        let value = table.split(';').find_map(|part| part.trim().strip_prefix(name)).unwrap();
+        value.trim_start_matches('=').parse().unwrap()
+    };
+    assert!(sizes("filter block size") > 50_000, "{table}");
+
+    // ... and after the reopen it is used, out of the cache that was set up: keys that are not there touch no
+    // block of rows.
+    assert_eq!(property(properties::BLOCK_CACHE_CAPACITY), (4_u64 << 20).to_string());
+    let absent = || (0..1000_u32).for_each(|key| assert!(!has_with_suffix(&store, key)));
+    absent();
+    let useful = || store.task.opened().tuning.database.get_ticker_count(Ticker::BloomFilterUseful);
+    let before = useful();
+    absent();
+    assert!(useful() - before > 950, "{} of 1000", useful() - before);
+}
+
+fn has_with_suffix(store: &RocksStore, key: u32) -> bool {
+    let mut found = None;
+    let key = [&key.to_be_bytes()[..], b"x"].concat();
+    store.read(&key, &mut |value| found = Some(value.is_some())).unwrap();
+    found.unwrap()
+}
+
+#[test]
+fn a_second_handle_on_the_directory_is_refused_and_harms_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fs::write(dir.path().join("ingest/running.sst"), b"a drain that is being written").unwrap();
+    let refused = RocksStore::open(dir.path(), &options()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(refused.message().contains("another process or engine"), "{refused}");
+    assert_eq!(files_in(&dir.path().join("ingest")), 1);
+    put(&store, 0..1);
+    drop(store);
+    assert!(has(&open(dir.path()), 0));
+}
+
+#[test]
+fn a_snapshot_outlives_its_store_and_keeps_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, 0..10);
+    let snapshot = store.snapshot().unwrap();
+    put(&store, 10..20);
+    drop(store);
+    assert_eq!(count(&*snapshot), 10);
+    assert_eq!(RocksStore::open(dir.path(), &options()).unwrap_err().kind(), ErrorKind::Unavailable);
+    drop(snapshot);
+    assert_eq!(count(&*open(dir.path()).snapshot().unwrap()), 20);
+}
+
+#[test]
+fn a_replaced_range_is_gone_after_reopen_and_compaction_but_not_for_older_snapshots() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, 0..1000);
+    let before = store.snapshot().unwrap();
+    let (start, end) = (100_u32.to_be_bytes(), 900_u32.to_be_bytes());
+    let rows: [Row<'_>; 2] = [(&[0, 0, 0, 5], None), (&[0, 0, 9, 0], Some(b"after"))];
+    store.replace_range(&start[..]..&end[..], &mut rows.into_iter()).unwrap();
+    put(&store, 500..501);
+    compact(&store);
+    assert_eq!(count(&*before), 1000);
+    drop(before);
+    drop(store);
+
+    let store = open(dir.path());
+    compact(&store);
+    // 1000 less 800 less key 5, and with the row after the range and key 500.
+    assert_eq!(count(&*store.snapshot().unwrap()), 1000 - 800 - 1 + 2);
+    assert!(has(&store, 500) && !has(&store, 501) && has(&store, 900) && !has(&store, 5));
+}
+
+#[test]
+fn tasks_are_apart_and_there_after_reopen() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = RocksState::open(dir.path(), &options()).unwrap();
+    put(&state.task("task-0").unwrap(), 0..1);
+    put(&state.task("task-1").unwrap(), 1..2);
+    assert_eq!(state.task("default").unwrap_err().kind(), ErrorKind::Invalid);
+    drop(state);
+    let state = RocksState::open(dir.path(), &options()).unwrap();
+    let (first, second) = (state.task("task-0").unwrap(), state.task("task-1").unwrap());
+    assert!(has(&first, 0) && !has(&first, 1));
+    assert!(has(&second, 1) && !has(&second, 0));
+}
+
+#[test]
+fn a_state_without_its_current_file_is_not_taken_for_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&open(dir.path()), 0..10);
+    fs::remove_file(dir.path().join("CURRENT")).unwrap();
+    let refused = RocksStore::open(dir.path(), &options()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    assert!(
+        fs::read_dir(dir.path()).unwrap().any(|file| file
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|e| e == "sst"))
+    );
+}
+
+#[test]
+fn damaged_rows_are_an_error_that_names_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&open(dir.path()), 0..50_000);
+    let table = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        .unwrap();
+    let mut bytes = fs::read(&table).unwrap();
+    bytes[100..1000].fill(0xaa);
+    fs::write(&table, bytes).unwrap();
+    let store = open(dir.path());
+    let failed = store.read(&0_u32.to_be_bytes(), &mut |_| {}).unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Corrupt);
+    let name = table.file_name().unwrap().to_str().unwrap();
+    assert!(
+        failed.to_string().contains(name) && failed.message().contains("delete the directory"),
+        "{failed}"
+    );
+}
+
+#[test]
+fn a_missing_file_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    put(&open(dir.path()), 0..10);
+    for file in fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|extension| extension == "sst") {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    assert_eq!(RocksStore::open(dir.path(), &options()).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_invalid() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, b"").unwrap();
+    assert_eq!(RocksStore::open(&path, &options()).unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[test]
+fn pressure_rises_with_level_zero_and_room_comes_back() {
+    assert!(options::pressure(0) == 0.0 && options::pressure(8) == 0.0);
+    assert!(options::pressure(20) > 0.4 && options::pressure(20) < 0.6);
+    assert!(options::pressure(32) >= 1.0 && options::pressure(1000) <= 1.0);
+
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // Overlapping files far past the limit: without compaction `wait_for_room` would never return.
+    for _ in 0..80 {
+        put(&store, 0..100);
+    }
+    store.wait_for_room();
+    assert!(store.pressure() < 1.0);
+    assert!(has(&store, 0));
+}
+
+/// RocksDB's compaction does not see a snapshot at sequence number 0: it dropped rows that the snapshot still
+/// read.
+#[test]
+fn a_snapshot_of_the_first_drain_keeps_its_rows_through_a_compaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    put(&store, 0..1000);
+    let before = store.snapshot().unwrap();
+    store.ingest(&mut [(&[0, 0, 0, 5][..], None)].into_iter()).unwrap();
+    compact(&store);
+    assert_eq!(count(&*before), 1000);
+}
