@@ -3,5 +3,5 @@
 //! The crate `millpond` re-exports what users need; see there.
 
 pub mod aggregate;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;

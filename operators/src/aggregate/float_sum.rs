@@ -245,3 +245,103 @@ fn scale(significant: u64, exponent: i32) -> f64 {
 fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(u64::from((exponent + 1023).unsigned_abs()) << 52)
 }
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "the sums are exact")]
+mod tests {
+    use super::*;
+    use proptest::num::f64::{INFINITE, NORMAL, QUIET_NAN, SUBNORMAL, ZERO};
+    use proptest::prelude::*;
+
+    fn finite() -> impl Strategy<Value = f64> {
+        prop_oneof![NORMAL | SUBNORMAL | ZERO, -1e6..1e6, Just(f64::MAX), Just(f64::MIN_POSITIVE)]
+    }
+
+    fn sum(terms: &[f64]) -> FloatSum {
+        let mut sum = FloatSum::default();
+        for &term in terms {
+            sum.add(term);
+        }
+        sum
+    }
+
+    fn assert_canonical(sum: &FloatSum) {
+        assert_ne!(sum.limbs.first(), Some(&0), "a zero limb at the low end: {sum:?}");
+        if let [.., below, top] = sum.limbs.as_slice() {
+            assert_ne!(*top, extension(*below), "the top only repeats the sign: {sum:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_term_is_its_own_sum(term in finite()) {
+            prop_assert_eq!(sum(&[term]).value(), term);
+            prop_assert_eq!(sum(&[-term]).value(), -term);
+        }
+
+        #[test]
+        fn two_terms_sum_as_the_hardware_rounds_them(a in finite(), b in finite()) {
+            prop_assert_eq!(sum(&[a, b]).value(), a + b);
+            prop_assert_eq!(sum(&[a, -b]).value(), a - b);
+        }
+
+        /// Against integers: the terms are multiples of 2^-40 below 2^60, so an `i128` holds their exact sum.
+        #[test]
+        #[expect(clippy::cast_precision_loss, reason = "the oracle rounds once, as the sum must")]
+        fn many_terms_sum_as_integers_do(terms in prop::collection::vec((-(1_i64 << 52)..1 << 52, 0..48_u32), 0..40)) {
+            let unit = 2.0_f64.powi(-40);
+            let floats: Vec<f64> =
+                terms.iter().map(|&(mantissa, shift)| mantissa as f64 * 2.0_f64.powi(shift.cast_signed()) * unit).collect();
+            let exact: i128 = terms.iter().map(|&(mantissa, shift)| i128::from(mantissa) << shift).sum();
+            let sum = sum(&floats);
+            assert_canonical(&sum);
+            prop_assert_eq!(sum.value(), exact as f64 * unit);
+        }
+
+        #[test]
+        fn what_cancels_leaves_exactly_the_rest(rest in finite(), terms in prop::collection::vec(finite(), 0..20)) {
+            let mut all = sum(&terms);
+            all.add(rest);
+            for &term in &terms {
+                all.subtract(term);
+                assert_canonical(&all);
+            }
+            prop_assert_eq!(&all, &sum(&[rest]));
+            prop_assert_eq!(all.value(), rest);
+        }
+
+        #[test]
+        fn infinities_and_nan_can_be_taken_out(rest in finite(), odd in INFINITE | QUIET_NAN) {
+            let mut all = sum(&[rest, odd]);
+            prop_assert_eq!(all.value().to_bits() == odd.to_bits(), !odd.is_nan());
+            prop_assert_eq!(all.value().is_nan(), odd.is_nan());
+            all.subtract(odd);
+            prop_assert_eq!(all, sum(&[rest]));
+        }
+
+        /// Bytes may be damaged: whatever decodes must neither panic nor hang.
+        #[test]
+        fn any_stored_form_can_be_used(low: u8, limbs in prop::collection::vec(any::<u32>(), 0..300), term in finite()) {
+            let mut sum = FloatSum { low, limbs, nans: 0, infinities: i64::MAX, negative_infinities: 0 };
+            sum.add(term);
+            sum.add(f64::INFINITY);
+            let _ = sum.value();
+            let _ = sum.finite_value();
+        }
+    }
+
+    #[test]
+    fn infinities_of_both_signs_have_no_sum() {
+        assert!(sum(&[f64::INFINITY, f64::NEG_INFINITY]).value().is_nan());
+        assert_eq!(sum(&[f64::NEG_INFINITY, 1.0]).value(), f64::NEG_INFINITY);
+    }
+
+    #[test]
+    fn a_sum_beyond_the_range_is_infinite_and_comes_back() {
+        let mut sum = sum(&[f64::MAX, f64::MAX, f64::MAX]);
+        assert_eq!(sum.value(), f64::INFINITY);
+        sum.subtract(f64::MAX);
+        sum.subtract(f64::MAX);
+        assert_eq!(sum.value(), f64::MAX);
+    }
+}

@@ -19,9 +19,10 @@ pub struct LastNOf<F> {
 /// # Examples
 /// ```
 /// use millpond_operators::aggregate::{Aggregate, last_n};
+/// use std::collections::VecDeque;
 ///
 /// let recent = last_n(2, |callsign: &&'static str| *callsign);
-/// let mut acc = recent.init();
+/// let mut acc = VecDeque::new();
 /// for callsign in ["LX8", "LX14", "LX64"] {
 ///     recent.fold(&mut acc, &"ZRH", callsign);
 /// }

@@ -42,10 +42,10 @@ pub struct MeanOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, mean};
+/// use millpond_operators::aggregate::{Aggregate, Mean, mean};
 ///
 /// let celsius = mean(|reading: &f64| *reading);
-/// let mut acc = celsius.init();
+/// let mut acc = Mean::default();
 /// celsius.fold(&mut acc, &"roof", 20.5);
 /// celsius.fold(&mut acc, &"roof", 21.5);
 /// assert_eq!(acc.mean(), Some(21.0));

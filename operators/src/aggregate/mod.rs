@@ -35,6 +35,9 @@ mod reduce;
 mod sum;
 mod top_k;
 
+#[cfg(test)]
+mod tests;
+
 pub use count::{Count, count};
 pub use float_sum::FloatSum;
 pub use fold::Fold;
@@ -76,10 +79,10 @@ use millpond_engine::codec::Value;
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, mean};
+/// use millpond_operators::aggregate::{Aggregate, Mean, mean};
 ///
 /// let distance = mean(|flight: &(String, u32)| flight.1);
-/// let mut acc = distance.init();
+/// let mut acc = Mean::default();
 /// distance.fold(&mut acc, &"ZRH", ("LX8".to_owned(), 400));
 /// distance.fold(&mut acc, &"ZRH", ("LX14".to_owned(), 600));
 /// assert_eq!(acc.mean(), Some(500.0));

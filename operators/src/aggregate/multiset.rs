@@ -101,6 +101,7 @@ impl<T: Ord> Multiset<T> {
     }
 
     /// The different values with how often each occurs, least first.
+    #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&T, u64)> {
         self.counts.iter().map(|(value, &count)| (value, count))
     }
@@ -153,10 +154,10 @@ pub fn multiset<V, T: Ord, F: Fn(&V) -> T>(extract: F) -> MultisetOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, distinct_count};
+/// use millpond_operators::aggregate::{Aggregate, Multiset, distinct_count};
 ///
 /// let carriers = distinct_count(|flight: &(&str, u32)| flight.0.to_owned());
-/// let mut acc = carriers.init();
+/// let mut acc = Multiset::default();
 /// for flight in [("LX", 8), ("LX", 14), ("BA", 713)] {
 ///     carriers.fold(&mut acc, &"ZRH", flight);
 /// }

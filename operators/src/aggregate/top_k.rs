@@ -80,10 +80,10 @@ pub struct TopKOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, top_k};
+/// use millpond_operators::aggregate::{Aggregate, TopK, top_k};
 ///
 /// let longest = top_k(2, |flight: &(&'static str, u32)| (flight.1, flight.0));
-/// let mut acc = longest.init();
+/// let mut acc = TopK::default();
 /// for flight in [("LX8", 7100), ("LX14", 6300), ("LX64", 7800)] {
 ///     longest.fold(&mut acc, &"ZRH", flight);
 /// }

@@ -202,3 +202,91 @@ fn skewed(chance: f64, count: usize) -> usize {
 fn partition_of(rank: usize, partitions: u32) -> u32 {
     u32::try_from(rank).unwrap_or(0).checked_rem(partitions).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    use std::collections::BTreeMap;
+
+    fn sample(shape: Shape) -> Vec<TypedRecord<u64, u32>> {
+        let strategy = changelog(shape, any::<u64>(), any::<u32>());
+        strategy.new_tree(&mut TestRunner::deterministic()).unwrap().current()
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_stays_in_its_partition(records in changelog(Shape::default(), 0..20_u8, any::<u8>())) {
+            let mut partitions = BTreeMap::new();
+            for record in &records {
+                prop_assert!(record.partition < 3);
+                prop_assert_eq!(*partitions.entry(record.key).or_insert(record.partition), record.partition);
+            }
+        }
+
+        #[test]
+        fn a_plain_shape_gives_upserts_in_time_order(
+            records in changelog(
+                Shape { tombstone_percent: 0, repeat_percent: 0, late_percent: 0, ..Shape::default() },
+                any::<u8>(),
+                any::<u8>(),
+            )
+        ) {
+            prop_assert!(records.iter().all(|record| record.value.is_some()));
+            prop_assert!(records.is_sorted_by_key(|record| record.timestamp_ms));
+        }
+
+        #[test]
+        fn a_shape_of_nothing_is_survived(
+            records in changelog(
+                Shape { partitions: 0, distinct_keys: 0, step_ms: -1, lateness_ms: -1, ..Shape::default() },
+                any::<u8>(),
+                any::<u8>(),
+            )
+        ) {
+            prop_assert!(records.iter().all(|record| record.partition == 0));
+        }
+    }
+
+    #[test]
+    fn the_proportions_are_those_of_the_shape() {
+        let records = sample(Shape { records: 10_000.into(), ..Shape::default() });
+        assert_eq!(records.len(), 10_000);
+        let percent = |count: usize| count * 100 / records.len();
+        let tombstones = records.iter().filter(|record| record.value.is_none()).count();
+        assert!((12..=18).contains(&percent(tombstones)), "{tombstones} tombstones");
+        let repeats = records.windows(2).filter(|pair| pair[0] == pair[1]).count();
+        assert!((3..=7).contains(&percent(repeats)), "{repeats} repeats");
+        let backwards = records.windows(2).filter(|pair| pair[1].timestamp_ms < pair[0].timestamp_ms).count();
+        assert!((9..=17).contains(&percent(backwards)), "{backwards} out of order");
+    }
+
+    #[test]
+    fn some_keys_are_hot() {
+        let records = sample(Shape { records: 10_000.into(), distinct_keys: 100, ..Shape::default() });
+        let mut counts = BTreeMap::new();
+        for record in &records {
+            *counts.entry(record.key).or_insert(0) += 1;
+        }
+        let hottest = counts.values().max().unwrap();
+        let mean = records.len() / counts.len();
+        assert!(*hottest > 3 * mean, "the hottest key has {hottest} records, the mean is {mean}");
+    }
+
+    #[test]
+    fn failures_shrink_to_few_plain_records() {
+        let strategy = changelog(Shape::default(), any::<u64>(), any::<u32>());
+        let found = TestRunner::deterministic().run(&strategy, |records| {
+            prop_assert!(records.iter().filter(|record| record.value.is_some()).count() < 2);
+            Ok(())
+        });
+        let Err(proptest::test_runner::TestError::Fail(_, smallest)) = found else {
+            panic!("no changelog with two upserts");
+        };
+        let plain =
+            TypedRecord { partition: 0, key: 0, value: Some(0), timestamp_ms: Shape::default().start_ms };
+        assert_eq!(smallest, [plain.clone(), plain]);
+    }
+}

@@ -32,6 +32,9 @@
 mod encoding;
 mod folding;
 
+#[cfg(test)]
+mod tests;
+
 use crate::aggregate::{Aggregate, Merge, Retract};
 use millpond_engine::codec::{KeyCodec, ValueCodec};
 use proptest::strategy::Strategy;
