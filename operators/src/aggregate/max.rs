@@ -1,0 +1,77 @@
+//! The greatest value.
+//!
+//! Over a stream one value is enough. Over a table the greatest member may be taken out, and the next one must be
+//! known then: [`MaxOf::retractable`] keeps all of them.
+//!
+//! Of values that are equal the first stays; for a decision among records, extract a tuple whose later fields
+//! tell them apart, such as `(distance, id)`.
+
+use super::{Aggregate, Merge, MultisetOf};
+use millpond_engine::codec::Value;
+
+/// The aggregate made by [`max`].
+#[derive(Debug, Clone, Copy)]
+pub struct MaxOf<F> {
+    extract: F,
+}
+
+/// Keeps the greatest of what `extract` finds in the records; the accumulator is an `Option<T>`.
+///
+/// # Examples
+/// ```
+/// use millpond_operators::aggregate::{Aggregate, max};
+///
+/// let distance = max(|flight: &(&str, u32)| flight.1);
+/// let mut acc = None;
+/// distance.fold(&mut acc, &"ZRH", ("LX8", 400));
+/// distance.fold(&mut acc, &"ZRH", ("LX14", 600));
+/// assert_eq!(acc, Some(600));
+/// ```
+#[must_use]
+pub fn max<V, T: Ord, F: Fn(&V) -> T>(extract: F) -> MaxOf<F> {
+    MaxOf { extract }
+}
+
+impl<F> MaxOf<F> {
+    /// The form that can take members out again, for grouping tables.
+    ///
+    /// It keeps every member; read it with [`Multiset::max`](super::Multiset::max).
+    #[must_use]
+    pub fn retractable(self) -> MultisetOf<F> {
+        MultisetOf::new(self.extract)
+    }
+}
+
+impl<K, V, T, F> Aggregate<K, V> for MaxOf<F>
+where
+    T: Ord + Value,
+    F: Fn(&V) -> T + Send + Sync + 'static,
+{
+    type Acc = Option<T>;
+
+    fn init(&self) -> Option<T> {
+        None
+    }
+
+    fn fold(&self, acc: &mut Option<T>, _: &K, value: V) {
+        keep_greatest(acc, (self.extract)(&value));
+    }
+}
+
+impl<K, V, T, F> Merge<K, V> for MaxOf<F>
+where
+    T: Ord + Value,
+    F: Fn(&V) -> T + Send + Sync + 'static,
+{
+    fn merge(&self, acc: &mut Option<T>, other: Option<T>) {
+        if let Some(value) = other {
+            keep_greatest(acc, value);
+        }
+    }
+}
+
+fn keep_greatest<T: Ord>(acc: &mut Option<T>, value: T) {
+    if acc.as_ref().is_none_or(|kept| value > *kept) {
+        *acc = Some(value);
+    }
+}

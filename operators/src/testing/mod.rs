@@ -1,0 +1,9 @@
+//! The test kit: for the tests of your own folds, codecs and graphs.
+//!
+//! [`laws`] checks what the traits of this library ask of an implementation, with generated input that is
+//! shrunk to the smallest that breaks a law. [`changelogs`] generates changelogs that look like real ones.
+//!
+//! Everything here is deterministic: no clock, no threads, and every failure prints the seed that repeats it.
+
+pub mod changelogs;
+pub mod laws;
