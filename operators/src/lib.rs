@@ -1,7 +1,21 @@
 //! The meaning half of millpond: typed streams, tables and the operators over them.
 //!
+//! One file per operator; its header says what it does with tombstones, absent keys, repeated keys in one epoch, late
+//! timestamps and empty input. Every operator is written against the traits of `millpond_engine::dataflow`, as a user's
+//! own would be.
+//!
 //! The crate `millpond` re-exports what users need; see there.
 
 pub mod aggregate;
+pub mod stream;
+pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+
+mod builder;
+mod upsert;
+
+pub use builder::{GraphBuilder, Latest};
+pub use stream::{GroupedStream, Process, Stream};
+pub use table::{Grouped, GroupedTable, Table};
+pub use upsert::Upsert;

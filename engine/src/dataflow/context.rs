@@ -2,8 +2,9 @@
 
 use super::{Batch, Router, Slot, Stamp};
 use crate::changelog::Record;
-use crate::codec::{Key, Value};
-use crate::state::{AnyTable, Published, TableRef, TableState};
+use crate::codec::{Key, KeyPrefix, Value};
+use crate::query::Snapshot;
+use crate::state::{AnyTable, TableRef, TableState};
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
@@ -36,7 +37,8 @@ pub struct Context<'a> {
     pub(crate) router: Router,
     pub(crate) epoch: u64,
     pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
-    pub(crate) published: &'a Arc<Published>,
+    /// Whether anyone takes the output of the node that runs.
+    pub(crate) read: bool,
     pub(crate) tracing: bool,
     pub(crate) current: Option<Stamp>,
     pub(crate) sunk: Vec<Sunk>,
@@ -53,6 +55,12 @@ impl Context<'_> {
     #[must_use]
     pub fn router(&self) -> Router {
         self.router
+    }
+
+    /// Whether anyone reads the output of this node; if not, [`Output::Nothing`](super::Output::Nothing) will do.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        self.read
     }
 
     /// Names the value that user code is about to see, so that a failure can be attributed to its record. Free
@@ -80,10 +88,19 @@ impl Context<'_> {
             .map_err(|_| Error::internal("a table was declared with other types than it is used with"))
     }
 
-    /// The state before this epoch: what queries see while it runs.
-    #[must_use]
-    pub(crate) fn published(&self) -> &Arc<Published> {
-        self.published
+    /// The rows of `table` whose keys begin with `prefix`, as they were before this epoch, in ascending order.
+    ///
+    /// # Errors
+    /// `Corrupt` if a stored row does not decode, or an error of the store.
+    pub fn rows_before<K: Key, V: Value>(
+        &self,
+        table: &TableRef<K, V>,
+        prefix: &impl KeyPrefix<K>,
+    ) -> Result<Vec<(K, V)>> {
+        let table = self.table(table)?;
+        // Only the folding thread publishes, so what is published now is the state before this epoch.
+        let snapshot = Snapshot::capture(table.shared())?;
+        snapshot.table(Arc::clone(&table)).prefix(prefix).collect()
     }
 
     /// Sends a record to a derived topic when the epoch is complete.

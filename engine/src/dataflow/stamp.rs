@@ -29,10 +29,10 @@ impl Stamp {
     /// The stamp of the `index`th value made from the value with this stamp.
     ///
     /// Values made from one record keep their order while no record is split into more than 65,536 values at
-    /// each of four levels; beyond that the order is still fixed, but arbitrary.
+    /// each of four levels; beyond that the order is still a function of the input, but arbitrary.
     #[must_use]
     pub fn branch(mut self, index: usize) -> Self {
-        self.branch = self.branch.rotate_left(16) ^ index as u64;
+        self.branch = (self.branch << 16).wrapping_add(index as u64);
         self
     }
 
@@ -44,7 +44,7 @@ impl Stamp {
         let hash = encoded_key
             .iter()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        self.branch = self.branch.rotate_left(16) ^ hash;
+        self.branch = (self.branch << 16) ^ hash;
         self
     }
 

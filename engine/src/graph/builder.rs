@@ -39,6 +39,18 @@ impl<V: Value> StoreOptions<V> {
         Self::with_codec(name, Bincode)
     }
 
+    /// The table's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The table's version.
+    #[must_use]
+    pub fn table_version(&self) -> u32 {
+        self.version
+    }
+
     /// The version of the table's meaning. Raise it when the fold changes: the table is then rebuilt from the
     /// changelog.
     #[must_use]

@@ -7,6 +7,7 @@
 //! | `0000 00` | format version, u32 big-endian |
 //! | `0000 01` ++ group (u16 BE) | the [`Position`] of a group of tables that advance together, framed |
 //! | `0000 02` ++ table id (u16 BE) | the [`CatalogueEntry`] of a table, framed |
+//! | `0000 03` ++ table id (u16 BE) | how many rows the table has, u64 big-endian |
 //!
 //! A frame is `format (u8) ++ fields ++ crc32c (u32 BE) over all before it`. Inside of it, integers are
 //! LEB128 varints, strings are a varint length and UTF-8 bytes. The frames are written by hand: a layout
@@ -36,6 +37,7 @@ pub(crate) const FORMAT_VERSION_KEY: &[u8] = &[0, 0, 0];
 
 const POSITION: u8 = 1;
 const CATALOGUE: u8 = 2;
+const COUNT: u8 = 3;
 
 const POSITION_FORMAT: u8 = 1;
 const CATALOGUE_FORMAT: u8 = 1;
@@ -106,11 +108,10 @@ pub(crate) struct CatalogueEntry {
     pub(crate) row_format: u16,
 }
 
-/// Puts the key of a row into `out`, in place of what was there.
-pub(crate) fn row_key(table: TableId, key: &[u8], out: &mut Vec<u8>) {
-    out.clear();
+/// Appends what the keys of all rows of `table` begin with; the encoded key follows.
+#[inline]
+pub(crate) fn row_prefix(table: TableId, out: &mut Vec<u8>) {
     out.extend_from_slice(&table.0.to_be_bytes());
-    out.extend_from_slice(key);
 }
 
 /// Splits the key of a row into its table and the encoded key.
@@ -152,6 +153,35 @@ pub(crate) fn catalogue_key(table: TableId) -> [u8; 5] {
 /// The first key of a catalogue entry, and the first one after all of them.
 pub(crate) fn catalogue_range() -> ([u8; 3], [u8; 3]) {
     ([0, 0, CATALOGUE], [0, 0, CATALOGUE + 1])
+}
+
+/// Where the number of rows of `table` is kept.
+pub(crate) fn count_key(table: TableId) -> [u8; 5] {
+    engine_key(COUNT, table.0)
+}
+
+/// The first key of a number of rows, and the first one after all of them.
+pub(crate) fn count_range() -> ([u8; 3], [u8; 3]) {
+    ([0, 0, COUNT], [0, 0, COUNT + 1])
+}
+
+/// The table whose number of rows is kept under `key`.
+pub(crate) fn decode_count_key(key: &[u8]) -> Result<TableId> {
+    let table = TableId::new(decode_engine_key(COUNT, key)?);
+    table.ok_or_else(|| Error::corrupt(format!("the row count {key:02x?} belongs to no table")))
+}
+
+/// The stored form of a number of rows.
+pub(crate) fn encode_count(rows: u64) -> [u8; 8] {
+    rows.to_be_bytes()
+}
+
+/// The number of rows that [`encode_count`] stored.
+pub(crate) fn decode_count(stored: &[u8]) -> Result<u64> {
+    match <[u8; 8]>::try_from(stored) {
+        Ok(stored) => Ok(u64::from_be_bytes(stored)),
+        Err(_) => Err(Error::corrupt(format!("a row count has {} bytes, not 8", stored.len()))),
+    }
 }
 
 fn engine_key(kind: u8, number: u16) -> [u8; 5] {

@@ -8,7 +8,7 @@ use crate::dataflow::{
     Batch, Context, Inputs, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Stamp, Sunk,
 };
 use crate::graph::{Graph, Step};
-use crate::state::{AnyTable, Part, Published};
+use crate::state::{AnyTable, Part};
 use crate::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use std::error::Error as _;
@@ -42,7 +42,6 @@ pub(crate) struct Run<'a> {
     pub(crate) pool: &'a rayon::ThreadPool,
     pub(crate) router: Router,
     pub(crate) epoch: u64,
-    pub(crate) published: &'a Arc<Published>,
     pub(crate) skipped: &'a Skipped,
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
@@ -152,7 +151,7 @@ impl Run<'_> {
             router: self.router,
             epoch: self.epoch,
             tables: self.tables,
-            published: self.published,
+            read: true,
             tracing: self.tracing,
             current: None,
             sunk: Vec::new(),
@@ -185,6 +184,7 @@ impl Run<'_> {
                 vec![source.gather(parts.unwrap_or_default())?]
             }
             Step::Operator(operator) => {
+                context.read = self.plan.consumers.get(id).is_some_and(|&consumers| consumers > 0);
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
                 match (operator.run(context, inputs)?, node.exchange) {
                     (Output::Local(batch), false) => vec![batch],

@@ -168,7 +168,6 @@ impl Task {
             pool: &self.setting.pool,
             router: self.setting.router,
             epoch: self.shared.epoch() + 1,
-            published: &self.shared.published(),
             skipped,
             tracing,
         };

@@ -1,0 +1,94 @@
+//! The graph builder: where streams and tables begin.
+
+use crate::stream::{Stream, StreamSource, UpsertSource};
+use crate::table::{Table, source};
+use crate::upsert::Upsert;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::graph::{Builder, Graph, StoreOptions};
+use millpond_engine::{Result, Topic};
+
+/// Which of two records of one key a table keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Latest {
+    /// The one with the greater offset: the changelog's own order.
+    #[default]
+    Offset,
+    /// The one with the greater timestamp; of equal timestamps the one that comes later. Late records change nothing.
+    /// The table remembers the timestamps of deleted keys too.
+    Timestamp,
+}
+
+/// Describes a graph: sources here, operators on the [`Stream`]s and [`Table`]s they return.
+///
+/// # Examples
+/// ```
+/// use millpond_engine::Topic;
+/// use millpond_operators::GraphBuilder;
+///
+/// let lines = Topic::<u64, String>::new("lines");
+/// let graph = GraphBuilder::new();
+/// let words = graph
+///     .stream(&lines)
+///     .flat_map(|_, line: String| line.split(' ').map(|word| (word.to_owned(), ())).collect::<Vec<_>>())
+///     .group_by_key()
+///     .count("words");
+/// let graph = graph.build()?;
+/// assert!(graph.describe().contains("table words"));
+/// # drop(words);
+/// # Ok::<(), millpond_engine::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct GraphBuilder(Builder);
+
+impl GraphBuilder {
+    /// A graph without nodes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The records of `topic` as a stream. Tombstones are passed over; see [`upserts`](Self::upserts).
+    pub fn stream<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, V> {
+        let node = self.0.source("stream", topic, StreamSource::new(topic));
+        Stream::new(self.0.clone(), node, true)
+    }
+
+    /// The records of `topic` as a stream in which tombstones are [`Upsert::Delete`].
+    pub fn upserts<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, Upsert<V>> {
+        let node = self.0.source("upserts", topic, UpsertSource::new(topic));
+        Stream::new(self.0.clone(), node, true)
+    }
+
+    /// The records of `topic` as a table: of each key the last value in offset order; tombstones delete.
+    pub fn table<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        store: impl Into<StoreOptions<V>>,
+    ) -> Table<K, V> {
+        self.table_by(topic, store, Latest::Offset)
+    }
+
+    /// The records of `topic` as a table that keeps which record `latest` says.
+    pub fn table_by<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        store: impl Into<StoreOptions<V>>,
+        latest: Latest,
+    ) -> Table<K, V> {
+        source::table(&self.upserts(topic), store.into(), latest)
+    }
+
+    /// The engine's builder, on which operators of one's own are added.
+    #[must_use]
+    pub fn nodes(&self) -> &Builder {
+        &self.0
+    }
+
+    /// Checks the graph and makes it ready to run.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the culprit: no source, two tables of one name, a cycle through topics.
+    pub fn build(&self) -> Result<Graph> {
+        self.0.build()
+    }
+}

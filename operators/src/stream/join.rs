@@ -1,0 +1,91 @@
+//! Joining a stream with a table: each record meets the row that the table has at that moment.
+//!
+//! Within an epoch, records and table updates interleave by timestamp, the table first where they are equal; across
+//! epochs the order is arrival. So the answer does not depend on where an epoch was cut. A later change of the table
+//! does not reach records that have gone by.
+//!
+//! Deleted and absent keys: the inner join drops the record, the left join passes `None`. Repeated keys meet the row each
+//! at its own time. A late record meets the row as it was, if the update that it should not see is in the same epoch;
+//! otherwise as it is. Empty input on either side gives nothing, or changes nothing.
+
+use super::Stream;
+use crate::table::Table;
+use crate::table::access::Access;
+use millpond_engine::Result;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Batch, Changes, Context, Event, Inputs, Operator, Output, Stamp, Update};
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+pub(super) fn join<K: Key, V: Value, T: Value, W: Value>(
+    stream: &Stream<K, V>,
+    table: &Table<K, T>,
+    join: impl Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,
+) -> Stream<K, W> {
+    let stream = stream.exchanged();
+    table.access.record_updates();
+    let operator = StreamTableJoin { access: Arc::clone(&table.access), join, types: PhantomData };
+    let reads = table.access.reads();
+    let node = stream.builder.operator("join", &[stream.node, table.node], &[], &reads, operator);
+    Stream::new(stream.builder.clone(), node, true)
+}
+
+struct StreamTableJoin<K, V, T, F> {
+    access: Arc<dyn Access<K, T>>,
+    join: F,
+    types: PhantomData<fn() -> V>,
+}
+
+/// What happened to one key of the table within the epoch.
+struct History<'u, K, T> {
+    old: Option<&'u T>,
+    updates: Vec<&'u Update<K, T>>,
+}
+
+impl<'u, K, T> History<'u, K, T> {
+    /// The row that a record with `stamp` meets.
+    fn at(&self, stamp: &Stamp) -> Option<&'u T> {
+        match self.updates.iter().rev().find(|update| stamp.sees(&update.stamp)) {
+            Some(update) => update.value.as_ref(),
+            None => self.old,
+        }
+    }
+}
+
+impl<K, V, T, W, F> Operator for StreamTableJoin<K, V, T, F>
+where
+    K: Key,
+    V: Value,
+    T: Value,
+    W: Value,
+    F: Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,
+{
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let events: Vec<Event<K, V>> = inputs.take(0)?;
+        let Changes { changes, updates } = inputs.take::<Changes<K, T>>(1)?;
+        let mut histories: HashMap<&K, History<'_, K, T>> = HashMap::with_capacity(changes.len());
+        for change in &changes {
+            histories.insert(&change.key, History { old: change.old.as_ref(), updates: Vec::new() });
+        }
+        for update in &updates {
+            // A key without a change was created and deleted within the epoch: it began absent.
+            let history =
+                histories.entry(&update.key).or_insert_with(|| History { old: None, updates: Vec::new() });
+            history.updates.push(update);
+        }
+        let unchanged: Vec<&K> =
+            events.iter().map(|event| &event.key).filter(|key| !histories.contains_key(key)).collect();
+        let mut rows = self.access.look_up(context, &unchanged)?.into_iter();
+        let mut out = Vec::with_capacity(events.len());
+        for Event { key, value, stamp } in events {
+            context.at(&stamp);
+            let joined = match histories.get(&key) {
+                Some(history) => (self.join)(&key, value, history.at(&stamp)),
+                None => (self.join)(&key, value, rows.next().flatten().as_ref()),
+            };
+            out.extend(joined.map(|value| Event { key, value, stamp }));
+        }
+        Ok(Output::Local(Batch::new(out)))
+    }
+}

@@ -1,0 +1,62 @@
+//! Stateless steps over a stream: filter, map, map_values, flat_map, re_key, inspect, and merge.
+//!
+//! Each record is worked on by itself: repeated keys, absent keys and late timestamps have no meaning here. There are no
+//! tombstones in a stream. Empty input gives empty output. A panic in the closure is a failure of its record. `merge`
+//! orders the records of both streams by stamp, so that its result does not depend on which of them came first.
+
+use millpond_engine::Result;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+use std::marker::PhantomData;
+
+/// Puts out what a closure makes of each event.
+pub(super) struct FlatMap<K, V, L, W, F> {
+    step: F,
+    types: PhantomData<fn() -> (K, V, L, W)>,
+}
+
+impl<K, V, L, W, F: Fn(Event<K, V>, &mut Vec<Event<L, W>>)> FlatMap<K, V, L, W, F> {
+    pub(super) fn new(step: F) -> Self {
+        Self { step, types: PhantomData }
+    }
+}
+
+impl<K, V, L, W, F> Operator for FlatMap<K, V, L, W, F>
+where
+    K: Key,
+    V: Value,
+    L: Key,
+    W: Value,
+    F: Fn(Event<K, V>, &mut Vec<Event<L, W>>) + Send + Sync + 'static,
+{
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let events: Vec<Event<K, V>> = inputs.take(0)?;
+        let mut out = Vec::with_capacity(events.len());
+        for event in events {
+            context.at(&event.stamp);
+            (self.step)(event, &mut out);
+        }
+        Ok(Output::Local(Batch::new(out)))
+    }
+}
+
+/// Puts two streams together.
+pub(super) struct Merge<K, V>(PhantomData<fn() -> (K, V)>);
+
+impl<K, V> Default for Merge<K, V> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<K: Key, V: Value> Operator for Merge<K, V> {
+    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let mut events: Vec<Event<K, V>> = inputs.take(0)?;
+        let mut others: Vec<Event<K, V>> = inputs.take(1)?;
+        if !others.is_empty() {
+            events.append(&mut others);
+            events.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+        }
+        Ok(Output::Local(Batch::new(events)))
+    }
+}

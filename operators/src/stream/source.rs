@@ -1,0 +1,103 @@
+//! Reading a topic as a stream.
+//!
+//! Tombstones: passed over by `stream`, [`Upsert::Delete`] in `upserts`. Absent and repeated keys have no meaning here:
+//! every record is put out, in offset order within a partition. Late timestamps change nothing. No input, no output. A
+//! key or value that does not decode is a failure of its record, for the failure policy to handle.
+
+use crate::upsert::Upsert;
+use millpond_engine::codec::{Key, Value, ValueCodec};
+use millpond_engine::dataflow::{Batch, Event, Router, Source, SourceBatch, Stamp};
+use millpond_engine::{Result, Topic};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// Reads values, without tombstones.
+pub(crate) struct StreamSource<K, V> {
+    codec: Arc<dyn ValueCodec<V>>,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<K: Key, V: Value> StreamSource<K, V> {
+    pub(crate) fn new(topic: &Topic<K, V>) -> Self {
+        Self { codec: Arc::clone(topic.codec()), key: PhantomData }
+    }
+}
+
+impl<K: Key, V: Value> Source for StreamSource<K, V> {
+    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
+        let mut parts: Vec<Vec<Event<K, V>>> = parts(records, router);
+        for (record, stamp) in records.records() {
+            let Some(bytes) = record.value else { continue };
+            let key = key(records, stamp, record.key)?;
+            let value = value(&*self.codec, records, stamp, bytes)?;
+            put(&mut parts, router, Event { key, value, stamp });
+        }
+        Ok(parts.into_iter().map(Batch::new).collect())
+    }
+
+    fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
+        concat::<K, V>(parts)
+    }
+}
+
+/// Reads values and tombstones.
+pub(crate) struct UpsertSource<K, V> {
+    codec: Arc<dyn ValueCodec<V>>,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<K: Key, V: Value> UpsertSource<K, V> {
+    pub(crate) fn new(topic: &Topic<K, V>) -> Self {
+        Self { codec: Arc::clone(topic.codec()), key: PhantomData }
+    }
+}
+
+impl<K: Key, V: Value> Source for UpsertSource<K, V> {
+    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
+        let mut parts: Vec<Vec<Event<K, Upsert<V>>>> = parts(records, router);
+        for (record, stamp) in records.records() {
+            let key = key(records, stamp, record.key)?;
+            let value = match record.value {
+                Some(bytes) => Upsert::Put(value(&*self.codec, records, stamp, bytes)?),
+                None => Upsert::Delete,
+            };
+            put(&mut parts, router, Event { key, value, stamp });
+        }
+        Ok(parts.into_iter().map(Batch::new).collect())
+    }
+
+    fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
+        concat::<K, Upsert<V>>(parts)
+    }
+}
+
+fn parts<T>(records: &SourceBatch<'_>, router: &Router) -> Vec<Vec<T>> {
+    let expected = records.len() / router.shards();
+    (0..router.shards()).map(|_| Vec::with_capacity(expected + expected / 8)).collect()
+}
+
+fn put<K: Key, V>(parts: &mut [Vec<Event<K, V>>], router: &Router, event: Event<K, V>) {
+    if let Some(part) = parts.get_mut(router.shard(&event.key)) {
+        part.push(event);
+    }
+}
+
+fn key<K: Key>(records: &SourceBatch<'_>, stamp: Stamp, bytes: &[u8]) -> Result<K> {
+    K::decode_whole_key(bytes)
+        .map_err(|error| records.failure(stamp, format!("the key does not decode as {}: {error}", K::key_schema())))
+}
+
+fn value<V: Value>(codec: &dyn ValueCodec<V>, records: &SourceBatch<'_>, stamp: Stamp, bytes: &[u8]) -> Result<V> {
+    codec.decode(bytes).map_err(|error| {
+        records.failure(stamp, format!("the value ({} bytes of {}) does not decode: {error}", bytes.len(), codec.id()))
+    })
+}
+
+fn concat<K: Key, V: Value>(parts: Vec<Batch>) -> Result<Batch> {
+    let parts = parts.into_iter().map(Batch::downcast).collect::<Result<Vec<Vec<Event<K, V>>>>>()?;
+    let mut all = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+    for mut part in parts {
+        all.append(&mut part);
+    }
+    Ok(Batch::new(all))
+}

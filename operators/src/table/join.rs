@@ -1,0 +1,208 @@
+//! Joining two tables by primary key: inner, left and outer, computed on the fly.
+//!
+//! For every key that changed on either side, the old result is the join of the old rows and the new result the join of
+//! the new ones; there is nothing in between to be seen. A deleted or absent row is `None` to the join. Repeated keys
+//! give one change per epoch. Timestamps play no part, late or not. Empty input on one side: changes of the other side
+//! meet the rows that are there.
+
+use super::Table;
+use super::access::Access;
+use millpond_engine::Result;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Stamp, Update};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub(super) fn join<K, V, T, W, F>(
+    label: &str,
+    left: &Table<K, V>,
+    right: &Table<K, T>,
+    join: F,
+) -> Table<K, W>
+where
+    K: Key,
+    V: Value,
+    T: Value,
+    W: Value,
+    F: Fn(&K, Option<&V>, Option<&T>) -> Option<W> + Send + Sync + 'static,
+{
+    let access = JoinAccess {
+        left: Arc::clone(&left.access),
+        right: Arc::clone(&right.access),
+        join: Arc::new(join),
+        updates: Arc::default(),
+    };
+    let node = left.builder.operator(label, &[left.node, right.node], &[], &access.all_reads(), access.clone());
+    Table::computed(&left.builder, node, access)
+}
+
+/// Both as the operator and as the access: it joins what it is asked for.
+struct JoinAccess<K, V, T, F> {
+    left: Arc<dyn Access<K, V>>,
+    right: Arc<dyn Access<K, T>>,
+    join: Arc<F>,
+    updates: Arc<AtomicBool>,
+}
+
+impl<K, V, T, F> Clone for JoinAccess<K, V, T, F> {
+    fn clone(&self) -> Self {
+        Self {
+            left: Arc::clone(&self.left),
+            right: Arc::clone(&self.right),
+            join: Arc::clone(&self.join),
+            updates: Arc::clone(&self.updates),
+        }
+    }
+}
+
+impl<K: Key, V: Value, T: Value, F> JoinAccess<K, V, T, F> {
+    fn all_reads(&self) -> Vec<usize> {
+        [self.left.reads(), self.right.reads()].concat()
+    }
+}
+
+impl<K, V, T, W, F> Access<K, W> for JoinAccess<K, V, T, F>
+where
+    K: Key,
+    V: Value,
+    T: Value,
+    W: Value,
+    F: Fn(&K, Option<&V>, Option<&T>) -> Option<W> + Send + Sync + 'static,
+{
+    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<W>>> {
+        let left = self.left.look_up(context, keys)?;
+        let right = self.right.look_up(context, keys)?;
+        let rows = keys.iter().zip(left.iter().zip(&right));
+        Ok(rows.map(|(key, (left, right))| (self.join)(key, left.as_ref(), right.as_ref())).collect())
+    }
+
+    fn record_updates(&self) {
+        self.updates.store(true, Ordering::Relaxed);
+        self.left.record_updates();
+        self.right.record_updates();
+    }
+
+    fn reads(&self) -> Vec<usize> {
+        self.all_reads()
+    }
+}
+
+/// What one epoch did to one key on one side.
+enum Side<'c, V> {
+    /// It changed.
+    Changed(Option<&'c V>, Option<&'c V>),
+    /// It did not; this is the row.
+    Same(Option<V>),
+}
+
+impl<V> Side<'_, V> {
+    fn old(&self) -> Option<&V> {
+        match self {
+            Self::Changed(old, _) => *old,
+            Self::Same(row) => row.as_ref(),
+        }
+    }
+
+    fn new(&self) -> Option<&V> {
+        match self {
+            Self::Changed(_, new) => *new,
+            Self::Same(row) => row.as_ref(),
+        }
+    }
+}
+
+type ByKey<'c, K, V> = HashMap<&'c K, &'c Change<K, V>>;
+
+/// The side of each of `keys`, looked up where it did not change.
+fn sides<'c, K: Key, V: Value>(
+    context: &mut Context<'_>,
+    access: &dyn Access<K, V>,
+    changed: &ByKey<'c, K, V>,
+    keys: &[&'c K],
+) -> Result<Vec<Side<'c, V>>> {
+    let unchanged: Vec<&K> = keys.iter().copied().filter(|key| !changed.contains_key(*key)).collect();
+    let mut rows = access.look_up(context, &unchanged)?.into_iter();
+    let side = |key: &&K| match changed.get(*key) {
+        Some(change) => Side::Changed(change.old.as_ref(), change.new.as_ref()),
+        None => Side::Same(rows.next().flatten()),
+    };
+    Ok(keys.iter().map(side).collect())
+}
+
+impl<K, V, T, W, F> Operator for JoinAccess<K, V, T, F>
+where
+    K: Key,
+    V: Value,
+    T: Value,
+    W: Value,
+    F: Fn(&K, Option<&V>, Option<&T>) -> Option<W> + Send + Sync + 'static,
+{
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let left: Changes<K, V> = inputs.take(0)?;
+        let right: Changes<K, T> = inputs.take(1)?;
+        let by_left: ByKey<'_, K, V> = left.changes.iter().map(|change| (&change.key, change)).collect();
+        let by_right: ByKey<'_, K, T> = right.changes.iter().map(|change| (&change.key, change)).collect();
+        let mut keys: Vec<(&K, Stamp)> = Vec::with_capacity(by_left.len() + by_right.len());
+        for change in &left.changes {
+            let other = by_right.get(&change.key).map(|other| other.stamp);
+            keys.push((&change.key, other.map_or(change.stamp, |other| change.stamp.max(other))));
+        }
+        let only_right = right.changes.iter().filter(|change| !by_left.contains_key(&change.key));
+        keys.extend(only_right.map(|change| (&change.key, change.stamp)));
+        let plain: Vec<&K> = keys.iter().map(|(key, _)| *key).collect();
+        let lefts = sides(context, &*self.left, &by_left, &plain)?;
+        let rights = sides(context, &*self.right, &by_right, &plain)?;
+        let mut output = Changes { changes: Vec::with_capacity(keys.len()), updates: Vec::new() };
+        for ((key, stamp), (left, right)) in keys.iter().zip(lefts.iter().zip(&rights)) {
+            context.at(stamp);
+            let old = (self.join)(key, left.old(), right.old());
+            let new = (self.join)(key, left.new(), right.new());
+            if old.is_some() || new.is_some() {
+                output.changes.push(Change { key: (*key).clone(), old, new, stamp: *stamp });
+            }
+        }
+        if self.updates.load(Ordering::Relaxed) {
+            let start = |index: usize| (lefts.get(index).and_then(Side::old), rights.get(index).and_then(Side::old));
+            output.updates = self.replay(&plain, start, &left.updates, &right.updates);
+        }
+        Ok(Output::Local(Batch::new(output)))
+    }
+}
+
+impl<K: Key, V: Value, T: Value, F> JoinAccess<K, V, T, F> {
+    /// The result after every single update of either side, in the order of their stamps.
+    fn replay<'r, W>(
+        &self,
+        keys: &[&'r K],
+        start: impl Fn(usize) -> (Option<&'r V>, Option<&'r T>),
+        left: &'r [Update<K, V>],
+        right: &'r [Update<K, T>],
+    ) -> Vec<Update<K, W>>
+    where
+        F: Fn(&K, Option<&V>, Option<&T>) -> Option<W>,
+    {
+        let mut now: HashMap<&K, (Option<&V>, Option<&T>)> =
+            keys.iter().enumerate().map(|(index, key)| (*key, start(index))).collect();
+        // Updates of one key are in order of stamp on either side; the sort is stable and keeps that.
+        let mut order: Vec<(&Stamp, bool, usize)> = Vec::with_capacity(left.len() + right.len());
+        order.extend(left.iter().enumerate().map(|(index, update)| (&update.stamp, false, index)));
+        order.extend(right.iter().enumerate().map(|(index, update)| (&update.stamp, true, index)));
+        order.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
+        let mut updates = Vec::with_capacity(order.len());
+        for (stamp, is_right, index) in order {
+            let key = if is_right {
+                let Some(update) = right.get(index) else { continue };
+                now.entry(&update.key).or_default().1 = update.value.as_ref();
+                &update.key
+            } else {
+                let Some(update) = left.get(index) else { continue };
+                now.entry(&update.key).or_default().0 = update.value.as_ref();
+                &update.key
+            };
+            let (left, right) = now.get(key).copied().unwrap_or_default();
+            updates.push(Update { key: key.clone(), value: (self.join)(key, left, right), stamp: *stamp });
+        }
+        updates
+    }
+}

@@ -1,0 +1,169 @@
+//! Tables: keyed state and its changes.
+//!
+//! A table emits at most one change per key and epoch, from the value at its start to the value at its end. Some tables
+//! are stored (sources, folds, foreign-key joins, and whatever is [`materialize`](Table::materialize)d) and can be
+//! asked through a view; `filter`, `map_values` and primary-key joins are computed on the fly.
+
+pub(crate) mod access;
+mod foreign;
+mod group;
+mod join;
+mod map;
+pub(crate) mod source;
+mod to_stream;
+
+pub(crate) use access::Recorder;
+pub use group::{Grouped, GroupedTable};
+
+use crate::stream::Stream;
+use crate::upsert::Upsert;
+use access::{Access, StoredAccess};
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::graph::{Builder, NodeId, StoreOptions};
+use millpond_engine::query::Stored;
+use millpond_engine::state::TableRef;
+use millpond_engine::{Error, Result};
+use std::sync::Arc;
+
+/// A table with keys of type `K` and values of type `V`.
+pub struct Table<K, V> {
+    pub(crate) builder: Builder,
+    pub(crate) node: NodeId,
+    pub(crate) access: Arc<dyn Access<K, V>>,
+    stored: Option<TableRef<K, V>>,
+}
+
+impl<K, V> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            builder: self.builder.clone(),
+            node: self.node,
+            access: Arc::clone(&self.access),
+            stored: self.stored,
+        }
+    }
+}
+
+impl<K: Key, V: Value> Table<K, V> {
+    /// A table whose rows are in `table`.
+    pub(crate) fn stored(builder: &Builder, node: NodeId, table: TableRef<K, V>, recorder: Recorder) -> Self {
+        Self {
+            builder: builder.clone(),
+            node,
+            access: Arc::new(StoredAccess { table, recorder }),
+            stored: Some(table),
+        }
+    }
+
+    /// A table that is computed on the fly.
+    fn computed(builder: &Builder, node: NodeId, access: impl Access<K, V>) -> Self {
+        Self { builder: builder.clone(), node, access: Arc::new(access), stored: None }
+    }
+
+    /// The rows for which `keep` is true.
+    #[must_use]
+    pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
+        map::map("filter", self, move |key, value: V| keep(key, &value).then_some(value))
+    }
+
+    /// The rows with another value each.
+    #[must_use]
+    pub fn map_values<W: Value>(&self, map: impl Fn(&K, V) -> W + Send + Sync + 'static) -> Table<K, W> {
+        map::map("map_values", self, move |key, value| Some(map(key, value)))
+    }
+
+    /// Groups the rows by another key, with another value each. What is folded over the groups must be able to
+    /// [retract](crate::aggregate::Retract): when a row changes, its group forgets the old one.
+    #[must_use]
+    pub fn group_by<L: Key, W: Value>(
+        &self,
+        group: impl Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
+    ) -> GroupedTable<L, W> {
+        group::group_by(self, group)
+    }
+
+    /// The keys that both tables have, with what `join` makes of the two rows.
+    #[must_use]
+    pub fn join<T: Value, W: Value>(
+        &self,
+        other: &Table<K, T>,
+        join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
+    ) -> Table<K, W> {
+        join::join("join", self, other, move |key, left, right| Some(join(key, left?, right?)))
+    }
+
+    /// The keys of this table, with what `join` makes of the row and that of `other`, if any.
+    #[must_use]
+    pub fn left_join<T: Value, W: Value>(
+        &self,
+        other: &Table<K, T>,
+        join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
+    ) -> Table<K, W> {
+        join::join("left_join", self, other, move |key, left, right| Some(join(key, left?, right)))
+    }
+
+    /// The keys of either table, with what `join` makes of the two rows, of which at least one is there.
+    #[must_use]
+    pub fn outer_join<T: Value, W: Value>(
+        &self,
+        other: &Table<K, T>,
+        join: impl Fn(&K, Option<&V>, Option<&T>) -> W + Send + Sync + 'static,
+    ) -> Table<K, W> {
+        join::join("outer_join", self, other, move |key, left, right| {
+            (left.is_some() || right.is_some()).then(|| join(key, left, right))
+        })
+    }
+
+    /// Joins each row with the row of `other` whose key `foreign` takes from it; rows without one are left out. The
+    /// result is stored in the table `store`, the rows of this table once more, by foreign key, in the table `index`.
+    ///
+    /// Source: KIP-213 and KIP-1104, without the round trip: the index holds the rows themselves.
+    pub fn foreign_join<F: Key, T: Value, W: Value>(
+        &self,
+        other: &Table<F, T>,
+        store: impl Into<StoreOptions<W>>,
+        index: impl Into<StoreOptions<V>>,
+        foreign: impl Fn(&K, &V) -> F + Send + Sync + 'static,
+        join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
+    ) -> Table<K, W> {
+        let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other?));
+        foreign::join(self, other, store.into(), index.into(), foreign, join)
+    }
+
+    /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner.
+    pub fn foreign_left_join<F: Key, T: Value, W: Value>(
+        &self,
+        other: &Table<F, T>,
+        store: impl Into<StoreOptions<W>>,
+        index: impl Into<StoreOptions<V>>,
+        foreign: impl Fn(&K, &V) -> F + Send + Sync + 'static,
+        join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
+    ) -> Table<K, W> {
+        let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other));
+        foreign::join(self, other, store.into(), index.into(), foreign, join)
+    }
+
+    /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion.
+    #[must_use]
+    pub fn to_stream(&self) -> Stream<K, Upsert<V>> {
+        to_stream::to_stream(self)
+    }
+
+    /// Stores the table under a name, so that it can be asked.
+    pub fn materialize(&self, store: impl Into<StoreOptions<V>>) -> Self {
+        source::materialize(self, store.into())
+    }
+}
+
+impl<K: Key, V: Value> Stored for Table<K, V> {
+    type Key = K;
+    type Value = V;
+
+    fn stored(&self) -> Result<TableRef<K, V>> {
+        self.stored.ok_or_else(|| {
+            Error::invalid(
+                "the table is computed on the fly and has no rows to ask; give it a name with `materialize`",
+            )
+        })
+    }
+}

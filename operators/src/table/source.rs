@@ -1,0 +1,135 @@
+//! Tables of upserts: a topic, a stream or a computed table, stored row by row.
+//!
+//! A tombstone deletes; deleting an absent key changes nothing. Of repeated keys the last one stays and one change is
+//! emitted. Late records: by offset order they win like any other; by timestamp they are passed over, and a record as
+//! old as the row replaces it. Empty input changes nothing.
+
+use super::{Recorder, Table};
+use crate::Latest;
+use crate::stream::Stream;
+use crate::upsert::Upsert;
+use millpond_engine::Result;
+use millpond_engine::codec::{Bincode, Key, Value};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
+use millpond_engine::graph::StoreOptions;
+use millpond_engine::state::{Record, TableRef};
+
+/// A table of the last upsert of each key.
+pub(crate) fn table<K: Key, V: Value>(
+    upserts: &Stream<K, Upsert<V>>,
+    store: StoreOptions<V>,
+    latest: Latest,
+) -> Table<K, V> {
+    let stream = upserts.exchanged();
+    let builder = &stream.builder;
+    let timestamps = (latest == Latest::Timestamp).then(|| {
+        let name = format!("{}.timestamps", store.name());
+        builder.table("timestamps", StoreOptions::with_codec(&name, Bincode).version(store.table_version()))
+    });
+    let table: TableRef<K, V> = builder.table("table", store);
+    let recorder = Recorder::default();
+    let mut writes = vec![table.index()];
+    writes.extend(timestamps.iter().map(TableRef::index));
+    let operator = UpsertTable { table, timestamps, recorder: recorder.clone() };
+    let node = builder.operator("table", &[stream.node], &writes, &[], operator);
+    Table::stored(builder, node, table, recorder)
+}
+
+struct UpsertTable<K, V> {
+    table: TableRef<K, V>,
+    timestamps: Option<TableRef<K, i64>>,
+    recorder: Recorder,
+}
+
+impl<K: Key, V: Value> UpsertTable<K, V> {
+    /// The events that no newer one stands against.
+    fn newest(
+        &self,
+        context: &mut Context<'_>,
+        events: Vec<Event<K, Upsert<V>>>,
+    ) -> Result<Vec<Event<K, Upsert<V>>>> {
+        let Some(timestamps) = &self.timestamps else { return Ok(events) };
+        let seen = events
+            .iter()
+            .enumerate()
+            .map(|(index, event)| Event { key: event.key.clone(), value: index, stamp: event.stamp })
+            .collect();
+        let stamps: Vec<i64> = events.iter().map(|event| event.stamp.timestamp_ms).collect();
+        let mut newest = vec![false; events.len()];
+        context.table(timestamps)?.fold(context, seen, Record::Changes, |_, last, index| {
+            let (Some(&timestamp_ms), Some(newest)) = (stamps.get(index), newest.get_mut(index)) else { return };
+            if last.is_none_or(|last| last <= timestamp_ms) {
+                *last = Some(timestamp_ms);
+                *newest = true;
+            }
+        })?;
+        Ok(events.into_iter().zip(newest).filter_map(|(event, newest)| newest.then_some(event)).collect())
+    }
+}
+
+impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let events: Vec<Event<K, Upsert<V>>> = inputs.take(0)?;
+        let events = self.newest(context, events)?;
+        let table = context.table(&self.table)?;
+        let updates = table.fold(context, events, self.recorder.record(), |_, row, upsert| {
+            *row = upsert.into_option();
+        })?;
+        if !context.is_read() {
+            return Ok(Output::Nothing);
+        }
+        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+    }
+}
+
+/// A computed table, stored.
+pub(super) fn materialize<K: Key, V: Value>(computed: &Table<K, V>, store: StoreOptions<V>) -> Table<K, V> {
+    let builder = &computed.builder;
+    let table: TableRef<K, V> = builder.table("table", store);
+    let node =
+        builder.operator("materialize", &[computed.node], &[table.index()], &[], Materialize { table });
+    let mut stored = Table::stored(builder, node, table, Recorder::default());
+    // Updates pass through as they come from the computed table, so that is whom to ask for them.
+    stored.access = std::sync::Arc::new(MaterializedAccess { table, below: std::sync::Arc::clone(&computed.access) });
+    stored
+}
+
+struct Materialize<K, V> {
+    table: TableRef<K, V>,
+}
+
+impl<K: Key, V: Value> Operator for Materialize<K, V> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
+        let events = changes
+            .into_iter()
+            .map(|Change { key, new, stamp, .. }| Event { key, value: new, stamp })
+            .collect();
+        let table = context.table(&self.table)?;
+        table.fold(context, events, Record::Changes, |_, row, new| *row = new)?;
+        if !context.is_read() {
+            return Ok(Output::Nothing);
+        }
+        let updates: Vec<Update<K, V>> = updates;
+        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+    }
+}
+
+struct MaterializedAccess<K, V> {
+    table: TableRef<K, V>,
+    below: std::sync::Arc<dyn super::Access<K, V>>,
+}
+
+impl<K: Key, V: Value> super::Access<K, V> for MaterializedAccess<K, V> {
+    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
+        context.table(&self.table)?.look_up(context, keys.iter().copied())
+    }
+
+    fn record_updates(&self) {
+        self.below.record_updates();
+    }
+
+    fn reads(&self) -> Vec<usize> {
+        vec![self.table.index()]
+    }
+}

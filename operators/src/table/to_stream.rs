@@ -1,0 +1,37 @@
+//! A table's changes as a stream of upserts.
+//!
+//! A deleted row becomes [`Upsert::Delete`]. Repeated keys give one record per key and epoch, with the last value: the
+//! stream may be cut differently by different epochs, but folding it gives the table. The timestamp is that of the last
+//! update, late or not. Empty input gives empty output.
+
+use super::Table;
+use crate::stream::Stream;
+use crate::upsert::Upsert;
+use millpond_engine::Result;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output};
+use std::marker::PhantomData;
+
+pub(super) fn to_stream<K: Key, V: Value>(table: &Table<K, V>) -> Stream<K, Upsert<V>> {
+    let operator = ToStream::<K, V>(PhantomData);
+    let node = table.builder.operator("to_stream", &[table.node], &[], &[], operator);
+    Stream::new(table.builder.clone(), node, true)
+}
+
+struct ToStream<K, V>(PhantomData<fn() -> (K, V)>);
+
+impl<K: Key, V: Value> Operator for ToStream<K, V> {
+    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let Changes { changes, .. } = inputs.take::<Changes<K, V>>(0)?;
+        let mut encoded = Vec::new();
+        let mut events: Vec<Event<K, Upsert<V>>> = Vec::with_capacity(changes.len());
+        for Change { key, new, stamp, .. } in changes {
+            encoded.clear();
+            key.encode_key(&mut encoded);
+            events.push(Event { key, value: new.into(), stamp: stamp.branch_by_key(&encoded) });
+        }
+        // The order of changes depends on which keys were in memory; that of a stream must not.
+        events.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+        Ok(Output::Local(Batch::new(events)))
+    }
+}
