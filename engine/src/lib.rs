@@ -4,6 +4,7 @@
 
 pub mod changelog;
 pub mod codec;
+pub mod fault;
 pub mod store;
 
 mod clock;

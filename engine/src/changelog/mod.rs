@@ -12,6 +12,7 @@ mod ack;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
+mod embedded;
 mod epochs;
 mod frame;
 mod memory;
@@ -22,6 +23,7 @@ mod watchers;
 
 pub use ack::{Ack, AckSender, Room};
 pub use batch::{DecodedBatch, RecordIter, StoredBatch};
+pub use embedded::{Durability, EmbeddedChangelog, EmbeddedOptions};
 pub use memory::MemoryChangelog;
 pub use partitioner::{murmur2, partition_for_key};
 pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
