@@ -12,6 +12,8 @@ mod ack;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
+#[cfg(test)]
+mod contract_tests;
 mod embedded;
 mod epochs;
 mod frame;
