@@ -1,1 +1,45 @@
-//! Fold a changelog into keyed tables and query them while it folds.
+//! Fold a changelog into keyed tables and ask them while they are folded.
+//!
+//! ```
+//! use millpond::{Engine, GraphBuilder, Result, Topic};
+//!
+//! fn main() -> Result<()> {
+//!     let lines = Topic::<u64, String>::new("lines");
+//!     let graph = GraphBuilder::new();
+//!     let words = graph
+//!         .stream(&lines)
+//!         .flat_map(|_, line| line.split(' ').map(|word| (word.to_owned(), ())).collect::<Vec<_>>())
+//!         .group_by_key()
+//!         .count("words");
+//!     # let dir = tempfile::tempdir().expect("a directory");
+//!     # let path = dir.path();
+//!     let engine = Engine::open(path, &graph.build()?)?;
+//!     let position = engine.append(&lines, &1, &"to be or not to be".to_owned()).wait()?;
+//!     engine.wait_for_blocking(&position)?;
+//!     assert_eq!(engine.view(&words)?.get(&"be".to_owned())?, Some(2));
+//!     engine.close()
+//! }
+//! ```
+//!
+//! | to learn about | see |
+//! |---|---|
+//! | describing a graph | [`GraphBuilder`], [`Stream`], [`Table`], [`aggregate`] |
+//! | running it | [`Engine`], [`EngineBuilder`] |
+//! | asking it | [`View`], [`Snapshot`] |
+//! | the log | [`changelog`], [`Topic`] |
+//! | keys and values as bytes | [`codec`], [`key_codec!`] |
+//! | operators of one's own | [`Process`], [`dataflow`] |
+#![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
+
+pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
+pub use millpond_engine::graph::{Graph, StoreOptions};
+pub use millpond_engine::{
+    Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, ManualClock, Memory, Position, Result, Stats,
+    Stepper, SystemClock, TableStats, Topic, TopicPartition,
+};
+pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, state, store};
+#[cfg(feature = "testing")]
+pub use millpond_operators::testing;
+pub use millpond_operators::{
+    Grouped, GroupedStream, GroupedTable, GraphBuilder, Latest, Process, Stream, Table, Upsert, aggregate, stream,
+};

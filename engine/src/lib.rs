@@ -5,6 +5,7 @@
 pub mod changelog;
 pub mod codec;
 pub mod dataflow;
+pub mod fault;
 pub mod graph;
 pub mod query;
 pub mod state;

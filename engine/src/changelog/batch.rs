@@ -119,6 +119,10 @@ impl StoredBatch {
         })
     }
 
+    pub(super) fn header(&self) -> &FrameHeader {
+        &self.header
+    }
+
     fn body(&self) -> Result<Bytes, Damage> {
         let (_, checked) =
             self.frame.split_at_checked(frame::UNCHECKED_BYTES).ok_or("the batch is too short")?;

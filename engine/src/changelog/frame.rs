@@ -179,13 +179,13 @@ pub(super) fn headers_len(headers: &[Header]) -> usize {
     headers.iter().map(|header| slice(header.name.len()) + slice(header.value.len())).sum()
 }
 
-fn write_slice(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn write_slice(out: &mut Vec<u8>, bytes: &[u8]) {
     write_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
 }
 
 #[inline]
-fn read_slice<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn read_slice<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = read_varint(rest)?;
     split(rest, length)
 }
@@ -237,10 +237,10 @@ fn varint_len(value: u64) -> usize {
     bits.div_ceil(7) as usize
 }
 
-fn zigzag(value: i64) -> u64 {
+pub(super) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-fn unzigzag(value: u64) -> i64 {
+pub(super) fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }

@@ -12,6 +12,9 @@ mod ack;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
+#[cfg(test)]
+mod contract_tests;
+mod embedded;
 mod epochs;
 mod frame;
 mod memory;
@@ -23,6 +26,7 @@ mod watchers;
 
 pub use ack::{Ack, AckSender, Room};
 pub use batch::{DecodedBatch, RecordIter, StoredBatch};
+pub use embedded::{Durability, EmbeddedChangelog, EmbeddedOptions};
 pub use memory::MemoryChangelog;
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::Producer;

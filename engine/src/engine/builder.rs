@@ -2,7 +2,7 @@
 
 use super::run::{Background, DrainLimits};
 use super::{Engine, Handles, Stepper};
-use crate::changelog::Changelog;
+use crate::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions};
 use crate::graph::Graph;
 use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
 use crate::task::{Core, CoreOptions, EpochLimit, FailurePolicy};
@@ -245,6 +245,7 @@ impl EngineBuilder {
         let Some(dir) = &self.dir else {
             return Err(Error::invalid("an engine needs a changelog: give it one, or a directory with `dir`"));
         };
-        todo!("{dir:?}")
+        let options = EmbeddedOptions { clock: Arc::clone(&self.clock), ..EmbeddedOptions::default() };
+        Ok((Arc::new(EmbeddedChangelog::open(&dir.join("changelog"), options)?), true))
     }
 }

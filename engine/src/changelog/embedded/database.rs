@@ -1,0 +1,234 @@
+//! The RocksDB under an embedded changelog: the only file of it that names RocksDB.
+//!
+//! Two column families: `records`, whose every segment is flushed into a file of its own and never rewritten, and
+//! the default one for metadata. One write covers both, and both are flushed together, so that what a crash leaves
+//! is always a prefix of what was written.
+
+use super::layout::RecordKey;
+use super::options::EmbeddedOptions;
+use crate::{Error, ErrorKind, Result};
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    DBRecoveryMode, FlushOptions, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+const RECORDS: &str = "records";
+const METADATA: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
+
+/// The blocks of records that are kept for readers which poll in small steps.
+const CACHE_BYTES: usize = 8 << 20;
+const BLOCK_BYTES: usize = 32 << 10;
+const MAX_OPEN_FILES: i32 = 512;
+
+/// An open database, until it is closed.
+pub(super) struct Database {
+    dir: PathBuf,
+    db: RwLock<Option<DB>>,
+}
+
+/// Rows that are written in one atomic step.
+pub(super) struct Rows<'a> {
+    batch: WriteBatch,
+    records: &'a ColumnFamily,
+    metadata: &'a ColumnFamily,
+}
+
+impl Rows<'_> {
+    pub(super) fn put_frame(&mut self, key: RecordKey, frame: &[u8]) {
+        self.batch.put_cf(self.records, key.to_bytes(), frame);
+    }
+
+    pub(super) fn put_meta(&mut self, key: &[u8], value: &[u8]) {
+        self.batch.put_cf(self.metadata, key, value);
+    }
+
+    pub(super) fn delete_meta(&mut self, key: &[u8]) {
+        self.batch.delete_cf(self.metadata, key);
+    }
+}
+
+/// Which records [`Database::read`] visits, in the order of their keys.
+pub(super) struct Span {
+    pub(super) bounds: Range<[u8; 24]>,
+    /// Begin at the last key that is not above this one.
+    pub(super) from: [u8; 24],
+    /// Read so much ahead; 0 leaves it to RocksDB.
+    pub(super) readahead_bytes: usize,
+}
+
+impl Database {
+    pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Self> {
+        let unusable = |error: std::io::Error| {
+            let message = format!("the changelog's directory {} cannot be used", dir.display());
+            Error::unavailable(message).with_source(error)
+        };
+        std::fs::create_dir_all(dir).map_err(unusable)?;
+        // RocksDB knows a directory that this process has open already by the spelling of its path only.
+        let dir = dir.canonicalize().map_err(unusable)?;
+        let families = [
+            ColumnFamilyDescriptor::new(METADATA, Options::default()),
+            ColumnFamilyDescriptor::new(RECORDS, record_options(options)),
+        ];
+        let db = DB::open_cf_descriptors(&database_options(options), &dir, families)
+            .map_err(|error| storage_error(&error).context(format!("the changelog in {}", dir.display())))?;
+        Ok(Self { dir, db: RwLock::new(Some(db)) })
+    }
+
+    /// Closes the database once nobody reads any more; every later call answers `Closed`.
+    pub(super) fn close(&self) {
+        self.db.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&DB) -> Result<T>) -> Result<T> {
+        match &*self.db.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(db) => {
+                call(db).map_err(|error| error.context(format!("the changelog in {}", self.dir.display())))
+            }
+            None => Err(Error::closed("the changelog was closed; open it again")),
+        }
+    }
+
+    /// Writes the rows that `fill` puts, in one atomic step; on the medium, if `sync`.
+    pub(super) fn write(&self, sync: bool, fill: impl FnOnce(&mut Rows<'_>)) -> Result<()> {
+        self.with(|db| {
+            let mut rows = Rows {
+                batch: WriteBatch::default(),
+                records: family(db, RECORDS)?,
+                metadata: family(db, METADATA)?,
+            };
+            fill(&mut rows);
+            let mut options = WriteOptions::default();
+            options.set_sync(sync);
+            db.write_opt(rows.batch, &options).map_err(|error| storage_error(&error))
+        })
+    }
+
+    /// Brings everything written so far onto the medium.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.with(|db| db.flush_wal(true).map_err(|error| storage_error(&error)))
+    }
+
+    /// Begins a new file: what was written so far goes into one, in the background.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.with(|db| {
+            let mut options = FlushOptions::default();
+            options.set_wait(false);
+            let families = [family(db, METADATA)?, family(db, RECORDS)?];
+            db.flush_cfs_opt(&families, &options).map_err(|error| storage_error(&error))
+        })
+    }
+
+    /// Hands every row of the metadata to `visit`, in order.
+    pub(super) fn read_meta(&self, mut visit: impl FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+        self.with(|db| {
+            let mut iterator = db.raw_iterator_cf(family(db, METADATA)?);
+            iterator.seek_to_first();
+            each(&mut iterator, |key, value| visit(key, value).map(|()| true))
+        })
+    }
+
+    /// Hands records to `visit` until it answers `false`.
+    pub(super) fn read(&self, span: Span, visit: impl FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
+        self.with(|db| {
+            let mut options = ReadOptions::default();
+            options.set_iterate_range(span.bounds.start.as_slice()..span.bounds.end.as_slice());
+            options.set_readahead_size(span.readahead_bytes);
+            let mut iterator = db.raw_iterator_cf_opt(family(db, RECORDS)?, options);
+            iterator.seek_for_prev(span.from);
+            if !iterator.valid() {
+                iterator.status().map_err(|error| storage_error(&error))?;
+                iterator.seek(span.from);
+            }
+            each(&mut iterator, visit)
+        })
+    }
+
+    /// Drops the files that hold nothing but records of `segments`.
+    pub(super) fn drop_segments(&self, segments: Range<u64>) -> Result<()> {
+        let Range { start, end } = RecordKey::segments(segments);
+        self.with(|db| {
+            db.delete_file_in_range_cf(family(db, RECORDS)?, start, end)
+                .map_err(|error| storage_error(&error))
+        })
+    }
+}
+
+fn each(iterator: &mut DBRawIterator<'_>, mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
+    while let Some((key, value)) = iterator.item() {
+        if !visit(key, value)? {
+            return Ok(());
+        }
+        iterator.next();
+    }
+    iterator.status().map_err(|error| storage_error(&error))
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> Result<&'a ColumnFamily> {
+    db.cf_handle(name).ok_or_else(|| Error::internal(format!("the column family {name} is not open")))
+}
+
+fn database_options(options: &EmbeddedOptions) -> Options {
+    let mut db = Options::default();
+    db.create_if_missing(true);
+    db.create_missing_column_families(true);
+    db.set_atomic_flush(true);
+    // A write that was torn at the very end is cut; damage before it is an error, since what comes after it may
+    // have been acknowledged.
+    db.set_wal_recovery_mode(match options.salvage {
+        false => DBRecoveryMode::TolerateCorruptedTailRecords,
+        true => DBRecoveryMode::PointInTime,
+    });
+    db.set_max_open_files(MAX_OPEN_FILES);
+    db.set_log_level(LogLevel::Warn);
+    db.set_keep_log_file_num(2);
+    db
+}
+
+/// A segment is a memtable, then a file; it sinks to the last of two levels without being rewritten, because no
+/// two segments overlap.
+fn record_options(options: &EmbeddedOptions) -> Options {
+    let mut records = Options::default();
+    // Room enough that only the roll of a segment begins a new file.
+    records.set_write_buffer_size(options.segment_bytes.saturating_mul(2).saturating_add(16 << 20));
+    records.set_arena_block_size(1 << 20);
+    records.set_max_write_buffer_number(4);
+    records.set_compression_type(DBCompressionType::None);
+    records.set_num_levels(2);
+    records.set_level_compaction_dynamic_level_bytes(false);
+    records.set_level_zero_file_num_compaction_trigger(1);
+    records.set_target_file_size_base((options.segment_bytes as u64).saturating_mul(4));
+    // By default files are rewritten once they are 30 days old.
+    records.set_ttl(0);
+    records.set_periodic_compaction_seconds(0);
+    let mut table = BlockBasedOptions::default();
+    table.set_block_size(BLOCK_BYTES);
+    table.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+    records.set_block_based_table_factory(&table);
+    records
+}
+
+/// An error of RocksDB in terms of what the caller can do about it.
+fn storage_error(error: &rocksdb::Error) -> Error {
+    let text = error.as_ref();
+    let in_use = text.contains("LOCK") || text.contains("lock ");
+    let (kind, message) = match error.kind() {
+        rocksdb::ErrorKind::IOError if in_use => {
+            (ErrorKind::Unavailable, "the directory is in use; close the changelog that has it open")
+        }
+        rocksdb::ErrorKind::Corruption => (
+            ErrorKind::Corrupt,
+            "stored bytes are damaged; restore the changelog from a copy, or open it with `salvage` to keep what \
+             lies before the damage",
+        ),
+        rocksdb::ErrorKind::IOError | rocksdb::ErrorKind::Busy | rocksdb::ErrorKind::TryAgain => (
+            ErrorKind::Unavailable,
+            "the medium failed; look for its space and permissions, then open it again",
+        ),
+        rocksdb::ErrorKind::ShutdownInProgress => (ErrorKind::Closed, "the changelog is being closed"),
+        _ => (ErrorKind::Internal, "the store failed"),
+    };
+    Error::new(kind, message).with_source(error.clone())
+}

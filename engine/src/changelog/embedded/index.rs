@@ -1,0 +1,152 @@
+//! What is where: topics, and for each partition the segments that hold its records. Kept in memory.
+//!
+//! Invariant: the pieces of a partition are contiguous, `start` lies in or before the first one and `end` is the
+//! end of the last one. The writer alone changes the index, always after the change was stored.
+
+use super::layout::Slot;
+use crate::changelog::frame::FrameHeader;
+use crate::changelog::{Readable, TopicConfig};
+use crate::{Error, Result, TopicPartition};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The records of one partition that lie in one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Piece {
+    pub(super) segment: u64,
+    pub(super) offsets: Range<u64>,
+    pub(super) stored_bytes: u64,
+    pub(super) max_timestamp_ms: i64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Topic {
+    pub(super) id: u32,
+    pub(super) config: TopicConfig,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Partition {
+    pub(super) name: TopicPartition,
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) pieces: VecDeque<Piece>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    topics: BTreeMap<Arc<str>, Topic>,
+    partitions: BTreeMap<Slot, Partition>,
+}
+
+impl Index {
+    pub(super) fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &Topic)> {
+        self.topics.iter()
+    }
+
+    pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.get(name)
+    }
+
+    pub(super) fn next_topic_id(&self) -> u32 {
+        self.topics.values().map(|topic| topic.id + 1).max().unwrap_or(0)
+    }
+
+    /// Adds a topic, or replaces its configuration.
+    pub(super) fn put_topic(&mut self, name: &str, id: u32, config: TopicConfig) {
+        let name: Arc<str> = name.into();
+        for partition in 0..config.partitions {
+            let name = TopicPartition::new(name.clone(), partition);
+            let empty = Partition { name, start: 0, end: 0, pieces: VecDeque::new() };
+            self.partitions.entry(Slot { topic: id, partition }).or_insert(empty);
+        }
+        self.topics.insert(name, Topic { id, config });
+    }
+
+    pub(super) fn slot(&self, wanted: &TopicPartition) -> Result<Slot> {
+        let topic = self.topics.get(&wanted.topic).filter(|topic| wanted.partition < topic.config.partitions);
+        let topic = topic.ok_or_else(|| {
+            Error::invalid(format!("there is no partition {wanted}; create its topic first"))
+        })?;
+        Ok(Slot { topic: topic.id, partition: wanted.partition })
+    }
+
+    pub(super) fn partition(&self, slot: Slot) -> Result<&Partition> {
+        self.partitions.get(&slot).ok_or_else(|| Error::internal(format!("{slot:?} is not indexed")))
+    }
+
+    pub(super) fn partition_mut(&mut self, slot: Slot) -> Option<&mut Partition> {
+        self.partitions.get_mut(&slot)
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = (Slot, &Partition)> {
+        self.partitions.iter().map(|(&slot, partition)| (slot, partition))
+    }
+
+    /// Takes in records that were stored.
+    pub(super) fn add(&mut self, slot: Slot, piece: Piece) -> Result<()> {
+        let Some(partition) = self.partitions.get_mut(&slot) else {
+            let first = piece.offsets.start;
+            return Err(Error::corrupt(format!("offset {first} belongs to an unknown partition, {slot:?}")));
+        };
+        partition.add(piece)
+    }
+
+    /// The pieces that lie in `segment`.
+    pub(super) fn pieces_of(&self, segment: u64) -> Vec<(Slot, Piece)> {
+        let in_segment = |(slot, partition): (Slot, &Partition)| {
+            let piece = partition.pieces.iter().rev().find(|piece| piece.segment <= segment)?;
+            (piece.segment == segment).then(|| (slot, piece.clone()))
+        };
+        self.partitions().filter_map(in_segment).collect()
+    }
+}
+
+impl Piece {
+    /// The piece that is one batch, of which `header` tells.
+    pub(super) fn of(segment: u64, header: &FrameHeader, stored_bytes: usize) -> Self {
+        Self {
+            segment,
+            offsets: header.base_offset..header.base_offset + u64::from(header.records),
+            stored_bytes: stored_bytes as u64,
+            max_timestamp_ms: header.max_timestamp_ms,
+        }
+    }
+}
+
+impl Partition {
+    pub(super) fn range(&self) -> Readable {
+        Readable(self.start..self.end)
+    }
+
+    /// Appends a piece, or extends the last one if it lies in the same segment.
+    pub(super) fn add(&mut self, piece: Piece) -> Result<()> {
+        if piece.offsets.start != self.end {
+            return Err(self.gap(piece.offsets.start));
+        }
+        self.end = piece.offsets.end;
+        match self.pieces.back_mut().filter(|last| last.segment == piece.segment) {
+            Some(last) => {
+                last.offsets.end = piece.offsets.end;
+                last.stored_bytes += piece.stored_bytes;
+                last.max_timestamp_ms = last.max_timestamp_ms.max(piece.max_timestamp_ms);
+            }
+            None => self.pieces.push_back(piece),
+        }
+        Ok(())
+    }
+
+    pub(super) fn gap(&self, found: u64) -> Error {
+        Error::corrupt(format!(
+            "{} is damaged at offset {}: the next stored batch begins at {found}; restore the changelog from a copy",
+            self.name, self.end
+        ))
+    }
+
+    /// The piece that holds `offset`.
+    pub(super) fn piece_at(&self, offset: u64) -> Option<&Piece> {
+        let at = self.pieces.partition_point(|piece| piece.offsets.end <= offset);
+        self.pieces.get(at)
+    }
+}

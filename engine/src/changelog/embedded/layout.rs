@@ -1,0 +1,313 @@
+//! The keys and values of the embedded changelog, and the only file that knows them.
+//!
+//! ```text
+//! records   segment u64, topic id u32, partition u32, base offset u64 (big-endian) -> a frame
+//!
+//! metadata  1                                    -> format version u32
+//!           2, topic id u32                      -> name, partitions, retention age + 1, retention bytes + 1
+//!           3, segment u64                       -> pieces: count, { topic id, partition, first offset, end offset,
+//!                                                   stored bytes, zigzag(greatest timestamp) }
+//!           4, consumer                          -> hold: a position
+//!           5, producer, 0, number u64           -> epoch mark: two positions
+//!           6, topic id u32, partition u32       -> start offset u64, once something was trimmed
+//!
+//! position  count, { topic, partition, offset }
+//! ```
+//!
+//! Integers in keys are big-endian, in values varints unless a width is given (then little-endian); texts in
+//! values have their length in front. Kinds are never used again for something else. Segment-major keys make
+//! every segment a key range of its own, so that it is written once and dropped whole.
+
+use super::index::Piece;
+use crate::changelog::frame::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
+use crate::changelog::{EpochMark, TopicConfig};
+use crate::{Position, TopicPartition};
+use std::ops::Range;
+use std::time::Duration;
+
+pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT: &[u8] = &[1];
+const TOPIC: u8 = 2;
+const SEGMENT: u8 = 3;
+const HOLD: u8 = 4;
+const MARK: u8 = 5;
+const START: u8 = 6;
+
+/// A partition by the id of its topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Slot {
+    pub(super) topic: u32,
+    pub(super) partition: u32,
+}
+
+/// Where a stored batch lies. Its order is that of the stored keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RecordKey {
+    pub(super) segment: u64,
+    pub(super) slot: Slot,
+    pub(super) base_offset: u64,
+}
+
+impl RecordKey {
+    pub(super) fn to_bytes(self) -> [u8; 24] {
+        let mut out = [0; 24];
+        let (segment, rest) = out.split_at_mut(8);
+        let (topic, rest) = rest.split_at_mut(4);
+        let (partition, offset) = rest.split_at_mut(4);
+        segment.copy_from_slice(&self.segment.to_be_bytes());
+        topic.copy_from_slice(&self.slot.topic.to_be_bytes());
+        partition.copy_from_slice(&self.slot.partition.to_be_bytes());
+        offset.copy_from_slice(&self.base_offset.to_be_bytes());
+        out
+    }
+
+    pub(super) fn read(mut key: &[u8]) -> Option<Self> {
+        let segment = take_u64(&mut key)?;
+        let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
+        let base_offset = take_u64(&mut key)?;
+        key.is_empty().then_some(Self { segment, slot, base_offset })
+    }
+
+    /// The keys that `segments` may have.
+    pub(super) fn segments(segments: Range<u64>) -> Range<[u8; 24]> {
+        let first = |segment| {
+            let slot = Slot { topic: 0, partition: 0 };
+            Self { segment, slot, base_offset: 0 }.to_bytes()
+        };
+        first(segments.start)..first(segments.end)
+    }
+}
+
+pub(super) fn topic_key(id: u32) -> Vec<u8> {
+    [&[TOPIC][..], &id.to_be_bytes()].concat()
+}
+
+pub(super) fn segment_key(segment: u64) -> Vec<u8> {
+    [&[SEGMENT][..], &segment.to_be_bytes()].concat()
+}
+
+pub(super) fn hold_key(consumer: &str) -> Vec<u8> {
+    [&[HOLD][..], consumer.as_bytes()].concat()
+}
+
+/// Producers have no zero byte in their name (see `check_name`), so that no one's marks lie among another's.
+pub(super) fn mark_key(producer: &str, number: u64) -> Vec<u8> {
+    [&[MARK][..], producer.as_bytes(), &[0], &number.to_be_bytes()].concat()
+}
+
+pub(super) fn start_key(slot: Slot) -> Vec<u8> {
+    [&[START][..], &slot.topic.to_be_bytes(), &slot.partition.to_be_bytes()].concat()
+}
+
+/// One row of the metadata.
+#[derive(Debug, PartialEq)]
+pub(super) enum MetaRow {
+    Format(u32),
+    Topic { id: u32, name: String, config: TopicConfig },
+    Segment { segment: u64, pieces: Vec<(Slot, Piece)> },
+    Hold { consumer: String, position: Position },
+    Mark { producer: String, number: u64, mark: EpochMark },
+    Start { slot: Slot, offset: u64 },
+}
+
+impl MetaRow {
+    /// Reads a row; `None` if it is none that this release knows.
+    pub(super) fn read(key: &[u8], value: &[u8]) -> Option<Self> {
+        let (&kind, mut key) = key.split_first()?;
+        let mut value = value;
+        let rest = &mut value;
+        let row = match kind {
+            1 => Self::Format(u32::from_le_bytes(*std::mem::take(rest).first_chunk()?)),
+            TOPIC => read_topic(take_u32(&mut key)?, rest)?,
+            SEGMENT => Self::Segment { segment: take_u64(&mut key)?, pieces: read_pieces(rest)? },
+            HOLD => Self::Hold { consumer: text(std::mem::take(&mut key))?, position: read_position(rest)? },
+            MARK => {
+                let (producer, number) = std::mem::take(&mut key).split_last_chunk::<8>()?;
+                let producer = text(producer.strip_suffix(&[0])?)?;
+                let mark = EpochMark { from: read_position(rest)?, to: read_position(rest)? };
+                Self::Mark { producer, number: u64::from_be_bytes(*number), mark }
+            }
+            START => {
+                let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
+                Self::Start { slot, offset: u64::from_le_bytes(*std::mem::take(rest).first_chunk()?) }
+            }
+            _ => return None,
+        };
+        (key.is_empty() && rest.is_empty()).then_some(row)
+    }
+}
+
+pub(super) fn topic_value(name: &str, config: &TopicConfig) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_slice(&mut out, name.as_bytes());
+    write_varint(&mut out, config.partitions.into());
+    let age_ms = config.retention_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    write_varint(&mut out, age_ms.map_or(0, |age_ms| age_ms.saturating_add(1)));
+    write_varint(&mut out, config.retention_bytes.map_or(0, |bytes| bytes.saturating_add(1)));
+    out
+}
+
+fn read_topic(id: u32, rest: &mut &[u8]) -> Option<MetaRow> {
+    let name = text(read_slice(rest)?)?;
+    let partitions = u32::try_from(read_varint(rest)?).ok()?;
+    let retention_age = read_varint(rest)?.checked_sub(1).map(Duration::from_millis);
+    let retention_bytes = read_varint(rest)?.checked_sub(1);
+    Some(MetaRow::Topic { id, name, config: TopicConfig { partitions, retention_age, retention_bytes } })
+}
+
+pub(super) fn pieces_value(pieces: &[(Slot, Piece)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_varint(&mut out, pieces.len() as u64);
+    for (slot, piece) in pieces {
+        write_varint(&mut out, slot.topic.into());
+        write_varint(&mut out, slot.partition.into());
+        write_varint(&mut out, piece.offsets.start);
+        write_varint(&mut out, piece.offsets.end);
+        write_varint(&mut out, piece.stored_bytes);
+        write_varint(&mut out, zigzag(piece.max_timestamp_ms));
+    }
+    out
+}
+
+fn read_pieces(rest: &mut &[u8]) -> Option<Vec<(Slot, Piece)>> {
+    let count = read_varint(rest)?;
+    let mut pieces = Vec::new();
+    for _ in 0..count {
+        let slot = Slot { topic: read_u32(rest)?, partition: read_u32(rest)? };
+        let offsets = read_varint(rest)?..read_varint(rest)?;
+        let (stored_bytes, max_timestamp_ms) = (read_varint(rest)?, unzigzag(read_varint(rest)?));
+        pieces.push((slot, Piece { segment: 0, offsets, stored_bytes, max_timestamp_ms }));
+    }
+    Some(pieces)
+}
+
+pub(super) fn mark_value(mark: &EpochMark) -> Vec<u8> {
+    let mut out = position_value(&mark.from);
+    out.extend(position_value(&mark.to));
+    out
+}
+
+pub(super) fn position_value(position: &Position) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_varint(&mut out, position.iter().count() as u64);
+    for (partition, offset) in position.iter() {
+        write_slice(&mut out, partition.topic.as_bytes());
+        write_varint(&mut out, partition.partition.into());
+        write_varint(&mut out, offset);
+    }
+    out
+}
+
+fn read_position(rest: &mut &[u8]) -> Option<Position> {
+    let count = read_varint(rest)?;
+    let mut position = Position::new();
+    for _ in 0..count {
+        let topic = text(read_slice(rest)?)?;
+        let partition = TopicPartition::new(topic, read_u32(rest)?);
+        position.set(partition, read_varint(rest)?);
+    }
+    Some(position)
+}
+
+fn read_u32(rest: &mut &[u8]) -> Option<u32> {
+    read_varint(rest).and_then(|value| u32::try_from(value).ok())
+}
+
+fn text(bytes: &[u8]) -> Option<String> {
+    String::from_utf8(bytes.to_vec()).ok()
+}
+
+fn take_u64(rest: &mut &[u8]) -> Option<u64> {
+    let (bytes, tail) = rest.split_first_chunk::<8>()?;
+    *rest = tail;
+    Some(u64::from_be_bytes(*bytes))
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    let (bytes, tail) = rest.split_first_chunk::<4>()?;
+    *rest = tail;
+    Some(u32::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(offset: u64) -> Position {
+        [(TopicPartition::new("ab", 2), offset)].into_iter().collect()
+    }
+
+    #[test]
+    fn keys_are_golden_and_ordered_by_segment_first() {
+        let key = |segment, topic, partition, base_offset| RecordKey {
+            segment,
+            slot: Slot { topic, partition },
+            base_offset,
+        };
+        let first = key(1, 2, 3, 0x0405);
+        assert_eq!(
+            first.to_bytes(),
+            [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 4, 5]
+        );
+        assert_eq!(RecordKey::read(&first.to_bytes()), Some(first));
+        let mut keys = [key(2, 0, 0, 0), key(1, 9, 9, 9), key(1, 2, 4, 0), first, key(1, 2, 3, u64::MAX)];
+        keys.sort();
+        assert!(keys.windows(2).all(|pair| pair[0].to_bytes() < pair[1].to_bytes()));
+        assert_eq!(RecordKey::read(&first.to_bytes()[1..]), None);
+    }
+
+    #[test]
+    fn metadata_is_golden() {
+        let config = TopicConfig { partitions: 3, retention_age: None, retention_bytes: Some(299) };
+        let slot = Slot { topic: 1, partition: 2 };
+        let piece = Piece { segment: 0, offsets: 5..9, stored_bytes: 300, max_timestamp_ms: -1 };
+        let mark = EpochMark { from: position(1), to: position(300) };
+        let rows: [(Vec<u8>, Vec<u8>, Vec<u8>, MetaRow); 6] = [
+            (FORMAT.into(), vec![1], FORMAT_VERSION.to_le_bytes().into(), MetaRow::Format(1)),
+            (
+                topic_key(7),
+                vec![2, 0, 0, 0, 7],
+                topic_value("ab", &config),
+                MetaRow::Topic { id: 7, name: "ab".into(), config },
+            ),
+            (
+                segment_key(8),
+                vec![3, 0, 0, 0, 0, 0, 0, 0, 8],
+                pieces_value(&[(slot, piece.clone())]),
+                MetaRow::Segment { segment: 8, pieces: vec![(slot, piece)] },
+            ),
+            (
+                hold_key("c"),
+                vec![4, b'c'],
+                position_value(&position(3)),
+                MetaRow::Hold { consumer: "c".into(), position: position(3) },
+            ),
+            (
+                mark_key("p", 4),
+                vec![5, b'p', 0, 0, 0, 0, 0, 0, 0, 0, 4],
+                mark_value(&mark),
+                MetaRow::Mark { producer: "p".into(), number: 4, mark },
+            ),
+            (
+                start_key(slot),
+                vec![6, 0, 0, 0, 1, 0, 0, 0, 2],
+                6_u64.to_le_bytes().into(),
+                MetaRow::Start { slot, offset: 6 },
+            ),
+        ];
+        let values: [&[u8]; 6] = [
+            &[1, 0, 0, 0],
+            &[2, b'a', b'b', 3, 0, 0xac, 2],
+            &[1, 1, 2, 5, 9, 0xac, 2, 1],
+            &[1, 2, b'a', b'b', 2, 3],
+            &[1, 2, b'a', b'b', 2, 1, 1, 2, b'a', b'b', 2, 0xac, 2],
+            &[6, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        for ((key, golden_key, value, row), golden_value) in rows.into_iter().zip(values) {
+            assert_eq!((&key, value.as_slice()), (&golden_key, golden_value));
+            assert_eq!(MetaRow::read(&key, &value), Some(row));
+            assert_eq!(MetaRow::read(&key, &value[1..]), None);
+        }
+        assert_eq!(MetaRow::read(&[99], &[]), None);
+    }
+}

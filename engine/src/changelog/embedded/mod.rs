@@ -1,0 +1,287 @@
+//! The embedded changelog: a log of its own in a RocksDB of its own, the default.
+//!
+//! ```text
+//! append ─► queue ─► writer: gather ─► write + one sync ─► publish ─► wake, acknowledge
+//!                                                            │
+//!                                           index ◄──────────┘
+//! reader ── where? ──► index,  what? ──► records of that segment
+//! ```
+//!
+//! Invariants: one thread writes; a record is in the index, and so readable, only once it is stored as durably as
+//! was asked for; segments are written once, never rewritten, and dropped whole.
+//!
+//! Back-pressure: an append takes its place in the order at the call, so it cannot wait for room (that would block
+//! an async executor) nor queue when its ack is first polled (then the order would be that of the polls, and an ack
+//! that is dropped would take its records with it). With `max_queued_bytes` waiting it is refused as `Unavailable`,
+//! and `room` resolves when the queue is half empty again.
+//!
+//! Reads copy a batch once, out of RocksDB; nothing here looks at keys or values.
+
+mod database;
+mod group;
+mod index;
+mod layout;
+mod options;
+mod queue;
+mod reader;
+mod recovery;
+mod trim;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use options::{Durability, EmbeddedOptions};
+
+use super::epochs::Epochs;
+use super::watchers::Watchers;
+use super::{Ack, Append, Changelog, EpochMark, PartitionReader, Room, TopicConfig};
+use crate::{Error, Position, Result, TopicPartition};
+use database::{Database, Span};
+use index::Index;
+use layout::RecordKey;
+use queue::{Job, Queue, Reply, SlotAppend};
+use reader::Reader;
+use recovery::Recovered;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::thread::JoinHandle;
+use writer::Writer;
+
+/// A [`Changelog`] in a directory of this machine.
+///
+/// # Examples
+/// ```
+/// use millpond_engine::TopicPartition;
+/// use millpond_engine::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
+///
+/// let dir = tempfile::tempdir()?;
+/// let log = EmbeddedChangelog::open(dir.path(), EmbeddedOptions::default())?;
+/// log.create_topic("orders", &TopicConfig::default())?;
+/// let partition = TopicPartition::new("orders", 0);
+/// let records = vec![Record::new("a", "1"), Record::new("b", "2")];
+/// let after = log.append(vec![Append { partition: partition.clone(), records }]).wait()?;
+/// assert_eq!(after.offset(&partition), 2);
+/// log.close()?;
+///
+/// let log = EmbeddedChangelog::open(dir.path(), EmbeddedOptions::default())?;
+/// assert_eq!(log.offsets(&partition)?, 0..2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct EmbeddedChangelog {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the writer, the readers and the callers share.
+struct Shared {
+    options: EmbeddedOptions,
+    database: Database,
+    queue: Queue,
+    index: RwLock<Index>,
+    epochs: Mutex<Epochs>,
+    watchers: Watchers,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn epochs(&self) -> MutexGuard<'_, Epochs> {
+        self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::SeqCst) { Err(closed()) } else { Ok(()) }
+    }
+
+    fn has_records(&self, segment: u64) -> Result<bool> {
+        let bounds = RecordKey::segments(segment..segment + 1);
+        let mut found = false;
+        self.database.read(Span { from: bounds.start, bounds, readahead_bytes: 0 }, |_, _| {
+            found = true;
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+}
+
+fn closed() -> Error {
+    Error::closed("the changelog was closed; open it again")
+}
+
+impl EmbeddedChangelog {
+    /// Opens the changelog in `dir`, which is created if need be. A write that was torn when the process or the
+    /// machine died is cut off; it was never acknowledged.
+    ///
+    /// # Errors
+    /// `Unavailable` if the directory is in use or cannot be written, `Corrupt` if stored bytes are damaged or of
+    /// an unknown format version, `Invalid` if an option is 0. What is stored stays as it was.
+    pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
+        options.check()?;
+        let dir = dir.as_ref();
+        let database = Database::open(dir, &options)?;
+        let recovered = Recovered::read(&database)
+            .map_err(|error| error.context(format!("the changelog in {}", dir.display())))?;
+        let Recovered { index, epochs, holds, closed_segments, next_segment } = recovered;
+        let shared = Arc::new(Shared {
+            queue: Queue::new(options.max_queued_bytes),
+            options,
+            database,
+            index: RwLock::new(index),
+            epochs: Mutex::new(epochs),
+            watchers: Watchers::default(),
+            closed: AtomicBool::new(false),
+        });
+        let writer = Writer {
+            shared: shared.clone(),
+            segment: next_segment,
+            segment_bytes: 0,
+            closed_segments,
+            holds,
+        };
+        let thread = std::thread::Builder::new().name("changelog-writer".into()).spawn(|| writer.run());
+        let thread = thread.map_err(|error| {
+            Error::unavailable("the writer of the changelog cannot be started").with_source(error)
+        })?;
+        Ok(Self { shared, writer: Mutex::new(Some(thread)) })
+    }
+
+    /// Checks the appends before they are queued, so that the writer can rely on them.
+    fn checked(&self, appends: Vec<Append>) -> Result<Vec<SlotAppend>> {
+        let index = self.shared.index();
+        let checked = appends.into_iter().map(|append| {
+            let Append { partition, records } = append;
+            records
+                .iter()
+                .try_for_each(|record| record.check().map_err(|error| error.context(&partition)))?;
+            Ok(SlotAppend { slot: index.slot(&partition)?, partition, records })
+        });
+        checked.collect()
+    }
+
+    /// Hands a job to the writer and waits for its answer.
+    fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T> {
+        let (reply, answer) = sync_channel(1);
+        self.shared.queue.push(job(reply));
+        answer.recv().unwrap_or_else(|_| {
+            Err(Error::internal("the writer of the changelog ended without an answer; open it again"))
+        })
+    }
+}
+
+/// Names are kept in keys, behind which other things follow.
+fn check_name(what: &str, name: &str) -> Result<()> {
+    if name.is_empty() || name.len() > 1024 || name.contains('\0') {
+        return Err(Error::invalid(format!(
+            "the name of a {what} takes 1 to 1024 bytes without a zero byte"
+        )));
+    }
+    Ok(())
+}
+
+impl Changelog for EmbeddedChangelog {
+    fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
+        config.check(topic)?;
+        self.ask(|reply| Job::Topic { name: topic.into(), config: config.clone(), reply })
+    }
+
+    fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
+        self.shared.check_open()?;
+        let index = self.shared.index();
+        Ok(index.topics().map(|(name, topic)| (name.clone(), topic.config.partitions)).collect())
+    }
+
+    fn append(&self, appends: Vec<Append>) -> Ack {
+        match self.checked(appends) {
+            Ok(appends) => {
+                let (sender, ack) = Ack::pending();
+                self.shared.queue.push(Job::Append { appends, ack: sender });
+                ack
+            }
+            Err(error) => Ack::ready(Err(error)),
+        }
+    }
+
+    fn room(&self) -> Room {
+        self.shared.queue.room()
+    }
+
+    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
+        check_name("producer", producer)?;
+        let appends = self.checked(appends)?;
+        self.ask(|reply| Job::Epoch { producer: producer.into(), mark: mark.clone(), appends, reply })
+    }
+
+    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
+        self.shared.queue.check()?;
+        Ok(self.shared.epochs().after(producer, position))
+    }
+
+    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
+        self.shared.check_open()?;
+        let index = self.shared.index();
+        let slot = index.slot(partition)?;
+        index.partition(slot)?.range().check(partition, offset)?;
+        Ok(Box::new(Reader { shared: self.shared.clone(), slot, partition: partition.clone(), offset }))
+    }
+
+    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.shared.check_open()?;
+        let index = self.shared.index();
+        Ok(index.partition(index.slot(partition)?)?.range().0)
+    }
+
+    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
+        self.shared.watchers.add(waker);
+    }
+
+    fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
+        check_name("consumer", consumer)?;
+        self.ask(|reply| Job::Hold { consumer: consumer.into(), position: position.clone(), reply })
+    }
+
+    fn enforce_retention(&self) -> Result<u64> {
+        self.ask(|reply| Job::Trim { reply })
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.ask(|reply| Job::Sync { reply })
+    }
+
+    fn close(&self) -> Result<()> {
+        let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        let closed = self.ask(|reply| Job::Close { reply });
+        // It ends in any case: it answered, or it was poisoned before.
+        writer.join().ok();
+        self.shared.closed.store(true, Ordering::SeqCst);
+        self.shared.database.close();
+        self.shared.watchers.wake();
+        closed
+    }
+}
+
+impl Drop for EmbeddedChangelog {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the changelog was dropped and could not be closed");
+        }
+    }
+}
+
+impl std::fmt::Debug for EmbeddedChangelog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddedChangelog").field("options", &self.shared.options).finish_non_exhaustive()
+    }
+}

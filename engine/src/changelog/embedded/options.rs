@@ -1,0 +1,72 @@
+//! What an embedded changelog can be told when it is opened.
+
+use crate::changelog::DEFAULT_BATCH_BYTES;
+use crate::{Clock, Error, Result, SystemClock};
+use std::fmt;
+use std::sync::Arc;
+
+/// When an append counts as durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Once it is on the medium: survives the loss of power. Appends that wait together share one `fsync`.
+    #[default]
+    Fsync,
+    /// Once the operating system has it: survives the end of the process, not the loss of power.
+    Os,
+}
+
+/// The options of [`EmbeddedChangelog::open`](super::EmbeddedChangelog::open).
+#[derive(Clone)]
+pub struct EmbeddedOptions {
+    /// When an append is acknowledged. Default: [`Durability::Fsync`].
+    pub durability: Durability,
+    /// What ages the records for retention. Default: the clock of the machine.
+    pub clock: Arc<dyn Clock>,
+    /// A new segment is begun after so many stored bytes. Segments are what retention drops, and about two of them
+    /// are held in memory. Default: 32 MiB.
+    pub segment_bytes: usize,
+    /// Records that are appended together, or wait together, are stored in batches of about so many bytes before
+    /// compression. A larger record gets a batch of its own. Default: 64 KiB.
+    pub max_batch_bytes: usize,
+    /// Appends are refused (`Unavailable`) while so many bytes of records wait to be written. Default: 64 MiB.
+    pub max_queued_bytes: usize,
+    /// Opens a log whose newest part is damaged, by giving up everything after the damage, acknowledged or not.
+    /// Default: false, which makes such damage an error.
+    pub salvage: bool,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        Self {
+            durability: Durability::default(),
+            clock: Arc::new(SystemClock),
+            segment_bytes: 32 << 20,
+            max_batch_bytes: DEFAULT_BATCH_BYTES,
+            max_queued_bytes: 64 << 20,
+            salvage: false,
+        }
+    }
+}
+
+impl EmbeddedOptions {
+    pub(super) fn check(&self) -> Result<()> {
+        let positive = |name: &str, bytes: usize| {
+            if bytes > 0 { Ok(()) } else { Err(Error::invalid(format!("`{name}` must be above 0"))) }
+        };
+        positive("segment_bytes", self.segment_bytes)?;
+        positive("max_batch_bytes", self.max_batch_bytes)?;
+        positive("max_queued_bytes", self.max_queued_bytes)
+    }
+}
+
+impl fmt::Debug for EmbeddedOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EmbeddedOptions")
+            .field("durability", &self.durability)
+            .field("segment_bytes", &self.segment_bytes)
+            .field("max_batch_bytes", &self.max_batch_bytes)
+            .field("max_queued_bytes", &self.max_queued_bytes)
+            .field("salvage", &self.salvage)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! What waits for the writer: a queue bounded by the bytes of its records.
+//!
+//! Whoever calls takes a place in the order and goes on, or is refused. The writer takes everything that waits, up
+//! to a cap, which is what makes a group. Work without records is always admitted.
+
+use super::layout::Slot;
+use crate::changelog::{AckSender, EpochMark, Record, Room, TopicConfig};
+use crate::{Error, Position, Result, TopicPartition};
+use std::collections::VecDeque;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// Records for a partition that is known to exist, each known to be storable.
+pub(super) struct SlotAppend {
+    pub(super) slot: Slot,
+    pub(super) partition: TopicPartition,
+    pub(super) records: Vec<Record>,
+}
+
+/// Where the answer to a blocked caller goes.
+pub(super) type Reply<T> = SyncSender<Result<T>>;
+
+/// Something for the writer to do.
+pub(super) enum Job {
+    Append { appends: Vec<SlotAppend>, ack: AckSender },
+    Epoch { producer: String, mark: EpochMark, appends: Vec<SlotAppend>, reply: Reply<bool> },
+    Hold { consumer: String, position: Position, reply: Reply<()> },
+    Topic { name: String, config: TopicConfig, reply: Reply<()> },
+    Trim { reply: Reply<u64> },
+    Sync { reply: Reply<()> },
+    Close { reply: Reply<()> },
+}
+
+impl Job {
+    /// Answers with `error` instead of doing it.
+    pub(super) fn refuse(self, error: &Error) {
+        // Whoever asked may be gone, which is fine.
+        match self {
+            Self::Append { ack, .. } => ack.resolve(Err(error.summary())),
+            Self::Epoch { reply, .. } => drop(reply.send(Err(error.summary()))),
+            Self::Trim { reply } => drop(reply.send(Err(error.summary()))),
+            Self::Hold { reply, .. }
+            | Self::Topic { reply, .. }
+            | Self::Sync { reply }
+            | Self::Close { reply } => {
+                drop(reply.send(Err(error.summary())));
+            }
+        }
+    }
+
+    /// Roughly how many bytes of memory it holds.
+    fn bytes(&self) -> usize {
+        let (Self::Append { appends, .. } | Self::Epoch { appends, .. }) = self else { return 0 };
+        let record = |record: &Record| size_of::<Record>() + record.payload_bytes();
+        appends.iter().flat_map(|append| &append.records).map(record).sum()
+    }
+}
+
+pub(super) struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    max_bytes: usize,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<(Job, usize)>,
+    bytes: usize,
+    /// Who waits for room.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Why nothing is admitted any more.
+    stopped: Option<Error>,
+}
+
+impl Queue {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { state: Mutex::default(), arrived: Condvar::new(), max_bytes }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes `job` in, or refuses it on the spot.
+    pub(super) fn push(&self, job: Job) {
+        let bytes = job.bytes();
+        let mut state = self.state();
+        let refusal = match (&state.stopped, &job) {
+            (Some(error), _) => error.summary(),
+            (None, Job::Append { .. }) if state.bytes >= self.max_bytes => Error::unavailable(format!(
+                "{} bytes of records wait to be written already; await `room`, then append again",
+                state.bytes
+            )),
+            _ => {
+                state.bytes += bytes;
+                state.jobs.push_back((job, bytes));
+                self.arrived.notify_one();
+                return;
+            }
+        };
+        drop(state);
+        job.refuse(&refusal);
+    }
+
+    pub(super) fn room(&self) -> Room {
+        let mut state = self.state();
+        if state.bytes < self.max_bytes || state.stopped.is_some() {
+            return Room::now();
+        }
+        let (sender, room) = Room::later();
+        state.waiting.push(sender);
+        room
+    }
+
+    /// Waits for jobs and takes those that make about `max_bytes`, at least one; none once the queue was stopped.
+    pub(super) fn take(&self, max_bytes: usize) -> Vec<Job> {
+        let mut state = self.state();
+        while state.jobs.is_empty() && state.stopped.is_none() {
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut taken, mut taken_bytes) = (Vec::new(), 0);
+        while taken_bytes < max_bytes {
+            let Some((job, bytes)) = state.jobs.pop_front() else { break };
+            taken.push(job);
+            taken_bytes += bytes;
+        }
+        state.bytes -= taken_bytes;
+        // Half of it, so that those who wait come back to more than a single free place.
+        if state.bytes <= self.max_bytes / 2 {
+            state.waiting.clear();
+        }
+        taken
+    }
+
+    /// Refuses with `error` whatever waits and whatever comes. The first error stays.
+    pub(super) fn stop(&self, error: &Error) {
+        let mut state = self.state();
+        state.stopped.get_or_insert_with(|| error.summary());
+        let left = std::mem::take(&mut state.jobs);
+        state.bytes = 0;
+        state.waiting.clear();
+        self.arrived.notify_all();
+        drop(state);
+        for (job, _) in left {
+            job.refuse(error);
+        }
+    }
+
+    /// The error that `stop` was called with, if it was.
+    pub(super) fn check(&self) -> Result<()> {
+        self.state().stopped.as_ref().map_or(Ok(()), |error| Err(error.summary()))
+    }
+}

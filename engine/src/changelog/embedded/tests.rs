@@ -1,0 +1,1 @@
+//! What only the embedded changelog has to show: that it survives.

@@ -1,0 +1,250 @@
+//! The writer: the one thread that changes an embedded changelog.
+//!
+//! It takes whatever waits in the queue, writes it in one step, syncs once, makes it readable, and only then
+//! acknowledges: group commit comes from the load itself. Being alone it needs no lock on what it decides by.
+//!
+//! IMPORTANT: after a failed write nobody knows what the medium holds, so the first failure (or panic) poisons the
+//! changelog: everything queued and everything later is refused with it, until the directory is opened again.
+
+use super::Shared;
+use super::group::Group;
+use super::index::Piece;
+use super::layout::{self, RecordKey, Slot};
+use super::options::Durability;
+use super::queue::{Job, Reply};
+use crate::changelog::TopicConfig;
+use crate::{Error, Position, Result, fault};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A group takes about so many bytes of records, which bounds how long its first append waits for its last one.
+const MAX_GROUP_BYTES: usize = 8 << 20;
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    /// The segment that is being written, and how much of it was.
+    pub(super) segment: u64,
+    pub(super) segment_bytes: usize,
+    /// The segments before it that are still stored, with their bytes.
+    pub(super) closed_segments: BTreeMap<u64, u64>,
+    pub(super) holds: BTreeMap<String, Position>,
+}
+
+/// Refuses what waits and what comes when the writer ends, in whatever way it does.
+struct StopGuard(Arc<Shared>);
+
+impl Drop for StopGuard {
+    fn drop(&mut self) {
+        let error = if std::thread::panicking() {
+            Error::internal("the writer of the changelog panicked; open the changelog again and report this")
+        } else {
+            super::closed()
+        };
+        self.0.queue.stop(&error);
+        self.0.watchers.wake();
+    }
+}
+
+impl Writer {
+    /// Serves the queue until it is stopped.
+    pub(super) fn run(mut self) {
+        let guard = StopGuard(self.shared.clone());
+        loop {
+            let mut jobs = guard.0.queue.take(MAX_GROUP_BYTES).into_iter();
+            if jobs.len() == 0 {
+                return;
+            }
+            if let Err(error) = self.serve(&mut jobs) {
+                tracing::error!(%error, "the changelog is poisoned");
+                guard.0.queue.stop(&error);
+                jobs.for_each(|job| job.refuse(&error));
+                return;
+            }
+        }
+    }
+
+    /// Does the jobs in order. An error poisons; whoever it concerns was told.
+    fn serve(&mut self, jobs: &mut dyn Iterator<Item = Job>) -> Result<()> {
+        let mut group = Group::default();
+        for job in jobs {
+            let Some(job) = self.gather(&mut group, job)? else { continue };
+            self.commit(std::mem::take(&mut group))?;
+            self.serve_alone(job)?;
+        }
+        self.commit(group)
+    }
+
+    /// Adds a job to the group, or hands back one that must be done on its own.
+    fn gather(&mut self, group: &mut Group, job: Job) -> Result<Option<Job>> {
+        let max_batch_bytes = self.shared.options.max_batch_bytes;
+        let end = |slot: Slot| Ok(self.shared.index().partition(slot)?.end);
+        match job {
+            Job::Append { appends, ack } => {
+                let position = group.add(appends, max_batch_bytes, end)?;
+                group.sync |= self.shared.options.durability == Durability::Fsync;
+                group.answer_append(ack, position);
+            }
+            Job::Epoch { producer, mark, appends, reply } => {
+                let mut epochs = self.shared.epochs();
+                match epochs.is_new(&producer, &mark) {
+                    Ok(true) => {
+                        group.add(appends, max_batch_bytes, end)?;
+                        group.mark(&producer, epochs.next_number(&producer), &mark);
+                        epochs.push(&producer, mark);
+                        group.answer_epoch(reply, true);
+                    }
+                    Ok(false) => group.answer_epoch(reply, false),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Job::Hold { consumer, position, reply } => {
+                self.hold(group, consumer, position);
+                group.answer(reply);
+            }
+            Job::Sync { reply } => {
+                group.sync = true;
+                group.answer(reply);
+            }
+            alone @ (Job::Topic { .. } | Job::Trim { .. } | Job::Close { .. }) => return Ok(Some(alone)),
+        }
+        Ok(None)
+    }
+
+    /// A hold is not synced: one that is lost keeps more records than needed, and a trim that relies on it is
+    /// synced after it.
+    fn hold(&mut self, group: &mut Group, consumer: String, position: Position) {
+        let mut epochs = self.shared.epochs();
+        let forgettable = epochs.forgettable(&consumer, &position);
+        epochs.forget(&consumer, forgettable.end);
+        group.metadata.extend(forgettable.map(|number| (layout::mark_key(&consumer, number), None)));
+        let held = position.iter().next().is_some();
+        group.metadata.push((layout::hold_key(&consumer), held.then(|| layout::position_value(&position))));
+        self.holds.insert(consumer, position);
+    }
+
+    fn commit(&mut self, mut group: Group) -> Result<()> {
+        match self.store(&mut group) {
+            Ok(()) => {
+                if !group.batches.is_empty() {
+                    self.shared.watchers.wake();
+                }
+                group.answer_all(Ok(()));
+            }
+            Err(error) => {
+                // Stop first, so that whoever is told finds the changelog poisoned already.
+                self.shared.queue.stop(&error);
+                group.answer_all(Err(&error));
+                return Err(error);
+            }
+        }
+        if self.segment_bytes >= self.shared.options.segment_bytes { self.roll() } else { Ok(()) }
+    }
+
+    /// Writes the group and makes it readable.
+    fn store(&mut self, group: &mut Group) -> Result<()> {
+        group.seal()?;
+        if group.batches.is_empty() && group.metadata.is_empty() {
+            return if group.sync { self.sync() } else { Ok(()) };
+        }
+        fault::point("changelog.append.before_write")?;
+        self.shared.database.write(group.sync, |rows| {
+            for (slot, batch) in &group.batches {
+                let key = RecordKey { segment: self.segment, slot: *slot, base_offset: batch.base_offset() };
+                rows.put_frame(key, batch.frame());
+            }
+            for (key, value) in &group.metadata {
+                match value {
+                    Some(value) => rows.put_meta(key, value),
+                    None => rows.delete_meta(key),
+                }
+            }
+        })?;
+        fault::point("changelog.append.after_write")?;
+        let mut index = self.shared.index_mut();
+        for (slot, batch) in &group.batches {
+            self.segment_bytes += batch.stored_bytes();
+            index.add(*slot, Piece::of(self.segment, batch.header(), batch.stored_bytes()))?;
+        }
+        drop(index);
+        fault::point("changelog.append.before_ack")
+    }
+
+    fn sync(&self) -> Result<()> {
+        fault::point("changelog.sync.before")?;
+        self.shared.database.sync()?;
+        fault::point("changelog.sync.after")
+    }
+
+    /// Ends the segment: its index is stored, its memtable becomes a file, and the next segment begins.
+    ///
+    /// The index needs no sync of its own. If it is lost, so is nothing else: the segment is scanned instead.
+    fn roll(&mut self) -> Result<()> {
+        fault::point("changelog.roll.before_index")?;
+        let pieces = self.shared.index().pieces_of(self.segment);
+        let bytes = pieces.iter().map(|(_, piece)| piece.stored_bytes).sum();
+        let row = (layout::segment_key(self.segment), layout::pieces_value(&pieces));
+        self.shared.database.write(false, |rows| rows.put_meta(&row.0, &row.1))?;
+        fault::point("changelog.roll.before_flush")?;
+        self.shared.database.flush()?;
+        fault::point("changelog.roll.after_flush")?;
+        self.closed_segments.insert(self.segment, bytes);
+        self.segment += 1;
+        self.segment_bytes = 0;
+        Ok(())
+    }
+
+    fn serve_alone(&mut self, job: Job) -> Result<()> {
+        match job {
+            Job::Topic { name, config, reply } => {
+                let there = self.shared.index().topic(&name).map(|topic| topic.config.clone());
+                if let Some(Err(error)) = there.map(|there| there.check_same_partitions(&name, &config)) {
+                    // Nothing was touched, so nothing is poisoned.
+                    reply.send(Err(error)).ok();
+                    return Ok(());
+                }
+                let created = self.create_topic(&name, &config);
+                self.tell(&reply, created)
+            }
+            Job::Trim { reply } => {
+                let trimmed = self.trim();
+                self.tell(&reply, trimmed)
+            }
+            Job::Close { reply } => {
+                let closed =
+                    fault::point("changelog.close.before_sync").and_then(|()| self.shared.database.sync());
+                if closed.is_ok() {
+                    self.shared.queue.stop(&super::closed());
+                }
+                self.tell(&reply, closed)
+            }
+            other => {
+                other.refuse(&Error::internal("a job that belongs to a group was taken for one on its own"));
+                Ok(())
+            }
+        }
+    }
+
+    fn create_topic(&mut self, name: &str, config: &TopicConfig) -> Result<()> {
+        let id = {
+            let index = self.shared.index();
+            index.topic(name).map_or_else(|| index.next_topic_id(), |topic| topic.id)
+        };
+        fault::point("changelog.topic.before_write")?;
+        let row = (layout::topic_key(id), layout::topic_value(name, config));
+        self.shared.database.write(true, |rows| rows.put_meta(&row.0, &row.1))?;
+        fault::point("changelog.topic.after_write")?;
+        self.shared.index_mut().put_topic(name, id, config.clone());
+        Ok(())
+    }
+
+    /// Answers a blocked caller, and hands on the error that poisons.
+    fn tell<T>(&self, reply: &Reply<T>, result: Result<T>) -> Result<()> {
+        let outcome = result.as_ref().map(|_| ()).map_err(Error::summary);
+        if let Err(error) = &outcome {
+            // Stop first, so that whoever is told finds the changelog poisoned already.
+            self.shared.queue.stop(error);
+        }
+        reply.send(result).ok();
+        outcome
+    }
+}
