@@ -4,6 +4,31 @@
 //! codec chosen per topic and per table ([`ValueCodec`]). Compression, checksums and format versions belong
 //! to the frames around them (`changelog::record`, `store::layout`), never to a codec.
 
+mod bincode;
+mod compound;
+mod declared;
+mod integers;
+mod json;
+mod prefix;
+mod raw;
+#[cfg(any(feature = "chrono", feature = "time"))]
+mod temporal;
+mod text;
+#[cfg(feature = "uuid")]
+mod unique;
+
+#[cfg(test)]
+mod tests_keys;
+
+pub use self::bincode::Bincode;
+#[doc(hidden)]
+pub use compound::fields_schema;
+#[doc(hidden)]
+pub use declared::assert_tags_ascend;
+pub use json::Json;
+pub use prefix::{KeyPart, KeyPrefix, prefix_end};
+pub use raw::Raw;
+
 use std::fmt;
 use std::hash::Hash;
 

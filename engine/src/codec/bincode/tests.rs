@@ -1,0 +1,406 @@
+//! The layout against the crate `bincode` 2.0.1 itself, golden bytes, and hostile input.
+
+use super::*;
+use ::bincode::config::{self, Config};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+use serde::de::{SeqAccess, Visitor};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serializer};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+
+fn encode<V: Serialize + DeserializeOwned>(value: &V) -> Result<Vec<u8>, CodecError> {
+    let mut out = b"before".to_vec();
+    let result = Bincode.encode(value, &mut out);
+    assert!(out.starts_with(b"before"), "encoding appends");
+    if result.is_err() {
+        assert_eq!(out, b"before", "a refused value leaves the output as it was");
+    }
+    result.map(|()| out.split_off(6))
+}
+
+fn decode<V: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecError> {
+    Bincode.decode(bytes)
+}
+
+fn refusal<V: Serialize + DeserializeOwned + Debug>(bytes: &[u8]) -> String {
+    decode::<V>(bytes).unwrap_err().to_string()
+}
+
+#[expect(clippy::option_option, reason = "the layout must keep the two kinds of none apart")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Everything {
+    unsigned: (u8, u16, u32, u64, u128),
+    signed: (i8, i16, i32, i64, i128),
+    text: (String, char, Box<str>),
+    options: (Option<u16>, Option<Option<bool>>),
+    list: Vec<Variant>,
+    map: BTreeMap<i32, Vec<String>>,
+    bytes: Blob,
+    nothing: (),
+    array: [i16; 3],
+    newtype: Newtype,
+}
+
+/// A byte string that serde knows to be one.
+#[derive(Debug, Clone, PartialEq)]
+struct Blob(Vec<u8>);
+
+impl Serialize for Blob {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl Visitor<'_> for Reader {
+            type Value = Blob;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Blob, E> {
+                Ok(Blob(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_byte_buf(Reader)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Newtype(Option<Box<Newtype>>);
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Empty;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+enum Variant {
+    Unit,
+    Newtype(u64),
+    Tuple(i32, String),
+    Struct { empty: Empty, flag: bool },
+}
+
+fn integer() -> impl Strategy<Value = u128> {
+    // Every length of the encoding, and both sides of each change of length.
+    let edges = [0_u32, 8, 16, 32, 64, 127].map(|bits| 1_u128 << bits);
+    prop_oneof![
+        any::<u128>(),
+        (0_u32..128).prop_map(|bits| 1 << bits),
+        (proptest::sample::select(edges.to_vec()), -6_i128..6)
+            .prop_map(|(edge, step)| edge.wrapping_add_signed(step)),
+    ]
+}
+
+fn variant() -> impl Strategy<Value = Variant> {
+    prop_oneof![
+        Just(Variant::Unit),
+        integer().prop_map(|n| Variant::Newtype(truncate(n))),
+        (any::<i32>(), ".{0,4}").prop_map(|(n, text)| Variant::Tuple(n, text)),
+        any::<bool>().prop_map(|flag| Variant::Struct { empty: Empty, flag }),
+    ]
+}
+
+fn truncate<T: TryFrom<u128>>(integer: u128) -> T {
+    let bits = 8 * u32::try_from(size_of::<T>()).unwrap();
+    let mask = u128::MAX >> (128 - bits);
+    // A signed type takes what fits below its sign bit.
+    T::try_from(integer & mask).or_else(|_| T::try_from(integer & (mask >> 1))).ok().unwrap()
+}
+
+prop_compose! {
+    fn everything()(
+        n in integer(), negative in any::<bool>(),
+        text in (".{0,20}", any::<char>(), ".*"),
+        options in any::<(Option<u16>, Option<Option<bool>>)>(),
+        list in vec(variant(), 0..5),
+        map in btree_map(any::<i32>(), vec(".{0,3}", 0..3), 0..4),
+        bytes in vec(any::<u8>(), 0..300),
+        array in any::<[i16; 3]>(),
+        depth in 0..5_usize,
+    ) -> Everything {
+        let sign = if negative { -1 } else { 1 };
+        let (text, char, boxed) = text;
+        Everything {
+            unsigned: (truncate(n), truncate(n), truncate(n), truncate(n), n),
+            signed: (
+                truncate::<i8>(n).wrapping_mul(sign),
+                truncate::<i16>(n).wrapping_mul(sign.into()),
+                truncate::<i32>(n).wrapping_mul(sign.into()),
+                truncate::<i64>(n).wrapping_mul(sign.into()),
+                truncate::<i128>(n).wrapping_mul(sign.into()),
+            ),
+            text: (text, char, boxed.into()),
+            options, list, map, bytes: Blob(bytes), nothing: (), array,
+            newtype: (0..depth).fold(Newtype(None), |inner, _| Newtype(Some(Box::new(inner)))),
+        }
+    }
+}
+
+fn original() -> impl Config {
+    config::standard().with_limit::<65_536>()
+}
+
+/// Ours accepts what the original accepts as the whole input, with the same result, and nothing else.
+fn check_agreement<V: Serialize + DeserializeOwned + PartialEq + Debug>(
+    bytes: &[u8],
+) -> Result<(), TestCaseError> {
+    let theirs = ::bincode::serde::decode_from_slice::<V, _>(bytes, original());
+    let theirs = theirs.ok().and_then(|(value, read)| (read == bytes.len()).then_some(value));
+    prop_assert_eq!(decode(bytes).ok(), theirs, "{:?}", bytes);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn values_round_trip_in_the_layout_of_the_original(
+        value in everything(), at in any::<usize>(), xor in 1_u8..,
+    ) {
+        let mut bytes = encode(&value).unwrap();
+        prop_assert_eq!(&bytes, &::bincode::serde::encode_to_vec(&value, config::standard()).unwrap());
+        prop_assert_eq!(decode(&bytes), Ok(value));
+        let index = at % bytes.len();
+        prop_assert!(decode::<Everything>(&bytes[..index]).is_err());
+        bytes[index] ^= xor;
+        check_agreement::<Everything>(&bytes)?;
+        bytes.push(0);
+        check_agreement::<Everything>(&bytes)?;
+    }
+
+    #[test]
+    fn floats_keep_their_bits(double in any::<u64>(), single in any::<u32>()) {
+        let value = (f64::from_bits(double), f32::from_bits(single));
+        let bytes = encode(&value).unwrap();
+        prop_assert_eq!(&bytes, &::bincode::serde::encode_to_vec(value, config::standard()).unwrap());
+        let decoded: (f64, f32) = decode(&bytes).unwrap();
+        prop_assert_eq!((decoded.0.to_bits(), decoded.1.to_bits()), (double, single));
+    }
+
+    #[test]
+    fn arbitrary_bytes_decode_as_in_the_original(
+        bytes in vec(prop_oneof![3 => 0_u8..4, 1 => 248_u8..=255, 1 => any::<u8>()], 0..24),
+    ) {
+        check_agreement::<Everything>(&bytes)?;
+        check_agreement::<(u8, u16)>(&bytes)?;
+        check_agreement::<(u32, u64)>(&bytes)?;
+        check_agreement::<u128>(&bytes)?;
+        check_agreement::<(i16, i32)>(&bytes)?;
+        check_agreement::<(i8, i64)>(&bytes)?;
+        check_agreement::<i128>(&bytes)?;
+        check_agreement::<Vec<char>>(&bytes)?;
+        check_agreement::<(bool, Option<u8>)>(&bytes)?;
+        check_agreement::<Vec<Variant>>(&bytes)?;
+        check_agreement::<BTreeMap<u8, String>>(&bytes)?;
+        check_agreement::<HashMap<i64, Vec<Option<u16>>>>(&bytes)?;
+        check_agreement::<Blob>(&bytes)?;
+        check_agreement::<Result<u8, String>>(&bytes)?;
+    }
+}
+
+#[test]
+fn the_layout_is_golden() {
+    fn bytes<V: Serialize + DeserializeOwned>(value: &V) -> Vec<u8> {
+        encode(value).unwrap()
+    }
+    assert_eq!(bytes(&(250_u64, 251_u64)), [250, 251, 251, 0]);
+    assert_eq!(bytes(&65_536_u64), [252, 0, 0, 1, 0]);
+    assert_eq!(bytes(&(1_u64 << 32)), [253, 0, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(bytes(&u128::MAX), [[254].as_slice(), &[255; 16]].concat());
+    assert_eq!(bytes(&(-1_i64, 1_i32, -126_i16)), [1, 2, 251, 251, 0]);
+    assert_eq!(bytes(&(255_u8, -1_i8)), [255, 255]);
+    assert_eq!(bytes(&(true, 1.0_f64)), [1, 0, 0, 0, 0, 0, 0, 0xF0, 0x3F]);
+    assert_eq!(bytes(&("é".to_owned(), 'é')), [2, 0xC3, 0xA9, 0xC3, 0xA9]);
+    assert_eq!(bytes(&(None::<u8>, Some(3_u8), ())), [0, 1, 3]);
+    assert_eq!(bytes(&vec![1_u16, 300]), [2, 1, 251, 44, 1]);
+    assert_eq!(bytes(&BTreeMap::from([(1_u8, 2_u8)])), [1, 1, 2]);
+    assert_eq!(bytes(&Variant::Struct { empty: Empty, flag: true }), [3, 1]);
+    assert_eq!(bytes(&[Variant::Unit, Variant::Newtype(5)]), [0, 1, 5]);
+    assert_eq!(ValueCodec::<u8>::id(&Bincode), "bincode-2");
+}
+
+/// An encoded length.
+fn length(len: u64) -> Vec<u8> {
+    encode(&len).unwrap()
+}
+
+#[expect(clippy::zero_sized_map_values, reason = "a map whose entries take no bytes is the point")]
+#[test]
+fn a_length_beyond_the_input_is_refused_before_anything_is_reserved() {
+    for len in [1 << 20, 1 << 40, 1 << 60, u64::MAX] {
+        let bomb = [length(len), vec![1; 9]].concat();
+        let due = format!(
+            "the value does not decode: {len} more bytes or elements are due, but only 9 bytes are left"
+        );
+        assert_eq!(refusal::<String>(&bomb), due);
+        assert_eq!(refusal::<Blob>(&bomb), due);
+        if len > 1 << 20 {
+            assert_eq!(refusal::<Vec<u64>>(&bomb), due);
+            assert_eq!(refusal::<Vec<u8>>(&bomb), due);
+            assert_eq!(refusal::<Vec<()>>(&bomb), due);
+            assert_eq!(refusal::<HashMap<u64, u64>>(&bomb), due);
+            assert_eq!(refusal::<BTreeMap<(), ()>>(&bomb), due);
+        }
+        assert!(decode::<Vec<Vec<[u64; 8]>>>(&[vec![200], bomb].concat()).is_err());
+    }
+    let below_the_check = [length(1 << 20), vec![1; 9]].concat();
+    assert!(refusal::<Vec<u64>>(&below_the_check).contains("1 more bytes or elements are due, but only 0"));
+}
+
+/// Remembers what its sequence was promised to hold.
+#[derive(Debug)]
+struct Hint(usize);
+
+impl<'de> Deserialize<'de> for Hint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Hint;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a sequence")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Hint, A::Error> {
+                let hint = Hint(elements.size_hint().unwrap());
+                while elements.next_element::<()>()?.is_some() {}
+                Ok(hint)
+            }
+        }
+        deserializer.deserialize_seq(Reader)
+    }
+}
+
+impl Serialize for Hint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_unit()
+    }
+}
+
+#[test]
+fn a_collection_is_never_promised_more_elements_than_the_input_has_bytes() {
+    let bytes = [length(500_000), length(0)].concat();
+    let (hint, end): (Hint, u8) = decode(&bytes).unwrap();
+    assert_eq!((hint.0, end), (1, 0));
+}
+
+#[test]
+fn elements_without_bytes_are_bounded_over_the_whole_value() {
+    let most = vec![(); EMPTY_ELEMENTS_LIMIT];
+    assert_eq!(decode(&encode(&most).unwrap()), Ok(most.clone()));
+    let half = vec![Empty; EMPTY_ELEMENTS_LIMIT / 2];
+    let both = vec![half.clone(), half.clone()];
+    assert_eq!(decode(&encode(&both).unwrap()), Ok(both));
+
+    let refused = "take no bytes";
+    let more = vec![(); EMPTY_ELEMENTS_LIMIT + 1];
+    assert!(encode(&more).unwrap_err().to_string().contains(refused));
+    assert!(encode(&(most, vec![[0_u8; 0]])).unwrap_err().to_string().contains(refused));
+    let three = [vec![3], length(half.len() as u64).repeat(3)].concat();
+    assert!(refusal::<Vec<Vec<Empty>>>(&three).contains("more bytes or elements are due"));
+    let almost = [vec![2], length(half.len() as u64), length(half.len() as u64 + 4), vec![0; 3]].concat();
+    assert!(refusal::<(Vec<Vec<Empty>>, u8, u8, u8)>(&[&almost[..], &[0]].concat()).contains(refused));
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum List {
+    End,
+    Node(Box<List>),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Tree(Vec<Tree>);
+
+fn list(levels: u16) -> List {
+    (0..levels).fold(List::End, |tail, _| List::Node(Box::new(tail)))
+}
+
+#[test]
+fn nesting_is_bounded_alike_in_both_directions() {
+    let check = || {
+        let deepest = list(DEPTH_LIMIT);
+        assert_eq!(decode(&encode(&deepest).unwrap()), Ok(deepest));
+        let refused = "nested deeper than 256 levels";
+        assert!(encode(&list(DEPTH_LIMIT + 1)).unwrap_err().to_string().contains(refused));
+        let mut too_deep = vec![1; usize::from(DEPTH_LIMIT) + 1];
+        too_deep.push(0);
+        assert!(refusal::<List>(&too_deep).contains(refused));
+        // A bomb of 16 MiB, for each kind of nesting.
+        let bomb = vec![1; 16 << 20];
+        assert!(refusal::<List>(&bomb).contains(refused));
+        assert!(refusal::<Tree>(&bomb).contains(refused));
+        assert!(refusal::<Newtype>(&bomb).contains(refused));
+    };
+    // Half of the smallest stack that a thread is usually given.
+    std::thread::Builder::new().stack_size(1 << 20).spawn(check).unwrap().join().unwrap();
+}
+
+#[test]
+fn large_values_round_trip() {
+    let bytes = Blob(vec![0xA5; 64 << 20]);
+    assert_eq!(decode(&encode(&bytes).unwrap()), Ok(bytes));
+    let numbers: Vec<u64> = (0..8 << 20).map(|n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15)).collect();
+    assert_eq!(decode(&encode(&numbers).unwrap()), Ok(numbers));
+    let text = "pond".repeat(16 << 20);
+    assert_eq!(decode(&encode(&text).unwrap()), Ok(text));
+}
+
+#[test]
+fn trailing_bytes_are_refused() {
+    assert_eq!(refusal::<u8>(&[1, 2, 3]), "the value does not decode: 2 bytes are left over after it");
+    assert_eq!(refusal::<()>(&[0]), "the value does not decode: 1 bytes are left over after it");
+}
+
+#[test]
+fn errors_say_what_is_wrong() {
+    assert!(refusal::<u16>(&[252, 0, 0, 0, 0]).contains("0xfc does not begin an integer of this size"));
+    assert!(refusal::<u64>(&[255]).contains("0xff does not begin an integer"));
+    assert!(refusal::<bool>(&[2]).contains("0x02 is not the first byte of a bool"));
+    assert!(refusal::<Option<u8>>(&[2]).contains("0x02 is not the first byte of an option"));
+    assert!(refusal::<String>(&[1, 0xFF]).contains("not UTF-8"));
+    assert!(refusal::<Variant>(&[4]).contains("variant index"));
+}
+
+#[test]
+fn what_the_layout_cannot_say_is_refused_and_not_garbled() {
+    #[derive(Serialize, Deserialize)]
+    struct Skipping {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        maybe: Option<u8>,
+        after: u8,
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Flat {
+        #[serde(flatten)]
+        inner: BTreeMap<String, u8>,
+    }
+    #[derive(Debug, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Untagged {
+        Number(u8),
+    }
+    struct Liar(usize);
+    impl Serialize for Liar {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut sequence = serializer.serialize_seq(Some(self.0))?;
+            sequence.serialize_element(&1_u8)?;
+            sequence.end()
+        }
+    }
+    impl<'de> Deserialize<'de> for Liar {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Vec::<u8>::deserialize(deserializer).map(|elements| Self(elements.len()))
+        }
+    }
+
+    let message = |result: Result<Vec<u8>, CodecError>| result.unwrap_err().to_string();
+    assert!(encode(&Skipping { maybe: Some(1), after: 2 }).is_ok());
+    assert!(message(encode(&Skipping { maybe: None, after: 2 })).contains("field `maybe` is skipped"));
+    assert!(message(encode(&Flat { inner: BTreeMap::new() })).contains("not known beforehand"));
+    assert!(encode(&Untagged::Number(1)).is_ok());
+    assert!(refusal::<Untagged>(&[1]).contains("does not describe itself"));
+    assert!(encode(&Liar(1)).is_ok());
+    assert!(message(encode(&Liar(2))).contains("another number of elements"));
+    assert!(message(encode(&Liar(0))).contains("another number of elements"));
+}

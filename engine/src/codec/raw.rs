@@ -1,0 +1,111 @@
+//! The codec that adds nothing: values that are bytes already.
+
+use super::{CodecError, ValueCodec};
+use bytes::Bytes;
+
+/// Stores a byte string or a string as its own bytes.
+///
+/// For `Vec<u8>` and [`Bytes`] every value and all bytes are valid; a `String` is decoded only from UTF-8.
+///
+/// # Examples
+/// ```
+/// use millpond_engine::codec::{Raw, ValueCodec};
+///
+/// let mut stored = Vec::new();
+/// Raw.encode(&String::from("pond"), &mut stored)?;
+/// assert_eq!(stored, b"pond");
+/// let value: String = Raw.decode(&stored)?;
+/// assert_eq!(value, "pond");
+/// # Ok::<(), millpond_engine::codec::CodecError>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Raw;
+
+const ID: &str = "raw";
+
+impl ValueCodec<Vec<u8>> for Raw {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    #[inline]
+    fn encode(&self, value: &Vec<u8>, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend_from_slice(value);
+        Ok(())
+    }
+
+    #[inline]
+    fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
+        Ok(bytes.to_vec())
+    }
+}
+
+impl ValueCodec<Bytes> for Raw {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    #[inline]
+    fn encode(&self, value: &Bytes, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend_from_slice(value);
+        Ok(())
+    }
+
+    #[inline]
+    fn decode(&self, bytes: &[u8]) -> Result<Bytes, CodecError> {
+        Ok(Bytes::copy_from_slice(bytes))
+    }
+}
+
+impl ValueCodec<String> for Raw {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    #[inline]
+    fn encode(&self, value: &String, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend_from_slice(value.as_bytes());
+        Ok(())
+    }
+
+    #[inline]
+    fn decode(&self, bytes: &[u8]) -> Result<String, CodecError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(text.to_owned()),
+            Err(error) => Err(CodecError::new(format!("the value is not a string: {error}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bytes_are_stored_as_they_are(value in any::<Vec<u8>>()) {
+            let mut out = vec![1];
+            Raw.encode(&value, &mut out).unwrap();
+            Raw.encode(&Bytes::from(value.clone()), &mut out).unwrap();
+            prop_assert_eq!(&out, &[&[1], &value[..], &value[..]].concat());
+            prop_assert_eq!(Raw.decode(&value), Ok(value.clone()));
+            prop_assert_eq!(Raw.decode(&value), Ok(Bytes::from(value)));
+        }
+
+        #[test]
+        fn strings_are_stored_as_utf8(value in any::<String>()) {
+            let mut out = Vec::new();
+            Raw.encode(&value, &mut out).unwrap();
+            prop_assert_eq!(&out, value.as_bytes());
+            prop_assert_eq!(Raw.decode(&out), Ok(value));
+        }
+    }
+
+    #[test]
+    fn a_string_that_is_not_utf8_is_refused() {
+        let decoded: Result<String, _> = Raw.decode(&[b'a', 0xFF]);
+        assert!(decoded.unwrap_err().to_string().starts_with("the value is not a string"));
+        assert_eq!(ValueCodec::<String>::id(&Raw), "raw");
+    }
+}
