@@ -44,7 +44,7 @@ where
     Bincode: ValueCodec<T>,
 {
     let mut bytes = Vec::new();
-    Bincode.encode(value, &mut bytes).unwrap();
+    assert_eq!(Bincode.encode(value, &mut bytes), Ok(()));
     assert_eq!(bytes, golden, "{value:?} is stored differently from the first release");
     assert_eq!(Bincode.decode(golden).as_ref(), Ok(value));
 }
