@@ -2,7 +2,7 @@
 //! Method: the public laws, over the types that keys and values are made of.
 #![cfg(feature = "testing")]
 
-use millpond_engine::codec::{Bincode, Json};
+use millpond_engine::codec::{Bincode, Json, Raw};
 use millpond_operators::testing::laws;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -25,4 +25,6 @@ fn values_obey_their_laws() {
     laws::value_codec(&Bincode, vec(any::<String>(), 0..4));
     laws::value_codec(&Bincode, btree_map(any::<i64>(), any::<u64>(), 0..4));
     laws::value_codec(&Json, vec(any::<(String, i64)>(), 0..4));
+    laws::value_codec(&Json, any::<i64>());
+    laws::value_codec(&Raw, vec(any::<u8>(), 0..8));
 }
