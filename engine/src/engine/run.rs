@@ -180,10 +180,10 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        if !self.threads.is_empty() {
-            if let Err(error) = self.close() {
-                tracing::error!(%error, "the engine did not close cleanly");
-            }
+        if !self.threads.is_empty()
+            && let Err(error) = self.close()
+        {
+            tracing::error!(%error, "the engine did not close cleanly");
         }
     }
 }
