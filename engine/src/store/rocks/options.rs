@@ -70,8 +70,9 @@ fn database(options: &StoreOptions) -> Options {
     database.set_max_background_jobs(threads.saturating_add(1));
     database.set_max_subcompactions(options.compaction_threads.max(1));
     database.set_max_open_files(i32::try_from(options.max_open_files).unwrap_or(i32::MAX));
-    // Opening must not take longer the more files there are.
-    database.set_skip_stats_update_on_db_open(true);
+    // Opening takes the counts of some twenty files, however many there are. Skipping that would make the
+    // estimate of rows 0 after every reopen.
+    database.set_skip_stats_update_on_db_open(false);
     database.set_compaction_readahead_size(1 << 20);
     database.set_bytes_per_sync(1 << 20);
     database.set_max_manifest_file_size(4 << 20);
