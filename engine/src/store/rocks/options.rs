@@ -6,7 +6,7 @@ use rocksdb::{
 };
 
 /// Level-0 files from which on they are compacted away. With files of a million random rows out of 20 M, 4
-/// made compaction write twice as much as 8; every one of them is one more filter to ask in a read.
+/// made compaction write 1.8 times what 8 does; every one of them is one more filter to ask in a read.
 const COMPACT_FROM_FILES: u32 = 8;
 
 /// Level-0 files at which no more drains should be made.
