@@ -116,12 +116,12 @@ impl Generation {
         self.parts.iter().map(Part::bytes).sum::<usize>() + order
     }
 
-    /// The row of `key`: `None` if the generation says nothing about it, `Some(None)` if it was deleted.
-    pub(crate) fn find(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+    /// The row of `key`, if the generation says anything about it.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<Row<'_>> {
         let order = self.order();
         let at = order.partition_point(|place| self.row(place).0 < key);
-        let (found, value) = self.row(order.get(at)?);
-        (found == key).then_some(value)
+        let row = self.row(order.get(at)?);
+        (row.0 == key).then_some(row)
     }
 
     /// The rows whose key lies in `keys`, in order of `direction`.
@@ -134,11 +134,7 @@ impl Generation {
             Direction::Forward => (Some(places.iter()), None),
             Direction::Backward => (None, Some(places.iter().rev())),
         };
-        forward
-            .into_iter()
-            .flatten()
-            .chain(backward.into_iter().flatten())
-            .map(|place| self.row(place))
+        forward.into_iter().flatten().chain(backward.into_iter().flatten()).map(|place| self.row(place))
     }
 
     fn order(&self) -> &[Place] {
@@ -289,7 +285,7 @@ mod tests {
             let backward: Rows = in_range.into_iter().rev().collect();
             prop_assert_eq!(owned(merged.range(&low[..]..&high[..], Direction::Backward)), backward);
             for (key, value) in &expected {
-                prop_assert_eq!(merged.find(key), Some(value.as_deref()));
+                prop_assert_eq!(merged.find(key), Some((key.as_slice(), value.as_deref())));
             }
             prop_assert_eq!(merged.find(&[7]), None);
         }

@@ -64,11 +64,6 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
         self.0.insert(key, entry);
     }
 
-    /// Removes the entry of `key`.
-    pub(crate) fn remove(&self, key: &K) {
-        self.0.remove(key);
-    }
-
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

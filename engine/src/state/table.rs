@@ -13,7 +13,7 @@ use super::published::Shared;
 use super::subscribers::Subscribers;
 use crate::codec::{Key, Value, ValueCodec};
 use crate::dataflow::{Change, Changes, Context, Event, Stamp, Update};
-use crate::store::layout::{TableId, row_prefix};
+use crate::store::layout::{TableId, decode_row_key, row_prefix};
 use crate::{Error, Position, Result};
 use std::any::Any;
 use std::marker::PhantomData;
@@ -47,11 +47,11 @@ impl<K, V> TableRef<K, V> {
 }
 
 /// What the engine does with a table without knowing its types.
-pub trait AnyTable: Send + Sync {
+pub(crate) trait AnyTable: Send + Sync {
     /// Encodes what the running epoch did on `shard`.
     fn seal(&self, shard: usize) -> Result<Part>;
     /// Pushes what the epoch did to subscribers.
-    fn publish(&self, epoch: u64, position: &Position);
+    fn publish(&self, position: &Position);
     /// Makes what the epoch did on `shard` final; returns by how many rows the table has grown there.
     fn commit(&self, shard: usize) -> i64;
     /// Takes back what the running epoch did on `shard`.
@@ -118,7 +118,12 @@ impl<K: Key, V: Value> TableState<K, V> {
         shared: Arc<Shared>,
     ) -> Self {
         let shards = (0..shards)
-            .map(|_| Shard { map: HotMap::new(), dirty: Mutex::default(), row_bytes: AtomicUsize::new(32), grown: AtomicI64::new(0) })
+            .map(|_| Shard {
+                map: HotMap::new(),
+                dirty: Mutex::default(),
+                row_bytes: AtomicUsize::new(32),
+                grown: AtomicI64::new(0),
+            })
             .collect();
         Self {
             id,
@@ -187,11 +192,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     ///
     /// # Errors
     /// As for [`fold`](Self::fold).
-    pub fn look_up<'k>(
-        &self,
-        context: &Context<'_>,
-        keys: impl Iterator<Item = &'k K> + Clone,
-    ) -> Result<Vec<Option<V>>> {
+    pub fn look_up(&self, context: &Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
         let shard = self.shard(context.shard())?;
         let read = |key: &K| {
             shard.map.update(key, |entry| {
@@ -200,8 +201,8 @@ impl<K: Key, V: Value> TableState<K, V> {
             })
         };
         let mut missing = Vec::new();
-        let mut values: Vec<Option<V>> = Vec::with_capacity(keys.size_hint().0);
-        for (index, key) in keys.clone().enumerate() {
+        let mut values: Vec<Option<V>> = Vec::with_capacity(keys.len());
+        for (index, key) in keys.iter().copied().enumerate() {
             let found = read(key);
             if found.is_none() {
                 missing.push((index, key));
@@ -259,6 +260,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     }
 
     /// The value that queries see for `key` in memory: `None` if only the store knows.
+    #[expect(clippy::option_option, reason = "known here or not, and if known, present or not")]
     pub(crate) fn visible(&self, key: &K, router: crate::dataflow::Router) -> Option<Option<V>> {
         let shard = self.shards.get(router.shard(key))?;
         shard.map.read(key, |entry| entry.visible(self.shared.epoch()).cloned())
@@ -282,7 +284,7 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     /// A stored row as key and value.
     pub(crate) fn decode_row(&self, row: &[u8], value: &[u8]) -> Result<(K, V)> {
-        let encoded = row.get(2..).unwrap_or_default();
+        let (_, encoded) = decode_row_key(row)?;
         let key = K::decode_whole_key(encoded).map_err(|error| self.undecodable(encoded, error))?;
         let value = self.codec.decode(value).map_err(|error| self.undecodable(encoded, error))?;
         Ok((key, value))
@@ -397,8 +399,8 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         Ok(part)
     }
 
-    fn publish(&self, epoch: u64, position: &Position) {
-        self.subscribers.publish(epoch, position, || {
+    fn publish(&self, position: &Position) {
+        self.subscribers.publish(position, || {
             let mut changes = Vec::new();
             for shard in &self.shards {
                 for Dirty { key, stamp, .. } in Self::dirty(shard).iter() {
