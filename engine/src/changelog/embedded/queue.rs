@@ -152,3 +152,50 @@ impl Queue {
         self.state().stopped.as_ref().map_or(Ok(()), |error| Err(error.summary()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::changelog::Ack;
+
+    fn append(queue: &Queue, value_bytes: usize) -> Ack {
+        let (sender, ack) = Ack::pending();
+        let records = vec![Record::new("", vec![0; value_bytes])];
+        let slot = Slot { topic: 0, partition: 0 };
+        let appends = vec![SlotAppend { slot, partition: TopicPartition::new("a", 0), records }];
+        queue.push(Job::Append { appends, ack: sender });
+        ack
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_until_half_of_it_was_taken() {
+        let queue = Queue::new(10_000);
+        let admitted: Vec<_> = (0..3).map(|_| append(&queue, 4000)).collect();
+        assert_eq!(append(&queue, 1).wait().unwrap_err().kind(), ErrorKind::Unavailable);
+        let mut room = Box::pin(queue.room());
+        let mut is_ready = async |queue: &Queue| {
+            assert_eq!(queue.take(1).len(), 1);
+            tokio::select! { biased; () = &mut room => true, () = std::future::ready(()) => false }
+        };
+        assert!(!is_ready(&queue).await);
+        assert!(is_ready(&queue).await);
+        queue.room().await;
+        drop(append(&queue, 1));
+        assert_eq!(queue.take(usize::MAX).len(), 2);
+        drop(admitted);
+    }
+
+    #[test]
+    fn a_stopped_queue_refuses_with_its_first_error_what_waits_and_what_comes() {
+        let queue = Queue::new(1);
+        let waiting = append(&queue, 1);
+        queue.stop(&Error::unavailable("disk full"));
+        queue.stop(&Error::closed("closed"));
+        for ack in [waiting, append(&queue, 1)] {
+            assert_eq!(ack.wait().unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+        queue.room().wait();
+        assert!(queue.take(1).is_empty());
+    }
+}
