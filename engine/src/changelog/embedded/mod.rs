@@ -49,6 +49,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use writer::Writer;
 
 /// A [`Changelog`] in a directory of this machine.
@@ -148,6 +149,8 @@ impl EmbeddedChangelog {
             segment_bytes: 0,
             closed_segments,
             holds,
+            last_jobs: 1,
+            last_sync: Duration::ZERO,
         };
         let thread = std::thread::Builder::new().name("changelog-writer".into()).spawn(|| writer.run());
         let thread = thread.map_err(|error| {
