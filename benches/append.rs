@@ -4,6 +4,8 @@
 //! appends again, so that only group commit makes many of them faster than one. The last line is one JSON object.
 //! The target: 256 appenders acknowledge at least 20 times what one does.
 
+#![expect(clippy::cast_precision_loss, reason = "counts of records and bytes fit well enough")]
+
 use clap::Parser;
 use millpond_engine::TopicPartition;
 use millpond_engine::changelog::{
@@ -52,13 +54,14 @@ struct Measured {
     /// Bytes that went to the medium for each byte of keys and values; unknown where the system does not tell.
     written_per_byte: Option<f64>,
     read_per_s: f64,
+    open_ms: f64,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
     let duration = Duration::from_millis(if args.quick { 700 } else { 5000 });
     let parent = args.dir.unwrap_or_else(std::env::temp_dir);
-    println!("{:<24}{:>16}{:>18}{:>16}", "", "appended/s", "written per byte", "read/s");
+    println!("{:<24}{:>16}{:>18}{:>16}{:>10}", "", "appended/s", "written per byte", "read/s", "open ms");
     let mut results = Vec::new();
     for case in &CASES {
         let dir = tempfile::tempdir_in(&parent)?;
@@ -66,8 +69,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let written =
             measured.written_per_byte.map_or_else(|| "-".into(), |per_byte| format!("{per_byte:.2}"));
         println!(
-            "{:<24}{:>16.0}{:>18}{:>16.0}",
-            case.name, measured.appended_per_s, written, measured.read_per_s
+            "{:<24}{:>16.0}{:>18}{:>16.0}{:>10.0}",
+            case.name, measured.appended_per_s, written, measured.read_per_s, measured.open_ms
         );
         results.push(measured);
     }
@@ -83,6 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "appended_per_s": measured.appended_per_s.round(),
             "written_per_byte": measured.written_per_byte,
             "read_per_s": measured.read_per_s.round(),
+            "open_ms": measured.open_ms,
         })
     });
     println!("{}", json!({ "bench": "append", "gain_256": gain, "cases": cases.collect::<Vec<_>>() }));
@@ -110,12 +114,16 @@ fn measure(case: &Case, dir: &Path, duration: Duration) -> Result<Measured, Box<
     let count = records.load(Ordering::Relaxed);
     let read_per_s = read_all(&*log)?;
     log.close()?;
+    let opening = Instant::now();
+    EmbeddedChangelog::open(dir, EmbeddedOptions::default())?.close()?;
+    let open_ms = opening.elapsed().as_secs_f64() * 1000.0;
     let appended_bytes = count * (8 + VALUE_BYTES as u64);
     let written = written_before.zip(written_bytes()).map(|(before, after)| after - before);
     Ok(Measured {
         appended_per_s: count as f64 / seconds,
         written_per_byte: written.map(|written| written as f64 / appended_bytes as f64),
         read_per_s,
+        open_ms,
     })
 }
 
@@ -124,7 +132,7 @@ async fn append_until(
     appender: u64,
     records_per_append: u64,
     end: Instant,
-    appended: Arc<AtomicU64>,
+    count: Arc<AtomicU64>,
 ) -> millpond_engine::Result<()> {
     let mut number = appender << 32;
     while Instant::now() < end {
@@ -132,7 +140,7 @@ async fn append_until(
         number += records_per_append;
         let partition = TopicPartition::new("bench", u32::try_from(appender).unwrap_or(0) % PARTITIONS);
         log.append(vec![Append { partition, records }]).await?;
-        appended.fetch_add(records_per_append, Ordering::Relaxed);
+        count.fetch_add(records_per_append, Ordering::Relaxed);
     }
     Ok(())
 }

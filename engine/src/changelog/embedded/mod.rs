@@ -129,11 +129,8 @@ impl EmbeddedChangelog {
     /// an unknown format version, `Invalid` if an option is 0. What is stored stays as it was.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
-        let dir = dir.as_ref();
-        let database = Database::open(dir, &options)?;
-        let recovered = Recovered::read(&database)
-            .map_err(|error| error.context(format!("the changelog in {}", dir.display())))?;
-        let Recovered { index, epochs, holds, closed_segments, next_segment } = recovered;
+        let database = Database::open(dir.as_ref(), &options)?;
+        let Recovered { index, epochs, holds, closed_segments, next_segment } = Recovered::read(&database)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(options.max_queued_bytes),
             options,

@@ -251,7 +251,9 @@ fn a_living_neighbour_is_not_dropped() {
     fill_one(&log, kept.clone());
     drop(log);
     let log = open(dir.path()).unwrap();
+    assert_eq!(log.shared.database.files(), [(0, 0), (1, 1)]);
     assert!(log.enforce_retention().unwrap() > 0);
+    assert_eq!(log.shared.database.files(), [(1, 1)]);
     assert_eq!(log.offsets(&a(0)).unwrap(), 1..1);
     assert_eq!(log.reader(&kept, 0).unwrap().poll(1).unwrap().len(), 1);
     drop(log);
