@@ -51,8 +51,9 @@ impl Drain {
             }),
         );
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
-        self.shared.store.wait_for_room();
-        self.shared.store.ingest(&mut head.chain(newest.rows()))?;
+        let store = self.shared.store()?;
+        store.wait_for_room();
+        store.ingest(&mut head.chain(newest.rows()))?;
         self.shared.drop_drained(last.epoch);
         self.counters.drains.fetch_add(1, Ordering::Relaxed);
         self.changelog.hold(&self.consumer, &last.position)?;

@@ -98,11 +98,14 @@ impl Database {
         self.db.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Says in which directory `error` arose.
+    pub(super) fn name(&self, error: Error) -> Error {
+        error.context(format!("the changelog in {}", self.dir.display()))
+    }
+
     fn with<T>(&self, call: impl FnOnce(&DB) -> Result<T>) -> Result<T> {
         match &*self.db.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(db) => {
-                call(db).map_err(|error| error.context(format!("the changelog in {}", self.dir.display())))
-            }
+            Some(db) => call(db).map_err(|error| self.name(error)),
             None => Err(Error::closed("the changelog was closed; open it again")),
         }
     }
@@ -192,7 +195,10 @@ impl Database {
         let segment = |key: Option<Vec<u8>>| RecordKey::read(&key.unwrap()).unwrap().segment;
         let files = self.with(|db| Ok(db.live_files().unwrap())).unwrap().into_iter();
         let records = files.filter(|file| file.column_family_name == RECORDS);
-        records.map(|file| (segment(file.start_key), segment(file.end_key))).collect()
+        let mut segments: Vec<_> =
+            records.map(|file| (segment(file.start_key), segment(file.end_key))).collect();
+        segments.sort_unstable();
+        segments
     }
 }
 
