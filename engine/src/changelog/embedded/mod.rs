@@ -25,6 +25,7 @@ mod options;
 mod queue;
 mod reader;
 mod recovery;
+mod torn;
 mod trim;
 mod writer;
 

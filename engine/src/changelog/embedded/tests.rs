@@ -302,3 +302,31 @@ fn concurrent_appends_each_get_their_own_place() {
     });
     assert_eq!(log.offsets(&a(0)).unwrap(), 0..800);
 }
+
+#[test]
+fn a_tail_of_zeros_is_cut_and_damage_before_it_leaves_the_file_as_it_was() {
+    let dir = tempdir().unwrap();
+    drop(opened(dir.path()));
+    // One write-ahead log for all of it.
+    let log =
+        EmbeddedChangelog::open(dir.path(), EmbeddedOptions { segment_bytes: 1 << 20, ..small() }).unwrap();
+    fill(&log, 0..100);
+    for zeros in [600, 3000, 5000] {
+        let torn = copied(dir.path());
+        let wal = files(torn.path(), "log").pop().unwrap();
+        let mut bytes = fs::read(&wal).unwrap();
+        let kept = bytes.len().saturating_sub(700);
+        bytes.truncate(kept);
+        bytes.resize(kept + zeros, 0);
+        fs::write(&wal, &bytes).unwrap();
+        let end = assert_prefix(&open(torn.path()).unwrap());
+        assert!((80..100).contains(&end), "{end}");
+
+        let damaged = copied(dir.path());
+        bytes[kept / 3] ^= 1;
+        let wal = files(damaged.path(), "log").pop().unwrap();
+        fs::write(&wal, &bytes).unwrap();
+        assert_eq!(open(damaged.path()).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(fs::read(&wal).unwrap(), bytes);
+    }
+}
