@@ -53,7 +53,6 @@ impl Ack {
     }
 
     /// A promise that the sender resolves. If the sender is dropped instead, it resolves to a `Closed` error.
-    #[must_use]
     pub fn pending() -> (AckSender, Self) {
         let (sender, receiver) = oneshot::channel();
         (AckSender(sender), Self(State::Waiting(receiver)))
@@ -103,7 +102,6 @@ impl Room {
     }
 
     /// There will be room once the sender sends or is dropped.
-    #[must_use]
     pub(super) fn later() -> (oneshot::Sender<()>, Self) {
         let (sender, receiver) = oneshot::channel();
         (sender, Self(Some(receiver)))

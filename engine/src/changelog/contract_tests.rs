@@ -95,12 +95,12 @@ fn position(offsets: &[(TopicPartition, u64)]) -> Position {
     offsets.iter().cloned().collect()
 }
 
-fn record(number: usize) -> Record {
-    Record::new(format!("key-{number}"), format!("value-{number}-{}", "x".repeat(number % 50)))
-        .at(number as i64)
+fn record(number: u64) -> Record {
+    let filler = "x".repeat(usize::try_from(number % 50).unwrap());
+    Record::new(format!("key-{number}"), format!("value-{number}-{filler}")).at(number.cast_signed())
 }
 
-fn records(numbers: Range<usize>) -> Vec<Record> {
+fn records(numbers: Range<u64>) -> Vec<Record> {
     numbers.map(record).collect()
 }
 
@@ -140,7 +140,7 @@ fn offsets_are_dense_and_records_keep_them<S: Subject>() {
     assert_eq!(after, position(&[(a(0), 51)]));
     for _ in 0..2 {
         for offset in [0, 1, 17, 49, 50, 51] {
-            let expected = records(offset as usize..51);
+            let expected = records(offset..51);
             assert_eq!(read_from(subject.log(), &a(0), offset, 1), expected, "from {offset}");
             assert_eq!(read_from(subject.log(), &a(0), offset, 1 << 20), expected, "from {offset}");
         }
@@ -258,9 +258,9 @@ fn nothing_held_is_trimmed<S: Subject>() {
     assert!(second > first && second <= 120, "{second}");
     subject = subject.reopen();
     assert_eq!(start(&subject), second);
-    assert_eq!(read_from(subject.log(), &a(0), second, 1), records(second as usize..200));
+    assert_eq!(read_from(subject.log(), &a(0), second, 1), records(second..200));
     subject.log().append(to(a(0), records(200..201))).wait().unwrap();
-    assert_eq!(read_from(subject.log(), &a(0), second, 1), records(second as usize..201));
+    assert_eq!(read_from(subject.log(), &a(0), second, 1), records(second..201));
 }
 
 fn an_emptied_partition_keeps_its_offsets<S: Subject>() {
@@ -284,13 +284,13 @@ fn a_closed_changelog_says_so<S: Subject>() {
     let log = subject.log();
     let mut reader = log.reader(&a(0), 0).unwrap();
     let wakes = Arc::new(AtomicUsize::new(0));
-    let waker: Waker = {
+    let on_wake: Waker = {
         let wakes = wakes.clone();
         Arc::new(move || {
             wakes.fetch_add(1, Ordering::SeqCst);
         })
     };
-    log.watch(Arc::downgrade(&waker));
+    log.watch(Arc::downgrade(&on_wake));
     log.append(to(a(0), records(0..1))).wait().unwrap();
     assert_eq!(wakes.load(Ordering::SeqCst), 1, "woken before it is acknowledged");
     log.room().wait();
@@ -318,7 +318,7 @@ enum Step {
 }
 
 fn any_steps() -> impl Strategy<Value = Vec<Step>> {
-    let record = (0_usize..1000).prop_map(record);
+    let record = (0_u64..1000).prop_map(record);
     let some = move |most| proptest::collection::vec(record.clone(), 0..most);
     let step = prop_oneof![
         4 => proptest::collection::vec((0..2_u32, some(12)), 1..3).prop_map(Step::Append),

@@ -199,10 +199,12 @@ fn split<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
 
 pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        let [low, ..] = value.to_le_bytes();
+        out.push(low | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    let [low, ..] = value.to_le_bytes();
+    out.push(low);
 }
 
 #[inline]

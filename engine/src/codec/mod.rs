@@ -61,6 +61,25 @@ impl std::error::Error for CodecError {}
 ///    fields must not meet a longer neighbour.
 /// 3. `decode_key` accepts exactly what `encode_key` wrote, advances `input` past it, and returns an error on
 ///    anything else; it never panics and never allocates more than the input is long.
+///
+/// Implemented for integers of fixed size, `bool`, `char`, strings and byte strings, `()`, options, arrays
+/// and tuples of keys, and with the features of the same names for the types of `uuid`, `chrono` and `time`.
+/// For types of your own there is [`key_codec!`](crate::key_codec).
+///
+/// # Examples
+/// ```
+/// use millpond_engine::codec::KeyCodec;
+///
+/// let mut keys = [("LHR".to_owned(), -1_i16), ("LHR".to_owned(), 1), ("LH".to_owned(), 7)].map(|key| {
+///     let mut bytes = Vec::new();
+///     key.encode_key(&mut bytes);
+///     bytes
+/// });
+/// keys.sort();
+/// let first = <(String, i16)>::decode_whole_key(&keys[0])?;
+/// assert_eq!(first, ("LH".to_owned(), 7));
+/// # Ok::<(), millpond_engine::codec::CodecError>(())
+/// ```
 pub trait KeyCodec: Sized {
     /// Appends the encoding of `self` to `out`.
     fn encode_key(&self, out: &mut Vec<u8>);
@@ -105,6 +124,9 @@ impl<T: Clone + Send + Sync + 'static> Value for T {}
 /// 2. `decode` never panics, never aborts (a hostile length is refused before it is allocated) and refuses
 ///    trailing bytes.
 /// 3. `id` names the layout for ever: a table remembers it, and opening it under another id is an error.
+///
+/// [`Bincode`] is the default; [`Json`] and [`Raw`] are the others. A codec of your own, for instance for
+/// values that another system defines, is an implementation of this trait.
 pub trait ValueCodec<V>: Send + Sync + 'static {
     /// The stable name of the layout, such as `bincode-2` or `json`.
     fn id(&self) -> &'static str;

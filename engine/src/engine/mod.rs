@@ -61,7 +61,6 @@ impl Engine {
     }
 
     /// Options for running `graph`.
-    #[must_use]
     pub fn builder(graph: &Graph) -> EngineBuilder {
         EngineBuilder::new(graph.clone())
     }

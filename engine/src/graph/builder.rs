@@ -101,12 +101,7 @@ impl Builder {
     }
 
     /// Adds a node that reads `topic`. Its output is on the shard of each key.
-    pub fn source<K: Key, V: Value>(
-        &self,
-        label: &str,
-        topic: &Topic<K, V>,
-        source: impl Source,
-    ) -> NodeId {
+    pub fn source<K: Key, V: Value>(&self, label: &str, topic: &Topic<K, V>, source: impl Source) -> NodeId {
         self.topic(topic, true, false);
         self.push(Node {
             label: label.to_owned(),
@@ -181,6 +176,7 @@ impl Builder {
     }
 
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
+    #[must_use]
     pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: StoreOptions<V>) -> TableRef<K, V> {
         let StoreOptions { name, version, codec } = options;
         let (table_name, value_codec) = (Arc::clone(&name), codec.id());

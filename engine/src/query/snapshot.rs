@@ -56,7 +56,7 @@ impl Snapshot {
     /// Calls `read` with the stored bytes of a row.
     pub(crate) fn read(&self, row: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
         for generation in self.published.generations.iter().rev() {
-            if let Some(value) = generation.find(row) {
+            if let Some((_, value)) = generation.find(row) {
                 read(value);
                 return Ok(());
             }

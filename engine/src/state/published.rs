@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// The result of the last published epoch.
-pub struct Published {
+pub(crate) struct Published {
     pub(crate) epoch: u64,
     pub(crate) position: Position,
     /// Not drained yet, oldest first.
@@ -148,7 +148,6 @@ impl Shared {
             }
         }
     }
-
 
     /// Ends the task for queries: `Closed`, or `Poisoned` with the reason. The first reason stays.
     pub(crate) fn end(&self, status: Status) {

@@ -12,7 +12,7 @@ mod epoch;
 mod input;
 mod plan;
 
-pub use input::EpochLimit;
+pub(crate) use input::EpochLimit;
 
 pub(crate) use core::{Core, CoreOptions, drain_all};
 pub(crate) use input::Input;
@@ -189,23 +189,22 @@ impl Task {
         if failure.record.is_some() || failure.error.kind() != ErrorKind::User {
             return Ok(failure);
         }
-        match self.attempt(input, skipped, true) {
-            Err(again) => Ok(again),
-            Ok(_) => {
-                self.roll_back();
-                Err(Error::user(
-                    "user code failed, but not when the same epoch was run again: it is not deterministic; check it \
-                     with the laws of the test kit",
-                )
-                .with_source(failure.error))
-            }
+        if let Err(again) = self.attempt(input, skipped, true) {
+            return Ok(again);
         }
+        self.roll_back();
+        Err(Error::user(
+            "user code failed, but not when the same epoch was run again: it is not deterministic; check it with the \
+             laws of the test kit",
+        )
+        .with_source(failure.error))
     }
 
     /// Applies what stands before the failing record, and says where it is.
     fn stop_before(&mut self, from: &Position, input: &EpochInput, stamp: Stamp, error: Error) -> Error {
         let Some(partition) = self.input.partition(stamp.source).cloned() else { return error };
-        let advice = "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
+        let advice =
+            "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
         let error = error.context(format!("{partition} offset {} ({advice})", stamp.offset));
         let mut until = input.position.clone();
         until.set(partition, stamp.offset);
@@ -215,7 +214,13 @@ impl Task {
     }
 
     /// Appends what the epoch produced, then makes it visible.
-    fn finish(&mut self, from: &Position, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<()> {
+    fn finish(
+        &mut self,
+        from: &Position,
+        input: &EpochInput,
+        sealed: Sealed,
+        skipped: &Skipped,
+    ) -> Result<()> {
         if self.produces {
             let produced = self.produce(from, input, sealed.sunk, skipped);
             produced.inspect_err(|_| self.roll_back())?;
@@ -224,16 +229,17 @@ impl Task {
         let now = self.shared.published();
         let epoch = now.epoch + 1;
         let mut counts = BTreeMap::clone(&now.counts);
-        for (table, id) in self.plan.writes.iter().filter_map(|&t| Some((self.tables.get(t)?.as_ref()?, self.id(t)?))) {
-            table.publish(epoch, &input.position);
+        for (table, id) in
+            self.plan.writes.iter().filter_map(|&t| Some((self.tables.get(t)?.as_ref()?, self.id(t)?)))
+        {
+            table.publish(&input.position);
             let count = counts.entry(id).or_default();
             for shard in 0..self.setting.router.shards() {
                 *count = count.saturating_add_signed(table.commit(shard));
             }
         }
         let counts = Arc::new(counts);
-        let generation =
-            Generation::new(epoch, input.position.clone(), Arc::clone(&counts), sealed.parts);
+        let generation = Generation::new(epoch, input.position.clone(), Arc::clone(&counts), sealed.parts);
         let mut generations = now.generations.clone();
         stack(&mut generations, Arc::new(generation));
         self.shared.publish(
@@ -269,7 +275,13 @@ impl Task {
     }
 
     /// Appends the outputs and dead letters of an epoch together with its mark.
-    fn produce(&self, from: &Position, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
+    fn produce(
+        &self,
+        from: &Position,
+        input: &EpochInput,
+        mut sunk: Vec<Sunk>,
+        skipped: &Skipped,
+    ) -> Result<()> {
         sunk.extend(self.dead_letters(input, skipped)?);
         sunk.sort_by(|a, b| (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp)));
         let total = sunk.len() as u64;
@@ -296,7 +308,8 @@ impl Task {
             let (Some(piece), Some(origin)) = (piece, self.input.partition(source)) else { continue };
             let batch = piece.batch.decode()?;
             let Some(record) = batch.iter().find(|record| record.offset == offset) else { continue };
-            let header = |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
+            let header =
+                |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
             letters.push(Sunk {
                 topic: Arc::clone(topic),
                 partition: 0,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::laws;
+use proptest::collection::vec;
 use proptest::prelude::*;
 use std::cmp::Reverse;
 
@@ -108,7 +109,7 @@ fn the_fold_sees_the_key_of_its_group() {
 proptest! {
     /// The laws hold for an aggregate that forgets everything too; these compare with a plain computation.
     #[test]
-    fn answers_agree_with_a_plain_computation(values in prop::collection::vec(integers(), 0..40), k in 0..6_usize) {
+    fn answers_agree_with_a_plain_computation(values in vec(integers(), 0..40), k in 0..6_usize) {
         let mut sorted = values.clone();
         sorted.sort_unstable();
         let total: i128 = values.iter().copied().map(i128::from).sum();
@@ -141,7 +142,7 @@ proptest! {
 
     #[test]
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
-    fn a_mean_is_the_sum_over_the_count(values in prop::collection::vec(-1000..1000_i32, 0..40)) {
+    fn a_mean_is_the_sum_over_the_count(values in vec(-1000..1000_i32, 0..40)) {
         let acc = folded(&mean(itself::<i32>), values.clone());
         let total: i32 = values.iter().sum();
         prop_assert_eq!(acc.count(), values.len() as u64);

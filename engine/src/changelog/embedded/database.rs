@@ -9,9 +9,10 @@ use super::options::EmbeddedOptions;
 use crate::{Error, ErrorKind, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
-    DBRecoveryMode, FlushOptions, LogLevel, Options, ReadOptions, WriteBatch, WriteOptions,
+    DBRecoveryMode, FlushOptions, LogLevel, Options, ReadOptions, WaitForCompactOptions, WriteBatch,
+    WriteOptions,
 };
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -22,6 +23,9 @@ const METADATA: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 const CACHE_BYTES: usize = 8 << 20;
 const BLOCK_BYTES: usize = 32 << 10;
 const MAX_OPEN_FILES: i32 = 512;
+
+/// How long a trim waits for files to sink, in microseconds.
+const MAX_SINK_MICROS: u64 = 10_000_000;
 
 /// An open database, until it is closed.
 pub(super) struct Database {
@@ -39,6 +43,11 @@ pub(super) struct Rows<'a> {
 impl Rows<'_> {
     pub(super) fn put_frame(&mut self, key: RecordKey, frame: &[u8]) {
         self.batch.put_cf(self.records, key.to_bytes(), frame);
+    }
+
+    #[cfg(test)]
+    pub(super) fn delete_frame(&mut self, key: RecordKey) {
+        self.batch.delete_cf(self.records, key.to_bytes());
     }
 
     pub(super) fn put_meta(&mut self, key: &[u8], value: &[u8]) {
@@ -72,8 +81,15 @@ impl Database {
             ColumnFamilyDescriptor::new(METADATA, Options::default()),
             ColumnFamilyDescriptor::new(RECORDS, record_options(options)),
         ];
-        let db = DB::open_cf_descriptors(&database_options(options), &dir, families)
-            .map_err(|error| storage_error(&error).context(format!("the changelog in {}", dir.display())))?;
+        let db = DB::open_cf_descriptors(&database_options(options), &dir, families).map_err(|error| {
+            let advice = match error.kind() {
+                rocksdb::ErrorKind::Corruption if !options.salvage => {
+                    " (if it is the newest part, opening it with `salvage` keeps what lies before the damage)"
+                }
+                _ => "",
+            };
+            storage_error(&error).context(format!("the changelog in {}{advice}", dir.display()))
+        })?;
         Ok(Self { dir, db: RwLock::new(Some(db)) })
     }
 
@@ -131,13 +147,17 @@ impl Database {
     }
 
     /// Hands records to `visit` until it answers `false`.
-    pub(super) fn read(&self, span: Span, visit: impl FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
+    pub(super) fn read(&self, span: &Span, visit: impl FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {
         self.with(|db| {
             let mut options = ReadOptions::default();
             options.set_iterate_range(span.bounds.start.as_slice()..span.bounds.end.as_slice());
             options.set_readahead_size(span.readahead_bytes);
             let mut iterator = db.raw_iterator_cf_opt(family(db, RECORDS)?, options);
-            iterator.seek_for_prev(span.from);
+            iterator.seek(span.from);
+            if iterator.key() != Some(span.from.as_slice()) {
+                iterator.status().map_err(|error| storage_error(&error))?;
+                iterator.seek_for_prev(span.from);
+            }
             if !iterator.valid() {
                 iterator.status().map_err(|error| storage_error(&error))?;
                 iterator.seek(span.from);
@@ -147,12 +167,32 @@ impl Database {
     }
 
     /// Drops the files that hold nothing but records of `segments`.
-    pub(super) fn drop_segments(&self, segments: Range<u64>) -> Result<()> {
-        let Range { start, end } = RecordKey::segments(segments);
+    pub(super) fn drop_segments(&self, segments: RangeInclusive<u64>) -> Result<()> {
+        // IMPORTANT: both ends are included, so the end must not be the first key of a segment that lives.
+        let keys = RecordKey::inclusive(segments);
+        self.settle()?;
         self.with(|db| {
-            db.delete_file_in_range_cf(family(db, RECORDS)?, start, end)
+            db.delete_file_in_range_cf(family(db, RECORDS)?, *keys.start(), *keys.end())
                 .map_err(|error| storage_error(&error))
         })
+    }
+
+    /// Waits until every file has sunk out of level 0, where files are not dropped. A matter of moments.
+    pub(super) fn settle(&self) -> Result<()> {
+        self.with(|db| {
+            let mut options = WaitForCompactOptions::default();
+            options.set_timeout(MAX_SINK_MICROS);
+            db.wait_for_compact(&options).map_err(|error| storage_error(&error))
+        })
+    }
+
+    /// The first and the last segment of every file of records.
+    #[cfg(test)]
+    pub(super) fn files(&self) -> Vec<(u64, u64)> {
+        let segment = |key: Option<Vec<u8>>| RecordKey::read(&key.unwrap()).unwrap().segment;
+        let files = self.with(|db| Ok(db.live_files().unwrap())).unwrap().into_iter();
+        let records = files.filter(|file| file.column_family_name == RECORDS);
+        records.map(|file| (segment(file.start_key), segment(file.end_key))).collect()
     }
 }
 
@@ -177,9 +217,10 @@ fn database_options(options: &EmbeddedOptions) -> Options {
     db.set_atomic_flush(true);
     // A write that was torn at the very end is cut; damage before it is an error, since what comes after it may
     // have been acknowledged.
-    db.set_wal_recovery_mode(match options.salvage {
-        false => DBRecoveryMode::TolerateCorruptedTailRecords,
-        true => DBRecoveryMode::PointInTime,
+    db.set_wal_recovery_mode(if options.salvage {
+        DBRecoveryMode::PointInTime
+    } else {
+        DBRecoveryMode::TolerateCorruptedTailRecords
     });
     db.set_max_open_files(MAX_OPEN_FILES);
     db.set_log_level(LogLevel::Warn);
@@ -218,11 +259,9 @@ fn storage_error(error: &rocksdb::Error) -> Error {
         rocksdb::ErrorKind::IOError if in_use => {
             (ErrorKind::Unavailable, "the directory is in use; close the changelog that has it open")
         }
-        rocksdb::ErrorKind::Corruption => (
-            ErrorKind::Corrupt,
-            "stored bytes are damaged; restore the changelog from a copy, or open it with `salvage` to keep what \
-             lies before the damage",
-        ),
+        rocksdb::ErrorKind::Corruption => {
+            (ErrorKind::Corrupt, "stored bytes are damaged; restore the changelog from a copy")
+        }
         rocksdb::ErrorKind::IOError | rocksdb::ErrorKind::Busy | rocksdb::ErrorKind::TryAgain => (
             ErrorKind::Unavailable,
             "the medium failed; look for its space and permissions, then open it again",

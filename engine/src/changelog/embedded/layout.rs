@@ -22,7 +22,7 @@ use super::index::Piece;
 use crate::changelog::frame::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
 use crate::changelog::{EpochMark, TopicConfig};
 use crate::{Position, TopicPartition};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 pub(super) const FORMAT_VERSION: u32 = 1;
@@ -66,6 +66,14 @@ impl RecordKey {
         let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
         let base_offset = take_u64(&mut key)?;
         key.is_empty().then_some(Self { segment, slot, base_offset })
+    }
+
+    /// The first and the last key that `segments` may have.
+    pub(super) fn inclusive(segments: RangeInclusive<u64>) -> RangeInclusive<[u8; 24]> {
+        let (first, last) = segments.into_inner();
+        let slot = Slot { topic: u32::MAX, partition: u32::MAX };
+        let end = Self { segment: last, slot, base_offset: u64::MAX };
+        Self::segments(first..last).start..=end.to_bytes()
     }
 
     /// The keys that `segments` may have.
@@ -262,7 +270,8 @@ mod tests {
         let slot = Slot { topic: 1, partition: 2 };
         let piece = Piece { segment: 0, offsets: 5..9, stored_bytes: 300, max_timestamp_ms: -1 };
         let mark = EpochMark { from: position(1), to: position(300) };
-        let rows: [(Vec<u8>, Vec<u8>, Vec<u8>, MetaRow); 6] = [
+        type Golden = (Vec<u8>, Vec<u8>, Vec<u8>, MetaRow);
+        let rows: [Golden; 6] = [
             (FORMAT.into(), vec![1], FORMAT_VERSION.to_le_bytes().into(), MetaRow::Format(1)),
             (
                 topic_key(7),

@@ -107,7 +107,7 @@ impl Shared {
     fn has_records(&self, segment: u64) -> Result<bool> {
         let bounds = RecordKey::segments(segment..segment + 1);
         let mut found = false;
-        self.database.read(Span { from: bounds.start, bounds, readahead_bytes: 0 }, |_, _| {
+        self.database.read(&Span { from: bounds.start, bounds, readahead_bytes: 0 }, |_, _| {
             found = true;
             Ok(false)
         })?;

@@ -73,7 +73,7 @@ impl Reader {
             ErrorKind::Corrupt => error.context(format!("{} at offset {offset}", self.partition)),
             _ => error,
         };
-        let read = self.shared.database.read(span, |key, frame| {
+        let read = self.shared.database.read(&span, |key, frame| {
             let batch = StoredBatch::from_frame(self.partition.clone(), Bytes::copy_from_slice(frame))?;
             let stored_at = RecordKey::read(key).map(|key| key.base_offset);
             if stored_at != Some(batch.base_offset()) {

@@ -72,7 +72,7 @@ impl Recovered {
         let bounds = RecordKey::segments(self.next_segment..u64::MAX);
         let span = Span { from: bounds.start, bounds, readahead_bytes: 1 << 20 };
         let mut scanned = BTreeMap::<u64, u64>::new();
-        database.read(span, |key, frame| {
+        database.read(&span, |key, frame| {
             let key = RecordKey::read(key).ok_or_else(|| Error::corrupt("a key is not that of a batch"))?;
             let at = |error: Error| match self.index.partition(key.slot) {
                 Ok(partition) => error.context(format!("{} at offset {}", partition.name, key.base_offset)),

@@ -56,7 +56,7 @@ impl Writer {
             // is dropped at once.
             let below = live.range(..segment).next_back().map_or(0, |living| living + 1);
             let above = live.range(segment..).next().copied().unwrap_or(self.segment);
-            self.shared.database.drop_segments(below..above)?;
+            self.shared.database.drop_segments(below..=above - 1)?;
             if self.shared.has_records(segment)? {
                 // The file has not sunk to where it can be dropped, or is shared with the living: next time.
                 continue;

@@ -310,29 +310,64 @@ enum List {
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
+enum Chain {
+    End,
+    Tuple(u8, Box<Chain>),
+    Struct { next: Box<Chain> },
+    Inner(Box<(u8, Chain)>),
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Tree(Vec<Tree>);
 
-fn list(levels: u16) -> List {
-    (0..levels).fold(List::End, |tail, _| List::Node(Box::new(tail)))
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Folder(BTreeMap<u8, Folder>);
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Named {
+    next: Option<Box<Named>>,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Pair(u8, Option<Box<Pair>>);
+
+/// A value nested `deepest` times passes in both directions, and one more level in neither; `step` and `end`
+/// are the bytes of one level and of the innermost.
+fn check_depth<V: Serialize + DeserializeOwned + PartialEq + Debug>(
+    deepest: usize,
+    innermost: impl Fn() -> V,
+    wrap: impl Fn(V) -> V,
+    (step, end): (&[u8], &[u8]),
+) {
+    let value = |levels| (0..levels).fold(innermost(), |inner, _| wrap(inner));
+    let bytes = |levels| [&step.repeat(levels), end].concat();
+    let refused = "nested deeper than 256 levels";
+    assert_eq!(encode(&value(deepest)), Ok(bytes(deepest)));
+    assert_eq!(decode(&bytes(deepest)), Ok(value(deepest)));
+    assert!(encode(&value(deepest + 1)).unwrap_err().to_string().contains(refused));
+    assert!(refusal::<V>(&bytes(deepest + 1)).contains(refused));
+    assert!(refusal::<V>(&bytes(4 << 20)).contains(refused), "a bomb");
 }
 
 #[test]
 fn nesting_is_bounded_alike_in_both_directions() {
     let check = || {
-        let deepest = list(DEPTH_LIMIT);
-        assert_eq!(decode(&encode(&deepest).unwrap()), Ok(deepest));
-        let refused = "nested deeper than 256 levels";
-        assert!(encode(&list(DEPTH_LIMIT + 1)).unwrap_err().to_string().contains(refused));
-        let mut too_deep = vec![1; usize::from(DEPTH_LIMIT) + 1];
-        too_deep.push(0);
-        assert!(refusal::<List>(&too_deep).contains(refused));
-        // A bomb of 16 MiB, for each kind of nesting.
-        let bomb = vec![1; 16 << 20];
-        assert!(refusal::<List>(&bomb).contains(refused));
-        assert!(refusal::<Tree>(&bomb).contains(refused));
-        assert!(refusal::<Newtype>(&bomb).contains(refused));
+        check_depth(256, || List::End, |inner| List::Node(Box::new(inner)), (&[1], &[0]));
+        check_depth(256, || Chain::End, |inner| Chain::Tuple(9, Box::new(inner)), (&[1, 9], &[0]));
+        check_depth(256, || Chain::End, |inner| Chain::Struct { next: Box::new(inner) }, (&[2], &[0]));
+        check_depth(128, || Chain::End, |inner| Chain::Inner(Box::new((9, inner))), (&[3, 9], &[0]));
+        check_depth(127, || Newtype(None), |inner| Newtype(Some(Box::new(inner))), (&[1], &[0]));
+        check_depth(127, || Tree(vec![]), |inner| Tree(vec![inner]), (&[1], &[0]));
+        check_depth(127, || Folder(BTreeMap::new()), |inner| Folder([(7, inner)].into()), (&[1, 7], &[0]));
+        check_depth(
+            127,
+            || Named { next: None },
+            |inner| Named { next: Some(Box::new(inner)) },
+            (&[1], &[0]),
+        );
+        check_depth(127, || Pair(5, None), |inner| Pair(5, Some(Box::new(inner))), (&[5, 1], &[5, 0]));
     };
-    // Half of the smallest stack that a thread is usually given.
+    // Half of the stack that a thread has by default.
     std::thread::Builder::new().stack_size(1 << 20).spawn(check).unwrap().join().unwrap();
 }
 

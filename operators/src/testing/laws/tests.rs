@@ -211,7 +211,7 @@ fn a_defective_value_codec_is_caught() {
     let cases = [
         (Defect::Narrows, "a value survives its encoding"),
         (Defect::Clears, "an encoder only appends"),
-        (Defect::AcceptsTrailingBytes, "trailing bytes are refused"),
+        (Defect::AcceptsTrailingBytes, "trailing bytes are not ignored"),
         (Defect::Panics, "decoding never panics"),
     ];
     for (defect, law) in cases {

@@ -1,0 +1,186 @@
+//! What was acknowledged is never lost, wherever the changelog fails.
+//!
+//! Property: after an error, a panic or the death of the process at any step, the changelog opens again; each
+//! partition holds exactly a prefix of what was appended, in order, that covers everything acknowledged; an epoch is
+//! there once, whole, or not at all; and it goes on from there.
+//!
+//! Method: a fixed workload that passes every fault point, run once for each point, several of its hits and each
+//! action. The death is real: the test runs itself as a child whose environment arms the point, and reads what the
+//! child had been told from its output.
+
+use millpond_engine::changelog::{
+    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, EpochMark, PartitionReader, Record, TopicConfig,
+};
+use millpond_engine::fault::{self, Action};
+use millpond_engine::{Error, ErrorKind, ManualClock, Position, TopicPartition};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Fault points belong to the process, so only one test may pass them at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+const ROUNDS: u64 = 40;
+const TRIM_AT: u64 = 30;
+
+fn input() -> TopicPartition {
+    TopicPartition::new("input", 0)
+}
+
+fn output() -> TopicPartition {
+    TopicPartition::new("output", 0)
+}
+
+fn record(partition: &TopicPartition, number: u64) -> Record {
+    let noise = (0..8_u64).flat_map(|word| (number * 31 + word + 1).wrapping_pow(13).to_le_bytes());
+    Record::new(format!("{partition}-{number}"), noise.collect::<Vec<u8>>())
+}
+
+fn mark(number: u64) -> EpochMark {
+    let at = |offset| [(input(), offset)].into_iter().collect::<Position>();
+    EpochMark { from: at(number), to: at(number + 1) }
+}
+
+fn open(dir: &Path) -> Result<EmbeddedChangelog, Error> {
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    let options =
+        EmbeddedOptions { clock, segment_bytes: 1000, max_batch_bytes: 300, ..EmbeddedOptions::default() };
+    EmbeddedChangelog::open(dir, options)
+}
+
+/// Appends, produces epochs, holds and trims. Tells `acknowledged` the number of each round whose records were
+/// acknowledged.
+fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) -> Result<(), Error> {
+    let brief = TopicConfig { retention_age: Some(Duration::from_millis(1)), ..TopicConfig::default() };
+    log.create_topic("input", &brief)?;
+    log.create_topic("output", &brief)?;
+    for round in first..ROUNDS {
+        let records = vec![record(&input(), round)];
+        log.append(vec![Append { partition: input(), records }]).wait()?;
+        let records = vec![record(&output(), round)];
+        log.append_epoch("task", &mark(round), vec![Append { partition: output(), records }])?;
+        log.sync()?;
+        acknowledged(round);
+        if round == TRIM_AT {
+            let held = [(input(), TRIM_AT / 2), (output(), TRIM_AT / 3)];
+            log.hold("task", &held.into_iter().collect())?;
+            log.enforce_retention()?;
+        }
+    }
+    log.close()
+}
+
+/// How many records a partition ends with; asserts that those it still has are the right ones.
+fn check(log: &EmbeddedChangelog, partition: &TopicPartition) -> u64 {
+    let offsets = log.offsets(partition).unwrap();
+    let mut reader: Box<dyn PartitionReader> = log.reader(partition, offsets.start).unwrap();
+    let mut next = offsets.start;
+    loop {
+        let batches = reader.poll(500).unwrap();
+        if batches.is_empty() {
+            assert_eq!(next, offsets.end);
+            return next;
+        }
+        for batch in batches {
+            for found in &batch.decode().unwrap() {
+                assert_eq!((found.offset, found.to_record()), (next, record(partition, next)));
+                next += 1;
+            }
+        }
+    }
+}
+
+/// Opens what a failure left, checks it against what had been acknowledged, and finishes the work.
+fn check_and_go_on(dir: &Path, rounds_acknowledged: u64, context: &str) {
+    let log = open(dir).unwrap();
+    if log.topics().unwrap().len() == 2 {
+        let (inputs, outputs) = (check(&log, &input()), check(&log, &output()));
+        assert!(inputs >= rounds_acknowledged, "{context}: {inputs} of {rounds_acknowledged} inputs");
+        assert!(outputs >= rounds_acknowledged, "{context}: {outputs} of {rounds_acknowledged} outputs");
+        assert!(inputs - outputs <= 1, "{context}: {inputs} inputs, {outputs} outputs");
+        if outputs > 0 {
+            let again = log.append_epoch("task", &mark(outputs - 1), vec![]);
+            assert!(!again.unwrap(), "{context}: an epoch that is there counts as new");
+        }
+        if inputs > outputs {
+            // The replay of the epoch that was interrupted.
+            let records = vec![record(&output(), outputs)];
+            let append = Append { partition: output(), records };
+            assert!(log.append_epoch("task", &mark(outputs), vec![append]).unwrap(), "{context}");
+        }
+        work(&log, inputs, |_| ()).unwrap();
+    } else {
+        assert_eq!(rounds_acknowledged, 0, "{context}");
+        work(&log, 0, |_| ()).unwrap();
+    }
+    drop(log);
+    let log = open(dir).unwrap();
+    assert_eq!((check(&log, &input()), check(&log, &output())), (ROUNDS, ROUNDS), "{context}");
+}
+
+fn changelog_points() -> impl Iterator<Item = &'static str> {
+    fault::points().iter().copied().filter(|point| point.starts_with("changelog."))
+}
+
+#[test]
+fn after_an_error_or_a_panic() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for point in changelog_points() {
+        for (hit, action) in [(1, Action::Error), (2, Action::Error), (20, Action::Error), (1, Action::Panic)]
+        {
+            let context = format!("{point} hit {hit} {action:?}");
+            let dir = tempfile::tempdir().unwrap();
+            let log = open(dir.path()).unwrap();
+            fault::arm(point, hit, action).unwrap();
+            let mut rounds = 0;
+            let result = work(&log, 0, |round| rounds = round + 1);
+            let fired = fault::fired(point);
+            fault::disarm();
+            assert!(fired || hit > 1, "{context}: the work does not pass the point");
+            if fired {
+                let error = result.unwrap_err();
+                let refused = log.append(vec![Append { partition: input(), records: vec![] }]).wait();
+                // Topics may not be there yet, which is refused first.
+                let refusal = refused.unwrap_err().kind();
+                assert!(
+                    refusal == error.kind() || refusal == ErrorKind::Invalid,
+                    "{context}: {refusal:?}, {error}"
+                );
+            } else {
+                result.unwrap();
+            }
+            drop(log);
+            check_and_go_on(dir.path(), rounds, &context);
+        }
+    }
+}
+
+#[test]
+fn after_the_death_of_the_process() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for point in changelog_points() {
+        for hit in [1, 9] {
+            let context = format!("{point} hit {hit} abort");
+            let dir = tempfile::tempdir().unwrap();
+            let child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "the_child", "--ignored", "--nocapture"])
+                .env("MILLPOND_FAULTS", format!("{point}:{hit}:abort"))
+                .env("MILLPOND_CHILD_DIR", dir.path())
+                .output()
+                .unwrap();
+            assert!(!child.status.success() || hit > 1, "{context}: the work does not pass the point");
+            let told = String::from_utf8(child.stdout).unwrap();
+            let rounds = told.lines().filter(|line| line.starts_with("acknowledged")).count() as u64;
+            check_and_go_on(dir.path(), rounds, &context);
+        }
+    }
+}
+
+#[test]
+#[ignore = "run by after_the_death_of_the_process, as the process that dies"]
+fn the_child() {
+    let dir = std::env::var_os("MILLPOND_CHILD_DIR").unwrap();
+    let log = open(Path::new(&dir)).unwrap();
+    work(&log, 0, |round| println!("acknowledged {round}")).unwrap();
+}
