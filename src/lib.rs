@@ -31,11 +31,11 @@
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 
-pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
 pub use millpond_engine::graph::{Graph, StoreOptions};
+pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
 pub use millpond_engine::{
-    Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, ManualClock, Memory, Position, Result, Stats,
-    Stepper, SystemClock, TableStats, Topic, TopicPartition,
+    Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, ManualClock, Memory, Position, Result,
+    Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition,
 };
 pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, state, store};
 #[cfg(feature = "testing")]
@@ -43,5 +43,6 @@ pub use millpond_engine::fault;
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{
-    Grouped, GroupedStream, GroupedTable, GraphBuilder, Latest, Process, Stream, Table, Upsert, aggregate, stream,
+    GraphBuilder, Grouped, GroupedStream, GroupedTable, Latest, Process, Stream, Table, Upsert, aggregate,
+    stream,
 };

@@ -48,9 +48,9 @@ impl Drain {
         let mut head: Vec<(Vec<u8>, Vec<u8>)> =
             vec![(layout::position_key(self.group).to_vec(), layout::encode_position(&last.position))];
         head.extend(
-            last.counts
-                .iter()
-                .map(|(&table, &rows)| (layout::count_key(table).to_vec(), layout::encode_count(rows).to_vec())),
+            last.counts.iter().map(|(&table, &rows)| {
+                (layout::count_key(table).to_vec(), layout::encode_count(rows).to_vec())
+            }),
         );
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
         self.shared.store.wait_for_room();

@@ -144,7 +144,10 @@ impl<K: Key, V: Value> Producer<K, V> {
         }
     }
 
-    fn encode<'r>(&self, records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>) -> Result<Vec<Append>> {
+    fn encode<'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>,
+    ) -> Result<Vec<Append>> {
         let mut by_partition: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
         for (key, value, timestamp_ms) in records {
             let mut bytes = Vec::with_capacity(32);
@@ -153,14 +156,14 @@ impl<K: Key, V: Value> Producer<K, V> {
             let partition = partition_for_key(&bytes, self.partitions);
             if let Some(value) = value {
                 self.topic.codec().encode(value, &mut bytes).map_err(|error| {
-                    Error::user(format!("topic `{}`: a value does not encode", self.topic.name())).with_source(error)
+                    Error::user(format!("topic `{}`: a value does not encode", self.topic.name()))
+                        .with_source(error)
                 })?;
             }
             // Key and value share one allocation.
             let mut key = Bytes::from(bytes);
             let encoded = key.split_off(split);
-            let record =
-                Record { key, value: value.map(|_| encoded), timestamp_ms, headers: Vec::new() };
+            let record = Record { key, value: value.map(|_| encoded), timestamp_ms, headers: Vec::new() };
             by_partition.entry(partition).or_default().push(record);
         }
         Ok(by_partition

@@ -156,6 +156,7 @@ impl Inputs<'_> {
 
     fn parts(&mut self, input: usize) -> Result<Vec<Batch>> {
         let slot = self.nodes.get(input).and_then(|&node| self.slots.get_mut(node));
-        slot.map(Slot::take).ok_or_else(|| Error::internal("an operator reads an input that it does not have"))
+        slot.map(Slot::take)
+            .ok_or_else(|| Error::internal("an operator reads an input that it does not have"))
     }
 }

@@ -41,7 +41,11 @@ impl Router {
     }
 
     /// Splits `items` by the shard of their key, keeping the order within a shard.
-    pub fn split<T, K: Hash>(&self, items: impl IntoIterator<Item = T>, key: impl Fn(&T) -> &K) -> Vec<Vec<T>> {
+    pub fn split<T, K: Hash>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        key: impl Fn(&T) -> &K,
+    ) -> Vec<Vec<T>> {
         let items = items.into_iter();
         let expected = items.size_hint().0 / self.shards;
         let mut parts: Vec<Vec<T>> =

@@ -16,8 +16,8 @@ pub use source::{Source, SourceBatch};
 pub use stamp::Stamp;
 
 pub(crate) use batch::Slot;
-pub(crate) use source::Skipped;
 pub(crate) use context::{RecordFailure, Sunk};
+pub(crate) use source::Skipped;
 
 use crate::Result;
 

@@ -45,7 +45,9 @@ impl SourceBatch<'_> {
             .iter()
             .skip_while(|record| record.offset < self.offsets.start)
             .take_while(|record| record.offset < self.offsets.end)
-            .filter(|record| self.skipped.is_empty() || !self.skipped.contains_key(&(self.source, record.offset)))
+            .filter(|record| {
+                self.skipped.is_empty() || !self.skipped.contains_key(&(self.source, record.offset))
+            })
             .map(move |record| {
                 merge_ms = merge_ms.max(record.timestamp_ms);
                 (record, Stamp::new(record.timestamp_ms, merge_ms, self.source, record.offset))

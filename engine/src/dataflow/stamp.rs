@@ -41,9 +41,9 @@ impl Stamp {
     #[must_use]
     pub fn branch_by_key(mut self, encoded_key: &[u8]) -> Self {
         // FNV-1a: fixed for ever and independent of the process, unlike the hash maps' own hashers.
-        let hash = encoded_key
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash = encoded_key.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
         self.branch = (self.branch << 16) ^ hash;
         self
     }

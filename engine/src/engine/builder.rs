@@ -197,7 +197,9 @@ impl EngineBuilder {
 
     pub(super) fn open(self) -> Result<(Core, Handles, bool)> {
         if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 {
-            return Err(Error::invalid("an engine needs 1 to 1,024 shards and epochs of at least one record"));
+            return Err(Error::invalid(
+                "an engine needs 1 to 1,024 shards and epochs of at least one record",
+            ));
         }
         let store = self.open_store()?;
         let (changelog, owned) = self.open_changelog()?;
@@ -230,10 +232,13 @@ impl EngineBuilder {
             (Some(dir), _) => dir.clone(),
             (None, Some(dir)) => dir.join("state"),
             (None, None) => {
-                return Err(Error::invalid("an engine needs a directory; name one with `dir`, or use `in_memory`"));
+                return Err(Error::invalid(
+                    "an engine needs a directory; name one with `dir`, or use `in_memory`",
+                ));
             }
         };
-        let options = StoreOptions { block_cache_bytes: self.memory.block_cache_bytes, ..StoreOptions::default() };
+        let options =
+            StoreOptions { block_cache_bytes: self.memory.block_cache_bytes, ..StoreOptions::default() };
         let state = RocksState::open(&dir, &options)?;
         Ok(Arc::new(state.task("task-0")?))
     }
@@ -243,7 +248,9 @@ impl EngineBuilder {
             return Ok((Arc::clone(changelog), false));
         }
         let Some(dir) = &self.dir else {
-            return Err(Error::invalid("an engine needs a changelog: give it one, or a directory with `dir`"));
+            return Err(Error::invalid(
+                "an engine needs a changelog: give it one, or a directory with `dir`",
+            ));
         };
         let options = EmbeddedOptions { clock: Arc::clone(&self.clock), ..EmbeddedOptions::default() };
         Ok((Arc::new(EmbeddedChangelog::open(&dir.join("changelog"), options)?), true))

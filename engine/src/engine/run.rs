@@ -136,7 +136,8 @@ impl Background {
         let guarded = move || {
             // A defect of ours must not leave queries waiting for ever.
             if catch_unwind(AssertUnwindSafe(body)).is_err() {
-                common.poison(Error::internal("a thread of the engine panicked; this is a defect of millpond"));
+                common
+                    .poison(Error::internal("a thread of the engine panicked; this is a defect of millpond"));
             }
         };
         let thread = std::thread::Builder::new()

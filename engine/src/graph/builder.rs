@@ -101,12 +101,7 @@ impl Builder {
     }
 
     /// Adds a node that reads `topic`. Its output is on the shard of each key.
-    pub fn source<K: Key, V: Value>(
-        &self,
-        label: &str,
-        topic: &Topic<K, V>,
-        source: impl Source,
-    ) -> NodeId {
+    pub fn source<K: Key, V: Value>(&self, label: &str, topic: &Topic<K, V>, source: impl Source) -> NodeId {
         self.topic(topic, true, false);
         self.push(Node {
             label: label.to_owned(),

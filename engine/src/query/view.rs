@@ -43,7 +43,10 @@ impl Cell {
                 )));
             }
         };
-        table.as_any().downcast().map_err(|_| Error::internal(format!("table `{}` has other types", self.name)))
+        table
+            .as_any()
+            .downcast()
+            .map_err(|_| Error::internal(format!("table `{}` has other types", self.name)))
     }
 }
 

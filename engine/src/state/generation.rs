@@ -134,11 +134,7 @@ impl Generation {
             Direction::Forward => (Some(places.iter()), None),
             Direction::Backward => (None, Some(places.iter().rev())),
         };
-        forward
-            .into_iter()
-            .flatten()
-            .chain(backward.into_iter().flatten())
-            .map(|place| self.row(place))
+        forward.into_iter().flatten().chain(backward.into_iter().flatten()).map(|place| self.row(place))
     }
 
     fn order(&self) -> &[Place] {

@@ -149,7 +149,6 @@ impl Shared {
         }
     }
 
-
     /// Ends the task for queries: `Closed`, or `Poisoned` with the reason. The first reason stays.
     pub(crate) fn end(&self, status: Status) {
         let mut now = self.status.write().unwrap_or_else(PoisonError::into_inner);

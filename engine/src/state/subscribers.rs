@@ -68,7 +68,8 @@ impl<K, V> Subscribers<K, V> {
         }
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders.retain(|(sender, waiting)| {
-            waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING_EPOCHS && sender.send(Arc::clone(&pushed)).is_ok()
+            waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING_EPOCHS
+                && sender.send(Arc::clone(&pushed)).is_ok()
         });
         self.count.store(senders.len(), Ordering::Release);
     }

@@ -13,7 +13,7 @@ use super::published::Shared;
 use super::subscribers::Subscribers;
 use crate::codec::{Key, Value, ValueCodec};
 use crate::dataflow::{Change, Changes, Context, Event, Stamp, Update};
-use crate::store::layout::{TableId, row_prefix};
+use crate::store::layout::{TableId, decode_row_key, row_prefix};
 use crate::{Error, Position, Result};
 use std::any::Any;
 use std::marker::PhantomData;
@@ -118,7 +118,12 @@ impl<K: Key, V: Value> TableState<K, V> {
         shared: Arc<Shared>,
     ) -> Self {
         let shards = (0..shards)
-            .map(|_| Shard { map: HotMap::new(), dirty: Mutex::default(), row_bytes: AtomicUsize::new(32), grown: AtomicI64::new(0) })
+            .map(|_| Shard {
+                map: HotMap::new(),
+                dirty: Mutex::default(),
+                row_bytes: AtomicUsize::new(32),
+                grown: AtomicI64::new(0),
+            })
             .collect();
         Self {
             id,
@@ -282,7 +287,7 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     /// A stored row as key and value.
     pub(crate) fn decode_row(&self, row: &[u8], value: &[u8]) -> Result<(K, V)> {
-        let encoded = row.get(2..).unwrap_or_default();
+        let (_, encoded) = decode_row_key(row)?;
         let key = K::decode_whole_key(encoded).map_err(|error| self.undecodable(encoded, error))?;
         let value = self.codec.decode(value).map_err(|error| self.undecodable(encoded, error))?;
         Ok((key, value))

@@ -399,8 +399,10 @@ mod tests {
     #[test]
     fn keys_have_their_golden_bytes() {
         let mut key = vec![9];
-        row_key(TableId::new(0x0102).unwrap(), b"k", &mut key);
-        assert_eq!(key, [1, 2, b'k']);
+        row_prefix(TableId::new(0x0102).unwrap(), &mut key);
+        assert_eq!(key, [9, 1, 2]);
+        assert_eq!(count_key(TableId::new(0x0708).unwrap()), [0, 0, 3, 7, 8]);
+        assert_eq!(encode_count(0x0102_0304_0506_0708), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(table_range(TableId::new(0xfffe).unwrap()), ([0xff, 0xfe], [0xff, 0xff]));
         assert_eq!(FORMAT_VERSION_KEY, [0, 0, 0]);
         assert_eq!(position_key(0x0304), [0, 0, 1, 3, 4]);
@@ -494,7 +496,8 @@ mod tests {
         fn row_keys_round_trip_and_sort_inside_of_their_table(id in 1..u16::MAX, key: Vec<u8>) {
             let table = TableId::new(id).unwrap();
             let mut row = Vec::new();
-            row_key(table, &key, &mut row);
+            row_prefix(table, &mut row);
+            row.extend_from_slice(&key);
             prop_assert_eq!(decode_row_key(&row).unwrap(), (table, &key[..]));
             let (start, end) = table_range(table);
             prop_assert!(start[..] <= row[..] && row[..] < end[..]);

@@ -155,9 +155,10 @@ impl Catalogue {
                 ids.push(None);
                 continue;
             }
-            let known = self.entries.iter().find(|entry| {
-                *entry.name == *spec.name && entry.group == group && entry.state == state
-            });
+            let known = self
+                .entries
+                .iter()
+                .find(|entry| *entry.name == *spec.name && entry.group == group && entry.state == state);
             if let Some(entry) = known {
                 ids.push(Some(entry.id));
                 continue;
@@ -180,8 +181,11 @@ impl Catalogue {
         wanted: &BTreeSet<usize>,
     ) -> Result<Group> {
         let nodes = builders(graph, wanted);
-        let tables: BTreeSet<usize> =
-            nodes.iter().filter_map(|&id| graph.nodes.get(id)).flat_map(|n| n.writes.iter().copied()).collect();
+        let tables: BTreeSet<usize> = nodes
+            .iter()
+            .filter_map(|&id| graph.nodes.get(id))
+            .flat_map(|n| n.writes.iter().copied())
+            .collect();
         let begun: Vec<&CatalogueEntry> = self.building().collect();
         let same = begun.len() == tables.len()
             && tables.iter().filter_map(|&table| graph.tables.get(table)).all(|spec| {

@@ -59,7 +59,8 @@ impl Core {
     /// # Errors
     /// Every error of recovery; see [`EngineBuilder::start`](crate::EngineBuilder::start).
     pub(crate) fn open(options: CoreOptions) -> Result<Self> {
-        let CoreOptions { graph, changelog, store, name, shards, hot_bytes, limit, policy, from_oldest_kept } = options;
+        let CoreOptions { graph, changelog, store, name, shards, hot_bytes, limit, policy, from_oldest_kept } =
+            options;
         for topic in graph.topics.iter() {
             changelog.create_topic(&topic.name, &topic.config)?;
         }
@@ -88,8 +89,17 @@ impl Core {
         let (main, drain) = start(&setting, &store, main, MAIN_GROUP, from_oldest_kept)?;
         serve(&cells, &main);
         add(&drains, drain);
-        let mut core =
-            Self { setting, catalogue, store, main, build: None, limit, from_oldest: from_oldest_kept, cells, drains };
+        let mut core = Self {
+            setting,
+            catalogue,
+            store,
+            main,
+            build: None,
+            limit,
+            from_oldest: from_oldest_kept,
+            cells,
+            drains,
+        };
         if let Some(group) = build {
             core.begin_build(group, &former)?;
         }
@@ -100,12 +110,14 @@ impl Core {
         let wanted: BTreeSet<usize> =
             (0..self.setting.graph.tables.len()).filter(|&table| self.main.table(table).is_none()).collect();
         let ids = wanted.iter().filter_map(|&table| Some((table, (*group.ids.get(table)?)?))).collect();
-        let (task, drain) =
-            start(&self.setting, &self.store, group, BUILD_GROUP, self.from_oldest)?;
+        let (task, drain) = start(&self.setting, &self.store, group, BUILD_GROUP, self.from_oldest)?;
         add(&self.drains, Arc::clone(&drain));
         let published = self.main.shared().published();
-        let former_shared =
-            Arc::new(Shared::new(Arc::clone(&self.store), published.position.clone(), Arc::clone(&published.counts)));
+        let former_shared = Arc::new(Shared::new(
+            Arc::clone(&self.store),
+            published.position.clone(),
+            Arc::clone(&published.counts),
+        ));
         for (cell, (spec, id)) in self.cells.iter().zip(self.setting.graph.tables.iter().zip(former)) {
             if let Some(id) = *id {
                 let table = (spec.make)(id, self.setting.router.shards(), Arc::clone(&former_shared));
@@ -164,7 +176,8 @@ impl Core {
         let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
         let plan = Plan::new(&self.setting.graph, &nodes)?;
         let input = self.open_input(&plan, self.main.position())?;
-        self.main = Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
+        self.main =
+            Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
         serve(&self.cells, &self.main);
         build.former.supersede();
         self.drains
@@ -294,11 +307,8 @@ fn start(
     } else {
         format!("{}.build", setting.producer).into()
     };
-    let cuts = if produces {
-        setting.changelog.epochs_after(&setting.producer, &position)?
-    } else {
-        Vec::new()
-    };
+    let cuts =
+        if produces { setting.changelog.epochs_after(&setting.producer, &position)? } else { Vec::new() };
     let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
     let input = Input::open(&setting.changelog, &topics, &position, cuts, from_oldest)?;
     setting.changelog.hold(&consumer, input.position())?;

@@ -205,7 +205,8 @@ impl Task {
     /// Applies what stands before the failing record, and says where it is.
     fn stop_before(&mut self, from: &Position, input: &EpochInput, stamp: Stamp, error: Error) -> Error {
         let Some(partition) = self.input.partition(stamp.source).cloned() else { return error };
-        let advice = "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
+        let advice =
+            "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
         let error = error.context(format!("{partition} offset {} ({advice})", stamp.offset));
         let mut until = input.position.clone();
         until.set(partition, stamp.offset);
@@ -215,7 +216,13 @@ impl Task {
     }
 
     /// Appends what the epoch produced, then makes it visible.
-    fn finish(&mut self, from: &Position, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<()> {
+    fn finish(
+        &mut self,
+        from: &Position,
+        input: &EpochInput,
+        sealed: Sealed,
+        skipped: &Skipped,
+    ) -> Result<()> {
         if self.produces {
             let produced = self.produce(from, input, sealed.sunk, skipped);
             produced.inspect_err(|_| self.roll_back())?;
@@ -225,7 +232,9 @@ impl Task {
         let now = self.shared.published();
         let epoch = now.epoch + 1;
         let mut counts = BTreeMap::clone(&now.counts);
-        for (table, id) in self.plan.writes.iter().filter_map(|&t| Some((self.tables.get(t)?.as_ref()?, self.id(t)?))) {
+        for (table, id) in
+            self.plan.writes.iter().filter_map(|&t| Some((self.tables.get(t)?.as_ref()?, self.id(t)?)))
+        {
             table.publish(epoch, &input.position);
             let count = counts.entry(id).or_default();
             for shard in 0..self.setting.router.shards() {
@@ -233,8 +242,7 @@ impl Task {
             }
         }
         let counts = Arc::new(counts);
-        let generation =
-            Generation::new(epoch, input.position.clone(), Arc::clone(&counts), sealed.parts);
+        let generation = Generation::new(epoch, input.position.clone(), Arc::clone(&counts), sealed.parts);
         let mut generations = now.generations.clone();
         stack(&mut generations, Arc::new(generation));
         self.shared.publish(
@@ -271,7 +279,13 @@ impl Task {
     }
 
     /// Appends the outputs and dead letters of an epoch together with its mark.
-    fn produce(&self, from: &Position, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
+    fn produce(
+        &self,
+        from: &Position,
+        input: &EpochInput,
+        mut sunk: Vec<Sunk>,
+        skipped: &Skipped,
+    ) -> Result<()> {
         sunk.extend(self.dead_letters(input, skipped)?);
         sunk.sort_by(|a, b| (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp)));
         let total = sunk.len() as u64;
@@ -300,7 +314,8 @@ impl Task {
             let (Some(piece), Some(origin)) = (piece, self.input.partition(source)) else { continue };
             let batch = piece.batch.decode()?;
             let Some(record) = batch.iter().find(|record| record.offset == offset) else { continue };
-            let header = |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
+            let header =
+                |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
             letters.push(Sunk {
                 topic: Arc::clone(topic),
                 partition: 0,

@@ -80,7 +80,10 @@ impl<K: Key, V: Value> Stream<K, V> {
 
     /// The records with another key and value each.
     #[must_use]
-    pub fn map<L: Key, W: Value>(&self, map: impl Fn(K, V) -> (L, W) + Send + Sync + 'static) -> Stream<L, W> {
+    pub fn map<L: Key, W: Value>(
+        &self,
+        map: impl Fn(K, V) -> (L, W) + Send + Sync + 'static,
+    ) -> Stream<L, W> {
         let step = move |event: Event<K, V>, out: &mut Vec<Event<L, W>>| {
             let (key, value) = map(event.key, event.value);
             out.push(Event { key, value, stamp: event.stamp });
@@ -116,7 +119,8 @@ impl<K: Key, V: Value> Stream<K, V> {
     /// The records of both streams, in the order of their stamps.
     #[must_use]
     pub fn merge(&self, other: &Self) -> Self {
-        let node = self.builder.operator("merge", &[self.node, other.node], &[], &[], Merge::<K, V>::default());
+        let node =
+            self.builder.operator("merge", &[self.node, other.node], &[], &[], Merge::<K, V>::default());
         Self::new(self.builder.clone(), node, self.keyed && other.keyed)
     }
 
@@ -125,7 +129,10 @@ impl<K: Key, V: Value> Stream<K, V> {
     pub fn split(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> (Self, Self) {
         let predicate = Arc::new(predicate);
         let same = Arc::clone(&predicate);
-        (self.filter(move |key, value| same(key, value)), self.filter(move |key, value| !predicate(key, value)))
+        (
+            self.filter(move |key, value| same(key, value)),
+            self.filter(move |key, value| !predicate(key, value)),
+        )
     }
 
     /// The same records; `look` is called with each. It may be called again for the same record when an epoch is run
@@ -226,11 +233,7 @@ impl<K: Key, V: Value> Stream<K, Upsert<V>> {
 struct ByKey<K, V>(PhantomData<fn() -> (K, V)>);
 
 impl<K: Key, V: Value> Operator for ByKey<K, V> {
-    fn run(
-        &self,
-        context: &mut Context<'_>,
-        mut inputs: Inputs<'_>,
-    ) -> millpond_engine::Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> millpond_engine::Result<Output> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let parts = context.router().split(events, |event| &event.key);
         Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))

@@ -83,13 +83,22 @@ fn put<K: Key, V>(parts: &mut [Vec<Event<K, V>>], router: &Router, event: Event<
 }
 
 fn key<K: Key>(records: &SourceBatch<'_>, stamp: Stamp, bytes: &[u8]) -> Result<K> {
-    K::decode_whole_key(bytes)
-        .map_err(|error| records.failure(stamp, format!("the key does not decode as {}: {error}", K::key_schema())))
+    K::decode_whole_key(bytes).map_err(|error| {
+        records.failure(stamp, format!("the key does not decode as {}: {error}", K::key_schema()))
+    })
 }
 
-fn value<V: Value>(codec: &dyn ValueCodec<V>, records: &SourceBatch<'_>, stamp: Stamp, bytes: &[u8]) -> Result<V> {
+fn value<V: Value>(
+    codec: &dyn ValueCodec<V>,
+    records: &SourceBatch<'_>,
+    stamp: Stamp,
+    bytes: &[u8],
+) -> Result<V> {
     codec.decode(bytes).map_err(|error| {
-        records.failure(stamp, format!("the value ({} bytes of {}) does not decode: {error}", bytes.len(), codec.id()))
+        records.failure(
+            stamp,
+            format!("the value ({} bytes of {}) does not decode: {error}", bytes.len(), codec.id()),
+        )
     })
 }
 

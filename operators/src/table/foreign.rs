@@ -43,7 +43,8 @@ where
     let links = builder.exchange::<Event<F, Linked<K, V>>>("link", &[left.node], &[], link);
     let meet = Meet { index, right: Arc::clone(&right.access), join };
     // The index is written by the node that meets, and its results are then exchanged by the next.
-    let results = builder.operator("meet", &[links, right.node], &[index.index()], &right.access.reads(), meet);
+    let results =
+        builder.operator("meet", &[links, right.node], &[index.index()], &right.access.reads(), meet);
     let send = SendBack(PhantomData::<fn() -> (K, W)>);
     let back = builder.exchange::<Event<K, Option<W>>>("send_back", &[results], &[], send);
     let recorder = Recorder::default();
@@ -85,9 +86,11 @@ where
             let named_before = old.as_ref().map(|row| (self.foreign)(&key, row));
             let named_now = new.as_ref().map(|row| (self.foreign)(&key, row));
             if named_before == named_now {
-                links.extend(
-                    named_now.map(|named| Event { key: named, value: Linked { key, old, new }, stamp }),
-                );
+                links.extend(named_now.map(|named| Event {
+                    key: named,
+                    value: Linked { key, old, new },
+                    stamp,
+                }));
                 continue;
             }
             if let Some(named) = named_before {
@@ -95,7 +98,11 @@ where
                 links.push(Event { key: named, value: linked, stamp: stamp.branch(0) });
             }
             if let Some(named) = named_now {
-                links.push(Event { key: named, value: Linked { key, old: None, new }, stamp: stamp.branch(1) });
+                links.push(Event {
+                    key: named,
+                    value: Linked { key, old: None, new },
+                    stamp: stamp.branch(1),
+                });
             }
         }
         let parts = context.router().split(links, |link| &link.key);

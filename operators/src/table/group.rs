@@ -156,22 +156,23 @@ impl<K: Key, V: Value, A: Retract<K, V>> Operator for FoldTable<K, V, A> {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let deltas: Vec<Event<K, Delta<V>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let updates = table.fold(context, deltas, self.recorder.record(), |key, group, delta| match delta {
-            Delta::Join(value) => {
-                let group =
-                    group.get_or_insert_with(|| Grouped { members: 0, value: self.aggregate.init() });
-                group.members += 1;
-                self.aggregate.fold(&mut group.value, key, value);
-            }
-            Delta::Leave(value) => {
-                let Some(members) = group else { return };
-                members.members -= 1;
-                self.aggregate.retract(&mut members.value, key, value);
-                if members.members == 0 {
-                    *group = None;
+        let updates =
+            table.fold(context, deltas, self.recorder.record(), |key, group, delta| match delta {
+                Delta::Join(value) => {
+                    let group =
+                        group.get_or_insert_with(|| Grouped { members: 0, value: self.aggregate.init() });
+                    group.members += 1;
+                    self.aggregate.fold(&mut group.value, key, value);
                 }
-            }
-        })?;
+                Delta::Leave(value) => {
+                    let Some(members) = group else { return };
+                    members.members -= 1;
+                    self.aggregate.retract(&mut members.value, key, value);
+                    if members.members == 0 {
+                        *group = None;
+                    }
+                }
+            })?;
         if !context.is_read() {
             return Ok(Output::Nothing);
         }

@@ -33,7 +33,8 @@ where
         join: Arc::new(join),
         updates: Arc::default(),
     };
-    let node = left.builder.operator(label, &[left.node, right.node], &[], &access.all_reads(), access.clone());
+    let node =
+        left.builder.operator(label, &[left.node, right.node], &[], &access.all_reads(), access.clone());
     Table::computed(&left.builder, node, access)
 }
 
@@ -163,7 +164,8 @@ where
             }
         }
         if self.updates.load(Ordering::Relaxed) {
-            let start = |index: usize| (lefts.get(index).and_then(Side::old), rights.get(index).and_then(Side::old));
+            let start =
+                |index: usize| (lefts.get(index).and_then(Side::old), rights.get(index).and_then(Side::old));
             output.updates = self.replay(&plain, start, &left.updates, &right.updates);
         }
         Ok(Output::Local(Batch::new(output)))

@@ -57,7 +57,9 @@ impl<K: Key, V: Value> UpsertTable<K, V> {
         let stamps: Vec<i64> = events.iter().map(|event| event.stamp.timestamp_ms).collect();
         let mut newest = vec![false; events.len()];
         context.table(timestamps)?.fold(context, seen, Record::Changes, |_, last, index| {
-            let (Some(&timestamp_ms), Some(newest)) = (stamps.get(index), newest.get_mut(index)) else { return };
+            let (Some(&timestamp_ms), Some(newest)) = (stamps.get(index), newest.get_mut(index)) else {
+                return;
+            };
             if last.is_none_or(|last| last <= timestamp_ms) {
                 *last = Some(timestamp_ms);
                 *newest = true;
@@ -90,7 +92,8 @@ pub(super) fn materialize<K: Key, V: Value>(computed: &Table<K, V>, store: Store
         builder.operator("materialize", &[computed.node], &[table.index()], &[], Materialize { table });
     let mut stored = Table::stored(builder, node, table, Recorder::default());
     // Updates pass through as they come from the computed table, so that is whom to ask for them.
-    stored.access = std::sync::Arc::new(MaterializedAccess { table, below: std::sync::Arc::clone(&computed.access) });
+    stored.access =
+        std::sync::Arc::new(MaterializedAccess { table, below: std::sync::Arc::clone(&computed.access) });
     stored
 }
 
