@@ -67,3 +67,13 @@ pub(crate) fn cpu_seconds() -> f64 {
         fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
     ticks / TICKS_PER_SECOND
 }
+
+/// The bytes of all files in `dir`, which has no directories below it that count.
+pub(crate) fn directory_bytes(dir: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let metadata = entry?.metadata()?;
+        bytes += if metadata.is_file() { metadata.len() } else { 0 };
+    }
+    Ok(bytes)
+}
