@@ -236,8 +236,11 @@ fn measure(
     let mut folding = Kinds::new(args.common.seed + 2);
     // What is hot is hot after the first epoch.
     engine.wait_for_blocking(&first_update(args))?;
-    while !engine.position().includes(&end) {
+    loop {
         folding.turn(args, &view, database)?;
+        if engine.position().includes(&end) {
+            break;
+        }
     }
     engine.drain()?;
     eprintln!("reading idle");
