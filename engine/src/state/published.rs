@@ -164,6 +164,13 @@ impl Shared {
         }
     }
 
+    /// Wakes everyone who waits for something other than an epoch.
+    pub(crate) fn notify(&self) {
+        let _held = self.hold_publishing();
+        self.signal.send_modify(|_| ());
+        self.changed.notify_all();
+    }
+
     /// Ends the task for queries: `Closed`, or `Poisoned` with the reason. The first reason stays.
     pub(crate) fn end(&self, status: Status) {
         let mut now = self.status.write().unwrap_or_else(PoisonError::into_inner);
@@ -172,9 +179,7 @@ impl Shared {
         }
         drop(now);
         self.ended.store(true, Ordering::Release);
-        let _held = self.hold_publishing();
-        self.signal.send_modify(|_| ());
-        self.changed.notify_all();
+        self.notify();
     }
 
     /// Whether newer tables have taken the place of those of this task.

@@ -257,6 +257,7 @@ impl Catalogue {
         store: &dyn StateStore,
         graph: &Graph,
         built: &BTreeMap<usize, TableId>,
+        position: &Position,
     ) -> Result<Vec<TableId>> {
         let mut entries = self.entries.clone();
         let mut unneeded = Vec::new();
@@ -272,19 +273,22 @@ impl Catalogue {
                 unneeded.push(entry.id);
             }
         }
-        write(store, &entries, Some(BUILD_GROUP))?;
+        write(store, &entries, Some(position))?;
         self.entries = entries;
         Ok(unneeded)
     }
 }
 
-/// Writes catalogue entries, and forgets the position of `done`.
-fn write(store: &dyn StateStore, entries: &[CatalogueEntry], done: Option<u16>) -> Result<()> {
+/// Writes catalogue entries; `built` is where the main group stands once it has taken in the build.
+fn write(store: &dyn StateStore, entries: &[CatalogueEntry], built: Option<&Position>) -> Result<()> {
     let mut rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = entries
         .iter()
         .map(|entry| (layout::catalogue_key(entry.id).to_vec(), Some(layout::encode_catalogue_entry(entry))))
         .collect();
-    rows.extend(done.map(|group| (layout::position_key(group).to_vec(), None)));
+    if let Some(position) = built {
+        rows.push((layout::position_key(MAIN_GROUP).to_vec(), Some(layout::encode_position(position))));
+        rows.push((layout::position_key(BUILD_GROUP).to_vec(), None));
+    }
     if rows.is_empty() {
         return Ok(());
     }
