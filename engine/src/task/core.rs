@@ -170,7 +170,7 @@ impl Core {
                 *held = Some(made);
             }
         }
-        self.publish_counts(&shared, &build);
+        self.publish_counts(&shared, &build, &unneeded);
         let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
         let plan = Plan::new(&self.setting.graph, &nodes)?;
         let input = self.open_input(&plan, self.main.position())?;
@@ -187,12 +187,13 @@ impl Core {
         Ok(())
     }
 
-    /// Makes the row counts of the built tables known.
-    fn publish_counts(&self, shared: &Arc<Shared>, build: &Build) {
+    /// Makes the row counts of the built tables known, in place of those of the tables that go.
+    fn publish_counts(&self, shared: &Arc<Shared>, build: &Build, unneeded: &[TableId]) {
         let held = shared.hold_publishing();
         let now = shared.published();
         let built = build.task.shared().published();
         let mut counts = BTreeMap::clone(&now.counts);
+        counts.retain(|id, _| !unneeded.contains(id));
         for id in build.ids.values() {
             counts.insert(*id, built.counts.get(id).copied().unwrap_or(0));
         }
