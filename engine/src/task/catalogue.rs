@@ -117,7 +117,7 @@ impl Catalogue {
             nodes: all.difference(&affected).copied().collect(),
             ids: self.take_up(store, graph, &main_tables, MAIN_GROUP)?,
             position: position.unwrap_or_default(),
-            counts: read_counts(store)?,
+            counts: self.counts(store, TableState::Ready)?,
         };
         let build = if build.is_empty() { None } else { Some(self.build_group(store, graph, &build)?) };
         if build.is_none() {
@@ -200,7 +200,15 @@ impl Catalogue {
         }
         let ids = self.take_up(store, graph, &tables, BUILD_GROUP)?;
         let position = read_position(store, BUILD_GROUP)?.unwrap_or_default();
-        Ok(Group { nodes, ids, position, counts: read_counts(store)? })
+        Ok(Group { nodes, ids, position, counts: self.counts(store, TableState::Building)? })
+    }
+
+    /// The row counts of the tables in `state`. Two groups must not know the counts of the same table: the drain of one
+    /// would write down what the other has since changed.
+    fn counts(&self, store: &dyn StateStore, state: TableState) -> Result<BTreeMap<TableId, u64>> {
+        let mut counts = read_counts(store)?;
+        counts.retain(|id, _| self.entries.iter().any(|entry| entry.id == *id && entry.state == state));
+        Ok(counts)
     }
 
     fn building(&self) -> impl Iterator<Item = &CatalogueEntry> {

@@ -193,7 +193,7 @@ impl Core {
                 *held = Some(made);
             }
         }
-        Self::publish_built(&shared, &build, &position);
+        Self::publish_built(&shared, &build, &position, &unneeded);
         let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
         let plan = Plan::new(&self.setting.graph, &nodes)?;
         let input = open_input(&self.setting, &plan, &position, self.setting.produces(), self.from_oldest)?;
@@ -213,12 +213,13 @@ impl Core {
         Ok(())
     }
 
-    /// Makes the position and the row counts of the built tables known.
-    fn publish_built(shared: &Arc<Shared>, build: &Build, position: &Position) {
+    /// Makes the position and the row counts of the built tables known, in place of those of the tables that go.
+    fn publish_built(shared: &Arc<Shared>, build: &Build, position: &Position, unneeded: &[TableId]) {
         let held = shared.hold_publishing();
         let now = shared.published();
         let rows = &build.task.shared().published().counts;
         let mut counts = BTreeMap::clone(&now.counts);
+        counts.retain(|id, _| !unneeded.contains(id));
         for id in build.ids.values() {
             counts.insert(*id, rows.get(id).copied().unwrap_or(0));
         }

@@ -173,7 +173,9 @@ impl Partition {
                 offsets: self.next..upto,
                 floor_ms,
             });
-            floor_ms = floor_ms.max(batch.max_timestamp_ms());
+            if upto == batch.end_offset() {
+                floor_ms = floor_ms.max(greatest_timestamp_ms(batch, self.next)?);
+            }
             self.next = upto;
             if upto == batch.end_offset() {
                 self.queue.pop_front();
@@ -181,6 +183,17 @@ impl Partition {
         }
         Ok(())
     }
+}
+
+/// The greatest timestamp of the records of `batch` from offset `from` on. Those before it belong to an earlier epoch:
+/// how records were batched must not show in the order of this one.
+fn greatest_timestamp_ms(batch: &StoredBatch, from: u64) -> Result<i64> {
+    if from <= batch.base_offset() {
+        return Ok(batch.max_timestamp_ms());
+    }
+    let batch = batch.decode()?;
+    let later = batch.iter().filter(|record| record.offset >= from);
+    Ok(later.map(|record| record.timestamp_ms).max().unwrap_or(i64::MIN))
 }
 
 /// Where to begin reading `id`, given where the state stands.
