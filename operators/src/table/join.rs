@@ -7,10 +7,11 @@
 
 use super::Table;
 use super::access::Access;
+use super::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Stamp, Update};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -151,20 +152,11 @@ where
         }
         let only_right = right.changes.iter().filter(|change| !by_left.contains_key(&change.key));
         keys.extend(only_right.map(|change| (&change.key, change.stamp)));
-        let changed = keys.len();
-        let records_updates = self.updates.load(Ordering::Relaxed);
-        if records_updates {
-            // A key that came and went within the epoch has no change, but its updates met the row of the other side.
-            let updated = left.updates.iter().map(|update| (&update.key, update.stamp));
-            let updated = updated.chain(right.updates.iter().map(|update| (&update.key, update.stamp)));
-            let mut noted: HashSet<&K> = keys.iter().map(|(key, _)| *key).collect();
-            keys.extend(updated.filter(|(key, _)| noted.insert(*key)));
-        }
         let plain: Vec<&K> = keys.iter().map(|(key, _)| *key).collect();
         let lefts = sides(context, &*self.left, &by_left, &plain)?;
         let rights = sides(context, &*self.right, &by_right, &plain)?;
-        let mut output = Changes { changes: Vec::with_capacity(changed), updates: Vec::new() };
-        for ((key, stamp), (left, right)) in keys.iter().zip(lefts.iter().zip(&rights)).take(changed) {
+        let mut output = Changes { changes: Vec::with_capacity(keys.len()), updates: Vec::new() };
+        for ((key, stamp), (left, right)) in keys.iter().zip(lefts.iter().zip(&rights)) {
             context.at(stamp);
             let old = (self.join)(key, left.old(), right.old());
             let new = (self.join)(key, left.new(), right.new());
@@ -172,10 +164,8 @@ where
                 output.changes.push(Change { key: (*key).clone(), old, new, stamp: *stamp });
             }
         }
-        if records_updates {
-            let start =
-                |index: usize| (lefts.get(index).and_then(Side::old), rights.get(index).and_then(Side::old));
-            output.updates = self.replay(&plain, start, &left.updates, &right.updates);
+        if self.updates.load(Ordering::Relaxed) {
+            output.updates = self.replay(context, &left, &right)?;
         }
         Ok(Output::Local(Batch::new(output)))
     }
@@ -183,37 +173,42 @@ where
 
 impl<K: Key, V: Value, T: Value, F> JoinAccess<K, V, T, F> {
     /// The result after every single update of either side, in the order of their stamps.
-    fn replay<'r, W>(
+    fn replay<W>(
         &self,
-        keys: &[&'r K],
-        start: impl Fn(usize) -> (Option<&'r V>, Option<&'r T>),
-        left: &'r [Update<K, V>],
-        right: &'r [Update<K, T>],
-    ) -> Vec<Update<K, W>>
+        context: &mut Context<'_>,
+        left: &Changes<K, V>,
+        right: &Changes<K, T>,
+    ) -> Result<Vec<Update<K, W>>>
     where
         F: Fn(&K, Option<&V>, Option<&T>) -> Option<W>,
     {
+        let keys = || {
+            let left = left.updates.iter().map(|update| &update.key);
+            left.chain(right.updates.iter().map(|update| &update.key))
+        };
+        let lefts = Starts::with(context, &*self.left, left, keys())?;
+        let rights = Starts::with(context, &*self.right, right, keys())?;
         let mut now: HashMap<&K, (Option<&V>, Option<&T>)> =
-            keys.iter().enumerate().map(|(index, key)| (*key, start(index))).collect();
+            keys().map(|key| (key, (lefts.row(key), rights.row(key)))).collect();
         // Updates of one key are in order of stamp on either side; the sort is stable and keeps that.
-        let mut order: Vec<(&Stamp, bool, usize)> = Vec::with_capacity(left.len() + right.len());
-        order.extend(left.iter().enumerate().map(|(index, update)| (&update.stamp, false, index)));
-        order.extend(right.iter().enumerate().map(|(index, update)| (&update.stamp, true, index)));
+        let mut order: Vec<(&Stamp, bool, usize)> = Vec::with_capacity(left.updates.len() + right.updates.len());
+        order.extend(left.updates.iter().enumerate().map(|(index, update)| (&update.stamp, false, index)));
+        order.extend(right.updates.iter().enumerate().map(|(index, update)| (&update.stamp, true, index)));
         order.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         let mut updates = Vec::with_capacity(order.len());
         for (stamp, is_right, index) in order {
             let key = if is_right {
-                let Some(update) = right.get(index) else { continue };
+                let Some(update) = right.updates.get(index) else { continue };
                 now.entry(&update.key).or_default().1 = update.value.as_ref();
                 &update.key
             } else {
-                let Some(update) = left.get(index) else { continue };
+                let Some(update) = left.updates.get(index) else { continue };
                 now.entry(&update.key).or_default().0 = update.value.as_ref();
                 &update.key
             };
             let (left, right) = now.get(key).copied().unwrap_or_default();
             updates.push(Update { key: key.clone(), value: (self.join)(key, left, right), stamp: *stamp });
         }
-        updates
+        Ok(updates)
     }
 }
