@@ -25,6 +25,7 @@ use graph::Flights;
 use millpond::Engine;
 use questions::{Answers, Question};
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,11 +49,17 @@ struct Arguments {
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
+        // Whoever reads the answers has seen enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("flights: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn run() -> Result<ExitCode, Box<dyn Error>> {
@@ -93,7 +100,7 @@ fn ask_all(answers: &Answers<'_>, questions: &[Question]) -> Result<ExitCode, Bo
             code = ExitCode::FAILURE;
         }
         for line in lines {
-            println!("{line}");
+            writeln!(io::stdout(), "{line}")?;
         }
     }
     Ok(code)
