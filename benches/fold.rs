@@ -19,10 +19,11 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
-use std::time::Instant;
+use support::args::{self, Distribution};
+use support::measured::{self, Clock, Digest, Measured, Rounds, ratio};
 use support::random::{Keys, key};
-use support::report::{Table, Targets, count, mebibytes, median, rounded};
-use support::{Outcome, args, args::Distribution, log, phase, raw};
+use support::report::{Targets, rounded};
+use support::{Outcome, log, phase, raw};
 
 const TOPIC: &str = "payments";
 
@@ -78,24 +79,6 @@ impl Summary {
     }
 }
 
-/// What one way did.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Measured {
-    /// Records that were timed.
-    records: u64,
-    seconds: f64,
-    peak_bytes: u64,
-    /// The rows of some keys, added up; comparable if all records were read.
-    digest: Option<u64>,
-}
-
-impl Measured {
-    #[expect(clippy::cast_precision_loss, reason = "for the eye")]
-    fn rps(&self) -> f64 {
-        self.records as f64 / self.seconds
-    }
-}
-
 fn main() -> Outcome<()> {
     let args = Args::parse();
     match args.common.phase.as_deref() {
@@ -128,57 +111,33 @@ fn compare(args: &Args) -> Outcome<()> {
     let scratch = phase::scratch(&args.common)?;
     eprintln!("writing the log");
     phase::run::<()>("log", scratch.path())?;
-    let mut measured: Vec<Vec<Measured>> = vec![Vec::new(); args.ways.len()];
-    for round in 1..=args.common.rounds(3) {
-        for (way, measured) in args.ways.iter().zip(&mut measured) {
-            let result: Measured = phase::run(way.name(), scratch.path())?;
-            eprintln!("round {round}: {} folds {} records/s", way.name(), count(result.rps()));
-            measured.push(result);
-        }
-    }
-    let mut digests: Vec<u64> = measured.iter().flatten().filter_map(|measured| measured.digest).collect();
-    digests.dedup();
-    if digests.len() > 1 {
-        return Err("the ways came to different results".into());
-    }
-    print(args, &measured);
+    let ways: Vec<&'static str> = args.ways.iter().map(|way| way.name()).collect();
+    let all = Rounds::measure(&args.common, &ways, scratch.path())?;
+    println!("fold: {} records over {} keys, {:?}\n", args.records(), args.keys(), args.common.distribution);
+    Rounds::print(&all);
+    report(args, &all);
     Ok(())
 }
 
-fn print(args: &Args, measured: &[Vec<Measured>]) {
-    let of = |wanted: Way| args.ways.iter().zip(measured).find(|(way, _)| **way == wanted);
-    let rps = |way| of(way).map_or(0.0, |(_, rounds)| median(rounds.iter().map(Measured::rps).collect()));
-    let peak = |rounds: &[Measured]| rounds.iter().map(|round| round.peak_bytes).max().unwrap_or(0);
-    let mut table = Table::new(["way", "records", "seconds", "records/s", "peak resident"]);
-    for (way, rounds) in args.ways.iter().zip(measured) {
-        let records = rounds.first().map_or(0, |round| round.records);
-        table.row([
-            way.name().to_owned(),
-            records.to_string(),
-            format!("{:.2}", median(rounds.iter().map(|round| round.seconds).collect())),
-            count(rps(*way)),
-            mebibytes(peak(rounds)),
-        ]);
-    }
-    println!("fold: {} records over {} keys, {:?}\n", args.records(), args.keys(), args.common.distribution);
-    table.print();
-    let (engine, naive, ceiling) = (rps(Way::Engine), rps(Way::Naive), rps(Way::Ceiling));
-    let peak_bytes = of(Way::Engine).map_or(0, |(_, rounds)| peak(rounds));
+fn report(args: &Args, all: &[Rounds]) {
+    let [engine, naive, ceiling] =
+        [Way::Engine, Way::Naive, Way::Ceiling].map(|way| Rounds::of(all, way.name()));
+    let rps = |way: Option<&Rounds>| way.map_or(0.0, Rounds::rps).round();
+    let peak_bytes = engine.map_or(0, Rounds::peak_bytes);
     #[expect(clippy::cast_precision_loss, reason = "a ratio")]
     let rss_vs_budget = peak_bytes as f64 / args.common.memory as f64;
-    let ratio = |below: f64| if below > 0.0 { engine / below } else { 0.0 };
-    targets(args, ratio(naive), ratio(ceiling), rss_vs_budget).finish(json!({
+    targets(args, ratio(engine, naive), ratio(engine, ceiling), rss_vs_budget).finish(json!({
         "bench": "fold",
         "records": args.records(),
         "keys": args.keys(),
         "distribution": args.common.distribution,
         "memory_bytes": args.common.memory,
         "naive_records": args.naive_records().0,
-        "engine_rps": engine.round(),
-        "naive_rps": naive.round(),
-        "ceiling_rps": ceiling.round(),
-        "engine_vs_naive": rounded(ratio(naive)),
-        "engine_vs_ceiling": rounded(ratio(ceiling)),
+        "engine_rps": rps(engine),
+        "naive_rps": rps(naive),
+        "ceiling_rps": rps(ceiling),
+        "engine_vs_naive": rounded(ratio(engine, naive)),
+        "engine_vs_ceiling": rounded(ratio(engine, ceiling)),
         "engine_peak_rss_bytes": peak_bytes,
         "rss_vs_budget": rounded(rss_vs_budget),
     }));
@@ -215,32 +174,17 @@ fn write(args: &Args, scratch: &Path) -> Outcome<()> {
 }
 
 fn engine(args: &Args, scratch: &Path) -> Outcome<Measured> {
-    let state = scratch.join("engine");
-    let log = log::open(&scratch.join("log"), Durability::Fsync)?;
     let graph = GraphBuilder::new();
     let topic = Topic::<u64, u64>::new(TOPIC).partitions(args.common.partitions);
     let fold = |summary: &mut Summary, _: &u64, value: u64| summary.fold(value);
     let summaries = graph.stream(&topic).group_by_key().fold("summaries", Summary::default, fold);
-    let graph = graph.build()?;
-    let end = log::end(&*log, &[TOPIC], args.common.partitions)?;
-
-    let begin = Instant::now();
-    let engine = args.common.engine(&graph).state_dir(&state).changelog(log).start()?;
-    engine.wait_for_blocking(&end)?;
-    engine.drain()?;
-    let seconds = begin.elapsed().as_secs_f64();
-
-    let (_, peak_bytes) = phase::resident_bytes();
-    let stats = engine.stats()?;
-    if let Some(table) = stats.tables.get("summaries") {
-        let (epochs, drains, rate) = (stats.epochs, stats.drains, table.hit_rate());
-        eprintln!("{epochs} epochs, {drains} drains, {} rows, {:.0}% hits", table.rows, rate * 100.0);
-    }
+    let state = scratch.join("engine");
+    let (engine, measured) = measured::engine(&args.common, &graph.build()?, &[TOPIC], (scratch, &state))?;
     let view = engine.view(&summaries)?;
     let digest = digest(args, |key| Ok(view.get(&key)?))?;
     engine.close()?;
     std::fs::remove_dir_all(state)?;
-    Ok(Measured { records: args.records(), seconds, peak_bytes, digest: Some(digest) })
+    Ok(measured.with_digest(digest))
 }
 
 fn naive(args: &Args, scratch: &Path) -> Outcome<Measured> {
@@ -251,7 +195,7 @@ fn naive(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let (read, untimed) = args.naive_records();
     let mut row = Vec::new();
     let mut done = 0;
-    let mut begin = Instant::now();
+    let mut clock = Clock::start();
     log::read(&*log, &[TOPIC], args.common.partitions, |_, record| {
         let (_, value): (u64, u64) = log::decode(&record)?;
         let stored = database.get_pinned(record.key)?;
@@ -269,14 +213,13 @@ fn naive(args: &Args, scratch: &Path) -> Outcome<Measured> {
             database.put_opt(record.key, &row, &unlogged)?;
         }
         if done == untimed {
-            begin = Instant::now();
+            clock = Clock::start();
         }
         Ok(done < read)
     })?;
     database.flush()?;
-    let seconds = begin.elapsed().as_secs_f64();
+    let measured = clock.stop(read - untimed);
 
-    let (_, peak_bytes) = phase::resident_bytes();
     let get = |key: u64| match database.get_pinned(key.to_be_bytes())? {
         Some(row) => Ok(Some(Bincode.decode(&row)?)),
         None => Ok(None),
@@ -284,31 +227,27 @@ fn naive(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let digest = if read == args.records() { Some(digest(args, get)?) } else { None };
     drop(database);
     std::fs::remove_dir_all(state)?;
-    Ok(Measured { records: read - untimed, seconds, peak_bytes, digest })
+    Ok(Measured { digest, ..measured })
 }
 
 fn ceiling(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let log = log::open(&scratch.join("log"), Durability::Fsync)?;
     let mut rows: FxHashMap<u64, Summary> = FxHashMap::default();
-    let begin = Instant::now();
+    let clock = Clock::start();
     log::read(&*log, &[TOPIC], args.common.partitions, |_, record| {
         let (key, value): (u64, u64) = log::decode(&record)?;
         rows.entry(key).or_default().fold(value);
         Ok(true)
     })?;
-    let seconds = begin.elapsed().as_secs_f64();
-    let (_, peak_bytes) = phase::resident_bytes();
-    let digest = digest(args, |key| Ok(rows.get(&key).copied()))?;
-    Ok(Measured { records: args.records(), seconds, peak_bytes, digest: Some(digest) })
+    let measured = clock.stop(args.records());
+    Ok(measured.with_digest(digest(args, |key| Ok(rows.get(&key).copied()))?))
 }
 
 fn digest(args: &Args, get: impl Fn(u64) -> Outcome<Option<Summary>>) -> Outcome<u64> {
-    let mut digest: u64 = 0;
+    let mut digest = Digest::default();
     for rank in 0..COMPARED_KEYS.min(args.keys()) {
         let Summary { count, sum, last } = get(key(rank))?.unwrap_or_default();
-        for part in [count, sum, last] {
-            digest = digest.wrapping_mul(31).wrapping_add(part);
-        }
+        digest.add([count, sum, last]);
     }
-    Ok(digest)
+    Ok(digest.value())
 }

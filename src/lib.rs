@@ -39,6 +39,8 @@ pub use millpond_engine::{
 };
 pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, state, store};
 #[cfg(feature = "testing")]
+pub use millpond_engine::fault;
+#[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{
     GraphBuilder, Grouped, GroupedStream, GroupedTable, Latest, Process, Stream, Table, Upsert, aggregate,

@@ -49,6 +49,10 @@ impl Latencies {
         result
     }
 
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     fn note(&mut self, ns: u64) {
         if let Some(bucket) = self.buckets.get_mut(bucket(ns)) {
             *bucket += 1;

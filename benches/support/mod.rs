@@ -7,6 +7,7 @@
 pub(crate) mod args;
 pub(crate) mod latency;
 pub(crate) mod log;
+pub(crate) mod measured;
 pub(crate) mod phase;
 pub(crate) mod random;
 pub(crate) mod raw;

@@ -55,3 +55,25 @@ pub(crate) fn resident_bytes() -> (u64, u64) {
     };
     (field("VmRSS").unwrap_or(0), field("VmHWM").unwrap_or(0))
 }
+
+/// Seconds that all threads of this process have run for. 0.0 where the system does not tell.
+pub(crate) fn cpu_seconds() -> f64 {
+    /// Linux counts in hundredths of a second here, whatever its kernel counts in.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The fields after the name of the program, which may hold spaces.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks: f64 =
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    ticks / TICKS_PER_SECOND
+}
+
+/// The bytes of all files in `dir`, which has no directories below it that count.
+pub(crate) fn directory_bytes(dir: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let metadata = entry?.metadata()?;
+        bytes += if metadata.is_file() { metadata.len() } else { 0 };
+    }
+    Ok(bytes)
+}

@@ -69,7 +69,9 @@ impl Targets {
             table.row([name.to_owned(), format!("{measured:.2}"), text, word.to_owned()]);
             reached.insert(name.to_owned(), json!(met));
         }
-        table.print();
+        if !reached.is_empty() {
+            table.print();
+        }
         let mut line = match figures {
             Value::Object(figures) => figures,
             other => Map::from_iter([("figures".to_owned(), other)]),

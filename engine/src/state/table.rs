@@ -269,7 +269,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         wanted.dedup_by(|a, b| a.0 == b.0);
         let rows: Vec<&[u8]> = wanted.iter().map(|(row, _)| row.as_slice()).collect();
         let mut failed = None;
-        self.shared.store.read_sorted(&rows, &mut |index, bytes| {
+        self.shared.store()?.read_sorted(&rows, &mut |index, bytes| {
             let Some((_, key)) = wanted.get(index) else { return };
             match bytes.map(|bytes| self.decode(key, bytes)).transpose() {
                 Ok(value) => shard.map.insert((*key).clone(), Entry::clean(value)),

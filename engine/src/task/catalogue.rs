@@ -8,7 +8,7 @@
 use crate::graph::{Graph, TableSpec};
 use crate::store::StateStore;
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
-use crate::{Error, Position, Result};
+use crate::{Error, Position, Result, fault};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The group of tables that are being built.
@@ -240,7 +240,9 @@ impl Catalogue {
             let (catalogue, count) = (layout::catalogue_key(entry.id), layout::count_key(entry.id));
             let stored = layout::encode_catalogue_entry(entry);
             let rows = [(&catalogue[..], Some(stored.as_slice())), (&count[..], None)];
+            fault::point("catalogue.before_retire")?;
             store.replace_range(&first..&past, &mut rows.into_iter())?;
+            fault::point("catalogue.after_retire")?;
         }
         Ok(())
     }
@@ -287,7 +289,9 @@ fn write(store: &dyn StateStore, entries: &[CatalogueEntry], done: Option<u16>) 
         return Ok(());
     }
     rows.sort();
-    store.ingest(&mut rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())))
+    fault::point("catalogue.before_write")?;
+    store.ingest(&mut rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())))?;
+    fault::point("catalogue.after_write")
 }
 
 fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableState) -> CatalogueEntry {

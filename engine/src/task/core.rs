@@ -13,7 +13,7 @@ use crate::query::{Cell, Serving};
 use crate::state::{AnyTable, Published, Shared};
 use crate::store::StateStore;
 use crate::store::layout::{MAIN_GROUP, TableId};
-use crate::{Error, Position, Result};
+use crate::{Error, Position, Result, fault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -157,7 +157,9 @@ impl Core {
             drain.run()?;
         }
         build.drain.run()?;
+        fault::point("build.before_complete")?;
         let unneeded = self.catalogue.complete(&*self.store, &self.setting.graph, &build.ids)?;
+        fault::point("build.after_complete")?;
         // From here on the state on disk has the new tables; memory follows.
         let shared = Arc::clone(self.main.shared());
         let mut ids = self.main.ids().to_vec();
