@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Punctuality {
     pub(crate) flights: u64,
-    /// Flights without a departure.
+    /// FlightGraph without a departure.
     pub(crate) cancelled: u64,
-    /// Flights with an arrival delay: neither cancelled nor diverted.
+    /// FlightGraph with an arrival delay: neither cancelled nor diverted.
     pub(crate) arrived: u64,
     pub(crate) arr_delay_min: i64,
 }
@@ -31,9 +31,9 @@ impl Punctuality {
 /// What one aircraft did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Journey {
-    /// Flights that left.
+    /// FlightGraph that left.
     pub(crate) legs: u64,
-    /// Flights that did not.
+    /// FlightGraph that did not.
     pub(crate) cancelled: u64,
     /// Over all legs.
     pub(crate) distance_miles: u64,
@@ -89,7 +89,7 @@ pub(crate) struct Intake {
 }
 
 /// The topics, the graph over them, and its tables.
-pub(crate) struct Flights {
+pub(crate) struct FlightGraph {
     pub(crate) flights: Topic<u64, Flight>,
     pub(crate) airlines: Topic<String, Airline>,
     pub(crate) planes: Topic<String, Plane>,
@@ -101,7 +101,7 @@ pub(crate) struct Flights {
     pub(crate) intake: Table<String, Intake>,
 }
 
-impl Flights {
+impl FlightGraph {
     pub(crate) fn new() -> Result<Self> {
         let flights = Topic::new("flights");
         let airlines = Topic::new("airlines");

@@ -21,7 +21,7 @@ mod questions;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use data::Input;
-use graph::Flights;
+use graph::FlightGraph;
 use millpond::Engine;
 use questions::{Answers, Question};
 use std::error::Error;
@@ -73,7 +73,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
 
     let thrown_away = tempfile::tempdir()?;
     let dir = arguments.state.clone().unwrap_or_else(|| thrown_away.path().to_owned());
-    let flights = Flights::new()?;
+    let flights = FlightGraph::new()?;
     let engine = Engine::open(&dir, &flights.graph)?;
     ingest::ingest(&engine, &flights, &arguments.flights.map_or(Input::january(), Input::file))?;
 
