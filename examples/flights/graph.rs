@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Punctuality {
     pub(crate) flights: u64,
-    /// FlightGraph without a departure.
+    /// Flights without a departure.
     pub(crate) cancelled: u64,
-    /// FlightGraph with an arrival delay: neither cancelled nor diverted.
+    /// Flights with an arrival delay: neither cancelled nor diverted.
     pub(crate) arrived: u64,
     pub(crate) arr_delay_min: i64,
 }
@@ -31,9 +31,9 @@ impl Punctuality {
 /// What one aircraft did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Journey {
-    /// FlightGraph that left.
+    /// Flights that left.
     pub(crate) legs: u64,
-    /// FlightGraph that did not.
+    /// Flights that did not.
     pub(crate) cancelled: u64,
     /// Over all legs.
     pub(crate) distance_miles: u64,
