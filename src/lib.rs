@@ -46,3 +46,8 @@ pub use millpond_operators::{
     GraphBuilder, Grouped, GroupedStream, GroupedTable, Latest, Process, Stream, Table, Upsert, aggregate,
     stream,
 };
+
+/// The README's programs, as tests.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
