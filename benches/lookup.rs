@@ -293,13 +293,13 @@ fn measure(
 
 /// What reads take with much and with little block cache.
 #[derive(Serialize)]
-struct Scarce {
+struct Caches {
     state_bytes: u64,
     ample: Summary,
     scarce: Summary,
 }
 
-fn measure_scarce(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Outcome<Scarce> {
+fn measure_scarce(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Outcome<Caches> {
     eprintln!("reading with a small block cache");
     let state_bytes = phase::directory_bytes(&scratch.join("state"))?;
     let memory = Memory::budget(args.common.memory);
@@ -322,11 +322,11 @@ fn measure_scarce(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Out
         Outcome::Ok(latencies.summary())
     };
     let state = usize::try_from(state_bytes)?;
-    Ok(Scarce { state_bytes, ample: with_cache(state * 4)?, scarce: with_cache(state / 4)? })
+    Ok(Caches { state_bytes, ample: with_cache(state * 4)?, scarce: with_cache(state / 4)? })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ratios")]
-fn print(args: &Args, folding: &Measured, idle: &Measured, scarce: &Scarce) {
+fn print(args: &Args, folding: &Measured, idle: &Measured, caches: &Caches) {
     println!("lookup: {} keys, {} updates\n", args.keys(), args.updates());
     let mut table = report::Table::new(["reads", "count", "median", "p99", "p99.9", "max"]);
     let mut row = |name: &str, summary: &Summary| {
@@ -340,8 +340,8 @@ fn print(args: &Args, folding: &Measured, idle: &Measured, scarce: &Scarce) {
         row(&format!("cold, {when}"), &measured.cold);
         row(&format!("by hand, cold keys, {when}"), &measured.raw_cold);
     }
-    row("cold, cache 4x the state", &scarce.ample);
-    row("cold, cache 1/4 of the state", &scarce.scarce);
+    row("cold, cache 4x the state", &caches.ample);
+    row("cold, cache 1/4 of the state", &caches.scarce);
     table.print();
     let ratio = |one: u64, other: u64| one as f64 / other.max(1) as f64;
     let hot_vs_raw = ratio(idle.raw_hot.median_ns, idle.hot.median_ns);
@@ -349,7 +349,7 @@ fn print(args: &Args, folding: &Measured, idle: &Measured, scarce: &Scarce) {
     let hot_p99 = ratio(folding.hot.p99_ns, idle.hot.p99_ns);
     let cold_p99 = ratio(folding.cold.p99_ns, idle.cold.p99_ns);
     let slowest_ms = folding.hot.max_ns.max(folding.cold.max_ns) as f64 / 1e6;
-    let cliff = ratio(scarce.scarce.median_ns, scarce.ample.median_ns);
+    let cliff = ratio(caches.scarce.median_ns, caches.ample.median_ns);
     let targets = Targets::default()
         .at_least("hot_speedup", hot_vs_raw, 3.0)
         .at_most("cold_vs_raw", cold_vs_raw, 1.3)
@@ -364,7 +364,7 @@ fn print(args: &Args, folding: &Measured, idle: &Measured, scarce: &Scarce) {
         "memory_bytes": args.common.memory,
         "idle": idle,
         "folding": folding,
-        "cache": scarce,
+        "cache": caches,
         "hot_speedup": rounded(hot_vs_raw),
         "cold_vs_raw": rounded(cold_vs_raw),
         "hot_p99_folding_vs_idle": rounded(hot_p99),
