@@ -4,12 +4,12 @@
 //! derived topics is synced first. The generations are dropped only after the ingestion, so that readers always
 //! find a row in one place or the other.
 
-use crate::Result;
 use crate::changelog::Changelog;
 use crate::state::{Newest, Shared};
 use crate::store::Row;
 use crate::store::layout;
 use crate::task::Counters;
+use crate::{Result, fault};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,9 +40,11 @@ impl Drain {
         let newest = Newest::new(&published.generations);
         let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
         let _entered = span.enter();
+        fault::point("drain.before_sync")?;
         if self.produces {
             self.changelog.sync()?;
         }
+        fault::point("drain.after_sync")?;
         let mut head: Vec<(Vec<u8>, Vec<u8>)> =
             vec![(layout::position_key(self.group).to_vec(), layout::encode_position(&last.position))];
         head.extend(
@@ -51,9 +53,13 @@ impl Drain {
             }),
         );
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
-        self.shared.store.wait_for_room();
-        self.shared.store.ingest(&mut head.chain(newest.rows()))?;
+        let store = self.shared.store()?;
+        store.wait_for_room();
+        fault::point("drain.before_ingest")?;
+        store.ingest(&mut head.chain(newest.rows()))?;
+        fault::point("drain.after_ingest")?;
         self.shared.drop_drained(last.epoch);
+        fault::point("drain.after_drop")?;
         self.counters.drains.fetch_add(1, Ordering::Relaxed);
         self.changelog.hold(&self.consumer, &last.position)?;
         Ok(true)

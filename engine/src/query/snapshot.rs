@@ -27,7 +27,7 @@ impl Snapshot {
         shared.check()?;
         loop {
             let before = shared.published().drained;
-            let store = shared.store.snapshot()?;
+            let store = shared.store()?.snapshot()?;
             let published = shared.published();
             if published.drained == before {
                 return Ok(Self { published, store });

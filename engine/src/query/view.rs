@@ -88,7 +88,7 @@ impl<K: Key, V: Value> View<K, V> {
                 return Ok(value);
             }
             let mut value = Ok(None);
-            table.shared().store.read(&table.row_key(key), &mut |bytes| {
+            table.shared().store()?.read(&table.row_key(key), &mut |bytes| {
                 value = bytes.map(|bytes| table.decode(key, bytes)).transpose();
             })?;
             // If the table was replaced meanwhile its rows may be gone: ask the new one.

@@ -32,7 +32,8 @@ pub(crate) enum Status {
 
 /// The part of a task that its folding thread, its drain and its queries share.
 pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn StateStore>,
+    /// Gone once the task is closed, so that its directory can be opened again while views are still held.
+    store: RwLock<Option<Arc<dyn StateStore>>>,
     published: RwLock<Arc<Published>>,
     epoch: AtomicU64,
     drained: AtomicU64,
@@ -52,7 +53,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(store: Arc<dyn StateStore>, position: Position, counts: Counts) -> Self {
         Self {
-            store,
+            store: RwLock::new(Some(store)),
             published: RwLock::new(Arc::new(Published {
                 epoch: 0,
                 position,
@@ -69,6 +70,20 @@ impl Shared {
             signal: watch::channel(0).0,
             changed: Condvar::new(),
         }
+    }
+
+    /// The store of the task.
+    ///
+    /// # Errors
+    /// `Closed` if the task is closed.
+    pub(crate) fn store(&self) -> Result<Arc<dyn StateStore>> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone().ok_or_else(|| Error::closed("the engine is closed; open it again to ask its tables"))
+    }
+
+    /// Lets go of the store.
+    pub(crate) fn release_store(&self) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The last published epoch.
@@ -149,6 +164,13 @@ impl Shared {
         }
     }
 
+    /// Wakes everyone who waits for something other than an epoch.
+    pub(crate) fn notify(&self) {
+        let _held = self.hold_publishing();
+        self.signal.send_modify(|_| ());
+        self.changed.notify_all();
+    }
+
     /// Ends the task for queries: `Closed`, or `Poisoned` with the reason. The first reason stays.
     pub(crate) fn end(&self, status: Status) {
         let mut now = self.status.write().unwrap_or_else(PoisonError::into_inner);
@@ -157,9 +179,7 @@ impl Shared {
         }
         drop(now);
         self.ended.store(true, Ordering::Release);
-        let _held = self.hold_publishing();
-        self.signal.send_modify(|_| ());
-        self.changed.notify_all();
+        self.notify();
     }
 
     /// Whether newer tables have taken the place of those of this task.

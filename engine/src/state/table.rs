@@ -154,33 +154,35 @@ impl<K: Key, V: Value> TableState<K, V> {
         let mut dirty = Self::dirty(shard);
         let mut updates = Vec::new();
         let total = events.len();
-        let mut missing = Vec::new();
-        let mut one = |context: &mut Context<'_>, dirty: &mut Vec<Dirty<K>>, event: Event<K, T>| {
+        let epoch = context.epoch;
+        let mut one = |context: &mut Context<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
+            let Some(entry) = entry else { return Some(event) };
             context.at(&event.stamp);
             let Event { key, value, stamp } = event;
-            let epoch = context.epoch;
-            let mut value = Some(value);
-            shard.map.update(&key, |entry| {
-                touch(entry, epoch, stamp, dirty, &key);
-                if let Some(value) = value.take() {
-                    apply(&key, &mut entry.value, value);
-                }
-                if record == Record::Updates {
-                    updates.push(Update { key: key.clone(), value: entry.value.clone(), stamp });
-                }
-            });
-            value.map(|value| Event { key, value, stamp })
+            touch(entry, epoch, stamp, &mut dirty, &key);
+            apply(&key, &mut entry.value, value);
+            if record == Record::Updates {
+                updates.push(Update { key, value: entry.value.clone(), stamp });
+            }
+            None
         };
-        for event in events {
-            missing.extend(one(context, &mut dirty, event));
-        }
+        let mut missing = Vec::new();
+        shard.map.visit_all(
+            events,
+            |event| &event.key,
+            |event, entry| missing.extend(one(context, event, entry)),
+        );
         let misses = missing.len();
         if misses > 0 {
             self.fetch(shard, missing.iter().map(|event| &event.key))?;
-            for event in missing {
-                if one(context, &mut dirty, event).is_some() {
-                    return Err(self.lost());
-                }
+            let mut lost = 0;
+            shard.map.visit_all(
+                missing,
+                |event| &event.key,
+                |event, entry| lost += usize::from(one(context, event, entry).is_some()),
+            );
+            if lost > 0 {
+                return Err(self.lost());
             }
         }
         self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
@@ -242,6 +244,24 @@ impl<K: Key, V: Value> TableState<K, V> {
         Ok(Changes { changes, updates })
     }
 
+    /// Appends the row of a key that the epoch has touched; returns the bytes of its value.
+    fn encode(&self, part: &mut Part, key: &K, entry: &Entry<V>) -> Result<usize> {
+        if entry.value.is_none() && entry.before.is_none() {
+            return Ok(0);
+        }
+        let write_key = |out: &mut Vec<u8>| {
+            row_prefix(self.id, out);
+            key.encode_key(out);
+        };
+        let write_value = |out: &mut Vec<u8>| match &entry.value {
+            Some(value) => self.codec.encode(value, out).map(|()| true),
+            None => Ok(false),
+        };
+        part.push(write_key, write_value).map_err(|error| {
+            Error::user(format!("table `{}`: a value does not encode", self.name)).with_source(error)
+        })
+    }
+
     /// Brings the values of `keys` into memory as the store has them.
     fn fetch<'k>(&self, shard: &Shard<K, V>, keys: impl Iterator<Item = &'k K>) -> Result<()> {
         let mut wanted: Vec<(Vec<u8>, &K)> = keys.map(|key| (self.row_key(key), key)).collect();
@@ -249,7 +269,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         wanted.dedup_by(|a, b| a.0 == b.0);
         let rows: Vec<&[u8]> = wanted.iter().map(|(row, _)| row.as_slice()).collect();
         let mut failed = None;
-        self.shared.store.read_sorted(&rows, &mut |index, bytes| {
+        self.shared.store()?.read_sorted(&rows, &mut |index, bytes| {
             let Some((_, key)) = wanted.get(index) else { return };
             match bytes.map(|bytes| self.decode(key, bytes)).transpose() {
                 Ok(value) => shard.map.insert((*key).clone(), Entry::clean(value)),
@@ -370,27 +390,23 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         let shard = self.shard(shard)?;
         let dirty = Self::dirty(shard);
         let mut part = Part::with_capacity(dirty.len());
-        let (mut bytes, mut grown) = (0, 0);
-        for Dirty { key, .. } in dirty.iter() {
-            let sealed = shard.map.read(key, |entry| {
-                match (&entry.before, &entry.value) {
-                    (None, None) => return Ok(0),
-                    (None, Some(_)) => grown += 1,
-                    (Some(_), None) => grown -= 1,
-                    (Some(_), Some(_)) => {}
+        let (mut bytes, mut grown, mut failed) = (0, 0, None);
+        shard.map.visit_in_order(
+            dirty.iter(),
+            |dirty| &dirty.key,
+            |dirty, entry| {
+                let row = entry.ok_or_else(|| self.lost()).and_then(|entry| {
+                    grown += i64::from(entry.value.is_some()) - i64::from(entry.before.is_some());
+                    self.encode(&mut part, &dirty.key, entry)
+                });
+                match row {
+                    Ok(row) => bytes += row,
+                    Err(error) => failed = Some(error),
                 }
-                let write_key = |out: &mut Vec<u8>| {
-                    row_prefix(self.id, out);
-                    key.encode_key(out);
-                };
-                part.push(write_key, |out| match &entry.value {
-                    Some(value) => self.codec.encode(value, out).map(|()| true),
-                    None => Ok(false),
-                })
-            });
-            bytes += sealed.ok_or_else(|| self.lost())?.map_err(|error| {
-                Error::user(format!("table `{}`: a value does not encode", self.name)).with_source(error)
-            })?;
+            },
+        );
+        if let Some(error) = failed {
+            return Err(error);
         }
         if let Some(mean) = bytes.checked_div(dirty.len()) {
             shard.row_bytes.store(mean, Ordering::Relaxed);

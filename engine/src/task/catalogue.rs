@@ -8,7 +8,7 @@
 use crate::graph::{Graph, TableSpec};
 use crate::store::StateStore;
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
-use crate::{Error, Position, Result};
+use crate::{Error, Position, Result, fault};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The group of tables that are being built.
@@ -117,7 +117,7 @@ impl Catalogue {
             nodes: all.difference(&affected).copied().collect(),
             ids: self.take_up(store, graph, &main_tables, MAIN_GROUP)?,
             position: position.unwrap_or_default(),
-            counts: read_counts(store)?,
+            counts: self.counts(store, TableState::Ready)?,
         };
         let build = if build.is_empty() { None } else { Some(self.build_group(store, graph, &build)?) };
         if build.is_none() {
@@ -134,7 +134,7 @@ impl Catalogue {
     fn former(&self, graph: &Graph, build: &BTreeSet<usize>) -> Vec<Option<TableId>> {
         let former = |(index, spec): (usize, &TableSpec)| {
             let entry = self.ready(&spec.name).filter(|_| build.contains(&index))?;
-            unchanged(entry, spec).is_ok().then_some(entry.id)
+            can_read(entry, spec).then_some(entry.id)
         };
         graph.tables.iter().enumerate().map(former).collect()
     }
@@ -200,7 +200,15 @@ impl Catalogue {
         }
         let ids = self.take_up(store, graph, &tables, BUILD_GROUP)?;
         let position = read_position(store, BUILD_GROUP)?.unwrap_or_default();
-        Ok(Group { nodes, ids, position, counts: read_counts(store)? })
+        Ok(Group { nodes, ids, position, counts: self.counts(store, TableState::Building)? })
+    }
+
+    /// The row counts of the tables in `state`. Two groups must not know the counts of the same table: the drain of one
+    /// would write down what the other has since changed.
+    fn counts(&self, store: &dyn StateStore, state: TableState) -> Result<BTreeMap<TableId, u64>> {
+        let mut counts = read_counts(store)?;
+        counts.retain(|id, _| self.entries.iter().any(|entry| entry.id == *id && entry.state == state));
+        Ok(counts)
     }
 
     fn building(&self) -> impl Iterator<Item = &CatalogueEntry> {
@@ -240,7 +248,9 @@ impl Catalogue {
             let (catalogue, count) = (layout::catalogue_key(entry.id), layout::count_key(entry.id));
             let stored = layout::encode_catalogue_entry(entry);
             let rows = [(&catalogue[..], Some(stored.as_slice())), (&count[..], None)];
+            fault::point("catalogue.before_retire")?;
             store.replace_range(&first..&past, &mut rows.into_iter())?;
+            fault::point("catalogue.after_retire")?;
         }
         Ok(())
     }
@@ -255,6 +265,7 @@ impl Catalogue {
         store: &dyn StateStore,
         graph: &Graph,
         built: &BTreeMap<usize, TableId>,
+        position: &Position,
     ) -> Result<Vec<TableId>> {
         let mut entries = self.entries.clone();
         let mut unneeded = Vec::new();
@@ -270,24 +281,29 @@ impl Catalogue {
                 unneeded.push(entry.id);
             }
         }
-        write(store, &entries, Some(BUILD_GROUP))?;
+        write(store, &entries, Some(position))?;
         self.entries = entries;
         Ok(unneeded)
     }
 }
 
-/// Writes catalogue entries, and forgets the position of `done`.
-fn write(store: &dyn StateStore, entries: &[CatalogueEntry], done: Option<u16>) -> Result<()> {
+/// Writes catalogue entries; `built` is where the main group stands once it has taken in the build.
+fn write(store: &dyn StateStore, entries: &[CatalogueEntry], built: Option<&Position>) -> Result<()> {
     let mut rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = entries
         .iter()
         .map(|entry| (layout::catalogue_key(entry.id).to_vec(), Some(layout::encode_catalogue_entry(entry))))
         .collect();
-    rows.extend(done.map(|group| (layout::position_key(group).to_vec(), None)));
+    if let Some(position) = built {
+        rows.push((layout::position_key(MAIN_GROUP).to_vec(), Some(layout::encode_position(position))));
+        rows.push((layout::position_key(BUILD_GROUP).to_vec(), None));
+    }
     if rows.is_empty() {
         return Ok(());
     }
     rows.sort();
-    store.ingest(&mut rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())))
+    fault::point("catalogue.before_write")?;
+    store.ingest(&mut rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())))?;
+    fault::point("catalogue.after_write")
 }
 
 fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableState) -> CatalogueEntry {
@@ -305,7 +321,16 @@ fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableState) -> Catalo
     }
 }
 
-/// Whether the rows of `entry` can be read as `spec` wants them.
+/// Whether the rows of `entry` have the types of `spec`. What the table is for does not matter to its readers: a fold
+/// may become a join and still answer meanwhile.
+fn can_read(entry: &CatalogueEntry, spec: &TableSpec) -> bool {
+    entry.key_schema == spec.key_schema
+        && entry.value_codec == spec.value_codec
+        && entry.value_schema == spec.value_schema
+        && entry.row_format == layout::ROW_FORMAT
+}
+
+/// Whether `spec` can go on with the table of `entry`.
 fn unchanged(entry: &CatalogueEntry, spec: &TableSpec) -> Result<()> {
     let stored = [&entry.kind, &entry.key_schema, &entry.value_codec, &entry.value_schema];
     let wanted = [spec.kind, &spec.key_schema, spec.value_codec, &spec.value_schema];

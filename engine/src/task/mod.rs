@@ -23,7 +23,7 @@ use crate::dataflow::{Router, Skipped, Stamp, Sunk};
 use crate::graph::Graph;
 use crate::state::{AnyTable, Generation, Published, Shared};
 use crate::store::layout::TableId;
-use crate::{Error, ErrorKind, Position, Result, TopicPartition};
+use crate::{Error, ErrorKind, Position, Result, TopicPartition, fault};
 use bytes::Bytes;
 use epoch::{Failure, Run, Sealed};
 use input::EpochInput;
@@ -225,6 +225,7 @@ impl Task {
             let produced = self.produce(from, input, sealed.sunk, skipped);
             produced.inspect_err(|_| self.roll_back())?;
         }
+        fault::point("epoch.before_publish")?;
         let held = self.shared.hold_publishing();
         let now = self.shared.published();
         let epoch = now.epoch + 1;
@@ -247,6 +248,7 @@ impl Task {
             Published { epoch, position: input.position.clone(), generations, drained: now.drained, counts },
         );
         drop(held);
+        fault::point("epoch.after_publish")?;
         self.evict();
         let counters = &self.setting.counters;
         counters.epochs.fetch_add(1, Ordering::Relaxed);
@@ -294,9 +296,11 @@ impl Task {
             }
         }
         let mark = EpochMark { from: from.clone(), to: input.position.clone() };
+        fault::point("epoch.before_append")?;
         if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends)? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
         }
+        fault::point("epoch.after_append")?;
         Ok(())
     }
 

@@ -53,6 +53,10 @@ impl<K: Key, V: Value> Operator for Merge<K, V> {
     fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let mut events: Vec<Event<K, V>> = inputs.take(0)?;
         let mut others: Vec<Event<K, V>> = inputs.take(1)?;
+        // A record may come on both sides. Without stamps of their own the two would later stand in the order of the
+        // shards that they were on.
+        events.iter_mut().for_each(|event| event.stamp = event.stamp.branch(0));
+        others.iter_mut().for_each(|event| event.stamp = event.stamp.branch(1));
         if !others.is_empty() {
             events.append(&mut others);
             events.sort_by(|a, b| a.stamp.cmp(&b.stamp));

@@ -10,7 +10,7 @@ use super::access::Access;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Stamp, Update};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -151,11 +151,20 @@ where
         }
         let only_right = right.changes.iter().filter(|change| !by_left.contains_key(&change.key));
         keys.extend(only_right.map(|change| (&change.key, change.stamp)));
+        let changed = keys.len();
+        let records_updates = self.updates.load(Ordering::Relaxed);
+        if records_updates {
+            // A key that came and went within the epoch has no change, but its updates met the row of the other side.
+            let updated = left.updates.iter().map(|update| (&update.key, update.stamp));
+            let updated = updated.chain(right.updates.iter().map(|update| (&update.key, update.stamp)));
+            let mut noted: HashSet<&K> = keys.iter().map(|(key, _)| *key).collect();
+            keys.extend(updated.filter(|(key, _)| noted.insert(*key)));
+        }
         let plain: Vec<&K> = keys.iter().map(|(key, _)| *key).collect();
         let lefts = sides(context, &*self.left, &by_left, &plain)?;
         let rights = sides(context, &*self.right, &by_right, &plain)?;
-        let mut output = Changes { changes: Vec::with_capacity(keys.len()), updates: Vec::new() };
-        for ((key, stamp), (left, right)) in keys.iter().zip(lefts.iter().zip(&rights)) {
+        let mut output = Changes { changes: Vec::with_capacity(changed), updates: Vec::new() };
+        for ((key, stamp), (left, right)) in keys.iter().zip(lefts.iter().zip(&rights)).take(changed) {
             context.at(stamp);
             let old = (self.join)(key, left.old(), right.old());
             let new = (self.join)(key, left.new(), right.new());
@@ -163,7 +172,7 @@ where
                 output.changes.push(Change { key: (*key).clone(), old, new, stamp: *stamp });
             }
         }
-        if self.updates.load(Ordering::Relaxed) {
+        if records_updates {
             let start =
                 |index: usize| (lefts.get(index).and_then(Side::old), rights.get(index).and_then(Side::old));
             output.updates = self.replay(&plain, start, &left.updates, &right.updates);

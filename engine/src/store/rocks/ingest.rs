@@ -8,7 +8,7 @@
 use super::Task;
 use super::failure::{during, on_path};
 use crate::store::{Row, misplaced_row};
-use crate::{Error, Result};
+use crate::{Error, Result, fault};
 use rocksdb::{IngestExternalFileOptions, SstFileWriter};
 use std::io;
 use std::ops::Range;
@@ -24,14 +24,14 @@ pub(super) fn ingest(
     gone: Option<Range<&[u8]>>,
     rows: &mut dyn Iterator<Item = Row<'_>>,
 ) -> Result<()> {
-    // fault point: store.ingest.before_file
+    fault::point("store.ingest.before_file")?;
     let gone = gone.filter(|gone| !gone.is_empty());
     let Some(file) = SortedFile::write(task, gone.as_ref(), rows)? else {
         return Ok(());
     };
-    // fault point: store.ingest.after_file
+    fault::point("store.ingest.after_file")?;
     file.hand_over(task)?;
-    // fault point: store.ingest.after_ingest
+    fault::point("store.ingest.after_ingest")?;
     Ok(())
 }
 
