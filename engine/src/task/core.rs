@@ -38,6 +38,7 @@ struct Build {
     drain: Arc<Drain>,
     /// What the older versions answer from meanwhile.
     former: Arc<Shared>,
+    former_tables: Vec<Arc<dyn AnyTable>>,
 }
 
 /// Everything of an engine that does not need a thread of its own.
@@ -118,14 +119,16 @@ impl Core {
             published.position.clone(),
             Arc::clone(&published.counts),
         ));
+        let mut former_tables = Vec::new();
         for (cell, (spec, id)) in self.cells.iter().zip(self.setting.graph.tables.iter().zip(former)) {
             if let Some(id) = *id {
                 let table = (spec.make)(id, self.setting.router.shards(), Arc::clone(&former_shared));
+                former_tables.push(Arc::clone(&table));
                 cell.serve(Serving::Former(table));
             }
         }
         tracing::info!(tables = wanted.len(), "building tables from the start of the changelog");
-        self.build = Some(Build { task, ids, drain, former: former_shared });
+        self.build = Some(Build { task, ids, drain, former: former_shared, former_tables });
         Ok(())
     }
 
@@ -180,6 +183,10 @@ impl Core {
             Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
         serve(&self.cells, &self.main);
         build.former.supersede();
+        // Whoever waits for changes of an older version learns that none will come.
+        build.former_tables.iter().for_each(|table| table.close());
+        // Only now do the cells show the new tables to whoever waits for them.
+        self.main.shared().wake();
         self.drains
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -212,7 +219,8 @@ impl Core {
 
     fn open_input(&self, plan: &Plan, position: &Position) -> Result<Input> {
         let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
-        Input::open(&self.setting.changelog, &topics, position, Vec::new(), self.from_oldest)
+        let cuts = self.setting.cuts_after(position)?;
+        Input::open(&self.setting.changelog, &topics, position, cuts, self.from_oldest)
     }
 
     /// Makes everything published so far durable. `false` if there was nothing to do.
@@ -251,13 +259,15 @@ impl Core {
         }
         if let Some(build) = &self.build {
             build.former.end(crate::state::Status::Closed);
+            build.former_tables.iter().for_each(|table| table.close());
         }
     }
 }
 
-/// Whether `build` has read everything below `position` in the partitions that it reads.
+/// Whether `build` stands exactly at `position` in the partitions that it reads. A build may have been drained
+/// further than the main task before a crash: then it waits for the main task to come to where it stands.
 fn has_caught_up(build: &Task, position: &Position) -> bool {
-    build.position().iter().all(|(id, offset)| offset >= position.offset(id))
+    build.position().iter().all(|(id, offset)| offset == position.offset(id))
 }
 
 /// Runs every drain. `false` if none had anything to do.
@@ -307,8 +317,7 @@ fn start(
     } else {
         format!("{}.build", setting.producer).into()
     };
-    let cuts =
-        if produces { setting.changelog.epochs_after(&setting.producer, &position)? } else { Vec::new() };
+    let cuts = if produces { setting.cuts_after(&position)? } else { Vec::new() };
     let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
     let input = Input::open(&setting.changelog, &topics, &position, cuts, from_oldest)?;
     setting.changelog.hold(&consumer, input.position())?;
