@@ -53,9 +53,10 @@ impl Drain {
             }),
         );
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
-        self.shared.store.wait_for_room();
+        let store = self.shared.store()?;
+        store.wait_for_room();
         fault::point("drain.before_ingest")?;
-        self.shared.store.ingest(&mut head.chain(newest.rows()))?;
+        store.ingest(&mut head.chain(newest.rows()))?;
         fault::point("drain.after_ingest")?;
         self.shared.drop_drained(last.epoch);
         fault::point("drain.after_drop")?;

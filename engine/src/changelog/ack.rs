@@ -24,14 +24,24 @@ use tokio::sync::oneshot;
 /// assert_eq!(ack.wait()?, Position::new());
 /// # Ok::<(), millpond_engine::Error>(())
 /// ```
-#[derive(Debug)]
 #[must_use = "the append is acknowledged only when this resolves"]
 pub struct Ack(State);
 
-#[derive(Debug)]
 enum State {
     Ready(Option<Result<Position>>),
     Waiting(oneshot::Receiver<Result<Position>>),
+    Held(Pin<Box<dyn Future<Output = Result<Position>> + Send>>),
+}
+
+impl std::fmt::Debug for Ack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match &self.0 {
+            State::Ready(_) => "ready",
+            State::Waiting(_) => "waiting",
+            State::Held(_) => "held",
+        };
+        f.debug_tuple("Ack").field(&state).finish()
+    }
 }
 
 /// The other end of an [`Ack`], held by the changelog.
@@ -58,6 +68,15 @@ impl Ack {
         (AckSender(sender), Self(State::Waiting(receiver)))
     }
 
+    /// The same promise, resolved only after `then` as well.
+    pub(crate) fn after(self, then: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(State::Held(Box::pin(async move {
+            let position = self.await?;
+            then.await;
+            Ok(position)
+        })))
+    }
+
     /// Blocks the thread until the append is acknowledged.
     ///
     /// Inside of an async runtime this holds up every task of the thread, though nothing worse: await there.
@@ -77,6 +96,7 @@ impl Future for Ack {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Ready(result) => Poll::Ready(result.take().unwrap_or_else(|| Err(polled_again()))),
+            State::Held(held) => held.as_mut().poll(context),
             State::Waiting(receiver) => Pin::new(receiver).poll(context).map(|answer| {
                 answer.unwrap_or_else(|_| {
                     Err(Error::closed("the changelog stopped before it acknowledged; open it again and look"))
@@ -133,7 +153,7 @@ impl Wake for Unpark {
 }
 
 /// Unlike the blocking calls of async runtimes, this does not panic inside of one.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -71,14 +71,23 @@ fn the_layout_is_golden() {
 
 #[test]
 fn a_compressed_batch_of_the_first_release_still_reads() {
-    let records = vec![Record::new("key", "0123456789").at(7); 40];
-    let batch = encode(5, &records);
+    // Read and not compared: what the compressor makes of the same bytes may change with its version.
     #[rustfmt::skip]
-    let expected: Vec<u8> = vec![
-        b'M', b'P', b'B', 1, 0, 0, 0, 0, 1, 0, 0, 0, 40, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
-        7, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 168, 2, 0, 0,
+    let golden: Vec<u8> = vec![
+        b'M', b'P', b'B', 1,
+        128, 252, 175, 215,
+        1, 0, 0, 0,
+        40, 0, 0, 0,
+        5, 0, 0, 0, 0, 0, 0, 0,
+        7, 0, 0, 0, 0, 0, 0, 0,
+        7, 0, 0, 0, 0, 0, 0, 0,
+        168, 2, 0, 0,
+        255, 2, 0, 3, 107, 101, 121, 11, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 0, 17, 0, 255, 255, 128, 96, 53, 54,
+        55, 56, 57, 0,
     ];
-    assert_eq!(batch.frame()[8..frame::HEADER_BYTES], expected[8..]);
+    let records = vec![Record::new("key", "0123456789").at(7); 40];
+    assert_eq!(reopen(golden).unwrap(), records);
+    let batch = encode(5, &records);
     assert!(batch.stored_bytes() < 120, "{} bytes", batch.stored_bytes());
     assert_eq!(records_of(&batch), records);
 }

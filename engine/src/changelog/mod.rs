@@ -226,7 +226,8 @@ pub trait Changelog: Send + Sync + 'static {
     fn hold(&self, consumer: &str, position: &Position) -> Result<()>;
 
     /// Drops what retention allows and no hold needs, and reckons age and size for each topic. Without any hold
-    /// nothing but the topic's retention keeps a record. Returns the stored bytes freed.
+    /// nothing but the topic's retention keeps a record. The space may be freed later, since an implementation may
+    /// drop large pieces only. Returns the stored bytes freed.
     ///
     /// # Errors
     /// If the medium failed; nothing that is needed was dropped.

@@ -1,53 +1,42 @@
 //! Producers: typed appends to one topic, partitioned by key.
 
+use super::ack::block_on;
 use super::{Ack, Append, Changelog, Record, partition_for_key};
 use crate::codec::{Key, Value};
 use crate::{Clock, Error, Result, Topic, TopicPartition};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use tokio::sync::Notify;
 
-/// Holds up appends while a fold is too far behind.
+/// Holds up acknowledgements while a fold is too far behind.
+///
+/// Whoever awaits its appends is slowed down to the speed of the fold; the order of appends is that of the calls all
+/// the same, and nothing that was appended waits to be durable.
 pub(crate) struct Gate {
     most_lag: u64,
     lag: AtomicU64,
     closed: AtomicBool,
-    turn: Mutex<()>,
-    moved: Condvar,
-    notify: Notify,
+    moved: Notify,
 }
 
 impl Gate {
     pub(crate) fn new(most_lag: u64) -> Self {
-        Self {
-            most_lag,
-            lag: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
-            turn: Mutex::new(()),
-            moved: Condvar::new(),
-            notify: Notify::new(),
-        }
+        Self { most_lag, lag: AtomicU64::new(0), closed: AtomicBool::new(false), moved: Notify::new() }
     }
 
     pub(crate) fn set_lag(&self, records: u64) {
         let before = self.lag.swap(records, Ordering::AcqRel);
         if before > self.most_lag && records <= self.most_lag {
-            self.open_up();
+            self.moved.notify_waiters();
         }
     }
 
     /// Lets everyone through for good.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.open_up();
-    }
-
-    fn open_up(&self) {
-        drop(self.turn.lock().unwrap_or_else(PoisonError::into_inner));
-        self.moved.notify_all();
-        self.notify.notify_waiters();
+        self.moved.notify_waiters();
     }
 
     fn is_open(&self) -> bool {
@@ -56,18 +45,11 @@ impl Gate {
 
     async fn pass(&self) {
         loop {
-            let notified = self.notify.notified();
+            let moved = self.moved.notified();
             if self.is_open() {
                 return;
             }
-            notified.await;
-        }
-    }
-
-    fn pass_blocking(&self) {
-        let mut held = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        while !self.is_open() {
-            held = self.moved.wait(held).unwrap_or_else(PoisonError::into_inner);
+            moved.await;
         }
     }
 }
@@ -110,19 +92,18 @@ impl<K: Key, V: Value> Producer<K, V> {
         self
     }
 
-    /// Resolves once the fold that reads this topic is near enough to the end of it. Await it before appends at full
-    /// speed, so that the changelog does not run away from the tables.
+    /// Resolves once the changelog has room for an append and the engine that made the producer has come near enough
+    /// to the end of what it reads.
     pub async fn ready(&self) {
         if let Some(gate) = &self.gate {
             gate.pass().await;
         }
+        self.changelog.room().await;
     }
 
     /// As [`ready`](Self::ready), for threads that may block.
     pub fn wait_ready(&self) {
-        if let Some(gate) = &self.gate {
-            gate.pass_blocking();
-        }
+        block_on(self.ready());
     }
 
     /// Appends `key` with `value`, stamped with the time of the clock.
@@ -135,12 +116,26 @@ impl<K: Key, V: Value> Producer<K, V> {
         self.send(std::iter::once((key, None, self.clock.now_ms())))
     }
 
+    /// The acknowledgement comes when the records are durable and, if an engine made the producer, not before that
+    /// engine is within its [`max_lag`](crate::EngineBuilder::max_lag): awaiting appends is all the back-pressure there
+    /// is to handle. A caller that does not await them is refused with `Unavailable` once the changelog's queue is full.
+    ///
     /// Appends many records, each a key, a value (`None` is a tombstone) and a timestamp in milliseconds, in one
     /// step: all of them or none.
     pub fn send<'r>(&self, records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>) -> Ack {
         match self.encode(records) {
-            Ok(appends) => self.changelog.append(appends),
+            Ok(appends) => self.held_up(self.changelog.append(appends)),
             Err(error) => Ack::ready(Err(error)),
+        }
+    }
+
+    fn held_up(&self, ack: Ack) -> Ack {
+        match &self.gate {
+            Some(gate) if !gate.is_open() => {
+                let gate = Arc::clone(gate);
+                ack.after(async move { gate.pass().await })
+            }
+            _ => ack,
         }
     }
 

@@ -253,6 +253,6 @@ impl EngineBuilder {
             ));
         };
         let options = EmbeddedOptions { clock: Arc::clone(&self.clock), ..EmbeddedOptions::default() };
-        Ok((Arc::new(EmbeddedChangelog::open(&dir.join("changelog"), options)?), true))
+        Ok((Arc::new(EmbeddedChangelog::open(dir.join("changelog"), options)?), true))
     }
 }

@@ -61,7 +61,6 @@ impl Engine {
     }
 
     /// Options for running `graph`.
-    #[must_use]
     pub fn builder(graph: &Graph) -> EngineBuilder {
         EngineBuilder::new(graph.clone())
     }
@@ -187,7 +186,8 @@ impl Engine {
     }
 
     /// Stops reading, drains what is published, and closes the state. The changelog stays open if it was given to the
-    /// builder.
+    /// builder. Views answer with `Closed` from now on; snapshots and scans go on, and the directory can be opened again
+    /// once they are dropped.
     ///
     /// # Errors
     /// The reason why the engine had stopped before, or an error of the last drain.

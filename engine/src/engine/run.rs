@@ -176,17 +176,19 @@ impl Background {
         let before = self.common.shared.check();
         self.common.end(Status::Closed);
         let last = if before.is_ok() { drain_all(&self.common.drains).map(drop) } else { before };
-        self.common.drains.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        for drain in self.common.drains.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            drain.shared.release_store();
+        }
         if self.common.owns_changelog { last.and(self.common.changelog.close()) } else { last }
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        if !self.threads.is_empty() {
-            if let Err(error) = self.close() {
-                tracing::error!(%error, "the engine did not close cleanly");
-            }
+        if !self.threads.is_empty()
+            && let Err(error) = self.close()
+        {
+            tracing::error!(%error, "the engine did not close cleanly");
         }
     }
 }

@@ -97,6 +97,6 @@ pub(super) fn collect(
         undrained_generations: published.generations.len(),
         undrained_bytes,
         tables,
-        store: handles.shared.store.measures(),
+        store: handles.shared.store()?.measures(),
     })
 }

@@ -178,6 +178,7 @@ impl Builder {
     }
 
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
+    #[must_use]
     pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: StoreOptions<V>) -> TableRef<K, V> {
         let StoreOptions { name, version, codec } = options;
         let (table_name, value_codec) = (Arc::clone(&name), codec.id());

@@ -69,11 +69,6 @@ pub(crate) struct TopicSpec {
 }
 
 impl Graph {
-    /// The topics that the graph reads.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.topics.iter().filter(|topic| topic.read).map(|topic| &topic.name)
-    }
-
     /// Whether the graph appends to any topic.
     pub(crate) fn has_sinks(&self) -> bool {
         self.topics.iter().any(|topic| topic.written)

@@ -94,7 +94,7 @@ impl<K: Key, V: Value> Scan<K, V> {
                 }
             }
         }
-        self.take_off(direction, reached, overlay)
+        Ok(self.take_off(direction, reached, overlay))
     }
 
     fn take_off(
@@ -102,7 +102,7 @@ impl<K: Key, V: Value> Scan<K, V> {
         direction: Direction,
         reached: Option<Vec<u8>>,
         mut overlay: Overlay,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
         match (reached, direction) {
             (None, _) => self.left.end.clone_from(&self.left.start),
             (Some(mut last), Direction::Forward) => {
@@ -116,10 +116,10 @@ impl<K: Key, V: Value> Scan<K, V> {
             }
         }
         let rows = overlay.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        Ok(match direction {
+        match direction {
             Direction::Forward => rows.collect(),
             Direction::Backward => rows.rev().collect(),
-        })
+        }
     }
 
     fn step(&mut self, direction: Direction) -> Option<Result<(K, V)>> {

@@ -27,7 +27,7 @@ impl Snapshot {
         shared.check()?;
         loop {
             let before = shared.published().drained;
-            let store = shared.store.snapshot()?;
+            let store = shared.store()?.snapshot()?;
             let published = shared.published();
             if published.drained == before {
                 return Ok(Self { published, store });
@@ -56,7 +56,7 @@ impl Snapshot {
     /// Calls `read` with the stored bytes of a row.
     pub(crate) fn read(&self, row: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
         for generation in self.published.generations.iter().rev() {
-            if let Some(value) = generation.find(row) {
+            if let Some((_, value)) = generation.find(row) {
                 read(value);
                 return Ok(());
             }

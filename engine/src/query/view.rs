@@ -58,6 +58,9 @@ impl Cell {
     }
 }
 
+/// The table that a view has found in its cell.
+type Found<K, V> = Option<Arc<TableState<K, V>>>;
+
 /// A typed, read-only handle of one table. Cheap to clone and to send; it stays valid while the engine lives.
 ///
 /// A single [`get`](View::get) is answered from memory where the key is hot. Whatever reads more than one row reads
@@ -65,19 +68,19 @@ impl Cell {
 pub struct View<K, V> {
     cell: Arc<Cell>,
     /// The table as it was last found; looked up again only when the cell has changed.
-    table: Arc<RwLock<Option<Arc<TableState<K, V>>>>>,
+    found: Arc<RwLock<Found<K, V>>>,
     router: Router,
 }
 
 impl<K, V> Clone for View<K, V> {
     fn clone(&self) -> Self {
-        Self { cell: Arc::clone(&self.cell), table: Arc::clone(&self.table), router: self.router }
+        Self { cell: Arc::clone(&self.cell), found: Arc::clone(&self.found), router: self.router }
     }
 }
 
 impl<K: Key, V: Value> View<K, V> {
     pub(crate) fn new(cell: Arc<Cell>, router: Router) -> Self {
-        Self { cell, table: Arc::default(), router }
+        Self { cell, found: Arc::default(), router }
     }
 
     /// The value of `key`, or `None` if the table has no such key.
@@ -93,7 +96,7 @@ impl<K: Key, V: Value> View<K, V> {
                 return Ok(value);
             }
             let mut value = Ok(None);
-            table.shared().store.read(&table.row_key(key), &mut |bytes| {
+            table.shared().store()?.read(&table.row_key(key), &mut |bytes| {
                 value = bytes.map(|bytes| table.decode(key, bytes)).transpose();
             })?;
             // If the table was replaced meanwhile its rows may be gone: ask the new one.
@@ -203,13 +206,13 @@ impl<K: Key, V: Value> View<K, V> {
     }
 
     pub(crate) fn table(&self) -> Result<Arc<TableState<K, V>>> {
-        if let Some(table) = &*self.table.read().unwrap_or_else(PoisonError::into_inner) {
-            if !table.shared().is_superseded() {
-                return Ok(Arc::clone(table));
-            }
+        if let Some(table) = &*self.found.read().unwrap_or_else(PoisonError::into_inner)
+            && !table.shared().is_superseded()
+        {
+            return Ok(Arc::clone(table));
         }
         let table = self.cell.table()?;
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&table));
+        *self.found.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&table));
         Ok(table)
     }
 }

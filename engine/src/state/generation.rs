@@ -6,6 +6,7 @@
 use crate::Position;
 use crate::store::layout::TableId;
 use crate::store::{Direction, Row};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,9 @@ pub(crate) type Counts = Arc<BTreeMap<TableId, u64>>;
 
 /// The length that marks a deletion.
 const DELETED: u32 = u32::MAX;
+
+/// How many bytes of a key a [`Place`] holds.
+const PREFIX_BYTES: u32 = 16;
 
 /// Encoded rows of one table and shard, in the order in which their keys were first touched.
 #[derive(Default)]
@@ -98,6 +102,26 @@ struct Place {
     prefix: u128,
     part: u32,
     row: u32,
+    key_len: u32,
+}
+
+impl Place {
+    /// Compares two keys, of which only long ones with the same beginning are looked up.
+    fn compare<'k>(
+        &self,
+        other: &Self,
+        key: impl Fn(&Self) -> &'k [u8],
+        other_key: impl Fn(&Self) -> &'k [u8],
+    ) -> Ordering {
+        self.prefix.cmp(&other.prefix).then_with(|| {
+            if self.key_len <= PREFIX_BYTES || other.key_len <= PREFIX_BYTES {
+                // One is the other followed by zeros, or they are the same.
+                self.key_len.cmp(&other.key_len)
+            } else {
+                key(self).cmp(other_key(other))
+            }
+        })
+    }
 }
 
 impl Generation {
@@ -116,12 +140,12 @@ impl Generation {
         self.parts.iter().map(Part::bytes).sum::<usize>() + order
     }
 
-    /// The row of `key`: `None` if the generation says nothing about it, `Some(None)` if it was deleted.
-    pub(crate) fn find(&self, key: &[u8]) -> Option<Option<&[u8]>> {
+    /// The row of `key`, if the generation says anything about it.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<Row<'_>> {
         let order = self.order();
         let at = order.partition_point(|place| self.row(place).0 < key);
-        let (found, value) = self.row(order.get(at)?);
-        (found == key).then_some(value)
+        let row = self.row(order.get(at)?);
+        (row.0 == key).then_some(row)
     }
 
     /// The rows whose key lies in `keys`, in order of `direction`.
@@ -140,9 +164,8 @@ impl Generation {
     fn order(&self) -> &[Place] {
         self.order.get_or_init(|| {
             let mut places: Vec<Place> = self.places().collect();
-            places.sort_unstable_by(|a, b| {
-                a.prefix.cmp(&b.prefix).then_with(|| self.row(a).0.cmp(self.row(b).0))
-            });
+            let key = |place: &Place| self.row(place).0;
+            places.sort_unstable_by(|a, b| a.compare(b, key, key));
             places
         })
     }
@@ -151,7 +174,8 @@ impl Generation {
         self.parts.iter().enumerate().flat_map(|(index, part)| {
             (0..part.len()).map(move |row| {
                 let (row, index) = (length(row), length(index));
-                Place { prefix: prefix(part.row(row).0), part: index, row }
+                let key = part.row(row).0;
+                Place { prefix: prefix(key), part: index, row, key_len: length(key.len()) }
             })
         })
     }
@@ -203,24 +227,13 @@ impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
         for (age, generation) in generations.iter().enumerate() {
             order.extend(generation.places().map(|place| (place, length(age))));
         }
-        let key = |(place, age): &(Place, u32)| {
-            generations.get(*age as usize).map_or(&[][..], |generation| generation.row(place).0)
+        let key = |age: u32| {
+            let generation = generations.get(age as usize);
+            move |place: &Place| generation.map_or(&[][..], |generation| generation.row(place).0)
         };
-        order.sort_unstable_by(|a, b| {
-            let by_key = a.0.prefix.cmp(&b.0.prefix).then_with(|| key(a).cmp(key(b)));
-            by_key.then(b.1.cmp(&a.1))
-        });
-        let mut this = Self { generations, order };
-        this.keep_newest();
-        this
-    }
-
-    fn keep_newest(&mut self) {
-        let generations = self.generations;
-        self.order.dedup_by(|later, kept| {
-            let row = |(place, age): &(Place, u32)| generations.get(*age as usize).map(|g| g.row(place).0);
-            later.0.prefix == kept.0.prefix && row(later) == row(kept)
-        });
+        order.sort_unstable_by(|a, b| a.0.compare(&b.0, key(a.1), key(b.1)).then(b.1.cmp(&a.1)));
+        order.dedup_by(|later, kept| later.0.compare(&kept.0, key(later.1), key(kept.1)).is_eq());
+        Self { generations, order }
     }
 
     /// The rows.
@@ -285,7 +298,7 @@ mod tests {
             let backward: Rows = in_range.into_iter().rev().collect();
             prop_assert_eq!(owned(merged.range(&low[..]..&high[..], Direction::Backward)), backward);
             for (key, value) in &expected {
-                prop_assert_eq!(merged.find(key), Some(value.as_deref()));
+                prop_assert_eq!(merged.find(key), Some((key.as_slice(), value.as_deref())));
             }
             prop_assert_eq!(merged.find(&[7]), None);
         }

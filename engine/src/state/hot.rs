@@ -11,8 +11,14 @@ use dashmap::DashMap;
 use rustc_hash::FxBuildHasher;
 use std::hash::Hash;
 
-/// How many locks one map is split over: enough that a reader rarely meets the fold.
-const LOCKS: usize = 64;
+/// How many parts, each with a lock, one map is split over: enough that a reader rarely meets the fold.
+const SEGMENTS: usize = 64;
+
+/// How many items the fold visits before it lets readers of a segment in: some ten microseconds.
+const RUN: usize = 128;
+
+/// From how many items on it pays to sort them by segment first.
+const MANY: usize = 4096;
 
 /// The value of one key in memory.
 pub(crate) struct Entry<V> {
@@ -45,7 +51,7 @@ pub(crate) struct HotMap<K, V>(DashMap<K, Entry<V>, FxBuildHasher>);
 
 impl<K: Hash + Eq, V> HotMap<K, V> {
     pub(crate) fn new() -> Self {
-        Self(DashMap::with_capacity_and_hasher_and_shard_amount(0, FxBuildHasher, LOCKS))
+        Self(DashMap::with_capacity_and_hasher_and_shard_amount(0, FxBuildHasher, SEGMENTS))
     }
 
     /// Calls `read` with the entry of `key`, if there is one.
@@ -59,14 +65,95 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
         self.0.get_mut(key).map(|mut entry| update(&mut entry))
     }
 
+    #[inline]
+    fn hash(&self, key: &K) -> usize {
+        self.0.hash_usize(key)
+    }
+
+    /// Which part of the map a hash belongs to, below [`SEGMENTS`].
+    #[inline]
+    fn segment(&self, hash: usize) -> usize {
+        self.0.determine_shard(hash)
+    }
+
+    /// Calls `visit` with each item and the entry of its key, if there is one. Items of equal keys keep their order;
+    /// many items are visited segment by segment.
+    pub(crate) fn visit_all<T>(
+        &self,
+        items: Vec<T>,
+        key: impl Fn(&T) -> &K,
+        mut visit: impl FnMut(T, Option<&mut Entry<V>>),
+    ) {
+        if items.len() < MANY {
+            self.visit_in_order(items.into_iter(), key, visit);
+            return;
+        }
+        let expected = items.len() / SEGMENTS;
+        let mut parts: Vec<Vec<(usize, T)>> =
+            (0..SEGMENTS).map(|_| Vec::with_capacity(expected + expected / 4)).collect();
+        for item in items {
+            let hash = self.hash(key(&item));
+            if let Some(part) = parts.get_mut(self.segment(hash)) {
+                part.push((hash, item));
+            }
+        }
+        for (segment, part) in parts.into_iter().enumerate() {
+            self.visit(segment, part.into_iter(), &key, &mut visit);
+        }
+    }
+
+    /// Calls `visit` with each item and the entry of its key, if there is one, in the order of the items.
+    pub(crate) fn visit_in_order<T>(
+        &self,
+        items: impl Iterator<Item = T>,
+        key: impl Fn(&T) -> &K,
+        mut visit: impl FnMut(T, Option<&mut Entry<V>>),
+    ) {
+        let mut items = items
+            .map(|item| {
+                let hash = self.hash(key(&item));
+                (self.segment(hash), (hash, item))
+            })
+            .peekable();
+        while let Some(&(segment, _)) = items.peek() {
+            let run =
+                std::iter::from_fn(|| items.next_if(|(next, _)| *next == segment)).map(|(_, item)| item);
+            self.visit(segment, run, &key, &mut visit);
+        }
+    }
+
+    /// Calls `visit` with each item, which must belong to `segment`, and the entry of its key, if there is one.
+    ///
+    /// The lock of the segment is taken once for a run of items: it costs as much as a visit, and between the items of
+    /// a run the processor can fetch the next entries while it works on one.
+    fn visit<T>(
+        &self,
+        segment: usize,
+        mut items: impl Iterator<Item = (usize, T)>,
+        key: impl Fn(&T) -> &K,
+        mut visit: impl FnMut(T, Option<&mut Entry<V>>),
+    ) {
+        let Some(part) = self.0.shards().get(segment) else { return };
+        while let Some(mut next) = items.next() {
+            let mut part = part.write();
+            for left in (0..RUN).rev() {
+                let (hash, item) = next;
+                let found = part.get_mut(hash as u64, |(other, _)| other == key(&item));
+                visit(item, found.map(|(_, entry)| entry.get_mut()));
+                if left == 0 {
+                    break;
+                }
+                match items.next() {
+                    Some(item) => next = item,
+                    None => return,
+                }
+            }
+        }
+    }
+
     /// Puts `entry` in, in place of any other.
     pub(crate) fn insert(&self, key: K, entry: Entry<V>) {
         self.0.insert(key, entry);
-    }
-
-    /// Removes the entry of `key`.
-    pub(crate) fn remove(&self, key: &K) {
-        self.0.remove(key);
     }
 
     /// How many entries there are.

@@ -9,9 +9,9 @@ mod published;
 mod subscribers;
 mod table;
 
-pub use published::Published;
-pub use table::{AnyTable, Record, TableRef, TableState};
+pub use table::{Record, TableRef, TableState};
 
 pub(crate) use generation::{Generation, Newest, Part};
-pub(crate) use published::{Shared, Status};
+pub(crate) use published::{Published, Shared, Status};
 pub(crate) use subscribers::Pushed;
+pub(crate) use table::AnyTable;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
 /// The result of the last published epoch.
-pub struct Published {
+pub(crate) struct Published {
     pub(crate) epoch: u64,
     pub(crate) position: Position,
     /// Not drained yet, oldest first.
@@ -32,7 +32,8 @@ pub(crate) enum Status {
 
 /// The part of a task that its folding thread, its drain and its queries share.
 pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn StateStore>,
+    /// Gone once the task is closed, so that its directory can be opened again while views are still held.
+    store: RwLock<Option<Arc<dyn StateStore>>>,
     published: RwLock<Arc<Published>>,
     epoch: AtomicU64,
     drained: AtomicU64,
@@ -52,7 +53,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(store: Arc<dyn StateStore>, position: Position, counts: Counts) -> Self {
         Self {
-            store,
+            store: RwLock::new(Some(store)),
             published: RwLock::new(Arc::new(Published {
                 epoch: 0,
                 position,
@@ -69,6 +70,20 @@ impl Shared {
             signal: watch::channel(0).0,
             changed: Condvar::new(),
         }
+    }
+
+    /// The store of the task.
+    ///
+    /// # Errors
+    /// `Closed` if the task is closed.
+    pub(crate) fn store(&self) -> Result<Arc<dyn StateStore>> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        store.clone().ok_or_else(|| Error::closed("the engine is closed; open it again to ask its tables"))
+    }
+
+    /// Lets go of the store.
+    pub(crate) fn release_store(&self) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The last published epoch.

@@ -14,7 +14,6 @@ const MAX_WAITING_EPOCHS: usize = 65_536;
 
 /// The changes of one epoch.
 pub(crate) struct Pushed<K, V> {
-    pub(crate) epoch: u64,
     pub(crate) position: Position,
     /// In ascending order of key.
     pub(crate) changes: Vec<Change<K, V>>,
@@ -23,9 +22,12 @@ pub(crate) struct Pushed<K, V> {
 type Sender<K, V> = mpsc::UnboundedSender<Arc<Pushed<K, V>>>;
 pub(crate) type Receiver<K, V> = mpsc::UnboundedReceiver<Arc<Pushed<K, V>>>;
 
+/// A queue and how many epochs wait in it.
+type Subscriber<K, V> = (Sender<K, V>, Arc<AtomicUsize>);
+
 /// Everyone who wants to know of changes.
 pub(crate) struct Subscribers<K, V> {
-    senders: Mutex<Vec<(Sender<K, V>, Arc<AtomicUsize>)>>,
+    senders: Mutex<Vec<Subscriber<K, V>>>,
     count: AtomicUsize,
 }
 
@@ -53,16 +55,11 @@ impl<K, V> Subscribers<K, V> {
     }
 
     /// Hands the changes of an epoch to everyone; they are collected only if there is someone.
-    pub(crate) fn publish(
-        &self,
-        epoch: u64,
-        position: &Position,
-        changes: impl FnOnce() -> Vec<Change<K, V>>,
-    ) {
+    pub(crate) fn publish(&self, position: &Position, changes: impl FnOnce() -> Vec<Change<K, V>>) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        let pushed = Arc::new(Pushed { epoch, position: position.clone(), changes: changes() });
+        let pushed = Arc::new(Pushed { position: position.clone(), changes: changes() });
         if pushed.changes.is_empty() {
             return;
         }

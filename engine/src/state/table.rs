@@ -47,11 +47,11 @@ impl<K, V> TableRef<K, V> {
 }
 
 /// What the engine does with a table without knowing its types.
-pub trait AnyTable: Send + Sync {
+pub(crate) trait AnyTable: Send + Sync {
     /// Encodes what the running epoch did on `shard`.
     fn seal(&self, shard: usize) -> Result<Part>;
     /// Pushes what the epoch did to subscribers.
-    fn publish(&self, epoch: u64, position: &Position);
+    fn publish(&self, position: &Position);
     /// Makes what the epoch did on `shard` final; returns by how many rows the table has grown there.
     fn commit(&self, shard: usize) -> i64;
     /// Takes back what the running epoch did on `shard`.
@@ -154,33 +154,35 @@ impl<K: Key, V: Value> TableState<K, V> {
         let mut dirty = Self::dirty(shard);
         let mut updates = Vec::new();
         let total = events.len();
-        let mut missing = Vec::new();
-        let mut one = |context: &mut Context<'_>, dirty: &mut Vec<Dirty<K>>, event: Event<K, T>| {
+        let epoch = context.epoch;
+        let mut one = |context: &mut Context<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
+            let Some(entry) = entry else { return Some(event) };
             context.at(&event.stamp);
             let Event { key, value, stamp } = event;
-            let epoch = context.epoch;
-            let mut value = Some(value);
-            shard.map.update(&key, |entry| {
-                touch(entry, epoch, stamp, dirty, &key);
-                if let Some(value) = value.take() {
-                    apply(&key, &mut entry.value, value);
-                }
-                if record == Record::Updates {
-                    updates.push(Update { key: key.clone(), value: entry.value.clone(), stamp });
-                }
-            });
-            value.map(|value| Event { key, value, stamp })
+            touch(entry, epoch, stamp, &mut dirty, &key);
+            apply(&key, &mut entry.value, value);
+            if record == Record::Updates {
+                updates.push(Update { key, value: entry.value.clone(), stamp });
+            }
+            None
         };
-        for event in events {
-            missing.extend(one(context, &mut dirty, event));
-        }
+        let mut missing = Vec::new();
+        shard.map.visit_all(
+            events,
+            |event| &event.key,
+            |event, entry| missing.extend(one(context, event, entry)),
+        );
         let misses = missing.len();
         if misses > 0 {
             self.fetch(shard, missing.iter().map(|event| &event.key))?;
-            for event in missing {
-                if one(context, &mut dirty, event).is_some() {
-                    return Err(self.lost());
-                }
+            let mut lost = 0;
+            shard.map.visit_all(
+                missing,
+                |event| &event.key,
+                |event, entry| lost += usize::from(one(context, event, entry).is_some()),
+            );
+            if lost > 0 {
+                return Err(self.lost());
             }
         }
         self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
@@ -192,11 +194,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     ///
     /// # Errors
     /// As for [`fold`](Self::fold).
-    pub fn look_up<'k>(
-        &self,
-        context: &Context<'_>,
-        keys: impl Iterator<Item = &'k K> + Clone,
-    ) -> Result<Vec<Option<V>>> {
+    pub fn look_up(&self, context: &Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
         let shard = self.shard(context.shard())?;
         let read = |key: &K| {
             shard.map.update(key, |entry| {
@@ -205,8 +203,8 @@ impl<K: Key, V: Value> TableState<K, V> {
             })
         };
         let mut missing = Vec::new();
-        let mut values: Vec<Option<V>> = Vec::with_capacity(keys.size_hint().0);
-        for (index, key) in keys.clone().enumerate() {
+        let mut values: Vec<Option<V>> = Vec::with_capacity(keys.len());
+        for (index, key) in keys.iter().copied().enumerate() {
             let found = read(key);
             if found.is_none() {
                 missing.push((index, key));
@@ -246,6 +244,24 @@ impl<K: Key, V: Value> TableState<K, V> {
         Ok(Changes { changes, updates })
     }
 
+    /// Appends the row of a key that the epoch has touched; returns the bytes of its value.
+    fn encode(&self, part: &mut Part, key: &K, entry: &Entry<V>) -> Result<usize> {
+        if entry.value.is_none() && entry.before.is_none() {
+            return Ok(0);
+        }
+        let write_key = |out: &mut Vec<u8>| {
+            row_prefix(self.id, out);
+            key.encode_key(out);
+        };
+        let write_value = |out: &mut Vec<u8>| match &entry.value {
+            Some(value) => self.codec.encode(value, out).map(|()| true),
+            None => Ok(false),
+        };
+        part.push(write_key, write_value).map_err(|error| {
+            Error::user(format!("table `{}`: a value does not encode", self.name)).with_source(error)
+        })
+    }
+
     /// Brings the values of `keys` into memory as the store has them.
     fn fetch<'k>(&self, shard: &Shard<K, V>, keys: impl Iterator<Item = &'k K>) -> Result<()> {
         let mut wanted: Vec<(Vec<u8>, &K)> = keys.map(|key| (self.row_key(key), key)).collect();
@@ -253,7 +269,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         wanted.dedup_by(|a, b| a.0 == b.0);
         let rows: Vec<&[u8]> = wanted.iter().map(|(row, _)| row.as_slice()).collect();
         let mut failed = None;
-        self.shared.store.read_sorted(&rows, &mut |index, bytes| {
+        self.shared.store()?.read_sorted(&rows, &mut |index, bytes| {
             let Some((_, key)) = wanted.get(index) else { return };
             match bytes.map(|bytes| self.decode(key, bytes)).transpose() {
                 Ok(value) => shard.map.insert((*key).clone(), Entry::clean(value)),
@@ -264,6 +280,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     }
 
     /// The value that queries see for `key` in memory: `None` if only the store knows.
+    #[expect(clippy::option_option, reason = "known here or not, and if known, present or not")]
     pub(crate) fn visible(&self, key: &K, router: crate::dataflow::Router) -> Option<Option<V>> {
         let shard = self.shards.get(router.shard(key))?;
         shard.map.read(key, |entry| entry.visible(self.shared.epoch()).cloned())
@@ -373,27 +390,23 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         let shard = self.shard(shard)?;
         let dirty = Self::dirty(shard);
         let mut part = Part::with_capacity(dirty.len());
-        let (mut bytes, mut grown) = (0, 0);
-        for Dirty { key, .. } in dirty.iter() {
-            let sealed = shard.map.read(key, |entry| {
-                match (&entry.before, &entry.value) {
-                    (None, None) => return Ok(0),
-                    (None, Some(_)) => grown += 1,
-                    (Some(_), None) => grown -= 1,
-                    (Some(_), Some(_)) => {}
+        let (mut bytes, mut grown, mut failed) = (0, 0, None);
+        shard.map.visit_in_order(
+            dirty.iter(),
+            |dirty| &dirty.key,
+            |dirty, entry| {
+                let row = entry.ok_or_else(|| self.lost()).and_then(|entry| {
+                    grown += i64::from(entry.value.is_some()) - i64::from(entry.before.is_some());
+                    self.encode(&mut part, &dirty.key, entry)
+                });
+                match row {
+                    Ok(row) => bytes += row,
+                    Err(error) => failed = Some(error),
                 }
-                let write_key = |out: &mut Vec<u8>| {
-                    row_prefix(self.id, out);
-                    key.encode_key(out);
-                };
-                part.push(write_key, |out| match &entry.value {
-                    Some(value) => self.codec.encode(value, out).map(|()| true),
-                    None => Ok(false),
-                })
-            });
-            bytes += sealed.ok_or_else(|| self.lost())?.map_err(|error| {
-                Error::user(format!("table `{}`: a value does not encode", self.name)).with_source(error)
-            })?;
+            },
+        );
+        if let Some(error) = failed {
+            return Err(error);
         }
         if let Some(mean) = bytes.checked_div(dirty.len()) {
             shard.row_bytes.store(mean, Ordering::Relaxed);
@@ -402,8 +415,8 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         Ok(part)
     }
 
-    fn publish(&self, epoch: u64, position: &Position) {
-        self.subscribers.publish(epoch, position, || {
+    fn publish(&self, position: &Position) {
+        self.subscribers.publish(position, || {
             let mut changes = Vec::new();
             for shard in &self.shards {
                 for Dirty { key, stamp, .. } in Self::dirty(shard).iter() {

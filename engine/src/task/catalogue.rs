@@ -134,7 +134,7 @@ impl Catalogue {
     fn former(&self, graph: &Graph, build: &BTreeSet<usize>) -> Vec<Option<TableId>> {
         let former = |(index, spec): (usize, &TableSpec)| {
             let entry = self.ready(&spec.name).filter(|_| build.contains(&index))?;
-            unchanged(entry, spec).is_ok().then_some(entry.id)
+            can_read(entry, spec).then_some(entry.id)
         };
         graph.tables.iter().enumerate().map(former).collect()
     }
@@ -309,7 +309,16 @@ fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableState) -> Catalo
     }
 }
 
-/// Whether the rows of `entry` can be read as `spec` wants them.
+/// Whether the rows of `entry` have the types of `spec`. What the table is for does not matter to its readers: a fold
+/// may become a join and still answer meanwhile.
+fn can_read(entry: &CatalogueEntry, spec: &TableSpec) -> bool {
+    entry.key_schema == spec.key_schema
+        && entry.value_codec == spec.value_codec
+        && entry.value_schema == spec.value_schema
+        && entry.row_format == layout::ROW_FORMAT
+}
+
+/// Whether `spec` can go on with the table of `entry`.
 fn unchanged(entry: &CatalogueEntry, spec: &TableSpec) -> Result<()> {
     let stored = [&entry.kind, &entry.key_schema, &entry.value_codec, &entry.value_schema];
     let wanted = [spec.kind, &spec.key_schema, spec.value_codec, &spec.value_schema];

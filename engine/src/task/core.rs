@@ -145,11 +145,11 @@ impl Core {
     pub(crate) fn step_within(&mut self, limit: EpochLimit) -> Result<bool> {
         let ran = self.main.step(limit, None)?;
         let Some(build) = &mut self.build else { return Ok(ran) };
-        let built = build.task.step(limit, Some(self.main.position()))?;
-        if !built && has_caught_up(&build.task, self.main.position()) {
+        let advanced = build.task.step(limit, Some(self.main.position()))?;
+        if !advanced && has_caught_up(&build.task, self.main.position()) {
             self.complete_build()?;
         }
-        Ok(ran || built || self.build.is_none())
+        Ok(ran || advanced || self.build.is_none())
     }
 
     /// Puts the built tables in place: both tasks stand at the same input.
@@ -175,7 +175,7 @@ impl Core {
                 *held = Some(made);
             }
         }
-        self.publish_counts(&shared, &build);
+        Self::publish_counts(&shared, &build);
         let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
         let plan = Plan::new(&self.setting.graph, &nodes)?;
         let input = self.open_input(&plan, self.main.position())?;
@@ -197,13 +197,13 @@ impl Core {
     }
 
     /// Makes the row counts of the built tables known.
-    fn publish_counts(&self, shared: &Arc<Shared>, build: &Build) {
+    fn publish_counts(shared: &Arc<Shared>, build: &Build) {
         let held = shared.hold_publishing();
         let now = shared.published();
-        let built = build.task.shared().published();
+        let rows = &build.task.shared().published().counts;
         let mut counts = BTreeMap::clone(&now.counts);
         for id in build.ids.values() {
-            counts.insert(*id, built.counts.get(id).copied().unwrap_or(0));
+            counts.insert(*id, rows.get(id).copied().unwrap_or(0));
         }
         shared.publish(
             &held,

@@ -54,6 +54,9 @@ pub(crate) struct Sealed {
     pub(crate) sunk: Vec<Sunk>,
 }
 
+/// What the source nodes of a topic made of a piece: of each node one batch per shard.
+type Decoded = Vec<(usize, Vec<Batch>)>;
+
 /// One shard's work in progress.
 #[derive(Default)]
 struct Lane {
@@ -100,7 +103,7 @@ impl Run<'_> {
     }
 
     fn decode(&self, input: &EpochInput, parallel: bool, lanes: &mut [Lane]) -> Result<(), Failure> {
-        let decoded: Vec<Result<Vec<(usize, Vec<Batch>)>, Failure>> = if parallel {
+        let decoded: Vec<Result<Decoded, Failure>> = if parallel {
             self.pool.install(|| input.pieces.par_iter().map(|piece| self.decode_piece(piece)).collect())
         } else {
             input.pieces.iter().map(|piece| self.decode_piece(piece)).collect()
@@ -124,7 +127,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn decode_piece(&self, piece: &Piece) -> Result<Vec<(usize, Vec<Batch>)>, Failure> {
+    fn decode_piece(&self, piece: &Piece) -> Result<Decoded, Failure> {
         let batch = piece.batch.decode()?;
         let records = SourceBatch {
             batch: &batch,

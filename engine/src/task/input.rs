@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 /// How much an epoch may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EpochLimit {
+pub(crate) struct EpochLimit {
     /// Records.
-    pub records: usize,
+    pub(crate) records: usize,
     /// Stored bytes.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// A piece of a stored batch that belongs to an epoch.

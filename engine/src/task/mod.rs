@@ -12,7 +12,7 @@ mod epoch;
 mod input;
 mod plan;
 
-pub use input::EpochLimit;
+pub(crate) use input::EpochLimit;
 
 pub(crate) use core::{Core, CoreOptions, drain_all};
 pub(crate) use input::Input;
@@ -194,17 +194,15 @@ impl Task {
         if failure.record.is_some() || failure.error.kind() != ErrorKind::User {
             return Ok(failure);
         }
-        match self.attempt(input, skipped, true) {
-            Err(again) => Ok(again),
-            Ok(_) => {
-                self.roll_back();
-                Err(Error::user(
-                    "user code failed, but not when the same epoch was run again: it is not deterministic; check it \
-                     with the laws of the test kit",
-                )
-                .with_source(failure.error))
-            }
+        if let Err(again) = self.attempt(input, skipped, true) {
+            return Ok(again);
         }
+        self.roll_back();
+        Err(Error::user(
+            "user code failed, but not when the same epoch was run again: it is not deterministic; check it with the \
+             laws of the test kit",
+        )
+        .with_source(failure.error))
     }
 
     /// Applies what stands before the failing record, and says where it is.
@@ -240,7 +238,7 @@ impl Task {
         for (table, id) in
             self.plan.writes.iter().filter_map(|&t| Some((self.tables.get(t)?.as_ref()?, self.id(t)?)))
         {
-            table.publish(epoch, &input.position);
+            table.publish(&input.position);
             let count = counts.entry(id).or_default();
             for shard in 0..self.setting.router.shards() {
                 *count = count.saturating_add_signed(table.commit(shard));

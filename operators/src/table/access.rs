@@ -44,7 +44,7 @@ pub(crate) struct StoredAccess<K, V> {
 
 impl<K: Key, V: Value> Access<K, V> for StoredAccess<K, V> {
     fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
-        context.table(&self.table)?.look_up(context, keys.iter().copied())
+        context.table(&self.table)?.look_up(context, keys)
     }
 
     fn record_updates(&self) {

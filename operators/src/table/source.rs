@@ -125,7 +125,7 @@ struct MaterializedAccess<K, V> {
 
 impl<K: Key, V: Value> super::Access<K, V> for MaterializedAccess<K, V> {
     fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
-        context.table(&self.table)?.look_up(context, keys.iter().copied())
+        context.table(&self.table)?.look_up(context, keys)
     }
 
     fn record_updates(&self) {

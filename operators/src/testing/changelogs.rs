@@ -31,7 +31,7 @@ impl<K: KeyCodec, V> TypedRecord<K, V> {
     ///
     /// # Errors
     /// If the value does not encode.
-    pub fn encode(&self, codec: &impl ValueCodec<V>) -> Result<Record, CodecError> {
+    pub fn encode(&self, codec: &(impl ValueCodec<V> + ?Sized)) -> Result<Record, CodecError> {
         let mut key = Vec::new();
         self.key.encode_key(&mut key);
         let value = match &self.value {

@@ -6,6 +6,7 @@
 
 use super::layout::RecordKey;
 use super::options::EmbeddedOptions;
+use super::torn::Cut;
 use crate::{Error, ErrorKind, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
@@ -77,18 +78,15 @@ impl Database {
         std::fs::create_dir_all(dir).map_err(unusable)?;
         // RocksDB knows a directory that this process has open already by the spelling of its path only.
         let dir = dir.canonicalize().map_err(unusable)?;
-        let families = [
-            ColumnFamilyDescriptor::new(METADATA, Options::default()),
-            ColumnFamilyDescriptor::new(RECORDS, record_options(options)),
-        ];
-        let db = DB::open_cf_descriptors(&database_options(options), &dir, families).map_err(|error| {
-            let advice = match error.kind() {
-                rocksdb::ErrorKind::Corruption if !options.salvage => {
-                    " (if it is the newest part, opening it with `salvage` keeps what lies before the damage)"
-                }
-                _ => "",
+        let db = open_database(&dir, options).or_else(|refused| {
+            let torn = refused.kind() == rocksdb::ErrorKind::Corruption;
+            let Some(cut) = torn.then(|| Cut::zeros(&dir)).transpose().map_err(unusable)?.flatten() else {
+                return Err(open_error(&refused, &dir, options));
             };
-            storage_error(&error).context(format!("the changelog in {}{advice}", dir.display()))
+            open_database(&dir, options).or_else(|_| {
+                cut.undo().map_err(unusable)?;
+                Err(open_error(&refused, &dir, options))
+            })
         })?;
         Ok(Self { dir, db: RwLock::new(Some(db)) })
     }
@@ -98,11 +96,14 @@ impl Database {
         self.db.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
+    /// Says in which directory `error` arose.
+    pub(super) fn name(&self, error: Error) -> Error {
+        error.context(format!("the changelog in {}", self.dir.display()))
+    }
+
     fn with<T>(&self, call: impl FnOnce(&DB) -> Result<T>) -> Result<T> {
         match &*self.db.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(db) => {
-                call(db).map_err(|error| error.context(format!("the changelog in {}", self.dir.display())))
-            }
+            Some(db) => call(db).map_err(|error| self.name(error)),
             None => Err(Error::closed("the changelog was closed; open it again")),
         }
     }
@@ -192,7 +193,10 @@ impl Database {
         let segment = |key: Option<Vec<u8>>| RecordKey::read(&key.unwrap()).unwrap().segment;
         let files = self.with(|db| Ok(db.live_files().unwrap())).unwrap().into_iter();
         let records = files.filter(|file| file.column_family_name == RECORDS);
-        records.map(|file| (segment(file.start_key), segment(file.end_key))).collect()
+        let mut segments: Vec<_> =
+            records.map(|file| (segment(file.start_key), segment(file.end_key))).collect();
+        segments.sort_unstable();
+        segments
     }
 }
 
@@ -226,6 +230,24 @@ fn database_options(options: &EmbeddedOptions) -> Options {
     db.set_log_level(LogLevel::Warn);
     db.set_keep_log_file_num(2);
     db
+}
+
+fn open_database(dir: &Path, options: &EmbeddedOptions) -> Result<DB, rocksdb::Error> {
+    let families = [
+        ColumnFamilyDescriptor::new(METADATA, Options::default()),
+        ColumnFamilyDescriptor::new(RECORDS, record_options(options)),
+    ];
+    DB::open_cf_descriptors(&database_options(options), dir, families)
+}
+
+fn open_error(error: &rocksdb::Error, dir: &Path, options: &EmbeddedOptions) -> Error {
+    let advice = match error.kind() {
+        rocksdb::ErrorKind::Corruption if !options.salvage => {
+            " (if it is the newest part, opening it with `salvage` keeps what lies before the damage)"
+        }
+        _ => "",
+    };
+    storage_error(error).context(format!("the changelog in {}{advice}", dir.display()))
 }
 
 /// A segment is a memtable, then a file; it sinks to the last of two levels without being rewritten, because no

@@ -264,13 +264,15 @@ mod tests {
         assert_eq!(RecordKey::read(&first.to_bytes()[1..]), None);
     }
 
+    /// A key, what it must be, its value, and the row that both are.
+    type Golden = (Vec<u8>, Vec<u8>, Vec<u8>, MetaRow);
+
     #[test]
     fn metadata_is_golden() {
         let config = TopicConfig { partitions: 3, retention_age: None, retention_bytes: Some(299) };
         let slot = Slot { topic: 1, partition: 2 };
         let piece = Piece { segment: 0, offsets: 5..9, stored_bytes: 300, max_timestamp_ms: -1 };
         let mark = EpochMark { from: position(1), to: position(300) };
-        type Golden = (Vec<u8>, Vec<u8>, Vec<u8>, MetaRow);
         let rows: [Golden; 6] = [
             (FORMAT.into(), vec![1], FORMAT_VERSION.to_le_bytes().into(), MetaRow::Format(1)),
             (

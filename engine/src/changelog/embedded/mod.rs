@@ -25,6 +25,7 @@ mod options;
 mod queue;
 mod reader;
 mod recovery;
+mod torn;
 mod trim;
 mod writer;
 
@@ -49,6 +50,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use writer::Writer;
 
 /// A [`Changelog`] in a directory of this machine.
@@ -128,11 +130,8 @@ impl EmbeddedChangelog {
     /// an unknown format version, `Invalid` if an option is 0. What is stored stays as it was.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
-        let dir = dir.as_ref();
-        let database = Database::open(dir, &options)?;
-        let recovered = Recovered::read(&database)
-            .map_err(|error| error.context(format!("the changelog in {}", dir.display())))?;
-        let Recovered { index, epochs, holds, closed_segments, next_segment } = recovered;
+        let database = Database::open(dir.as_ref(), &options)?;
+        let Recovered { index, epochs, holds, closed_segments, next_segment } = Recovered::read(&database)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(options.max_queued_bytes),
             options,
@@ -148,6 +147,8 @@ impl EmbeddedChangelog {
             segment_bytes: 0,
             closed_segments,
             holds,
+            last_jobs: 1,
+            last_sync: Duration::ZERO,
         };
         let thread = std::thread::Builder::new().name("changelog-writer".into()).spawn(|| writer.run());
         let thread = thread.map_err(|error| {

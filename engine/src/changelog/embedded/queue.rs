@@ -9,6 +9,7 @@ use crate::{Error, Position, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Records for a partition that is known to exist, each known to be storable.
@@ -67,10 +68,19 @@ pub(super) struct Queue {
 struct State {
     jobs: VecDeque<(Job, usize)>,
     bytes: usize,
+    /// The writer is woken once so many jobs wait, or one that should not wait for others.
+    wanted: usize,
+    urgent: bool,
     /// Who waits for room.
     waiting: Vec<oneshot::Sender<()>>,
     /// Why nothing is admitted any more.
     stopped: Option<Error>,
+}
+
+impl State {
+    fn is_worth_waking(&self) -> bool {
+        self.jobs.len() >= self.wanted || self.urgent || self.stopped.is_some()
+    }
 }
 
 impl Queue {
@@ -94,8 +104,11 @@ impl Queue {
             )),
             _ => {
                 state.bytes += bytes;
+                state.urgent |= !matches!(job, Job::Append { .. });
                 state.jobs.push_back((job, bytes));
-                self.arrived.notify_one();
+                if state.is_worth_waking() {
+                    self.arrived.notify_one();
+                }
                 return;
             }
         };
@@ -114,11 +127,20 @@ impl Queue {
     }
 
     /// Waits for jobs and takes those that make about `max_bytes`, at least one; none once the queue was stopped.
-    pub(super) fn take(&self, max_bytes: usize) -> Vec<Job> {
+    ///
+    /// Whoever was acknowledged just now is about to append again: with the first of them there it waits, no longer
+    /// than `patience`, for as many as `expected`.
+    pub(super) fn take(&self, max_bytes: usize, expected: usize, patience: Duration) -> Vec<Job> {
         let mut state = self.state();
+        state.wanted = 1;
         while state.jobs.is_empty() && state.stopped.is_none() {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.wanted = expected;
+        let waits = |state: &mut State| !state.is_worth_waking() && state.bytes < max_bytes;
+        let waited = self.arrived.wait_timeout_while(state, patience, waits);
+        (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.urgent = false;
         let (mut taken, mut taken_bytes) = (Vec::new(), 0);
         while taken_bytes < max_bytes {
             let Some((job, bytes)) = state.jobs.pop_front() else { break };
@@ -150,5 +172,52 @@ impl Queue {
     /// The error that `stop` was called with, if it was.
     pub(super) fn check(&self) -> Result<()> {
         self.state().stopped.as_ref().map_or(Ok(()), |error| Err(error.summary()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+    use crate::changelog::Ack;
+
+    fn append(queue: &Queue, value_bytes: usize) -> Ack {
+        let (sender, ack) = Ack::pending();
+        let records = vec![Record::new("", vec![0; value_bytes])];
+        let slot = Slot { topic: 0, partition: 0 };
+        let appends = vec![SlotAppend { slot, partition: TopicPartition::new("a", 0), records }];
+        queue.push(Job::Append { appends, ack: sender });
+        ack
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_until_half_of_it_was_taken() {
+        let queue = Queue::new(10_000);
+        let admitted: Vec<_> = (0..3).map(|_| append(&queue, 4000)).collect();
+        assert_eq!(append(&queue, 1).wait().unwrap_err().kind(), ErrorKind::Unavailable);
+        let mut room = Box::pin(queue.room());
+        let mut is_ready = async |queue: &Queue| {
+            assert_eq!(queue.take(1, 1, Duration::ZERO).len(), 1);
+            tokio::select! { biased; () = &mut room => true, () = std::future::ready(()) => false }
+        };
+        assert!(!is_ready(&queue).await);
+        assert!(is_ready(&queue).await);
+        queue.room().await;
+        drop(append(&queue, 1));
+        assert_eq!(queue.take(usize::MAX, 1, Duration::ZERO).len(), 2);
+        drop(admitted);
+    }
+
+    #[test]
+    fn a_stopped_queue_refuses_with_its_first_error_what_waits_and_what_comes() {
+        let queue = Queue::new(1);
+        let waiting = append(&queue, 1);
+        queue.stop(&Error::unavailable("disk full"));
+        queue.stop(&Error::closed("closed"));
+        for ack in [waiting, append(&queue, 1)] {
+            assert_eq!(ack.wait().unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+        queue.room().wait();
+        assert!(queue.take(1, 1, Duration::ZERO).is_empty());
     }
 }

@@ -33,7 +33,7 @@ impl Recovered {
         rows.sort_by_key(|row| !matches!(row, MetaRow::Topic { .. } | MetaRow::Start { .. }));
         rows.sort_by_key(|row| !matches!(row, MetaRow::Topic { .. }));
         for row in rows {
-            recovered.take_in(row)?;
+            recovered.take_in(row).map_err(|error| database.name(error))?;
         }
         recovered.scan_open_segments(database)?;
         Ok(recovered)

@@ -147,7 +147,7 @@ fn a_damaged_segment_names_the_place() {
         EmbeddedChangelog::open(dir.path(), EmbeddedOptions { segment_bytes: 200_000, ..small() }).unwrap()
     };
     let log = open();
-    fill(&log, 0..3000);
+    fill(&log, 0..6000);
     log.close().unwrap();
     let mut tables = files(dir.path(), "sst");
     tables.retain(|path| fs::metadata(path).unwrap().len() > 200_000);
@@ -158,7 +158,7 @@ fn a_damaged_segment_names_the_place() {
     let error = read(&log, 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("a/0 at offset"), "{error}");
-    assert_eq!(read(&log, 1).unwrap().len(), 3000);
+    assert_eq!(read(&log, 1).unwrap().len(), 6000);
 }
 
 #[test]
@@ -251,7 +251,9 @@ fn a_living_neighbour_is_not_dropped() {
     fill_one(&log, kept.clone());
     drop(log);
     let log = open(dir.path()).unwrap();
+    assert_eq!(log.shared.database.files(), [(0, 0), (1, 1)]);
     assert!(log.enforce_retention().unwrap() > 0);
+    assert_eq!(log.shared.database.files(), [(1, 1)]);
     assert_eq!(log.offsets(&a(0)).unwrap(), 1..1);
     assert_eq!(log.reader(&kept, 0).unwrap().poll(1).unwrap().len(), 1);
     drop(log);
@@ -299,4 +301,32 @@ fn concurrent_appends_each_get_their_own_place() {
         }
     });
     assert_eq!(log.offsets(&a(0)).unwrap(), 0..800);
+}
+
+#[test]
+fn a_tail_of_zeros_is_cut_and_damage_before_it_leaves_the_file_as_it_was() {
+    let dir = tempdir().unwrap();
+    drop(opened(dir.path()));
+    // One write-ahead log for all of it.
+    let log =
+        EmbeddedChangelog::open(dir.path(), EmbeddedOptions { segment_bytes: 1 << 20, ..small() }).unwrap();
+    fill(&log, 0..100);
+    for zeros in [600, 3000, 5000] {
+        let torn = copied(dir.path());
+        let wal = files(torn.path(), "log").pop().unwrap();
+        let mut bytes = fs::read(&wal).unwrap();
+        let kept = bytes.len().saturating_sub(700);
+        bytes.truncate(kept);
+        bytes.resize(kept + zeros, 0);
+        fs::write(&wal, &bytes).unwrap();
+        let end = assert_prefix(&open(torn.path()).unwrap());
+        assert!((80..100).contains(&end), "{end}");
+
+        let damaged = copied(dir.path());
+        bytes[kept / 3] ^= 1;
+        let wal = files(damaged.path(), "log").pop().unwrap();
+        fs::write(&wal, &bytes).unwrap();
+        assert_eq!(open(damaged.path()).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(fs::read(&wal).unwrap(), bytes);
+    }
 }

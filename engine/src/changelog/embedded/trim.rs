@@ -3,6 +3,9 @@
 //! Two steps. First the new start offsets are stored and synced; that alone decides what can be read. Then the
 //! segments in which nothing readable is left are dropped as whole files. A crash in between leaves files that the
 //! next trim drops.
+//!
+//! NOTE: a segment holds whatever was appended while it was written. One topic that keeps its records for ever
+//! therefore keeps the space of every segment it has records in, though the others' records cannot be read any more.
 
 use super::index::{Index, Partition};
 use super::layout::{self, Slot};

@@ -16,9 +16,13 @@ use crate::changelog::TopicConfig;
 use crate::{Error, Position, Result, fault};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A group takes about so many bytes of records, which bounds how long its first append waits for its last one.
 const MAX_GROUP_BYTES: usize = 8 << 20;
+
+/// A sync that took longer than this says nothing about the next one.
+const MAX_LAST_SYNC: Duration = Duration::from_millis(4);
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
@@ -28,6 +32,10 @@ pub(super) struct Writer {
     /// The segments before it that are still stored, with their bytes.
     pub(super) closed_segments: BTreeMap<u64, u64>,
     pub(super) holds: BTreeMap<String, Position>,
+    /// How many jobs were done at once the last time, and how long their sync took: how many more it is worth
+    /// waiting for the next time, and how long.
+    pub(super) last_jobs: usize,
+    pub(super) last_sync: Duration,
 }
 
 /// Refuses what waits and what comes when the writer ends, in whatever way it does.
@@ -50,10 +58,12 @@ impl Writer {
     pub(super) fn run(mut self) {
         let guard = StopGuard(self.shared.clone());
         loop {
-            let mut jobs = guard.0.queue.take(MAX_GROUP_BYTES).into_iter();
+            let mut jobs =
+                guard.0.queue.take(MAX_GROUP_BYTES, self.last_jobs, self.last_sync / 4).into_iter();
             if jobs.len() == 0 {
                 return;
             }
+            self.last_jobs = jobs.len();
             if let Err(error) = self.serve(&mut jobs) {
                 tracing::error!(%error, "the changelog is poisoned");
                 guard.0.queue.stop(&error);
@@ -147,6 +157,7 @@ impl Writer {
             return if group.sync { self.sync() } else { Ok(()) };
         }
         fault::point("changelog.append.before_write")?;
+        let begun = Instant::now();
         self.shared.database.write(group.sync, |rows| {
             for (slot, batch) in &group.batches {
                 let key = RecordKey { segment: self.segment, slot: *slot, base_offset: batch.base_offset() };
@@ -159,6 +170,7 @@ impl Writer {
                 }
             }
         })?;
+        self.last_sync = if group.sync { begun.elapsed().min(MAX_LAST_SYNC) } else { Duration::ZERO };
         fault::point("changelog.append.after_write")?;
         let mut index = self.shared.index_mut();
         for (slot, batch) in &group.batches {

@@ -313,6 +313,7 @@ impl StateStore for RocksStore {
             ("state_rows_estimate", self.task.number(properties::ESTIMATE_NUM_KEYS)),
             ("level_zero_files", self.task.level_zero_files()),
             ("pending_compaction_bytes", self.task.number(properties::ESTIMATE_PENDING_COMPACTION_BYTES)),
+            ("compacted_bytes", ticker(Ticker::CompactWriteBytes)),
             ("running_compactions", self.task.number(properties::NUM_RUNNING_COMPACTIONS)),
             ("block_cache_bytes", tuning.cache.get_usage() as u64),
             ("block_cache_pinned_bytes", tuning.cache.get_pinned_usage() as u64),

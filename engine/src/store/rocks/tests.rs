@@ -109,6 +109,8 @@ fn options_hold_after_reopen() {
     };
     assert!(sizes("filter block size") > 50_000, "{table}");
 
+    assert_eq!(measure(&store, "state_rows_estimate"), 50_000);
+
     // ... and after the reopen it is used, out of the cache that was set up: keys that are not there touch no
     // block of rows.
     assert_eq!(property(properties::BLOCK_CACHE_CAPACITY), (4_u64 << 20).to_string());

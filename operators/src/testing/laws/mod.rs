@@ -144,7 +144,7 @@ impl Laws {
     }
 
     /// Runs `holds` on inputs of the strategy until one fails, and shrinks that.
-    fn check<S: Strategy>(
+    pub(in crate::testing) fn check<S: Strategy>(
         &self,
         law: &'static str,
         inputs: &S,
@@ -167,7 +167,7 @@ impl Laws {
 }
 
 /// Says what differs unless `got` equals `expected`.
-fn agree<T: PartialEq + Debug>(expected: &T, got: &T) -> Result<(), String> {
+pub(super) fn agree<T: PartialEq + Debug>(expected: &T, got: &T) -> Result<(), String> {
     if expected == got { Ok(()) } else { Err(format!("expected {expected:?}, got {got:?}")) }
 }
 

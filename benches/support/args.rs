@@ -1,0 +1,100 @@
+//! The arguments that every benchmark takes.
+
+use clap::ValueEnum;
+use millpond::{Engine, EngineBuilder, Graph};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// How often each key comes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Distribution {
+    /// All keys alike.
+    Uniform,
+    /// The key of rank n in proportion to 1/n.
+    Zipf,
+}
+
+/// Sizes and places.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Common {
+    /// Tiny sizes, which only prove that the benchmark runs.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// How many records.
+    #[arg(long)]
+    records: Option<u64>,
+    /// How many different keys.
+    #[arg(long)]
+    keys: Option<u64>,
+    /// How often each key comes up.
+    #[arg(long, value_enum, default_value = "uniform")]
+    pub(crate) distribution: Distribution,
+    /// The memory budget of the engine, such as 256MiB or 1GiB. What is compared with it gets as much for its cache.
+    #[arg(long, value_parser = bytes, default_value = "1GiB")]
+    pub(crate) memory: usize,
+    /// Over how many shards the engine spreads the keys; the number of cores unless set.
+    #[arg(long)]
+    shards: Option<usize>,
+    /// Partitions of each topic.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) partitions: u32,
+    /// How often everything is measured; the medians are reported.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// What the random numbers begin with.
+    #[arg(long, default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// Where files are put for the time of the run; a disk, not memory. Cargo's target directory unless set.
+    #[arg(long)]
+    pub(crate) dir: Option<PathBuf>,
+    /// Passed by `cargo bench`; of no meaning.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// The part of the benchmark that this process is to run.
+    #[arg(long, hide = true)]
+    pub(crate) phase: Option<String>,
+    /// Where this process finds and puts its files.
+    #[arg(long, hide = true)]
+    pub(crate) scratch: Option<PathBuf>,
+}
+
+impl Common {
+    /// The number of records: as asked for, or one of these.
+    pub(crate) fn records(&self, usual: u64, quick: u64) -> u64 {
+        self.records.unwrap_or(if self.quick { quick } else { usual }).max(1)
+    }
+
+    /// The number of keys: as asked for, or one of these.
+    pub(crate) fn keys(&self, usual: u64, quick: u64) -> u64 {
+        self.keys.unwrap_or(if self.quick { quick } else { usual }).max(1)
+    }
+
+    /// The number of rounds: as asked for, or `usual`; one in quick mode.
+    pub(crate) fn rounds(&self, usual: usize) -> usize {
+        self.rounds.unwrap_or(if self.quick { 1 } else { usual }).max(1)
+    }
+
+    /// An engine for `graph` with the memory and the shards asked for.
+    pub(crate) fn engine(&self, graph: &Graph) -> EngineBuilder {
+        let builder = Engine::builder(graph).memory(self.memory);
+        match self.shards {
+            Some(shards) => builder.shards(shards),
+            None => builder,
+        }
+    }
+}
+
+/// Reads a size such as `64MiB`.
+pub(crate) fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = match text.get(digits.len()..).unwrap_or_default() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        unit => return Err(format!("`{unit}` is no unit; use B, KiB, MiB or GiB")),
+    };
+    let number: usize = digits.parse().map_err(|_| format!("`{text}` is no size, such as 256MiB"))?;
+    number.checked_mul(unit).ok_or_else(|| format!("`{text}` is too much"))
+}

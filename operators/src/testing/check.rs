@@ -1,0 +1,390 @@
+//! Checking a graph against a reference model, through random steps.
+//!
+//! A model is a plain function from the records that a state includes to the rows that a table should then hold: no
+//! epochs, no restarts, nothing incremental. The check appends generated records, cuts epochs of any size, drains,
+//! crashes, restarts over other numbers of shards and with hardly any memory, and after every epoch compares each
+//! table with its model at the position that the state claims. Then it takes the same steps again, over another number
+//! of shards: tables and derived records that differ come from user code that is not deterministic.
+//!
+//! Tables that are no function of their input alone (below a stream-table join, or a fold that minds the order in which
+//! several partitions were read) have no such model; [`GraphCheck::repeatable`] checks what can be checked of them.
+
+use super::changelogs::{Shape, changelog};
+use super::driver::{Driver, Settings};
+use super::input::{Input, read_partition};
+use super::laws::{Laws, Violation, agree};
+use millpond_engine::changelog::{Changelog, Record, TopicConfig};
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::graph::Graph;
+use millpond_engine::query::Stored;
+use millpond_engine::{Topic, TopicPartition};
+use proptest::collection::vec;
+use proptest::prop_oneof;
+use proptest::strategy::{BoxedStrategy, Just, Strategy};
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+/// As many random inputs as a test of a second or so can take; `PROPTEST_CASES` sets another number.
+const CASES: u32 = 64;
+
+/// A graph, what to feed it, and what its tables should hold.
+///
+/// # Examples
+/// ```
+/// use millpond_engine::{Result, Topic};
+/// use millpond_operators::{GraphBuilder, testing::GraphCheck};
+/// use proptest::prelude::any;
+/// use std::collections::BTreeMap;
+///
+/// # fn main() -> Result<()> {
+/// let orders = Topic::<u8, u32>::new("orders").partitions(3);
+/// let graph = GraphBuilder::new();
+/// let spent = graph.stream(&orders).group_by_key().fold("spent", || 0, |sum, _, price| *sum += u64::from(price));
+///
+/// GraphCheck::new(&graph.build()?)
+///     .input(&orders, any::<u8>(), any::<u32>())
+///     .table(&spent, move |input| {
+///         let mut spent = BTreeMap::new();
+///         for order in input.records(&orders) {
+///             let Some(price) = order.value else { continue };
+///             *spent.entry(order.key).or_default() += u64::from(price);
+///         }
+///         spent
+///     })
+///     .run();
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is checked before `run`"]
+pub struct GraphCheck {
+    graph: Graph,
+    laws: Laws,
+    inputs: Vec<Arc<str>>,
+    configs: Vec<(Arc<str>, TopicConfig)>,
+    records: Vec<BoxedStrategy<Vec<Made>>>,
+    tables: Vec<Box<dyn Expected>>,
+}
+
+/// A record that was made for an input topic, and how it looks.
+#[derive(Clone)]
+struct Made {
+    partition: TopicPartition,
+    record: Record,
+    shown: String,
+}
+
+impl Debug for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// Something that can happen to a running graph.
+#[derive(Debug, Clone)]
+enum Step {
+    /// The next records of one of the inputs arrive.
+    Append { input: usize, records: usize },
+    /// An epoch of about so many records.
+    Epoch(usize),
+    /// What is published becomes durable.
+    Drain,
+    /// The process dies and comes back.
+    Crash,
+    /// The machine does.
+    PowerCut,
+    /// A clean restart with other settings.
+    Restart { shards: usize, memory_bytes: usize },
+}
+
+/// A table with its model.
+trait Expected {
+    /// Says how the table differs from its model, if it does.
+    fn agrees(&self, driver: &Driver, input: &Input) -> Result<(), String>;
+    /// Says how the table differs between two runs, if it does.
+    fn same(&self, one: &Driver, other: &Driver) -> Result<(), String>;
+}
+
+struct Model<T, F> {
+    table: T,
+    model: F,
+}
+
+impl<T, F> Expected for Model<T, F>
+where
+    T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug>,
+    F: Fn(&Input) -> BTreeMap<T::Key, T::Value>,
+{
+    fn agrees(&self, driver: &Driver, input: &Input) -> Result<(), String> {
+        let rows = driver.table(&self.table).map_err(failed)?;
+        agree(&(self.model)(input), &rows)
+            .map_err(|difference| format!("at {}, {}: {difference}", input.position(), name(&self.table)))?;
+        let view = driver.view(&self.table).map_err(failed)?;
+        let counted = view.count().map_err(failed)?;
+        agree(&(rows.len() as u64), &counted)
+            .map_err(|difference| format!("the number of rows of {}: {difference}", name(&self.table)))?;
+        for (key, value) in rows {
+            let got = view.get(&key).map_err(failed)?;
+            agree(&Some(value), &got)
+                .map_err(|difference| format!("key {key:?} of {}: {difference}", name(&self.table)))?;
+        }
+        Ok(())
+    }
+
+    fn same(&self, one: &Driver, other: &Driver) -> Result<(), String> {
+        same(&self.table, one, other)
+    }
+}
+
+/// A table without a model.
+struct Repeatable<T>(T);
+
+impl<T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug>> Expected for Repeatable<T> {
+    fn agrees(&self, _driver: &Driver, _input: &Input) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn same(&self, one: &Driver, other: &Driver) -> Result<(), String> {
+        same(&self.0, one, other)
+    }
+}
+
+fn same<T>(table: &T, one: &Driver, other: &Driver) -> Result<(), String>
+where
+    T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug>,
+{
+    let [one, other] = [one, other].map(|driver| driver.table(table).map_err(failed));
+    agree(&one?, &other?).map_err(|difference| {
+        format!("the same steps led to another {}: {difference}; {NOT_DETERMINISTIC}", name(table))
+    })
+}
+
+const NOT_DETERMINISTIC: &str =
+    "user code depends on something other than its arguments, or on the order of partitions";
+
+fn name<T: Stored>(table: &T) -> String {
+    table.stored().map_or_else(|error| error.to_string(), |table| format!("table number {}", table.index()))
+}
+
+fn failed(error: impl fmt::Display) -> String {
+    error.to_string()
+}
+
+impl GraphCheck {
+    /// A check of `graph`; name its inputs with [`input`](Self::input) and what to compare with
+    /// [`table`](Self::table).
+    pub fn new(graph: &Graph) -> Self {
+        let laws = Laws::new();
+        let laws = if std::env::var_os("PROPTEST_CASES").is_some() { laws } else { laws.cases(CASES) };
+        Self {
+            graph: graph.clone(),
+            laws,
+            inputs: Vec::new(),
+            configs: Vec::new(),
+            records: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+
+    /// With this seed, to repeat a failure.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.laws = self.laws.seed(seed);
+        self
+    }
+
+    /// With this many random inputs; 64 unless set here or by `PROPTEST_CASES`.
+    pub fn cases(mut self, cases: u32) -> Self {
+        self.laws = self.laws.cases(cases);
+        self
+    }
+
+    /// Feeds records with these keys and values to `topic`, in a changelog of the default [`Shape`].
+    pub fn input<K, V>(
+        self,
+        topic: &Topic<K, V>,
+        keys: impl Strategy<Value = K> + 'static,
+        values: impl Strategy<Value = V> + 'static,
+    ) -> Self
+    where
+        K: Key + Debug,
+        V: Value + Debug,
+    {
+        self.shaped_input(topic, Shape::default(), keys, values)
+    }
+
+    /// As [`input`](Self::input), in a changelog of another shape; the number of partitions is the topic's.
+    ///
+    /// # Panics
+    /// [`run`](Self::run) does, if a value does not encode.
+    pub fn shaped_input<K, V>(
+        mut self,
+        topic: &Topic<K, V>,
+        shape: Shape,
+        keys: impl Strategy<Value = K> + 'static,
+        values: impl Strategy<Value = V> + 'static,
+    ) -> Self
+    where
+        K: Key + Debug,
+        V: Value + Debug,
+    {
+        let shape = Shape { partitions: topic.topic_config().partitions, ..shape };
+        let encoded = topic.clone();
+        let make = move |records: Vec<super::changelogs::TypedRecord<K, V>>| {
+            let made = records.into_iter().map(|record| Made {
+                partition: TopicPartition::new(Arc::clone(encoded.name()), record.partition),
+                record: match record.encode(&**encoded.codec()) {
+                    Ok(bytes) => bytes,
+                    Err(error) => panic!("the strategy made a value that does not encode: {error}"),
+                },
+                shown: format!("{}: {record:?}", encoded.name()),
+            });
+            made.collect()
+        };
+        self.records.push(changelog(shape, keys, values).prop_map(make).boxed());
+        self.configs.push((Arc::clone(topic.name()), topic.topic_config().clone()));
+        self.inputs.push(Arc::clone(topic.name()));
+        self
+    }
+
+    /// Compares `table` with what `model` makes of exactly the records that the state includes.
+    pub fn table<T, F>(mut self, table: &T, model: F) -> Self
+    where
+        T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug> + Clone + 'static,
+        F: Fn(&Input) -> BTreeMap<T::Key, T::Value> + 'static,
+    {
+        self.tables.push(Box::new(Model { table: table.clone(), model }));
+        self
+    }
+
+    /// Does not compare `table` with a model, only with itself when the same steps are taken again: for tables that
+    /// depend on where epochs are cut, such as those below a stream-table join.
+    pub fn repeatable<T>(mut self, table: &T) -> Self
+    where
+        T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug> + Clone + 'static,
+    {
+        self.tables.push(Box::new(Repeatable(table.clone())));
+        self
+    }
+
+    /// Checks the graph.
+    ///
+    /// # Panics
+    /// If a published state differs from its model, or the same steps lead to different tables or derived records;
+    /// with the fewest records and steps that show it, and the seed.
+    #[track_caller]
+    pub fn run(&self) {
+        if let Err(violation) = self.try_run() {
+            panic!("{violation}");
+        }
+    }
+
+    /// As [`run`](Self::run), for those who want the violation as a value.
+    ///
+    /// # Errors
+    /// What was violated.
+    pub fn try_run(&self) -> Result<(), Violation> {
+        let input = (self.records.clone(), steps(self.inputs.len()));
+        self.laws.check(
+            "every published state equals the model at its position",
+            &input,
+            |(records, steps)| {
+                let one = self.play(&records, &steps, 3)?;
+                let other = self.play(&records, &steps, 1)?;
+                self.tables.iter().try_for_each(|table| table.same(&one, &other))?;
+                self.same_outputs(&one, &other)
+            },
+        )
+    }
+
+    /// Takes the steps, then folds what is left.
+    fn play(&self, records: &[Vec<Made>], steps: &[Step], shards: usize) -> Result<Driver, String> {
+        let settings = Settings { shards, ..Settings::default() };
+        let mut driver = Driver::with_settings(&self.graph, settings).map_err(failed)?;
+        for (topic, config) in &self.configs {
+            driver.changelog().create_topic(topic, config).map_err(failed)?;
+        }
+        let mut left: Vec<&[Made]> = records.iter().map(Vec::as_slice).collect();
+        for step in steps {
+            self.take(step, &mut driver, &mut left)?;
+        }
+        for rest in &mut left {
+            append(&driver, rest, usize::MAX)?;
+        }
+        driver.run().map_err(failed)?;
+        self.agrees(&driver)?;
+        Ok(driver)
+    }
+
+    fn take(&self, step: &Step, driver: &mut Driver, left: &mut [&[Made]]) -> Result<(), String> {
+        match step {
+            Step::Append { input, records } => {
+                if let Some(left) = left.get_mut(*input) {
+                    append(driver, left, *records)?;
+                }
+            }
+            Step::Epoch(records) => {
+                driver.epoch(*records).map_err(failed)?;
+            }
+            Step::Drain => {
+                driver.drain().map_err(failed)?;
+            }
+            Step::Crash => driver.crash().map_err(failed)?,
+            Step::PowerCut => driver.power_cut().map_err(failed)?,
+            Step::Restart { shards, memory_bytes } => {
+                let settings =
+                    Settings { shards: *shards, memory_bytes: *memory_bytes, ..Settings::default() };
+                driver.restart_with(settings).map_err(failed)?;
+            }
+        }
+        self.agrees(driver)
+    }
+
+    fn agrees(&self, driver: &Driver) -> Result<(), String> {
+        let input = driver.input().map_err(failed)?;
+        self.tables.iter().try_for_each(|table| table.agrees(driver, &input))
+    }
+
+    /// Compares what two runs have appended to topics other than the inputs.
+    fn same_outputs(&self, one: &Driver, other: &Driver) -> Result<(), String> {
+        for (topic, partitions) in one.changelog().topics().map_err(failed)? {
+            if self.inputs.contains(&topic) {
+                continue;
+            }
+            for partition in 0..partitions {
+                let id = TopicPartition::new(Arc::clone(&topic), partition);
+                let read = |driver: &Driver| read_partition(&**driver.changelog(), &id, None).map_err(failed);
+                agree(&read(one)?, &read(other)?).map_err(|difference| {
+                    format!("the same steps wrote something else to {id}: {difference}; {NOT_DETERMINISTIC}")
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends the next `records` of `left`.
+fn append(driver: &Driver, left: &mut &[Made], records: usize) -> Result<(), String> {
+    let (now, later) = left.split_at(records.min(left.len()));
+    *left = later;
+    // One append for the run of each partition, so that batches of all sizes come about.
+    for run in now.chunk_by(|a, b| a.partition == b.partition) {
+        let Some(first) = run.first() else { continue };
+        let records = run.iter().map(|made| made.record.clone()).collect();
+        driver.append(first.partition.clone(), records).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn steps(inputs: usize) -> impl Strategy<Value = Vec<Step>> {
+    let size = || prop_oneof![3 => 1..=8_usize, 1 => Just(1 << 20)];
+    let step = prop_oneof![
+        6 => (0..inputs.max(1), 1..=30_usize).prop_map(|(input, records)| Step::Append { input, records }),
+        6 => size().prop_map(Step::Epoch),
+        3 => Just(Step::Drain),
+        2 => Just(Step::Crash),
+        1 => Just(Step::PowerCut),
+        1 => (1..=8_usize, prop_oneof![Just(0), Just(2_000), Just(64 << 20)])
+            .prop_map(|(shards, memory_bytes)| Step::Restart { shards, memory_bytes }),
+    ];
+    vec(step, 0..30)
+}

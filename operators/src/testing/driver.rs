@@ -1,0 +1,407 @@
+//! The driver: a whole engine in memory that moves only when it is told to.
+//!
+//! It is the engine that runs in production, without its threads, over a changelog and a store in memory. Between two
+//! calls nothing happens, so a test decides where epochs are cut, what is durable when the process dies, and what time
+//! it is; the same calls give the same tables and the same derived records, always.
+//!
+//! It does not measure anything: for speed and for real disks use an [`Engine`](millpond_engine::Engine).
+
+use super::changelogs::TypedRecord;
+use super::input::Input;
+use millpond_engine::changelog::{Append, Changelog, MemoryChangelog, Producer, Record};
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::graph::Graph;
+use millpond_engine::query::{Snapshot, Stored, View};
+use millpond_engine::store::MemoryStore;
+use millpond_engine::{
+    Clock, Engine, Error, FailurePolicy, ManualClock, Memory, Position, Result, Stats, Stepper, Topic,
+    TopicPartition,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How the engine under a [`Driver`] is opened. No table depends on any of it.
+///
+/// # Examples
+/// ```
+/// use millpond_operators::testing::Settings;
+///
+/// let cramped = Settings { shards: 8, memory_bytes: 0, ..Settings::default() };
+/// # assert_eq!(cramped.name, "millpond");
+/// ```
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Over how many shards keys are spread, 1 to 1,024; three unless set, so that exchanges have something to do.
+    pub shards: usize,
+    /// Bytes of rows that are kept in memory; 64 MiB unless set. With 0 whatever is durable is evicted after every
+    /// epoch, so that folds and queries read it from the store again.
+    pub memory_bytes: usize,
+    /// What happens to records that do not decode and to failures of user code.
+    pub policy: FailurePolicy,
+    /// The name of the service among the consumers of the changelog.
+    pub name: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: 3,
+            memory_bytes: 64 << 20,
+            policy: FailurePolicy::default(),
+            name: "millpond".to_owned(),
+        }
+    }
+}
+
+/// A graph that runs in memory and by hand: for tests of graphs.
+///
+/// # Examples
+/// ```
+/// use millpond_engine::{Result, Topic};
+/// use millpond_operators::{GraphBuilder, testing::Driver};
+///
+/// # fn main() -> Result<()> {
+/// let orders = Topic::<String, u64>::new("orders");
+/// let graph = GraphBuilder::new();
+/// let spent = graph.stream(&orders).group_by_key().fold("spent", || 0, |sum, _, price| *sum += price);
+///
+/// let mut driver = Driver::new(&graph.build()?)?;
+/// driver.put(&orders, "ada".to_owned(), 3, 0)?;
+/// driver.put(&orders, "ada".to_owned(), 4, 0)?;
+/// driver.run()?;
+/// driver.crash()?; // nothing was drained, so everything is folded again
+/// assert!(driver.table(&spent)?.is_empty());
+/// driver.run()?;
+/// assert_eq!(driver.table(&spent)?, [("ada".to_owned(), 7)].into());
+/// # Ok(())
+/// # }
+/// ```
+pub struct Driver {
+    graph: Graph,
+    settings: Settings,
+    changelog: Arc<MemoryChangelog>,
+    store: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
+    /// Absent only after it could not be opened again.
+    stepper: Option<Stepper>,
+}
+
+impl Driver {
+    /// Opens `graph` on an empty changelog, without state, with default [`Settings`]; the clock shows 0.
+    ///
+    /// # Errors
+    /// `Invalid` if a topic cannot be created.
+    pub fn new(graph: &Graph) -> Result<Self> {
+        Self::with_settings(graph, Settings::default())
+    }
+
+    /// As [`new`](Self::new), with other settings.
+    ///
+    /// # Errors
+    /// As there, and `Invalid` for settings out of range.
+    pub fn with_settings(graph: &Graph, settings: Settings) -> Result<Self> {
+        let clock = Arc::new(ManualClock::new(0));
+        let mut driver = Self {
+            graph: graph.clone(),
+            settings,
+            changelog: Arc::new(MemoryChangelog::with_clock(Arc::clone(&clock) as Arc<dyn Clock>)),
+            store: Arc::new(MemoryStore::new()),
+            clock,
+            stepper: None,
+        };
+        driver.open()?;
+        Ok(driver)
+    }
+
+    /// Opens the engine on what is durable, in place of any that runs.
+    fn open(&mut self) -> Result<()> {
+        // The old one first: two must not stand on one state.
+        self.stepper = None;
+        let part = self.settings.memory_bytes;
+        let memory = Memory {
+            hot_bytes: part,
+            generation_bytes: part,
+            block_cache_bytes: part,
+            input_bytes: part.max(1 << 20),
+        };
+        let stepper = Engine::builder(&self.graph)
+            .changelog(Arc::clone(&self.changelog) as Arc<dyn Changelog>)
+            .store(Arc::clone(&self.store) as _)
+            .clock(Arc::clone(&self.clock) as _)
+            .name(&self.settings.name)
+            .shards(self.settings.shards)
+            .memory_split(memory)
+            .on_failure(self.settings.policy.clone())
+            .stepper()?;
+        self.stepper = Some(stepper);
+        Ok(())
+    }
+
+    fn running(&self) -> Result<&Stepper> {
+        self.stepper.as_ref().ok_or_else(down)
+    }
+
+    fn moving(&mut self) -> Result<&mut Stepper> {
+        self.stepper.as_mut().ok_or_else(down)
+    }
+
+    /// Appends `key` with `value` to `topic`, in the partition of its key. Nothing is folded yet.
+    ///
+    /// # Errors
+    /// `User` if the value does not encode, `Invalid` if it is too large.
+    #[expect(clippy::needless_pass_by_value, reason = "a test reads better without `&`")]
+    pub fn put<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: K,
+        value: V,
+        timestamp_ms: i64,
+    ) -> Result<Position> {
+        self.send(topic, &key, Some(&value), timestamp_ms)
+    }
+
+    /// Appends a tombstone for `key` to `topic`.
+    ///
+    /// # Errors
+    /// `Invalid` if the key is too large.
+    #[expect(clippy::needless_pass_by_value, reason = "a test reads better without `&`")]
+    pub fn delete<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: K,
+        timestamp_ms: i64,
+    ) -> Result<Position> {
+        self.send(topic, &key, None, timestamp_ms)
+    }
+
+    fn send<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: &K,
+        value: Option<&V>,
+        timestamp_ms: i64,
+    ) -> Result<Position> {
+        self.producer(topic)?.send([(key, value, timestamp_ms)]).wait()
+    }
+
+    /// Appends records that [`changelog`](super::changelogs::changelog) made, each to the partition it names.
+    ///
+    /// # Errors
+    /// `User` if a value does not encode, `Invalid` if the topic has no such partition.
+    pub fn put_all<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        records: impl IntoIterator<Item = TypedRecord<K, V>>,
+    ) -> Result<Position> {
+        self.changelog.create_topic(topic.name(), topic.topic_config())?;
+        let mut after = Position::new();
+        for record in records {
+            let encoded = record
+                .encode(&**topic.codec())
+                .map_err(|error| Error::user("a value does not encode").with_source(error))?;
+            let partition = TopicPartition::new(Arc::clone(topic.name()), record.partition);
+            after.advance_to(&self.append(partition, vec![encoded])?);
+        }
+        Ok(after)
+    }
+
+    /// Appends records as they are: bytes that need not decode, and any partition.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such partition, or a record is too large.
+    pub fn append(&self, partition: TopicPartition, records: Vec<Record>) -> Result<Position> {
+        self.changelog.append(vec![Append { partition, records }]).wait()
+    }
+
+    /// A producer for `topic` that stamps records with the driver's clock.
+    ///
+    /// # Errors
+    /// `Invalid` if the topic exists with another number of partitions.
+    pub fn producer<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
+        Producer::new(Arc::clone(&self.changelog) as _, topic, Arc::clone(&self.clock) as _)
+    }
+
+    /// Cuts, folds and publishes one epoch of about `records` records: an equal share, but at least one, of each
+    /// partition that has any. Where the derived topics hold the output of an epoch already, that epoch is cut again.
+    /// `false` if there was nothing to read.
+    ///
+    /// # Errors
+    /// What the engine would stop with: [restart](Self::restart) before anything else.
+    pub fn epoch(&mut self, records: usize) -> Result<bool> {
+        self.moving()?.epoch(records)
+    }
+
+    /// Folds everything there is, and finishes the tables that are being built.
+    ///
+    /// # Errors
+    /// As for [`epoch`](Self::epoch).
+    pub fn run(&mut self) -> Result<Position> {
+        while self.epoch(usize::MAX)? {}
+        self.position()
+    }
+
+    /// Makes everything published so far durable. `false` if there was nothing to do.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn drain(&mut self) -> Result<bool> {
+        self.moving()?.drain()
+    }
+
+    /// The process is killed and started again: what was not drained will be folded again.
+    ///
+    /// # Errors
+    /// As for [`restart`](Self::restart).
+    pub fn crash(&mut self) -> Result<()> {
+        self.open()
+    }
+
+    /// The machine goes down and comes back: as [`crash`](Self::crash), and what epochs appended to derived topics
+    /// since the last drain or append is gone too, as no one has synced it.
+    ///
+    /// # Errors
+    /// As for [`restart`](Self::restart).
+    pub fn power_cut(&mut self) -> Result<()> {
+        self.stepper = None;
+        self.changelog = Arc::new(self.changelog.crash());
+        self.open()
+    }
+
+    /// Drains, closes and opens again.
+    ///
+    /// # Errors
+    /// Every error of recovery; see [`EngineBuilder::start`](millpond_engine::EngineBuilder::start). The driver can
+    /// then be restarted once more.
+    pub fn restart(&mut self) -> Result<()> {
+        if self.stepper.is_some() {
+            self.drain()?;
+        }
+        self.open()
+    }
+
+    /// As [`restart`](Self::restart), with other settings from here on.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn restart_with(&mut self, settings: Settings) -> Result<()> {
+        if self.stepper.is_some() {
+            self.drain()?;
+        }
+        self.settings = settings;
+        self.open()
+    }
+
+    /// As [`restart`](Self::restart), with another graph from here on: the next version of the service. Ask it with
+    /// the handles of the new graph. New tables are built by the following epochs; [`run`](Self::run) finishes them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn upgrade(&mut self, graph: &Graph) -> Result<()> {
+        if self.stepper.is_some() {
+            self.drain()?;
+        }
+        self.graph = graph.clone();
+        self.open()
+    }
+
+    /// As [`crash`](Self::crash), started again with another graph.
+    ///
+    /// # Errors
+    /// As for [`restart`](Self::restart).
+    pub fn crash_into(&mut self, graph: &Graph) -> Result<()> {
+        self.graph = graph.clone();
+        self.open()
+    }
+
+    /// Moves the clock forward.
+    pub fn advance(&self, by_ms: i64) {
+        self.clock.advance(by_ms);
+    }
+
+    /// What the clock shows, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    /// All rows of `table`.
+    ///
+    /// # Errors
+    /// `Invalid` if the table is not stored, `Unavailable` while it is built for the first time.
+    pub fn table<T: Stored<Key: Key, Value: Value>>(&self, table: &T) -> Result<BTreeMap<T::Key, T::Value>> {
+        self.view(table)?.scan()?.collect()
+    }
+
+    /// The handle with which to ask `table`; it is good until the next restart or crash.
+    ///
+    /// # Errors
+    /// `Invalid` if the table is not stored or belongs to another graph.
+    pub fn view<T: Stored<Key: Key, Value: Value>>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
+        self.running()?.view(table)
+    }
+
+    /// All tables at one position.
+    ///
+    /// # Errors
+    /// The reason of the stop if the engine has stopped.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.running()?.snapshot()
+    }
+
+    /// Which input the tables include.
+    ///
+    /// # Errors
+    /// `Closed` if the engine could not be opened again.
+    pub fn position(&self) -> Result<Position> {
+        Ok(self.running()?.position())
+    }
+
+    /// The records that the tables include: what a reference model is to fold.
+    ///
+    /// # Errors
+    /// As for [`position`](Self::position).
+    pub fn input(&self) -> Result<Input> {
+        Ok(Input::new(Arc::clone(&self.changelog) as _, self.position()?))
+    }
+
+    /// All records of `topic`, whether folded or not: partition by partition, in offset order. For a derived topic,
+    /// what the graph has written.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no such topic, `Corrupt` if a record does not decode.
+    pub fn records<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Vec<TypedRecord<K, V>>> {
+        super::input::read(&*self.changelog, topic, None)
+    }
+
+    /// Whether tables are still being built.
+    ///
+    /// # Errors
+    /// As for [`position`](Self::position).
+    pub fn is_building(&self) -> Result<bool> {
+        Ok(self.running()?.is_building())
+    }
+
+    /// What the engine is doing.
+    ///
+    /// # Errors
+    /// As for [`position`](Self::position).
+    pub fn stats(&self) -> Result<Stats> {
+        self.running()?.stats()
+    }
+
+    /// The changelog, which survives restarts; a [power cut](Self::power_cut) replaces it.
+    #[must_use]
+    pub fn changelog(&self) -> &Arc<MemoryChangelog> {
+        &self.changelog
+    }
+
+    /// The state, which survives restarts.
+    #[must_use]
+    pub fn store(&self) -> &Arc<MemoryStore> {
+        &self.store
+    }
+}
+
+fn down() -> Error {
+    Error::closed("the engine could not be opened again; mend the cause and restart the driver")
+}

@@ -1,0 +1,130 @@
+//! Input: the records that a published state includes, for the model that it is compared with.
+
+use super::changelogs::TypedRecord;
+use millpond_engine::changelog::{Changelog, Record};
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::{Error, Position, Result, Topic, TopicPartition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How much is read of a partition at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// Exactly the records below a [`Position`].
+///
+/// # Examples
+/// A reference model folds them with nothing but maps:
+/// ```
+/// use millpond_engine::Topic;
+/// use millpond_operators::testing::Input;
+/// use std::collections::BTreeMap;
+///
+/// fn spent(input: &Input, orders: &Topic<String, u64>) -> BTreeMap<String, u64> {
+///     let mut spent = BTreeMap::new();
+///     for order in input.records(orders) {
+///         *spent.entry(order.key).or_default() += order.value.unwrap_or(0);
+///     }
+///     spent
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Input {
+    changelog: Arc<dyn Changelog>,
+    position: Position,
+}
+
+impl Input {
+    /// The records of `changelog` below `position`.
+    #[must_use]
+    pub fn new(changelog: Arc<dyn Changelog>, position: Position) -> Self {
+        Self { changelog, position }
+    }
+
+    /// Where it ends.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// The records of `topic`, partition by partition and in offset order, tombstones included.
+    ///
+    /// # Panics
+    /// If a record does not decode, or the changelog has no such topic.
+    #[must_use]
+    #[track_caller]
+    pub fn records<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Vec<TypedRecord<K, V>> {
+        match read(&*self.changelog, topic, Some(&self.position)) {
+            Ok(records) => records,
+            Err(error) => panic!("the records of topic `{}` cannot be read: {error}", topic.name()),
+        }
+    }
+
+    /// Of each key of `topic` the last value; keys whose last record is a tombstone are absent. This is what
+    /// [`GraphBuilder::table`](crate::GraphBuilder::table) holds.
+    ///
+    /// # Panics
+    /// As for [`records`](Self::records).
+    #[must_use]
+    #[track_caller]
+    pub fn latest<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> BTreeMap<K, V> {
+        let mut latest = BTreeMap::new();
+        for record in self.records(topic) {
+            match record.value {
+                Some(value) => latest.insert(record.key, value),
+                None => latest.remove(&record.key),
+            };
+        }
+        latest
+    }
+}
+
+/// The records of `topic` below `until`, or all of them.
+pub(super) fn read<K: Key, V: Value>(
+    changelog: &dyn Changelog,
+    topic: &Topic<K, V>,
+    until: Option<&Position>,
+) -> Result<Vec<TypedRecord<K, V>>> {
+    let mut records = Vec::new();
+    for partition in 0..topic.topic_config().partitions {
+        let id = TopicPartition::new(Arc::clone(topic.name()), partition);
+        for record in read_partition(changelog, &id, until)? {
+            let damaged = |error| {
+                Error::corrupt(format!("a record of {id} does not decode: {record:?}")).with_source(error)
+            };
+            let value = record.value.as_deref().map(|bytes| topic.codec().decode(bytes)).transpose();
+            records.push(TypedRecord {
+                partition,
+                key: K::decode_whole_key(&record.key).map_err(damaged)?,
+                value: value.map_err(damaged)?,
+                timestamp_ms: record.timestamp_ms,
+            });
+        }
+    }
+    Ok(records)
+}
+
+/// The records of one partition below `until`, or all of them, as they are stored.
+pub(super) fn read_partition(
+    changelog: &dyn Changelog,
+    id: &TopicPartition,
+    until: Option<&Position>,
+) -> Result<Vec<Record>> {
+    let kept = changelog.offsets(id)?;
+    let end = until.map_or(kept.end, |until| until.offset(id));
+    let mut reader = changelog.reader(id, kept.start)?;
+    let mut records = Vec::new();
+    let mut next = kept.start;
+    while next < end {
+        let batches = reader.poll(READ_BYTES)?;
+        if batches.is_empty() {
+            return Err(Error::internal(format!("{id} ends at {next}, before the position {end}")));
+        }
+        for batch in batches {
+            next = batch.end_offset();
+            let decoded = batch.decode()?;
+            records
+                .extend(decoded.iter().filter(|record| record.offset < end).map(|record| record.to_record()));
+        }
+    }
+    Ok(records)
+}
