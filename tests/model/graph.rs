@@ -71,7 +71,7 @@ pub struct Handle {
 pub enum Stored {
     Plain(Table<K, V>),
     Count(Table<K, u64>),
-    Reduced(Table<K, Option<V>>),
+    Reduced(Table<K, V>),
     Sum(Table<K, Grouped<V>>),
     Members(Table<K, Grouped<u64>>),
     Max(Table<K, Grouped<Multiset<V>>>),
@@ -79,10 +79,6 @@ pub enum Stored {
 
 pub fn of_count(count: u64) -> V {
     count as V
-}
-
-pub fn of_reduced(value: Option<V>) -> V {
-    value.unwrap_or(V::MIN)
 }
 
 pub fn of_group(members: usize, value: V) -> V {
@@ -256,7 +252,7 @@ impl Building<'_> {
                 let grouped = self.stream_of(stream).group_by_key();
                 let table = grouped.reduce(options(node), move |a, b| reduced(n, a, b));
                 self.keep(number, node, Stored::Reduced(table.clone()));
-                table.map_values(|_, value| of_reduced(value))
+                table
             }
             Op::Sum { stream } => {
                 let grouped = self.stream_of(stream).group_by_key();
@@ -306,16 +302,15 @@ impl Building<'_> {
 
     fn foreign(&mut self, number: usize, node: &Node) -> Table<K, V> {
         let n = node.n;
-        let index = StoreOptions::named(&format!("t{}.index", node.id)).version(node.version);
         let name = move |k: &K, v: &V| named(n, *k, *v);
         let table = match node.op {
             Op::Foreign { left, right } => {
                 let join = |_: &K, l: &V, r: &V| joined(Some(*l), Some(*r));
-                self.table_of(left).foreign_join(self.table_of(right), options(node), index, name, join)
+                self.table_of(left).foreign_join(self.table_of(right), options::<V>(node), name, join)
             }
             Op::ForeignLeft { left, right } => {
                 let join = |_: &K, l: &V, r: Option<&V>| joined(Some(*l), r.copied());
-                self.table_of(left).foreign_left_join(self.table_of(right), options(node), index, name, join)
+                self.table_of(left).foreign_left_join(self.table_of(right), options::<V>(node), name, join)
             }
             op => panic!("{op:?} is no foreign-key join"),
         };

@@ -7,7 +7,7 @@
 //! the same meaning if all its input is one epoch.
 
 use super::grammar::{Node, Op};
-use super::graph::{self, DELETED, of_group, of_reduced};
+use super::graph::{self, DELETED, of_group};
 use super::{K, Rows, V};
 use millpond::codec::KeyCodec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,9 +184,9 @@ impl Interpreter {
             Op::Sum { stream } => folded(before, events(outs, stream), |acc, v| {
                 acc.unwrap_or(0).wrapping_add(graph::weighed(n, v))
             }),
-            Op::Reduce { stream } => folded(before, events(outs, stream), |acc, v| {
-                of_reduced(Some(acc.map_or(v, |acc| graph::reduced(n, acc, v))))
-            }),
+            Op::Reduce { stream } => {
+                folded(before, events(outs, stream), |acc, v| acc.map_or(v, |acc| graph::reduced(n, acc, v)))
+            }
             Op::Chain { stream } => {
                 folded(before, events(outs, stream), |acc, v| graph::chained(acc.unwrap_or(0), v))
             }

@@ -131,6 +131,13 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Lets everyone who waits look again.
+    pub(crate) fn wake(&self) {
+        let _held = self.hold_publishing();
+        self.signal.send_modify(|_| ());
+        self.changed.notify_all();
+    }
+
     /// Blocks until `done` is true of what is published; it is asked again after every epoch and drain.
     ///
     /// # Errors
@@ -164,13 +171,6 @@ impl Shared {
         }
     }
 
-    /// Wakes everyone who waits for something other than an epoch.
-    pub(crate) fn notify(&self) {
-        let _held = self.hold_publishing();
-        self.signal.send_modify(|_| ());
-        self.changed.notify_all();
-    }
-
     /// Ends the task for queries: `Closed`, or `Poisoned` with the reason. The first reason stays.
     pub(crate) fn end(&self, status: Status) {
         let mut now = self.status.write().unwrap_or_else(PoisonError::into_inner);
@@ -179,7 +179,7 @@ impl Shared {
         }
         drop(now);
         self.ended.store(true, Ordering::Release);
-        self.notify();
+        self.wake();
     }
 
     /// Whether newer tables have taken the place of those of this task.

@@ -40,6 +40,7 @@ struct Build {
     target: Position,
     /// What the older versions answer from meanwhile.
     former: Arc<Shared>,
+    former_tables: Vec<Arc<dyn AnyTable>>,
 }
 
 impl Build {
@@ -133,9 +134,11 @@ impl Core {
             published.position.clone(),
             Arc::clone(&published.counts),
         ));
+        let mut former_tables = Vec::new();
         for (cell, (spec, id)) in self.cells.iter().zip(self.setting.graph.tables.iter().zip(former)) {
             if let Some(id) = *id {
                 let table = (spec.make)(id, self.setting.router.shards(), Arc::clone(&former_shared));
+                former_tables.push(Arc::clone(&table));
                 cell.serve(Serving::Former(table));
             }
         }
@@ -144,7 +147,7 @@ impl Core {
             target.set(id.clone(), self.setting.changelog.offsets(id)?.end);
         }
         tracing::info!(tables = wanted.len(), "building tables from the start of the changelog");
-        self.build = Some(Build { task, ids, drain, target, former: former_shared });
+        self.build = Some(Build { task, ids, drain, target, former: former_shared, former_tables });
         Ok(())
     }
 
@@ -201,8 +204,11 @@ impl Core {
         self.main =
             Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
         serve(&self.cells, &self.main);
-        self.main.shared().notify();
         build.former.supersede();
+        // Whoever waits for changes of an older version learns that none will come.
+        build.former_tables.iter().for_each(|table| table.close());
+        // Only now do the cells show the new tables to whoever waits for them.
+        self.main.shared().wake();
         self.drains
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -271,6 +277,7 @@ impl Core {
         }
         if let Some(build) = &self.build {
             build.former.end(crate::state::Status::Closed);
+            build.former_tables.iter().for_each(|table| table.close());
         }
     }
 }
@@ -314,8 +321,7 @@ fn open_input(
     produces: bool,
     from_oldest: bool,
 ) -> Result<Input> {
-    let cuts =
-        if produces { setting.changelog.epochs_after(&setting.producer, position)? } else { Vec::new() };
+    let cuts = if produces { setting.cuts_after(position)? } else { Vec::new() };
     let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
     Input::open(&setting.changelog, &topics, position, cuts, from_oldest)
 }

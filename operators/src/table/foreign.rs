@@ -114,7 +114,8 @@ where
     let links = builder.exchange::<Event<F, Linked<K, V>>>("link", &[left.node], &left.access.reads(), link);
     let meet = Meet { index, right: Arc::clone(&right.access), recorder: recorder.clone(), join };
     // The index is written by the node that meets, and its results are then exchanged by the next.
-    let results = builder.operator("meet", &[links, right.node], &[index.index()], &right.access.reads(), meet);
+    let results =
+        builder.operator("meet", &[links, right.node], &[index.index()], &right.access.reads(), meet);
     let send = SendBack(PhantomData::<fn() -> (K, W)>);
     let back = builder.exchange::<Event<K, Option<W>>>("send_back", &[results], &[], send);
     let keep = Keep { table, recorder: recorder.clone() };
@@ -269,7 +270,8 @@ where
     where
         J: Fn(&K, &V, Option<&T>) -> Option<W>,
     {
-        let named = links.iter().map(|link| &link.key).chain(changes.updates.iter().map(|update| &update.key));
+        let named =
+            links.iter().map(|link| &link.key).chain(changes.updates.iter().map(|update| &update.key));
         let starts = Starts::with(context, &*self.right, changes, named.clone())?;
         let mut pairs: BTreeMap<(F, K), Pair<'_, V>> = BTreeMap::new();
         for named in named.collect::<BTreeSet<&F>>() {

@@ -75,16 +75,20 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         store: impl Into<StoreOptions<Grouped<A::Acc>>>,
         aggregate: A,
     ) -> Table<K, Grouped<A::Acc>> {
-        self.fold_by("group", store.into(), move |key, group: &mut Option<Grouped<A::Acc>>, delta| match delta {
-            Delta::Join(value) => {
-                let group = group.get_or_insert_with(|| Grouped { members: 0, value: aggregate.init() });
-                group.members += 1;
-                aggregate.fold(&mut group.value, key, value);
-            }
-            Delta::Leave(value) => {
-                leave(group, |acc| aggregate.retract(acc, key, value));
-            }
-        })
+        self.fold_by(
+            "group",
+            store.into(),
+            move |key, group: &mut Option<Grouped<A::Acc>>, delta| match delta {
+                Delta::Join(value) => {
+                    let group = group.get_or_insert_with(|| Grouped { members: 0, value: aggregate.init() });
+                    group.members += 1;
+                    aggregate.fold(&mut group.value, key, value);
+                }
+                Delta::Leave(value) => {
+                    leave(group, |acc| aggregate.retract(acc, key, value));
+                }
+            },
+        )
     }
 
     /// Folds each group with a closure and its inverse, beginning with `init()`.
