@@ -31,6 +31,8 @@
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 
+#[cfg(feature = "testing")]
+pub use millpond_engine::fault;
 pub use millpond_engine::graph::{Graph, StoreOptions};
 pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
 pub use millpond_engine::{
@@ -38,8 +40,6 @@ pub use millpond_engine::{
     Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition,
 };
 pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, state, store};
-#[cfg(feature = "testing")]
-pub use millpond_engine::fault;
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{

@@ -132,8 +132,10 @@ impl Engine {
     /// read-your-writes.
     ///
     /// # Errors
-    /// `Closed`, or the reason of the stop.
+    /// `Invalid` if the position names a partition that the engine does not read (or, until it is built, that only a
+    /// new table reads), `Closed`, or the reason of the stop.
     pub async fn wait_for(&self, position: &Position) -> Result<()> {
+        self.reads(position)?;
         self.handles.shared.wait_async(|published| published.position.includes(position)).await
     }
 
@@ -142,7 +144,19 @@ impl Engine {
     /// # Errors
     /// As for `wait_for`.
     pub fn wait_for_blocking(&self, position: &Position) -> Result<()> {
+        self.reads(position)?;
         self.handles.shared.wait(|published| published.position.includes(position))
+    }
+
+    /// Refuses to wait for what will never be read.
+    fn reads(&self, position: &Position) -> Result<()> {
+        let read = self.position();
+        match position.iter().find(|(id, _)| read.known(id).is_none()) {
+            Some((id, _)) => Err(crate::Error::invalid(format!(
+                "this engine does not read {id}, so it would wait for ever; name partitions that its graph reads"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Blocks until the tables include everything that is in the changelog at the time of the call.

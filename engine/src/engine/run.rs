@@ -6,6 +6,7 @@
 use super::{Handles, Stats, stats};
 use crate::changelog::{Changelog, Gate};
 use crate::drain::Drain;
+use crate::query::Cell;
 use crate::state::{Shared, Status};
 use crate::task::{Core, Counters, drain_all};
 use crate::{Error, Result, TopicPartition};
@@ -85,6 +86,7 @@ struct Common {
     fold: Bell,
     drain: Bell,
     shared: Arc<Shared>,
+    cells: Arc<[Arc<Cell>]>,
     changelog: Arc<dyn Changelog>,
     owns_changelog: bool,
     drains: Arc<Mutex<Vec<Arc<Drain>>>>,
@@ -109,6 +111,7 @@ impl Background {
             fold: Bell::default(),
             drain: Bell::default(),
             shared: Arc::clone(core.main().shared()),
+            cells: Arc::clone(core.cells()),
             changelog: Arc::clone(&changelog),
             owns_changelog,
             drains: Arc::clone(core.drains()),
@@ -171,7 +174,7 @@ impl Background {
             let _ = thread.join();
         }
         let before = self.common.shared.check();
-        self.common.shared.end(Status::Closed);
+        self.common.end(Status::Closed);
         let last = if before.is_ok() { drain_all(&self.common.drains).map(drop) } else { before };
         for drain in self.common.drains.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             drain.shared.release_store();
@@ -194,7 +197,16 @@ impl Common {
     fn poison(&self, error: Error) {
         tracing::error!(%error, "the engine has stopped");
         self.gate.close();
-        self.shared.end(Status::Poisoned(error));
+        self.end(Status::Poisoned(error));
+    }
+
+    /// Ends queries first and subscriptions afterwards: whoever subscribes in between is ended too, and whoever was
+    /// waiting finds the reason.
+    fn end(&self, status: Status) {
+        self.shared.end(status);
+        for cell in self.cells.iter() {
+            cell.close();
+        }
     }
 
     /// The folding thread.

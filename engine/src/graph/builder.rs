@@ -71,6 +71,8 @@ pub(super) struct Parts {
     pub(super) nodes: Vec<Node>,
     pub(super) tables: Vec<TableSpec>,
     pub(super) topics: Vec<TopicSpec>,
+    /// Topics that were named again with another number of partitions.
+    pub(super) ambiguous: Vec<Arc<str>>,
 }
 
 /// Collects the nodes of a graph. Clones share the graph, so that typed handles can carry one along.
@@ -204,12 +206,16 @@ impl Builder {
 
     fn topic<K: Key, V: Value>(&self, topic: &Topic<K, V>, read: bool, written: bool) {
         let mut parts = self.parts();
-        if let Some(known) = parts.topics.iter_mut().find(|known| known.name == *topic.name()) {
+        let Parts { topics, ambiguous, .. } = &mut *parts;
+        if let Some(known) = topics.iter_mut().find(|known| known.name == *topic.name()) {
             known.read |= read;
             known.written |= written;
+            if known.config.partitions != topic.topic_config().partitions {
+                ambiguous.push(Arc::clone(topic.name()));
+            }
             return;
         }
-        parts.topics.push(TopicSpec {
+        topics.push(TopicSpec {
             name: Arc::clone(topic.name()),
             config: topic.topic_config().clone(),
             read,

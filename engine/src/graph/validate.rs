@@ -37,6 +37,11 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
             )));
         }
     }
+    if let Some(topic) = parts.ambiguous.first() {
+        return Err(Error::invalid(format!(
+            "topic `{topic}` is used with different numbers of partitions; give it the same number everywhere"
+        )));
+    }
     refuse_cycles(&parts.nodes)
 }
 

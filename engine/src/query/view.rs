@@ -29,6 +29,14 @@ impl Cell {
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
     }
 
+    /// Ends the subscriptions of the table.
+    pub(crate) fn close(&self) {
+        match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
+            Serving::Live(table) | Serving::Former(table) => table.close(),
+            Serving::Building => {}
+        }
+    }
+
     pub(crate) fn is_building(&self) -> bool {
         !matches!(*self.serving.read().unwrap_or_else(PoisonError::into_inner), Serving::Live(_))
     }

@@ -131,6 +131,13 @@ impl Shared {
         self.changed.notify_all();
     }
 
+    /// Lets everyone who waits look again.
+    pub(crate) fn wake(&self) {
+        let _held = self.hold_publishing();
+        self.signal.send_modify(|_| ());
+        self.changed.notify_all();
+    }
+
     /// Blocks until `done` is true of what is published; it is asked again after every epoch and drain.
     ///
     /// # Errors
@@ -172,9 +179,7 @@ impl Shared {
         }
         drop(now);
         self.ended.store(true, Ordering::Release);
-        let _held = self.hold_publishing();
-        self.signal.send_modify(|_| ());
-        self.changed.notify_all();
+        self.wake();
     }
 
     /// Whether newer tables have taken the place of those of this task.

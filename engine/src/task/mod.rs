@@ -71,6 +71,11 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// Where a replay from `position` must cut its epochs, because what they produced is in the changelog already.
+    pub(crate) fn cuts_after(&self, position: &Position) -> Result<Vec<EpochMark>> {
+        if self.produces() { self.changelog.epochs_after(&self.producer, position) } else { Ok(Vec::new()) }
+    }
+
     /// Whether epochs append to the changelog, so that their marks matter.
     pub(crate) fn produces(&self) -> bool {
         self.graph.has_sinks() || matches!(self.policy, FailurePolicy::DeadLetter(_))
@@ -285,7 +290,11 @@ impl Task {
         skipped: &Skipped,
     ) -> Result<()> {
         sunk.extend(self.dead_letters(input, skipped)?);
-        sunk.sort_by(|a, b| (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp)));
+        // Two sinks may write to one topic on behalf of one record: the bytes decide, not the shards they ran on.
+        sunk.sort_by(|a, b| {
+            let stamps = (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp));
+            stamps.then_with(|| (&a.record.key, &a.record.value).cmp(&(&b.record.key, &b.record.value)))
+        });
         let total = sunk.len() as u64;
         let mut appends: Vec<Append> = Vec::new();
         for Sunk { topic, partition, record, .. } in sunk {

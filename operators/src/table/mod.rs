@@ -7,12 +7,14 @@
 pub(crate) mod access;
 mod foreign;
 mod group;
+pub(crate) mod history;
 mod join;
 mod map;
 pub(crate) mod source;
 mod to_stream;
 
 pub(crate) use access::Recorder;
+pub use foreign::ForeignStore;
 pub use group::{Grouped, GroupedTable};
 
 use crate::stream::Stream;
@@ -115,32 +117,31 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// Joins each row with the row of `other` whose key `foreign` takes from it; rows without one are left out. The
-    /// result is stored in the table `store`, the rows of this table once more, by foreign key, in the table `index`.
+    /// result is stored in the table `store`, the rows of this table once more, by foreign key, in the table
+    /// `<store>.index`; see [`ForeignStore`].
     ///
     /// Source: KIP-213 and KIP-1104, without the round trip: the index holds the rows themselves.
     pub fn foreign_join<F: Key, T: Value, W: Value>(
         &self,
         other: &Table<F, T>,
-        store: impl Into<StoreOptions<W>>,
-        index: impl Into<StoreOptions<V>>,
+        store: impl Into<ForeignStore<V, W>>,
         foreign: impl Fn(&K, &V) -> F + Send + Sync + 'static,
         join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
         let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other?));
-        foreign::join(self, other, store.into(), index.into(), foreign, join)
+        foreign::join(self, other, store.into(), foreign, join)
     }
 
     /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner.
     pub fn foreign_left_join<F: Key, T: Value, W: Value>(
         &self,
         other: &Table<F, T>,
-        store: impl Into<StoreOptions<W>>,
-        index: impl Into<StoreOptions<V>>,
+        store: impl Into<ForeignStore<V, W>>,
         foreign: impl Fn(&K, &V) -> F + Send + Sync + 'static,
         join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
         let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other));
-        foreign::join(self, other, store.into(), index.into(), foreign, join)
+        foreign::join(self, other, store.into(), foreign, join)
     }
 
     /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion.

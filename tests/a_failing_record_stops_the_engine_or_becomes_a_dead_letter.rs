@@ -1,0 +1,270 @@
+//! A record that does not decode, or at which user code fails, stops the engine exactly there or is set aside.
+//!
+//! Property: under the policy *stop* the error is of kind `User` and names topic, partition and offset; everything
+//! before the record is applied, nothing after it, and the position says so. Under *dead letter* the record is left
+//! out, all others are folded, and the dead-letter topic has it once, with its reason and origin, however often the
+//! epoch is run again. A fold that fails once and not again is reported as what it is.
+//!
+//! Method: the step-by-step engine on a changelog in memory, with the bad record in the midst of an epoch, for several
+//! numbers of shards and epoch sizes; crashes between append and drain.
+
+use millpond::changelog::{Append, Changelog, MemoryChangelog, Record};
+use millpond::codec::KeyCodec;
+use millpond::store::{MemoryStore, StateStore};
+use millpond::testing::laws::Laws;
+use millpond::{
+    Engine, EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Table, Topic, TopicPartition,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const BAD: u64 = 130;
+const RECORDS: u64 = 300;
+
+fn key_of(offset: u64) -> u32 {
+    (offset % 11) as u32
+}
+
+fn record(offset: u64, value: Vec<u8>) -> Record {
+    let mut key = Vec::new();
+    key_of(offset).encode_key(&mut key);
+    Record::new(key, value).at(offset as i64)
+}
+
+fn encoded<V: millpond::codec::Value>(topic: &Topic<u32, V>, value: &V) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    topic.codec().encode(value, &mut bytes).unwrap();
+    bytes
+}
+
+/// A changelog of 300 records, number 130 of which has the value `bad`.
+fn log_with<V: millpond::codec::Value>(topic: &Topic<u32, V>, good: &V, bad: Vec<u8>) -> MemoryChangelog {
+    let log = MemoryChangelog::new();
+    log.create_topic(topic.name(), topic.topic_config()).unwrap();
+    let mut records: Vec<Record> = (0..RECORDS).map(|offset| record(offset, encoded(topic, good))).collect();
+    records[BAD as usize].value = Some(bad.into());
+    for records in records.chunks(37) {
+        let partition = TopicPartition::new(Arc::clone(topic.name()), 0);
+        log.append(vec![Append { partition, records: records.to_vec() }]).wait().unwrap();
+    }
+    log
+}
+
+fn engine(graph: &Graph, log: &MemoryChangelog, store: &Arc<dyn StateStore>, shards: usize) -> EngineBuilder {
+    Engine::builder(graph).changelog(Arc::new(log.reopen())).store(Arc::clone(store)).shards(shards)
+}
+
+/// How often each key occurs in `offsets`.
+fn occurrences(offsets: impl Iterator<Item = u64>) -> BTreeMap<u32, u64> {
+    let mut counts = BTreeMap::new();
+    for offset in offsets {
+        *counts.entry(key_of(offset)).or_default() += 1;
+    }
+    counts
+}
+
+fn dead_letters(log: &MemoryChangelog) -> Vec<(Record, BTreeMap<String, String>)> {
+    let mut reader = log.reader(&TopicPartition::new("dead", 0), 0).unwrap();
+    let mut letters = Vec::new();
+    for batch in reader.poll(1 << 20).unwrap() {
+        for record in &batch.decode().unwrap() {
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            let headers = record.headers().map(|(name, value)| (name.to_owned(), text(value))).collect();
+            letters.push((record.to_record(), headers));
+        }
+    }
+    letters
+}
+
+/// Checks both policies on `graph`, whose table counts the records of each key.
+fn check(graph: &Graph, counts: &Table<u32, u64>, log: &MemoryChangelog, bad_value: &[u8], reason: &str) {
+    let at = TopicPartition::new("events", 0);
+    for (shards, epoch) in [(1, 1), (1, 1000), (3, 50), (4, 1000)] {
+        let log = log.crash();
+        let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+        let mut stepper = engine(graph, &log, &store, shards).stepper().unwrap();
+        let error = loop {
+            match stepper.epoch(epoch) {
+                Ok(more) => assert!(more, "the bad record was passed over"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::User, "{error}");
+        for part in ["events/0 offset 130", reason, "dead-letter"] {
+            assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
+        }
+        assert_eq!(stepper.position().offset(&at), BAD, "{shards} shards, epochs of {epoch}");
+        let view = stepper.view(counts).unwrap();
+        let shown: BTreeMap<u32, u64> = view.scan().unwrap().map(Result::unwrap).collect();
+        assert_eq!(shown, occurrences(0..BAD));
+        stepper.drain().unwrap();
+        drop(stepper);
+
+        let again = engine(graph, &log, &store, shards).stepper().unwrap().epoch(epoch).unwrap_err();
+        assert!(again.to_string().contains("events/0 offset 130"), "stopped there once more: {again}");
+
+        for crash in [true, true, false] {
+            let policy = FailurePolicy::DeadLetter("dead".into());
+            let mut stepper = engine(graph, &log, &store, shards).on_failure(policy).stepper().unwrap();
+            while stepper.epoch(epoch).unwrap() {}
+            let view = stepper.view(counts).unwrap();
+            let shown: BTreeMap<u32, u64> = view.scan().unwrap().map(Result::unwrap).collect();
+            assert_eq!(shown, occurrences((0..RECORDS).filter(|&offset| offset != BAD)), "crash: {crash}");
+            let letters = dead_letters(&log);
+            assert_eq!(letters.len(), 1, "{shards} shards, epochs of {epoch}");
+            let (letter, headers) = &letters[0];
+            assert_eq!(letter.value.as_deref(), Some(bad_value));
+            assert_eq!(headers["millpond.topic"], "events");
+            assert_eq!(headers["millpond.partition"], "0");
+            assert_eq!(headers["millpond.offset"], "130");
+            assert!(headers["millpond.reason"].contains(reason), "{headers:?}");
+            if !crash {
+                stepper.drain().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_record_that_does_not_decode() {
+    let events = Topic::<u32, String>::new("events");
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&events).group_by_key().count("counts");
+    let graph = graph.build().unwrap();
+    let bad = vec![3, 0xff, 0xfe, 0xfd];
+    let log = log_with(&events, &"good".to_owned(), bad.clone());
+    check(&graph, &counts, &log, &bad, "does not decode");
+}
+
+#[test]
+fn a_length_of_two_to_the_sixtieth_allocates_nothing() {
+    let events = Topic::<u32, Vec<String>>::new("events");
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&events).group_by_key().count("counts");
+    let graph = graph.build().unwrap();
+    // What bincode writes for a length of 2^60, in its variable and in its fixed form.
+    for bad in [vec![253, 0, 0, 0, 0, 0, 0, 0, 16], (1_u64 << 60).to_le_bytes().to_vec()] {
+        let log = log_with(&events, &vec!["good".to_owned()], bad.clone());
+        check(&graph, &counts, &log, &bad, "does not decode");
+    }
+}
+
+#[test]
+fn a_fold_that_panics() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&events).group_by_key().fold(
+        "counts",
+        || 0_u64,
+        |count, _, value| {
+            assert!(value != 666, "the number of the beast");
+            *count += 1;
+        },
+    );
+    let graph = graph.build().unwrap();
+    let bad = encoded(&events, &666);
+    let log = log_with(&events, &1, bad.clone());
+    check(&graph, &counts, &log, &bad, "the number of the beast");
+}
+
+#[test]
+fn a_map_that_panics_behind_an_exchange() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let rekeyed = graph.stream(&events).re_key(|key, _| (*key, 7_u32)).group_by_key();
+    let table = rekeyed.fold(
+        "rekeyed",
+        || 0_u64,
+        |count, _, value| {
+            assert!(value != 666, "the number of the beast");
+            *count += 1;
+        },
+    );
+    let counts = table
+        .group_by(|(key, _), count| (*key, *count))
+        .fold("counts", || 0_u64, |sum, _, n| *sum += n, |sum, _, n| *sum -= n)
+        .map_values(|_, count| count.value)
+        .materialize("plain");
+    let graph = graph.build().unwrap();
+    let bad = encoded(&events, &666);
+    let log = log_with(&events, &1, bad.clone());
+    check(&graph, &counts, &log, &bad, "the number of the beast");
+}
+
+#[test]
+fn an_engine_that_stopped_says_why_to_everyone() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&events).group_by_key().fold(
+        "counts",
+        || 0_u64,
+        |count, _, value| {
+            assert!(value != 666, "the number of the beast");
+            *count += 1;
+        },
+    );
+    let graph = graph.build().unwrap();
+    let log = log_with(&events, &1, encoded(&events, &666));
+    let engine = Engine::builder(&graph).changelog(Arc::new(log.reopen())).in_memory().start().unwrap();
+    let mut end = engine.position();
+    end.set(TopicPartition::new("events", 0), RECORDS);
+    let error = engine.wait_for_blocking(&end).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::User, "{error}");
+    let view = engine.view(&counts).unwrap();
+    let answers = [
+        error,
+        view.get(&1).unwrap_err(),
+        view.multi_get(&[1]).unwrap_err(),
+        view.scan().map(drop).unwrap_err(),
+        view.count().unwrap_err(),
+        view.changes().map(drop).unwrap_err(),
+        view.subscribe(1).map(drop).unwrap_err(),
+        engine.snapshot().map(drop).unwrap_err(),
+        engine.stats().unwrap_err(),
+        engine.catch_up().unwrap_err(),
+        engine.drain().unwrap_err(),
+        engine.ready().unwrap_err(),
+        engine.close().unwrap_err(),
+    ];
+    for error in answers {
+        assert!(error.to_string().contains("events/0 offset 130"), "{error}");
+    }
+}
+
+#[test]
+fn a_fold_that_fails_only_once_is_not_deterministic() {
+    let events = Topic::<u32, u64>::new("events");
+    let calls = Arc::new(AtomicU64::new(0));
+    let graph = GraphBuilder::new();
+    let counted = Arc::clone(&calls);
+    let counts = graph.stream(&events).group_by_key().fold(
+        "counts",
+        || 0_u64,
+        move |count, _, _| {
+            assert!(counted.fetch_add(1, Ordering::Relaxed) != 50, "once");
+            *count += 1;
+        },
+    );
+    let graph = graph.build().unwrap();
+    let log = log_with(&events, &1, encoded(&events, &1));
+    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let mut stepper = engine(&graph, &log, &store, 1).stepper().unwrap();
+    let error = stepper.epoch(1000).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::User, "{error}");
+    assert!(error.to_string().contains("not deterministic"), "{error}");
+    assert!(error.to_string().contains("laws"), "it says what to do: {error}");
+    assert_eq!(stepper.view(&counts).unwrap().count().unwrap(), 0, "nothing of the epoch was applied");
+    assert_eq!(stepper.position().offset(&TopicPartition::new("events", 0)), 0);
+}
+
+#[test]
+fn the_laws_find_a_fold_that_is_not_deterministic() {
+    let calls = AtomicU64::new(0);
+    let fold = millpond::aggregate::Fold::new(
+        || 0_u64,
+        move |acc: &mut u64, _: &u32, value: u64| *acc += value + calls.fetch_add(1, Ordering::Relaxed) % 2,
+    );
+    let violation = Laws::new().seed(1).aggregate(&fold, 0..3_u32, 0..9_u64).unwrap_err();
+    assert!(violation.law().contains("determin") || violation.law().contains("accumulator"), "{violation}");
+}

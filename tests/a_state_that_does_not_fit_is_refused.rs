@@ -1,0 +1,326 @@
+//! A state that does not fit its graph, its changelog or this release is refused and left as it was.
+//!
+//! Property: opening answers with an error of the right kind that names what does not fit and says what to do, changes
+//! nothing, and never begins again in silence: once the cause is gone the same directory answers as before.
+//!
+//! Method: one mismatch after the other, put into a directory that was closed in order; then the cause is undone and
+//! the answers are compared. Who cannot mount (not root, or in a sandbox) skips the read-only medium, and says so.
+
+use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
+use millpond::codec::Json;
+use millpond::store::{RocksStore, StateStore};
+use millpond::{
+    Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, Table, Topic, TopicPartition,
+};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+fn events() -> Topic<u32, u64> {
+    Topic::new("events")
+}
+
+fn counting(store: impl Into<StoreOptions<u64>>) -> (Graph, Table<u32, u64>) {
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&events()).group_by_key().count(store);
+    (graph.build().unwrap(), counts)
+}
+
+/// A directory whose table `counts` has counted 100 records of 10 keys.
+fn counted() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    append(dir.path(), 100);
+    answers(dir.path(), 10);
+    dir
+}
+
+fn append(dir: &Path, records: u32) {
+    let (graph, _) = counting("counts");
+    let engine = Engine::open(dir, &graph).unwrap();
+    let producer = engine.producer(&events()).unwrap();
+    let acks: Vec<_> = (0..records).map(|number| producer.put(&(number % 10), &1)).collect();
+    for ack in acks {
+        ack.wait().unwrap();
+    }
+    engine.catch_up().unwrap();
+    engine.close().unwrap();
+}
+
+/// Checks that every key was counted `times`.
+fn answers(dir: &Path, times: u64) {
+    let (graph, counts) = counting("counts");
+    let engine = Engine::open(dir, &graph).unwrap();
+    engine.catch_up().unwrap();
+    let view = engine.view(&counts).unwrap();
+    for key in 0..10 {
+        assert_eq!(view.get(&key).unwrap(), Some(times), "key {key}");
+    }
+    drop(view);
+    engine.close().unwrap();
+}
+
+fn refused(dir: &Path, graph: &Graph, kind: ErrorKind, parts: &[&str]) -> Error {
+    let Err(error) = Engine::open(dir, graph) else { panic!("it was opened; expected {kind:?}, {parts:?}") };
+    assert_eq!(error.kind(), kind, "{error}");
+    for part in parts {
+        assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
+    }
+    error
+}
+
+#[test]
+fn an_unknown_format_version() {
+    let dir = counted();
+    let set = |version: u32| {
+        // The layout of the state: table id 0, kind 0 is the format version.
+        let store =
+            RocksStore::open(&dir.path().join("state"), &millpond::store::StoreOptions::default()).unwrap();
+        let version = version.to_be_bytes();
+        store.ingest(&mut [(&[0_u8, 0, 0][..], Some(&version[..]))].into_iter()).unwrap();
+    };
+    set(99);
+    let (graph, _) = counting("counts");
+    refused(
+        dir.path(),
+        &graph,
+        ErrorKind::Corrupt,
+        &["format version 99", "the release that wrote it", "delete the state directory"],
+    );
+    set(1);
+    answers(dir.path(), 10);
+}
+
+#[test]
+fn another_codec_under_the_same_name() {
+    let dir = counted();
+    let (graph, _) = counting(StoreOptions::with_codec("counts", Json));
+    refused(
+        dir.path(),
+        &graph,
+        ErrorKind::Invalid,
+        &["`counts`", "value codec", "raise the table's version"],
+    );
+    answers(dir.path(), 10);
+}
+
+#[test]
+fn another_value_type_under_the_same_name() {
+    let dir = counted();
+    let graph = GraphBuilder::new();
+    graph
+        .stream(&events())
+        .group_by_key()
+        .fold("counts", String::new, |all: &mut String, _, _| all.push('x'));
+    let graph = graph.build().unwrap();
+    refused(dir.path(), &graph, ErrorKind::Invalid, &["`counts`", "value type", "raise the table's version"]);
+    answers(dir.path(), 10);
+}
+
+#[test]
+fn another_key_type_under_the_same_name() {
+    let dir = counted();
+    let graph = GraphBuilder::new();
+    graph.stream(&events()).group_by(|key, _| u64::from(*key)).count("counts");
+    let graph = graph.build().unwrap();
+    refused(dir.path(), &graph, ErrorKind::Invalid, &["`counts`", "key type", "raise the table's version"]);
+    answers(dir.path(), 10);
+}
+
+#[test]
+fn an_older_version_of_a_table() {
+    let dir = counted();
+    let (graph, counts) = counting(StoreOptions::named("counts").version(2));
+    let engine = Engine::open(dir.path(), &graph).unwrap();
+    engine.ready().unwrap();
+    assert_eq!(engine.view(&counts).unwrap().get(&3).unwrap(), Some(10));
+    engine.close().unwrap();
+    let (graph, _) = counting(StoreOptions::named("counts").version(1));
+    refused(
+        dir.path(),
+        &graph,
+        ErrorKind::Invalid,
+        &["version 2 of table `counts`", "the graph has version 1"],
+    );
+}
+
+#[test]
+fn another_number_of_partitions() {
+    let dir = counted();
+    let graph = GraphBuilder::new();
+    graph.stream(&events().partitions(4)).group_by_key().count("counts");
+    let graph = graph.build().unwrap();
+    refused(dir.path(), &graph, ErrorKind::Invalid, &["events", "1 partitions, not 4"]);
+    answers(dir.path(), 10);
+}
+
+#[test]
+fn a_changelog_that_was_deleted() {
+    let dir = counted();
+    let (changelog, aside) = (dir.path().join("changelog"), dir.path().join("aside"));
+    std::fs::rename(&changelog, &aside).unwrap();
+    let (graph, _) = counting("counts");
+    refused(
+        dir.path(),
+        &graph,
+        ErrorKind::AheadOfChangelog,
+        &["events/0", "up to offset 100", "ends at 0", "delete the state directory"],
+    );
+    std::fs::remove_dir_all(&changelog).unwrap();
+    std::fs::rename(&aside, &changelog).unwrap();
+    answers(dir.path(), 10);
+}
+
+#[test]
+fn a_changelog_that_was_replaced_by_an_older_copy() {
+    let dir = counted();
+    let (changelog, older, newer) =
+        (dir.path().join("changelog"), dir.path().join("older"), dir.path().join("newer"));
+    copy(&changelog, &older);
+    append(dir.path(), 50);
+    std::fs::rename(&changelog, &newer).unwrap();
+    copy(&older, &changelog);
+    let (graph, _) = counting("counts");
+    refused(
+        dir.path(),
+        &graph,
+        ErrorKind::AheadOfChangelog,
+        &["events/0", "up to offset 150", "ends at 100", "delete the state directory"],
+    );
+    // As the error says: without the state, what the older copy has is folded again.
+    std::fs::rename(dir.path().join("state"), dir.path().join("newer-state")).unwrap();
+    answers(dir.path(), 10);
+    // And with the changelog that the state was built from, it goes on.
+    std::fs::remove_dir_all(&changelog).unwrap();
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    std::fs::rename(&newer, &changelog).unwrap();
+    std::fs::rename(dir.path().join("newer-state"), dir.path().join("state")).unwrap();
+    answers(dir.path(), 15);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn a_changelog_that_was_trimmed_past_the_position() {
+    let dir = counted();
+    let options = EmbeddedOptions { segment_bytes: 1024, ..EmbeddedOptions::default() };
+    let log = EmbeddedChangelog::open(dir.path().join("changelog"), options).unwrap();
+    // An operator lets go of the service and has the topic shortened.
+    log.hold("millpond", &Position::new()).unwrap();
+    let config = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
+    log.create_topic("events", &config).unwrap();
+    let at = TopicPartition::new("events", 0);
+    for number in 0..20_u32 {
+        let records = vec![Record::new((number % 10).to_be_bytes().to_vec(), vec![1; 600])];
+        log.append(vec![Append { partition: at.clone(), records }]).wait().unwrap();
+    }
+    log.enforce_retention().unwrap();
+    let kept = log.offsets(&at).unwrap();
+    assert!(kept.start > 100, "the log was not trimmed: {kept:?}");
+    log.close().unwrap();
+
+    let graph = GraphBuilder::new();
+    let raw = Topic::<u32, Vec<u8>>::with_codec("events", millpond::codec::Raw);
+    let counts = graph.stream(&raw).group_by_key().count("counts");
+    let graph = graph.build().unwrap();
+    let start = format!("begins at {}", kept.start);
+    refused(
+        dir.path(),
+        &graph,
+        ErrorKind::BehindChangelog,
+        &["events/0", "from offset 100", &start, "from_oldest_kept"],
+    );
+    // As the error says.
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    refused(dir.path(), &graph, ErrorKind::BehindChangelog, &["from offset 0", "from_oldest_kept"]);
+    let engine = Engine::builder(&graph).dir(dir.path()).from_oldest_kept(true).start().unwrap();
+    engine.catch_up().unwrap();
+    let view = engine.view(&counts).unwrap();
+    let counted: u64 = view.scan().unwrap().map(|row| row.unwrap().1).sum();
+    assert_eq!(counted, kept.end - kept.start);
+}
+
+#[test]
+fn a_directory_in_use_by_this_process() {
+    let dir = counted();
+    let (graph, counts) = counting("counts");
+    let first = Engine::open(dir.path(), &graph).unwrap();
+    refused(dir.path(), &graph, ErrorKind::Unavailable, &["close it first"]);
+    // Also where only the state is shared.
+    let other = tempfile::tempdir().unwrap();
+    let log = EmbeddedChangelog::open(other.path(), EmbeddedOptions::default()).unwrap();
+    let builder = Engine::builder(&graph).changelog(Arc::new(log)).state_dir(dir.path().join("state"));
+    let Err(error) = builder.start() else { panic!("two engines on one state") };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // The first goes on.
+    let position = first.append(&events(), &3, &1).wait().unwrap();
+    first.wait_for_blocking(&position).unwrap();
+    assert_eq!(first.view(&counts).unwrap().get(&3).unwrap(), Some(11));
+    first.close().unwrap();
+}
+
+/// The body of the other process; nothing when it is run as a test.
+#[test]
+fn child() {
+    let Ok(dir) = std::env::var("MILLPOND_CHILD") else { return };
+    let (graph, _) = counting("counts");
+    refused(Path::new(&dir), &graph, ErrorKind::Unavailable, &["close it first"]);
+}
+
+#[test]
+fn a_directory_in_use_by_another_process() {
+    let dir = counted();
+    let (graph, _) = counting("counts");
+    let first = Engine::open(dir.path(), &graph).unwrap();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["child", "--exact", "--nocapture"]).env("MILLPOND_CHILD", dir.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the other process ran the test");
+    first.close().unwrap();
+    answers(dir.path(), 10);
+}
+
+#[test]
+fn a_path_that_is_no_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "something").unwrap();
+    let (graph, _) = counting("counts");
+    for path in [file.clone(), file.join("below")] {
+        let Err(error) = Engine::open(&path, &graph) else { panic!("{} was opened", path.display()) };
+        assert!(matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unavailable), "{error}");
+        assert!(error.to_string().contains(&file.display().to_string()), "it names the path: {error}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"something");
+}
+
+#[test]
+fn a_medium_that_cannot_be_written() {
+    let dir = counted();
+    let at = dir.path().display().to_string();
+    let mount =
+        |arguments: &[&str]| Command::new("mount").args(arguments).status().is_ok_and(|s| s.success());
+    if !mount(&["--bind", &at, &at]) {
+        println!("skipped: mounting is not possible here");
+        return;
+    }
+    let read_only = mount(&["-o", "remount,ro,bind", &at]);
+    let (graph, _) = counting("counts");
+    let opened = read_only.then(|| Engine::open(dir.path(), &graph).map(drop));
+    assert!(Command::new("umount").arg(&at).status().unwrap().success());
+    let Some(opened) = opened else {
+        println!("skipped: a mount cannot be made read-only here");
+        return;
+    };
+    let error = opened.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("state"), "{error}");
+    answers(dir.path(), 10);
+}

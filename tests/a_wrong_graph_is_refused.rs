@@ -1,0 +1,69 @@
+//! A graph that cannot run is refused when it is built, and the error names what is wrong.
+//!
+//! Property: no engine is ever opened on such a graph, so no state is touched.
+//!
+//! Method: one wrong graph of each sort.
+
+use millpond::{ErrorKind, GraphBuilder, Topic};
+
+/// Builds, and expects a refusal that says `parts`.
+fn refused(graph: &GraphBuilder, parts: &[&str]) {
+    let Err(error) = graph.build() else { panic!("the graph was accepted; expected {parts:?}") };
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    for part in parts {
+        assert!(error.message().contains(part), "`{part}` is not in: {error}");
+    }
+}
+
+#[test]
+fn two_tables_of_one_name() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    graph.stream(&events).group_by_key().count("twice");
+    graph.table(&events, "twice");
+    refused(&graph, &["`twice`", "name of its own"]);
+}
+
+#[test]
+fn a_table_without_a_name() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    graph.stream(&events).group_by_key().count("");
+    refused(&graph, &["name"]);
+}
+
+#[test]
+fn no_source() {
+    refused(&GraphBuilder::new(), &["no source", "add a stream or a table"]);
+}
+
+#[test]
+fn a_cycle_through_topics() {
+    let (first, second) = (Topic::<u32, u64>::new("first"), Topic::<u32, u64>::new("second"));
+    let graph = GraphBuilder::new();
+    graph.stream(&first).map_values(|_, value| value + 1).to(&second);
+    graph.stream(&second).filter(|_, value| *value < 9).to(&first);
+    refused(&graph, &["cycle", "`first`", "another topic"]);
+
+    let graph = GraphBuilder::new();
+    graph.stream(&first).to(&first);
+    refused(&graph, &["cycle", "`first`"]);
+}
+
+#[test]
+fn a_topic_with_two_numbers_of_partitions() {
+    let graph = GraphBuilder::new();
+    graph.stream(&Topic::<u32, u64>::new("events").partitions(2)).group_by_key().count("one");
+    graph.stream(&Topic::<u32, u64>::new("events").partitions(3)).group_by_key().count("other");
+    refused(&graph, &["`events`", "partitions"]);
+}
+
+#[test]
+fn a_topic_without_partitions_or_name() {
+    let graph = GraphBuilder::new();
+    graph.stream(&Topic::<u32, u64>::new("events").partitions(0)).group_by_key().count("one");
+    refused(&graph, &["`events`", "at least one partition"]);
+    let graph = GraphBuilder::new();
+    graph.stream(&Topic::<u32, u64>::new("")).group_by_key().count("one");
+    refused(&graph, &["needs a name"]);
+}

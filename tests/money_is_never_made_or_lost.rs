@@ -1,0 +1,170 @@
+//! Money that moves between accounts is never made or lost, as far as any reader can see.
+//!
+//! Property: in every snapshot, while transfers are folded at full speed over several shards, drained, cut off by
+//! crashes and folded again, the balances of all accounts sum to zero; so do the sums of the branches that accounts
+//! are grouped into, and each joined row shows the balances of both sides as they are in the same snapshot.
+//!
+//! Method: every transfer is one record that becomes two entries on two shards. Readers take snapshots without pause
+//! on threads of their own; the engine is dropped without a close (children are killed in another test) and reopened
+//! several times with other shards and limits.
+
+#[allow(dead_code, reason = "each test needs its own part of the ledger")]
+mod ledger;
+
+use ledger::{Random, rounds, seed};
+use millpond::changelog::{Changelog, MemoryChangelog};
+use millpond::store::{MemoryStore, RocksStore, StateStore};
+use millpond::{Engine, Graph, GraphBuilder, Grouped, Result, Snapshot, Table, Topic, View};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+const ACCOUNTS: u32 = 50;
+
+type Transfer = (u32, u32, i64);
+
+struct Bank {
+    graph: Graph,
+    transfers: Topic<u64, Transfer>,
+    balances: Table<u32, i64>,
+    branches: Table<u32, Grouped<i64>>,
+    /// Each account's balance beside that of the one opposite of it.
+    pairs: Table<u32, (i64, i64)>,
+}
+
+impl Bank {
+    fn new() -> Self {
+        let transfers = Topic::<u64, Transfer>::new("transfers").partitions(3);
+        let graph = GraphBuilder::new();
+        let balances = graph
+            .stream(&transfers)
+            .flat_map(|_, (from, to, amount)| [(from, -amount), (to, amount)])
+            .group_by_key()
+            .fold("balances", || 0_i64, |balance, _, amount| *balance += amount);
+        let branches = balances.group_by(|account, balance| (account % 7, *balance)).fold(
+            "branches",
+            || 0_i64,
+            |sum, _, balance| *sum += balance,
+            |sum, _, balance| *sum -= balance,
+        );
+        let opposite = balances.group_by(|account, balance| (ACCOUNTS - 1 - account, *balance)).fold(
+            "opposite",
+            || 0_i64,
+            |sum, _, balance| *sum += balance,
+            |sum, _, balance| *sum -= balance,
+        );
+        let pairs = balances
+            .outer_join(&opposite, |_, own, other| (own.copied().unwrap_or(0), other.map_or(0, |o| o.value)));
+        let pairs = pairs.materialize("pairs");
+        let graph = graph.build().unwrap();
+        Self { graph, transfers, balances, branches, pairs }
+    }
+}
+
+struct Views {
+    balances: View<u32, i64>,
+    branches: View<u32, Grouped<i64>>,
+    pairs: View<u32, (i64, i64)>,
+}
+
+/// Checks one snapshot.
+fn check(snapshot: &Snapshot, views: &Views) -> Result<()> {
+    let balances: BTreeMap<u32, i64> = snapshot.of(&views.balances)?.scan().collect::<Result<_>>()?;
+    let at = snapshot.position();
+    assert_eq!(balances.values().sum::<i64>(), 0, "the balances at {at}");
+    let mut sums = BTreeMap::<u32, i64>::new();
+    for (account, balance) in &balances {
+        *sums.entry(account % 7).or_default() += balance;
+    }
+    let branches: BTreeMap<u32, i64> = snapshot
+        .of(&views.branches)?
+        .scan()
+        .map(|row| row.map(|(key, sum)| (key, sum.value)))
+        .collect::<Result<_>>()?;
+    assert_eq!(branches, sums, "the branches at {at}");
+    let pairs: BTreeMap<u32, (i64, i64)> = snapshot.of(&views.pairs)?.scan().collect::<Result<_>>()?;
+    let balance = |account: u32| balances.get(&account).copied().unwrap_or(0);
+    for (&account, &pair) in &pairs {
+        assert_eq!(
+            pair,
+            (balance(account), balance(ACCOUNTS - 1 - account)),
+            "the pair of {account} at {at}"
+        );
+    }
+    assert!(balances.keys().all(|account| pairs.contains_key(account)), "a pair is missing at {at}");
+    Ok(())
+}
+
+/// Pays, reads and stops in the midst of it.
+fn run(bank: &Bank, log: &MemoryChangelog, store: Arc<dyn StateStore>, random: &mut Random) -> u64 {
+    let log: Arc<dyn Changelog> = Arc::new(log.reopen());
+    let engine = Engine::builder(&bank.graph)
+        .changelog(log)
+        .store(store)
+        .shards(random.pick(&[1, 2, 3, 5]))
+        .memory(4 << 20)
+        .epoch_records(random.pick(&[3, 300, 30_000]))
+        .drain_interval(Duration::from_millis(random.pick(&[1, 10])))
+        .start()
+        .unwrap();
+    let views = Views {
+        balances: engine.view(&bank.balances).unwrap(),
+        branches: engine.view(&bank.branches).unwrap(),
+        pairs: engine.view(&bank.pairs).unwrap(),
+    };
+    let (done, snapshots) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    check(&engine.snapshot().unwrap(), &views).unwrap();
+                    snapshots.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let producer = engine.producer(&bank.transfers).unwrap();
+        let mut last = millpond::Position::new();
+        for _ in 0..40 {
+            let transfers: Vec<(u64, Transfer)> = (0..250)
+                .map(|_| {
+                    let (from, to) =
+                        (random.below(ACCOUNTS.into()) as u32, random.below(ACCOUNTS.into()) as u32);
+                    (random.next(), (from, to, random.below(1000) as i64))
+                })
+                .collect();
+            let records =
+                transfers.iter().map(|(key, transfer)| (key, Some(transfer), random.below(1000) as i64));
+            last = producer.send(records.collect::<Vec<_>>()).wait().unwrap();
+        }
+        // Sometimes everything is folded, sometimes the end comes in between.
+        if random.below(2) == 0 {
+            engine.wait_for_blocking(&last).unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    check(&engine.snapshot().unwrap(), &views).unwrap();
+    snapshots.into_inner()
+}
+
+#[test]
+fn money_is_never_made_or_lost() {
+    let mut random = Random::new(seed());
+    let dir = tempfile::tempdir().unwrap();
+    let bank = Bank::new();
+    let memory: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let log = MemoryChangelog::new();
+    let mut snapshots = 0;
+    for round in 0..rounds(30) {
+        // Two states follow the same log, one of them on disk.
+        let store = if round % 2 == 0 {
+            let options = millpond::store::StoreOptions::default();
+            Arc::new(RocksStore::open(dir.path(), &options).unwrap()) as Arc<dyn StateStore>
+        } else {
+            Arc::clone(&memory)
+        };
+        snapshots += run(&bank, &log, store, &mut random);
+    }
+    println!("{snapshots} snapshots");
+    assert!(snapshots > 50, "the readers saw only {snapshots} snapshots");
+}
