@@ -3,6 +3,8 @@
 //! The rows of the left table are kept a second time, indexed by (foreign key, key) on the shard of the foreign key.
 //! There they meet changes of the right table; the results travel back to the shard of the key and are stored.
 //!
+//! If a stream joins the result, every step of both sides is carried through; otherwise only what became of them.
+//!
 //! A deleted left row deletes its result. A deleted or absent right row leaves the result out (inner) or makes it a join
 //! with `None` (left). A left row whose foreign key changes leaves the old partner and meets the new one, in one change.
 //! Repeated keys on either side arrive as one change per epoch. Timestamps play no part, late or not. Empty input on one
@@ -114,7 +116,8 @@ where
     let links = builder.exchange::<Event<F, Linked<K, V>>>("link", &[left.node], &left.access.reads(), link);
     let meet = Meet { index, right: Arc::clone(&right.access), recorder: recorder.clone(), join };
     // The index is written by the node that meets, and its results are then exchanged by the next.
-    let results = builder.operator("meet", &[links, right.node], &[index.index()], &right.access.reads(), meet);
+    let results =
+        builder.operator("meet", &[links, right.node], &[index.index()], &right.access.reads(), meet);
     let send = SendBack(PhantomData::<fn() -> (K, W)>);
     let back = builder.exchange::<Event<K, Option<W>>>("send_back", &[results], &[], send);
     let keep = Keep { table, recorder: recorder.clone() };
@@ -269,7 +272,8 @@ where
     where
         J: Fn(&K, &V, Option<&T>) -> Option<W>,
     {
-        let named = links.iter().map(|link| &link.key).chain(changes.updates.iter().map(|update| &update.key));
+        let named =
+            links.iter().map(|link| &link.key).chain(changes.updates.iter().map(|update| &update.key));
         let starts = Starts::with(context, &*self.right, changes, named.clone())?;
         let mut pairs: BTreeMap<(F, K), Pair<'_, V>> = BTreeMap::new();
         for named in named.collect::<BTreeSet<&F>>() {

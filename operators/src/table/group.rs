@@ -3,7 +3,8 @@
 //! For a changed row, the old one is retracted from its group and the new one folded into its own. A deleted row is only
 //! retracted; a group that loses its last member is deleted, whatever its accumulator says, so a row count of zero is
 //! never to be seen. Repeated keys arrive as one change per epoch. Late timestamps play no part. Empty input changes
-//! nothing. Retractions and additions of one epoch are ordered by the stamps of the rows' changes, which makes even
+//! nothing; if a stream joins the groups, every step of a row is carried through, otherwise only what became of it. The
+//! extremes survive their own retraction in the form that keeps every member (`retractable()`). Retractions and additions of one epoch are ordered by the stamps of the rows' changes, which makes even
 //! inexact folds come out the same for every number of shards.
 
 use super::access::Access;
@@ -126,16 +127,20 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         store: impl Into<StoreOptions<Grouped<A::Acc>>>,
         aggregate: A,
     ) -> Table<K, Grouped<A::Acc>> {
-        self.fold_by("group", store.into(), move |key, group: &mut Option<Grouped<A::Acc>>, delta| match delta {
-            Delta::Join(value) => {
-                let group = group.get_or_insert_with(|| Grouped { members: 0, value: aggregate.init() });
-                group.members += 1;
-                aggregate.fold(&mut group.value, key, value);
-            }
-            Delta::Leave(value) => {
-                leave(group, |acc| aggregate.retract(acc, key, value));
-            }
-        })
+        self.fold_by(
+            "group",
+            store.into(),
+            move |key, group: &mut Option<Grouped<A::Acc>>, delta| match delta {
+                Delta::Join(value) => {
+                    let group = group.get_or_insert_with(|| Grouped { members: 0, value: aggregate.init() });
+                    group.members += 1;
+                    aggregate.fold(&mut group.value, key, value);
+                }
+                Delta::Leave(value) => {
+                    leave(group, |acc| aggregate.retract(acc, key, value));
+                }
+            },
+        )
     }
 
     /// Folds each group with a closure and its inverse, beginning with `init()`.

@@ -191,7 +191,8 @@ impl<K: Key, V: Value, T: Value, F> JoinAccess<K, V, T, F> {
         let mut now: HashMap<&K, (Option<&V>, Option<&T>)> =
             keys().map(|key| (key, (lefts.row(key), rights.row(key)))).collect();
         // Updates of one key are in order of stamp on either side; the sort is stable and keeps that.
-        let mut order: Vec<(&Stamp, bool, usize)> = Vec::with_capacity(left.updates.len() + right.updates.len());
+        let mut order: Vec<(&Stamp, bool, usize)> =
+            Vec::with_capacity(left.updates.len() + right.updates.len());
         order.extend(left.updates.iter().enumerate().map(|(index, update)| (&update.stamp, false, index)));
         order.extend(right.updates.iter().enumerate().map(|(index, update)| (&update.stamp, true, index)));
         order.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));

@@ -27,9 +27,12 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
     let left = graph.table(&orders, StoreOptions::with_codec("orders", Json));
     let right = graph.table(&customers, StoreOptions::with_codec("customers", Raw));
     let store = (StoreOptions::with_codec("labels", Raw), StoreOptions::with_codec("by_customer", Json));
-    let joined = left.foreign_join(&right, store, |_, order| order.customer, |_, order, name| {
-        format!("{name}: {}", order.amount)
-    });
+    let joined = left.foreign_join(
+        &right,
+        store,
+        |_, order| order.customer,
+        |_, order, name| format!("{name}: {}", order.amount),
+    );
     joined.to_stream().to_upserts(&labels);
     let sums = left.group_by(|_, order| (order.customer, order.amount));
     let sums = sums.reduce(StoreOptions::with_codec("sums", Json), |a, b| a + b, |a, b| a - b);
@@ -48,15 +51,20 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
     let mut found = Vec::new();
     for inputs in steps {
         let changelog: Arc<dyn Changelog> = log.clone();
-        let mut stepper = Engine::builder(&graph).store(store.clone()).changelog(changelog).shards(3).stepper()?;
+        let mut stepper =
+            Engine::builder(&graph).store(store.clone()).changelog(changelog).shards(3).stepper()?;
         for (partition, record) in inputs {
-            log.append(vec![millpond_engine::changelog::Append { partition, records: vec![record] }]).wait()?;
+            log.append(vec![millpond_engine::changelog::Append { partition, records: vec![record] }])
+                .wait()?;
         }
         assert!(stepper.epoch(100)?);
         assert!(stepper.drain()?);
         let all: BTreeMap<u64, String> = stepper.view(&joined)?.scan()?.collect::<Result<_>>()?;
         let sums: BTreeMap<u8, Grouped<i32>> = stepper.view(&sums)?.scan()?.collect::<Result<_>>()?;
-        found.push((all.into_values().collect::<Vec<_>>().join(", "), sums.into_iter().map(|(k, s)| (k, s.value)).collect::<Vec<_>>()));
+        found.push((
+            all.into_values().collect::<Vec<_>>().join(", "),
+            sums.into_iter().map(|(k, s)| (k, s.value)).collect::<Vec<_>>(),
+        ));
     }
     let expected = [
         ("", vec![(7, 11)]),

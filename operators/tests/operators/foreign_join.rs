@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 type Order = (u8, i32);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let order = (0..12_u16, prop::option::weighted(0.8, (0..4_u8, 0..9_i32))).prop_map(|(k, v)| Step::Order(k, v));
+    let order =
+        (0..12_u16, prop::option::weighted(0.8, (0..4_u8, 0..9_i32))).prop_map(|(k, v)| Step::Order(k, v));
     let customer = (0..4_u8, prop::option::weighted(0.7, 0..9_i32)).prop_map(|(k, v)| Step::Customer(k, v));
     prop::collection::vec(prop_oneof![3 => order, 2 => customer], 0..80)
 }
@@ -99,7 +100,9 @@ fn a_row_that_moves_meets_its_new_partner_in_one_change() -> millpond_engine::Re
     let out = Topic::<u16, i32>::new("out");
     let graph = GraphBuilder::new();
     let (left, right) = (graph.table(&orders, "orders"), graph.table(&customers, "customers"));
-    left.foreign_join(&right, "joined", |_, order| order.0, |_, order, c| order.1 + c).to_stream().to_upserts(&out);
+    left.foreign_join(&right, "joined", |_, order| order.0, |_, order, c| order.1 + c)
+        .to_stream()
+        .to_upserts(&out);
     let mut pond = Pond::new(&graph.build()?, 3);
     pond.step(&[put(&customers, &1, &10, 0), put(&customers, &2, &20, 1), put(&orders, &7, &(1, 5), 2)]);
     pond.step(&[put(&orders, &7, &(2, 5), 3), put(&customers, &1, &11, 4), put(&customers, &2, &21, 5)]);

@@ -50,7 +50,8 @@ fn statistics_count_records_rows_and_lag() -> millpond_engine::Result<()> {
     graph.stream(&topic).filter(|_, value| *value > 1).to(&out);
     let _table = graph.table(&topic, "table");
     let mut pond = Pond::new(&graph.build()?, 2);
-    let records = [put(&topic, &1, &1, 0), put(&topic, &2, &2, 0), put(&topic, &3, &3, 0), upsert(&topic, &1, None, 0)];
+    let records =
+        [put(&topic, &1, &1, 0), put(&topic, &2, &2, 0), put(&topic, &3, &3, 0), upsert(&topic, &1, None, 0)];
     pond.step(&records);
     pond.append(&records[..3]);
     let stats = pond.stepper.stats()?;

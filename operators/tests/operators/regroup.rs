@@ -123,7 +123,8 @@ fn the_next_extreme_is_known_when_the_extreme_leaves() -> millpond_engine::Resul
 fn a_sum_of_zero_with_members_is_a_group() -> millpond_engine::Result<()> {
     let topic = Topic::<u8, Row>::new("rows");
     let graph = GraphBuilder::new();
-    let sums = graph.table(&topic, "rows").group_by(|_, row| *row).aggregate("sums", sum(|amount: &i32| *amount));
+    let sums =
+        graph.table(&topic, "rows").group_by(|_, row| *row).aggregate("sums", sum(|amount: &i32| *amount));
     let mut pond = Pond::new(&graph.build()?, 1);
     pond.step(&[put(&topic, &1, &(0, 5), 0), put(&topic, &2, &(0, -5), 1)]);
     assert_eq!(pond.rows(&sums), BTreeMap::from([(0, Grouped { members: 2, value: 0 })]));

@@ -188,7 +188,8 @@ proptest! {
 }
 
 #[test]
-fn a_late_record_meets_the_row_as_it_was_within_its_epoch_and_as_it_is_after() -> millpond_engine::Result<()> {
+fn a_late_record_meets_the_row_as_it_was_within_its_epoch_and_as_it_is_after() -> millpond_engine::Result<()>
+{
     let topics = topics();
     let graph = GraphBuilder::new();
     let table = graph.table(&topics.lefts, "lefts").map_values(|_, value| u64::from(value));
@@ -202,7 +203,8 @@ fn a_late_record_meets_the_row_as_it_was_within_its_epoch_and_as_it_is_after() -
         put(&topics.records, &1, &2, 3),
     ]);
     pond.step(&[put(&topics.records, &1, &3, 1)]);
-    let met: Vec<_> = pond.written(&topics.met).concat().into_iter().filter_map(|(_, met, ms)| Some((met?, ms))).collect();
+    let met: Vec<_> =
+        pond.written(&topics.met).concat().into_iter().filter_map(|(_, met, ms)| Some((met?, ms))).collect();
     // The third is late in its own partition: it stays behind the record before it.
     assert_eq!(met, [((0, None), 9), ((1, Some(5)), 10), ((2, Some(5)), 3), ((3, Some(5)), 1)]);
     Ok(())

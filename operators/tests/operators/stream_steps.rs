@@ -132,7 +132,12 @@ fn late_records_keep_their_place_and_their_timestamp() -> millpond_engine::Resul
     let graph = GraphBuilder::new();
     graph.stream(&topic).filter(|_, value| *value != 3).map_values(|_, value| -value).to(&out);
     let mut pond = Pond::new(&graph.build()?, 3);
-    pond.step(&[put(&topic, &1, &1, 50), put(&topic, &2, &2, 10), put(&topic, &1, &3, 60), put(&topic, &1, &4, 5)]);
+    pond.step(&[
+        put(&topic, &1, &1, 50),
+        put(&topic, &2, &2, 10),
+        put(&topic, &1, &3, 60),
+        put(&topic, &1, &4, 5),
+    ]);
     assert_eq!(pond.written(&out), [[(1, Some(-1), 50), (2, Some(-2), 10), (1, Some(-4), 5)]]);
     Ok(())
 }

@@ -94,7 +94,8 @@ impl Pond {
     pub(crate) fn with_policy(graph: &Graph, shards: usize, policy: FailurePolicy) -> Self {
         let log = Arc::new(MemoryChangelog::new());
         let changelog: Arc<dyn Changelog> = log.clone();
-        let builder = Engine::builder(graph).in_memory().changelog(changelog).shards(shards).on_failure(policy);
+        let builder =
+            Engine::builder(graph).in_memory().changelog(changelog).shards(shards).on_failure(policy);
         Self { stepper: builder.stepper().expect("the graph runs"), log }
     }
 
