@@ -67,12 +67,14 @@ impl GraphBuilder {
     }
 
     /// The records of `topic` as a stream. Tombstones are passed over; see [`upserts`](Self::upserts).
+    #[must_use]
     pub fn stream<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, V> {
         let node = self.0.source("stream", topic, StreamSource::new(topic));
         Stream::new(self.0.clone(), node, true)
     }
 
     /// The records of `topic` as a stream in which tombstones are [`Upsert::Delete`].
+    #[must_use]
     pub fn upserts<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, Upsert<V>> {
         let node = self.0.source("upserts", topic, UpsertSource::new(topic));
         Stream::new(self.0.clone(), node, true)

@@ -119,7 +119,7 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
             self.process.process(key, value, state, &mut emit);
         })?;
         // Keys that had to be fetched were worked on after the others.
-        emit.events.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+        emit.events.sort_by_key(|event| event.stamp);
         Ok(Output::Local(Batch::new(emit.events)))
     }
 }

@@ -226,10 +226,10 @@ where
     where
         J: Fn(&K, &V, Option<&T>) -> Option<W>,
     {
-        let changed: HashMap<&F, Option<&T>> =
+        let partners: HashMap<&F, Option<&T>> =
             changes.iter().map(|change| (&change.key, change.new.as_ref())).collect();
         let unchanged: Vec<&F> =
-            links.iter().map(|link| &link.key).filter(|key| !changed.contains_key(key)).collect();
+            links.iter().map(|link| &link.key).filter(|key| !partners.contains_key(key)).collect();
         let mut rows = self.right.look_up(context, &unchanged)?.into_iter();
         let mut results: Vec<Event<K, Option<W>>> = Vec::with_capacity(links.len());
         let mut touched: BTreeSet<(&F, &K)> = BTreeSet::new();
@@ -237,12 +237,11 @@ where
             context.at(stamp);
             touched.insert((named, &linked.key));
             let looked_up;
-            let partner = match changed.get(named) {
-                Some(partner) => *partner,
-                None => {
-                    looked_up = rows.next().flatten();
-                    looked_up.as_ref()
-                }
+            let partner = if let Some(partner) = partners.get(named) {
+                *partner
+            } else {
+                looked_up = rows.next().flatten();
+                looked_up.as_ref()
             };
             let result = linked.new.as_ref().and_then(|row| (self.join)(&linked.key, row, partner));
             results.push(Event { key: linked.key.clone(), value: result, stamp: *stamp });
@@ -316,7 +315,7 @@ where
             let stamp = history::of_key(update.stamp, key, &mut encoded).branch(index);
             (stamp, Move::Partner(update.value.as_ref()))
         }));
-        moves.sort_by(|a, b| a.0.cmp(&b.0));
+        moves.sort_by_key(|(stamp, _)| *stamp);
         let (mut row, mut partner) = (pair.row.as_ref(), start);
         for (stamp, moved) in moves {
             context.at(&stamp);

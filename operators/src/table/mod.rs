@@ -220,6 +220,7 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// Stores the table under a name, so that it can be asked.
+    #[must_use]
     pub fn materialize(&self, store: impl Into<StoreOptions<V>>) -> Self {
         source::materialize(self, store.into())
     }
