@@ -46,6 +46,30 @@ impl Handles {
 /// A graph at work: it reads its changelog as records arrive, folds them into tables, and answers queries meanwhile.
 ///
 /// Dropping the engine closes it, as [`close`](Engine::close) does, but without telling of errors.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let payments = Topic::<String, i64>::new("payments");
+/// let graph = GraphBuilder::new();
+/// let balances = graph.stream(&payments).group_by_key().reduce("balances", |sum, amount| sum + amount);
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+///
+/// engine.append(&payments, &"alice".to_owned(), &12).wait()?;
+/// let position = engine.append(&payments, &"alice".to_owned(), &-2).wait()?;
+/// engine.wait_for_blocking(&position)?; // read your writes
+/// assert_eq!(engine.view(&balances)?.get(&"alice".to_owned())?, Some(10));
+///
+/// // Several tables at one position, and what the engine has done.
+/// let snapshot = engine.snapshot()?;
+/// assert!(snapshot.position().includes(&position));
+/// assert_eq!(engine.stats()?.records_in, 2);
+/// engine.close()?;
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct Engine {
     handles: Handles,
     background: Background,

@@ -15,6 +15,38 @@ use millpond_engine::state::TableRef;
 use std::marker::PhantomData;
 
 /// A stream whose equal keys are together, ready to be folded.
+/// # Examples
+/// ```
+/// use millpond::aggregate::{last_n, mean, sum, top_k};
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let trips = Topic::<String, u32>::new("trips");
+/// let graph = GraphBuilder::new();
+/// let by_driver = graph.stream(&trips).group_by_key();
+/// let count = by_driver.count("count");
+/// let longest = by_driver.reduce("longest", u32::max);
+/// let total = by_driver.aggregate("total", sum(|km: &u32| *km));
+/// let mean_km = by_driver.aggregate("mean", mean(|km: &u32| *km));
+/// let top = by_driver.aggregate("top", top_k(2, |km: &u32| *km));
+/// let recent = by_driver.aggregate("recent", last_n(2, |km: &u32| *km));
+/// let over_10 = by_driver.fold("over_10", || 0_u32, |n, _, km| *n += u32::from(km > 10));
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// let ada = "ada".to_owned();
+/// engine.producer(&trips)?.send([12, 30, 6].iter().map(|km| (&ada, Some(km), 0))).wait()?;
+/// engine.catch_up()?;
+///
+/// assert_eq!(engine.view(&count)?.get(&ada)?, Some(3));
+/// assert_eq!(engine.view(&longest)?.get(&ada)?, Some(30));
+/// assert_eq!(engine.view(&total)?.get(&ada)?, Some(48));
+/// assert_eq!(engine.view(&mean_km)?.get(&ada)?.and_then(|mean| mean.mean()), Some(16.0));
+/// assert_eq!(engine.view(&top)?.get(&ada)?.map(|top| top.as_slice().to_vec()), Some(vec![30, 12]));
+/// assert_eq!(engine.view(&recent)?.get(&ada)?, Some([30, 6].into()));
+/// assert_eq!(engine.view(&over_10)?.get(&ada)?, Some(2));
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct GroupedStream<K, V> {
     stream: Stream<K, V>,
 }

@@ -1,12 +1,14 @@
 //! Joining a stream with a table: each record meets the row that the table has at that moment.
 //!
 //! Within an epoch, records and table updates interleave by timestamp, the table first where they are equal; across
-//! epochs the order is arrival. So the answer does not depend on where an epoch was cut. A later change of the table
+//! epochs the order is arrival. So the answer does not depend on where an epoch was cut while the input comes in the
+//! order of its timestamps, also if the table is computed, grouped or joined from others. A later change of the table
 //! does not reach records that have gone by.
 //!
 //! Deleted and absent keys: the inner join drops the record, the left join passes `None`. Repeated keys meet the row each
-//! at its own time. A late record meets the row as it was, if the update that it should not see is in the same epoch;
-//! otherwise as it is. Empty input on either side gives nothing, or changes nothing.
+//! at its own time. A late record counts as if it had the greatest timestamp that its partition had before it in the
+//! epoch, so that a partition keeps its order; in a later epoch it meets the row as it is then. Empty input on either
+//! side gives nothing, or changes nothing.
 
 use super::Stream;
 use crate::table::Table;

@@ -3,6 +3,8 @@
 //! The rows of the left table are kept a second time, indexed by (foreign key, key) on the shard of the foreign key.
 //! There they meet changes of the right table; the results travel back to the shard of the key and are stored.
 //!
+//! If a stream joins the result, every step of both sides is carried through; otherwise only what became of them.
+//!
 //! A deleted left row deletes its result. A deleted or absent right row leaves the result out (inner) or makes it a join
 //! with `None` (left). A left row whose foreign key changes leaves the old partner and meets the new one, in one change.
 //! Repeated keys on either side arrive as one change per epoch. Timestamps play no part, late or not. Empty input on one
@@ -224,10 +226,10 @@ where
     where
         J: Fn(&K, &V, Option<&T>) -> Option<W>,
     {
-        let changed: HashMap<&F, Option<&T>> =
+        let partners: HashMap<&F, Option<&T>> =
             changes.iter().map(|change| (&change.key, change.new.as_ref())).collect();
         let unchanged: Vec<&F> =
-            links.iter().map(|link| &link.key).filter(|key| !changed.contains_key(key)).collect();
+            links.iter().map(|link| &link.key).filter(|key| !partners.contains_key(key)).collect();
         let mut rows = self.right.look_up(context, &unchanged)?.into_iter();
         let mut results: Vec<Event<K, Option<W>>> = Vec::with_capacity(links.len());
         let mut touched: BTreeSet<(&F, &K)> = BTreeSet::new();
@@ -235,12 +237,11 @@ where
             context.at(stamp);
             touched.insert((named, &linked.key));
             let looked_up;
-            let partner = match changed.get(named) {
-                Some(partner) => *partner,
-                None => {
-                    looked_up = rows.next().flatten();
-                    looked_up.as_ref()
-                }
+            let partner = if let Some(partner) = partners.get(named) {
+                *partner
+            } else {
+                looked_up = rows.next().flatten();
+                looked_up.as_ref()
             };
             let result = linked.new.as_ref().and_then(|row| (self.join)(&linked.key, row, partner));
             results.push(Event { key: linked.key.clone(), value: result, stamp: *stamp });
@@ -314,7 +315,7 @@ where
             let stamp = history::of_key(update.stamp, key, &mut encoded).branch(index);
             (stamp, Move::Partner(update.value.as_ref()))
         }));
-        moves.sort_by(|a, b| a.0.cmp(&b.0));
+        moves.sort_by_key(|(stamp, _)| *stamp);
         let (mut row, mut partner) = (pair.row.as_ref(), start);
         for (stamp, moved) in moves {
             context.at(&stamp);

@@ -3,7 +3,8 @@
 //! For a changed row, the old one is retracted from its group and the new one folded into its own. A deleted row is only
 //! retracted; a group that loses its last member is deleted, whatever its accumulator says, so a row count of zero is
 //! never to be seen. Repeated keys arrive as one change per epoch. Late timestamps play no part. Empty input changes
-//! nothing. Retractions and additions of one epoch are ordered by the stamps of the rows' changes, which makes even
+//! nothing; if a stream joins the groups, every step of a row is carried through, otherwise only what became of it. The
+//! extremes survive their own retraction in the form that keeps every member (`retractable()`). Retractions and additions of one epoch are ordered by the stamps of the rows' changes, which makes even
 //! inexact folds come out the same for every number of shards.
 
 use super::access::Access;
@@ -38,6 +39,57 @@ impl<A> Deref for Grouped<A> {
 }
 
 /// A table whose rows are grouped by another key, ready to be folded.
+/// # Examples
+/// ```
+/// use millpond::aggregate::max;
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// // Player -> (team, points)
+/// let players = Topic::<String, (u8, u32)>::new("players");
+/// let graph = GraphBuilder::new();
+/// let by_team = graph.table(&players, "players").group_by(|_, (team, points)| (*team, *points));
+/// let sizes = by_team.count("sizes");
+/// let points = by_team.reduce("points", |a, b| a + b, |a, b| a - b);
+/// let best = by_team.aggregate("best", max(|points: &u32| *points).retractable());
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// let [ada, bo] = ["ada", "bo"].map(str::to_owned);
+/// engine.producer(&players)?.send([(&ada, Some(&(1, 10)), 0), (&bo, Some(&(1, 7)), 0)]).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&points)?.get(&1)?.map(|team| team.value), Some(17));
+///
+/// // The best one goes to another team: the next best is known, and a team goes with its last member.
+/// engine.append(&players, &ada, &(2, 10)).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&best)?.get(&1)?.and_then(|team| team.max().copied()), Some(7));
+/// assert_eq!(engine.view(&sizes)?.get(&2)?.map(|team| team.members), Some(1));
+/// engine.delete(&players, &bo).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&sizes)?.get(&1)?, None);
+/// # Ok::<(), millpond::Error>(())
+/// ```
+/// A fold that cannot take a member out again is refused by the compiler:
+/// ```compile_fail,E0277
+/// use millpond::aggregate::last_n;
+/// use millpond::{GraphBuilder, Topic};
+///
+/// let players = Topic::<String, (u8, u32)>::new("players");
+/// let graph = GraphBuilder::new();
+/// let by_team = graph.table(&players, "players").group_by(|_, (team, points)| (*team, *points));
+/// let latest = by_team.aggregate("latest", last_n(3, |points: &u32| *points));
+/// ```
+/// and so is the plain form of an extreme:
+/// ```compile_fail,E0277
+/// use millpond::aggregate::max;
+/// use millpond::{GraphBuilder, Topic};
+///
+/// let players = Topic::<String, (u8, u32)>::new("players");
+/// let graph = GraphBuilder::new();
+/// let by_team = graph.table(&players, "players").group_by(|_, (team, points)| (*team, *points));
+/// let best = by_team.aggregate("best", max(|points: &u32| *points));
+/// ```
 pub struct GroupedTable<K, V> {
     builder: Builder,
     node: NodeId,

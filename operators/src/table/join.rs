@@ -99,14 +99,14 @@ enum Side<'c, V> {
 }
 
 impl<V> Side<'_, V> {
-    fn old(&self) -> Option<&V> {
+    fn before(&self) -> Option<&V> {
         match self {
             Self::Changed(old, _) => *old,
             Self::Same(row) => row.as_ref(),
         }
     }
 
-    fn new(&self) -> Option<&V> {
+    fn after(&self) -> Option<&V> {
         match self {
             Self::Changed(_, new) => *new,
             Self::Same(row) => row.as_ref(),
@@ -158,8 +158,8 @@ where
         let mut output = Changes { changes: Vec::with_capacity(keys.len()), updates: Vec::new() };
         for ((key, stamp), (left, right)) in keys.iter().zip(lefts.iter().zip(&rights)) {
             context.at(stamp);
-            let old = (self.join)(key, left.old(), right.old());
-            let new = (self.join)(key, left.new(), right.new());
+            let old = (self.join)(key, left.before(), right.before());
+            let new = (self.join)(key, left.after(), right.after());
             if old.is_some() || new.is_some() {
                 output.changes.push(Change { key: (*key).clone(), old, new, stamp: *stamp });
             }

@@ -85,7 +85,9 @@ proptest! {
             records.iter().zip(0..).map(|((key, value), now_ms)| put(&topic, key, value, now_ms)).collect();
         let pond = Pond::fed(&graph, &inputs, &run);
         let mut counted: BTreeMap<u8, u64> = BTreeMap::new();
-        records.iter().for_each(|(_, value)| *counted.entry(*value).or_default() += 1);
+        for (_, value) in &records {
+            *counted.entry(*value).or_default() += 1;
+        }
         let rows: BTreeMap<u8, u8> = records.iter().copied().collect();
         let expected: BTreeMap<u8, (u8, Option<u64>)> =
             rows.into_iter().map(|(key, value)| (key, (value, counted.get(&value).copied()))).collect();

@@ -5,6 +5,11 @@
 //! compared with a plain fold over a `BTreeMap`, derived topics record by record with a plain loop. One module for each
 //! family of operators.
 
+#![expect(
+    clippy::expect_used,
+    reason = "tests fail by panicking, and the support of tests is outside of them"
+)]
+
 mod codecs;
 mod foreign_join;
 mod graph;

@@ -48,7 +48,9 @@ proptest! {
         }
         prop_assert_eq!(pond.written(&out).concat(), expected.clone());
         let mut counts: BTreeMap<u32, u64> = BTreeMap::new();
-        expected.iter().for_each(|(sum, ..)| *counts.entry(*sum).or_default() += 1);
+        for (sum, ..) in &expected {
+            *counts.entry(*sum).or_default() += 1;
+        }
         prop_assert_eq!(pond.rows(&by_sum), counts);
         let stats = pond.stepper.stats()?;
         prop_assert_eq!(stats.tables["sums"].rows, sums.len() as u64, "a state of None is no row");

@@ -20,7 +20,9 @@ fn groups(rows: &[(u8, Option<Row>)]) -> BTreeMap<u8, Vec<i32>> {
     for (group, amount) in table_of(rows).into_values() {
         groups.entry(group).or_default().push(amount);
     }
-    groups.values_mut().for_each(|members| members.sort_unstable());
+    for members in groups.values_mut() {
+        members.sort_unstable();
+    }
     groups
 }
 
@@ -79,7 +81,9 @@ proptest! {
         let graph = graph.build()?;
         let pond = Pond::fed(&graph, &inputs(&topic, &rows), &run);
         let mut expected: BTreeMap<u64, u64> = BTreeMap::new();
-        groups(&rows).values().for_each(|members| *expected.entry(members.len() as u64).or_default() += 1);
+        for members in groups(&rows).values() {
+            *expected.entry(members.len() as u64).or_default() += 1;
+        }
         let found: BTreeMap<u64, u64> = pond.rows(&of_size).into_iter().map(|(size, groups)| (size, *groups)).collect();
         prop_assert_eq!(found, expected);
     }

@@ -62,12 +62,15 @@ fn feed(topics: &Topics, steps: &[Step]) -> Vec<Input> {
     inputs
 }
 
+/// A record and the row that it met.
+type Met = Written<u8, (u64, Option<u64>)>;
+
 /// What the records met, when `table` is what they join.
 fn met(
     steps: &[Step],
     run: &Run,
     table: impl Fn(&Topics, &GraphBuilder, &Stream<u8, u64>) -> Table<u8, u64>,
-) -> Result<Vec<Written<u8, (u64, Option<u64>)>>, TestCaseError> {
+) -> Result<Vec<Met>, TestCaseError> {
     let topics = topics();
     let graph = GraphBuilder::new();
     let _all = (graph.upserts(&topics.lefts), graph.upserts(&topics.rights));

@@ -58,7 +58,9 @@ proptest! {
         let mut left = table_of(&side(&records, false));
         left.retain(|_, value| *value % 2 == 0);
         let mut right = table_of(&side(&records, true));
-        right.iter_mut().for_each(|(key, value)| *value += i32::from(*key));
+        for (key, value) in &mut right {
+            *value += i32::from(*key);
+        }
         let sum = |key: &u8, value: &i32| (value + right.get(key).unwrap_or(&1000), *value);
         let products = left.iter().map(|(key, value)| (*key, sum(key, value)));
         let expected = products.filter(|(_, (sum, _))| *sum > 5).map(|(key, (sum, even))| (key, sum * even)).collect();
