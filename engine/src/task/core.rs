@@ -5,7 +5,7 @@
 
 use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, Group};
 use super::{Counters, EpochLimit, FailurePolicy, Input, Plan, Setting, Task};
-use crate::changelog::{Changelog, TopicConfig};
+use crate::changelog::{Changelog, EpochMark, TopicConfig};
 use crate::dataflow::Router;
 use crate::drain::Drain;
 use crate::graph::Graph;
@@ -211,7 +211,9 @@ impl Core {
 
     fn open_input(&self, plan: &Plan, position: &Position) -> Result<Input> {
         let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
-        Input::open(&self.setting.changelog, &topics, position, Vec::new(), self.from_oldest)
+        // A build can be complete in the middle of a replay.
+        let cuts = cuts(&self.setting, self.setting.produces(), position)?;
+        Input::open(&self.setting.changelog, &topics, position, cuts, self.from_oldest)
     }
 
     /// Makes everything published so far durable. `false` if there was nothing to do.
@@ -290,6 +292,11 @@ fn serve(cells: &[Arc<Cell>], task: &Task) {
     }
 }
 
+/// Where a replay that starts at `position` has to cut epochs, because their output was appended already.
+fn cuts(setting: &Setting, produces: bool, position: &Position) -> Result<Vec<EpochMark>> {
+    if produces { setting.changelog.epochs_after(&setting.producer, position) } else { Ok(Vec::new()) }
+}
+
 /// Makes the task of a group and its drain.
 fn start(
     setting: &Setting,
@@ -306,8 +313,7 @@ fn start(
     } else {
         format!("{}.build", setting.producer).into()
     };
-    let cuts =
-        if produces { setting.changelog.epochs_after(&setting.producer, &position)? } else { Vec::new() };
+    let cuts = cuts(setting, produces, &position)?;
     let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
     let input = Input::open(&setting.changelog, &topics, &position, cuts, from_oldest)?;
     setting.changelog.hold(&consumer, input.position())?;
