@@ -39,17 +39,22 @@ struct StreamTableJoin<K, V, T, F> {
 
 /// What happened to one key of the table within the epoch.
 struct History<'u, K, T> {
-    old: Option<&'u T>,
+    /// The row at the start of the epoch, if the key has a change; without one it is what it is now.
+    old: Option<Option<&'u T>>,
     updates: Vec<&'u Update<K, T>>,
 }
 
+impl<K, T> Default for History<'_, K, T> {
+    fn default() -> Self {
+        Self { old: None, updates: Vec::new() }
+    }
+}
+
 impl<'u, K, T> History<'u, K, T> {
-    /// The row that a record with `stamp` meets.
-    fn at(&self, stamp: &Stamp) -> Option<&'u T> {
-        match self.updates.iter().rev().find(|update| stamp.sees(&update.stamp)) {
-            Some(update) => update.value.as_ref(),
-            None => self.old,
-        }
+    /// The row that a record with `stamp` meets, if an update came before it.
+    fn updated(&self, stamp: &Stamp) -> Option<Option<&'u T>> {
+        let last = self.updates.iter().rev().find(|update| stamp.sees(&update.stamp));
+        last.map(|update| update.value.as_ref())
     }
 }
 
@@ -66,26 +71,61 @@ where
         let Changes { changes, updates } = inputs.take::<Changes<K, T>>(1)?;
         let mut histories: HashMap<&K, History<'_, K, T>> = HashMap::with_capacity(changes.len());
         for change in &changes {
-            histories.insert(&change.key, History { old: change.old.as_ref(), updates: Vec::new() });
+            histories.entry(&change.key).or_default().old = Some(change.old.as_ref());
         }
         for update in &updates {
-            // A key without a change was created and deleted within the epoch: it began absent.
-            let history =
-                histories.entry(&update.key).or_insert_with(|| History { old: None, updates: Vec::new() });
-            history.updates.push(update);
+            histories.entry(&update.key).or_default().updates.push(update);
         }
-        let unchanged: Vec<&K> =
-            events.iter().map(|event| &event.key).filter(|key| !histories.contains_key(key)).collect();
+        let is_unchanged = |key: &&K| histories.get(key).is_none_or(|history| history.old.is_none());
+        let unchanged: Vec<&K> = events.iter().map(|event| &event.key).filter(is_unchanged).collect();
         let mut rows = self.access.look_up(context, &unchanged)?.into_iter();
         let mut out = Vec::with_capacity(events.len());
         for Event { key, value, stamp } in events {
             context.at(&stamp);
-            let joined = match histories.get(&key) {
-                Some(history) => (self.join)(&key, value, history.at(&stamp)),
-                None => (self.join)(&key, value, rows.next().flatten().as_ref()),
+            let history = histories.get(&key);
+            let row;
+            let old = match history.and_then(|history| history.old) {
+                Some(old) => old,
+                None => {
+                    row = rows.next().flatten();
+                    row.as_ref()
+                }
             };
+            let met = history.and_then(|history| history.updated(&stamp)).unwrap_or(old);
+            let joined = (self.join)(&key, value, met);
             out.extend(joined.map(|value| Event { key, value, stamp }));
         }
         Ok(Output::Local(Batch::new(out)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::GraphBuilder;
+    use crate::testing::Driver;
+    use millpond_engine::Topic;
+
+    #[test]
+    fn a_record_meets_the_row_of_its_moment_also_where_a_joined_side_came_and_went() {
+        let (reads, lefts, rights) =
+            (Topic::<u8, i64>::new("reads"), Topic::<u8, i64>::new("lefts"), Topic::<u8, i64>::new("rights"));
+        let seen = Topic::<u8, (i64, Option<i64>)>::new("seen");
+        let graph = GraphBuilder::new();
+        let (left, right) = (graph.table(&lefts, "lefts"), graph.table(&rights, "rights"));
+        let both = left.outer_join(&right, |_, left, right| left.unwrap_or(&0) + right.unwrap_or(&0));
+        graph.stream(&reads).left_join(&both, |_, at, row| (at, row.copied())).to(&seen);
+
+        let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
+        driver.put(&rights, 1, 10, 0).unwrap();
+        driver.run().unwrap();
+        driver.put(&lefts, 1, 5, 20).unwrap();
+        driver.delete(&lefts, 1, 40).unwrap();
+        for at in [10, 20, 30, 40, 50] {
+            driver.put(&reads, 1, at, at).unwrap();
+        }
+        driver.run().unwrap();
+        let seen: Vec<_> =
+            driver.records(&seen).unwrap().into_iter().filter_map(|record| record.value).collect();
+        assert_eq!(seen, [(10, Some(10)), (20, Some(15)), (30, Some(15)), (40, Some(10)), (50, Some(10))]);
     }
 }
