@@ -209,6 +209,26 @@ pub struct Spec {
 pub const TOPICS: usize = 3;
 
 impl Spec {
+    /// The numbers of the draws whose tables can be given another fold without changing any other node.
+    pub fn raisable(&self) -> Vec<usize> {
+        let is_fold = |node: &&Node| {
+            matches!(
+                node.op,
+                Op::Table { .. }
+                    | Op::TableByTime { .. }
+                    | Op::Count { .. }
+                    | Op::Sum { .. }
+                    | Op::Reduce { .. }
+                    | Op::Regroup { .. }
+                    | Op::RegroupCount { .. }
+                    | Op::RegroupMax { .. }
+                    | Op::Foreign { .. }
+                    | Op::ForeignLeft { .. }
+            )
+        };
+        self.nodes(true).iter().filter(is_fold).map(|node| node.id).collect()
+    }
+
     /// The operators. With `pure`, those whose result could depend on epochs are left out.
     pub fn nodes(&self, pure: bool) -> Vec<Node> {
         let mut nodes: Vec<Node> = Vec::new();
@@ -255,7 +275,7 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
         Kind::Map => one_stream(|stream| Op::Map { stream }, false, true),
         Kind::FlatMap => one_stream(|stream| Op::FlatMap { stream }, false, true),
         Kind::ReKey => one_stream(|stream| Op::ReKey { stream }, false, true),
-        Kind::To => one_stream(|stream| Op::To { stream }, false, false),
+        Kind::To => one_stream(|stream| Op::To { stream }, false, true),
         Kind::Count => one_stream(|stream| Op::Count { stream }, true, true),
         Kind::Sum => one_stream(|stream| Op::Sum { stream }, true, true),
         Kind::Reduce => one_stream(|stream| Op::Reduce { stream }, true, true),

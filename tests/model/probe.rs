@@ -73,6 +73,11 @@ impl Handle {
         })
     }
 
+    /// How many rows the table says it has.
+    pub fn count(&self, driver: &Driver) -> Result<u64> {
+        with_table!(&self.table, table, _conv => driver.view(table)?.count())
+    }
+
     /// Whether the table answers with rows of its own, with those of an older version, or not yet.
     pub fn is_live(&self, driver: &Driver) -> Result<bool> {
         with_table!(&self.table, table, _conv => Ok(driver.view(table)?.is_live()))

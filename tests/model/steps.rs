@@ -1,6 +1,6 @@
 //! Random steps, and the input that they append.
 
-use super::grammar::{Draw, TOPICS, draw};
+use super::grammar::{Draw, Spec, TOPICS, draw};
 use super::interpreter::Arrival;
 use super::probe::{Probe, key, probe};
 use super::{K, V, graph};
@@ -91,6 +91,30 @@ pub fn evolution() -> impl Strategy<Value = Evolution> {
         2 => (0..8_usize, any::<bool>()).prop_map(|(which, crash)| Evolution::Raise { which, crash }),
         1 => (1..4_usize, any::<bool>()).prop_map(|(draws, crash)| Evolution::Remove { draws, crash }),
     ]
+}
+
+impl Evolution {
+    /// The graph that comes next.
+    pub fn apply(&self, spec: &mut Spec) {
+        match self {
+            Self::Add { draws, .. } => spec.draws.extend(draws),
+            Self::Raise { which, .. } => {
+                let raisable = spec.raisable();
+                let draw = &mut spec.draws[raisable[which % raisable.len()]];
+                *draw = draw.raised();
+            }
+            // The first two stay, so that there is a source.
+            Self::Remove { draws, .. } => {
+                spec.draws.truncate((spec.draws.len() - 2).saturating_sub(*draws) + 2)
+            }
+        }
+    }
+
+    pub fn is_crash(&self) -> bool {
+        match self {
+            Self::Add { crash, .. } | Self::Raise { crash, .. } | Self::Remove { crash, .. } => *crash,
+        }
+    }
 }
 
 pub fn started() -> impl Strategy<Value = (usize, usize)> {
