@@ -5,7 +5,7 @@
 //!
 //! Method: a table of raw bytes on disk.
 
-use millpond::changelog::{Append, Changelog, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record};
+use millpond::changelog::{Append, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record};
 use millpond::codec::Raw;
 use millpond::{Engine, ErrorKind, GraphBuilder, StoreOptions, Topic, TopicPartition};
 

@@ -79,6 +79,8 @@ pub(crate) enum TableState {
     Building,
     /// It answers queries.
     Ready,
+    /// It answers queries while its successor is built, and is not kept up to date any more.
+    Former,
     /// It is gone; its id stays reserved.
     Retired,
 }
@@ -243,6 +245,7 @@ pub(crate) fn encode_catalogue_entry(entry: &CatalogueEntry) -> Vec<u8> {
         TableState::Building => 0,
         TableState::Ready => 1,
         TableState::Retired => 2,
+        TableState::Former => 3,
     });
     frame.number(u64::from(entry.group));
     frame.number(u64::from(entry.version));
@@ -261,6 +264,7 @@ pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
         0 => TableState::Building,
         1 => TableState::Ready,
         2 => TableState::Retired,
+        3 => TableState::Former,
         _ => return Err(fields.damaged("no such table state")),
     };
     // The fields of a struct expression are evaluated in the order they are written in: the stored order.
@@ -448,7 +452,12 @@ mod tests {
     }
 
     fn state() -> impl Strategy<Value = TableState> {
-        prop_oneof![Just(TableState::Building), Just(TableState::Ready), Just(TableState::Retired)]
+        prop_oneof![
+            Just(TableState::Building),
+            Just(TableState::Ready),
+            Just(TableState::Former),
+            Just(TableState::Retired)
+        ]
     }
 
     prop_compose! {

@@ -89,8 +89,14 @@ impl Catalogue {
         let consumed = position.is_some();
         let mut build = BTreeSet::new();
         for (index, spec) in graph.tables.iter().enumerate() {
-            match self.ready(&spec.name) {
-                Some(entry) if entry.version == spec.version => unchanged(entry, spec)?,
+            match self.kept(&spec.name) {
+                Some(entry) if entry.version == spec.version => {
+                    unchanged(entry, spec)?;
+                    if entry.state == TableState::Former {
+                        // A rebuild was begun and given up; its input has gone past these rows.
+                        build.insert(index);
+                    }
+                }
                 Some(entry) if entry.version > spec.version => {
                     return Err(Error::invalid(format!(
                         "the state holds version {} of table `{}`, the graph has version {}; run the newer code, or \
@@ -109,6 +115,7 @@ impl Catalogue {
         }
         let affected = affected(graph, &mut build);
         self.retire_removed(store, graph)?;
+        self.leave_behind(store, graph, &build)?;
         let former = self.former(graph, &build);
         let all: BTreeSet<usize> = (0..graph.nodes.len()).collect();
         let main_tables: BTreeSet<usize> =
@@ -126,14 +133,29 @@ impl Catalogue {
         Ok(Assignment { main, build, former })
     }
 
-    fn ready(&self, name: &str) -> Option<&CatalogueEntry> {
-        self.entries.iter().find(|entry| entry.name == name && entry.state == TableState::Ready)
+    /// The table that answers under `name`, kept up to date or not.
+    fn kept(&self, name: &str) -> Option<&CatalogueEntry> {
+        self.entries.iter().find(|entry| entry.name == name && is_kept(entry))
+    }
+
+    /// Marks the tables in whose place others are built: from here on the position goes past their rows.
+    fn leave_behind(&mut self, store: &dyn StateStore, graph: &Graph, build: &BTreeSet<usize>) -> Result<()> {
+        let names: BTreeSet<&str> =
+            build.iter().filter_map(|&table| graph.tables.get(table)).map(|spec| &*spec.name).collect();
+        let mut left = Vec::new();
+        for entry in &mut self.entries {
+            if entry.state == TableState::Ready && names.contains(entry.name.as_str()) {
+                entry.state = TableState::Former;
+                left.push(entry.clone());
+            }
+        }
+        write(store, &left, None)
     }
 
     /// The older versions that can answer while their successors are built: those whose types are the same.
     fn former(&self, graph: &Graph, build: &BTreeSet<usize>) -> Vec<Option<TableId>> {
         let former = |(index, spec): (usize, &TableSpec)| {
-            let entry = self.ready(&spec.name).filter(|_| build.contains(&index))?;
+            let entry = self.kept(&spec.name).filter(|_| build.contains(&index))?;
             can_read(entry, spec).then_some(entry.id)
         };
         graph.tables.iter().enumerate().map(former).collect()
@@ -218,12 +240,13 @@ impl Catalogue {
     /// Retires whatever an earlier build has left.
     fn drop_build(&mut self, store: &dyn StateStore) -> Result<()> {
         let begun: Vec<TableId> = self.building().map(|entry| entry.id).collect();
-        if begun.is_empty() {
+        // The rows first: without a position they would be folded into once more.
+        self.retire(store, &begun)?;
+        if read_position(store, BUILD_GROUP)?.is_none() {
             return Ok(());
         }
         let key = layout::position_key(BUILD_GROUP);
-        store.ingest(&mut std::iter::once((&key[..], None)))?;
-        self.retire(store, &begun)
+        store.ingest(&mut std::iter::once((&key[..], None)))
     }
 
     fn retire_removed(&mut self, store: &dyn StateStore, graph: &Graph) -> Result<()> {
@@ -231,7 +254,7 @@ impl Catalogue {
         let removed: Vec<TableId> = self
             .entries
             .iter()
-            .filter(|entry| entry.state == TableState::Ready && !wanted.contains(entry.name.as_str()))
+            .filter(|entry| is_kept(entry) && !wanted.contains(entry.name.as_str()))
             .map(|entry| entry.id)
             .collect();
         self.retire(store, &removed)
@@ -276,7 +299,7 @@ impl Catalogue {
             if built.values().any(|id| *id == entry.id) {
                 entry.state = TableState::Ready;
                 entry.group = MAIN_GROUP;
-            } else if entry.state == TableState::Building || (entry.state == TableState::Ready && replaced) {
+            } else if entry.state == TableState::Building || (is_kept(entry) && replaced) {
                 entry.state = TableState::Retired;
                 unneeded.push(entry.id);
             }
@@ -285,6 +308,10 @@ impl Catalogue {
         self.entries = entries;
         Ok(unneeded)
     }
+}
+
+fn is_kept(entry: &CatalogueEntry) -> bool {
+    matches!(entry.state, TableState::Ready | TableState::Former)
 }
 
 /// Writes catalogue entries; `built` is where the main group stands once it has taken in the build.
