@@ -5,7 +5,7 @@
 
 use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, Group};
 use super::{Counters, EpochLimit, FailurePolicy, Input, Plan, Setting, Task};
-use crate::changelog::{Changelog, EpochMark, TopicConfig};
+use crate::changelog::{Changelog, TopicConfig};
 use crate::dataflow::Router;
 use crate::drain::Drain;
 use crate::graph::Graph;
@@ -212,7 +212,7 @@ impl Core {
     fn open_input(&self, plan: &Plan, position: &Position) -> Result<Input> {
         let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
         // A build can be complete in the middle of a replay.
-        let cuts = cuts(&self.setting, self.setting.produces(), position)?;
+        let cuts = self.setting.changelog.epochs_after(&self.setting.producer, position)?;
         Input::open(&self.setting.changelog, &topics, position, cuts, self.from_oldest)
     }
 
@@ -292,11 +292,6 @@ fn serve(cells: &[Arc<Cell>], task: &Task) {
     }
 }
 
-/// Where a replay that starts at `position` has to cut epochs, because their output was appended already.
-fn cuts(setting: &Setting, produces: bool, position: &Position) -> Result<Vec<EpochMark>> {
-    if produces { setting.changelog.epochs_after(&setting.producer, position) } else { Ok(Vec::new()) }
-}
-
 /// Makes the task of a group and its drain.
 fn start(
     setting: &Setting,
@@ -313,7 +308,13 @@ fn start(
     } else {
         format!("{}.build", setting.producer).into()
     };
-    let cuts = cuts(setting, produces, &position)?;
+    // Also a graph that writes nothing keeps to the epochs of one that did before a crash: it must not end up in the middle
+    // of one, where a later graph that writes again could not go on.
+    let cuts = if number == MAIN_GROUP {
+        setting.changelog.epochs_after(&setting.producer, &position)?
+    } else {
+        Vec::new()
+    };
     let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
     let input = Input::open(&setting.changelog, &topics, &position, cuts, from_oldest)?;
     setting.changelog.hold(&consumer, input.position())?;
