@@ -13,7 +13,9 @@ use crate::table::Table;
 use crate::table::access::Access;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Changes, Context, Event, Inputs, Operator, Output, Stamp, Update};
+use millpond_engine::dataflow::{
+    Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Stamp, Update,
+};
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -39,22 +41,20 @@ struct StreamTableJoin<K, V, T, F> {
 
 /// What happened to one key of the table within the epoch.
 struct History<'u, K, T> {
-    /// The row at the start of the epoch, if the key has a change; without one it is what it is now.
-    old: Option<Option<&'u T>>,
+    change: Option<&'u Change<K, T>>,
     updates: Vec<&'u Update<K, T>>,
 }
 
 impl<K, T> Default for History<'_, K, T> {
     fn default() -> Self {
-        Self { old: None, updates: Vec::new() }
+        Self { change: None, updates: Vec::new() }
     }
 }
 
 impl<'u, K, T> History<'u, K, T> {
-    /// The row that a record with `stamp` meets, if an update came before it.
-    fn updated(&self, stamp: &Stamp) -> Option<Option<&'u T>> {
-        let last = self.updates.iter().rev().find(|update| stamp.sees(&update.stamp));
-        last.map(|update| update.value.as_ref())
+    /// The last update before a record with `stamp`.
+    fn update(&self, stamp: &Stamp) -> Option<&'u Update<K, T>> {
+        self.updates.iter().rev().copied().find(|update| stamp.sees(&update.stamp))
     }
 }
 
@@ -71,12 +71,13 @@ where
         let Changes { changes, updates } = inputs.take::<Changes<K, T>>(1)?;
         let mut histories: HashMap<&K, History<'_, K, T>> = HashMap::with_capacity(changes.len());
         for change in &changes {
-            histories.entry(&change.key).or_default().old = Some(change.old.as_ref());
+            histories.entry(&change.key).or_default().change = Some(change);
         }
         for update in &updates {
             histories.entry(&update.key).or_default().updates.push(update);
         }
-        let is_unchanged = |key: &&K| histories.get(key).is_none_or(|history| history.old.is_none());
+        // A key without a change has the row that it had at the start of the epoch, whatever it had in between.
+        let is_unchanged = |key: &&K| histories.get(key).is_none_or(|history| history.change.is_none());
         let unchanged: Vec<&K> = events.iter().map(|event| &event.key).filter(is_unchanged).collect();
         let mut rows = self.access.look_up(context, &unchanged)?.into_iter();
         let mut out = Vec::with_capacity(events.len());
@@ -84,14 +85,14 @@ where
             context.at(&stamp);
             let history = histories.get(&key);
             let row;
-            let old = match history.and_then(|history| history.old) {
-                Some(old) => old,
-                None => {
-                    row = rows.next().flatten();
-                    row.as_ref()
-                }
+            let old = if let Some(change) = history.and_then(|history| history.change) {
+                change.old.as_ref()
+            } else {
+                row = rows.next().flatten();
+                row.as_ref()
             };
-            let met = history.and_then(|history| history.updated(&stamp)).unwrap_or(old);
+            let update = history.and_then(|history| history.update(&stamp));
+            let met = update.map_or(old, |update| update.value.as_ref());
             let joined = (self.join)(&key, value, met);
             out.extend(joined.map(|value| Event { key, value, stamp }));
         }
