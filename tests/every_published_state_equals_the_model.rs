@@ -37,9 +37,12 @@ struct Epoch {
     written: BTreeMap<usize, Vec<Event>>,
 }
 
+/// Reads the rows of a table in a snapshot.
+type Reading = Box<dyn Fn() -> Result<Rows>>;
+
 /// Rows of a table that must not change any more.
 struct Held {
-    rows: Vec<(Rows, Box<dyn Fn() -> Result<Rows>>)>,
+    rows: Vec<(Rows, Reading)>,
 }
 
 /// The engine beside the model.
@@ -198,8 +201,7 @@ impl Run {
             let mut expected = Vec::new();
             for partition in 0..topic.topic_config().partitions {
                 let events = self.written.iter().filter_map(|epoch| epoch.written.get(node)).flatten();
-                expected
-                    .extend(events.map(|event| record(event)).filter(|record| record.partition == partition));
+                expected.extend(events.map(record).filter(|record| record.partition == partition));
             }
             let records = self.driver.records(topic).map_err(failed)?;
             if records != expected {
@@ -230,7 +232,7 @@ fn record(event: &Event) -> TypedRecord<K, V> {
 
 proptest! {
     #![proptest_config(model::config(
-        300, "proptest-regressions/every_published_state_equals_the_model.txt"
+        4_000, "proptest-regressions/every_published_state_equals_the_model.txt"
     ))]
 
     #[test]

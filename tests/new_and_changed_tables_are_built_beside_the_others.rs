@@ -184,8 +184,8 @@ impl Run {
                 (true, _) => &expected.rows[handle.node],
                 (_, true) => self.drained_rows.get(&handle.name).ok_or("a table was never there")?,
                 _ => {
-                    let refused = handle.rows(&self.driver).expect_err("a table that is being built");
-                    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+                    let refused = handle.rows(&self.driver).map_err(|error| error.kind());
+                    assert_eq!(refused, Err(ErrorKind::Unavailable), "a table that is being built");
                     continue;
                 }
             };
@@ -259,4 +259,26 @@ proptest! {
         }
         run.finish().map_err(|error| TestCaseError::fail(format!("{error}\n{:?}", run.spec.nodes(true))))?;
     }
+}
+
+/// A version is raised while there is more to read: what the table does meanwhile must reach the topic derived from it.
+#[test]
+#[ignore = "while a table is rebuilt, what is derived from it is written by no one: the main task runs ahead without it"]
+fn a_topic_derived_from_a_rebuilt_table_misses_nothing() {
+    use millpond::{GraphBuilder, StoreOptions, Topic};
+    let (clicks, counts) = (Topic::<u8, u64>::new("clicks"), Topic::<u8, u64>::new("counts"));
+    let graph = |version| {
+        let graph = GraphBuilder::new();
+        let count = graph.stream(&clicks).group_by_key().count(StoreOptions::named("count").version(version));
+        count.to_stream().to_upserts(&counts);
+        graph.build().unwrap()
+    };
+    let mut driver = Driver::new(&graph(1)).unwrap();
+    driver.put(&clicks, 1, 0, 0).unwrap();
+    driver.run().unwrap();
+    driver.upgrade(&graph(2)).unwrap();
+    driver.put(&clicks, 1, 0, 0).unwrap();
+    driver.run().unwrap();
+    let last = driver.records(&counts).unwrap().last().and_then(|record| record.value);
+    assert_eq!(last, Some(2));
 }

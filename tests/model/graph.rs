@@ -48,7 +48,7 @@ pub fn chained(acc: V, v: V) -> V {
 }
 
 pub fn reduced(n: u8, a: V, b: V) -> V {
-    if n % 2 == 0 { a.max(b) } else { a.wrapping_add(b) }
+    if n.is_multiple_of(2) { a.max(b) } else { a.wrapping_add(b) }
 }
 
 pub fn joined(left: Option<V>, right: Option<V>) -> V {
@@ -93,6 +93,7 @@ pub fn of_members(group: Grouped<u64>) -> V {
     of_group(group.members as usize, group.value as V)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as the others of its kind")]
 pub fn of_max(group: Grouped<Multiset<V>>) -> V {
     of_group(group.members as usize, *group.value.max().unwrap())
 }
@@ -323,7 +324,7 @@ impl Building<'_> {
         for (number, node) in nodes.iter().enumerate() {
             let is_stored = self.built.iter().any(|handle| handle.node == number);
             let is_read = nodes.iter().any(|reader| operands(reader.op).contains(&number));
-            if node.is_table && !is_stored && (!is_read || node.id % 2 == 0) {
+            if node.is_table && !is_stored && (!is_read || node.id.is_multiple_of(2)) {
                 let table = self.table_of(number).materialize(options(node));
                 self.plain(number, node, table);
             }

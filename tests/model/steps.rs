@@ -105,7 +105,7 @@ impl Evolution {
             }
             // The first two stay, so that there is a source.
             Self::Remove { draws, .. } => {
-                spec.draws.truncate((spec.draws.len() - 2).saturating_sub(*draws) + 2)
+                spec.draws.truncate((spec.draws.len() - 2).saturating_sub(*draws) + 2);
             }
         }
     }

@@ -199,7 +199,7 @@ impl Core {
         Self::publish_built(&shared, &build, &position, &unneeded);
         let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
         let plan = Plan::new(&self.setting.graph, &nodes)?;
-        let input = open_input(&self.setting, &plan, &position, self.setting.produces(), self.from_oldest)?;
+        let input = open_input(&self.setting, &plan, &position, true, self.from_oldest)?;
         self.setting.changelog.hold(&self.setting.producer, input.position())?;
         self.main =
             Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
@@ -313,15 +313,19 @@ fn serve(cells: &[Arc<Cell>], task: &Task) {
     }
 }
 
-/// Opens the input of `plan` at `position`, to be cut as it was before where the epochs appended anything.
+/// Opens the input of `plan` at `position`.
+///
+/// The main group keeps to the epochs that were marked before a crash, also where the graph no longer writes anything: it
+/// must not end up in the middle of one, where a later graph that writes again could not go on.
 fn open_input(
     setting: &Setting,
     plan: &Plan,
     position: &Position,
-    produces: bool,
+    is_main: bool,
     from_oldest: bool,
 ) -> Result<Input> {
-    let cuts = if produces { setting.cuts_after(position)? } else { Vec::new() };
+    let cuts =
+        if is_main { setting.changelog.epochs_after(&setting.producer, position)? } else { Vec::new() };
     let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
     Input::open(&setting.changelog, &topics, position, cuts, from_oldest)
 }
@@ -349,7 +353,7 @@ fn start(
     let produces = setting.produces() && number == MAIN_GROUP;
     let consumer: Arc<str> =
         if number == MAIN_GROUP { Arc::clone(&setting.producer) } else { build_consumer(setting) };
-    let input = open_input(setting, &plan, &position, produces, from_oldest)?;
+    let input = open_input(setting, &plan, &position, number == MAIN_GROUP, from_oldest)?;
     setting.changelog.hold(&consumer, input.position())?;
     let shared = Arc::new(Shared::new(Arc::clone(store), input.position().clone(), Arc::new(counts)));
     let tables: Vec<Option<Arc<dyn AnyTable>>> = setting

@@ -80,7 +80,42 @@ impl Input {
                 partitions.push(Partition { id, topic, reader, queue: VecDeque::new(), next });
             }
         }
-        Ok(Self { changelog: Arc::clone(changelog), partitions, position, cuts: cuts.into() })
+        let mut input = Self { changelog: Arc::clone(changelog), partitions, position, cuts: cuts.into() };
+        input.pass_marks();
+        Ok(input)
+    }
+
+    /// Forgets the marks that lie behind. A mark may name partitions that the graph no longer reads; what they held up to
+    /// there was consumed by the graph before, and must not be waited for.
+    fn pass_marks(&mut self) {
+        while let Some(mark) = self.cuts.front().cloned() {
+            self.pass_unread(&mark.from);
+            if self.position.includes(&mark.from) && self.has_read(&mark.to) {
+                self.pass_unread(&mark.to);
+            }
+            if !self.position.includes(&mark.to) {
+                return;
+            }
+            self.cuts.pop_front();
+        }
+    }
+
+    fn reads(&self, id: &TopicPartition) -> bool {
+        self.partitions.iter().any(|partition| partition.id == *id)
+    }
+
+    /// Whether the partitions that are read have been read up to `position`.
+    fn has_read(&self, position: &Position) -> bool {
+        position.iter().all(|(id, offset)| self.position.offset(id) >= offset || !self.reads(id))
+    }
+
+    /// Moves the partitions that are not read on to `position`.
+    fn pass_unread(&mut self, position: &Position) {
+        for (id, offset) in position.iter() {
+            if self.position.offset(id) < offset && !self.reads(id) {
+                self.position.set(id.clone(), offset);
+            }
+        }
     }
 
     /// Where the next epoch begins.
@@ -106,16 +141,12 @@ impl Input {
     /// # Errors
     /// As for [`PartitionReader::poll`].
     pub(crate) fn cut(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<Option<EpochInput>> {
-        while self.cuts.front().is_some_and(|mark| self.position.includes(&mark.to)) {
-            self.cuts.pop_front();
-        }
-        let (limit, cap) = match self.cuts.front() {
+        let replayed = self.cuts.front().filter(|mark| self.position.includes(&mark.from)).cloned();
+        let (limit, cap) = match (&replayed, self.cuts.front()) {
             // What was appended for this epoch covers exactly this input.
-            Some(mark) if self.position.includes(&mark.from) => {
-                (EpochLimit { records: usize::MAX, bytes: usize::MAX }, Some(mark.to.clone()))
-            }
-            Some(mark) => (limit, Some(mark.from.clone())),
-            None => (limit, None),
+            (Some(mark), _) => (EpochLimit { records: usize::MAX, bytes: usize::MAX }, Some(mark.to.clone())),
+            (None, Some(mark)) => (limit, Some(mark.from.clone())),
+            (None, None) => (limit, None),
         };
         let mut epoch = EpochInput::default();
         let share = (limit.records / self.partitions.len().max(1)).max(1) as u64;
@@ -133,7 +164,11 @@ impl Input {
         for partition in &self.partitions {
             self.position.set(partition.id.clone(), partition.next);
         }
+        if let Some(mark) = replayed {
+            self.pass_unread(&mark.to);
+        }
         epoch.position = self.position.clone();
+        self.pass_marks();
         Ok(Some(epoch))
     }
 
