@@ -132,6 +132,10 @@ impl Books {
         books
     }
 
+    pub(crate) fn balances(&self) -> &BTreeMap<u32, Balance> {
+        &self.balances
+    }
+
     /// What the tables hold in `snapshot`.
     pub(crate) fn shown(
         snapshot: &Snapshot,
