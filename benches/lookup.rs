@@ -3,8 +3,9 @@
 //! A table of `keys` rows is loaded and closed. Then updates of one half of its keys are appended, most of them of a
 //! few *hot* keys, and the engine is opened again. *Hot* reads ask for those: they are in memory from the first epoch
 //! on. *Cold* reads ask for keys of the other half, which no fold brings into memory: the store answers them. Both
-//! are measured while the engine folds the updates at full speed, and again when it is idle; the database by hand has
-//! the same rows, the same cache, and its reads take turns with ours, so that both meet the same machine.
+//! are measured while the engine folds the updates at full speed, and again when it is idle. The database by hand has
+//! the same rows, written in batches over the same history, and the same cache; its reads take turns with ours, so that
+//! both meet the same machine.
 //!
 //! *scarce*: the engine once more, with a block cache of a quarter of its state, against the cold reads with a cache
 //! that holds all of it. Blocks that are not in the cache come from the page cache of the system.
@@ -19,8 +20,10 @@ use millpond::changelog::{Changelog, Durability};
 use millpond::codec::{Bincode, ValueCodec};
 use millpond::{Engine, Graph, GraphBuilder, Memory, Position, Table, Topic, TopicPartition, View};
 use rocksdb::DB;
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use support::latency::{Latencies, Summary};
@@ -32,6 +35,9 @@ const TOPIC: &str = "payments";
 
 /// Reads of one kind, one after the other, before it is the turn of the next kind.
 const TURN_READS: u64 = 500;
+
+/// By hand, so many records are folded before the rows that they changed are written.
+const BATCH_RECORDS: u64 = 1_000_000;
 
 /// Point look-ups, in memory and in the store, idle and while folding: millpond against `RocksDB` by hand.
 #[derive(Debug, Parser)]
@@ -70,12 +76,17 @@ struct Payments {
     last: u64,
 }
 
+impl Payments {
+    fn fold(&mut self, value: u64) {
+        *self = Self { count: self.count + 1, sum: self.sum.wrapping_add(value), last: value };
+    }
+}
+
 fn graph(args: &Args) -> Outcome<(Graph, Table<u64, Payments>)> {
     let graph = GraphBuilder::new();
     let topic = Topic::<u64, u64>::new(TOPIC).partitions(args.common.partitions);
-    let table = graph.stream(&topic).group_by_key().fold("payments", Payments::default, |row, _, value| {
-        *row = Payments { count: row.count + 1, sum: row.sum.wrapping_add(value), last: value };
-    });
+    let fold = |row: &mut Payments, _: &u64, value: u64| row.fold(value);
+    let table = graph.stream(&topic).group_by_key().fold("payments", Payments::default, fold);
     Ok((graph.build()?, table))
 }
 
@@ -83,35 +94,53 @@ fn main() -> Outcome<()> {
     let args = Args::parse();
     let scratch = phase::scratch(&args.common)?;
     let log = log::open(&scratch.path().join("log"), Durability::Os)?;
-    let database = load(&args, &log, scratch.path())?;
+    load(&args, &log, scratch.path())?;
     append_updates(&args, &*log)?;
+    let database = by_hand_database(&args, &*log, scratch.path())?;
     let (folding, idle) = measure(&args, &log, scratch.path(), &database)?;
     let scarce = measure_scarce(&args, &log, scratch.path())?;
     print(&args, &folding, &idle, &scarce);
     Ok(())
 }
 
-/// Loads the table, and the database by hand with the same rows.
-fn load(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Outcome<DB> {
+/// Loads the table.
+fn load(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Outcome<()> {
     eprintln!("loading {} rows", args.keys());
     let mut random = Random::new(args.common.seed);
     let records = (0..args.keys()).map(|rank| (0, key(rank), random.below(1_000_000)));
     log::write(&**log, &[TOPIC], args.common.partitions, records)?;
-    let (graph, table) = graph(args)?;
+    let (graph, _) = graph(args)?;
     let engine = open(args, &graph, log, scratch, Memory::budget(args.common.memory))?;
     engine.wait_for_blocking(&log::end(&**log, &[TOPIC], args.common.partitions)?)?;
-    engine.drain()?;
-    let view = engine.view(&table)?;
+    Ok(engine.close()?)
+}
+
+/// The database by hand: the log folded in memory, and the rows that changed written once for each `BATCH_RECORDS`.
+fn by_hand_database(args: &Args, log: &dyn Changelog, scratch: &Path) -> Outcome<DB> {
+    eprintln!("folding the same by hand");
     let database = raw::open(&scratch.join("raw"), Memory::budget(args.common.memory).block_cache_bytes)?;
+    let mut rows: FxHashMap<u64, Payments> = FxHashMap::default();
+    let mut changed: BTreeSet<u64> = BTreeSet::new();
     let mut row = Vec::new();
-    for rank in 0..args.keys() {
-        let value = view.get(&key(rank))?.ok_or("a row is missing")?;
-        row.clear();
-        Bincode.encode(&value, &mut row)?;
-        database.put_opt(key(rank).to_be_bytes(), &row, &raw::without_log())?;
-    }
+    let mut write = |changed: &mut BTreeSet<u64>, rows: &FxHashMap<u64, Payments>| {
+        for key in std::mem::take(changed) {
+            row.clear();
+            Bincode.encode(rows.get(&key).ok_or("a row is missing")?, &mut row)?;
+            database.put_opt(key.to_be_bytes(), &row, &raw::without_log())?;
+        }
+        Outcome::Ok(())
+    };
+    log::read(log, &[TOPIC], args.common.partitions, |_, record| {
+        let (key, value) = log::decode(&record)?;
+        rows.entry(key).or_default().fold(value);
+        changed.insert(key);
+        if (record.offset + 1) % BATCH_RECORDS == 0 {
+            write(&mut changed, &rows)?;
+        }
+        Ok(true)
+    })?;
+    write(&mut changed, &rows)?;
     database.flush()?;
-    engine.close()?;
     Ok(database)
 }
 
@@ -253,19 +282,24 @@ fn measure(
     while idle.cold.count() < args.reads() {
         idle.turn(args, &view, database)?;
     }
+    for rank in 0..args.keys().min(1_000) {
+        if view.get(&key(rank))? != by_hand(database, key(rank))? {
+            return Err("the engine and the database by hand came to different rows".into());
+        }
+    }
     engine.close()?;
     Ok((folding.summary(), idle.summary()))
 }
 
 /// What reads take with much and with little block cache.
 #[derive(Serialize)]
-struct Scarce {
+struct Caches {
     state_bytes: u64,
     ample: Summary,
     scarce: Summary,
 }
 
-fn measure_scarce(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Outcome<Scarce> {
+fn measure_scarce(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Outcome<Caches> {
     eprintln!("reading with a small block cache");
     let state_bytes = phase::directory_bytes(&scratch.join("state"))?;
     let memory = Memory::budget(args.common.memory);
@@ -288,11 +322,11 @@ fn measure_scarce(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Out
         Outcome::Ok(latencies.summary())
     };
     let state = usize::try_from(state_bytes)?;
-    Ok(Scarce { state_bytes, ample: with_cache(state * 4)?, scarce: with_cache(state / 4)? })
+    Ok(Caches { state_bytes, ample: with_cache(state * 4)?, scarce: with_cache(state / 4)? })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "ratios")]
-fn print(args: &Args, folding: &Measured, idle: &Measured, scarce: &Scarce) {
+fn print(args: &Args, folding: &Measured, idle: &Measured, caches: &Caches) {
     println!("lookup: {} keys, {} updates\n", args.keys(), args.updates());
     let mut table = report::Table::new(["reads", "count", "median", "p99", "p99.9", "max"]);
     let mut row = |name: &str, summary: &Summary| {
@@ -306,8 +340,8 @@ fn print(args: &Args, folding: &Measured, idle: &Measured, scarce: &Scarce) {
         row(&format!("cold, {when}"), &measured.cold);
         row(&format!("by hand, cold keys, {when}"), &measured.raw_cold);
     }
-    row("cold, cache 4x the state", &scarce.ample);
-    row("cold, cache 1/4 of the state", &scarce.scarce);
+    row("cold, cache 4x the state", &caches.ample);
+    row("cold, cache 1/4 of the state", &caches.scarce);
     table.print();
     let ratio = |one: u64, other: u64| one as f64 / other.max(1) as f64;
     let hot_vs_raw = ratio(idle.raw_hot.median_ns, idle.hot.median_ns);
@@ -315,7 +349,7 @@ fn print(args: &Args, folding: &Measured, idle: &Measured, scarce: &Scarce) {
     let hot_p99 = ratio(folding.hot.p99_ns, idle.hot.p99_ns);
     let cold_p99 = ratio(folding.cold.p99_ns, idle.cold.p99_ns);
     let slowest_ms = folding.hot.max_ns.max(folding.cold.max_ns) as f64 / 1e6;
-    let cliff = ratio(scarce.scarce.median_ns, scarce.ample.median_ns);
+    let cliff = ratio(caches.scarce.median_ns, caches.ample.median_ns);
     let targets = Targets::default()
         .at_least("hot_speedup", hot_vs_raw, 3.0)
         .at_most("cold_vs_raw", cold_vs_raw, 1.3)
@@ -330,7 +364,7 @@ fn print(args: &Args, folding: &Measured, idle: &Measured, scarce: &Scarce) {
         "memory_bytes": args.common.memory,
         "idle": idle,
         "folding": folding,
-        "cache": scarce,
+        "cache": caches,
         "hot_speedup": rounded(hot_vs_raw),
         "cold_vs_raw": rounded(cold_vs_raw),
         "hot_p99_folding_vs_idle": rounded(hot_p99),

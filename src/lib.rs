@@ -31,6 +31,8 @@
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 
+#[cfg(feature = "testing")]
+pub use millpond_engine::fault;
 pub use millpond_engine::graph::{Graph, StoreOptions};
 pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
 pub use millpond_engine::{
@@ -39,10 +41,13 @@ pub use millpond_engine::{
 };
 pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, state, store};
 #[cfg(feature = "testing")]
-pub use millpond_engine::fault;
-#[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{
     GraphBuilder, Grouped, GroupedStream, GroupedTable, Latest, Process, Stream, Table, Upsert, aggregate,
     stream,
 };
+
+/// The README's programs, as tests.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

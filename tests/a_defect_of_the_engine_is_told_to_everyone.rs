@@ -5,6 +5,15 @@
 //!
 //! Method: a fault point in the thread fires a panic while one thread waits for a position and others for changes.
 //! Fault points belong to the process, so this file holds one test only.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 use millpond::changelog::MemoryChangelog;
 use millpond::fault::{self, Action};
@@ -40,7 +49,9 @@ fn a_defect_of_the_engine_is_told_to_everyone() {
         let waited = engine.wait_for_blocking(&position).unwrap_err();
         let (changes, key) = waiting.join().unwrap();
         assert!(fault::fired(point));
-        for error in [waited, changes, key, view.get(&1).unwrap_err(), engine.snapshot().map(drop).unwrap_err()] {
+        for error in
+            [waited, changes, key, view.get(&1).unwrap_err(), engine.snapshot().map(drop).unwrap_err()]
+        {
             assert_eq!(error.kind(), ErrorKind::Internal, "{point}: {error}");
         }
         engine.producer(&events).unwrap().wait_ready();

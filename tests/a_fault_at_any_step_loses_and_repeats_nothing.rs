@@ -8,11 +8,22 @@
 //! raised version. The parent audits what it left. A point that did not fire fails the test. Each point
 //! fires at its first hit with every action and at a later one with some, as often as `MILLPOND_ROUNDS` says; `MILLPOND_ONLY` names a
 //! single point to look at.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;
 
-use ledger::{Acknowledged, ChildProcess, Ledger, Random, audit, open_changelog, pay, rounds, seed, take_up, tell};
+use ledger::{
+    Acknowledged, ChildProcess, Ledger, Random, audit, open_changelog, pay, rounds, seed, take_up, tell,
+};
 use millpond::changelog::{Append, Changelog, Record, TopicConfig};
 use millpond::{Result, TopicPartition, fault};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,9 +55,7 @@ fn serve(dir: &Path, phase: u64, version: u32, random: &mut Random) -> Result<()
     let changelog = Arc::new(open_changelog(&dir.join("changelog"))?);
     trim(&*changelog)?;
     let ledger = Ledger::new(version);
-    let engine = ledger
-        .builder(dir, random, Arc::clone(&changelog))
-        .start()?;
+    let engine = ledger.builder(dir, random, Arc::clone(&changelog)).start()?;
     for part in 0..4 {
         pay(&*changelog, random, (phase << 40) + (part << 32), 12)?;
         engine.catch_up()?;
@@ -93,7 +102,8 @@ fn a_fault_at_any_step_loses_and_repeats_nothing() {
     std::thread::scope(|scope| {
         for _ in 0..PARALLEL {
             scope.spawn(|| {
-                while let Some(&(point, hit, action, seed)) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(&(point, hit, action, seed)) = faults.get(next.fetch_add(1, Ordering::Relaxed))
+                {
                     if !run(point, hit, action, seed) && hit == 1 {
                         missed.lock().unwrap().push(format!("{point}:{action}"));
                     }

@@ -6,6 +6,15 @@
 //!
 //! Method: a small tmpfs, filled up by a ballast file while the service pays. Who cannot mount (not root, or in a
 //! sandbox) skips this, and says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;

@@ -7,11 +7,22 @@
 //! Method: a child process (this program again) pays, folds and drains on a directory and is killed after a random
 //! number of acknowledgements and a random moment more, or while it opens; the parent audits the directory, and the
 //! next child goes on with it. 40 kills, or as many as `MILLPOND_ROUNDS` says; `MILLPOND_SEED` repeats the draw.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;
 
-use ledger::{Acknowledged, ChildProcess, Ledger, Random, audit, open_changelog, pay, rounds, seed, take_up, tell};
+use ledger::{
+    Acknowledged, ChildProcess, Ledger, Random, audit, open_changelog, pay, rounds, seed, take_up, tell,
+};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -45,7 +56,8 @@ fn a_killed_engine_loses_and_repeats_nothing() {
         let changelog = Arc::new(open_changelog(&dir.path().join("changelog")).unwrap());
         let builder = ledger.builder(dir.path(), &mut random, changelog);
         let mut stepper = builder.stepper().unwrap_or_else(|error| panic!("kill {kill}: {error}"));
-        let found = audit(&ledger, &mut stepper, &acknowledged).unwrap_or_else(|error| panic!("kill {kill}: {error}"));
+        let found = audit(&ledger, &mut stepper, &acknowledged)
+            .unwrap_or_else(|error| panic!("kill {kill}: {error}"));
         assert!(found >= payments, "kill {kill}: {found} payments after {payments}");
         payments = found;
     }

@@ -5,6 +5,15 @@
 //! once; and whoever was subscribed to the former table learns that no change will come.
 //!
 //! Method: the step-by-step engine with epochs, drains, appends and crashes drawn at random, over many seeds.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;
@@ -15,7 +24,12 @@ use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, ErrorKind, Stepper};
 use std::sync::Arc;
 
-fn open(version: u32, log: &MemoryChangelog, store: &Arc<dyn StateStore>, random: &mut Random) -> (Ledger, Stepper) {
+fn open(
+    version: u32,
+    log: &MemoryChangelog,
+    store: &Arc<dyn StateStore>,
+    random: &mut Random,
+) -> (Ledger, Stepper) {
     let ledger = Ledger::new(version);
     let builder = Engine::builder(&ledger.graph).changelog(Arc::new(log.reopen())).store(Arc::clone(store));
     let stepper = builder.shards(random.pick(&[1, 2, 3])).stepper().unwrap();
@@ -38,7 +52,8 @@ fn run(seed: u64) {
         let version = random.pick(&[1, 2]);
         // Once a rebuild is complete there is no way back; that is tested elsewhere.
         let ledger = Ledger::new(version);
-        let builder = Engine::builder(&ledger.graph).changelog(Arc::new(log.reopen())).store(Arc::clone(&store));
+        let builder =
+            Engine::builder(&ledger.graph).changelog(Arc::new(log.reopen())).store(Arc::clone(&store));
         let (ledger, mut stepper) = match builder.shards(random.pick(&[1, 2, 3])).stepper() {
             Ok(stepper) => (ledger, stepper),
             Err(error) if error.kind() == ErrorKind::Invalid => open(2, &log, &store, &mut random),
@@ -56,7 +71,8 @@ fn run(seed: u64) {
         }
         if random.below(3) == 0 {
             println!("audit with seed {seed}");
-            audit(&ledger, &mut stepper, &acknowledged).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            audit(&ledger, &mut stepper, &acknowledged)
+                .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         }
     }
     let (ledger, mut stepper) = open(2, &log, &store, &mut random);

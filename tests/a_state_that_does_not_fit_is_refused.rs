@@ -5,11 +5,22 @@
 //!
 //! Method: one mismatch after the other, put into a directory that was closed in order; then the cause is undone and
 //! the answers are compared. Who cannot mount (not root, or in a sandbox) skips the read-only medium, and says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};
-use millpond::{Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, Table, Topic, TopicPartition};
+use millpond::{
+    Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, Table, Topic, TopicPartition,
+};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -72,7 +83,8 @@ fn an_unknown_format_version() {
     let dir = counted();
     let set = |version: u32| {
         // The layout of the state: table id 0, kind 0 is the format version.
-        let store = RocksStore::open(&dir.path().join("state"), &millpond::store::StoreOptions::default()).unwrap();
+        let store =
+            RocksStore::open(&dir.path().join("state"), &millpond::store::StoreOptions::default()).unwrap();
         let version = version.to_be_bytes();
         store.ingest(&mut [(&[0_u8, 0, 0][..], Some(&version[..]))].into_iter()).unwrap();
     };
@@ -92,7 +104,12 @@ fn an_unknown_format_version() {
 fn another_codec_under_the_same_name() {
     let dir = counted();
     let (graph, _) = counting(StoreOptions::with_codec("counts", Json));
-    refused(dir.path(), &graph, ErrorKind::Invalid, &["`counts`", "value codec", "raise the table's version"]);
+    refused(
+        dir.path(),
+        &graph,
+        ErrorKind::Invalid,
+        &["`counts`", "value codec", "raise the table's version"],
+    );
     answers(dir.path(), 10);
 }
 
@@ -100,7 +117,10 @@ fn another_codec_under_the_same_name() {
 fn another_value_type_under_the_same_name() {
     let dir = counted();
     let graph = GraphBuilder::new();
-    graph.stream(&events()).group_by_key().fold("counts", String::new, |all: &mut String, _, _| all.push('x'));
+    graph
+        .stream(&events())
+        .group_by_key()
+        .fold("counts", String::new, |all: &mut String, _, _| all.push('x'));
     let graph = graph.build().unwrap();
     refused(dir.path(), &graph, ErrorKind::Invalid, &["`counts`", "value type", "raise the table's version"]);
     answers(dir.path(), 10);
@@ -125,7 +145,12 @@ fn an_older_version_of_a_table() {
     assert_eq!(engine.view(&counts).unwrap().get(&3).unwrap(), Some(10));
     engine.close().unwrap();
     let (graph, _) = counting(StoreOptions::named("counts").version(1));
-    refused(dir.path(), &graph, ErrorKind::Invalid, &["version 2 of table `counts`", "the graph has version 1"]);
+    refused(
+        dir.path(),
+        &graph,
+        ErrorKind::Invalid,
+        &["version 2 of table `counts`", "the graph has version 1"],
+    );
 }
 
 #[test]
@@ -289,7 +314,8 @@ fn a_path_that_is_no_directory() {
 fn a_medium_that_cannot_be_written() {
     let dir = counted();
     let at = dir.path().display().to_string();
-    let mount = |arguments: &[&str]| Command::new("mount").args(arguments).status().is_ok_and(|s| s.success());
+    let mount =
+        |arguments: &[&str]| Command::new("mount").args(arguments).status().is_ok_and(|s| s.success());
     if !mount(&["--bind", &at, &at]) {
         println!("skipped: mounting is not possible here");
         return;

@@ -6,6 +6,15 @@
 //!
 //! Method: readers without pause while the engine folds, drains every millisecond to disk and evicts nearly
 //! everything (a hot budget of a few entries), so that every read finds its row now here, now there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 use millpond::changelog::MemoryChangelog;
 use millpond::{Engine, GraphBuilder, Memory, Topic, View};
@@ -42,7 +51,12 @@ fn a_view_never_goes_back_in_time() {
         .count("counts");
     let graph = graph.build().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let memory = Memory { hot_bytes: 400, generation_bytes: 64 << 10, block_cache_bytes: 1 << 20, input_bytes: 1 << 20 };
+    let memory = Memory {
+        hot_bytes: 400,
+        generation_bytes: 64 << 10,
+        block_cache_bytes: 1 << 20,
+        input_bytes: 1 << 20,
+    };
     let engine = Engine::builder(&graph)
         .changelog(Arc::new(MemoryChangelog::new()))
         .state_dir(dir.path())
@@ -94,5 +108,8 @@ fn a_view_never_goes_back_in_time() {
     });
     let stats = engine.stats().unwrap();
     println!("{} reads, {} epochs, {} drains", reads.into_inner(), stats.epochs, stats.drains);
-    assert!(stats.drains > 10 && stats.tables["counts"].misses > 100, "the budget was not small enough: {stats:?}");
+    assert!(
+        stats.drains > 10 && stats.tables["counts"].misses > 100,
+        "the budget was not small enough: {stats:?}"
+    );
 }

@@ -6,8 +6,17 @@
 //!
 //! Method: every call of a view on an engine in each of these conditions, with waiters on threads of their own. (An
 //! engine that stopped at a bad record is tested beside the failure policies.)
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
-use millpond::changelog::{Changelog, MemoryChangelog};
+use millpond::changelog::MemoryChangelog;
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Table, Topic, TopicPartition, View};
 use std::future::Future;

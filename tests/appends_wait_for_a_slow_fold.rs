@@ -6,6 +6,15 @@
 //! end.
 //!
 //! Method: a fold that stands still until the test lets it go on, and a store whose every write takes its time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 use millpond::changelog::MemoryChangelog;
 use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot};
@@ -96,7 +105,7 @@ fn a_close_lets_go_of_whoever_waits() {
         if !resolves_at_once(producer.ready()) {
             break;
         }
-        let _ = producer.put(&1, &1);
+        drop(producer.put(&1, &1));
     }
     assert!(!resolves_at_once(producer.ready()));
     let waiting = std::thread::spawn(move || {

@@ -6,6 +6,15 @@
 //!
 //! Method: subscribers on threads of their own join at any time while an engine folds at full speed; what they replay
 //! is compared with the plain fold of the changelog at the position that came with the changes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;
@@ -27,7 +36,10 @@ async fn follow(view: View<u32, Balance>, end: Position) -> Result<Vec<(Position
     let mut seen = vec![(position.clone(), table.clone())];
     while !position.includes(&end) {
         let published = changes.next().await?;
-        assert!(published.position().includes(&position) && *published.position() != position, "not after {position}");
+        assert!(
+            published.position().includes(&position) && *published.position() != position,
+            "not after {position}"
+        );
         position = published.position().clone();
         for change in published.changes() {
             assert_eq!(table.get(&change.key), change.old.as_ref(), "key {} before {position}", change.key);

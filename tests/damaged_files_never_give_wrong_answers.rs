@@ -9,6 +9,15 @@
 //!
 //! What a cut of the very end of the changelog's log takes from a derived topic cannot be seen, since it looks like
 //! the torn write of a crash; for `receipts` the test asks only that none is wrong or there twice.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;
@@ -64,7 +73,11 @@ fn check(dir: &Path, payments: &[Vec<(u32, u64)>]) -> Result<()> {
         let snapshot = stepper.snapshot()?;
         let (balances, branches) = (stepper.view(&ledger.balances)?, stepper.view(&ledger.branches)?);
         let expected = Books::folded(payments, snapshot.position());
-        assert!(Books::shown(&snapshot, &balances, &branches)? == expected, "wrong rows at {}", snapshot.position());
+        assert!(
+            Books::shown(&snapshot, &balances, &branches)? == expected,
+            "wrong rows at {}",
+            snapshot.position()
+        );
         if caught_up {
             let all: u64 = payments.iter().map(|partition| partition.len() as u64).sum();
             let folded: u64 = snapshot.position().iter().map(|(_, offset)| offset).sum();
@@ -96,7 +109,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
         for entry in std::fs::read_dir(dir.join(part)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            let matters = name.ends_with(".sst") || name.ends_with(".log") || name.starts_with("MANIFEST");
+            let matters = path.extension().is_some_and(|kind| kind == "sst" || kind == "log")
+                || name.starts_with("MANIFEST");
             if matters || name == "CURRENT" {
                 files.push(PathBuf::from(part).join(name));
             }

@@ -4,8 +4,17 @@
 //! a restart; a value above the limit is refused at the append, and nothing of that append is there.
 //!
 //! Method: a table of raw bytes on disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
-use millpond::changelog::{Append, Changelog, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record};
+use millpond::changelog::{Append, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record};
 use millpond::codec::Raw;
 use millpond::{Engine, ErrorKind, GraphBuilder, StoreOptions, Topic, TopicPartition};
 
@@ -16,7 +25,8 @@ fn keys_and_values_of_any_size_are_kept() {
     let graph = GraphBuilder::new();
     let latest = graph.table(&nothing, StoreOptions::with_codec("latest", Raw));
     let graph = graph.build().unwrap();
-    let large: Vec<u8> = (0..64_u32 << 20).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let large: Vec<u8> =
+        (0..64_u32 << 20).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
 
     let engine = Engine::open(dir.path(), &graph).unwrap();
     let view = engine.view(&latest).unwrap();
@@ -32,7 +42,8 @@ fn keys_and_values_of_any_size_are_kept() {
     let records = vec![Record::new("", "good"), Record::new(vec![0; MAX_KEY_BYTES + 1], "bad")];
     let error = engine.append_records(at.clone(), records.clone()).wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    let error = engine.changelog().append(vec![Append { partition: at.clone(), records }]).wait().unwrap_err();
+    let error =
+        engine.changelog().append(vec![Append { partition: at.clone(), records }]).wait().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert_eq!(engine.changelog().offsets(&at).unwrap(), 0..2, "nothing of a refused append is there");
     drop(view);

@@ -7,6 +7,15 @@
 //! Method: every transfer is one record that becomes two entries on two shards. Readers take snapshots without pause
 //! on threads of their own; the engine is dropped without a close (children are killed in another test) and reopened
 //! several times with other shards and limits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;
@@ -48,11 +57,14 @@ impl Bank {
             |sum, _, balance| *sum += balance,
             |sum, _, balance| *sum -= balance,
         );
-        let opposite = balances
-            .group_by(|account, balance| (ACCOUNTS - 1 - account, *balance))
-            .fold("opposite", || 0_i64, |sum, _, balance| *sum += balance, |sum, _, balance| *sum -= balance);
-        let pairs =
-            balances.outer_join(&opposite, |_, own, other| (own.copied().unwrap_or(0), other.map_or(0, |o| o.value)));
+        let opposite = balances.group_by(|account, balance| (ACCOUNTS - 1 - account, *balance)).fold(
+            "opposite",
+            || 0_i64,
+            |sum, _, balance| *sum += balance,
+            |sum, _, balance| *sum -= balance,
+        );
+        let pairs = balances
+            .outer_join(&opposite, |_, own, other| (own.copied().unwrap_or(0), other.map_or(0, |o| o.value)));
         let pairs = pairs.materialize("pairs");
         let graph = graph.build().unwrap();
         Self { graph, transfers, balances, branches, pairs }
@@ -74,13 +86,20 @@ fn check(snapshot: &Snapshot, views: &Views) -> Result<()> {
     for (account, balance) in &balances {
         *sums.entry(account % 7).or_default() += balance;
     }
-    let branches: BTreeMap<u32, i64> =
-        snapshot.of(&views.branches)?.scan().map(|row| row.map(|(key, sum)| (key, sum.value))).collect::<Result<_>>()?;
+    let branches: BTreeMap<u32, i64> = snapshot
+        .of(&views.branches)?
+        .scan()
+        .map(|row| row.map(|(key, sum)| (key, sum.value)))
+        .collect::<Result<_>>()?;
     assert_eq!(branches, sums, "the branches at {at}");
     let pairs: BTreeMap<u32, (i64, i64)> = snapshot.of(&views.pairs)?.scan().collect::<Result<_>>()?;
     let balance = |account: u32| balances.get(&account).copied().unwrap_or(0);
     for (&account, &pair) in &pairs {
-        assert_eq!(pair, (balance(account), balance(ACCOUNTS - 1 - account)), "the pair of {account} at {at}");
+        assert_eq!(
+            pair,
+            (balance(account), balance(ACCOUNTS - 1 - account)),
+            "the pair of {account} at {at}"
+        );
     }
     assert!(balances.keys().all(|account| pairs.contains_key(account)), "a pair is missing at {at}");
     Ok(())
@@ -118,11 +137,13 @@ fn run(bank: &Bank, log: &MemoryChangelog, store: Arc<dyn StateStore>, random: &
         for _ in 0..40 {
             let transfers: Vec<(u64, Transfer)> = (0..250)
                 .map(|_| {
-                    let (from, to) = (random.below(ACCOUNTS.into()) as u32, random.below(ACCOUNTS.into()) as u32);
+                    let (from, to) =
+                        (random.below(ACCOUNTS.into()) as u32, random.below(ACCOUNTS.into()) as u32);
                     (random.next(), (from, to, random.below(1000) as i64))
                 })
                 .collect();
-            let records = transfers.iter().map(|(key, transfer)| (key, Some(transfer), random.below(1000) as i64));
+            let records =
+                transfers.iter().map(|(key, transfer)| (key, Some(transfer), random.below(1000) as i64));
             last = producer.send(records.collect::<Vec<_>>()).wait().unwrap();
         }
         // Sometimes everything is folded, sometimes the end comes in between.

@@ -1,11 +1,20 @@
 //! Whatever is read in order equals the same read of a sorted map.
 //!
-//! Property: get, multi_get, contains, count, scan, and range and prefix with every kind of bound, forwards and
+//! Property: get, `multi_get`, contains, count, scan, and range and prefix with every kind of bound, forwards and
 //! backwards, give what a `BTreeMap` gives, wherever the rows are: in memory, in generations, on disk, or deleted in
 //! one of these and present in another.
 //!
 //! Method: random puts and deletes in random epochs and drains on disk, compared after each; keys are pairs that share
 //! first fields, with texts that are prefixes of each other and hold zero bytes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;

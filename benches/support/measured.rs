@@ -59,12 +59,12 @@ impl Measured {
     }
 }
 
-/// Runs `graph` on the log in `scratch` from an empty state in `state` until everything is folded and drained.
+/// Runs `graph` on the log in `scratch` from an empty state in `state_dir` until everything is folded and drained.
 pub(crate) fn engine(
     common: &Common,
     graph: &Graph,
     topics: &[&str],
-    (scratch, state): (&Path, &Path),
+    (scratch, state_dir): (&Path, &Path),
 ) -> Outcome<(Engine, Measured)> {
     let log = log::open(&scratch.join("log"), Durability::Fsync)?;
     let end = log::end(&*log, topics, common.partitions)?;
@@ -72,7 +72,7 @@ pub(crate) fn engine(
     let log: Arc<dyn Changelog> = log;
 
     let clock = Clock::start();
-    let engine = common.engine(graph).state_dir(state).changelog(log).start()?;
+    let engine = common.engine(graph).state_dir(state_dir).changelog(log).start()?;
     engine.wait_for_blocking(&end)?;
     engine.drain()?;
     let measured = clock.stop(records);

@@ -46,6 +46,11 @@ impl Position {
         self.0.get(partition).copied().unwrap_or(0)
     }
 
+    /// The next offset of `partition`, if the position names it.
+    pub(crate) fn known(&self, partition: &TopicPartition) -> Option<u64> {
+        self.0.get(partition).copied()
+    }
+
     /// Sets the next offset of `partition`.
     pub fn set(&mut self, partition: TopicPartition, next_offset: u64) {
         self.0.insert(partition, next_offset);

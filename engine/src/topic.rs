@@ -11,6 +11,21 @@ use std::sync::Arc;
 ///
 /// Keys are encoded by their [`KeyCodec`](crate::codec::KeyCodec), values by the topic's [`ValueCodec`], which is
 /// [`Bincode`] unless another is chosen.
+/// # Examples
+/// ```
+/// use millpond::Topic;
+/// use millpond::changelog::TopicConfig;
+/// use millpond::codec::Json;
+/// use std::time::Duration;
+///
+/// let orders = Topic::<u64, String>::new("orders").partitions(8);
+/// assert_eq!(orders.topic_config().partitions, 8);
+///
+/// let week = Duration::from_secs(7 * 24 * 3600);
+/// let clicks = Topic::<String, Vec<u32>>::with_codec("clicks", Json)
+///     .config(TopicConfig { partitions: 4, retention_age: Some(week), ..TopicConfig::default() });
+/// assert_eq!((&**clicks.name(), clicks.codec().id()), ("clicks", "json"));
+/// ```
 pub struct Topic<K, V> {
     name: Arc<str>,
     config: TopicConfig,

@@ -89,7 +89,7 @@ pub(crate) struct Intake {
 }
 
 /// The topics, the graph over them, and its tables.
-pub(crate) struct Flights {
+pub(crate) struct FlightGraph {
     pub(crate) flights: Topic<u64, Flight>,
     pub(crate) airlines: Topic<String, Airline>,
     pub(crate) planes: Topic<String, Plane>,
@@ -101,7 +101,7 @@ pub(crate) struct Flights {
     pub(crate) intake: Table<String, Intake>,
 }
 
-impl Flights {
+impl FlightGraph {
     pub(crate) fn new() -> Result<Self> {
         let flights = Topic::new("flights");
         let airlines = Topic::new("airlines");

@@ -5,7 +5,7 @@
 //! append is known without any note of our own. That the file is still the same one is what the table `intake` is for.
 
 use crate::data::{AIRLINES, Airline, Flight, FlightRow, Input, PLANES, Plane, PlaneRow, rows};
-use crate::graph::{Flights, Intake};
+use crate::graph::{FlightGraph, Intake};
 use indicatif::{ProgressBar, ProgressStyle};
 use millpond::codec::{Key, Value};
 use millpond::{Engine, Topic, TopicPartition};
@@ -16,7 +16,7 @@ use std::sync::Arc;
 const BATCH_ROWS: usize = 1000;
 
 /// Takes in what is not there yet, and returns once the tables include all of it.
-pub(crate) fn ingest(engine: &Engine, flights: &Flights, input: &Input) -> Result<(), Box<dyn Error>> {
+pub(crate) fn ingest(engine: &Engine, flights: &FlightGraph, input: &Input) -> Result<(), Box<dyn Error>> {
     engine.catch_up()?;
     let fingerprint = input.fingerprint()?;
     let name = "flights".to_owned();
@@ -54,7 +54,7 @@ pub(crate) fn ingest(engine: &Engine, flights: &Flights, input: &Input) -> Resul
     Ok(())
 }
 
-fn note(engine: &Engine, flights: &Flights, name: &String, intake: &Intake) -> millpond::Result<()> {
+fn note(engine: &Engine, flights: &FlightGraph, name: &String, intake: &Intake) -> millpond::Result<()> {
     engine.append(&flights.intakes, name, intake).wait()?;
     Ok(())
 }

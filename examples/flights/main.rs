@@ -21,10 +21,11 @@ mod questions;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use data::Input;
-use graph::Flights;
+use graph::FlightGraph;
 use millpond::Engine;
 use questions::{Answers, Question};
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,11 +49,17 @@ struct Arguments {
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
+        // Whoever reads the answers has seen enough.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("flights: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn run() -> Result<ExitCode, Box<dyn Error>> {
@@ -66,7 +73,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
 
     let thrown_away = tempfile::tempdir()?;
     let dir = arguments.state.clone().unwrap_or_else(|| thrown_away.path().to_owned());
-    let flights = Flights::new()?;
+    let flights = FlightGraph::new()?;
     let engine = Engine::open(&dir, &flights.graph)?;
     ingest::ingest(&engine, &flights, &arguments.flights.map_or(Input::january(), Input::file))?;
 
@@ -93,7 +100,7 @@ fn ask_all(answers: &Answers<'_>, questions: &[Question]) -> Result<ExitCode, Bo
             code = ExitCode::FAILURE;
         }
         for line in lines {
-            println!("{line}");
+            writeln!(io::stdout(), "{line}")?;
         }
     }
     Ok(code)

@@ -4,6 +4,7 @@ use crate::questions::{Answers, HELP, Question};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Answers until the user has enough.
@@ -27,7 +28,7 @@ pub(crate) fn run(answers: &Answers<'_>, history: Option<&Path>) -> Result<(), B
         match line {
             "" => {}
             "quit" | "exit" => break,
-            "help" => println!("{HELP}"),
+            "help" => writeln!(io::stdout(), "{HELP}")?,
             _ => answer(answers, line)?,
         }
     }
@@ -41,16 +42,16 @@ fn answer(answers: &Answers<'_>, line: &str) -> Result<(), Box<dyn Error>> {
     let question = match Question::parse(line) {
         Ok(question) => question,
         Err(message) => {
-            println!("{message}");
+            writeln!(io::stdout(), "{message}")?;
             return Ok(());
         }
     };
     let lines = answers.answer(&question)?;
     if lines.is_empty() {
-        println!("nothing is known of {question}");
+        writeln!(io::stdout(), "nothing is known of {question}")?;
     }
     for line in lines {
-        println!("{line}");
+        writeln!(io::stdout(), "{line}")?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What can be asked, and the answers as JSON.
 
-use crate::graph::{Aircraft, Carrier, Flights, Punctuality, Route};
+use crate::graph::{Aircraft, Carrier, FlightGraph, Punctuality, Route};
 use millpond::{Engine, View};
 use serde_json::{Map, Value, json};
 use std::error::Error;
@@ -62,7 +62,7 @@ pub(crate) struct Answers<'e> {
 }
 
 impl<'e> Answers<'e> {
-    pub(crate) fn new(engine: &'e Engine, flights: &Flights) -> millpond::Result<Self> {
+    pub(crate) fn new(engine: &'e Engine, flights: &FlightGraph) -> millpond::Result<Self> {
         Ok(Self {
             engine,
             carriers: engine.view(&flights.carriers)?,

@@ -8,6 +8,25 @@ use millpond_engine::graph::{Builder, Graph, StoreOptions};
 use millpond_engine::{Result, Topic};
 
 /// Which of two records of one key a table keeps.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Latest, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let places = Topic::<u8, String>::new("places");
+/// let graph = GraphBuilder::new();
+/// let by_offset = graph.table(&places, "by_offset");
+/// let by_timestamp = graph.table_by(&places, "by_timestamp", Latest::Timestamp);
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// let (new, old) = ("Lisbon".to_owned(), "Porto".to_owned());
+/// engine.producer(&places)?.send([(&1, Some(&new), 20), (&1, Some(&old), 10)]).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&by_offset)?.get(&1)?, Some(old));
+/// assert_eq!(engine.view(&by_timestamp)?.get(&1)?, Some(new));
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Latest {
     /// The one with the greater offset: the changelog's own order.
@@ -48,12 +67,14 @@ impl GraphBuilder {
     }
 
     /// The records of `topic` as a stream. Tombstones are passed over; see [`upserts`](Self::upserts).
+    #[must_use]
     pub fn stream<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, V> {
         let node = self.0.source("stream", topic, StreamSource::new(topic));
         Stream::new(self.0.clone(), node, true)
     }
 
     /// The records of `topic` as a stream in which tombstones are [`Upsert::Delete`].
+    #[must_use]
     pub fn upserts<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, Upsert<V>> {
         let node = self.0.source("upserts", topic, UpsertSource::new(topic));
         Stream::new(self.0.clone(), node, true)

@@ -7,7 +7,9 @@
 
 use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record};
 use millpond::codec::KeyCodec;
-use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Position, Result, Snapshot, StoreOptions};
+use millpond::{
+    Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Position, Result, Snapshot, StoreOptions,
+};
 use millpond::{Stepper, Table, Topic, TopicPartition, View};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -283,12 +285,12 @@ pub(crate) fn pay(
 
 /// Tells the parent process that this was acknowledged.
 pub(crate) fn report(acknowledged: &Acknowledged) {
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for ((partition, offset), payment) in acknowledged {
-        lines += &format!("ack {partition} {offset} {payment}\n");
+        writeln!(lines, "ack {partition} {offset} {payment}").unwrap();
     }
     // Not `println!`, which the test harness may capture.
-    std::io::stdout().write_all(lines.as_bytes()).unwrap();
+    std::io::stdout().write_all(&lines).unwrap();
 }
 
 /// Tells the parent process anything else.
@@ -306,8 +308,11 @@ impl ChildProcess {
     pub(crate) fn spawn(environment: &[(&str, String)]) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = Command::new(program);
-        command.args(["child", "--exact", "--nocapture", "--test-threads=1"]).envs(environment.iter().cloned());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command
+            .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+            .envs(environment.iter().cloned());
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }

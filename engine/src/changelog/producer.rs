@@ -56,6 +56,28 @@ impl Gate {
 }
 
 /// Appends typed records to one topic. The partition of a record is chosen by its key, as Kafka does.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let readings = Topic::<u32, f64>::new("readings").partitions(2);
+/// let graph = GraphBuilder::new();
+/// let latest = graph.table(&readings, "latest");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+///
+/// let producer = engine.producer(&readings)?;
+/// producer.put(&1, &20.5).wait()?;
+/// producer.delete(&2).wait()?;
+/// // Many at once, with timestamps of their own: all of them or none.
+/// producer.wait_ready();
+/// let position = producer.send([(&1, Some(&21.0), 1_000), (&3, None, 1_001)]).wait()?;
+/// engine.wait_for_blocking(&position)?;
+/// assert_eq!(engine.view(&latest)?.get(&1)?, Some(21.0));
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct Producer<K, V> {
     changelog: Arc<dyn Changelog>,
     topic: Topic<K, V>,

@@ -36,6 +36,14 @@ impl Stamp {
         self
     }
 
+    /// The stamp of this value where two streams become one: a record that reaches the same place on two ways has a
+    /// stamp of its own on each, the first way before the second.
+    #[must_use]
+    pub fn side(mut self, second: bool) -> Self {
+        self.branch = (self.branch << 1) | u64::from(second);
+        self
+    }
+
     /// The stamp of a value that was made from this one and belongs to the key with this encoding: it orders
     /// the changes of different keys that one record caused.
     #[must_use]

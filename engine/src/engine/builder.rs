@@ -39,6 +39,27 @@ impl Memory {
 
 /// Options for an engine. [`start`](EngineBuilder::start) runs it in the background, [`stepper`](EngineBuilder::stepper)
 /// hands it over to be moved by hand.
+/// # Examples
+/// ```
+/// use millpond::{Engine, FailurePolicy, GraphBuilder, Topic};
+/// use std::time::Duration;
+///
+/// let orders = Topic::<u64, String>::new("orders").partitions(4);
+/// let graph = GraphBuilder::new();
+/// let table = graph.table(&orders, "orders");
+/// # let dir = tempfile::tempdir().expect("a directory");
+/// # let path = dir.path();
+/// let engine = Engine::builder(&graph.build()?)
+///     .dir(path)
+///     .shards(2)
+///     .memory(64 << 20)
+///     .drain_interval(Duration::from_millis(200))
+///     .on_failure(FailurePolicy::DeadLetter("orders-dead".into()))
+///     .start()?;
+/// assert_eq!(engine.view(&table)?.count()?, 0);
+/// engine.close()?;
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[must_use]
 pub struct EngineBuilder {
     graph: Graph,

@@ -46,6 +46,30 @@ impl Handles {
 /// A graph at work: it reads its changelog as records arrive, folds them into tables, and answers queries meanwhile.
 ///
 /// Dropping the engine closes it, as [`close`](Engine::close) does, but without telling of errors.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let payments = Topic::<String, i64>::new("payments");
+/// let graph = GraphBuilder::new();
+/// let balances = graph.stream(&payments).group_by_key().reduce("balances", |sum, amount| sum + amount);
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+///
+/// engine.append(&payments, &"alice".to_owned(), &12).wait()?;
+/// let position = engine.append(&payments, &"alice".to_owned(), &-2).wait()?;
+/// engine.wait_for_blocking(&position)?; // read your writes
+/// assert_eq!(engine.view(&balances)?.get(&"alice".to_owned())?, Some(10));
+///
+/// // Several tables at one position, and what the engine has done.
+/// let snapshot = engine.snapshot()?;
+/// assert!(snapshot.position().includes(&position));
+/// assert_eq!(engine.stats()?.records_in, 2);
+/// engine.close()?;
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct Engine {
     handles: Handles,
     background: Background,
@@ -132,8 +156,10 @@ impl Engine {
     /// read-your-writes.
     ///
     /// # Errors
-    /// `Closed`, or the reason of the stop.
+    /// `Invalid` if the position names a partition that the engine does not read (or, until it is built, that only a
+    /// new table reads), `Closed`, or the reason of the stop.
     pub async fn wait_for(&self, position: &Position) -> Result<()> {
+        self.reads(position)?;
         self.handles.shared.wait_async(|published| published.position.includes(position)).await
     }
 
@@ -142,7 +168,19 @@ impl Engine {
     /// # Errors
     /// As for `wait_for`.
     pub fn wait_for_blocking(&self, position: &Position) -> Result<()> {
+        self.reads(position)?;
         self.handles.shared.wait(|published| published.position.includes(position))
+    }
+
+    /// Refuses to wait for what will never be read.
+    fn reads(&self, position: &Position) -> Result<()> {
+        let read = self.position();
+        match position.iter().find(|(id, _)| read.known(id).is_none()) {
+            Some((id, _)) => Err(crate::Error::invalid(format!(
+                "this engine does not read {id}, so it would wait for ever; name partitions that its graph reads"
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Blocks until the tables include everything that is in the changelog at the time of the call.

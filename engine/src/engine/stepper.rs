@@ -10,6 +10,28 @@ use std::sync::Arc;
 /// The same engine, moved by hand: nothing happens between calls. For tests and simulations.
 ///
 /// Dropping it is a crash: what was not drained is folded again from the changelog by the next one.
+/// # Examples
+/// ```
+/// use millpond::changelog::Producer;
+/// use millpond::{Engine, GraphBuilder, ManualClock, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let words = Topic::<String, ()>::new("words");
+/// let graph = GraphBuilder::new();
+/// let counts = graph.stream(&words).group_by_key().count("counts");
+/// let mut stepper = Engine::builder(&graph.build()?).in_memory().changelog(changelog.clone()).stepper()?;
+///
+/// let producer = Producer::new(changelog, &words, Arc::new(ManualClock::new(0)))?;
+/// producer.put(&"mill".to_owned(), &()).wait()?;
+/// let view = stepper.view(&counts)?;
+/// assert_eq!(view.count()?, 0, "nothing happens between calls");
+/// assert!(stepper.epoch(100)?);
+/// assert_eq!(view.get(&"mill".to_owned())?, Some(1));
+/// assert!(stepper.drain()?);
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct Stepper {
     core: Core,
     handles: Handles,

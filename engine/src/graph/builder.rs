@@ -17,6 +17,21 @@ pub struct NodeId(pub(crate) usize);
 /// How a table is kept: its name, its version and the codec of its values.
 ///
 /// A plain `&str` stands for a table of that name at version 0 with [`Bincode`] values.
+/// # Examples
+/// ```
+/// use millpond::codec::Json;
+/// use millpond::{GraphBuilder, StoreOptions, Topic};
+///
+/// let words = Topic::<String, u32>::new("words");
+/// let graph = GraphBuilder::new();
+/// let grouped = graph.stream(&words).group_by_key();
+/// let _by_name = grouped.count("counts");
+/// // The fold has changed since: the table is rebuilt from the changelog.
+/// let _second = grouped.reduce(StoreOptions::named("most").version(1), u32::max);
+/// let _readable = grouped.fold(StoreOptions::with_codec("all", Json), Vec::new, |all, _, n| all.push(n));
+/// assert!(graph.build()?.describe().contains("table most v1"));
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct StoreOptions<V> {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,

@@ -20,6 +20,26 @@ type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// An iterator over rows, ascending from the front and descending from the back.
 ///
 /// Each item is a row or an error; after an error the scan ends.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let numbers = Topic::<u32, u32>::new("numbers");
+/// let graph = GraphBuilder::new();
+/// let squares = graph.table(&numbers, "squares");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// let all: Vec<(u32, u32)> = (0..10).map(|number| (number, number * number)).collect();
+/// engine.producer(&numbers)?.send(all.iter().map(|(key, value)| (key, Some(value), 0))).wait()?;
+/// engine.catch_up()?;
+///
+/// let mut scan = engine.view(&squares)?.range(2..=4)?;
+/// assert_eq!(scan.next_back().transpose()?, Some((4, 16)));
+/// assert_eq!(scan.collect::<Result<Vec<_>, _>>()?, [(2, 4), (3, 9)]);
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct Scan<K, V> {
     table: TableSnapshot<K, V>,
     /// What is not read yet.

@@ -16,6 +16,30 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 /// All tables of an engine at one position. It never changes, and holds no locks.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let moves = Topic::<u8, i64>::new("moves");
+/// let graph = GraphBuilder::new();
+/// let stream = graph.stream(&moves);
+/// let paid = stream.group_by_key().reduce("paid", |a, b| a + b);
+/// let times = stream.group_by_key().count("times");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// engine.append(&moves, &1, &5).wait()?;
+/// engine.catch_up()?;
+///
+/// let snapshot = engine.snapshot()?;
+/// engine.append(&moves, &1, &7).wait()?;
+/// engine.catch_up()?;
+/// let (paid, times) = (snapshot.of(&engine.view(&paid)?)?, snapshot.of(&engine.view(&times)?)?);
+/// assert_eq!((paid.get(&1)?, times.get(&1)?), (Some(5), Some(1)), "both as they were, together");
+/// assert_eq!(paid.position(), snapshot.position());
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Snapshot {
     pub(crate) published: Arc<Published>,
@@ -66,6 +90,8 @@ impl Snapshot {
 }
 
 /// One table in a [`Snapshot`].
+/// It is made by [`View::snapshot`], for one table, or by [`Snapshot::of`], for several at one position, and is read like a
+/// [`View`].
 #[derive(Clone)]
 pub struct TableSnapshot<K, V> {
     pub(crate) snapshot: Snapshot,

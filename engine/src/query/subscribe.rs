@@ -30,6 +30,29 @@ impl<K, V> Published<K, V> {
 }
 
 /// Every change of a table after a snapshot of it.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let stock = Topic::<String, u32>::new("stock");
+/// let graph = GraphBuilder::new();
+/// let table = graph.table(&stock, "stock");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// engine.append(&stock, &"apples".to_owned(), &3).wait()?;
+/// engine.catch_up()?;
+///
+/// let mut changes = engine.view(&table)?.changes()?;
+/// assert_eq!(changes.start().get(&"apples".to_owned())?, Some(3));
+/// engine.delete(&stock, &"apples".to_owned()).wait()?;
+/// engine.catch_up()?;
+/// let published = changes.try_next()?.expect("an epoch was published");
+/// let change = &published.changes()[0];
+/// assert_eq!((change.old, change.new), (Some(3), None));
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct ChangeStream<K, V> {
     start: TableSnapshot<K, V>,
     receiver: mpsc::UnboundedReceiver<Arc<Pushed<K, V>>>,
@@ -88,6 +111,29 @@ impl<K: Key, V: Value> ChangeStream<K, V> {
 }
 
 /// Every value of one key, beginning with the one it has.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+/// # runtime.block_on(async {
+/// let stock = Topic::<String, u32>::new("stock");
+/// let graph = GraphBuilder::new();
+/// let table = graph.table(&stock, "stock");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+///
+/// let mut apples = engine.view(&table)?.subscribe("apples".to_owned())?;
+/// assert_eq!(apples.current(), None);
+/// engine.append(&stock, &"pears".to_owned(), &1).await?;
+/// engine.append(&stock, &"apples".to_owned(), &2).await?;
+/// assert_eq!(apples.next().await?, Some(2));
+/// # Ok::<(), millpond::Error>(())
+/// # })?;
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct KeyStream<K, V> {
     key: K,
     changes: ChangeStream<K, V>,

@@ -65,6 +65,39 @@ type Found<K, V> = Option<Arc<TableState<K, V>>>;
 ///
 /// A single [`get`](View::get) is answered from memory where the key is hot. Whatever reads more than one row reads
 /// one epoch. All calls are synchronous: they touch memory and the local disk only.
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let flights = Topic::<(String, String), u32>::new("flights");
+/// let graph = GraphBuilder::new();
+/// let routes = graph.table(&flights, "routes");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// for (from, to, minutes) in [("JFK", "LAX", 330), ("JFK", "SFO", 350), ("EWR", "LAX", 335)] {
+///     engine.append(&flights, &(from.to_owned(), to.to_owned()), &minutes).wait()?;
+/// }
+/// engine.catch_up()?;
+///
+/// let view = engine.view(&routes)?;
+/// let route = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+/// assert_eq!(view.get(&route("JFK", "LAX"))?, Some(330));
+/// assert_eq!(view.multi_get(&[route("JFK", "SFO"), route("LGA", "SFO")])?, [Some(350), None]);
+/// assert!(!view.contains(&route("LGA", "SFO"))?);
+/// assert_eq!(view.count()?, 3);
+///
+/// // By the first field of the key, by a range of keys, and all of them from the end.
+/// let minutes = |row: millpond::Result<_>| row.map(|(_, minutes): ((String, String), u32)| minutes);
+/// let from_jfk: Vec<u32> = view.prefix(&("JFK".to_owned(),))?.map(minutes).collect::<Result<_, _>>()?;
+/// assert_eq!(from_jfk, [330, 350]);
+/// let up_to_jfk = view.range(..route("JFK", "SFO"))?.map(minutes).collect::<Result<Vec<u32>, _>>()?;
+/// assert_eq!(up_to_jfk, [335, 330]);
+/// let last = view.scan()?.rev().next().transpose()?;
+/// assert_eq!(last, Some((route("JFK", "SFO"), 350)));
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct View<K, V> {
     cell: Arc<Cell>,
     /// The table as it was last found; looked up again only when the cell has changed.

@@ -124,7 +124,7 @@ impl Catalogue {
             nodes: all.difference(&affected).copied().collect(),
             ids: self.take_up(store, graph, &main_tables, MAIN_GROUP)?,
             position: position.unwrap_or_default(),
-            counts: read_counts(store)?,
+            counts: self.counts(store, is_kept)?,
         };
         let build = if build.is_empty() { None } else { Some(self.build_group(store, graph, &build)?) };
         if build.is_none() {
@@ -222,11 +222,23 @@ impl Catalogue {
         }
         let ids = self.take_up(store, graph, &tables, BUILD_GROUP)?;
         let position = read_position(store, BUILD_GROUP)?.unwrap_or_default();
-        Ok(Group { nodes, ids, position, counts: read_counts(store)? })
+        Ok(Group { nodes, ids, position, counts: self.counts(store, is_building)? })
+    }
+
+    /// The row counts of the tables that are `wanted`. Two groups must not know the counts of the same table: the drain of one
+    /// would write down what the other has since changed.
+    fn counts(
+        &self,
+        store: &dyn StateStore,
+        wanted: impl Fn(&CatalogueEntry) -> bool,
+    ) -> Result<BTreeMap<TableId, u64>> {
+        let mut counts = read_counts(store)?;
+        counts.retain(|id, _| self.entries.iter().any(|entry| entry.id == *id && wanted(entry)));
+        Ok(counts)
     }
 
     fn building(&self) -> impl Iterator<Item = &CatalogueEntry> {
-        self.entries.iter().filter(|entry| entry.state == TableState::Building)
+        self.entries.iter().filter(|entry| is_building(entry))
     }
 
     /// Retires whatever an earlier build has left.
@@ -280,6 +292,7 @@ impl Catalogue {
         store: &dyn StateStore,
         graph: &Graph,
         built: &BTreeMap<usize, TableId>,
+        position: &Position,
     ) -> Result<Vec<TableId>> {
         let mut entries = self.entries.clone();
         let mut unneeded = Vec::new();
@@ -295,23 +308,30 @@ impl Catalogue {
                 unneeded.push(entry.id);
             }
         }
-        write(store, &entries, Some(BUILD_GROUP))?;
+        write(store, &entries, Some(position))?;
         self.entries = entries;
         Ok(unneeded)
     }
+}
+
+fn is_building(entry: &CatalogueEntry) -> bool {
+    entry.state == TableState::Building
 }
 
 fn is_kept(entry: &CatalogueEntry) -> bool {
     matches!(entry.state, TableState::Ready | TableState::Former)
 }
 
-/// Writes catalogue entries, and forgets the position of `done`.
-fn write(store: &dyn StateStore, entries: &[CatalogueEntry], done: Option<u16>) -> Result<()> {
+/// Writes catalogue entries; `built` is where the main group stands once it has taken in the build.
+fn write(store: &dyn StateStore, entries: &[CatalogueEntry], built: Option<&Position>) -> Result<()> {
     let mut rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = entries
         .iter()
         .map(|entry| (layout::catalogue_key(entry.id).to_vec(), Some(layout::encode_catalogue_entry(entry))))
         .collect();
-    rows.extend(done.map(|group| (layout::position_key(group).to_vec(), None)));
+    if let Some(position) = built {
+        rows.push((layout::position_key(MAIN_GROUP).to_vec(), Some(layout::encode_position(position))));
+        rows.push((layout::position_key(BUILD_GROUP).to_vec(), None));
+    }
     if rows.is_empty() {
         return Ok(());
     }

@@ -13,7 +13,7 @@ use crate::query::{Cell, Serving};
 use crate::state::{AnyTable, Published, Shared};
 use crate::store::StateStore;
 use crate::store::layout::{MAIN_GROUP, TableId};
-use crate::{Error, Position, Result, fault};
+use crate::{Error, Position, Result, TopicPartition, fault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -36,9 +36,23 @@ struct Build {
     task: Task,
     ids: BTreeMap<usize, TableId>,
     drain: Arc<Drain>,
+    /// Where partitions that only the build reads ended when it began.
+    target: Position,
     /// What the older versions answer from meanwhile.
     former: Arc<Shared>,
     former_tables: Vec<Arc<dyn AnyTable>>,
+}
+
+impl Build {
+    /// Whether the build stands at the same input as the main task, which is at `main`, and has read what there was
+    /// when it began of the partitions that only it reads.
+    fn has_caught_up(&self, main: &Position) -> bool {
+        let enough = |(id, offset): (&TopicPartition, u64)| match main.known(id) {
+            Some(main) => offset == main,
+            None => offset >= self.target.offset(id),
+        };
+        self.task.position().iter().all(enough)
+    }
 }
 
 /// Everything of an engine that does not need a thread of its own.
@@ -101,8 +115,9 @@ impl Core {
             cells,
             drains,
         };
-        if let Some(group) = build {
-            core.begin_build(group, &former)?;
+        match build {
+            Some(group) => core.begin_build(group, &former)?,
+            None => release_build_hold(&core.setting)?,
         }
         Ok(core)
     }
@@ -127,8 +142,12 @@ impl Core {
                 cell.serve(Serving::Former(table));
             }
         }
+        let mut target = Position::new();
+        for (id, _) in task.position().iter().filter(|(id, _)| self.main.position().known(id).is_none()) {
+            target.set(id.clone(), self.setting.changelog.offsets(id)?.end);
+        }
         tracing::info!(tables = wanted.len(), "building tables from the start of the changelog");
-        self.build = Some(Build { task, ids, drain, former: former_shared, former_tables });
+        self.build = Some(Build { task, ids, drain, target, former: former_shared, former_tables });
         Ok(())
     }
 
@@ -146,7 +165,7 @@ impl Core {
         let ran = self.main.step(limit, None)?;
         let Some(build) = &mut self.build else { return Ok(ran) };
         let advanced = build.task.step(limit, Some(self.main.position()))?;
-        if !advanced && has_caught_up(&build.task, self.main.position()) {
+        if build.has_caught_up(self.main.position()) {
             self.complete_build()?;
         }
         Ok(ran || advanced || self.build.is_none())
@@ -161,7 +180,9 @@ impl Core {
         }
         build.drain.run()?;
         fault::point("build.before_complete")?;
-        let unneeded = self.catalogue.complete(&*self.store, &self.setting.graph, &build.ids)?;
+        let mut position = self.main.position().clone();
+        position.advance_to(build.task.position());
+        let unneeded = self.catalogue.complete(&*self.store, &self.setting.graph, &build.ids, &position)?;
         fault::point("build.after_complete")?;
         // From here on the state on disk has the new tables; memory follows.
         let shared = Arc::clone(self.main.shared());
@@ -175,10 +196,11 @@ impl Core {
                 *held = Some(made);
             }
         }
-        Self::publish_counts(&shared, &build);
+        Self::publish_built(&shared, &build, &position, &unneeded);
         let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
         let plan = Plan::new(&self.setting.graph, &nodes)?;
-        let input = self.open_input(&plan, self.main.position())?;
+        let input = open_input(&self.setting, &plan, &position, self.setting.produces(), self.from_oldest)?;
+        self.setting.changelog.hold(&self.setting.producer, input.position())?;
         self.main =
             Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
         serve(&self.cells, &self.main);
@@ -192,16 +214,18 @@ impl Core {
             .unwrap_or_else(PoisonError::into_inner)
             .retain(|drain| !Arc::ptr_eq(drain, &build.drain));
         self.catalogue.retire(&*self.store, &unneeded)?;
+        release_build_hold(&self.setting)?;
         tracing::info!(tables = build.ids.len(), "the new tables have caught up and answer now");
         Ok(())
     }
 
-    /// Makes the row counts of the built tables known.
-    fn publish_counts(shared: &Arc<Shared>, build: &Build) {
+    /// Makes the position and the row counts of the built tables known, in place of those of the tables that go.
+    fn publish_built(shared: &Arc<Shared>, build: &Build, position: &Position, unneeded: &[TableId]) {
         let held = shared.hold_publishing();
         let now = shared.published();
         let rows = &build.task.shared().published().counts;
         let mut counts = BTreeMap::clone(&now.counts);
+        counts.retain(|id, _| !unneeded.contains(id));
         for id in build.ids.values() {
             counts.insert(*id, rows.get(id).copied().unwrap_or(0));
         }
@@ -209,18 +233,12 @@ impl Core {
             &held,
             Published {
                 epoch: now.epoch + 1,
-                position: now.position.clone(),
+                position: position.clone(),
                 generations: now.generations.clone(),
                 drained: now.drained,
                 counts: Arc::new(counts),
             },
         );
-    }
-
-    fn open_input(&self, plan: &Plan, position: &Position) -> Result<Input> {
-        let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
-        let cuts = self.setting.cuts_after(position)?;
-        Input::open(&self.setting.changelog, &topics, position, cuts, self.from_oldest)
     }
 
     /// Makes everything published so far durable. `false` if there was nothing to do.
@@ -261,12 +279,6 @@ impl Core {
     }
 }
 
-/// Whether `build` stands exactly at `position` in the partitions that it reads. A build may have been drained
-/// further than the main task before a crash: then it waits for the main task to come to where it stands.
-fn has_caught_up(build: &Task, position: &Position) -> bool {
-    build.position().iter().all(|(id, offset)| offset == position.offset(id))
-}
-
 /// Runs every drain. `false` if none had anything to do.
 pub(crate) fn drain_all(drains: &Mutex<Vec<Arc<Drain>>>) -> Result<bool> {
     let drains = drains.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -298,6 +310,29 @@ fn serve(cells: &[Arc<Cell>], task: &Task) {
     }
 }
 
+/// Opens the input of `plan` at `position`, to be cut as it was before where the epochs appended anything.
+fn open_input(
+    setting: &Setting,
+    plan: &Plan,
+    position: &Position,
+    produces: bool,
+    from_oldest: bool,
+) -> Result<Input> {
+    let cuts = if produces { setting.cuts_after(position)? } else { Vec::new() };
+    let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
+    Input::open(&setting.changelog, &topics, position, cuts, from_oldest)
+}
+
+/// The consumer name of a build.
+fn build_consumer(setting: &Setting) -> Arc<str> {
+    format!("{}.build", setting.producer).into()
+}
+
+/// Lets retention pass what only a build needed.
+fn release_build_hold(setting: &Setting) -> Result<()> {
+    setting.changelog.hold(&build_consumer(setting), &Position::new())
+}
+
 /// Makes the task of a group and its drain.
 fn start(
     setting: &Setting,
@@ -309,14 +344,9 @@ fn start(
     let Group { nodes, ids, position, counts } = group;
     let plan = Plan::new(&setting.graph, &nodes)?;
     let produces = setting.produces() && number == MAIN_GROUP;
-    let consumer: Arc<str> = if number == MAIN_GROUP {
-        Arc::clone(&setting.producer)
-    } else {
-        format!("{}.build", setting.producer).into()
-    };
-    let cuts = if produces { setting.cuts_after(&position)? } else { Vec::new() };
-    let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
-    let input = Input::open(&setting.changelog, &topics, &position, cuts, from_oldest)?;
+    let consumer: Arc<str> =
+        if number == MAIN_GROUP { Arc::clone(&setting.producer) } else { build_consumer(setting) };
+    let input = open_input(setting, &plan, &position, produces, from_oldest)?;
     setting.changelog.hold(&consumer, input.position())?;
     let shared = Arc::new(Shared::new(Arc::clone(store), input.position().clone(), Arc::new(counts)));
     let tables: Vec<Option<Arc<dyn AnyTable>>> = setting

@@ -67,12 +67,14 @@ impl Input {
         from_oldest: bool,
     ) -> Result<Self> {
         let counts: BTreeMap<Arc<str>, u32> = changelog.topics()?.into_iter().collect();
-        let mut position = position.clone();
+        // Only what is read now: a topic that an earlier graph read must neither be held nor taken for consumed.
+        let from = position;
+        let mut position = Position::new();
         let mut partitions = Vec::new();
         for (topic, name) in topics.iter().enumerate() {
             for partition in 0..counts.get(name).copied().unwrap_or(0) {
                 let id = TopicPartition::new(Arc::clone(name), partition);
-                let next = start(&**changelog, &id, position.offset(&id), from_oldest)?;
+                let next = start(&**changelog, &id, from.offset(&id), from_oldest)?;
                 position.set(id.clone(), next);
                 let reader = changelog.reader(&id, next)?;
                 partitions.push(Partition { id, topic, reader, queue: VecDeque::new(), next });
@@ -113,13 +115,15 @@ impl Input {
                 (EpochLimit { records: usize::MAX, bytes: usize::MAX }, Some(mark.to.clone()))
             }
             Some(mark) => (limit, Some(mark.from.clone())),
-            None => (limit, until.cloned()),
+            None => (limit, None),
         };
         let mut epoch = EpochInput::default();
         let share = (limit.records / self.partitions.len().max(1)).max(1) as u64;
         let share_bytes = (limit.bytes / self.partitions.len().max(1)).max(1);
         for (source, partition) in self.partitions.iter_mut().enumerate() {
-            let end = cap.as_ref().map_or(u64::MAX, |cap| cap.offset(&partition.id));
+            // A partition that `until` does not name has no bound of its own.
+            let bound = until.and_then(|until| until.known(&partition.id)).unwrap_or(u64::MAX);
+            let end = cap.as_ref().map_or(u64::MAX, |cap| cap.offset(&partition.id)).min(bound);
             let source = u32::try_from(source).unwrap_or(u32::MAX);
             partition.take(source, partition.next.saturating_add(share).min(end), share_bytes, &mut epoch)?;
         }
@@ -169,7 +173,9 @@ impl Partition {
                 offsets: self.next..upto,
                 floor_ms,
             });
-            floor_ms = floor_ms.max(batch.max_timestamp_ms());
+            if upto == batch.end_offset() {
+                floor_ms = floor_ms.max(greatest_timestamp_ms(batch, self.next)?);
+            }
             self.next = upto;
             if upto == batch.end_offset() {
                 self.queue.pop_front();
@@ -177,6 +183,17 @@ impl Partition {
         }
         Ok(())
     }
+}
+
+/// The greatest timestamp of the records of `batch` from offset `from` on. Those before it belong to an earlier epoch:
+/// how records were batched must not show in the order of this one.
+fn greatest_timestamp_ms(batch: &StoredBatch, from: u64) -> Result<i64> {
+    if from <= batch.base_offset() {
+        return Ok(batch.max_timestamp_ms());
+    }
+    let batch = batch.decode()?;
+    let later = batch.iter().filter(|record| record.offset >= from);
+    Ok(later.map(|record| record.timestamp_ms).max().unwrap_or(i64::MIN))
 }
 
 /// Where to begin reading `id`, given where the state stands.

@@ -35,6 +35,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MERGE_BYTES: usize = 4 << 20;
 
 /// What happens to a record that does not decode, or at which user code fails.
+/// # Examples
+/// ```
+/// use millpond::{Engine, FailurePolicy, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let (orders, dead) = (Topic::<u8, u32>::new("orders"), Topic::<u8, u32>::new("dead"));
+/// let graph = GraphBuilder::new();
+/// let shares = graph.stream(&orders).map_values(|_, people| 100 / people).to_table("shares");
+/// let mut stepper = Engine::builder(&graph.build()?)
+///     .in_memory()
+///     .changelog(changelog.clone())
+///     .on_failure(FailurePolicy::DeadLetter("dead".into()))
+///     .stepper()?;
+/// # use millpond::{ManualClock, TopicPartition, changelog::{Changelog, Producer}};
+/// # let producer = Producer::new(changelog.clone(), &orders, Arc::new(ManualClock::new(0)))?;
+/// producer.send([(&1, Some(&4), 0), (&2, Some(&0), 0), (&3, Some(&5), 0)]).wait()?;
+/// stepper.epoch(100)?;
+/// assert_eq!(stepper.view(&shares)?.multi_get(&[1, 2, 3])?, [Some(25), None, Some(20)]);
+/// assert_eq!(stepper.stats()?.dead_letters, 1);
+/// assert_eq!(changelog.offsets(&TopicPartition::new(dead.name().clone(), 0))?, 0..1);
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum FailurePolicy {
@@ -290,7 +314,11 @@ impl Task {
         skipped: &Skipped,
     ) -> Result<()> {
         sunk.extend(self.dead_letters(input, skipped)?);
-        sunk.sort_by(|a, b| (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp)));
+        // Two sinks may write to one topic on behalf of one record: the bytes decide, not the shards they ran on.
+        sunk.sort_by(|a, b| {
+            let stamps = (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp));
+            stamps.then_with(|| (&a.record.key, &a.record.value).cmp(&(&b.record.key, &b.record.value)))
+        });
         let total = sunk.len() as u64;
         let mut appends: Vec<Append> = Vec::new();
         for Sunk { topic, partition, record, .. } in sunk {

@@ -1,16 +1,19 @@
 //! Joining a stream with a table: each record meets the row that the table has at that moment.
 //!
 //! Within an epoch, records and table updates interleave by timestamp, the table first where they are equal; across
-//! epochs the order is arrival. So the answer does not depend on where an epoch was cut. A later change of the table
+//! epochs the order is arrival. So the answer does not depend on where an epoch was cut while the input comes in the
+//! order of its timestamps, also if the table is computed, grouped or joined from others. A later change of the table
 //! does not reach records that have gone by.
 //!
 //! Deleted and absent keys: the inner join drops the record, the left join passes `None`. Repeated keys meet the row each
-//! at its own time. A late record meets the row as it was, if the update that it should not see is in the same epoch;
-//! otherwise as it is. Empty input on either side gives nothing, or changes nothing.
+//! at its own time. A late record counts as if it had the greatest timestamp that its partition had before it in the
+//! epoch, so that a partition keeps its order; in a later epoch it meets the row as it is then. Empty input on either
+//! side gives nothing, or changes nothing.
 
 use super::Stream;
 use crate::table::Table;
 use crate::table::access::Access;
+use crate::table::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Changes, Context, Event, Inputs, Operator, Output, Stamp, Update};
@@ -39,7 +42,7 @@ struct StreamTableJoin<K, V, T, F> {
 
 /// What happened to one key of the table within the epoch.
 struct History<'u, K, T> {
-    old: Option<&'u T>,
+    start: Option<&'u T>,
     updates: Vec<&'u Update<K, T>>,
 }
 
@@ -48,7 +51,7 @@ impl<'u, K, T> History<'u, K, T> {
     fn at(&self, stamp: &Stamp) -> Option<&'u T> {
         match self.updates.iter().rev().find(|update| stamp.sees(&update.stamp)) {
             Some(update) => update.value.as_ref(),
-            None => self.old,
+            None => self.start,
         }
     }
 }
@@ -63,16 +66,16 @@ where
 {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
-        let Changes { changes, updates } = inputs.take::<Changes<K, T>>(1)?;
-        let mut histories: HashMap<&K, History<'_, K, T>> = HashMap::with_capacity(changes.len());
-        for change in &changes {
-            histories.insert(&change.key, History { old: change.old.as_ref(), updates: Vec::new() });
+        let changes: Changes<K, T> = inputs.take(1)?;
+        let starts = Starts::of(context, &*self.access, &changes)?;
+        let mut histories: HashMap<&K, History<'_, K, T>> = HashMap::with_capacity(changes.changes.len());
+        for key in starts.keys() {
+            histories.insert(key, History { start: starts.row(key), updates: Vec::new() });
         }
-        for update in &updates {
-            // A key without a change was created and deleted within the epoch: it began absent.
-            let history =
-                histories.entry(&update.key).or_insert_with(|| History { old: None, updates: Vec::new() });
-            history.updates.push(update);
+        for update in &changes.updates {
+            if let Some(history) = histories.get_mut(&update.key) {
+                history.updates.push(update);
+            }
         }
         let unchanged: Vec<&K> =
             events.iter().map(|event| &event.key).filter(|key| !histories.contains_key(key)).collect();

@@ -1,18 +1,22 @@
-//! Stateless steps over a stream: filter, map, map_values, flat_map, re_key, inspect, and merge.
+//! Stateless steps over a stream: `filter`, `map`, `map_values`, `flat_map`, `re_key`, `inspect`, and `merge`.
 //!
 //! Each record is worked on by itself: repeated keys, absent keys and late timestamps have no meaning here. There are no
-//! tombstones in a stream. Empty input gives empty output. A panic in the closure is a failure of its record. `merge`
-//! orders the records of both streams by stamp, so that its result does not depend on which of them came first.
+//! tombstones in a stream. Empty input gives empty output. A panic in the closure is a failure of its record.
+//!
+//! `merge` orders the records of both streams by stamp, so that its result does not depend on which of them came first;
+//! a record that comes on both ways comes on the first one first.
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
 use std::marker::PhantomData;
 
+type Types<K, V, L, W> = fn() -> (K, V, L, W);
+
 /// Puts out what a closure makes of each event.
 pub(super) struct FlatMap<K, V, L, W, F> {
     step: F,
-    types: PhantomData<fn() -> (K, V, L, W)>,
+    types: PhantomData<Types<K, V, L, W>>,
 }
 
 impl<K, V, L, W, F: Fn(Event<K, V>, &mut Vec<Event<L, W>>)> FlatMap<K, V, L, W, F> {
@@ -52,10 +56,14 @@ impl<K, V> Default for Merge<K, V> {
 impl<K: Key, V: Value> Operator for Merge<K, V> {
     fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let mut events: Vec<Event<K, V>> = inputs.take(0)?;
-        let mut others: Vec<Event<K, V>> = inputs.take(1)?;
-        if !others.is_empty() {
-            events.append(&mut others);
-            events.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+        let others: Vec<Event<K, V>> = inputs.take(1)?;
+        for event in &mut events {
+            event.stamp = event.stamp.side(false);
+        }
+        events.extend(others.into_iter().map(|event| Event { stamp: event.stamp.side(true), ..event }));
+        // Also where one side is empty: that depends on the number of shards, the order must not.
+        if !events.is_sorted_by(|a, b| a.stamp <= b.stamp) {
+            events.sort_by_key(|event| event.stamp);
         }
         Ok(Output::Local(Batch::new(events)))
     }

@@ -26,6 +26,40 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A stream of records with keys of type `K` and values of type `V`.
+/// Nothing happens when a method is called: it adds a node to the graph. Streams are handles, cheap to clone; one stream can
+/// feed many.
+///
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let (web, shop) = (Topic::<u64, u32>::new("web"), Topic::<u64, u32>::new("shop"));
+/// let (names, large) = (Topic::<u64, String>::new("names"), Topic::<u64, u32>::new("large"));
+/// let graph = GraphBuilder::new();
+/// let orders = graph.stream(&web).merge(&graph.stream(&shop)).filter(|_, amount| *amount > 0);
+/// let (big, small) = orders.split(|_, amount| *amount >= 100);
+/// big.inspect(|customer, amount| println!("{customer} spent {amount}")).to(&large);
+/// let small = small.re_key(|customer, _| customer % 10).group_by_key().count("small_by_last_digit");
+///
+/// // Each record meets the row of its customer at that moment.
+/// let customers = graph.table(&names, "customers");
+/// let greetings = orders
+///     .left_join(&customers, |_, amount, name| format!("{}: {amount}", name.map_or("?", String::as_str)))
+///     .to_table("greetings");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+///
+/// engine.producer(&names)?.send([(&7, Some(&"Ada".to_owned()), 0)]).wait()?;
+/// engine.producer(&web)?.send([(&7, Some(&120), 1), (&8, Some(&30), 2)]).wait()?;
+/// engine.producer(&shop)?.send([(&28, Some(&5), 3), (&9, Some(&0), 4)]).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&small)?.get(&8)?, Some(2));
+/// let found = engine.view(&greetings)?.multi_get(&[7, 8, 9])?;
+/// assert_eq!(found, [Some("Ada: 120".to_owned()), Some("?: 30".to_owned()), None]);
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct Stream<K, V> {
     pub(crate) builder: Builder,
     pub(crate) node: NodeId,
@@ -108,6 +142,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     /// The records under another key each. Where records of several partitions meet under one key, an epoch orders
     /// them by timestamp, then by topic, partition and offset.
     #[must_use]
+    #[doc(alias = "selectKey")]
     pub fn re_key<L: Key>(&self, key: impl Fn(&K, &V) -> L + Send + Sync + 'static) -> Stream<L, V> {
         let step = move |event: Event<K, V>, out: &mut Vec<Event<L, V>>| {
             let key = key(&event.key, &event.value);
@@ -126,6 +161,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 
     /// The records for which `predicate` is true, and the others.
     #[must_use]
+    #[doc(alias = "branch")]
     pub fn split(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> (Self, Self) {
         let predicate = Arc::new(predicate);
         let same = Arc::clone(&predicate);
@@ -138,6 +174,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     /// The same records; `look` is called with each. It may be called again for the same record when an epoch is run
     /// again, and must not change anything that a result depends on.
     #[must_use]
+    #[doc(alias = "peek")]
     pub fn inspect(&self, look: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
         let step = move |event: Event<K, V>, out: &mut Vec<Event<K, V>>| {
             look(&event.key, &event.value);
@@ -152,7 +189,8 @@ impl<K: Key, V: Value> Stream<K, V> {
         self.builder.sink("to", &[self.node], topic, sink);
     }
 
-    /// A table of the last value of each key.
+    /// A table of the last value of each key, in the order of the changelog.
+    #[doc(alias = "toTable")]
     pub fn to_table(&self, store: impl Into<StoreOptions<V>>) -> Table<K, V> {
         let upserts = self.map_values(|_, value| Upsert::Put(value));
         table_source::table(&upserts, store.into(), crate::Latest::Offset)
@@ -192,6 +230,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 
     /// Runs an operator of one's own, with a state per key that is kept in the table `store`.
     #[must_use]
+    #[doc(alias = "transform")]
     pub fn process<P: Process<K, V>>(
         &self,
         store: impl Into<StoreOptions<P::State>>,

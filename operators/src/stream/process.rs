@@ -21,7 +21,11 @@ use std::marker::PhantomData;
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::{Process, stream::Emit};
+/// use millpond::stream::Emit;
+/// use millpond::{Engine, GraphBuilder, Process, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
 ///
 /// /// Lets a value through when it differs from the one before.
 /// struct Distinct;
@@ -38,6 +42,16 @@ use std::marker::PhantomData;
 ///         }
 ///     }
 /// }
+///
+/// let readings = Topic::<String, u64>::new("readings");
+/// let graph = GraphBuilder::new();
+/// let changes = graph.stream(&readings).process("last_reading", Distinct).group_by_key().count("changes");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// let door = "door".to_owned();
+/// engine.producer(&readings)?.send([1, 1, 2, 2, 1].iter().map(|value| (&door, Some(value), 0))).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&changes)?.get(&door)?, Some(3));
+/// # Ok::<(), millpond::Error>(())
 /// ```
 pub trait Process<K, V>: Send + Sync + 'static {
     /// What is kept per key.
@@ -105,7 +119,7 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
             self.process.process(key, value, state, &mut emit);
         })?;
         // Keys that had to be fetched were worked on after the others.
-        emit.events.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+        emit.events.sort_by_key(|event| event.stamp);
         Ok(Output::Local(Batch::new(emit.events)))
     }
 }

@@ -25,12 +25,12 @@ impl<K: Key, V: Value> StreamSource<K, V> {
 
 impl<K: Key, V: Value> Source for StreamSource<K, V> {
     fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
-        let mut parts: Vec<Vec<Event<K, V>>> = parts(records, router);
+        let mut parts: Vec<Vec<Event<K, V>>> = parts(records, *router);
         for (record, stamp) in records.records() {
             let Some(bytes) = record.value else { continue };
             let key = key(records, stamp, record.key)?;
             let value = value(&*self.codec, records, stamp, bytes)?;
-            put(&mut parts, router, Event { key, value, stamp });
+            put(&mut parts, *router, Event { key, value, stamp });
         }
         Ok(parts.into_iter().map(Batch::new).collect())
     }
@@ -54,14 +54,14 @@ impl<K: Key, V: Value> UpsertSource<K, V> {
 
 impl<K: Key, V: Value> Source for UpsertSource<K, V> {
     fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
-        let mut parts: Vec<Vec<Event<K, Upsert<V>>>> = parts(records, router);
+        let mut parts: Vec<Vec<Event<K, Upsert<V>>>> = parts(records, *router);
         for (record, stamp) in records.records() {
             let key = key(records, stamp, record.key)?;
             let value = match record.value {
                 Some(bytes) => Upsert::Put(value(&*self.codec, records, stamp, bytes)?),
                 None => Upsert::Delete,
             };
-            put(&mut parts, router, Event { key, value, stamp });
+            put(&mut parts, *router, Event { key, value, stamp });
         }
         Ok(parts.into_iter().map(Batch::new).collect())
     }
@@ -71,12 +71,12 @@ impl<K: Key, V: Value> Source for UpsertSource<K, V> {
     }
 }
 
-fn parts<T>(records: &SourceBatch<'_>, router: &Router) -> Vec<Vec<T>> {
+fn parts<T>(records: &SourceBatch<'_>, router: Router) -> Vec<Vec<T>> {
     let expected = records.len() / router.shards();
     (0..router.shards()).map(|_| Vec::with_capacity(expected + expected / 8)).collect()
 }
 
-fn put<K: Key, V>(parts: &mut [Vec<Event<K, V>>], router: &Router, event: Event<K, V>) {
+fn put<K: Key, V>(parts: &mut [Vec<Event<K, V>>], router: Router, event: Event<K, V>) {
     if let Some(part) = parts.get_mut(router.shard(&event.key)) {
         part.push(event);
     }

@@ -24,15 +24,30 @@ pub(crate) trait Access<K, V>: Send + Sync + 'static {
 
 /// Whether a stored table records every single update; set while the graph is built.
 #[derive(Clone, Default)]
-pub(crate) struct Recorder(Arc<AtomicBool>);
+pub(crate) struct Recorder {
+    asked: Arc<AtomicBool>,
+    below: Option<Arc<dyn Fn() + Send + Sync>>,
+}
 
 impl Recorder {
+    /// The recorder of a table that derives from others: `below` asks those for their updates.
+    pub(crate) fn over(below: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { asked: Arc::default(), below: Some(Arc::new(below)) }
+    }
+
     pub(crate) fn record(&self) -> Record {
-        if self.0.load(Ordering::Relaxed) { Record::Updates } else { Record::Changes }
+        if self.is_asked() { Record::Updates } else { Record::Changes }
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Relaxed)
     }
 
     fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
+        if let Some(below) = &self.below {
+            below();
+        }
     }
 }
 

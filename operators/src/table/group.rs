@@ -3,19 +3,23 @@
 //! For a changed row, the old one is retracted from its group and the new one folded into its own. A deleted row is only
 //! retracted; a group that loses its last member is deleted, whatever its accumulator says, so a row count of zero is
 //! never to be seen. Repeated keys arrive as one change per epoch. Late timestamps play no part. Empty input changes
-//! nothing. Retractions and additions of one epoch are ordered by the stamps of the rows' changes, which makes even
+//! nothing; if a stream joins the groups, every step of a row is carried through, otherwise only what became of it. The
+//! extremes survive their own retraction in the form that keeps every member (`retractable()`). Retractions and additions of one epoch are ordered by the stamps of the rows' changes, which makes even
 //! inexact folds come out the same for every number of shards.
 
+use super::access::Access;
+use super::history::{self, Starts, Step};
 use super::{Recorder, Table};
 use crate::aggregate::{Fold, Retract, count};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Batch, Changes, Context, Event, Inputs, Operator, Output};
 use millpond_engine::graph::{Builder, NodeId, StoreOptions};
 use millpond_engine::state::TableRef;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// The accumulator of a group of rows, and how many rows are in it: at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +39,61 @@ impl<A> Deref for Grouped<A> {
 }
 
 /// A table whose rows are grouped by another key, ready to be folded.
+/// # Examples
+/// ```
+/// use millpond::aggregate::max;
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// // Player -> (team, points)
+/// let players = Topic::<String, (u8, u32)>::new("players");
+/// let graph = GraphBuilder::new();
+/// let by_team = graph.table(&players, "players").group_by(|_, (team, points)| (*team, *points));
+/// let sizes = by_team.count("sizes");
+/// let points = by_team.reduce("points", |a, b| a + b, |a, b| a - b);
+/// let best = by_team.aggregate("best", max(|points: &u32| *points).retractable());
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// let [ada, bo] = ["ada", "bo"].map(str::to_owned);
+/// engine.producer(&players)?.send([(&ada, Some(&(1, 10)), 0), (&bo, Some(&(1, 7)), 0)]).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&points)?.get(&1)?.map(|team| team.value), Some(17));
+///
+/// // The best one goes to another team: the next best is known, and a team goes with its last member.
+/// engine.append(&players, &ada, &(2, 10)).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&best)?.get(&1)?.and_then(|team| team.max().copied()), Some(7));
+/// assert_eq!(engine.view(&sizes)?.get(&2)?.map(|team| team.members), Some(1));
+/// engine.delete(&players, &bo).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&sizes)?.get(&1)?, None);
+/// # Ok::<(), millpond::Error>(())
+/// ```
+/// A fold that cannot take a member out again is refused by the compiler:
+/// ```compile_fail,E0277
+/// use millpond::aggregate::last_n;
+/// use millpond::{GraphBuilder, Topic};
+///
+/// let players = Topic::<String, (u8, u32)>::new("players");
+/// let graph = GraphBuilder::new();
+/// let by_team = graph.table(&players, "players").group_by(|_, (team, points)| (*team, *points));
+/// let latest = by_team.aggregate("latest", last_n(3, |points: &u32| *points));
+/// ```
+/// and so is the plain form of an extreme:
+/// ```compile_fail,E0277
+/// use millpond::aggregate::max;
+/// use millpond::{GraphBuilder, Topic};
+///
+/// let players = Topic::<String, (u8, u32)>::new("players");
+/// let graph = GraphBuilder::new();
+/// let by_team = graph.table(&players, "players").group_by(|_, (team, points)| (*team, *points));
+/// let best = by_team.aggregate("best", max(|points: &u32| *points));
+/// ```
 pub struct GroupedTable<K, V> {
     builder: Builder,
     node: NodeId,
+    recorder: Recorder,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -52,23 +108,39 @@ pub(super) fn group_by<K: Key, V: Value, L: Key, W: Value>(
     table: &Table<K, V>,
     group: impl Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
 ) -> GroupedTable<L, W> {
-    let send = Regroup { group, types: PhantomData::<fn() -> (K, V)> };
-    let node = table.builder.exchange::<Event<L, Delta<W>>>("group_by", &[table.node], &[], send);
-    GroupedTable { builder: table.builder.clone(), node, types: PhantomData }
+    let access = Arc::clone(&table.access);
+    let below = Arc::clone(&access);
+    let recorder = Recorder::over(move || below.record_updates());
+    let reads = access.reads();
+    let send = Regroup { access, recorder: recorder.clone(), group };
+    let node = table.builder.exchange::<Event<L, Delta<W>>>("group_by", &[table.node], &reads, send);
+    GroupedTable { builder: table.builder.clone(), node, recorder, types: PhantomData }
 }
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
     /// Folds each group with `aggregate` into the table `store`.
+    ///
+    /// The module [`aggregate`](crate::aggregate) says which aggregates can retract; `min`, `max` and `top_k` can in
+    /// their `retractable()` form.
     pub fn aggregate<A: Retract<K, V>>(
         &self,
         store: impl Into<StoreOptions<Grouped<A::Acc>>>,
         aggregate: A,
     ) -> Table<K, Grouped<A::Acc>> {
-        let table: TableRef<K, Grouped<A::Acc>> = self.builder.table("group", store.into());
-        let recorder = Recorder::default();
-        let operator = FoldTable { table, aggregate, recorder: recorder.clone(), value: PhantomData };
-        let node = self.builder.operator("fold", &[self.node], &[table.index()], &[], operator);
-        Table::stored(&self.builder, node, table, recorder)
+        self.fold_by(
+            "group",
+            store.into(),
+            move |key, group: &mut Option<Grouped<A::Acc>>, delta| match delta {
+                Delta::Join(value) => {
+                    let group = group.get_or_insert_with(|| Grouped { members: 0, value: aggregate.init() });
+                    group.members += 1;
+                    aggregate.fold(&mut group.value, key, value);
+                }
+                Delta::Leave(value) => {
+                    leave(group, |acc| aggregate.retract(acc, key, value));
+                }
+            },
+        )
     }
 
     /// Folds each group with a closure and its inverse, beginning with `init()`.
@@ -87,34 +159,61 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         self.aggregate(store, count())
     }
 
-    /// Combines the values of each group with `add`, and takes them out again with `subtract`.
+    /// Combines the values of each group into one with `add`, and takes them out again with `subtract`; the first
+    /// member is taken as it is.
     pub fn reduce(
         &self,
-        store: impl Into<StoreOptions<Grouped<Option<V>>>>,
+        store: impl Into<StoreOptions<Grouped<V>>>,
         add: impl Fn(V, V) -> V + Send + Sync + 'static,
         subtract: impl Fn(V, V) -> V + Send + Sync + 'static,
-    ) -> Table<K, Grouped<Option<V>>> {
-        self.fold(
-            store,
-            || None,
-            move |acc, _, value| {
-                *acc = Some(match acc.take() {
-                    Some(sum) => add(sum, value),
-                    None => value,
+    ) -> Table<K, Grouped<V>> {
+        self.fold_by("group", store.into(), move |_, group: &mut Option<Grouped<V>>, delta| match delta {
+            Delta::Join(value) => {
+                *group = Some(match group.take() {
+                    Some(Grouped { members, value: so_far }) => {
+                        Grouped { members: members + 1, value: add(so_far, value) }
+                    }
+                    None => Grouped { members: 1, value },
                 });
-            },
-            move |acc, _, value| *acc = acc.take().map(|sum| subtract(sum, value)),
-        )
+            }
+            Delta::Leave(value) => {
+                leave(group, |acc| *acc = subtract(acc.clone(), value));
+            }
+        })
+    }
+
+    fn fold_by<A: Value>(
+        &self,
+        kind: &'static str,
+        store: StoreOptions<Grouped<A>>,
+        step: impl Fn(&K, &mut Option<Grouped<A>>, Delta<V>) + Send + Sync + 'static,
+    ) -> Table<K, Grouped<A>> {
+        let table: TableRef<K, Grouped<A>> = self.builder.table(kind, store);
+        let operator = FoldTable { table, step, recorder: self.recorder.clone(), value: PhantomData };
+        let node = self.builder.operator("fold", &[self.node], &[table.index()], &[], operator);
+        Table::stored(&self.builder, node, table, self.recorder.clone())
+    }
+}
+
+/// Takes one member out of a group; the group goes with its last member.
+fn leave<A>(group: &mut Option<Grouped<A>>, retract: impl FnOnce(&mut A)) {
+    match group {
+        Some(Grouped { members, value }) if *members > 1 => {
+            *members -= 1;
+            retract(value);
+        }
+        _ => *group = None,
     }
 }
 
 /// Sends the old row of each change to the group it leaves and the new one to the group it joins.
-struct Regroup<F, T> {
+struct Regroup<K, V, F> {
+    access: Arc<dyn Access<K, V>>,
+    recorder: Recorder,
     group: F,
-    types: PhantomData<T>,
 }
 
-impl<K, V, L, W, F> Operator for Regroup<F, fn() -> (K, V)>
+impl<K, V, L, W, F> Operator for Regroup<K, V, F>
 where
     K: Key,
     V: Value,
@@ -123,21 +222,24 @@ where
     F: Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
 {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
-        let Changes { changes, .. } = inputs.take::<Changes<K, V>>(0)?;
-        let mut deltas: Vec<Event<L, Delta<W>>> = Vec::with_capacity(changes.len() * 2);
-        let mut encoded = Vec::new();
-        for Change { key, old, new, stamp } in &changes {
-            context.at(stamp);
-            encoded.clear();
-            key.encode_key(&mut encoded);
-            let stamp = stamp.branch_by_key(&encoded);
+        let changes: Changes<K, V> = inputs.take(0)?;
+        let starts;
+        let steps = if self.recorder.is_asked() {
+            starts = Starts::of(context, &*self.access, &changes)?;
+            history::updates(&changes, &starts)
+        } else {
+            history::changes(&changes)
+        };
+        let mut deltas: Vec<Event<L, Delta<W>>> = Vec::with_capacity(steps.len() * 2);
+        for Step { key, old, new, stamp } in steps {
+            context.at(&stamp);
             if let Some(old) = old {
                 let (group, value) = (self.group)(key, old);
-                deltas.push(Event { key: group, value: Delta::Leave(value), stamp: stamp.branch(0) });
+                deltas.push(Event { key: group, value: Delta::Leave(value), stamp: stamp.side(false) });
             }
             if let Some(new) = new {
                 let (group, value) = (self.group)(key, new);
-                deltas.push(Event { key: group, value: Delta::Join(value), stamp: stamp.branch(1) });
+                deltas.push(Event { key: group, value: Delta::Join(value), stamp: stamp.side(true) });
             }
         }
         let parts = context.router().split(deltas, |delta| &delta.key);
@@ -145,34 +247,24 @@ where
     }
 }
 
-struct FoldTable<K, V, A: Retract<K, V>> {
-    table: TableRef<K, Grouped<A::Acc>>,
-    aggregate: A,
+struct FoldTable<K, V, A, F> {
+    table: TableRef<K, Grouped<A>>,
+    step: F,
     recorder: Recorder,
     value: PhantomData<fn() -> V>,
 }
 
-impl<K: Key, V: Value, A: Retract<K, V>> Operator for FoldTable<K, V, A> {
+impl<K, V, A, F> Operator for FoldTable<K, V, A, F>
+where
+    K: Key,
+    V: Value,
+    A: Value,
+    F: Fn(&K, &mut Option<Grouped<A>>, Delta<V>) + Send + Sync + 'static,
+{
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let deltas: Vec<Event<K, Delta<V>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let updates =
-            table.fold(context, deltas, self.recorder.record(), |key, group, delta| match delta {
-                Delta::Join(value) => {
-                    let group =
-                        group.get_or_insert_with(|| Grouped { members: 0, value: self.aggregate.init() });
-                    group.members += 1;
-                    self.aggregate.fold(&mut group.value, key, value);
-                }
-                Delta::Leave(value) => {
-                    let Some(members) = group else { return };
-                    members.members -= 1;
-                    self.aggregate.retract(&mut members.value, key, value);
-                    if members.members == 0 {
-                        *group = None;
-                    }
-                }
-            })?;
+        let updates = table.fold(context, deltas, self.recorder.record(), &self.step)?;
         if !context.is_read() {
             return Ok(Output::Nothing);
         }

@@ -7,6 +7,7 @@
 
 use super::Table;
 use super::access::Access;
+use super::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Stamp, Update};
@@ -98,14 +99,14 @@ enum Side<'c, V> {
 }
 
 impl<V> Side<'_, V> {
-    fn old(&self) -> Option<&V> {
+    fn before(&self) -> Option<&V> {
         match self {
             Self::Changed(old, _) => *old,
             Self::Same(row) => row.as_ref(),
         }
     }
 
-    fn new(&self) -> Option<&V> {
+    fn after(&self) -> Option<&V> {
         match self {
             Self::Changed(_, new) => *new,
             Self::Same(row) => row.as_ref(),
@@ -157,16 +158,14 @@ where
         let mut output = Changes { changes: Vec::with_capacity(keys.len()), updates: Vec::new() };
         for ((key, stamp), (left, right)) in keys.iter().zip(lefts.iter().zip(&rights)) {
             context.at(stamp);
-            let old = (self.join)(key, left.old(), right.old());
-            let new = (self.join)(key, left.new(), right.new());
+            let old = (self.join)(key, left.before(), right.before());
+            let new = (self.join)(key, left.after(), right.after());
             if old.is_some() || new.is_some() {
                 output.changes.push(Change { key: (*key).clone(), old, new, stamp: *stamp });
             }
         }
         if self.updates.load(Ordering::Relaxed) {
-            let start =
-                |index: usize| (lefts.get(index).and_then(Side::old), rights.get(index).and_then(Side::old));
-            output.updates = self.replay(&plain, start, &left.updates, &right.updates);
+            output.updates = self.replay(context, &left, &right)?;
         }
         Ok(Output::Local(Batch::new(output)))
     }
@@ -174,37 +173,43 @@ where
 
 impl<K: Key, V: Value, T: Value, F> JoinAccess<K, V, T, F> {
     /// The result after every single update of either side, in the order of their stamps.
-    fn replay<'r, W>(
+    fn replay<W>(
         &self,
-        keys: &[&'r K],
-        start: impl Fn(usize) -> (Option<&'r V>, Option<&'r T>),
-        left: &'r [Update<K, V>],
-        right: &'r [Update<K, T>],
-    ) -> Vec<Update<K, W>>
+        context: &mut Context<'_>,
+        left: &Changes<K, V>,
+        right: &Changes<K, T>,
+    ) -> Result<Vec<Update<K, W>>>
     where
         F: Fn(&K, Option<&V>, Option<&T>) -> Option<W>,
     {
+        let keys = || {
+            let left = left.updates.iter().map(|update| &update.key);
+            left.chain(right.updates.iter().map(|update| &update.key))
+        };
+        let lefts = Starts::with(context, &*self.left, left, keys())?;
+        let rights = Starts::with(context, &*self.right, right, keys())?;
         let mut now: HashMap<&K, (Option<&V>, Option<&T>)> =
-            keys.iter().enumerate().map(|(index, key)| (*key, start(index))).collect();
+            keys().map(|key| (key, (lefts.row(key), rights.row(key)))).collect();
         // Updates of one key are in order of stamp on either side; the sort is stable and keeps that.
-        let mut order: Vec<(&Stamp, bool, usize)> = Vec::with_capacity(left.len() + right.len());
-        order.extend(left.iter().enumerate().map(|(index, update)| (&update.stamp, false, index)));
-        order.extend(right.iter().enumerate().map(|(index, update)| (&update.stamp, true, index)));
+        let mut order: Vec<(&Stamp, bool, usize)> =
+            Vec::with_capacity(left.updates.len() + right.updates.len());
+        order.extend(left.updates.iter().enumerate().map(|(index, update)| (&update.stamp, false, index)));
+        order.extend(right.updates.iter().enumerate().map(|(index, update)| (&update.stamp, true, index)));
         order.sort_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)));
         let mut updates = Vec::with_capacity(order.len());
         for (stamp, is_right, index) in order {
             let key = if is_right {
-                let Some(update) = right.get(index) else { continue };
+                let Some(update) = right.updates.get(index) else { continue };
                 now.entry(&update.key).or_default().1 = update.value.as_ref();
                 &update.key
             } else {
-                let Some(update) = left.get(index) else { continue };
+                let Some(update) = left.updates.get(index) else { continue };
                 now.entry(&update.key).or_default().0 = update.value.as_ref();
                 &update.key
             };
             let (left, right) = now.get(key).copied().unwrap_or_default();
             updates.push(Update { key: key.clone(), value: (self.join)(key, left, right), stamp: *stamp });
         }
-        updates
+        Ok(updates)
     }
 }

@@ -1,4 +1,4 @@
-//! Stateless steps over a table: filter and map_values, computed on the fly.
+//! Stateless steps over a table: `filter` and `map_values`, computed on the fly.
 //!
 //! A deleted row is a deletion of the result. A row that the filter drops is absent; one that it drops now and kept
 //! before is deleted, and the other way round. Repeated keys, late timestamps: as the table below. Empty input gives
@@ -24,9 +24,11 @@ pub(super) fn map<K: Key, V: Value, W: Value>(
     Table::computed(&table.builder, node, access)
 }
 
+type Types<K, V, W> = fn() -> (K, V, W);
+
 struct Map<K, V, W, F> {
     map: Arc<F>,
-    types: PhantomData<fn() -> (K, V, W)>,
+    types: PhantomData<Types<K, V, W>>,
 }
 
 impl<K, V, W, F> Operator for Map<K, V, W, F>

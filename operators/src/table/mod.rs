@@ -7,12 +7,14 @@
 pub(crate) mod access;
 mod foreign;
 mod group;
+pub(crate) mod history;
 mod join;
 mod map;
 pub(crate) mod source;
 mod to_stream;
 
 pub(crate) use access::Recorder;
+pub use foreign::ForeignStore;
 pub use group::{Grouped, GroupedTable};
 
 use crate::stream::Stream;
@@ -26,6 +28,72 @@ use millpond_engine::{Error, Result};
 use std::sync::Arc;
 
 /// A table with keys of type `K` and values of type `V`.
+/// Nothing happens when a method is called: it adds a node to the graph. Tables are handles, cheap to clone; one table can
+/// feed many. Those that are computed on the fly take no room; [`materialize`](Table::materialize) them to ask them.
+///
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let (stock, price) = (Topic::<String, u32>::new("stock"), Topic::<String, f64>::new("price"));
+/// let graph = GraphBuilder::new();
+/// let stock_table = graph.table(&stock, "stock");
+/// let price_table = graph.table(&price, "price");
+/// let worth = stock_table
+///     .filter(|_, pieces| *pieces > 0)
+///     .join(&price_table, |_, pieces, price| f64::from(*pieces) * price)
+///     .materialize("worth");
+/// let unpriced = stock_table
+///     .left_join(&price_table, |_, _, price| price.is_none())
+///     .filter(|_, unpriced| *unpriced)
+///     .materialize("unpriced");
+/// let known = stock_table.outer_join(&price_table, |_, pieces, price| (pieces.is_some(), price.is_some())).materialize("known");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// let [apples, pears, plums] = ["apples", "pears", "plums"].map(str::to_owned);
+/// engine.producer(&stock)?.send([(&apples, Some(&3), 0), (&pears, Some(&5), 0), (&plums, Some(&0), 0)]).wait()?;
+/// engine.producer(&price)?.send([(&apples, Some(&0.5), 0), (&plums, Some(&0.2), 0)]).wait()?;
+/// engine.catch_up()?;
+///
+/// assert_eq!(engine.view(&worth)?.get(&apples)?, Some(1.5));
+/// assert_eq!(engine.view(&unpriced)?.scan()?.collect::<Result<Vec<_>, _>>()?, [(pears.clone(), true)]);
+/// assert_eq!(engine.view(&known)?.get(&pears)?, Some((true, false)));
+/// engine.delete(&stock, &apples).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&worth)?.get(&apples)?, None);
+/// # Ok::<(), millpond::Error>(())
+/// ```
+/// Orders and their customers, joined by foreign key, and what changes of it as a stream:
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let orders = Topic::<u64, (u32, u32)>::new("orders");
+/// let customers = Topic::<u32, String>::new("customers");
+/// let labels = Topic::<u64, String>::new("labels");
+/// let graph = GraphBuilder::new();
+/// let customers_table = graph.table(&customers, "customers");
+/// let named = graph.table(&orders, "orders").foreign_join(
+///     &customers_table,
+///     "named",
+///     |_, (customer, _)| *customer,
+///     |_, (_, amount), name| format!("{name}: {amount}"),
+/// );
+/// named.to_stream().to_upserts(&labels);
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// engine.append(&orders, &1, &(7, 120)).wait()?;
+/// engine.append(&customers, &7, &"Ada".to_owned()).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&named)?.get(&1)?, Some("Ada: 120".to_owned()));
+/// engine.append(&customers, &7, &"Ada L.".to_owned()).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!(engine.view(&named)?.get(&1)?, Some("Ada L.: 120".to_owned()));
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub struct Table<K, V> {
     pub(crate) builder: Builder,
     pub(crate) node: NodeId,
@@ -68,6 +136,7 @@ impl<K: Key, V: Value> Table<K, V> {
 
     /// The rows with another value each.
     #[must_use]
+    #[doc(alias = "mapValues")]
     pub fn map_values<W: Value>(&self, map: impl Fn(&K, V) -> W + Send + Sync + 'static) -> Table<K, W> {
         map::map("map_values", self, move |key, value| Some(map(key, value)))
     }
@@ -115,41 +184,43 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// Joins each row with the row of `other` whose key `foreign` takes from it; rows without one are left out. The
-    /// result is stored in the table `store`, the rows of this table once more, by foreign key, in the table `index`.
+    /// result is stored in the table `store`, the rows of this table once more, by foreign key, in the table
+    /// `<store>.index`; see [`ForeignStore`].
     ///
     /// Source: KIP-213 and KIP-1104, without the round trip: the index holds the rows themselves.
+    #[doc(alias = "KTable foreign key join")]
     pub fn foreign_join<F: Key, T: Value, W: Value>(
         &self,
         other: &Table<F, T>,
-        store: impl Into<StoreOptions<W>>,
-        index: impl Into<StoreOptions<V>>,
+        store: impl Into<ForeignStore<V, W>>,
         foreign: impl Fn(&K, &V) -> F + Send + Sync + 'static,
         join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
         let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other?));
-        foreign::join(self, other, store.into(), index.into(), foreign, join)
+        foreign::join(self, other, store.into(), foreign, join)
     }
 
     /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner.
     pub fn foreign_left_join<F: Key, T: Value, W: Value>(
         &self,
         other: &Table<F, T>,
-        store: impl Into<StoreOptions<W>>,
-        index: impl Into<StoreOptions<V>>,
+        store: impl Into<ForeignStore<V, W>>,
         foreign: impl Fn(&K, &V) -> F + Send + Sync + 'static,
         join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
         let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other));
-        foreign::join(self, other, store.into(), index.into(), foreign, join)
+        foreign::join(self, other, store.into(), foreign, join)
     }
 
     /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion.
     #[must_use]
+    #[doc(alias = "toStream")]
     pub fn to_stream(&self) -> Stream<K, Upsert<V>> {
         to_stream::to_stream(self)
     }
 
     /// Stores the table under a name, so that it can be asked.
+    #[must_use]
     pub fn materialize(&self, store: impl Into<StoreOptions<V>>) -> Self {
         source::materialize(self, store.into())
     }

@@ -31,7 +31,7 @@ impl<K: Key, V: Value> Operator for ToStream<K, V> {
             events.push(Event { key, value: new.into(), stamp: stamp.branch_by_key(&encoded) });
         }
         // The order of changes depends on which keys were in memory; that of a stream must not.
-        events.sort_by(|a, b| a.stamp.cmp(&b.stamp));
+        events.sort_by_key(|event| event.stamp);
         Ok(Output::Local(Batch::new(events)))
     }
 }

@@ -1,0 +1,114 @@
+//! What happened to the rows of a table within one epoch, step by step.
+//!
+//! Most operators need no more than the change of each key. Where a stream joins what is derived from a table, the moments
+//! in between count too: records meet the row as it was at their time. A table that is asked for it emits every update,
+//! and the operators between it and the stream carry every update on.
+//!
+//! A key that was updated but has no change ended the epoch as it began: what it has now is what it had.
+
+use super::access::Access;
+use millpond_engine::Result;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Change, Changes, Context, Stamp, Update};
+use std::collections::{HashMap, HashSet};
+
+/// What keys had when the epoch began.
+pub(crate) struct Starts<'c, K, V>(HashMap<&'c K, Start<'c, V>>);
+
+enum Start<'c, V> {
+    Changed(Option<&'c V>),
+    Unchanged(Option<V>),
+}
+
+impl<V> Start<'_, V> {
+    fn row(&self) -> Option<&V> {
+        match self {
+            Self::Changed(row) => *row,
+            Self::Unchanged(row) => row.as_ref(),
+        }
+    }
+}
+
+impl<'c, K: Key, V: Value> Starts<'c, K, V> {
+    /// The starts of the keys in `changes`; `access` is that of the table that emitted them.
+    pub(crate) fn of(
+        context: &mut Context<'_>,
+        access: &dyn Access<K, V>,
+        changes: &'c Changes<K, V>,
+    ) -> Result<Self> {
+        Self::with(context, access, changes, changes.updates.iter().map(|update| &update.key))
+    }
+
+    /// The starts of the keys that have a change in `changes`, and of `keys`.
+    pub(crate) fn with(
+        context: &mut Context<'_>,
+        access: &dyn Access<K, V>,
+        changes: &'c Changes<K, V>,
+        keys: impl Iterator<Item = &'c K>,
+    ) -> Result<Self> {
+        let mut starts: HashMap<&K, Start<'c, V>> = HashMap::with_capacity(changes.changes.len());
+        for change in &changes.changes {
+            starts.insert(&change.key, Start::Changed(change.old.as_ref()));
+        }
+        let mut seen = HashSet::new();
+        let unchanged: Vec<&K> = keys.filter(|key| !starts.contains_key(key) && seen.insert(*key)).collect();
+        let rows = access.look_up(context, &unchanged)?;
+        starts.extend(unchanged.into_iter().zip(rows.into_iter().map(Start::Unchanged)));
+        Ok(Self(starts))
+    }
+
+    /// What `key` had when the epoch began; `None` also for a key that was not asked for.
+    pub(crate) fn row(&self, key: &K) -> Option<&V> {
+        self.0.get(key).and_then(Start::row)
+    }
+
+    /// The keys, in no order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &'c K> {
+        self.0.keys().copied()
+    }
+}
+
+/// A row that becomes another.
+pub(crate) struct Step<'c, K, V> {
+    pub(crate) key: &'c K,
+    pub(crate) old: Option<&'c V>,
+    pub(crate) new: Option<&'c V>,
+    /// Unlike that of any other step, and in the order of the steps of one key.
+    pub(crate) stamp: Stamp,
+}
+
+/// One step for each key that changed.
+pub(crate) fn changes<K: Key, V: Value>(changes: &Changes<K, V>) -> Vec<Step<'_, K, V>> {
+    let mut encoded = Vec::new();
+    let mut steps = Vec::with_capacity(changes.changes.len());
+    for Change { key, old, new, stamp } in &changes.changes {
+        let stamp = of_key(*stamp, key, &mut encoded);
+        steps.push(Step { key, old: old.as_ref(), new: new.as_ref(), stamp });
+    }
+    steps
+}
+
+/// One step for every update.
+pub(crate) fn updates<'c, K: Key, V: Value>(
+    changes: &'c Changes<K, V>,
+    starts: &'c Starts<'c, K, V>,
+) -> Vec<Step<'c, K, V>> {
+    let mut encoded = Vec::new();
+    let mut rows: HashMap<&K, (Option<&V>, usize)> = HashMap::new();
+    let step = |update: &'c Update<K, V>| {
+        let start = || (starts.row(&update.key), 0);
+        let (row, index) = rows.entry(&update.key).or_insert_with(start);
+        let stamp = of_key(update.stamp, &update.key, &mut encoded).branch(*index);
+        let old = std::mem::replace(row, update.value.as_ref());
+        *index += 1;
+        Step { key: &update.key, old, new: update.value.as_ref(), stamp }
+    };
+    changes.updates.iter().map(step).collect()
+}
+
+/// `stamp`, told apart from that of other keys which the same record changed.
+pub(crate) fn of_key<K: Key>(stamp: Stamp, key: &K, encoded: &mut Vec<u8>) -> Stamp {
+    encoded.clear();
+    key.encode_key(encoded);
+    stamp.branch_by_key(encoded)
+}

@@ -1,0 +1,136 @@
+//! Grouping a table: a group is folded from the rows that are in it now, and goes with its last one.
+
+use crate::support::*;
+use millpond_engine::Topic;
+use millpond_operators::aggregate::{distinct_count, max, mean, min, sum, top_k};
+use millpond_operators::{GraphBuilder, Grouped};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// A row: which group, how much.
+type Row = (u8, i32);
+
+fn rows() -> impl Strategy<Value = Vec<(u8, Option<Row>)>> {
+    upserts((0..3_u8, -5..5_i32))
+}
+
+/// The members of each group, ascending.
+fn groups(rows: &[(u8, Option<Row>)]) -> BTreeMap<u8, Vec<i32>> {
+    let mut groups: BTreeMap<u8, Vec<i32>> = BTreeMap::new();
+    for (group, amount) in table_of(rows).into_values() {
+        groups.entry(group).or_default().push(amount);
+    }
+    for members in groups.values_mut() {
+        members.sort_unstable();
+    }
+    groups
+}
+
+fn each<T>(groups: &BTreeMap<u8, Vec<i32>>, fold: impl Fn(&[i32]) -> T) -> BTreeMap<u8, T> {
+    groups.iter().map(|(group, members)| (*group, fold(members))).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_group_is_folded_from_the_rows_in_it_now(rows in rows(), run in runs()) {
+        let topic = Topic::<u8, Row>::new("rows").partitions(3);
+        let graph = GraphBuilder::new();
+        let grouped = graph.table(&topic, "rows").group_by(|_, row| *row);
+        let counts = grouped.count("counts");
+        let sums = grouped.aggregate("sums", sum(|amount: &i32| *amount));
+        let means = grouped.aggregate("means", mean(|amount: &i32| *amount));
+        let least = grouped.aggregate("least", min(|amount: &i32| *amount).retractable());
+        let most = grouped.aggregate("most", max(|amount: &i32| *amount).retractable());
+        let top = grouped.aggregate("top", top_k(2, |amount: &i32| *amount).retractable());
+        let distinct = grouped.aggregate("distinct", distinct_count(|amount: &i32| *amount));
+        let reduced = grouped.reduce("reduced", |a, b| a + b, |a, b| a - b);
+        let folded = grouped.fold("folded", || 100_i64, |acc, _, v| *acc += i64::from(v), |acc, _, v| *acc -= i64::from(v));
+        let graph = graph.build()?;
+
+        let pond = Pond::fed(&graph, &inputs(&topic, &rows), &run);
+        let groups = groups(&rows);
+        let len = |members: &[i32]| members.len() as u64;
+        let total = |members: &[i32]| members.iter().sum::<i32>();
+        prop_assert_eq!(pond.rows(&counts), each(&groups, |m| Grouped { members: len(m), value: len(m) }));
+        prop_assert_eq!(pond.rows(&sums), each(&groups, |m| Grouped { members: len(m), value: i128::from(total(m)) }));
+        prop_assert_eq!(pond.rows(&reduced), each(&groups, |m| Grouped { members: len(m), value: total(m) }));
+        prop_assert_eq!(pond.rows(&folded), each(&groups, |m| Grouped { members: len(m), value: 100 + i64::from(total(m)) }));
+        for (group, members) in &groups {
+            let read = |what: &str| panic!("group {group} is missing in {what}");
+            let mean = pond.rows(&means).remove(group).unwrap_or_else(|| read("means"));
+            prop_assert_eq!(mean.mean(), Some(f64::from(total(members)) / f64::from(u32::try_from(members.len())?)));
+            prop_assert_eq!(pond.rows(&least)[group].min().copied(), members.first().copied());
+            prop_assert_eq!(pond.rows(&most)[group].max().copied(), members.last().copied());
+            prop_assert!(pond.rows(&top)[group].largest(2).eq(members.iter().rev().take(2)));
+            let mut different = members.clone();
+            different.dedup();
+            prop_assert_eq!(pond.rows(&distinct)[group].distinct(), different.len());
+        }
+        for rows in [pond.rows(&least).len(), pond.rows(&most).len(), pond.rows(&top).len(), pond.rows(&distinct).len()] {
+            prop_assert_eq!(rows, groups.len());
+        }
+    }
+
+    /// A grouping of a grouping: how many groups have each size.
+    #[test]
+    fn groups_can_be_grouped_again(rows in rows(), run in runs()) {
+        let topic = Topic::<u8, Row>::new("rows").partitions(2);
+        let graph = GraphBuilder::new();
+        let sizes = graph.table(&topic, "rows").group_by(|_, row| *row).count("sizes");
+        let of_size = sizes.group_by(|_, size| (size.members, ())).count("of_size");
+        let graph = graph.build()?;
+        let pond = Pond::fed(&graph, &inputs(&topic, &rows), &run);
+        let mut expected: BTreeMap<u64, u64> = BTreeMap::new();
+        for members in groups(&rows).values() {
+            *expected.entry(members.len() as u64).or_default() += 1;
+        }
+        let found: BTreeMap<u64, u64> = pond.rows(&of_size).into_iter().map(|(size, groups)| (size, *groups)).collect();
+        prop_assert_eq!(found, expected);
+    }
+
+    /// Every step of a group is carried through if a stream joins it; the table stays the same.
+    #[test]
+    fn a_joined_group_ends_as_any_other(rows in rows(), run in runs()) {
+        let topic = Topic::<u8, Row>::new("rows").partitions(3);
+        let graph = GraphBuilder::new();
+        let sums = graph.table(&topic, "rows").group_by(|_, row| *row).aggregate("sums", sum(|amount: &i32| *amount));
+        let _met = graph.stream(&topic).left_join(&sums, |_, _, group| group.is_some());
+        let graph = graph.build()?;
+        let pond = Pond::fed(&graph, &inputs(&topic, &rows), &run);
+        let expected = each(&groups(&rows), |m| Grouped {
+            members: m.len() as u64,
+            value: m.iter().copied().map(i128::from).sum::<i128>(),
+        });
+        prop_assert_eq!(pond.rows(&sums), expected);
+    }
+}
+
+#[test]
+fn the_next_extreme_is_known_when_the_extreme_leaves() -> millpond_engine::Result<()> {
+    let topic = Topic::<u8, Row>::new("rows");
+    let graph = GraphBuilder::new();
+    let grouped = graph.table(&topic, "rows").group_by(|_, row| *row);
+    let most = grouped.aggregate("most", max(|amount: &i32| *amount).retractable());
+    let mut pond = Pond::new(&graph.build()?, 2);
+    pond.step(&[put(&topic, &1, &(0, 7), 0), put(&topic, &2, &(0, 9), 1), put(&topic, &3, &(0, 9), 2)]);
+    assert_eq!(pond.rows(&most)[&0].max(), Some(&9));
+    pond.step(&[upsert(&topic, &2, None, 3)]);
+    assert_eq!(pond.rows(&most)[&0].max(), Some(&9), "the other 9 is still there");
+    pond.step(&[put(&topic, &3, &(1, 9), 4)]);
+    assert_eq!(pond.rows(&most)[&0].max(), Some(&7));
+    pond.step(&[upsert(&topic, &1, None, 5)]);
+    assert_eq!(pond.rows(&most).into_keys().collect::<Vec<_>>(), [1], "a group goes with its last member");
+    Ok(())
+}
+
+#[test]
+fn a_sum_of_zero_with_members_is_a_group() -> millpond_engine::Result<()> {
+    let topic = Topic::<u8, Row>::new("rows");
+    let graph = GraphBuilder::new();
+    let sums =
+        graph.table(&topic, "rows").group_by(|_, row| *row).aggregate("sums", sum(|amount: &i32| *amount));
+    let mut pond = Pond::new(&graph.build()?, 1);
+    pond.step(&[put(&topic, &1, &(0, 5), 0), put(&topic, &2, &(0, -5), 1)]);
+    assert_eq!(pond.rows(&sums), BTreeMap::from([(0, Grouped { members: 2, value: 0 })]));
+    Ok(())
+}

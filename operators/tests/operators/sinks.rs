@@ -1,0 +1,55 @@
+//! Derived topics: which partition, which timestamp, which order, tombstones; and topics read as streams of upserts.
+
+use crate::support::*;
+use millpond_engine::Topic;
+use millpond_engine::changelog::partition_for_key;
+use millpond_operators::{GraphBuilder, Upsert};
+use proptest::prelude::*;
+
+fn place(key: u8) -> usize {
+    partition_for_key(&[key], 4) as usize
+}
+
+proptest! {
+    #[test]
+    fn upserts_pass_through_as_they_were(records in upserts(any::<i32>()), run in runs()) {
+        let topic = Topic::<u8, i32>::new("records").partitions(3);
+        let (copy, puts) = (Topic::<u8, i32>::new("copy").partitions(4), Topic::<u8, i32>::new("puts").partitions(4));
+        let graph = GraphBuilder::new();
+        let upserts = graph.upserts(&topic);
+        upserts.to_upserts(&copy);
+        let table = upserts.upsert_table("table");
+        graph.stream(&topic).to(&puts);
+        let pond = Pond::fed(&graph.build()?, &inputs(&topic, &records), &run);
+
+        let (mut all, mut only_puts) = (vec![Vec::new(); 4], vec![Vec::new(); 4]);
+        for (&(key, value), now_ms) in records.iter().zip(0_i64..) {
+            all[place(key)].push((key, value, now_ms));
+            if value.is_some() {
+                only_puts[place(key)].push((key, value, now_ms));
+            }
+        }
+        prop_assert_eq!(pond.written(&copy), all);
+        prop_assert_eq!(pond.written(&puts), only_puts, "a stream passes tombstones over");
+        prop_assert_eq!(pond.rows(&table), table_of(&records));
+    }
+
+    /// What a table emits differs from cut to cut, but folds to the table.
+    #[test]
+    fn the_changes_of_a_table_fold_to_the_table(records in upserts(0..3_i32), run in runs()) {
+        let (topic, changes) = (Topic::<u8, i32>::new("records").partitions(2), Topic::<u8, i32>::new("changes"));
+        let graph = GraphBuilder::new();
+        let table = graph.table(&topic, "table");
+        table.to_stream().to_upserts(&changes);
+        let again = table.to_stream().upsert_table("again");
+        let puts = table.to_stream().filter(|_, upsert| matches!(upsert, Upsert::Put(_))).group_by_key().count("puts");
+        let pond = Pond::fed(&graph.build()?, &inputs(&topic, &records), &run);
+        let written: Vec<_> = pond.written(&changes).concat();
+        let plain: Vec<(u8, Option<i32>)> = written.iter().map(|(key, value, _)| (*key, *value)).collect();
+        prop_assert_eq!(&table_of(&plain), &table_of(&records));
+        prop_assert_eq!(&pond.rows(&again), &table_of(&records));
+        let put = |key: u8| plain.iter().filter(|(k, value)| *k == key && value.is_some()).count() as u64;
+        prop_assert!(pond.rows(&puts).into_iter().all(|(key, puts)| puts == put(key)));
+        prop_assert!(written.is_sorted_by_key(|(_, _, ms)| *ms), "a change has the timestamp of its last update");
+    }
+}

@@ -1,0 +1,250 @@
+//! Property: whatever graph runs, and however its epochs are cut and its process dies, every published state is exactly
+//! what the graph means for the input below its position, and the derived topics hold exactly what it wrote, once.
+//!
+//! Method: random graphs from a small grammar; random steps of append, epoch, drain, crash, power cut, restart over 1 to 8
+//! shards with any or hardly any memory, and queries of every kind. After each step every table is compared with an
+//! interpreter over plain maps, and the derived topics record by record. A failure prints the graph, the steps and the
+//! seed; it is kept in `proptest-regressions`. `MILLPOND_MODEL_CASES` sets how many graphs are tried.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "small numbers"
+)]
+#![allow(missing_docs, unreachable_pub, reason = "a test has no users")]
+
+mod model;
+
+use millpond::changelog::partition_for_key;
+use millpond::codec::KeyCodec;
+use millpond::testing::Driver;
+use millpond::testing::changelogs::TypedRecord;
+use millpond::{Position, Result};
+use model::graph::{Built, build};
+use model::interpreter::{Event, Interpreter};
+use model::steps::{Step, append, arrivals, settings, started, step};
+use model::{K, Rows, V, grammar};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// What an epoch led to.
+#[derive(Clone)]
+struct Epoch {
+    position: Position,
+    state: Interpreter,
+    written: BTreeMap<usize, Vec<Event>>,
+}
+
+/// Rows of a table that must not change any more.
+struct Held {
+    rows: Vec<(Rows, Box<dyn Fn() -> Result<Rows>>)>,
+}
+
+/// The engine beside the model.
+struct Run {
+    partitions: Vec<u32>,
+    built: Built,
+    driver: Driver,
+    start: Epoch,
+    /// The epochs that are published.
+    history: Vec<Epoch>,
+    /// The epochs whose output is in the changelog: at least those that are published.
+    written: Vec<Epoch>,
+    /// How many epochs a crash leaves, and how many of the written a power cut leaves.
+    drained: usize,
+    synced: usize,
+    held: Option<Held>,
+}
+
+fn failed(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Run {
+    fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize) -> Result<Self, String> {
+        let nodes = spec.nodes(false);
+        let built = build(&nodes, &spec.partitions);
+        let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
+        let start = Epoch {
+            position: driver.position().map_err(failed)?,
+            state: Interpreter::new(&nodes),
+            written: BTreeMap::new(),
+        };
+        Ok(Self {
+            partitions: spec.partitions.clone(),
+            built,
+            driver,
+            start,
+            history: Vec::new(),
+            written: Vec::new(),
+            drained: 0,
+            synced: 0,
+            held: None,
+        })
+    }
+
+    fn now(&self) -> &Epoch {
+        self.history.last().unwrap_or(&self.start)
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Append(records) => {
+                append(&self.driver, records, &self.partitions)?;
+                self.synced = self.written.len();
+            }
+            Step::Epoch(records) => {
+                self.epoch(*records)?;
+            }
+            Step::Drain => {
+                self.driver.drain().map_err(failed)?;
+                self.note_drain();
+            }
+            Step::Crash => {
+                self.driver.crash().map_err(failed)?;
+                self.history.truncate(self.drained);
+            }
+            Step::PowerCut => {
+                self.driver.power_cut().map_err(failed)?;
+                self.history.truncate(self.drained);
+                self.written.truncate(self.synced.max(self.drained));
+            }
+            Step::Restart { shards, memory_bytes } => {
+                self.driver.restart_with(settings(*shards, *memory_bytes)).map_err(failed)?;
+                self.note_drain();
+            }
+            Step::Query(probe) => {
+                for handle in &self.built.handles {
+                    handle.probe(&self.driver, &self.now().state.rows[handle.node], probe)?;
+                }
+            }
+            Step::Hold => self.hold()?,
+        }
+        self.check()
+    }
+
+    fn note_drain(&mut self) {
+        if self.drained < self.history.len() {
+            self.drained = self.history.len();
+            self.synced = self.synced.max(self.drained);
+            if !self.built.outputs.is_empty() {
+                // The drain synced everything that was written.
+                self.synced = self.written.len();
+            }
+        }
+    }
+
+    fn epoch(&mut self, records: usize) -> Result<bool, String> {
+        let before = self.now().clone();
+        if !self.driver.epoch(records).map_err(failed)? {
+            return Ok(false);
+        }
+        let position = self.driver.position().map_err(failed)?;
+        let input = arrivals(&self.driver, &self.partitions, &before.position, &position);
+        let mut state = before.state;
+        let written = state.epoch(&input);
+        let epoch = Epoch { position, state, written };
+        if self.built.outputs.is_empty() {
+            self.written.truncate(self.history.len());
+        }
+        match self.written.get(self.history.len()) {
+            Some(again) if again.position != epoch.position => {
+                return Err(format!("a replay cut to {}, not to {}", epoch.position, again.position));
+            }
+            Some(_) => {}
+            None => self.written.push(epoch.clone()),
+        }
+        self.history.push(epoch);
+        Ok(true)
+    }
+
+    fn hold(&mut self) -> Result<(), String> {
+        let snapshot = self.driver.snapshot().map_err(failed)?;
+        let rows = self.built.handles.iter().map(|handle| {
+            let read = handle.rows_in(&self.driver, &snapshot).map_err(failed)?;
+            Ok((self.now().state.rows[handle.node].clone(), read))
+        });
+        self.held = Some(Held { rows: rows.collect::<Result<_, String>>()? });
+        Ok(())
+    }
+
+    /// Compares everything.
+    fn check(&self) -> Result<(), String> {
+        let now = self.now();
+        let position = self.driver.position().map_err(failed)?;
+        if position != now.position {
+            return Err(format!("the engine stands at {position}, the model at {}", now.position));
+        }
+        for handle in &self.built.handles {
+            let rows = handle.rows(&self.driver).map_err(failed)?;
+            let expected = &now.state.rows[handle.node];
+            if rows != *expected {
+                return Err(format!("{} at {position}: expected {expected:?}, got {rows:?}", handle.name));
+            }
+        }
+        for (expected, read) in self.held.iter().flat_map(|held| &held.rows) {
+            let rows = read().map_err(failed)?;
+            if rows != *expected {
+                return Err(format!("a snapshot changed from {expected:?} to {rows:?}"));
+            }
+        }
+        self.check_outputs()
+    }
+
+    fn check_outputs(&self) -> Result<(), String> {
+        for (node, topic) in &self.built.outputs {
+            let mut expected = Vec::new();
+            for partition in 0..topic.topic_config().partitions {
+                let events = self.written.iter().filter_map(|epoch| epoch.written.get(node)).flatten();
+                expected
+                    .extend(events.map(|event| record(event)).filter(|record| record.partition == partition));
+            }
+            let records = self.driver.records(topic).map_err(failed)?;
+            if records != expected {
+                return Err(format!("topic {}: expected {expected:?}, got {records:?}", topic.name()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds what is left.
+    fn finish(&mut self) -> Result<(), String> {
+        while self.epoch(1 << 20)? {}
+        self.check()
+    }
+}
+
+/// An event as a record of a derived topic.
+fn record(event: &Event) -> TypedRecord<K, V> {
+    let mut key = Vec::new();
+    event.key.encode_key(&mut key);
+    TypedRecord {
+        partition: partition_for_key(&key, 2),
+        key: event.key,
+        value: Some(event.value),
+        timestamp_ms: event.timestamp_ms(),
+    }
+}
+
+proptest! {
+    #![proptest_config(model::config(
+        300, "proptest-regressions/every_published_state_equals_the_model.txt"
+    ))]
+
+    #[test]
+    fn whatever_happens(
+        spec in grammar::spec(12),
+        (shards, memory_bytes) in started(),
+        steps in prop::collection::vec(step(), 1..40),
+    ) {
+        let mut run = Run::new(&spec, shards, memory_bytes).map_err(TestCaseError::fail)?;
+        for (number, step) in steps.iter().enumerate() {
+            run.take(step).map_err(|error| {
+                TestCaseError::fail(format!("step {number}, {step:?}: {error}\n{:#?}", spec.nodes(false)))
+            })?;
+        }
+        run.finish().map_err(|error| TestCaseError::fail(format!("{error}\n{:#?}", spec.nodes(false))))?;
+    }
+}

@@ -1,0 +1,328 @@
+//! Random graphs from a small grammar.
+//!
+//! A graph is drawn as a list of [`Draw`]s and resolved into [`Node`]s: an operand that a draw names by number is looked
+//! up among the streams or tables before it, so that any draw can be left out and what remains is still a graph.
+
+use proptest::prelude::*;
+use proptest::sample::select;
+
+/// An operator. Operands are numbers of nodes; `n` varies what its closure does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Stream {
+        topic: usize,
+    },
+    Filter {
+        stream: usize,
+    },
+    MapValues {
+        stream: usize,
+    },
+    Map {
+        stream: usize,
+    },
+    FlatMap {
+        stream: usize,
+    },
+    ReKey {
+        stream: usize,
+    },
+    Merge {
+        left: usize,
+        right: usize,
+    },
+    StreamJoin {
+        stream: usize,
+        table: usize,
+    },
+    StreamLeftJoin {
+        stream: usize,
+        table: usize,
+    },
+    ToStream {
+        table: usize,
+    },
+    To {
+        stream: usize,
+    },
+    Table {
+        topic: usize,
+    },
+    TableByTime {
+        topic: usize,
+    },
+    Count {
+        stream: usize,
+    },
+    Sum {
+        stream: usize,
+    },
+    Reduce {
+        stream: usize,
+    },
+    /// A fold that minds the order of its records.
+    Chain {
+        stream: usize,
+    },
+    ToTable {
+        stream: usize,
+    },
+    TableFilter {
+        table: usize,
+    },
+    TableMap {
+        table: usize,
+    },
+    Regroup {
+        table: usize,
+    },
+    RegroupCount {
+        table: usize,
+    },
+    /// The greatest value of a group, which must survive being taken back.
+    RegroupMax {
+        table: usize,
+    },
+    Join {
+        left: usize,
+        right: usize,
+    },
+    LeftJoin {
+        left: usize,
+        right: usize,
+    },
+    OuterJoin {
+        left: usize,
+        right: usize,
+    },
+    Foreign {
+        left: usize,
+        right: usize,
+    },
+    ForeignLeft {
+        left: usize,
+        right: usize,
+    },
+}
+
+/// What kind of thing a draw asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Stream,
+    Filter,
+    MapValues,
+    Map,
+    FlatMap,
+    ReKey,
+    Merge,
+    StreamJoin,
+    StreamLeftJoin,
+    ToStream,
+    To,
+    Table,
+    TableByTime,
+    Count,
+    Sum,
+    Reduce,
+    Chain,
+    ToTable,
+    TableFilter,
+    TableMap,
+    Regroup,
+    RegroupCount,
+    RegroupMax,
+    Join,
+    LeftJoin,
+    OuterJoin,
+    Foreign,
+    ForeignLeft,
+}
+
+const KINDS: &[Kind] = &[
+    Kind::Table,
+    Kind::Stream,
+    Kind::Count,
+    Kind::Sum,
+    Kind::Filter,
+    Kind::MapValues,
+    Kind::Map,
+    Kind::FlatMap,
+    Kind::ReKey,
+    Kind::Merge,
+    Kind::TableFilter,
+    Kind::TableMap,
+    Kind::Regroup,
+    Kind::RegroupCount,
+    Kind::RegroupMax,
+    Kind::Join,
+    Kind::LeftJoin,
+    Kind::OuterJoin,
+    Kind::Foreign,
+    Kind::ForeignLeft,
+    Kind::TableByTime,
+    Kind::Reduce,
+    Kind::ToTable,
+    Kind::Chain,
+    Kind::StreamJoin,
+    Kind::StreamLeftJoin,
+    Kind::ToStream,
+    Kind::To,
+];
+
+/// One operator as drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    kind: Kind,
+    a: usize,
+    b: usize,
+    n: u8,
+    version: u32,
+}
+
+impl Draw {
+    /// The same operator with another closure, and the version of its table raised.
+    pub fn raised(self) -> Self {
+        Self { n: self.n.wrapping_add(1), version: self.version + 1, ..self }
+    }
+}
+
+/// One operator of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Node {
+    /// The number of the draw it comes from, which names its table.
+    pub id: usize,
+    pub op: Op,
+    pub n: u8,
+    pub version: u32,
+    pub is_table: bool,
+    /// Whether its content depends on its input only, not on where epochs were cut or how partitions interleaved.
+    pub is_pure: bool,
+}
+
+/// A graph and the partitions of the topics it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    pub partitions: Vec<u32>,
+    pub draws: Vec<Draw>,
+}
+
+pub const TOPICS: usize = 3;
+
+impl Spec {
+    /// The numbers of the draws whose tables can be given another fold without changing any other node.
+    pub fn raisable(&self) -> Vec<usize> {
+        let is_fold = |node: &&Node| {
+            matches!(
+                node.op,
+                Op::Table { .. }
+                    | Op::TableByTime { .. }
+                    | Op::Count { .. }
+                    | Op::Sum { .. }
+                    | Op::Reduce { .. }
+                    | Op::Regroup { .. }
+                    | Op::RegroupCount { .. }
+                    | Op::RegroupMax { .. }
+                    | Op::Foreign { .. }
+                    | Op::ForeignLeft { .. }
+            )
+        };
+        self.nodes(true).iter().filter(is_fold).map(|node| node.id).collect()
+    }
+
+    /// The operators. With `pure`, those whose result could depend on epochs are left out.
+    pub fn nodes(&self, pure: bool) -> Vec<Node> {
+        let mut nodes: Vec<Node> = Vec::new();
+        for (id, draw) in self.draws.iter().enumerate() {
+            let Some((op, is_table, is_pure)) = resolve(draw, &nodes) else { continue };
+            if is_pure || !pure {
+                nodes.push(Node { id, op, n: draw.n, version: draw.version, is_table, is_pure });
+            }
+        }
+        nodes
+    }
+}
+
+/// The `wanted`th stream or table, counted from the last.
+fn pick(nodes: &[Node], table: bool, wanted: usize) -> Option<(usize, bool)> {
+    let fits = |node: &&(usize, &Node)| node.1.is_table == table && !matches!(node.1.op, Op::To { .. });
+    let all: Vec<_> = nodes.iter().enumerate().filter(|node| fits(&node)).collect();
+    let (index, node) = all.get(all.len().checked_sub(1 + wanted % all.len().max(1))?)?;
+    Some((*index, node.is_pure))
+}
+
+fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
+    let topic = draw.a % TOPICS;
+    let stream = |wanted| pick(nodes, false, wanted);
+    let table = |wanted| pick(nodes, true, wanted);
+    let one_stream = |make: fn(usize) -> Op, to_table, pure| {
+        let (stream, is_pure) = stream(draw.a)?;
+        Some((make(stream), to_table, is_pure && pure))
+    };
+    let one_table = |make: fn(usize) -> Op| {
+        let (table, is_pure) = table(draw.a)?;
+        Some((make(table), true, is_pure))
+    };
+    let two_tables = |make: fn(usize, usize) -> Op| {
+        let ((left, left_pure), (right, right_pure)) = (table(draw.a)?, table(draw.b)?);
+        Some((make(left, right), true, left_pure && right_pure))
+    };
+    match draw.kind {
+        Kind::Stream => Some((Op::Stream { topic }, false, true)),
+        Kind::Table => Some((Op::Table { topic }, true, true)),
+        Kind::TableByTime => Some((Op::TableByTime { topic }, true, true)),
+        Kind::Filter => one_stream(|stream| Op::Filter { stream }, false, true),
+        Kind::MapValues => one_stream(|stream| Op::MapValues { stream }, false, true),
+        Kind::Map => one_stream(|stream| Op::Map { stream }, false, true),
+        Kind::FlatMap => one_stream(|stream| Op::FlatMap { stream }, false, true),
+        Kind::ReKey => one_stream(|stream| Op::ReKey { stream }, false, true),
+        Kind::To => one_stream(|stream| Op::To { stream }, false, true),
+        Kind::Count => one_stream(|stream| Op::Count { stream }, true, true),
+        Kind::Sum => one_stream(|stream| Op::Sum { stream }, true, true),
+        Kind::Reduce => one_stream(|stream| Op::Reduce { stream }, true, true),
+        Kind::Chain => one_stream(|stream| Op::Chain { stream }, true, false),
+        Kind::ToTable => one_stream(|stream| Op::ToTable { stream }, true, false),
+        Kind::Merge => {
+            let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
+            Some((Op::Merge { left, right }, false, left_pure && right_pure))
+        }
+        Kind::StreamJoin => {
+            Some((Op::StreamJoin { stream: stream(draw.a)?.0, table: table(draw.b)?.0 }, false, false))
+        }
+        Kind::StreamLeftJoin => {
+            Some((Op::StreamLeftJoin { stream: stream(draw.a)?.0, table: table(draw.b)?.0 }, false, false))
+        }
+        Kind::ToStream => Some((Op::ToStream { table: table(draw.a)?.0 }, false, false)),
+        Kind::TableFilter => one_table(|table| Op::TableFilter { table }),
+        Kind::TableMap => one_table(|table| Op::TableMap { table }),
+        Kind::Regroup => one_table(|table| Op::Regroup { table }),
+        Kind::RegroupCount => one_table(|table| Op::RegroupCount { table }),
+        Kind::RegroupMax => one_table(|table| Op::RegroupMax { table }),
+        Kind::Join => two_tables(|left, right| Op::Join { left, right }),
+        Kind::LeftJoin => two_tables(|left, right| Op::LeftJoin { left, right }),
+        Kind::OuterJoin => two_tables(|left, right| Op::OuterJoin { left, right }),
+        Kind::Foreign => two_tables(|left, right| Op::Foreign { left, right }),
+        Kind::ForeignLeft => two_tables(|left, right| Op::ForeignLeft { left, right }),
+    }
+}
+
+pub fn draw() -> impl Strategy<Value = Draw> {
+    // Operands near the end make deep graphs, others make wide ones.
+    let operand = || prop_oneof![2 => 0..2_usize, 1 => 0..8_usize];
+    (select(KINDS), operand(), operand(), 0..6_u8).prop_map(|(kind, a, b, n)| Draw {
+        kind,
+        a,
+        b,
+        n,
+        version: 1,
+    })
+}
+
+/// Graphs of at most `most` operators over up to four partitions of each topic.
+pub fn spec(most: usize) -> impl Strategy<Value = Spec> {
+    let first = |kind, a| Draw { kind, a, b: 0, n: 0, version: 1 };
+    let partitions = proptest::collection::vec(1..=4_u32, TOPICS);
+    (partitions, proptest::collection::vec(draw(), 1..most)).prop_map(move |(partitions, mut draws)| {
+        draws.splice(0..0, [first(Kind::Stream, 0), first(Kind::Table, 1)]);
+        Spec { partitions, draws }
+    })
+}

@@ -1,0 +1,363 @@
+//! A random graph, built with the library as a user would; and what the closures in it do.
+
+use super::grammar::{Node, Op, TOPICS};
+use super::{K, V};
+use millpond::aggregate::{Multiset, max};
+use millpond::graph::StoreOptions;
+use millpond::{Graph, GraphBuilder, Grouped, Latest, Stream, Table, Topic, Upsert};
+
+pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
+    Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS])
+}
+
+pub fn keeps(n: u8, v: V) -> bool {
+    v.rem_euclid(3) != V::from(n % 3)
+}
+
+pub fn mapped_value(n: u8, k: K, v: V) -> V {
+    v.wrapping_mul(3).wrapping_add(V::from(n + k.0))
+}
+
+pub fn mapped(n: u8, k: K, v: V) -> (K, V) {
+    ((k.1 % 3, k.0), v.wrapping_add(V::from(n)))
+}
+
+/// None, one or two records in place of one.
+pub fn parts(k: K, v: V) -> Vec<(K, V)> {
+    (0..v.rem_euclid(3)).map(|i| ((k.0, (k.1 + i as u8) % 4), v.wrapping_add(i))).collect()
+}
+
+pub fn re_keyed(n: u8, k: K, v: V) -> K {
+    (v.rem_euclid(V::from(2 + n % 3)) as u8, k.1)
+}
+
+pub fn regrouped(n: u8, k: K, v: V) -> (K, V) {
+    (((k.1 + n) % 3, v.rem_euclid(2) as u8), v)
+}
+
+pub fn named(n: u8, k: K, v: V) -> K {
+    (v.rem_euclid(3) as u8, (k.0 + n) % 4)
+}
+
+pub fn weighed(n: u8, v: V) -> V {
+    v.wrapping_mul(V::from(n) + 1)
+}
+
+pub fn chained(acc: V, v: V) -> V {
+    acc.wrapping_mul(31).wrapping_add(v)
+}
+
+pub fn reduced(n: u8, a: V, b: V) -> V {
+    if n % 2 == 0 { a.max(b) } else { a.wrapping_add(b) }
+}
+
+pub fn joined(left: Option<V>, right: Option<V>) -> V {
+    left.unwrap_or(7).wrapping_mul(31).wrapping_add(right.unwrap_or(11))
+}
+
+/// What a deletion becomes in the stream of a table's changes.
+pub const DELETED: V = -1_000_000;
+
+/// A table that can be asked, with the number of its node.
+#[derive(Clone)]
+pub struct Handle {
+    pub node: usize,
+    pub name: String,
+    pub table: Stored,
+}
+
+/// The tables have different types of values; as an `i64`, a value is what the model says.
+#[derive(Clone)]
+pub enum Stored {
+    Plain(Table<K, V>),
+    Count(Table<K, u64>),
+    Reduced(Table<K, V>),
+    Sum(Table<K, Grouped<V>>),
+    Members(Table<K, Grouped<u64>>),
+    Max(Table<K, Grouped<Multiset<V>>>),
+}
+
+pub fn of_count(count: u64) -> V {
+    count as V
+}
+
+pub fn of_group(members: usize, value: V) -> V {
+    (members as V).wrapping_mul(1_000).wrapping_add(value)
+}
+
+pub fn of_sum(group: Grouped<V>) -> V {
+    of_group(group.members as usize, group.value)
+}
+
+pub fn of_members(group: Grouped<u64>) -> V {
+    of_group(group.members as usize, group.value as V)
+}
+
+pub fn of_max(group: Grouped<Multiset<V>>) -> V {
+    of_group(group.members as usize, *group.value.max().unwrap())
+}
+
+pub struct Built {
+    pub graph: Graph,
+    pub handles: Vec<Handle>,
+    /// The derived topics, with the numbers of the nodes that write them.
+    pub outputs: Vec<(usize, Topic<K, V>)>,
+}
+
+enum Made {
+    Stream(Stream<K, V>),
+    Table(Table<K, V>),
+    Output,
+}
+
+struct Building<'a> {
+    builder: GraphBuilder,
+    partitions: &'a [u32],
+    made: Vec<Made>,
+    built: Vec<Handle>,
+    outputs: Vec<(usize, Topic<K, V>)>,
+}
+
+pub fn build(nodes: &[Node], partitions: &[u32]) -> Built {
+    let mut building = Building {
+        builder: GraphBuilder::new(),
+        partitions,
+        made: Vec::new(),
+        built: Vec::new(),
+        outputs: Vec::new(),
+    };
+    for (number, node) in nodes.iter().enumerate() {
+        let made = if node.is_table {
+            Made::Table(building.table(number, node))
+        } else if let Op::To { stream } = node.op {
+            let topic = Topic::new(&format!("out{}", node.id)).partitions(2);
+            building.stream_of(stream).to(&topic);
+            building.outputs.push((number, topic));
+            Made::Output
+        } else {
+            Made::Stream(building.stream(node))
+        };
+        building.made.push(made);
+    }
+    building.materialize(nodes);
+    let graph = building.builder.build().unwrap();
+    Built { graph, handles: building.built, outputs: building.outputs }
+}
+
+fn options<T: serde::Serialize + serde::de::DeserializeOwned + Clone + Send + Sync + 'static>(
+    node: &Node,
+) -> StoreOptions<T> {
+    StoreOptions::named(&format!("t{}", node.id)).version(node.version)
+}
+
+impl Building<'_> {
+    fn stream_of(&self, node: usize) -> &Stream<K, V> {
+        match &self.made[node] {
+            Made::Stream(stream) => stream,
+            _ => panic!("node {node} is no stream"),
+        }
+    }
+
+    fn table_of(&self, node: usize) -> &Table<K, V> {
+        match &self.made[node] {
+            Made::Table(table) => table,
+            _ => panic!("node {node} is no table"),
+        }
+    }
+
+    fn topic(&self, number: usize) -> Topic<K, V> {
+        topic(number, self.partitions)
+    }
+
+    fn stream(&self, node: &Node) -> Stream<K, V> {
+        let n = node.n;
+        match node.op {
+            Op::Stream { topic } => self.builder.stream(&self.topic(topic)),
+            Op::Filter { stream } => self.stream_of(stream).filter(move |_, v| keeps(n, *v)),
+            Op::MapValues { stream } => self.stream_of(stream).map_values(move |k, v| mapped_value(n, *k, v)),
+            Op::Map { stream } => self.stream_of(stream).map(move |k, v| mapped(n, k, v)),
+            Op::FlatMap { stream } => self.stream_of(stream).flat_map(parts),
+            Op::ReKey { stream } => self.stream_of(stream).re_key(move |k, v| re_keyed(n, *k, *v)),
+            Op::Merge { left, right } => self.stream_of(left).merge(self.stream_of(right)),
+            Op::StreamJoin { stream, table } => {
+                self.stream_of(stream).join(self.table_of(table), |_, v, row| joined(Some(v), Some(*row)))
+            }
+            Op::StreamLeftJoin { stream, table } => self
+                .stream_of(stream)
+                .left_join(self.table_of(table), |_, v, row| joined(Some(v), row.copied())),
+            Op::ToStream { table } => {
+                let changes: Stream<K, Upsert<V>> = self.table_of(table).to_stream();
+                changes.map_values(|_, change| change.into_option().unwrap_or(DELETED))
+            }
+            op => panic!("{op:?} makes no stream"),
+        }
+    }
+
+    /// Notes a stored table.
+    fn keep(&mut self, number: usize, node: &Node, table: Stored) {
+        self.built.push(Handle { node: number, name: format!("t{}", node.id), table });
+    }
+
+    fn plain(&mut self, number: usize, node: &Node, table: Table<K, V>) -> Table<K, V> {
+        self.keep(number, node, Stored::Plain(table.clone()));
+        table
+    }
+
+    fn table(&mut self, number: usize, node: &Node) -> Table<K, V> {
+        let n = node.n;
+        match node.op {
+            Op::Table { topic } => {
+                let table = self.builder.table(&self.topic(topic), options(node));
+                self.plain(number, node, table)
+            }
+            Op::TableByTime { topic } => {
+                let table = self.builder.table_by(&self.topic(topic), options(node), Latest::Timestamp);
+                self.plain(number, node, table)
+            }
+            Op::ToTable { stream } => {
+                let table = self.stream_of(stream).to_table(options(node));
+                self.plain(number, node, table)
+            }
+            Op::Count { .. } | Op::Sum { .. } | Op::Reduce { .. } | Op::Chain { .. } => {
+                self.fold(number, node)
+            }
+            Op::Regroup { .. } | Op::RegroupCount { .. } | Op::RegroupMax { .. } => {
+                self.regroup(number, node)
+            }
+            Op::TableFilter { table } => self.table_of(table).filter(move |_, v| keeps(n, *v)),
+            Op::TableMap { table } => self.table_of(table).map_values(move |k, v| mapped_value(n, *k, v)),
+            Op::Join { left, right } => {
+                self.table_of(left).join(self.table_of(right), |_, l, r| joined(Some(*l), Some(*r)))
+            }
+            Op::LeftJoin { left, right } => {
+                self.table_of(left).left_join(self.table_of(right), |_, l, r| joined(Some(*l), r.copied()))
+            }
+            Op::OuterJoin { left, right } => {
+                self.table_of(left).outer_join(self.table_of(right), |_, l, r| joined(l.copied(), r.copied()))
+            }
+            Op::Foreign { .. } | Op::ForeignLeft { .. } => self.foreign(number, node),
+            op => panic!("{op:?} makes no table"),
+        }
+    }
+
+    fn fold(&mut self, number: usize, node: &Node) -> Table<K, V> {
+        let n = node.n;
+        match node.op {
+            Op::Count { stream } => {
+                let table = self.stream_of(stream).group_by_key().count(options(node));
+                self.keep(number, node, Stored::Count(table.clone()));
+                table.map_values(|_, count| of_count(count))
+            }
+            Op::Reduce { stream } => {
+                let grouped = self.stream_of(stream).group_by_key();
+                let table = grouped.reduce(options(node), move |a, b| reduced(n, a, b));
+                self.keep(number, node, Stored::Reduced(table.clone()));
+                table
+            }
+            Op::Sum { stream } => {
+                let grouped = self.stream_of(stream).group_by_key();
+                let table = grouped.fold(
+                    options(node),
+                    || 0,
+                    move |acc: &mut V, _, v| *acc = acc.wrapping_add(weighed(n, v)),
+                );
+                self.plain(number, node, table)
+            }
+            Op::Chain { stream } => {
+                let grouped = self.stream_of(stream).group_by_key();
+                let table = grouped.fold(options(node), || 0, |acc: &mut V, _, v| *acc = chained(*acc, v));
+                self.plain(number, node, table)
+            }
+            op => panic!("{op:?} is no fold"),
+        }
+    }
+
+    fn regroup(&mut self, number: usize, node: &Node) -> Table<K, V> {
+        let n = node.n;
+        let group = |table| self.table_of(table).group_by(move |k, v| regrouped(n, *k, *v));
+        match node.op {
+            Op::Regroup { table } => {
+                let table = group(table).fold(
+                    options(node),
+                    || 0,
+                    move |acc: &mut V, _, v| *acc = acc.wrapping_add(weighed(n, v)),
+                    move |acc, _, v| *acc = acc.wrapping_sub(weighed(n, v)),
+                );
+                self.keep(number, node, Stored::Sum(table.clone()));
+                table.map_values(|_, group| of_sum(group))
+            }
+            Op::RegroupCount { table } => {
+                let table = group(table).count(options(node));
+                self.keep(number, node, Stored::Members(table.clone()));
+                table.map_values(|_, group| of_members(group))
+            }
+            Op::RegroupMax { table } => {
+                let table = group(table).aggregate(options(node), max(|v: &V| *v).retractable());
+                self.keep(number, node, Stored::Max(table.clone()));
+                table.map_values(|_, group| of_max(group))
+            }
+            op => panic!("{op:?} groups no table"),
+        }
+    }
+
+    fn foreign(&mut self, number: usize, node: &Node) -> Table<K, V> {
+        let n = node.n;
+        let name = move |k: &K, v: &V| named(n, *k, *v);
+        let table = match node.op {
+            Op::Foreign { left, right } => {
+                let join = |_: &K, l: &V, r: &V| joined(Some(*l), Some(*r));
+                self.table_of(left).foreign_join(self.table_of(right), options::<V>(node), name, join)
+            }
+            Op::ForeignLeft { left, right } => {
+                let join = |_: &K, l: &V, r: Option<&V>| joined(Some(*l), r.copied());
+                self.table_of(left).foreign_left_join(self.table_of(right), options::<V>(node), name, join)
+            }
+            op => panic!("{op:?} is no foreign-key join"),
+        };
+        self.plain(number, node, table)
+    }
+
+    /// Stores some of the tables that are computed on the fly: those that nothing reads, and every other one. What comes
+    /// after reads the computed one, so that both ways to look a row up are taken.
+    fn materialize(&mut self, nodes: &[Node]) {
+        for (number, node) in nodes.iter().enumerate() {
+            let is_stored = self.built.iter().any(|handle| handle.node == number);
+            let is_read = nodes.iter().any(|reader| operands(reader.op).contains(&number));
+            if node.is_table && !is_stored && (!is_read || node.id % 2 == 0) {
+                let table = self.table_of(number).materialize(options(node));
+                self.plain(number, node, table);
+            }
+        }
+    }
+}
+
+/// The nodes that `op` reads.
+pub fn operands(op: Op) -> Vec<usize> {
+    match op {
+        Op::Stream { .. } | Op::Table { .. } | Op::TableByTime { .. } => Vec::new(),
+        Op::Filter { stream }
+        | Op::MapValues { stream }
+        | Op::Map { stream }
+        | Op::FlatMap { stream }
+        | Op::ReKey { stream }
+        | Op::To { stream }
+        | Op::Count { stream }
+        | Op::Sum { stream }
+        | Op::Reduce { stream }
+        | Op::Chain { stream }
+        | Op::ToTable { stream } => vec![stream],
+        Op::ToStream { table }
+        | Op::TableFilter { table }
+        | Op::TableMap { table }
+        | Op::Regroup { table }
+        | Op::RegroupCount { table }
+        | Op::RegroupMax { table } => vec![table],
+        Op::StreamJoin { stream, table } | Op::StreamLeftJoin { stream, table } => vec![stream, table],
+        Op::Merge { left, right }
+        | Op::Join { left, right }
+        | Op::LeftJoin { left, right }
+        | Op::OuterJoin { left, right }
+        | Op::Foreign { left, right }
+        | Op::ForeignLeft { left, right } => vec![left, right],
+    }
+}

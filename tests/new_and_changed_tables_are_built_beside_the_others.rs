@@ -1,0 +1,262 @@
+//! Property: a table that is new, or whose version was raised, and everything that derives from it, is built from the
+//! start of the changelog while the others go on; until it has caught up it answers with its last durable rows, or not
+//! at all if it never had any, and from then on exactly like a table that was always there. Tables that are removed and
+//! come back under the same name begin anew. No other table is ever touched, and no derived record is lost or repeated.
+//!
+//! Method: random pure graphs (their tables depend on the input only, not on where epochs were cut), random steps as in
+//! `every_published_state_equals_the_model`, and between them random changes of the graph, after a clean end or a crash.
+//! After each step every table is compared with what an interpreter makes of all input below the position at once: so
+//! this also checks that results depend neither on batching nor on shards, memory, crashes and restarts.
+//! `MILLPOND_MODEL_CASES` sets how many graphs are tried.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "small numbers"
+)]
+#![allow(missing_docs, unreachable_pub, reason = "a test has no users")]
+
+mod model;
+
+use millpond::testing::Driver;
+use millpond::{ErrorKind, Position};
+use model::graph::{Built, Handle, build};
+use model::interpreter::Interpreter;
+use model::steps::{Evolution, Step, append, arrivals, evolution, settings, started, step};
+use model::{K, Rows, V, grammar};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone)]
+enum Act {
+    Step(Step),
+    Change(Evolution),
+}
+
+struct Run {
+    spec: grammar::Spec,
+    built: Built,
+    driver: Driver,
+    /// What a crash goes back to.
+    durable: Position,
+    /// The rows that each table had when it was last drained while it was live.
+    drained_rows: BTreeMap<String, Rows>,
+    /// The outputs that were there from the beginning, by name.
+    outputs: Vec<String>,
+}
+
+fn failed(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+impl Run {
+    fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize) -> Result<Self, String> {
+        let built = build(&spec.nodes(true), &spec.partitions);
+        let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
+        let outputs = built.outputs.iter().map(|(_, topic)| topic.name().to_string()).collect();
+        let durable = driver.position().map_err(failed)?;
+        let mut run =
+            Self { spec: spec.clone(), built, driver, durable, drained_rows: BTreeMap::new(), outputs };
+        run.note_first()?;
+        Ok(run)
+    }
+
+    /// A table that is live when it is seen for the first time has nothing durable yet.
+    fn note_first(&mut self) -> Result<(), String> {
+        for handle in &self.built.handles {
+            if handle.is_live(&self.driver).map_err(failed)? {
+                self.drained_rows.entry(handle.name.clone()).or_default();
+            }
+        }
+        Ok(())
+    }
+
+    /// What the graph means for everything below the position of the driver.
+    fn expected(&self) -> Result<Interpreter, String> {
+        let position = self.driver.position().map_err(failed)?;
+        let input = arrivals(&self.driver, &self.spec.partitions, &Position::new(), &position);
+        let mut all_at_once = Interpreter::new(&self.spec.nodes(true));
+        all_at_once.epoch(&input);
+        Ok(all_at_once)
+    }
+
+    fn act(&mut self, act: &Act) -> Result<(), String> {
+        match act {
+            Act::Step(step) => self.take(step)?,
+            Act::Change(change) => self.change(change)?,
+        }
+        self.check()
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), String> {
+        match step {
+            Step::Append(records) => append(&self.driver, records, &self.spec.partitions)?,
+            Step::Epoch(records) => {
+                self.epoch(*records)?;
+            }
+            Step::Drain => self.drain()?,
+            Step::Crash => {
+                self.driver.crash().map_err(failed)?;
+                self.check_durable()?;
+            }
+            Step::PowerCut => {
+                self.driver.power_cut().map_err(failed)?;
+                self.check_durable()?;
+            }
+            Step::Restart { shards, memory_bytes } => {
+                self.drain()?;
+                self.driver.restart_with(settings(*shards, *memory_bytes)).map_err(failed)?;
+            }
+            Step::Query(probe) => {
+                let expected = self.expected()?;
+                for handle in &self.built.handles {
+                    if handle.is_live(&self.driver).map_err(failed)? {
+                        handle.probe(&self.driver, &expected.rows[handle.node], probe)?;
+                    }
+                }
+            }
+            Step::Hold => {}
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, records: usize) -> Result<bool, String> {
+        let was_building = self.driver.is_building().map_err(failed)?;
+        let any = self.driver.epoch(records).map_err(failed)?;
+        if was_building && !self.driver.is_building().map_err(failed)? {
+            // Everything is drained when the new tables take their places.
+            self.note_drain()?;
+        }
+        Ok(any)
+    }
+
+    fn drain(&mut self) -> Result<(), String> {
+        self.driver.drain().map_err(failed)?;
+        self.note_drain()
+    }
+
+    fn note_drain(&mut self) -> Result<(), String> {
+        self.durable = self.driver.position().map_err(failed)?;
+        let expected = self.expected()?;
+        for handle in &self.built.handles {
+            if handle.is_live(&self.driver).map_err(failed)? {
+                self.drained_rows.insert(handle.name.clone(), expected.rows[handle.node].clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_durable(&self) -> Result<(), String> {
+        let position = self.driver.position().map_err(failed)?;
+        // A topic that is read for the first time stands at 0, which a position need not say.
+        if position.includes(&self.durable) && self.durable.includes(&position) {
+            return Ok(());
+        }
+        Err(format!("after a crash the engine stands at {position}, {} was durable", self.durable))
+    }
+
+    fn change(&mut self, change: &Evolution) -> Result<(), String> {
+        if !change.is_crash() {
+            self.drain()?;
+        }
+        change.apply(&mut self.spec);
+        self.built = build(&self.spec.nodes(true), &self.spec.partitions);
+        if change.is_crash() {
+            self.driver.crash_into(&self.built.graph).map_err(failed)?;
+        } else {
+            self.driver.upgrade(&self.built.graph).map_err(failed)?;
+        }
+        self.check_durable()?;
+        self.drained_rows.retain(|name, _| self.built.handles.iter().any(|handle| handle.name == *name));
+        let written: Vec<_> = self.built.outputs.iter().map(|(_, topic)| topic.name().to_string()).collect();
+        self.outputs.retain(|output| written.contains(output));
+        self.note_first()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let expected = self.expected()?;
+        for handle in &self.built.handles {
+            let live = handle.is_live(&self.driver).map_err(failed)?;
+            let former = handle.is_former(&self.driver).map_err(failed)?;
+            let expected = match (live, former) {
+                (true, _) => &expected.rows[handle.node],
+                (_, true) => self.drained_rows.get(&handle.name).ok_or("a table was never there")?,
+                _ => {
+                    let refused = handle.rows(&self.driver).expect_err("a table that is being built");
+                    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+                    continue;
+                }
+            };
+            self.compare(handle, expected).map_err(|error| format!("{error} (live: {live})"))?;
+        }
+        Ok(())
+    }
+
+    fn compare(&self, handle: &Handle, expected: &Rows) -> Result<(), String> {
+        let position = self.driver.position().map_err(failed)?;
+        let rows = handle.rows(&self.driver).map_err(failed)?;
+        if rows != *expected {
+            return Err(format!("{} at {position}: expected {expected:?}, got {rows:?}", handle.name));
+        }
+        let count = handle.count(&self.driver).map_err(failed)?;
+        if count != rows.len() as u64 {
+            return Err(format!("{} at {position} has {} rows and counts {count}", handle.name, rows.len()));
+        }
+        Ok(())
+    }
+
+    /// Folds what is left; then everything is live, and what was written is written once.
+    fn finish(&mut self) -> Result<(), String> {
+        while self.epoch(1 << 20)? {}
+        self.check()?;
+        if self.driver.is_building().map_err(failed)? {
+            return Err("a build is never finished".to_owned());
+        }
+        for (node, topic) in &self.built.outputs {
+            if !self.outputs.contains(&topic.name().to_string()) {
+                continue;
+            }
+            let position = self.driver.position().map_err(failed)?;
+            let input = arrivals(&self.driver, &self.spec.partitions, &Position::new(), &position);
+            let written = Interpreter::new(&self.spec.nodes(true)).epoch(&input);
+            let mut expected: Vec<(K, V)> =
+                written[node].iter().map(|event| (event.key, event.value)).collect();
+            let records = self.driver.records(topic).map_err(failed)?;
+            let mut got: Vec<(K, V)> =
+                records.iter().map(|record| (record.key, record.value.unwrap())).collect();
+            expected.sort_unstable();
+            got.sort_unstable();
+            if expected != got {
+                return Err(format!("topic {}: expected {expected:?}, got {got:?}", topic.name()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![7 => step().prop_map(Act::Step), 1 => evolution().prop_map(Act::Change)]
+}
+
+proptest! {
+    #![proptest_config(model::config(
+        3_000, "proptest-regressions/new_and_changed_tables_are_built_beside_the_others.txt"
+    ))]
+
+    #[test]
+    fn whatever_happens(
+        spec in grammar::spec(8),
+        (shards, memory_bytes) in started(),
+        acts in prop::collection::vec(act(), 1..40),
+    ) {
+        let mut run = Run::new(&spec, shards, memory_bytes).map_err(TestCaseError::fail)?;
+        for (number, act) in acts.iter().enumerate() {
+            run.act(act).map_err(|error| {
+                TestCaseError::fail(format!("step {number}, {act:?}: {error}\n{:?}", run.spec.nodes(true)))
+            })?;
+        }
+        run.finish().map_err(|error| TestCaseError::fail(format!("{error}\n{:?}", run.spec.nodes(true))))?;
+    }
+}
