@@ -91,27 +91,6 @@ fn a_rebuild_that_was_cut_short_goes_on() {
 }
 
 #[test]
-fn a_rebuild_that_was_complete_but_for_the_exchange_of_the_tables() {
-    let mut random = Random::new(1);
-    let log = MemoryChangelog::new();
-    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-    let (mut next, mut acknowledged) = (0, Acknowledged::new());
-    let (_, mut stepper) = open(1, &log, &store, &mut random);
-    append(&log, &mut random, &mut next, &mut acknowledged);
-    while stepper.epoch(1000).unwrap() {}
-    stepper.drain().unwrap();
-    drop(stepper);
-    let (_, mut stepper) = open(2, &log, &store, &mut random);
-    stepper.epoch(1000).unwrap();
-    stepper.drain().unwrap();
-    assert!(stepper.is_building());
-    drop(stepper);
-    append(&log, &mut random, &mut next, &mut acknowledged);
-    let (ledger, mut stepper) = open(2, &log, &store, &mut random);
-    audit(&ledger, &mut stepper, &acknowledged).unwrap();
-}
-
-#[test]
 fn whoever_is_subscribed_to_the_former_table_is_told() {
     let mut random = Random::new(1);
     let log = MemoryChangelog::new();
