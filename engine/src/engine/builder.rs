@@ -25,14 +25,15 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Splits a budget for the whole engine.
+    /// Splits a budget for the whole engine. A quarter is left for what is on its way through an epoch, for compactions
+    /// and for the allocator.
     #[must_use]
     pub fn budget(bytes: usize) -> Self {
         Self {
-            hot_bytes: bytes / 100 * 40,
-            generation_bytes: bytes / 100 * 20,
-            block_cache_bytes: bytes / 100 * 25,
-            input_bytes: bytes / 100 * 15,
+            hot_bytes: bytes / 100 * 30,
+            generation_bytes: bytes / 100 * 15,
+            block_cache_bytes: bytes / 100 * 20,
+            input_bytes: bytes / 100 * 10,
         }
     }
 }
@@ -231,7 +232,11 @@ impl EngineBuilder {
             name: self.name.into(),
             shards: self.shards,
             hot_bytes: self.memory.hot_bytes,
-            limit: EpochLimit { records: self.epoch_records, bytes: self.memory.input_bytes / 8 },
+            limit: EpochLimit {
+                // A record on its way takes some hundred bytes beside its own, in a handful of copies.
+                records: self.epoch_records.min((self.memory.input_bytes / 256).max(1)),
+                bytes: self.memory.input_bytes / 8,
+            },
             policy: self.policy,
             from_oldest_kept: self.from_oldest_kept,
         })?;

@@ -9,7 +9,7 @@ use crate::drain::Drain;
 use crate::query::Cell;
 use crate::state::{Shared, Status};
 use crate::task::{Core, Counters, drain_all};
-use crate::{Error, Result, TopicPartition};
+use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -92,7 +92,6 @@ struct Common {
     drains: Arc<Mutex<Vec<Arc<Drain>>>>,
     counters: Arc<Counters>,
     limits: DrainLimits,
-    lag: Mutex<Vec<(TopicPartition, u64)>>,
     gate: Arc<Gate>,
 }
 
@@ -117,7 +116,6 @@ impl Background {
             drains: Arc::clone(core.drains()),
             counters: Arc::clone(&core.setting().counters),
             limits,
-            lag: Mutex::default(),
             gate: Arc::new(Gate::new(limits.most_lag, lag_of(core.main().shared(), &changelog))),
         });
         let waker: Arc<dyn Fn() + Send + Sync> = {
@@ -161,8 +159,7 @@ impl Background {
     }
 
     pub(crate) fn stats(&self, handles: &Handles) -> Result<Stats> {
-        let lag = self.common.lag.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        stats::collect(handles, &self.common.counters, &self.common.drains, lag)
+        stats::collect(handles, &self.common.counters, &self.common.drains)
     }
 
     pub(crate) fn close(&mut self) -> Result<()> {
@@ -260,7 +257,6 @@ impl Common {
     fn note_lag(&self, core: &Core) {
         if let Ok(lag) = core.main().lag() {
             self.gate.moved(lag.iter().map(|(_, records)| records).sum());
-            *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = lag;
         }
     }
 

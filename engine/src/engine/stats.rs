@@ -69,7 +69,6 @@ pub(super) fn collect(
     handles: &Handles,
     counters: &Counters,
     drains: &Mutex<Vec<Arc<Drain>>>,
-    lag: Vec<(TopicPartition, u64)>,
 ) -> Result<Stats> {
     handles.shared.check()?;
     let published = handles.shared.published();
@@ -93,10 +92,19 @@ pub(super) fn collect(
         epochs: counters.epochs.load(Ordering::Relaxed),
         drains: counters.drains.load(Ordering::Relaxed),
         position: published.position.clone(),
-        lag: lag.into_iter().collect(),
+        lag: lag(handles, &published.position)?,
         undrained_generations: published.generations.len(),
         undrained_bytes,
         tables,
         store: handles.shared.store()?.measures(),
     })
+}
+
+/// How many records of each partition lie beyond `position`.
+fn lag(handles: &Handles, position: &Position) -> Result<BTreeMap<TopicPartition, u64>> {
+    let behind = |(id, next): (&TopicPartition, u64)| {
+        let end = handles.changelog.offsets(id)?.end;
+        Ok((id.clone(), end.saturating_sub(next)))
+    };
+    position.iter().map(behind).collect()
 }

@@ -96,8 +96,7 @@ impl Stepper {
     /// # Errors
     /// As there.
     pub fn stats(&self) -> Result<Stats> {
-        let lag = self.core.main().lag()?;
-        stats::collect(&self.handles, &self.core.setting().counters, self.core.drains(), lag)
+        stats::collect(&self.handles, &self.core.setting().counters, self.core.drains())
     }
 
     /// The changelog that is read.

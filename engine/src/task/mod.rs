@@ -255,6 +255,11 @@ impl Task {
             produced.inspect_err(|_| self.roll_back())?;
         }
         fault::point("epoch.before_publish")?;
+        // Counted first: whoever sees the epoch finds it counted.
+        let counters = &self.setting.counters;
+        counters.epochs.fetch_add(1, Ordering::Relaxed);
+        counters.records_in.fetch_add(input.records, Ordering::Relaxed);
+        counters.dead_letters.fetch_add(skipped.len() as u64, Ordering::Relaxed);
         let held = self.shared.hold_publishing();
         let now = self.shared.published();
         let epoch = now.epoch + 1;
@@ -279,10 +284,6 @@ impl Task {
         drop(held);
         fault::point("epoch.after_publish")?;
         self.evict();
-        let counters = &self.setting.counters;
-        counters.epochs.fetch_add(1, Ordering::Relaxed);
-        counters.records_in.fetch_add(input.records, Ordering::Relaxed);
-        counters.dead_letters.fetch_add(skipped.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
