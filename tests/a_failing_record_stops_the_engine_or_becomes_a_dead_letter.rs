@@ -7,6 +7,15 @@
 //!
 //! Method: the step-by-step engine on a changelog in memory, with the bad record in the midst of an epoch, for several
 //! numbers of shards and epoch sizes; crashes between append and drain.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 use millpond::changelog::{Append, Changelog, MemoryChangelog, Record};
 use millpond::codec::KeyCodec;

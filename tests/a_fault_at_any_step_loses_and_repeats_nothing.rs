@@ -8,6 +8,15 @@
 //! raised version. The parent audits what it left. A point that did not fire fails the test. Each point
 //! fires at its first hit with every action and at a later one with some, as often as `MILLPOND_ROUNDS` says; `MILLPOND_ONLY` names a
 //! single point to look at.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;

@@ -7,6 +7,15 @@
 //! Method: a child process (this program again) pays, folds and drains on a directory and is killed after a random
 //! number of acknowledgements and a random moment more, or while it opens; the parent audits the directory, and the
 //! next child goes on with it. 40 kills, or as many as `MILLPOND_ROUNDS` says; `MILLPOND_SEED` repeats the draw.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;

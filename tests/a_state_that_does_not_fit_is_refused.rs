@@ -5,6 +5,15 @@
 //!
 //! Method: one mismatch after the other, put into a directory that was closed in order; then the cause is undone and
 //! the answers are compared. Who cannot mount (not root, or in a sandbox) skips the read-only medium, and says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
 use millpond::codec::Json;

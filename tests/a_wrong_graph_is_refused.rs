@@ -3,6 +3,15 @@
 //! Property: no engine is ever opened on such a graph, so no state is touched.
 //!
 //! Method: one wrong graph of each sort.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 use millpond::{ErrorKind, GraphBuilder, Topic};
 

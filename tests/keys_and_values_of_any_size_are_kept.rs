@@ -4,6 +4,15 @@
 //! a restart; a value above the limit is refused at the append, and nothing of that append is there.
 //!
 //! Method: a table of raw bytes on disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 use millpond::changelog::{Append, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record};
 use millpond::codec::Raw;

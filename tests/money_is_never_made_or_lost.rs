@@ -7,6 +7,15 @@
 //! Method: every transfer is one record that becomes two entries on two shards. Readers take snapshots without pause
 //! on threads of their own; the engine is dropped without a close (children are killed in another test) and reopened
 //! several times with other shards and limits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
 
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;

@@ -134,6 +134,10 @@ impl Books {
         books
     }
 
+    pub(crate) fn balances(&self) -> &BTreeMap<u32, Balance> {
+        &self.balances
+    }
+
     /// What the tables hold in `snapshot`.
     pub(crate) fn shown(
         snapshot: &Snapshot,
@@ -281,12 +285,12 @@ pub(crate) fn pay(
 
 /// Tells the parent process that this was acknowledged.
 pub(crate) fn report(acknowledged: &Acknowledged) {
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for ((partition, offset), payment) in acknowledged {
-        lines += &format!("ack {partition} {offset} {payment}\n");
+        writeln!(lines, "ack {partition} {offset} {payment}").unwrap();
     }
     // Not `println!`, which the test harness may capture.
-    std::io::stdout().write_all(lines.as_bytes()).unwrap();
+    std::io::stdout().write_all(&lines).unwrap();
 }
 
 /// Tells the parent process anything else.

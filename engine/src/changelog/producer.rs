@@ -7,7 +7,7 @@ use crate::{Clock, Error, Result, Topic, TopicPartition};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 /// Holds up acknowledgements while a fold is too far behind.
@@ -16,19 +16,20 @@ use tokio::sync::Notify;
 /// the same, and nothing that was appended waits to be durable.
 pub(crate) struct Gate {
     most_lag: u64,
-    lag: AtomicU64,
+    /// How many records are appended and not folded. Asked at every append: a fold that is stuck cannot tell.
+    lag: Box<dyn Fn() -> u64 + Send + Sync>,
     closed: AtomicBool,
     moved: Notify,
 }
 
 impl Gate {
-    pub(crate) fn new(most_lag: u64) -> Self {
-        Self { most_lag, lag: AtomicU64::new(0), closed: AtomicBool::new(false), moved: Notify::new() }
+    pub(crate) fn new(most_lag: u64, lag: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self { most_lag, lag: Box::new(lag), closed: AtomicBool::new(false), moved: Notify::new() }
     }
 
-    pub(crate) fn set_lag(&self, records: u64) {
-        let before = self.lag.swap(records, Ordering::AcqRel);
-        if before > self.most_lag && records <= self.most_lag {
+    /// Lets whoever waits look again, now that the fold has come to be `lag` records behind.
+    pub(crate) fn moved(&self, lag: u64) {
+        if lag <= self.most_lag {
             self.moved.notify_waiters();
         }
     }
@@ -40,7 +41,7 @@ impl Gate {
     }
 
     fn is_open(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || self.lag.load(Ordering::Acquire) <= self.most_lag
+        self.closed.load(Ordering::Acquire) || (self.lag)() <= self.most_lag
     }
 
     async fn pass(&self) {

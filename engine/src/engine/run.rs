@@ -116,7 +116,7 @@ impl Background {
             drains: Arc::clone(core.drains()),
             counters: Arc::clone(&core.setting().counters),
             limits,
-            gate: Arc::new(Gate::new(limits.most_lag)),
+            gate: Arc::new(Gate::new(limits.most_lag, lag_of(core.main().shared(), &changelog))),
         });
         let waker: Arc<dyn Fn() + Send + Sync> = {
             let common = Arc::clone(&common);
@@ -190,6 +190,17 @@ impl Drop for Background {
     }
 }
 
+/// How many records of `changelog` the tables do not show yet. Whoever holds this holds no state open.
+fn lag_of(shared: &Arc<Shared>, changelog: &Arc<dyn Changelog>) -> impl Fn() -> u64 + Send + Sync + use<> {
+    let (shared, changelog) = (Arc::downgrade(shared), Arc::downgrade(changelog));
+    move || {
+        let (Some(shared), Some(changelog)) = (shared.upgrade(), changelog.upgrade()) else { return 0 };
+        let published = shared.published();
+        let behind = |(id, next)| changelog.offsets(id).map_or(0, |kept| kept.end.saturating_sub(next));
+        published.position.iter().map(behind).sum()
+    }
+}
+
 impl Common {
     fn poison(&self, error: Error) {
         tracing::error!(%error, "the engine has stopped");
@@ -226,7 +237,7 @@ impl Common {
             self.note_lag(&core);
             self.make_room();
         }
-        core.close_tables();
+        core.end_former();
     }
 
     /// Lets drains and appends know how far the fold is, and waits while drains are too far behind.
@@ -245,7 +256,7 @@ impl Common {
 
     fn note_lag(&self, core: &Core) {
         if let Ok(lag) = core.main().lag() {
-            self.gate.set_lag(lag.iter().map(|(_, records)| records).sum());
+            self.gate.moved(lag.iter().map(|(_, records)| records).sum());
         }
     }
 

@@ -153,6 +153,7 @@ impl<K: Key, V: Value> View<K, V> {
     /// As for [`get`](Self::get).
     pub fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
         let table = self.table()?;
+        table.shared().check()?;
         // If no epoch was published while we looked, what we saw was one epoch.
         let before = table.shared().epoch();
         let values = keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>>>()?;

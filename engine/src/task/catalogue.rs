@@ -124,7 +124,7 @@ impl Catalogue {
             nodes: all.difference(&affected).copied().collect(),
             ids: self.take_up(store, graph, &main_tables, MAIN_GROUP)?,
             position: position.unwrap_or_default(),
-            counts: self.counts(store, TableState::Ready)?,
+            counts: self.counts(store, is_kept)?,
         };
         let build = if build.is_empty() { None } else { Some(self.build_group(store, graph, &build)?) };
         if build.is_none() {
@@ -222,19 +222,23 @@ impl Catalogue {
         }
         let ids = self.take_up(store, graph, &tables, BUILD_GROUP)?;
         let position = read_position(store, BUILD_GROUP)?.unwrap_or_default();
-        Ok(Group { nodes, ids, position, counts: self.counts(store, TableState::Building)? })
+        Ok(Group { nodes, ids, position, counts: self.counts(store, is_building)? })
     }
 
-    /// The row counts of the tables in `state`. Two groups must not know the counts of the same table: the drain of one
+    /// The row counts of the tables that are `wanted`. Two groups must not know the counts of the same table: the drain of one
     /// would write down what the other has since changed.
-    fn counts(&self, store: &dyn StateStore, state: TableState) -> Result<BTreeMap<TableId, u64>> {
+    fn counts(
+        &self,
+        store: &dyn StateStore,
+        wanted: impl Fn(&CatalogueEntry) -> bool,
+    ) -> Result<BTreeMap<TableId, u64>> {
         let mut counts = read_counts(store)?;
-        counts.retain(|id, _| self.entries.iter().any(|entry| entry.id == *id && entry.state == state));
+        counts.retain(|id, _| self.entries.iter().any(|entry| entry.id == *id && wanted(entry)));
         Ok(counts)
     }
 
     fn building(&self) -> impl Iterator<Item = &CatalogueEntry> {
-        self.entries.iter().filter(|entry| entry.state == TableState::Building)
+        self.entries.iter().filter(|entry| is_building(entry))
     }
 
     /// Retires whatever an earlier build has left.
@@ -308,6 +312,10 @@ impl Catalogue {
         self.entries = entries;
         Ok(unneeded)
     }
+}
+
+fn is_building(entry: &CatalogueEntry) -> bool {
+    entry.state == TableState::Building
 }
 
 fn is_kept(entry: &CatalogueEntry) -> bool {

@@ -270,11 +270,8 @@ impl Core {
         self.build.is_some()
     }
 
-    /// Ends subscriptions and queries.
-    pub(crate) fn close_tables(&self) {
-        for table in self.main.tables().iter().flatten() {
-            table.close();
-        }
+    /// Ends the queries that older versions answer meanwhile. Those of the tables end with the engine.
+    pub(crate) fn end_former(&self) {
         if let Some(build) = &self.build {
             build.former.end(crate::state::Status::Closed);
             build.former_tables.iter().for_each(|table| table.close());

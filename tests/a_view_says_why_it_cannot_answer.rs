@@ -1,0 +1,165 @@
+//! A view that cannot answer says why; it never answers `None` instead.
+//!
+//! Property: `Closed` after a close, `Unavailable` while a table is built for the first time; whoever waits when the
+//! engine ends is woken with the same reason, be it for a position, for changes, for a key, for room, or for a rebuild.
+//! A snapshot that was taken before goes on answering.
+//!
+//! Method: every call of a view on an engine in each of these conditions, with waiters on threads of their own. (An
+//! engine that stopped at a bad record is tested beside the failure policies.)
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
+use millpond::changelog::MemoryChangelog;
+use millpond::store::{MemoryStore, StateStore};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Table, Topic, TopicPartition, View};
+use std::future::Future;
+use std::sync::Arc;
+
+fn events() -> Topic<u32, u64> {
+    Topic::new("events")
+}
+
+fn graph() -> (Graph, Table<u32, u64>) {
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&events()).group_by_key().count("counts");
+    (graph.build().unwrap(), counts)
+}
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Expects an error of this kind from every call there is.
+fn every_call_says(view: &View<u32, u64>, kind: ErrorKind) {
+    let answers = [
+        ("get", view.get(&1).map(drop)),
+        ("contains", view.contains(&1).map(drop)),
+        ("multi_get", view.multi_get(&[1, 2]).map(drop)),
+        ("multi_get of nothing", view.multi_get(&[]).map(drop)),
+        ("range", view.range(1..3).map(drop)),
+        ("scan", view.scan().map(drop)),
+        ("count", view.count().map(drop)),
+        ("snapshot", view.snapshot().map(drop)),
+        ("changes", view.changes().map(drop)),
+        ("subscribe", view.subscribe(1).map(drop)),
+    ];
+    for (call, answer) in answers {
+        match answer {
+            Err(error) => assert_eq!(error.kind(), kind, "{call}: {error}"),
+            Ok(()) => panic!("{call} answered"),
+        }
+    }
+}
+
+#[test]
+fn a_closed_engine() {
+    let (graph, counts) = graph();
+    let log = Arc::new(MemoryChangelog::new());
+    let engine = Engine::builder(&graph).changelog(log).in_memory().start().unwrap();
+    let position = engine.append(&events(), &1, &5).wait().unwrap();
+    engine.wait_for_blocking(&position).unwrap();
+    let view = engine.view(&counts).unwrap();
+    let snapshot = view.snapshot().unwrap();
+    let (mut changes, mut key) = (view.changes().unwrap(), view.subscribe(1).unwrap());
+    assert_eq!(key.current(), Some(&1));
+    let producer = engine.producer(&events()).unwrap();
+    let waiters = [
+        std::thread::spawn(move || block_on(changes.next()).map(drop)),
+        std::thread::spawn(move || block_on(key.next()).map(drop)),
+    ];
+    engine.close().unwrap();
+    for waiter in waiters {
+        let error = waiter.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    }
+    every_call_says(&view, ErrorKind::Closed);
+    assert_eq!(snapshot.get(&1).unwrap(), Some(1), "a snapshot holds what it needs");
+    producer.wait_ready();
+}
+
+#[test]
+fn whoever_waits_for_a_position_is_woken_by_a_close() {
+    let (graph, _) = graph();
+    let log = Arc::new(MemoryChangelog::new());
+    let engine = Arc::new(Engine::builder(&graph).changelog(log).in_memory().start().unwrap());
+    let never = [(TopicPartition::new("events", 0), u64::MAX)].into_iter().collect::<millpond::Position>();
+    // Nobody can close an engine that others hold; a changelog that is closed under it ends it too.
+    let waiters = [
+        std::thread::spawn({
+            let (engine, never) = (Arc::clone(&engine), never.clone());
+            move || engine.wait_for_blocking(&never)
+        }),
+        std::thread::spawn({
+            let engine = Arc::clone(&engine);
+            move || block_on(engine.wait_for(&never))
+        }),
+    ];
+    engine.changelog().close().unwrap();
+    for waiter in waiters {
+        let error = waiter.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
+    }
+}
+
+#[test]
+fn a_table_that_is_being_built() {
+    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let log = MemoryChangelog::new();
+    let (old, _) = graph();
+    let mut stepper =
+        Engine::builder(&old).changelog(Arc::new(log.reopen())).store(Arc::clone(&store)).stepper().unwrap();
+    let producer = millpond::changelog::Producer::new(
+        Arc::new(log.reopen()),
+        &events(),
+        Arc::new(millpond::ManualClock::new(0)),
+    );
+    for key in [1, 2, 1] {
+        producer.as_ref().map(|producer| producer.put(&key, &7)).unwrap().wait().unwrap();
+    }
+    while stepper.epoch(10).unwrap() {}
+    stepper.drain().unwrap();
+    drop(stepper);
+
+    let graph = GraphBuilder::new();
+    let stream = graph.stream(&events()).group_by_key();
+    let counts = stream.count("counts");
+    let sums = stream.fold("sums", || 0_u64, |sum, _, value| *sum += value);
+    let graph = graph.build().unwrap();
+    let builder = Engine::builder(&graph).changelog(Arc::new(log.reopen())).store(store);
+    let mut stepper = builder.stepper().unwrap();
+    let view = stepper.view(&sums).unwrap();
+    every_call_says(&view, ErrorKind::Unavailable);
+    let error = stepper.snapshot().unwrap().of(&view).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains("`sums`") && error.message().contains("Engine::ready"), "{error}");
+    assert_eq!(stepper.view(&counts).unwrap().get(&1).unwrap(), Some(2), "the other table answers meanwhile");
+    while stepper.is_building() {
+        stepper.epoch(1).unwrap();
+    }
+    assert_eq!(view.get(&1).unwrap(), Some(14));
+    assert_eq!(view.get(&3).unwrap(), None, "and only now is a missing key `None`");
+}
+
+#[test]
+fn a_view_of_another_graph() {
+    let (one, _) = graph();
+    let other = GraphBuilder::new();
+    let stream = other.stream(&events());
+    stream.group_by_key().count("first");
+    let second = stream.group_by_key().count("second");
+    let mapped = second.map_values(|_, count| count + 1);
+    other.build().unwrap();
+    let log = Arc::new(MemoryChangelog::new());
+    let engine = Engine::builder(&one).changelog(log).in_memory().start().unwrap();
+    for table in [&second, &mapped] {
+        let error = engine.view(table).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+}
