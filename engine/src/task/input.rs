@@ -67,14 +67,13 @@ impl Input {
         from_oldest: bool,
     ) -> Result<Self> {
         let counts: BTreeMap<Arc<str>, u32> = changelog.topics()?.into_iter().collect();
-        // Only what is read now: a topic that an earlier graph read must neither be held nor taken for consumed.
-        let from = position;
-        let mut position = Position::new();
+        // A topic that an earlier graph read stays in the position: the marks of its epochs name it.
+        let mut position = position.clone();
         let mut partitions = Vec::new();
         for (topic, name) in topics.iter().enumerate() {
             for partition in 0..counts.get(name).copied().unwrap_or(0) {
                 let id = TopicPartition::new(Arc::clone(name), partition);
-                let next = start(&**changelog, &id, from.offset(&id), from_oldest)?;
+                let next = start(&**changelog, &id, position.offset(&id), from_oldest)?;
                 position.set(id.clone(), next);
                 let reader = changelog.reader(&id, next)?;
                 partitions.push(Partition { id, topic, reader, queue: VecDeque::new(), next });

@@ -95,11 +95,6 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// Where a replay from `position` must cut its epochs, because what they produced is in the changelog already.
-    pub(crate) fn cuts_after(&self, position: &Position) -> Result<Vec<EpochMark>> {
-        if self.produces() { self.changelog.epochs_after(&self.producer, position) } else { Ok(Vec::new()) }
-    }
-
     /// Whether epochs append to the changelog, so that their marks matter.
     pub(crate) fn produces(&self) -> bool {
         self.graph.has_sinks() || matches!(self.policy, FailurePolicy::DeadLetter(_))
