@@ -24,6 +24,10 @@ use std::time::Duration;
 
 const KEYS: u32 = 64;
 
+/// Room for hardly any row.
+const MEMORY: Memory =
+    Memory { hot_bytes: 400, generation_bytes: 64 << 10, block_cache_bytes: 1 << 20, input_bytes: 1 << 20 };
+
 /// Reads once, each time in another way, and returns what it saw in the order in which it was read.
 fn read(view: &View<u32, u64>, turn: u64) -> Vec<u64> {
     let keys: Vec<u32> = (0..KEYS).map(|key| (key * 29 + turn as u32) % KEYS).collect();
@@ -51,16 +55,10 @@ fn a_view_never_goes_back_in_time() {
         .count("counts");
     let graph = graph.build().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let memory = Memory {
-        hot_bytes: 400,
-        generation_bytes: 64 << 10,
-        block_cache_bytes: 1 << 20,
-        input_bytes: 1 << 20,
-    };
     let engine = Engine::builder(&graph)
         .changelog(Arc::new(MemoryChangelog::new()))
         .state_dir(dir.path())
-        .memory_split(memory)
+        .memory_split(MEMORY)
         .shards(3)
         .drain_interval(Duration::from_millis(1))
         .start()

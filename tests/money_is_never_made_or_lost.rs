@@ -164,7 +164,7 @@ fn money_is_never_made_or_lost() {
     let memory: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
     let log = MemoryChangelog::new();
     let mut snapshots = 0;
-    for round in 0..rounds(30) {
+    for round in 0..rounds(12) {
         // Two states follow the same log, one of them on disk.
         let store = if round % 2 == 0 {
             let options = millpond::store::StoreOptions::default();
