@@ -21,7 +21,8 @@
 mod model;
 
 use millpond::testing::Driver;
-use millpond::{ErrorKind, Position};
+use millpond::{ErrorKind, Position, TopicPartition};
+use model::grammar::Op;
 use model::graph::{Built, Handle, build};
 use model::interpreter::Interpreter;
 use model::steps::{Evolution, Step, append, arrivals, evolution, settings, started, step};
@@ -150,8 +151,29 @@ impl Run {
 
     fn check_durable(&self) -> Result<(), String> {
         let position = self.driver.position().map_err(failed)?;
+        let topics: Vec<String> = self
+            .spec
+            .nodes(true)
+            .iter()
+            .filter_map(|node| match node.op {
+                Op::Stream { topic } | Op::Table { topic } | Op::TableByTime { topic } => {
+                    Some(format!("in{topic}"))
+                }
+                _ => None,
+            })
+            .collect();
+        // What is read goes on exactly where the durable state stands. What no longer is may be taken to have been read
+        // up to the epochs that the graph before had marked.
+        let fits = |(id, offset): (&TopicPartition, u64)| {
+            let durable = self.durable.offset(id);
+            if topics.iter().any(|topic| **topic == *id.topic) {
+                offset == durable
+            } else {
+                offset >= durable
+            }
+        };
         // A topic that is read for the first time stands at 0, which a position need not say.
-        if position.includes(&self.durable) && self.durable.includes(&position) {
+        if position.includes(&self.durable) && position.iter().all(fits) {
             return Ok(());
         }
         Err(format!("after a crash the engine stands at {position}, {} was durable", self.durable))
@@ -263,7 +285,6 @@ proptest! {
 
 /// A version is raised while there is more to read: what the table does meanwhile must reach the topic derived from it.
 #[test]
-#[ignore = "while a table is rebuilt, what is derived from it is written by no one: the main task runs ahead without it"]
 fn a_topic_derived_from_a_rebuilt_table_misses_nothing() {
     use millpond::{GraphBuilder, StoreOptions, Topic};
     let (clicks, counts) = (Topic::<u8, u64>::new("clicks"), Topic::<u8, u64>::new("counts"));

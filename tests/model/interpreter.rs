@@ -30,6 +30,11 @@ impl Stamp {
         self
     }
 
+    fn side(mut self, second: bool) -> Self {
+        self.branch = (self.branch << 1) | u64::from(second);
+        self
+    }
+
     fn branch_by_key(mut self, key: K) -> Self {
         let mut encoded = Vec::new();
         key.encode_key(&mut encoded);
@@ -285,10 +290,10 @@ fn stream(node: Node, outs: &[Out], input: &[(usize, K, Option<V>, Stamp)]) -> V
             parts.map(|(i, (key, value))| Event { key, value, stamp: e.stamp.branch(i) }).collect()
         }),
         Op::Merge { left, right } => {
-            let side = |node, index| {
-                events(outs, node).iter().map(move |e| Event { stamp: e.stamp.branch(index), ..*e })
+            let side = |node, second| {
+                events(outs, node).iter().map(move |e| Event { stamp: e.stamp.side(second), ..*e })
             };
-            side(left, 0).chain(side(right, 1)).collect()
+            side(left, false).chain(side(right, true)).collect()
         }
         Op::StreamJoin { stream, table } => each(stream, &|e| {
             let row = changed(outs, table).at(e.key, e.stamp);
@@ -395,8 +400,9 @@ fn regrouped(n: u8, before: &Rows, table: &Changed, value: impl Fn(&[V]) -> V) -
     let mut deltas = Vec::new();
     for (key, stamp) in &table.changes {
         let stamp = stamp.branch_by_key(*key);
-        let old = table.before.get(key).map(|row| (graph::regrouped(n, *key, *row), false, stamp.branch(0)));
-        let new = table.rows.get(key).map(|row| (graph::regrouped(n, *key, *row), true, stamp.branch(1)));
+        let old =
+            table.before.get(key).map(|row| (graph::regrouped(n, *key, *row), false, stamp.side(false)));
+        let new = table.rows.get(key).map(|row| (graph::regrouped(n, *key, *row), true, stamp.side(true)));
         deltas.extend(old.into_iter().chain(new));
     }
     deltas.sort_by_key(|(_, _, stamp)| *stamp);
@@ -430,10 +436,10 @@ fn foreign(n: u8, before: &Rows, left: &Changed, right: &Changed, inner: bool) -
         touched.extend(old_name.into_iter().chain(new_name).map(|name| (name, *key)));
         let result = new.and_then(|row| join(*row, right.rows.get(&new_name?).copied()));
         if old_name == new_name {
-            updates.push((*key, result, stamp));
+            updates.push((*key, result, stamp.side(true)));
         } else {
-            updates.extend(old_name.map(|_| (*key, None, stamp.branch(0))));
-            updates.extend(new_name.map(|_| (*key, result, stamp.branch(1))));
+            updates.extend(old_name.map(|_| (*key, None, stamp.side(false))));
+            updates.extend(new_name.map(|_| (*key, result, stamp.side(true))));
         }
     }
     for (name, stamp) in &right.changes {

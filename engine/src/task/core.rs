@@ -36,6 +36,9 @@ struct Build {
     task: Task,
     ids: BTreeMap<usize, TableId>,
     drain: Arc<Drain>,
+    /// Whether the main task must not go on meanwhile: a derived topic hangs on what is built, and would miss what the
+    /// main task reads without it.
+    holds_main: bool,
     /// Where partitions that only the build reads ended when it began.
     target: Position,
     /// What the older versions answer from meanwhile.
@@ -99,6 +102,8 @@ impl Core {
         };
         let mut catalogue = Catalogue::open(&*store)?;
         let Assignment { main, build, former } = catalogue.assign(&*store, &setting.graph)?;
+        let sinks = setting.graph.nodes.iter().enumerate().filter(|(_, node)| node.sink.is_some());
+        let holds_main = sinks.map(|(id, _)| id).any(|id| !main.nodes.contains(&id));
         let drains = Arc::new(Mutex::new(Vec::new()));
         let cells = empty_cells(&setting.graph);
         let (main, drain) = start(&setting, &store, main, MAIN_GROUP, from_oldest_kept)?;
@@ -116,13 +121,13 @@ impl Core {
             drains,
         };
         match build {
-            Some(group) => core.begin_build(group, &former)?,
+            Some(group) => core.begin_build(group, &former, holds_main)?,
             None => release_build_hold(&core.setting)?,
         }
         Ok(core)
     }
 
-    fn begin_build(&mut self, group: Group, former: &[Option<TableId>]) -> Result<()> {
+    fn begin_build(&mut self, group: Group, former: &[Option<TableId>], holds_main: bool) -> Result<()> {
         let wanted: BTreeSet<usize> =
             (0..self.setting.graph.tables.len()).filter(|&table| self.main.table(table).is_none()).collect();
         let ids = wanted.iter().filter_map(|&table| Some((table, (*group.ids.get(table)?)?))).collect();
@@ -147,7 +152,8 @@ impl Core {
             target.set(id.clone(), self.setting.changelog.offsets(id)?.end);
         }
         tracing::info!(tables = wanted.len(), "building tables from the start of the changelog");
-        self.build = Some(Build { task, ids, drain, target, former: former_shared, former_tables });
+        self.build =
+            Some(Build { task, ids, drain, holds_main, target, former: former_shared, former_tables });
         Ok(())
     }
 
@@ -162,7 +168,8 @@ impl Core {
 
     /// As [`step`](Self::step), with a limit for this epoch.
     pub(crate) fn step_within(&mut self, limit: EpochLimit) -> Result<bool> {
-        let ran = self.main.step(limit, None)?;
+        let held = self.build.as_ref().is_some_and(|build| build.holds_main);
+        let ran = !held && self.main.step(limit, None)?;
         let Some(build) = &mut self.build else { return Ok(ran) };
         let advanced = build.task.step(limit, Some(self.main.position()))?;
         if build.has_caught_up(self.main.position()) {

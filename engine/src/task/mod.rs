@@ -31,8 +31,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Generations below this size are merged as they come, so that a snapshot has few to look through.
-const MERGE_BYTES: usize = 4 << 20;
+/// Generations below this size are merged as they come, so that a snapshot has few to look through. Larger ones come
+/// under load only, where drains follow soon and the folding thread has better things to do.
+const MERGE_BYTES: usize = 1 << 20;
 
 /// What happens to a record that does not decode, or at which user code fails.
 /// # Examples
