@@ -272,12 +272,25 @@ impl Common {
             if self.shared.check().is_err() || !open {
                 return;
             }
-            if let Err(error) = drain_all(&self.drains) {
-                self.poison(error.context("the state could not be made durable"));
-                self.fold.ring();
-                return;
+            match drain_all(&self.drains) {
+                Ok(true) => self.enforce_retention(),
+                Ok(false) => {}
+                Err(error) => {
+                    self.poison(error.context("the state could not be made durable"));
+                    self.fold.ring();
+                    return;
+                }
             }
             self.fold.ring();
+        }
+    }
+
+    /// A drain has moved the hold of this engine on, so there may be something to drop. Failing to do so loses nothing.
+    fn enforce_retention(&self) {
+        match self.changelog.enforce_retention() {
+            Ok(0) => {}
+            Ok(bytes) => tracing::debug!(bytes, "retention dropped old records"),
+            Err(error) => tracing::warn!(%error, "retention could not be enforced"),
         }
     }
 }
