@@ -27,9 +27,9 @@ impl Gate {
         Self { most_lag, lag: Box::new(lag), closed: AtomicBool::new(false), moved: Notify::new() }
     }
 
-    /// Lets whoever waits look again, now that the fold has come to be `lag` records behind.
-    pub(crate) fn moved(&self, lag: u64) {
-        if lag <= self.most_lag {
+    /// Lets whoever waits through, if the fold has come near enough.
+    pub(crate) fn moved(&self) {
+        if self.is_open() {
             self.moved.notify_waiters();
         }
     }
@@ -56,6 +56,7 @@ impl Gate {
 }
 
 /// Appends typed records to one topic. The partition of a record is chosen by its key, as Kafka does.
+///
 /// # Examples
 /// ```
 /// use millpond::{Engine, GraphBuilder, Topic};
@@ -139,12 +140,12 @@ impl<K: Key, V: Value> Producer<K, V> {
         self.send(std::iter::once((key, None, self.clock.now_ms())))
     }
 
+    /// Appends many records, each a key, a value (`None` is a tombstone) and a timestamp in milliseconds, in one
+    /// step: all of them or none.
+    ///
     /// The acknowledgement comes when the records are durable and, if an engine made the producer, not before that
     /// engine is within its [`max_lag`](crate::EngineBuilder::max_lag): awaiting appends is all the back-pressure there
     /// is to handle. A caller that does not await them is refused with `Unavailable` once the changelog's queue is full.
-    ///
-    /// Appends many records, each a key, a value (`None` is a tombstone) and a timestamp in milliseconds, in one
-    /// step: all of them or none.
     pub fn send<'r>(&self, records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>) -> Ack {
         match self.encode(records) {
             Ok(appends) => self.held_up(self.changelog.append(appends)),

@@ -97,6 +97,19 @@ impl Batch {
             ))),
         }
     }
+
+    /// The items of several batches of `Vec<T>`, in their order.
+    ///
+    /// # Errors
+    /// As for [`downcast`](Self::downcast).
+    pub fn concat<T: 'static>(parts: Vec<Self>) -> Result<Vec<T>> {
+        let parts = parts.into_iter().map(Self::downcast).collect::<Result<Vec<Vec<T>>>>()?;
+        let mut all = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+        for mut part in parts {
+            all.append(&mut part);
+        }
+        Ok(all)
+    }
 }
 
 /// What an operator puts out on one shard.

@@ -145,13 +145,7 @@ impl Inputs<'_> {
     /// # Errors
     /// As for [`take`](Self::take).
     pub fn concat<T: 'static>(&mut self, input: usize) -> Result<Vec<T>> {
-        let mut parts = self.parts(input)?.into_iter();
-        let Some(first) = parts.next() else { return Ok(Vec::new()) };
-        let mut all: Vec<T> = first.downcast()?;
-        for part in parts {
-            all.append(&mut part.downcast::<Vec<T>>()?);
-        }
-        Ok(all)
+        Batch::concat(self.parts(input)?)
     }
 
     fn parts(&mut self, input: usize) -> Result<Vec<Batch>> {

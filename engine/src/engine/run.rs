@@ -195,9 +195,7 @@ fn lag_of(shared: &Arc<Shared>, changelog: &Arc<dyn Changelog>) -> impl Fn() -> 
     let (shared, changelog) = (Arc::downgrade(shared), Arc::downgrade(changelog));
     move || {
         let (Some(shared), Some(changelog)) = (shared.upgrade(), changelog.upgrade()) else { return 0 };
-        let published = shared.published();
-        let behind = |(id, next)| changelog.offsets(id).map_or(0, |kept| kept.end.saturating_sub(next));
-        published.position.iter().map(behind).sum()
+        stats::lag(&*changelog, &shared.published().position).flatten().map(|(_, records)| records).sum()
     }
 }
 
@@ -223,7 +221,7 @@ impl Common {
             match core.step() {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.note_lag(&core);
+                    self.gate.moved();
                     if !self.fold.wait() {
                         break;
                     }
@@ -234,13 +232,13 @@ impl Common {
                     break;
                 }
             }
-            self.note_lag(&core);
+            self.gate.moved();
             self.make_room();
         }
         core.end_former();
     }
 
-    /// Lets drains and appends know how far the fold is, and waits while drains are too far behind.
+    /// Lets drains know how far the fold is, and waits while they are too far behind.
     fn make_room(&self) {
         if self.backlog() < self.limits.begin_bytes {
             return;
@@ -251,12 +249,6 @@ impl Common {
             if !self.fold.wait_for(Duration::from_millis(50)) {
                 break;
             }
-        }
-    }
-
-    fn note_lag(&self, core: &Core) {
-        if let Ok(lag) = core.main().lag() {
-            self.gate.moved(lag.iter().map(|(_, records)| records).sum());
         }
     }
 

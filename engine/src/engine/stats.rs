@@ -1,6 +1,7 @@
 //! What an engine tells of itself.
 
 use super::Handles;
+use crate::changelog::Changelog;
 use crate::drain::Drain;
 use crate::query::Serving;
 use crate::task::Counters;
@@ -92,7 +93,7 @@ pub(super) fn collect(
         epochs: counters.epochs.load(Ordering::Relaxed),
         drains: counters.drains.load(Ordering::Relaxed),
         position: published.position.clone(),
-        lag: lag(handles, &published.position)?,
+        lag: lag(&*handles.changelog, &published.position).collect::<Result<_>>()?,
         undrained_generations: published.generations.len(),
         undrained_bytes,
         tables,
@@ -101,10 +102,9 @@ pub(super) fn collect(
 }
 
 /// How many records of each partition lie beyond `position`.
-fn lag(handles: &Handles, position: &Position) -> Result<BTreeMap<TopicPartition, u64>> {
-    let behind = |(id, next): (&TopicPartition, u64)| {
-        let end = handles.changelog.offsets(id)?.end;
-        Ok((id.clone(), end.saturating_sub(next)))
-    };
-    position.iter().map(behind).collect()
+pub(super) fn lag<'p>(
+    changelog: &'p dyn Changelog,
+    position: &'p Position,
+) -> impl Iterator<Item = Result<(TopicPartition, u64)>> + 'p {
+    position.iter().map(|(id, next)| Ok((id.clone(), changelog.offsets(id)?.end.saturating_sub(next))))
 }

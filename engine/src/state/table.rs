@@ -231,17 +231,21 @@ impl<K: Key, V: Value> TableState<K, V> {
     /// # Errors
     /// `Internal` if the table has no such shard.
     pub fn changes(&self, context: &Context<'_>, updates: Vec<Update<K, V>>) -> Result<Changes<K, V>> {
-        let shard = self.shard(context.shard())?;
+        let changes = Self::changed(self.shard(context.shard())?).ok_or_else(|| self.lost())?;
+        Ok(Changes { changes, updates })
+    }
+
+    /// What the running epoch did on `shard`; `None` if an entry that it touched is gone.
+    fn changed(shard: &Shard<K, V>) -> Option<Vec<Change<K, V>>> {
         let dirty = Self::dirty(shard);
         let mut changes = Vec::with_capacity(dirty.len());
         for Dirty { key, stamp, .. } in dirty.iter() {
-            let both = shard.map.read(key, |entry| (entry.before.clone(), entry.value.clone()));
-            let (old, new) = both.ok_or_else(|| self.lost())?;
+            let (old, new) = shard.map.read(key, |entry| (entry.before.clone(), entry.value.clone()))?;
             if old.is_some() || new.is_some() {
                 changes.push(Change { key: key.clone(), old, new, stamp: *stamp });
             }
         }
-        Ok(Changes { changes, updates })
+        Some(changes)
     }
 
     /// Appends the row of a key that the epoch has touched; returns the bytes of its value.
@@ -417,15 +421,8 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
 
     fn publish(&self, position: &Position) {
         self.subscribers.publish(position, || {
-            let mut changes = Vec::new();
-            for shard in &self.shards {
-                for Dirty { key, stamp, .. } in Self::dirty(shard).iter() {
-                    let both = shard.map.read(key, |entry| (entry.before.clone(), entry.value.clone()));
-                    if let Some((old, new)) = both.filter(|(old, new)| old.is_some() || new.is_some()) {
-                        changes.push(Change { key: key.clone(), old, new, stamp: *stamp });
-                    }
-                }
-            }
+            // Sealing has found every entry already.
+            let mut changes: Vec<_> = self.shards.iter().filter_map(Self::changed).flatten().collect();
             changes.sort_by(|a, b| a.key.cmp(&b.key));
             changes
         });

@@ -127,14 +127,6 @@ impl Input {
         self.partitions.get(source as usize).map(|partition| &partition.id)
     }
 
-    /// Records per partition that are appended but not yet taken.
-    pub(crate) fn lag(&self) -> Result<Vec<(TopicPartition, u64)>> {
-        self.partitions
-            .iter()
-            .map(|p| Ok((p.id.clone(), self.changelog.offsets(&p.id)?.end.saturating_sub(p.next))))
-            .collect()
-    }
-
     /// Cuts the next epoch; `None` if there is nothing to read.
     ///
     /// # Errors

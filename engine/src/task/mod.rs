@@ -147,10 +147,6 @@ impl Task {
         self.tables.get(index)?.as_ref()
     }
 
-    pub(crate) fn lag(&self) -> Result<Vec<(TopicPartition, u64)>> {
-        self.input.lag()
-    }
-
     /// Runs one epoch of at most `limit`, not past `until`. `false` if there was nothing to read.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ impl<K: Key, V: Value> Source for StreamSource<K, V> {
     }
 
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
-        concat::<K, V>(parts)
+        Ok(Batch::new(Batch::concat::<Event<K, V>>(parts)?))
     }
 }
 
@@ -67,7 +67,7 @@ impl<K: Key, V: Value> Source for UpsertSource<K, V> {
     }
 
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
-        concat::<K, Upsert<V>>(parts)
+        Ok(Batch::new(Batch::concat::<Event<K, Upsert<V>>>(parts)?))
     }
 }
 
@@ -100,13 +100,4 @@ fn value<V: Value>(
             format!("the value ({} bytes of {}) does not decode: {error}", bytes.len(), codec.id()),
         )
     })
-}
-
-fn concat<K: Key, V: Value>(parts: Vec<Batch>) -> Result<Batch> {
-    let parts = parts.into_iter().map(Batch::downcast).collect::<Result<Vec<Vec<Event<K, V>>>>>()?;
-    let mut all = Vec::with_capacity(parts.iter().map(Vec::len).sum());
-    for mut part in parts {
-        all.append(&mut part);
-    }
-    Ok(Batch::new(all))
 }
