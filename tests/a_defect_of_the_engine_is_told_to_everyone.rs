@@ -31,7 +31,7 @@ fn a_defect_of_the_engine_is_told_to_everyone() {
         let builder = Engine::builder(&graph).changelog(Arc::new(MemoryChangelog::new())).in_memory();
         let engine = builder.drain_interval(Duration::from_millis(1)).start().unwrap();
         let view = engine.view(&counts).unwrap();
-        let (mut changes, mut key) = (view.changes().unwrap(), view.subscribe(9).unwrap());
+        let (mut changes, mut key) = (view.changes().unwrap().1, view.subscribe(&9).unwrap());
         fault::arm(point, 1, Action::Panic).unwrap();
         let mut position = engine.append(&events, &1, &1).wait().unwrap();
         position.set(millpond::TopicPartition::new("events", 0), 2);

@@ -104,7 +104,7 @@ fn whoever_is_subscribed_to_the_former_table_is_told() {
     let (ledger, mut stepper) = open(2, &log, &store, &mut random);
     let view = stepper.view(&ledger.balances).unwrap();
     assert!(view.is_former());
-    let mut changes = view.changes().unwrap();
+    let (_, mut changes) = view.changes().unwrap();
     assert!(changes.try_next().unwrap().is_none());
     while stepper.is_building() {
         stepper.epoch(1000).unwrap();
@@ -113,5 +113,5 @@ fn whoever_is_subscribed_to_the_former_table_is_told() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.message().contains("`balances`") && error.message().contains("subscribe again"), "{error}");
     assert!(view.is_live());
-    assert_eq!(view.changes().unwrap().start().count(), view.count().unwrap());
+    assert_eq!(view.changes().unwrap().0.count(), view.count().unwrap());
 }

@@ -48,7 +48,7 @@ fn every_call_says(view: &View<u32, u64>, kind: ErrorKind) {
         ("count", view.count().map(drop)),
         ("snapshot", view.snapshot().map(drop)),
         ("changes", view.changes().map(drop)),
-        ("subscribe", view.subscribe(1).map(drop)),
+        ("subscribe", view.subscribe(&1).map(drop)),
     ];
     for (call, answer) in answers {
         match answer {
@@ -67,7 +67,7 @@ fn a_closed_engine() {
     engine.wait_for_blocking(&position).unwrap();
     let view = engine.view(&counts).unwrap();
     let snapshot = view.snapshot().unwrap();
-    let (mut changes, mut key) = (view.changes().unwrap(), view.subscribe(1).unwrap());
+    let (mut changes, mut key) = (view.changes().unwrap().1, view.subscribe(&1).unwrap());
     assert_eq!(key.current(), Some(&1));
     let producer = engine.producer(&events()).unwrap();
     let waiters = [

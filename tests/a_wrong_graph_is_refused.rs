@@ -13,7 +13,9 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::{ErrorKind, GraphBuilder, Topic};
+use millpond::changelog::MemoryChangelog;
+use millpond::{Engine, ErrorKind, GraphBuilder, Topic};
+use std::sync::Arc;
 
 /// Builds, and expects a refusal that says `parts`.
 fn refused(graph: &GraphBuilder, parts: &[&str]) {
@@ -39,6 +41,49 @@ fn a_table_without_a_name() {
     let graph = GraphBuilder::new();
     graph.stream(&events).group_by_key().count("");
     refused(&graph, &["name"]);
+}
+
+#[test]
+fn a_stream_of_another_graph() {
+    let events = Topic::<u32, u64>::new("events");
+    let (graph, other) = (GraphBuilder::new(), GraphBuilder::new());
+    let stranger = other.stream(&events).map_values(|_, value| value + 1);
+    graph.stream(&events).merge(&stranger).group_by_key().count("counts");
+    refused(&graph, &["`merge`", "another graph"]);
+
+    // A builder that has built its graph begins another one.
+    let graph = GraphBuilder::new();
+    let stream = graph.stream(&events);
+    graph.build().unwrap();
+    graph.stream(&events).group_by_key().count("counts");
+    stream.group_by_key().count("others");
+    refused(&graph, &["another graph"]);
+}
+
+#[test]
+fn a_table_of_another_graph() {
+    let events = Topic::<u32, u64>::new("events");
+    let (graph, other) = (GraphBuilder::new(), GraphBuilder::new());
+    let stranger = other.table(&events, "strange");
+    let _joined = graph.table(&events, "own").join(&stranger, |_, a, b| a + b);
+    refused(&graph, &["another graph"]);
+}
+
+#[test]
+fn a_view_of_another_graphs_table() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = || {
+        let graph = GraphBuilder::new();
+        let counts = graph.stream(&events).group_by_key().count("counts");
+        (graph.build().unwrap(), counts)
+    };
+    let ((one, counts), (_, others)) = (graph(), graph());
+    let changelog = Arc::new(MemoryChangelog::new());
+    let stepper = Engine::builder(&one).in_memory().changelog(changelog).stepper().unwrap();
+    assert!(stepper.view(&counts).is_ok());
+    let Err(error) = stepper.view(&others) else { panic!("a table of another graph has a view") };
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().contains("another graph"), "{error}");
 }
 
 #[test]

@@ -30,9 +30,10 @@ const BATCHES: u64 = 400;
 
 /// Follows the table until `end`; returns the table at each position on the way.
 async fn follow(view: View<u32, Balance>, end: Position) -> Result<Vec<(Position, BTreeMap<u32, Balance>)>> {
-    let mut changes = view.changes()?;
-    let mut table: BTreeMap<u32, Balance> = changes.start().scan().collect::<Result<_>>()?;
-    let mut position = changes.start().position().clone();
+    let (start, mut changes) = view.changes()?;
+    let mut table: BTreeMap<u32, Balance> = start.scan().collect::<Result<_>>()?;
+    let mut position = start.position().clone();
+    drop(start);
     let mut seen = vec![(position.clone(), table.clone())];
     while !position.includes(&end) {
         let published = changes.next().await?;
@@ -41,6 +42,18 @@ async fn follow(view: View<u32, Balance>, end: Position) -> Result<Vec<(Position
             "not after {position}"
         );
         position = published.position().clone();
+        if let Some(change) = published.changes().first() {
+            // Whoever is told of a change finds it: the view is at this epoch or later.
+            let snapshot = view.snapshot()?;
+            assert!(
+                snapshot.position().includes(&position),
+                "told of {position}, shown {}",
+                snapshot.position()
+            );
+            if *snapshot.position() == position {
+                assert_eq!(snapshot.get(&change.key)?, change.new);
+            }
+        }
         for change in published.changes() {
             assert_eq!(table.get(&change.key), change.old.as_ref(), "key {} before {position}", change.key);
             match change.new {
@@ -90,7 +103,7 @@ fn run(random: &mut Random) {
             }));
         }
     }
-    let mut key = view.subscribe(3).unwrap();
+    let mut key = view.subscribe(&3).unwrap();
     engine.wait_for_blocking(&end).unwrap();
     let last = view.get(&3).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

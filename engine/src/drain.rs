@@ -4,11 +4,10 @@
 //! derived topics is synced first. The generations are dropped only after the ingestion, so that readers always
 //! find a row in one place or the other.
 
-use crate::changelog::Changelog;
 use crate::state::{Newest, Shared};
 use crate::store::Row;
 use crate::store::layout;
-use crate::task::Counters;
+use crate::task::{Consumer, Counters};
 use crate::{Result, fault};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,10 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Moves the generations of one task into its store.
 pub(crate) struct Drain {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) changelog: Arc<dyn Changelog>,
     pub(crate) group: u16,
-    /// The consumer name under which the changelog is held.
-    pub(crate) consumer: Arc<str>,
+    /// What is told to the changelog once rows are durable.
+    pub(crate) consumer: Consumer,
     /// Whether the epochs appended anything that must be durable first.
     pub(crate) produces: bool,
     pub(crate) counters: Arc<Counters>,
@@ -42,7 +40,7 @@ impl Drain {
         let _entered = span.enter();
         fault::point("drain.before_sync")?;
         if self.produces {
-            self.changelog.sync()?;
+            self.consumer.changelog.sync()?;
         }
         fault::point("drain.after_sync")?;
         let mut head: Vec<(Vec<u8>, Vec<u8>)> =
@@ -61,7 +59,7 @@ impl Drain {
         self.shared.drop_drained(last.epoch);
         fault::point("drain.after_drop")?;
         self.counters.drains.fetch_add(1, Ordering::Relaxed);
-        self.changelog.hold(&self.consumer, &last.position)?;
+        self.consumer.hold(&last.position)?;
         Ok(true)
     }
 

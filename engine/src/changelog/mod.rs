@@ -218,7 +218,7 @@ pub trait Changelog: Send + Sync + 'static {
 
     /// Declares that `consumer` has durably folded everything below `position` and may read again from there:
     /// retention stops there. A partition that `position` does not name is not held (name it at offset 0 to hold
-    /// all of it), and an empty position gives the hold up. Marks of the same producer name that end at or before
+    /// all of it, at `u64::MAX` where nothing of it will be read again), and an empty position gives the hold up. Marks of the same producer name that end at or before
     /// it are forgotten, but for the last one.
     ///
     /// # Errors

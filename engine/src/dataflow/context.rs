@@ -3,8 +3,9 @@
 use super::{Batch, Router, Slot, Stamp};
 use crate::changelog::Record;
 use crate::codec::{Key, KeyPrefix, Value};
+use crate::graph::TableRef;
 use crate::query::Snapshot;
-use crate::state::{AnyTable, TableRef, TableState};
+use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
@@ -79,7 +80,7 @@ impl Context<'_> {
     pub fn table<K: Key, V: Value>(&self, table: &TableRef<K, V>) -> Result<Arc<TableState<K, V>>> {
         let any = self
             .tables
-            .get(table.index())
+            .get(table.index().index)
             .and_then(Option::as_ref)
             .ok_or_else(|| Error::internal("an operator uses a table that it did not declare"))?;
         Arc::clone(any)

@@ -1,7 +1,7 @@
 //! The dataflow: what an operator is, and what travels between operators.
 //!
 //! Architecture invariant: nothing in here knows an operator by name. Operators (the crate
-//! `millpond-operators`, or a user's own) implement [`Operator`], [`Source`] and use [`TableRef`](crate::state::TableRef) for state.
+//! `millpond-operators`, or a user's own) implement [`Operator`], [`Source`] and use [`TableRef`](crate::graph::TableRef) for state.
 
 mod batch;
 mod context;

@@ -241,6 +241,7 @@ impl EngineBuilder {
             from_oldest_kept: self.from_oldest_kept,
         })?;
         let handles = Handles {
+            graph: core.setting().graph.clone(),
             shared: Arc::clone(core.main().shared()),
             cells: Arc::clone(core.cells()),
             router: core.setting().router,

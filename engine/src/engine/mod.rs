@@ -22,6 +22,7 @@ use std::sync::Arc;
 /// What queries need; shared by the engine and the stepper.
 #[derive(Clone)]
 pub(crate) struct Handles {
+    pub(crate) graph: Graph,
     pub(crate) shared: Arc<Shared>,
     pub(crate) cells: Arc<[Arc<Cell>]>,
     pub(crate) router: crate::dataflow::Router,
@@ -36,10 +37,19 @@ impl Handles {
         T::Value: Value,
     {
         let table = table.stored()?;
-        let cell = self.cells.get(table.index()).ok_or_else(|| {
+        let index = table.index();
+        let cell = self.cells.get(index.index).filter(|_| index.graph == self.graph.id).ok_or_else(|| {
             crate::Error::invalid("the table belongs to another graph than the one that this engine runs")
         })?;
         Ok(View::new(Arc::clone(cell), self.router))
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        Snapshot::capture(&self.shared)
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.shared.published().position.clone()
     }
 }
 
@@ -106,7 +116,7 @@ impl Engine {
     /// # Errors
     /// `Closed`, or the reason of the stop.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        Snapshot::capture(&self.handles.shared)
+        self.handles.snapshot()
     }
 
     /// The changelog that the engine reads.
@@ -149,7 +159,7 @@ impl Engine {
     /// Which input the tables include.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.handles.shared.published().position.clone()
+        self.handles.position()
     }
 
     /// Resolves once the tables include everything below `position`: with the position of an append it gives
@@ -175,7 +185,8 @@ impl Engine {
     /// Refuses to wait for what will never be read.
     fn reads(&self, position: &Position) -> Result<()> {
         let read = self.position();
-        match position.iter().find(|(id, _)| read.known(id).is_none()) {
+        let unread = |id: &TopicPartition| read.known(id).is_none() || !self.handles.graph.reads(&id.topic);
+        match position.iter().find(|(id, _)| unread(id)) {
             Some((id, _)) => Err(crate::Error::invalid(format!(
                 "this engine does not read {id}, so it would wait for ever; name partitions that its graph reads"
             ))),
@@ -189,7 +200,7 @@ impl Engine {
     /// As for [`wait_for`](Self::wait_for).
     pub fn catch_up(&self) -> Result<Position> {
         let mut target = Position::new();
-        for (id, _) in self.position().iter() {
+        for (id, _) in self.position().iter().filter(|(id, _)| self.handles.graph.reads(&id.topic)) {
             target.set(id.clone(), self.handles.changelog.offsets(id)?.end);
         }
         self.wait_for_blocking(&target)?;

@@ -6,6 +6,7 @@
 use super::{Handles, Stats, stats};
 use crate::changelog::{Changelog, Gate};
 use crate::drain::Drain;
+use crate::graph::Graph;
 use crate::query::Cell;
 use crate::state::{Shared, Status};
 use crate::task::{Core, Counters, drain_all};
@@ -116,7 +117,10 @@ impl Background {
             drains: Arc::clone(core.drains()),
             counters: Arc::clone(&core.setting().counters),
             limits,
-            gate: Arc::new(Gate::new(limits.most_lag, lag_of(core.main().shared(), &changelog))),
+            gate: Arc::new(Gate::new(
+                limits.most_lag,
+                lag_of(core.main().shared(), &changelog, &core.setting().graph),
+            )),
         });
         let waker: Arc<dyn Fn() + Send + Sync> = {
             let common = Arc::clone(&common);
@@ -171,11 +175,12 @@ impl Background {
             let _ = thread.join();
         }
         let before = self.common.shared.check();
-        self.common.end(Status::Closed);
+        self.common.end(&Status::Closed);
         let last = if before.is_ok() { drain_all(&self.common.drains).map(drop) } else { before };
         for drain in self.common.drains.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             drain.shared.release_store();
         }
+        self.common.cells.iter().for_each(|cell| cell.release_store());
         if self.common.owns_changelog { last.and(self.common.changelog.close()) } else { last }
     }
 }
@@ -191,11 +196,19 @@ impl Drop for Background {
 }
 
 /// How many records of `changelog` the tables do not show yet. Whoever holds this holds no state open.
-fn lag_of(shared: &Arc<Shared>, changelog: &Arc<dyn Changelog>) -> impl Fn() -> u64 + Send + Sync + use<> {
+fn lag_of(
+    shared: &Arc<Shared>,
+    changelog: &Arc<dyn Changelog>,
+    graph: &Graph,
+) -> impl Fn() -> u64 + Send + Sync + use<> {
+    let graph = graph.clone();
     let (shared, changelog) = (Arc::downgrade(shared), Arc::downgrade(changelog));
     move || {
         let (Some(shared), Some(changelog)) = (shared.upgrade(), changelog.upgrade()) else { return 0 };
-        stats::lag(&*changelog, &shared.published().position).flatten().map(|(_, records)| records).sum()
+        stats::lag(&*changelog, &graph, &shared.published().position)
+            .flatten()
+            .map(|(_, records)| records)
+            .sum()
     }
 }
 
@@ -203,15 +216,15 @@ impl Common {
     fn poison(&self, error: Error) {
         tracing::error!(%error, "the engine has stopped");
         self.gate.close();
-        self.end(Status::Poisoned(error));
+        self.end(&Status::Poisoned(error));
     }
 
     /// Ends queries first and subscriptions afterwards: whoever subscribes in between is ended too, and whoever was
     /// waiting finds the reason.
-    fn end(&self, status: Status) {
+    fn end(&self, status: &Status) {
         self.shared.end(status);
         for cell in self.cells.iter() {
-            cell.close();
+            cell.end(status);
         }
     }
 
@@ -235,7 +248,6 @@ impl Common {
             self.gate.moved();
             self.make_room();
         }
-        core.end_former();
     }
 
     /// Lets drains know how far the fold is, and waits while they are too far behind.

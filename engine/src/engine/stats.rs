@@ -3,6 +3,7 @@
 use super::Handles;
 use crate::changelog::Changelog;
 use crate::drain::Drain;
+use crate::graph::Graph;
 use crate::query::Serving;
 use crate::task::Counters;
 use crate::{Position, Result, TopicPartition};
@@ -93,7 +94,7 @@ pub(super) fn collect(
         epochs: counters.epochs.load(Ordering::Relaxed),
         drains: counters.drains.load(Ordering::Relaxed),
         position: published.position.clone(),
-        lag: lag(&*handles.changelog, &published.position).collect::<Result<_>>()?,
+        lag: lag(&*handles.changelog, &handles.graph, &published.position).collect::<Result<_>>()?,
         undrained_generations: published.generations.len(),
         undrained_bytes,
         tables,
@@ -101,10 +102,12 @@ pub(super) fn collect(
     })
 }
 
-/// How many records of each partition lie beyond `position`.
+/// How many records of each partition that `graph` reads lie beyond `position`.
 pub(super) fn lag<'p>(
     changelog: &'p dyn Changelog,
+    graph: &'p Graph,
     position: &'p Position,
 ) -> impl Iterator<Item = Result<(TopicPartition, u64)>> + 'p {
-    position.iter().map(|(id, next)| Ok((id.clone(), changelog.offsets(id)?.end.saturating_sub(next))))
+    let read = position.iter().filter(|(id, _)| graph.reads(&id.topic));
+    read.map(|(id, next)| Ok((id.clone(), changelog.offsets(id)?.end.saturating_sub(next))))
 }

@@ -82,13 +82,13 @@ impl Stepper {
     /// # Errors
     /// As there.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        Snapshot::capture(&self.handles.shared)
+        self.handles.snapshot()
     }
 
     /// Which input the tables include.
     #[must_use]
     pub fn position(&self) -> crate::Position {
-        self.handles.shared.published().position.clone()
+        self.handles.position()
     }
 
     /// As [`Engine::stats`](crate::Engine::stats).

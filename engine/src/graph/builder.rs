@@ -1,18 +1,15 @@
 //! The erased builder on which the typed streams and tables stand.
 
-use super::{Graph, Node, Step, TableSpec, TopicSpec};
+use super::handles::GraphId;
+use super::{Graph, Node, NodeId, Step, TableIndex, TableRef, TableSpec, TopicSpec};
 use crate::codec::{Bincode, Key, Value, ValueCodec};
 use crate::dataflow::{Gather, Operator, Source};
-use crate::state::{TableRef, TableState};
+use crate::state::TableState;
 use crate::{Result, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::any::type_name;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The number of a node in its graph.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NodeId(pub(crate) usize);
 
 /// How a table is kept: its name, its version and the codec of its values.
 ///
@@ -83,11 +80,31 @@ impl<V: Value + Serialize + DeserializeOwned> From<&str> for StoreOptions<V> {
 
 #[derive(Default)]
 pub(super) struct Parts {
+    id: GraphId,
     pub(super) nodes: Vec<Node>,
     pub(super) tables: Vec<TableSpec>,
     pub(super) topics: Vec<TopicSpec>,
     /// Topics that were named again with another number of partitions.
     pub(super) ambiguous: Vec<Arc<str>>,
+    /// Nodes that were given inputs or tables of another graph.
+    pub(super) foreign: Vec<String>,
+}
+
+/// A node that is about to be added, whose handles were not checked yet.
+struct Draft<'a> {
+    label: &'a str,
+    step: Step,
+    inputs: &'a [NodeId],
+    writes: &'a [TableIndex],
+    reads: &'a [TableIndex],
+    exchange: bool,
+    sink: Option<Arc<str>>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(label: &'a str, step: Step, inputs: &'a [NodeId]) -> Self {
+        Self { label, step, inputs, writes: &[], reads: &[], exchange: false, sink: None }
+    }
 }
 
 /// Collects the nodes of a graph. Clones share the graph, so that typed handles can carry one along.
@@ -105,30 +122,32 @@ impl Builder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, node: Node) -> NodeId {
+    fn push(&self, draft: Draft<'_>) -> NodeId {
         let mut parts = self.parts();
-        parts.nodes.push(node);
-        NodeId(parts.nodes.len() - 1)
-    }
-
-    /// Whether `self` and `other` build the same graph.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        let graph = parts.id;
+        let tables = || draft.writes.iter().chain(draft.reads);
+        if draft.inputs.iter().any(|node| node.graph != graph) || tables().any(|table| table.graph != graph) {
+            // Their numbers mean nothing here; the graph is refused when it is built.
+            parts.foreign.push(draft.label.to_owned());
+            return NodeId { graph, index: 0 };
+        }
+        parts.nodes.push(Node {
+            label: draft.label.to_owned(),
+            step: draft.step,
+            inputs: draft.inputs.iter().map(|node| node.index).collect(),
+            writes: draft.writes.iter().map(|table| table.index).collect(),
+            reads: draft.reads.iter().map(|table| table.index).collect(),
+            exchange: draft.exchange,
+            sink: draft.sink,
+        });
+        NodeId { graph, index: parts.nodes.len() - 1 }
     }
 
     /// Adds a node that reads `topic`. Its output is on the shard of each key.
     pub fn source<K: Key, V: Value>(&self, label: &str, topic: &Topic<K, V>, source: impl Source) -> NodeId {
         self.topic(topic, true, false);
-        self.push(Node {
-            label: label.to_owned(),
-            step: Step::Source { topic: Arc::clone(topic.name()), source: Arc::new(source) },
-            inputs: Vec::new(),
-            writes: Vec::new(),
-            reads: Vec::new(),
-            exchange: false,
-            sink: None,
-        })
+        let step = Step::Source { topic: Arc::clone(topic.name()), source: Arc::new(source) };
+        self.push(Draft::new(label, step, &[]))
     }
 
     /// Adds an operator whose output stays on its shard. It may use the tables `writes` and `reads`.
@@ -136,19 +155,12 @@ impl Builder {
         &self,
         label: &str,
         inputs: &[NodeId],
-        writes: &[usize],
-        reads: &[usize],
+        writes: &[TableIndex],
+        reads: &[TableIndex],
         operator: impl Operator,
     ) -> NodeId {
-        self.push(Node {
-            label: label.to_owned(),
-            step: Step::Operator(Arc::new(operator)),
-            inputs: inputs.iter().map(|input| input.0).collect(),
-            writes: writes.to_vec(),
-            reads: reads.to_vec(),
-            exchange: false,
-            sink: None,
-        })
+        let step = Step::Operator(Arc::new(operator));
+        self.push(Draft { writes, reads, ..Draft::new(label, step, inputs) })
     }
 
     /// Adds an exchange: `router` splits its input by shard, and the node returned holds what reached each shard,
@@ -157,18 +169,11 @@ impl Builder {
         &self,
         label: &str,
         inputs: &[NodeId],
-        reads: &[usize],
+        reads: &[TableIndex],
         router: impl Operator,
     ) -> NodeId {
-        let send = self.push(Node {
-            label: label.to_owned(),
-            step: Step::Operator(Arc::new(router)),
-            inputs: inputs.iter().map(|input| input.0).collect(),
-            writes: Vec::new(),
-            reads: reads.to_vec(),
-            exchange: true,
-            sink: None,
-        });
+        let step = Step::Operator(Arc::new(router));
+        let send = self.push(Draft { reads, exchange: true, ..Draft::new(label, step, inputs) });
         self.operator("gather", &[send], &[], &[], Gather::<T>::default())
     }
 
@@ -181,15 +186,8 @@ impl Builder {
         operator: impl Operator,
     ) -> NodeId {
         self.topic(topic, false, true);
-        self.push(Node {
-            label: label.to_owned(),
-            step: Step::Operator(Arc::new(operator)),
-            inputs: inputs.iter().map(|input| input.0).collect(),
-            writes: Vec::new(),
-            reads: Vec::new(),
-            exchange: false,
-            sink: Some(Arc::clone(topic.name())),
-        })
+        let step = Step::Operator(Arc::new(operator));
+        self.push(Draft { sink: Some(Arc::clone(topic.name())), ..Draft::new(label, step, inputs) })
     }
 
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
@@ -216,7 +214,7 @@ impl Builder {
         };
         let mut parts = self.parts();
         parts.tables.push(spec);
-        TableRef::new(parts.tables.len() - 1)
+        TableRef::new(TableIndex { graph: parts.id, index: parts.tables.len() - 1 })
     }
 
     fn topic<K: Key, V: Value>(&self, topic: &Topic<K, V>, read: bool, written: bool) {
@@ -242,11 +240,17 @@ impl Builder {
     ///
     /// # Errors
     /// `Invalid`, naming the culprit, for a graph without a source, two tables of one name, an empty name, a topic
-    /// used with different numbers of partitions, or a cycle through topics. The builder is empty then too.
+    /// used with different numbers of partitions, a node that was given a stream or table of another graph, or a cycle
+    /// through topics. The builder is empty then too.
     pub fn build(&self) -> Result<Graph> {
         let parts = std::mem::take(&mut *self.parts());
         super::validate::validate(&parts)?;
-        Ok(Graph { nodes: parts.nodes.into(), tables: parts.tables.into(), topics: parts.topics.into() })
+        Ok(Graph {
+            id: parts.id,
+            nodes: parts.nodes.into(),
+            tables: parts.tables.into(),
+            topics: parts.topics.into(),
+        })
     }
 }
 

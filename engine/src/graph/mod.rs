@@ -5,19 +5,23 @@
 
 mod builder;
 mod describe;
+mod handles;
 mod validate;
 
-pub use builder::{Builder, NodeId, StoreOptions};
+pub use builder::{Builder, StoreOptions};
+pub use handles::{NodeId, TableIndex, TableRef};
 
 use crate::changelog::TopicConfig;
 use crate::dataflow::{Operator, Source};
 use crate::state::{AnyTable, Shared};
 use crate::store::layout::TableId;
+use handles::GraphId;
 use std::sync::Arc;
 
 /// A validated graph, ready to run.
 #[derive(Clone)]
 pub struct Graph {
+    pub(crate) id: GraphId,
     pub(crate) nodes: Arc<[Node]>,
     pub(crate) tables: Arc<[TableSpec]>,
     pub(crate) topics: Arc<[TopicSpec]>,
@@ -72,5 +76,10 @@ impl Graph {
     /// Whether the graph appends to any topic.
     pub(crate) fn has_sinks(&self) -> bool {
         self.topics.iter().any(|topic| topic.written)
+    }
+
+    /// Whether the graph reads `topic`.
+    pub(crate) fn reads(&self, topic: &str) -> bool {
+        self.topics.iter().any(|known| known.read && *known.name == *topic)
     }
 }

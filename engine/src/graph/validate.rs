@@ -10,6 +10,12 @@ use std::sync::Arc;
 const MAX_NAME_BYTES: usize = 255;
 
 pub(super) fn validate(parts: &Parts) -> Result<()> {
+    if let Some(label) = parts.foreign.first() {
+        return Err(Error::invalid(format!(
+            "a `{label}` was given a stream or table of another graph; build both with one graph builder, or send the \
+             records through a topic (a builder begins another graph once it has built one)"
+        )));
+    }
     if !parts.nodes.iter().any(|node| matches!(node.step, Step::Source { .. })) {
         return Err(Error::invalid("the graph has no source; add a stream or a table that reads a topic"));
     }

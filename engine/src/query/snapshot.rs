@@ -11,7 +11,7 @@ use crate::codec::{Key, KeyPrefix, Value, prefix_end};
 use crate::state::{Published, Shared, TableState};
 use crate::store::StoreSnapshot;
 use crate::store::layout;
-use crate::{Position, Result};
+use crate::{Error, Position, Result};
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
@@ -42,19 +42,21 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Snapshot {
+    /// What the snapshot is of.
+    shared: Arc<Shared>,
     pub(crate) published: Arc<Published>,
     pub(crate) store: Arc<dyn StoreSnapshot>,
 }
 
 impl Snapshot {
-    pub(crate) fn capture(shared: &Shared) -> Result<Self> {
+    pub(crate) fn capture(shared: &Arc<Shared>) -> Result<Self> {
         shared.check()?;
         loop {
             let before = shared.published().drained;
             let store = shared.store()?.snapshot()?;
             let published = shared.published();
             if published.drained == before {
-                return Ok(Self { published, store });
+                return Ok(Self { shared: Arc::clone(shared), published, store });
             }
         }
     }
@@ -67,10 +69,36 @@ impl Snapshot {
 
     /// The table behind `view` in this snapshot.
     ///
+    /// While a table is rebuilt it answers with the rows of its older version, which stand at a position of their own:
+    /// [`TableSnapshot::position`] tells.
+    ///
     /// # Errors
-    /// `Unavailable` while the table is built for the first time.
+    /// `Unavailable` while the table is built for the first time, or if that was not complete when the snapshot was
+    /// taken; `Invalid` for a view of another engine; `Closed` for an older version once the engine is closed.
     pub fn of<K: Key, V: Value>(&self, view: &View<K, V>) -> Result<TableSnapshot<K, V>> {
-        Ok(self.clone().table(view.table()?))
+        view.ask(|table| self.at(table))
+    }
+
+    fn at<K: Key, V: Value>(&self, table: &Arc<TableState<K, V>>) -> Result<TableSnapshot<K, V>> {
+        if Arc::ptr_eq(&self.shared, table.shared()) {
+            if self.published.epoch < table.since() {
+                return Err(Error::unavailable(format!(
+                    "table `{}` was still being built when this snapshot was taken; take another one",
+                    table.name()
+                )));
+            }
+            return Ok(self.clone().table(Arc::clone(table)));
+        }
+        if !Arc::ptr_eq(&self.shared.store()?, &table.shared().store()?) {
+            return Err(Error::invalid(format!(
+                "the view of table `{}` belongs to another engine than the snapshot",
+                table.name()
+            )));
+        }
+        // An older version: its rows do not change any more, so every snapshot of the store has them.
+        let shared = Arc::clone(table.shared());
+        let published = shared.published();
+        Ok(Self { shared, published, store: Arc::clone(&self.store) }.table(Arc::clone(table)))
     }
 
     pub(crate) fn table<K: Key, V: Value>(self, table: Arc<TableState<K, V>>) -> TableSnapshot<K, V> {

@@ -44,8 +44,8 @@ impl<K, V> Published<K, V> {
 /// engine.append(&stock, &"apples".to_owned(), &3).wait()?;
 /// engine.catch_up()?;
 ///
-/// let mut changes = engine.view(&table)?.changes()?;
-/// assert_eq!(changes.start().get(&"apples".to_owned())?, Some(3));
+/// let (start, mut changes) = engine.view(&table)?.changes()?;
+/// assert_eq!(start.get(&"apples".to_owned())?, Some(3));
 /// engine.delete(&stock, &"apples".to_owned()).wait()?;
 /// engine.catch_up()?;
 /// let published = changes.try_next()?.expect("an epoch was published");
@@ -54,30 +54,24 @@ impl<K, V> Published<K, V> {
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct ChangeStream<K, V> {
-    start: TableSnapshot<K, V>,
+    table: Arc<TableState<K, V>>,
     receiver: mpsc::UnboundedReceiver<Arc<Pushed<K, V>>>,
     waiting: Arc<AtomicUsize>,
 }
 
 impl<K: Key, V: Value> ChangeStream<K, V> {
-    pub(super) fn open(table: &Arc<TableState<K, V>>) -> Result<Self> {
+    pub(super) fn open(table: &Arc<TableState<K, V>>) -> Result<(TableSnapshot<K, V>, Self)> {
         let _held = table.shared().hold_publishing();
         let start = Snapshot::capture(table.shared())?.table(Arc::clone(table));
         let (receiver, waiting) = table.subscribers().add();
-        Ok(Self { start, receiver, waiting })
+        Ok((start, Self { table: Arc::clone(table), receiver, waiting }))
     }
 
-    /// The table at the moment of subscribing; the changes follow on it.
-    #[must_use]
-    pub fn start(&self) -> &TableSnapshot<K, V> {
-        &self.start
-    }
-
-    /// The changes of the next epoch that has any.
+    /// The changes of the next epoch that has any. Views show them already.
     ///
     /// # Errors
     /// `Closed` or the reason of the stop when the engine has ended; `Unavailable` if this subscriber fell more than
-    /// 65,536 epochs behind, or the table was replaced by a newer version: subscribe again.
+    /// 1,048,576 changes behind, or the table was replaced by a newer version: subscribe again.
     pub async fn next(&mut self) -> Result<Published<K, V>> {
         let pushed = self.receiver.recv().await;
         self.taken(pushed)
@@ -90,17 +84,17 @@ impl<K: Key, V: Value> ChangeStream<K, V> {
     pub fn try_next(&mut self) -> Result<Option<Published<K, V>>> {
         match self.receiver.try_recv() {
             Ok(pushed) => self.taken(Some(pushed)).map(Some),
-            Err(mpsc::error::TryRecvError::Empty) => self.start.table.shared().check().map(|()| None),
+            Err(mpsc::error::TryRecvError::Empty) => self.table.shared().check().map(|()| None),
             Err(mpsc::error::TryRecvError::Disconnected) => self.taken(None).map(Some),
         }
     }
 
     fn taken(&self, pushed: Option<Arc<Pushed<K, V>>>) -> Result<Published<K, V>> {
         if let Some(pushed) = pushed {
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
+            self.waiting.fetch_sub(pushed.changes.len(), Ordering::AcqRel);
             return Ok(Published(pushed));
         }
-        let table = &self.start.table;
+        let table = &self.table;
         table.shared().check()?;
         Err(Error::unavailable(format!(
             "a subscriber of table `{}` fell too far behind, or the table was replaced by a newer version; \
@@ -125,7 +119,7 @@ impl<K: Key, V: Value> ChangeStream<K, V> {
 /// let table = graph.table(&stock, "stock");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 ///
-/// let mut apples = engine.view(&table)?.subscribe("apples".to_owned())?;
+/// let mut apples = engine.view(&table)?.subscribe(&"apples".to_owned())?;
 /// assert_eq!(apples.current(), None);
 /// engine.append(&stock, &"pears".to_owned(), &1).await?;
 /// engine.append(&stock, &"apples".to_owned(), &2).await?;
@@ -141,10 +135,11 @@ pub struct KeyStream<K, V> {
 }
 
 impl<K: Key, V: Value> KeyStream<K, V> {
-    pub(super) fn open(table: &Arc<TableState<K, V>>, key: K) -> Result<Self> {
-        let changes = ChangeStream::open(table)?;
-        let current = changes.start().get(&key)?;
-        Ok(Self { key, changes, current })
+    pub(super) fn open(table: &Arc<TableState<K, V>>, key: &K) -> Result<Self> {
+        // The snapshot is let go at once: as long as it lives, the store keeps what it shows.
+        let (start, changes) = ChangeStream::open(table)?;
+        let current = start.get(key)?;
+        Ok(Self { key: key.clone(), changes, current })
     }
 
     /// The value after the last change that was returned.

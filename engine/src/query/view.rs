@@ -3,7 +3,7 @@
 use super::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot};
 use crate::codec::{Key, KeyPrefix, Value};
 use crate::dataflow::Router;
-use crate::state::{AnyTable, TableState};
+use crate::state::{AnyTable, Status, TableState};
 use crate::{Error, Result};
 use std::ops::RangeBounds;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -29,10 +29,22 @@ impl Cell {
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
     }
 
-    /// Ends the subscriptions of the table.
-    pub(crate) fn close(&self) {
+    /// Ends the queries of the table with `status`, and its subscriptions after them, so that they find the reason.
+    pub(crate) fn end(&self, status: &Status) {
+        self.answering(|table| {
+            table.shared().end(status);
+            table.close();
+        });
+    }
+
+    /// Lets go of the store, so that views that are still held do not keep its directory locked.
+    pub(crate) fn release_store(&self) {
+        self.answering(|table| table.shared().release_store());
+    }
+
+    fn answering(&self, act: impl FnOnce(&Arc<dyn AnyTable>)) {
         match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
-            Serving::Live(table) | Serving::Former(table) => table.close(),
+            Serving::Live(table) | Serving::Former(table) => act(table),
             Serving::Building => {}
         }
     }
@@ -122,8 +134,7 @@ impl<K: Key, V: Value> View<K, V> {
     /// `Unavailable` while the table is built for the first time, `Closed` after the engine was closed, the reason of
     /// the stop if it has stopped, `Corrupt` if a stored row does not decode.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
-        loop {
-            let table = self.table()?;
+        self.ask(|table| {
             table.shared().check()?;
             if let Some(value) = table.visible(key, self.router) {
                 return Ok(value);
@@ -132,11 +143,8 @@ impl<K: Key, V: Value> View<K, V> {
             table.shared().store()?.read(&table.row_key(key), &mut |bytes| {
                 value = bytes.map(|bytes| table.decode(key, bytes)).transpose();
             })?;
-            // If the table was replaced meanwhile its rows may be gone: ask the new one.
-            if !table.shared().is_superseded() {
-                return value;
-            }
-        }
+            value
+        })
     }
 
     /// Whether the table has `key`.
@@ -157,7 +165,7 @@ impl<K: Key, V: Value> View<K, V> {
         // If no epoch was published while we looked, what we saw was one epoch.
         let before = table.shared().epoch();
         let values = keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>>>()?;
-        if table.shared().epoch() == before {
+        if table.shared().epoch() == before && !table.shared().is_superseded() {
             return Ok(values);
         }
         self.snapshot()?.multi_get(keys)
@@ -204,25 +212,24 @@ impl<K: Key, V: Value> View<K, V> {
     /// # Errors
     /// As for [`get`](Self::get).
     pub fn snapshot(&self) -> Result<TableSnapshot<K, V>> {
-        let table = self.table()?;
-        let snapshot = Snapshot::capture(table.shared())?;
-        Ok(snapshot.table(table))
+        self.ask(|table| Ok(Snapshot::capture(table.shared())?.table(Arc::clone(table))))
     }
 
-    /// The table as it is now, and every change after that.
+    /// The table as it is now, and every change after that. Drop the snapshot when it is read: as long as it lives, the
+    /// store keeps what it shows.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn changes(&self) -> Result<ChangeStream<K, V>> {
-        ChangeStream::open(&self.table()?)
+    pub fn changes(&self) -> Result<(TableSnapshot<K, V>, ChangeStream<K, V>)> {
+        self.ask(ChangeStream::open)
     }
 
     /// The value of `key` as it is now, and every value after that.
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn subscribe(&self, key: K) -> Result<KeyStream<K, V>> {
-        KeyStream::open(&self.table()?, key)
+    pub fn subscribe(&self, key: &K) -> Result<KeyStream<K, V>> {
+        self.ask(|table| KeyStream::open(table, key))
     }
 
     /// Whether the view shows the rows of an older version of the table while the new one is being built.
@@ -237,6 +244,19 @@ impl<K: Key, V: Value> View<K, V> {
     pub fn is_live(&self) -> bool {
         let serving = self.cell.serving.read().unwrap_or_else(PoisonError::into_inner);
         matches!(*serving, Serving::Live(_))
+    }
+
+    /// Answers a question from the table. If the table was replaced meanwhile its rows may have been gone already: then
+    /// the new one is asked.
+    #[inline]
+    pub(crate) fn ask<T>(&self, question: impl Fn(&Arc<TableState<K, V>>) -> Result<T>) -> Result<T> {
+        loop {
+            let table = self.table()?;
+            let answer = question(&table);
+            if !table.shared().is_superseded() {
+                return answer;
+            }
+        }
     }
 
     pub(crate) fn table(&self) -> Result<Arc<TableState<K, V>>> {

@@ -9,7 +9,7 @@ mod published;
 mod subscribers;
 mod table;
 
-pub use table::{Record, TableRef, TableState};
+pub use table::{Record, TableState};
 
 pub(crate) use generation::{Generation, Newest, Part};
 pub(crate) use published::{Published, Shared, Status};

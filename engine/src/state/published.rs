@@ -30,6 +30,17 @@ pub(crate) enum Status {
     Poisoned(Error),
 }
 
+impl Status {
+    /// The same status, for another task of the engine.
+    fn again(&self) -> Self {
+        match self {
+            Self::Running => Self::Running,
+            Self::Closed => Self::Closed,
+            Self::Poisoned(reason) => Self::Poisoned(reason.summary()),
+        }
+    }
+}
+
 /// The part of a task that its folding thread, its drain and its queries share.
 pub(crate) struct Shared {
     /// Gone once the task is closed, so that its directory can be opened again while views are still held.
@@ -172,10 +183,10 @@ impl Shared {
     }
 
     /// Ends the task for queries: `Closed`, or `Poisoned` with the reason. The first reason stays.
-    pub(crate) fn end(&self, status: Status) {
+    pub(crate) fn end(&self, status: &Status) {
         let mut now = self.status.write().unwrap_or_else(PoisonError::into_inner);
         if matches!(*now, Status::Running) {
-            *now = status;
+            *now = status.again();
         }
         drop(now);
         self.ended.store(true, Ordering::Release);

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
-/// How many epochs with changes may wait for a subscriber.
-const MAX_WAITING_EPOCHS: usize = 65_536;
+/// How many changes may wait for a subscriber, beside those of one epoch.
+const MAX_WAITING_CHANGES: usize = 1 << 20;
 
 /// The changes of one epoch.
 pub(crate) struct Pushed<K, V> {
@@ -22,7 +22,7 @@ pub(crate) struct Pushed<K, V> {
 type Sender<K, V> = mpsc::UnboundedSender<Arc<Pushed<K, V>>>;
 pub(crate) type Receiver<K, V> = mpsc::UnboundedReceiver<Arc<Pushed<K, V>>>;
 
-/// A queue and how many epochs wait in it.
+/// A queue and how many changes wait in it.
 type Subscriber<K, V> = (Sender<K, V>, Arc<AtomicUsize>);
 
 /// Everyone who wants to know of changes.
@@ -38,7 +38,7 @@ impl<K, V> Default for Subscribers<K, V> {
 }
 
 impl<K, V> Subscribers<K, V> {
-    /// Adds a subscriber; the counter is how many epochs wait for it, which it lowers as it takes them.
+    /// Adds a subscriber; the counter is how many changes wait for it, which it lowers as it takes them.
     pub(crate) fn add(&self) -> (Receiver<K, V>, Arc<AtomicUsize>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -65,7 +65,7 @@ impl<K, V> Subscribers<K, V> {
         }
         let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders.retain(|(sender, waiting)| {
-            waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING_EPOCHS
+            waiting.fetch_add(pushed.changes.len(), Ordering::AcqRel) < MAX_WAITING_CHANGES
                 && sender.send(Arc::clone(&pushed)).is_ok()
         });
         self.count.store(senders.len(), Ordering::Release);

@@ -16,44 +16,19 @@ use crate::dataflow::{Change, Changes, Context, Event, Stamp, Update};
 use crate::store::layout::{TableId, decode_row_key, row_prefix};
 use crate::{Error, Position, Result};
 use std::any::Any;
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Names a table of a graph together with its types.
-pub struct TableRef<K, V> {
-    index: usize,
-    types: PhantomData<fn() -> (K, V)>,
-}
-
-impl<K, V> Clone for TableRef<K, V> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K, V> Copy for TableRef<K, V> {}
-
-impl<K, V> TableRef<K, V> {
-    pub(crate) fn new(index: usize) -> Self {
-        Self { index, types: PhantomData }
-    }
-
-    /// The table's number in its graph.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-}
 
 /// What the engine does with a table without knowing its types.
 pub(crate) trait AnyTable: Send + Sync {
     /// Encodes what the running epoch did on `shard`.
     fn seal(&self, shard: usize) -> Result<Part>;
+    /// By how many rows the running epoch has grown the table on `shard`, once it is sealed.
+    fn grown(&self, shard: usize) -> i64;
     /// Pushes what the epoch did to subscribers.
     fn publish(&self, position: &Position);
-    /// Makes what the epoch did on `shard` final; returns by how many rows the table has grown there.
-    fn commit(&self, shard: usize) -> i64;
+    /// Makes what the epoch did on `shard` final.
+    fn commit(&self, shard: usize);
     /// Takes back what the running epoch did on `shard`.
     fn roll_back(&self, shard: usize);
     /// Evicts drained entries of `shard` until the table holds about `budget_bytes` there.
@@ -64,6 +39,8 @@ pub(crate) trait AnyTable: Send + Sync {
     fn hot(&self) -> (usize, usize);
     /// Hits and misses of folds and look-ups.
     fn cache(&self) -> (u64, u64);
+    /// What the table answers from.
+    fn shared(&self) -> &Arc<Shared>;
     /// Ends every subscription.
     fn close(&self);
     /// For the way back to the types.
@@ -95,6 +72,8 @@ pub struct TableState<K, V> {
     codec: Arc<dyn ValueCodec<V>>,
     shards: Vec<Shard<K, V>>,
     shared: Arc<Shared>,
+    /// The first published epoch that has the table.
+    since: u64,
     subscribers: Subscribers<K, V>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -130,6 +109,7 @@ impl<K: Key, V: Value> TableState<K, V> {
             name,
             codec,
             shards,
+            since: shared.epoch(),
             shared,
             subscribers: Subscribers::default(),
             hits: AtomicU64::new(0),
@@ -343,6 +323,11 @@ impl<K: Key, V: Value> TableState<K, V> {
         &self.subscribers
     }
 
+    /// The first published epoch that has the table; snapshots of earlier ones know nothing of it.
+    pub(crate) fn since(&self) -> u64 {
+        self.since
+    }
+
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -428,12 +413,16 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         });
     }
 
-    fn commit(&self, shard: usize) -> i64 {
-        let Some(shard) = self.shards.get(shard) else { return 0 };
+    fn grown(&self, shard: usize) -> i64 {
+        self.shards.get(shard).map_or(0, |shard| shard.grown.load(Ordering::Relaxed))
+    }
+
+    fn commit(&self, shard: usize) {
+        let Some(shard) = self.shards.get(shard) else { return };
         let mut dirty = Self::dirty(shard);
         dirty.clear();
         dirty.shrink_to(1 << 16);
-        shard.grown.swap(0, Ordering::Relaxed)
+        shard.grown.store(0, Ordering::Relaxed);
     }
 
     fn roll_back(&self, shard: usize) {
@@ -460,6 +449,10 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
 
     fn id(&self) -> TableId {
         self.id
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     fn close(&self) {

@@ -6,14 +6,18 @@
 //! One step is one epoch: cut input, run it through the graph, append what it produced, publish. A step that fails
 //! leaves the tables as they were before it.
 
+mod build;
 mod catalogue;
+mod consumer;
 mod core;
 mod epoch;
 mod input;
+mod opening;
 mod plan;
 
 pub(crate) use input::EpochLimit;
 
+pub(crate) use consumer::Consumer;
 pub(crate) use core::{Core, CoreOptions, drain_all};
 pub(crate) use input::Input;
 pub(crate) use plan::Plan;
@@ -96,6 +100,20 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// As whom the main task reads.
+    pub(crate) fn consumer(&self) -> Consumer {
+        self.consumer_named(Arc::clone(&self.producer))
+    }
+
+    /// As whom a task that builds tables reads.
+    pub(crate) fn build_consumer(&self) -> Consumer {
+        self.consumer_named(format!("{}.build", self.producer).into())
+    }
+
+    fn consumer_named(&self, name: Arc<str>) -> Consumer {
+        Consumer { changelog: Arc::clone(&self.changelog), name, graph: self.graph.clone() }
+    }
+
     /// Whether epochs append to the changelog, so that their marks matter.
     pub(crate) fn produces(&self) -> bool {
         self.graph.has_sinks() || matches!(self.policy, FailurePolicy::DeadLetter(_))
@@ -256,14 +274,10 @@ impl Task {
         let now = self.shared.published();
         let epoch = now.epoch + 1;
         let mut counts = BTreeMap::clone(&now.counts);
-        for (table, id) in
-            self.plan.writes.iter().filter_map(|&t| Some((self.tables.get(t)?.as_ref()?, self.id(t)?)))
-        {
-            table.publish(&input.position);
-            let count = counts.entry(id).or_default();
-            for shard in 0..self.setting.router.shards() {
-                *count = count.saturating_add_signed(table.commit(shard));
-            }
+        let shards = 0..self.setting.router.shards();
+        for table in self.written() {
+            let count = counts.entry(table.id()).or_default();
+            *count = count.saturating_add_signed(shards.clone().map(|shard| table.grown(shard)).sum());
         }
         let counts = Arc::new(counts);
         let generation = Generation::new(epoch, input.position.clone(), Arc::clone(&counts), sealed.parts);
@@ -273,14 +287,15 @@ impl Task {
             &held,
             Published { epoch, position: input.position.clone(), generations, drained: now.drained, counts },
         );
+        // Whoever is told of the epoch finds it published, and whoever subscribes now waits until all were told.
+        for table in self.written() {
+            table.publish(&input.position);
+            shards.clone().for_each(|shard| table.commit(shard));
+        }
         drop(held);
         fault::point("epoch.after_publish")?;
         self.evict();
         Ok(())
-    }
-
-    fn id(&self, table: usize) -> Option<TableId> {
-        self.ids.get(table).copied().flatten()
     }
 
     /// Keeps the hot state under its part of the memory budget, shared by the tables as they need it.

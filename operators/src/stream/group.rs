@@ -10,8 +10,7 @@ use crate::table::{Recorder, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
-use millpond_engine::graph::StoreOptions;
-use millpond_engine::state::TableRef;
+use millpond_engine::graph::{StoreOptions, TableRef};
 use std::marker::PhantomData;
 
 /// A stream whose equal keys are together, ready to be folded.

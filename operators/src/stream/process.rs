@@ -8,8 +8,8 @@ use super::Stream;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Stamp};
-use millpond_engine::graph::StoreOptions;
-use millpond_engine::state::{Record, TableRef};
+use millpond_engine::graph::{StoreOptions, TableRef};
+use millpond_engine::state::Record;
 use std::marker::PhantomData;
 
 /// A step over a stream that keeps a state per key.

@@ -6,7 +6,8 @@
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::Context;
-use millpond_engine::state::{Record, TableRef};
+use millpond_engine::graph::{TableIndex, TableRef};
+use millpond_engine::state::Record;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +20,7 @@ pub(crate) trait Access<K, V>: Send + Sync + 'static {
     fn record_updates(&self);
 
     /// The stored tables that are read.
-    fn reads(&self) -> Vec<usize>;
+    fn reads(&self) -> Vec<TableIndex>;
 }
 
 /// Whether a stored table records every single update; set while the graph is built.
@@ -66,7 +67,7 @@ impl<K: Key, V: Value> Access<K, V> for StoredAccess<K, V> {
         self.recorder.ask();
     }
 
-    fn reads(&self) -> Vec<usize> {
+    fn reads(&self) -> Vec<TableIndex> {
         vec![self.table.index()]
     }
 }

@@ -18,8 +18,8 @@ use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{
     Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Stamp, Update,
 };
-use millpond_engine::graph::StoreOptions;
-use millpond_engine::state::{Record, TableRef};
+use millpond_engine::graph::{StoreOptions, TableRef};
+use millpond_engine::state::Record;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -11,6 +11,7 @@ use super::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Stamp, Update};
+use millpond_engine::graph::TableIndex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -59,7 +60,7 @@ impl<K, V, T, F> Clone for JoinAccess<K, V, T, F> {
 }
 
 impl<K: Key, V: Value, T: Value, F> JoinAccess<K, V, T, F> {
-    fn all_reads(&self) -> Vec<usize> {
+    fn all_reads(&self) -> Vec<TableIndex> {
         [self.left.reads(), self.right.reads()].concat()
     }
 }
@@ -85,7 +86,7 @@ where
         self.right.record_updates();
     }
 
-    fn reads(&self) -> Vec<usize> {
+    fn reads(&self) -> Vec<TableIndex> {
         self.all_reads()
     }
 }

@@ -9,6 +9,7 @@ use super::access::Access;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Update};
+use millpond_engine::graph::TableIndex;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -82,7 +83,7 @@ where
         self.below.record_updates();
     }
 
-    fn reads(&self) -> Vec<usize> {
+    fn reads(&self) -> Vec<TableIndex> {
         self.below.reads()
     }
 }

@@ -21,9 +21,8 @@ use crate::stream::Stream;
 use crate::upsert::Upsert;
 use access::{Access, StoredAccess};
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::{Builder, NodeId, StoreOptions};
+use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
 use millpond_engine::query::Stored;
-use millpond_engine::state::TableRef;
 use millpond_engine::{Error, Result};
 use std::sync::Arc;
 

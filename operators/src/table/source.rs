@@ -11,8 +11,8 @@ use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
-use millpond_engine::graph::StoreOptions;
-use millpond_engine::state::{Record, TableRef};
+use millpond_engine::graph::{StoreOptions, TableIndex, TableRef};
+use millpond_engine::state::Record;
 
 /// A table of the last upsert of each key.
 pub(crate) fn table<K: Key, V: Value>(
@@ -132,7 +132,7 @@ impl<K: Key, V: Value> super::Access<K, V> for MaterializedAccess<K, V> {
         self.below.record_updates();
     }
 
-    fn reads(&self) -> Vec<usize> {
+    fn reads(&self) -> Vec<TableIndex> {
         vec![self.table.index()]
     }
 }

@@ -1,0 +1,146 @@
+//! Builds: new and re-versioned tables, folded from the start of the changelog beside the running ones.
+//!
+//! The older version of a table answers meanwhile, from rows that nothing touches any more. Once the build stands at the
+//! same input as the main task, the catalogue is rewritten in one step and the main task goes on with all tables.
+
+use super::catalogue::Former;
+use super::core::{Core, add, serve};
+use super::opening::{Opening, open_input};
+use super::{Plan, Task};
+use crate::drain::Drain;
+use crate::query::Serving;
+use crate::state::{AnyTable, Published, Shared};
+use crate::store::layout::{MAIN_GROUP, TableId};
+use crate::{Position, Result, TopicPartition, fault};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+/// A table build beside the running tables.
+pub(super) struct Build {
+    pub(super) task: Task,
+    ids: BTreeMap<usize, TableId>,
+    drain: Arc<Drain>,
+    /// Whether the main task must not go on meanwhile: a derived topic hangs on what is built, and would miss what the
+    /// main task reads without it.
+    pub(super) holds_main: bool,
+    /// Where partitions that only the build reads ended when it began.
+    target: Position,
+    /// What the older versions answer from meanwhile, each at a position of its own.
+    former: Vec<Arc<dyn AnyTable>>,
+}
+
+impl Build {
+    /// Whether the build stands at the same input as the main task, which is at `main`, and has read what there was
+    /// when it began of the partitions that only it reads.
+    pub(super) fn has_caught_up(&self, main: &Position) -> bool {
+        let enough = |(id, offset): (&TopicPartition, u64)| match main.known(id) {
+            Some(main) => offset == main,
+            None => offset >= self.target.offset(id),
+        };
+        self.task.position().iter().all(enough)
+    }
+}
+
+impl Core {
+    pub(super) fn begin_build(
+        &mut self,
+        opening: Opening,
+        former: Vec<Option<Former>>,
+        holds_main: bool,
+    ) -> Result<()> {
+        let wanted: BTreeSet<usize> =
+            (0..self.setting.graph.tables.len()).filter(|&table| self.main.table(table).is_none()).collect();
+        let ids = wanted.iter().filter_map(|&table| Some((table, (*opening.ids.get(table)?)?))).collect();
+        let (task, drain) = opening.start(&self.setting, &self.store)?;
+        add(&self.drains, Arc::clone(&drain));
+        let counts = &self.main.shared().published().counts;
+        let mut older = Vec::new();
+        for (cell, (spec, former)) in self.cells.iter().zip(self.setting.graph.tables.iter().zip(former)) {
+            let Some(Former { id, position }) = former else { continue };
+            let shared = Arc::new(Shared::new(Arc::clone(&self.store), position, Arc::clone(counts)));
+            let table = (spec.make)(id, self.setting.router.shards(), shared);
+            older.push(Arc::clone(&table));
+            cell.serve(Serving::Former(table));
+        }
+        let mut target = Position::new();
+        for (id, _) in task.position().iter().filter(|(id, _)| self.main.position().known(id).is_none()) {
+            target.set(id.clone(), self.setting.changelog.offsets(id)?.end);
+        }
+        tracing::info!(tables = wanted.len(), "building tables from the start of the changelog");
+        self.build = Some(Build { task, ids, drain, holds_main, target, former: older });
+        Ok(())
+    }
+
+    /// Puts the built tables in place: both tasks stand at the same input.
+    pub(super) fn complete_build(&mut self) -> Result<()> {
+        let Some(build) = self.build.take() else { return Ok(()) };
+        let main_drain = self.drains.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
+        if let Some(drain) = main_drain {
+            drain.run()?;
+        }
+        build.drain.run()?;
+        fault::point("build.before_complete")?;
+        let mut position = self.main.position().clone();
+        position.advance_to(build.task.position());
+        let unneeded = self.catalogue.complete(&*self.store, &self.setting.graph, &build.ids, &position)?;
+        fault::point("build.after_complete")?;
+        // From here on the state on disk has the new tables; memory follows.
+        let shared = Arc::clone(self.main.shared());
+        Self::publish_built(&shared, &build, &position, &unneeded);
+        let mut ids = self.main.ids().to_vec();
+        let mut tables = self.main.tables().to_vec();
+        for (&table, &id) in &build.ids {
+            let Some(spec) = self.setting.graph.tables.get(table) else { continue };
+            let made = (spec.make)(id, self.setting.router.shards(), Arc::clone(&shared));
+            if let (Some(slot), Some(held)) = (ids.get_mut(table), tables.get_mut(table)) {
+                *slot = Some(id);
+                *held = Some(made);
+            }
+        }
+        let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
+        let plan = Plan::new(&self.setting.graph, &nodes)?;
+        let input = open_input(&self.setting, &plan, &position, MAIN_GROUP, self.from_oldest)?;
+        self.setting.consumer().hold(input.position())?;
+        self.main =
+            Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
+        serve(&self.cells, &self.main);
+        for table in &build.former {
+            table.shared().supersede();
+            // Whoever waits for changes of an older version learns that none will come.
+            table.close();
+            table.shared().release_store();
+        }
+        // Only now do the cells show the new tables to whoever waits for them.
+        self.main.shared().wake();
+        self.drains
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|drain| !Arc::ptr_eq(drain, &build.drain));
+        self.catalogue.delete(&*self.store, &unneeded)?;
+        self.setting.build_consumer().release()?;
+        tracing::info!(tables = build.ids.len(), "the new tables have caught up and answer now");
+        Ok(())
+    }
+
+    /// Makes the position and the row counts of the built tables known, in place of those of the tables that go.
+    fn publish_built(shared: &Arc<Shared>, build: &Build, position: &Position, unneeded: &[TableId]) {
+        let held = shared.hold_publishing();
+        let now = shared.published();
+        let rows = &build.task.shared().published().counts;
+        let mut counts = BTreeMap::clone(&now.counts);
+        counts.retain(|id, _| !unneeded.contains(id));
+        for id in build.ids.values() {
+            counts.insert(*id, rows.get(id).copied().unwrap_or(0));
+        }
+        shared.publish(
+            &held,
+            Published {
+                epoch: now.epoch + 1,
+                position: position.clone(),
+                generations: now.generations.clone(),
+                drained: now.drained,
+                counts: Arc::new(counts),
+            },
+        );
+    }
+}

@@ -1,0 +1,307 @@
+//! The assignment: what becomes of every table when a graph is opened on a state. Decided in memory; nothing is written.
+//!
+//! Adding, removing or reordering tables never touches another one. A table that is new to a state which has already
+//! consumed input, or whose version was raised, is built apart, from the start of the changelog, together with
+//! everything that derives from it.
+
+use super::compare::{can_read, unchanged};
+use super::{BUILD_GROUP, Catalogue, Write, former_group, is_building, is_kept};
+use crate::graph::{Graph, TableSpec};
+use crate::store::StateStore;
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
+use crate::{Error, Position, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A set of nodes and the tables they write.
+pub(crate) struct Group {
+    pub(crate) nodes: BTreeSet<usize>,
+    /// By the table's number in the graph.
+    pub(crate) ids: Vec<Option<TableId>>,
+    pub(crate) position: Position,
+    pub(crate) counts: BTreeMap<TableId, u64>,
+}
+
+/// How a state is taken up by a graph.
+pub(crate) struct Assignment {
+    pub(crate) main: Group,
+    pub(crate) build: Option<Group>,
+    /// Tables that answer with the rows of an older version meanwhile.
+    pub(crate) former: Vec<Option<Former>>,
+}
+
+/// An older version of a table.
+pub(crate) struct Former {
+    pub(crate) id: TableId,
+    /// Where its rows stand.
+    pub(crate) position: Position,
+}
+
+impl Catalogue {
+    /// Decides what becomes of every table; [`carry_out`](Self::carry_out) writes it down.
+    ///
+    /// # Errors
+    /// `Invalid` for a table whose types or codec changed under the same version, or whose version is older than
+    /// the state's.
+    pub(crate) fn assign(&mut self, store: &dyn StateStore, graph: &Graph) -> Result<Assignment> {
+        self.take_back(graph);
+        let mut build = self.to_build(graph)?;
+        let affected = affected(graph, &mut build);
+        self.retire_removed(graph);
+        self.leave_behind(graph, &build);
+        let former = self.former(graph, &build);
+        let all: BTreeSet<usize> = (0..graph.nodes.len()).collect();
+        let main_tables: BTreeSet<usize> =
+            (0..graph.tables.len()).filter(|table| !build.contains(table)).collect();
+        let main = Group {
+            nodes: all.difference(&affected).copied().collect(),
+            ids: self.take_up(graph, &main_tables, MAIN_GROUP)?,
+            position: self.position(MAIN_GROUP),
+            counts: self.counts(store, is_kept)?,
+        };
+        let build = if build.is_empty() { None } else { Some(self.build_group(store, graph, &build)?) };
+        if build.is_none() {
+            self.drop_build();
+        }
+        Ok(Assignment { main, build, former })
+    }
+
+    fn position(&self, group: u16) -> Position {
+        self.positions.get(&group).cloned().unwrap_or_default()
+    }
+
+    /// The table that answers under `name`, kept up to date or not.
+    fn kept(&self, name: &str) -> Option<&CatalogueEntry> {
+        self.entries.iter().find(|entry| entry.name == name && is_kept(entry))
+    }
+
+    /// Takes back tables that were left behind for a rebuild which was then given up, if no input has been consumed
+    /// since: their rows are as good as ever.
+    fn take_back(&mut self, graph: &Graph) {
+        let main = self.position(MAIN_GROUP);
+        let mut writes = (Vec::new(), Vec::new());
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == TableState::Former) {
+            let wanted = graph.tables.iter().any(|spec| is_version(entry, spec));
+            if wanted && self.positions.get(&entry.group).is_some_and(|position| *position == main) {
+                writes.1.push((entry.group, None));
+                self.positions.remove(&entry.group);
+                entry.state = TableState::Ready;
+                entry.group = MAIN_GROUP;
+                writes.0.push(entry.clone());
+            }
+        }
+        self.decide(writes.0, writes.1);
+    }
+
+    /// The tables that are new, or new in their version.
+    fn to_build(&self, graph: &Graph) -> Result<BTreeSet<usize>> {
+        let consumed = self.positions.contains_key(&MAIN_GROUP);
+        let mut build = BTreeSet::new();
+        for (index, spec) in graph.tables.iter().enumerate() {
+            let current = match self.kept(&spec.name) {
+                Some(entry) if entry.version == spec.version => {
+                    unchanged(entry, spec)?;
+                    // If a rebuild was begun and given up, its input has gone past these rows.
+                    entry.state == TableState::Ready
+                }
+                Some(entry) if entry.version > spec.version => {
+                    return Err(Error::invalid(format!(
+                        "the state holds version {} of table `{}`, the graph has version {}; run the newer code, or \
+                         raise the version to rebuild the table",
+                        entry.version, spec.name, spec.version
+                    )));
+                }
+                Some(_) => false,
+                None => !consumed,
+            };
+            if !current {
+                build.insert(index);
+            }
+        }
+        Ok(build)
+    }
+
+    /// Marks the tables in whose place others are built: from here on the main group goes past their rows, which stay
+    /// at its position of now, each in a group of its own.
+    fn leave_behind(&mut self, graph: &Graph, build: &BTreeSet<usize>) {
+        let names: BTreeSet<&str> =
+            build.iter().filter_map(|&table| graph.tables.get(table)).map(|spec| &*spec.name).collect();
+        let position = self.position(MAIN_GROUP);
+        let (mut left, mut positions) = (Vec::new(), Vec::new());
+        for entry in &mut self.entries {
+            if entry.state == TableState::Ready && names.contains(entry.name.as_str()) {
+                entry.state = TableState::Former;
+                entry.group = former_group(entry.id);
+                self.positions.insert(entry.group, position.clone());
+                positions.push((entry.group, Some(position.clone())));
+                left.push(entry.clone());
+            }
+        }
+        self.decide(left, positions);
+    }
+
+    /// The older versions that can answer while their successors are built: those whose types are the same.
+    fn former(&self, graph: &Graph, build: &BTreeSet<usize>) -> Vec<Option<Former>> {
+        let former = |(index, spec): (usize, &TableSpec)| {
+            let entry = self.kept(&spec.name).filter(|_| build.contains(&index))?;
+            let position = || self.position(entry.group);
+            can_read(entry, spec).then(|| Former { id: entry.id, position: position() })
+        };
+        graph.tables.iter().enumerate().map(former).collect()
+    }
+
+    /// Gives each of `tables` the id it has in `group`, or a new one.
+    fn take_up(
+        &mut self,
+        graph: &Graph,
+        tables: &BTreeSet<usize>,
+        group: u16,
+    ) -> Result<Vec<Option<TableId>>> {
+        let state = if group == MAIN_GROUP { TableState::Ready } else { TableState::Building };
+        let mut added = Vec::new();
+        let mut ids = Vec::with_capacity(graph.tables.len());
+        for (index, spec) in graph.tables.iter().enumerate() {
+            if !tables.contains(&index) {
+                ids.push(None);
+                continue;
+            }
+            let known = self
+                .entries
+                .iter()
+                .find(|entry| *entry.name == *spec.name && entry.group == group && entry.state == state);
+            if let Some(entry) = known {
+                ids.push(Some(entry.id));
+                continue;
+            }
+            let id = self.next.ok_or_else(|| Error::invalid("the state has used up its 65,534 table ids"))?;
+            self.next = id.next();
+            ids.push(Some(id));
+            added.push(entry(spec, id, group, state));
+        }
+        self.entries.extend(added.iter().cloned());
+        self.decide(added, Vec::new());
+        Ok(ids)
+    }
+
+    /// The group that builds `wanted` and everything they derive from, taken up where it was left if it is the same.
+    fn build_group(
+        &mut self,
+        store: &dyn StateStore,
+        graph: &Graph,
+        wanted: &BTreeSet<usize>,
+    ) -> Result<Group> {
+        let nodes = builders(graph, wanted);
+        let tables: BTreeSet<usize> = nodes
+            .iter()
+            .filter_map(|&id| graph.nodes.get(id))
+            .flat_map(|n| n.writes.iter().copied())
+            .collect();
+        let begun: Vec<&CatalogueEntry> = self.building().collect();
+        let same = begun.len() == tables.len()
+            && tables.iter().filter_map(|&table| graph.tables.get(table)).all(|spec| {
+                begun.iter().any(|entry| is_version(entry, spec) && unchanged(entry, spec).is_ok())
+            });
+        if !same {
+            self.drop_build();
+        }
+        let ids = self.take_up(graph, &tables, BUILD_GROUP)?;
+        Ok(Group {
+            nodes,
+            ids,
+            position: self.position(BUILD_GROUP),
+            counts: self.counts(store, is_building)?,
+        })
+    }
+
+    /// The row counts of the tables that are `wanted`. Two groups must not know the counts of the same table: the drain of one
+    /// would write down what the other has since changed.
+    fn counts(
+        &self,
+        store: &dyn StateStore,
+        wanted: impl Fn(&CatalogueEntry) -> bool,
+    ) -> Result<BTreeMap<TableId, u64>> {
+        let mut counts: BTreeMap<TableId, u64> =
+            super::read_all(store, layout::count_range(), |key, stored| {
+                Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
+            })?;
+        counts.retain(|id, _| self.entries.iter().any(|entry| entry.id == *id && wanted(entry)));
+        Ok(counts)
+    }
+
+    fn building(&self) -> impl Iterator<Item = &CatalogueEntry> {
+        self.entries.iter().filter(|entry| is_building(entry))
+    }
+
+    /// Retires whatever an earlier build has left.
+    fn drop_build(&mut self) {
+        let begun: Vec<TableId> = self.building().map(|entry| entry.id).collect();
+        // The rows first: without a position they would be folded into once more.
+        self.retire(&begun);
+        if self.positions.remove(&BUILD_GROUP).is_some() {
+            self.decide(Vec::new(), vec![(BUILD_GROUP, None)]);
+        }
+    }
+
+    fn retire_removed(&mut self, graph: &Graph) {
+        let wanted: BTreeSet<&str> = graph.tables.iter().map(|table| &*table.name).collect();
+        let removed: Vec<TableId> = self
+            .entries
+            .iter()
+            .filter(|entry| is_kept(entry) && !wanted.contains(entry.name.as_str()))
+            .map(|entry| entry.id)
+            .collect();
+        self.retire(&removed);
+    }
+
+    fn decide(&mut self, entries: Vec<CatalogueEntry>, positions: Vec<(u16, Option<Position>)>) {
+        if !entries.is_empty() || !positions.is_empty() {
+            self.pending.push(Write::Entries(entries, positions));
+        }
+    }
+}
+
+/// Whether `entry` is of the table and version of `spec`.
+fn is_version(entry: &CatalogueEntry, spec: &TableSpec) -> bool {
+    *entry.name == *spec.name && entry.version == spec.version
+}
+
+fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableState) -> CatalogueEntry {
+    CatalogueEntry {
+        name: spec.name.to_string(),
+        id,
+        kind: spec.kind.to_owned(),
+        version: spec.version,
+        key_schema: spec.key_schema.clone(),
+        value_codec: spec.value_codec.to_owned(),
+        value_schema: spec.value_schema.clone(),
+        group,
+        state,
+        row_format: layout::ROW_FORMAT,
+    }
+}
+
+/// The nodes that cannot run until `tables` are there: their writers and all that derives from them. Tables that
+/// derived nodes write are added to `tables`.
+fn affected(graph: &Graph, tables: &mut BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut affected = BTreeSet::new();
+    for (id, node) in graph.nodes.iter().enumerate() {
+        if node.writes.iter().any(|table| tables.contains(table))
+            || node.inputs.iter().any(|input| affected.contains(input))
+        {
+            affected.insert(id);
+            tables.extend(&node.writes);
+        }
+    }
+    affected
+}
+
+/// The nodes that write `tables`, and all that they derive from.
+fn builders(graph: &Graph, tables: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut needed = BTreeSet::new();
+    for (id, node) in graph.nodes.iter().enumerate().rev() {
+        if needed.contains(&id) || node.writes.iter().any(|table| tables.contains(table)) {
+            needed.insert(id);
+            needed.extend(&node.inputs);
+        }
+    }
+    needed
+}

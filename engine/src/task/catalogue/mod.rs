@@ -1,0 +1,193 @@
+//! The catalogue: which tables a state holds.
+//!
+//! A table is known by its name. What becomes of each table when a graph is opened is decided first, on the catalogue in
+//! memory ([`assign`]), and written down afterwards ([`Catalogue::carry_out`]): an engine that cannot be opened changes
+//! nothing. A table that is gone is retired; its id stays reserved.
+
+mod assign;
+mod compare;
+
+pub(crate) use assign::{Assignment, Former, Group};
+
+use crate::graph::Graph;
+use crate::store::StateStore;
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
+use crate::{Error, Position, Result, fault};
+use std::collections::BTreeMap;
+
+/// The group of tables that are being built.
+pub(crate) const BUILD_GROUP: u16 = 1;
+
+/// A change of the stored catalogue that was decided on.
+enum Write {
+    /// Entries, and where groups stand from now on.
+    Entries(Vec<CatalogueEntry>, Vec<(u16, Option<Position>)>),
+    /// A retired table, whose rows go.
+    Retired(CatalogueEntry),
+}
+
+/// The catalogue of a state.
+pub(crate) struct Catalogue {
+    entries: Vec<CatalogueEntry>,
+    next: Option<TableId>,
+    /// Where each group stands that has consumed anything.
+    positions: BTreeMap<u16, Position>,
+    pending: Vec<Write>,
+}
+
+impl Catalogue {
+    /// Reads the catalogue; an empty state gets a format version.
+    ///
+    /// # Errors
+    /// `Corrupt` for an unknown format version or an entry that does not decode.
+    pub(crate) fn open(store: &dyn StateStore) -> Result<Self> {
+        let mut version = Ok(None);
+        store.read(layout::FORMAT_VERSION_KEY, &mut |stored| {
+            version = stored.map(layout::decode_format_version).transpose();
+        })?;
+        match version? {
+            Some(layout::FORMAT_VERSION) => {}
+            Some(other) => {
+                return Err(Error::corrupt(format!(
+                    "the state has format version {other}, this build reads {}; open it with the release that wrote \
+                     it, or delete the state directory: it is rebuilt from the changelog",
+                    layout::FORMAT_VERSION
+                )));
+            }
+            None => {
+                let stored = layout::encode_format_version(layout::FORMAT_VERSION);
+                let row = (layout::FORMAT_VERSION_KEY, Some(stored.as_slice()));
+                store.ingest(&mut std::iter::once(row))?;
+            }
+        }
+        let entries: Vec<CatalogueEntry> =
+            read_all(store, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
+        let positions = read_all(store, layout::position_range(), |key, stored| {
+            Ok((layout::decode_position_key(key)?, layout::decode_position(stored)?))
+        })?;
+        let next = entries.iter().map(|entry| entry.id).max().map_or(Some(TableId::FIRST), TableId::next);
+        Ok(Self { entries, next, positions, pending: Vec::new() })
+    }
+
+    /// Writes down what was decided.
+    ///
+    /// # Errors
+    /// If the store failed; opening the state again decides on what is left.
+    pub(crate) fn carry_out(&mut self, store: &dyn StateStore) -> Result<()> {
+        for write in std::mem::take(&mut self.pending) {
+            match write {
+                Write::Entries(entries, positions) => write_entries(store, &entries, &positions)?,
+                Write::Retired(entry) => delete_rows(store, &entry)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Retires tables: their rows are to be deleted.
+    fn retire(&mut self, ids: &[TableId]) {
+        for entry in self.entries.iter_mut().filter(|entry| ids.contains(&entry.id)) {
+            entry.state = TableState::Retired;
+            self.positions.remove(&former_group(entry.id));
+            self.pending.push(Write::Retired(entry.clone()));
+        }
+    }
+
+    /// Puts the tables of a finished build in the place of the old ones, in one step. Returns the ids that are no
+    /// longer needed: [`delete`](Self::delete) them.
+    ///
+    /// # Errors
+    /// If the store failed; the build is then as unfinished as before.
+    pub(crate) fn complete(
+        &mut self,
+        store: &dyn StateStore,
+        graph: &Graph,
+        built: &BTreeMap<usize, TableId>,
+        position: &Position,
+    ) -> Result<Vec<TableId>> {
+        let mut entries = self.entries.clone();
+        let mut unneeded = Vec::new();
+        for entry in &mut entries {
+            let replaced = built
+                .keys()
+                .any(|&table| graph.tables.get(table).is_some_and(|spec| *spec.name == *entry.name));
+            if built.values().any(|id| *id == entry.id) {
+                entry.state = TableState::Ready;
+                entry.group = MAIN_GROUP;
+            } else if entry.state == TableState::Building || (is_kept(entry) && replaced) {
+                entry.state = TableState::Retired;
+                unneeded.push(entry.id);
+            }
+        }
+        let positions = [(MAIN_GROUP, Some(position.clone())), (BUILD_GROUP, None)];
+        write_entries(store, &entries, &positions)?;
+        self.entries = entries;
+        Ok(unneeded)
+    }
+
+    /// Deletes the rows of retired tables.
+    ///
+    /// # Errors
+    /// If the store failed; the next attempt begins anew.
+    pub(crate) fn delete(&mut self, store: &dyn StateStore, ids: &[TableId]) -> Result<()> {
+        self.retire(ids);
+        self.carry_out(store)
+    }
+}
+
+fn is_building(entry: &CatalogueEntry) -> bool {
+    entry.state == TableState::Building
+}
+
+fn is_kept(entry: &CatalogueEntry) -> bool {
+    matches!(entry.state, TableState::Ready | TableState::Former)
+}
+
+/// The group of a table that is not kept up to date any more: its rows have a position of their own.
+fn former_group(id: TableId) -> u16 {
+    id.raw() + BUILD_GROUP
+}
+
+/// Writes catalogue entries and where groups stand, in one step.
+fn write_entries(
+    store: &dyn StateStore,
+    entries: &[CatalogueEntry],
+    positions: &[(u16, Option<Position>)],
+) -> Result<()> {
+    let mut rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = entries
+        .iter()
+        .map(|entry| (layout::catalogue_key(entry.id).to_vec(), Some(layout::encode_catalogue_entry(entry))))
+        .collect();
+    rows.extend(positions.iter().map(|(group, position)| {
+        (layout::position_key(*group).to_vec(), position.as_ref().map(layout::encode_position))
+    }));
+    rows.sort();
+    fault::point("catalogue.before_write")?;
+    store.ingest(&mut rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())))?;
+    fault::point("catalogue.after_write")
+}
+
+/// Deletes all that is kept of a retired table but its entry.
+fn delete_rows(store: &dyn StateStore, entry: &CatalogueEntry) -> Result<()> {
+    let (first, past) = layout::table_range(entry.id);
+    let position = layout::position_key(former_group(entry.id));
+    let (catalogue, count) = (layout::catalogue_key(entry.id), layout::count_key(entry.id));
+    let stored = layout::encode_catalogue_entry(entry);
+    let rows = [(&position[..], None), (&catalogue[..], Some(stored.as_slice())), (&count[..], None)];
+    fault::point("catalogue.before_retire")?;
+    store.replace_range(&first..&past, &mut rows.into_iter())?;
+    fault::point("catalogue.after_retire")
+}
+
+/// Decodes every row of the engine's own whose key lies in a range.
+fn read_all<T, C: FromIterator<T>>(
+    store: &dyn StateStore,
+    (first, past): ([u8; 3], [u8; 3]),
+    decode: impl Fn(&[u8], &[u8]) -> Result<T>,
+) -> Result<C> {
+    let mut decoded = Vec::new();
+    store.snapshot()?.scan(&first..&past, crate::store::Direction::Forward, &mut |key, stored| {
+        decoded.push(decode(key, stored));
+        true
+    })?;
+    decoded.into_iter().collect()
+}
