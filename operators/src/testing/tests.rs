@@ -88,14 +88,14 @@ fn a_raised_version_is_built_beside_the_old_one() {
         let sums = stream.fold(options, || 0_u64, move |sum, _, value| *sum += value * factor);
         (graph.build().unwrap(), sums)
     };
-    let (graph, sums) = version(1, 1);
+    let (graph, _) = version(1, 1);
     let mut driver = Driver::new(&graph).unwrap();
     driver.put(&orders(), 1, 10, 0).unwrap();
     driver.run().unwrap();
     let (graph, tenfold) = version(2, 10);
     driver.upgrade(&graph).unwrap();
     assert!(driver.is_building().unwrap());
-    assert_eq!(driver.table(&sums).unwrap(), [(1, 10)].into());
+    assert_eq!(driver.table(&tenfold).unwrap(), [(1, 10)].into());
     driver.run().unwrap();
     assert_eq!(driver.table(&tenfold).unwrap(), [(1, 100)].into());
 }
