@@ -17,6 +17,7 @@ enum Step {
     Ingest(Changes),
     Replace(Range<Bytes>, Changes),
     Snapshot,
+    Settle,
     Compare(Range<Bytes>, Vec<Bytes>),
     Restart,
 }
@@ -43,6 +44,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => changes().prop_map(Step::Ingest),
         2 => (range(), changes()).prop_map(|(range, changes)| Step::Replace(range, changes)),
         2 => Just(Step::Snapshot),
+        1 => Just(Step::Settle),
         4 => (range(), prop::collection::vec(key(), 0..8)).prop_map(|(range, keys)| Step::Compare(range, keys)),
         1 => Just(Step::Restart),
     ];
@@ -154,6 +156,7 @@ fn holds_for(medium: &impl Medium, steps: &[Step]) {
                 model.retain(|key, _| !range.contains(key));
                 apply(&mut model, &outside);
             }
+            Step::Settle => store.settle(),
             Step::Snapshot => snapshots.push((store.snapshot().unwrap(), model.clone())),
             Step::Compare(range, points) => {
                 compare_live(&*store, &model, points);

@@ -70,6 +70,9 @@ pub trait StateStore: Send + Sync + 'static {
     /// `Closed` if the store is closed.
     fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>>;
 
+    /// Says that no rows are expected for now: a good moment to put what is there in order, in the background. Only a hint.
+    fn settle(&self) {}
+
     /// How far maintenance is behind, from 0.0 (idle) to 1.0 (no more drains should be made until it has
     /// caught up).
     fn pressure(&self) -> f64;

@@ -11,6 +11,7 @@
 
 mod failure;
 mod ingest;
+mod level_zero;
 mod options;
 mod snapshot;
 
@@ -29,7 +30,7 @@ use snapshot::RocksSnapshot;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -133,7 +134,7 @@ impl RocksState {
                 .create_cf(name, &opened.tuning.family)
                 .map_err(|error| during(&format!("create the state of {name}"), &opened.dir, error))?;
         }
-        Ok(RocksStore { task: Arc::new(self.present_task(name)?) })
+        Ok(RocksStore { task: Arc::new(self.present_task(name)?), settled: Arc::default() })
     }
 }
 
@@ -195,11 +196,6 @@ impl Task {
     fn number(&self, property: &properties::PropName) -> u64 {
         self.database().property_int_value_cf(self.family(), property).ok().flatten().unwrap_or(0)
     }
-
-    fn level_zero_files(&self) -> u64 {
-        let files = self.database().property_value_cf(self.family(), properties::num_files_at_level(0));
-        files.ok().flatten().and_then(|files| files.parse().ok()).unwrap_or(0)
-    }
 }
 
 /// The state of one task: a [`StateStore`] in one column family.
@@ -218,6 +214,8 @@ impl Task {
 #[derive(Clone)]
 pub struct RocksStore {
     task: Arc<Task>,
+    /// Whether no more drains are expected.
+    settled: Arc<AtomicBool>,
 }
 
 impl RocksStore {
@@ -283,10 +281,12 @@ impl StateStore for RocksStore {
     }
 
     fn ingest(&self, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
+        self.unsettle();
         ingest::ingest(&self.task, None, rows)
     }
 
     fn replace_range(&self, keys: Range<&[u8]>, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
+        self.unsettle();
         ingest::ingest(&self.task, Some(keys), rows)
     }
 
@@ -294,8 +294,12 @@ impl StateStore for RocksStore {
         Ok(Arc::new(RocksSnapshot::of(Arc::clone(&self.task))))
     }
 
+    fn settle(&self) {
+        self.settle_level_zero();
+    }
+
     fn pressure(&self) -> f64 {
-        options::pressure(self.task.level_zero_files())
+        level_zero::pressure(self.task.level_zero_files())
     }
 
     fn wait_for_room(&self) {

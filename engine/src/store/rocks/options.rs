@@ -1,18 +1,13 @@
 //! How RocksDB is set up for rows that arrive in sorted files and are read one by one.
 
+use super::level_zero::COMPACT_FROM_FILES;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, LogLevel, LruCacheOptions, Options,
     ReadOptions, statistics::StatsLevel,
 };
 
-/// Level-0 files from which on they are compacted away. With files of a million random rows out of 20 M, 4
-/// made compaction write 1.8 times what 8 does; every one of them is one more filter to ask in a read.
-const COMPACT_FROM_FILES: u32 = 8;
-
-/// Level-0 files at which no more drains should be made.
-const FULL_AT_FILES: u32 = 32;
-
-/// RocksDB's own brake, which would let drains hang, is put out of reach; [`pressure`] is ours.
+/// RocksDB's own brake, which would let drains hang, is put out of reach; [`pressure`](super::level_zero::pressure) is
+/// ours.
 const NEVER_FILES: i32 = 1 << 20;
 
 /// The options of a state directory.
@@ -31,13 +26,6 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self { block_cache_bytes: 64 << 20, compaction_threads: 2, max_open_files: 512 }
     }
-}
-
-/// How far level 0 has grown, from 0.0 (what compaction deals with in passing) to 1.0 (full).
-pub(super) fn pressure(level_zero_files: u64) -> f64 {
-    let files = u32::try_from(level_zero_files).unwrap_or(u32::MAX);
-    let over = f64::from(files.saturating_sub(COMPACT_FROM_FILES));
-    (over / f64::from(FULL_AT_FILES - COMPACT_FROM_FILES)).min(1.0)
 }
 
 /// Everything that RocksDB is opened with. Kept, because a column family or a sorted file may be made later.
