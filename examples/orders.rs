@@ -165,9 +165,17 @@ fn run(&Arguments { orders: count }: &Arguments) -> std::result::Result<(), Box<
     sales.close()?;
     let (sales, revenue) = sales_2(&changelog, dir.path())?;
     let revenue = sales.view(&revenue)?;
+    // The older version answers at once, and until the new one has read all there is.
+    let answered = ask_former(&revenue, before)?;
     let position = place_orders(&shipping, count, 10)?;
-    let answers = ask_while_rebuilt(&revenue, before)?;
-    println!("sales gave {answers} answers of the old version while the new one was built");
+    let mut answers = u64::from(answered);
+    while ask_former(&revenue, before)? {
+        answers += 1;
+    }
+    match answers {
+        0 => println!("the new version was built before the first question; try more `--orders`"),
+        _ => println!("sales gave {answers} answers of the old version while the new one was built"),
+    }
     shipping.wait_for_blocking(&position)?;
     agree("what is to be packed", &to_pack.count()?, &(count + 10 - (count + 10) / 10))?;
 
@@ -181,19 +189,13 @@ fn run(&Arguments { orders: count }: &Arguments) -> std::result::Result<(), Box<
     Ok(changelog.close()?)
 }
 
-/// Asks for the revenue until the rebuilt table has taken over; returns how often the old one has answered.
-fn ask_while_rebuilt(
-    revenue: &View<String, u64>,
-    before: Option<u64>,
-) -> std::result::Result<u64, Box<dyn Error>> {
-    let mut answers = 0;
-    loop {
-        let answer = revenue.get(&customer(9))?;
-        // Asked afterwards: only if the old table still stands now has it given this answer.
-        if !revenue.is_former() {
-            return Ok(answers);
-        }
+/// Asks for the revenue. `false` if the rebuilt table has answered.
+fn ask_former(revenue: &View<String, u64>, before: Option<u64>) -> std::result::Result<bool, Box<dyn Error>> {
+    let answer = revenue.get(&customer(9))?;
+    // Asked afterwards: only if the old table still stands now has it given this answer.
+    let former = revenue.is_former();
+    if former {
         agree("the revenue during the rebuild", &answer, &before)?;
-        answers += 1;
     }
+    Ok(former)
 }

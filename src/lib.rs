@@ -43,8 +43,8 @@ pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, s
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{
-    GraphBuilder, Grouped, GroupedStream, GroupedTable, Latest, Process, Stream, Table, Upsert, aggregate,
-    stream,
+    ForeignStore, GraphBuilder, Grouped, GroupedStream, GroupedTable, Latest, Process, Stream, Table, Upsert,
+    aggregate, stream,
 };
 
 /// The README's programs, as tests.

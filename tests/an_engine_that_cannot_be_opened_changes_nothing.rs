@@ -93,6 +93,19 @@ fn a_table_less_on_the_wrong_changelog() {
     service.fold_ten();
     let wrong = Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::clone(&service.store) };
     refused(wrong.open(&counting(0, false).0), ErrorKind::AheadOfChangelog);
+    assert!(wrong.changelog.topics().unwrap().is_empty(), "the changelog has no topic more than before");
+    service.goes_on(5);
+}
+
+#[test]
+fn a_topic_that_is_there_with_other_partitions() {
+    let service = Service::new();
+    service.fold_ten();
+    let graph = GraphBuilder::new();
+    graph.table(&Topic::<u32, u32>::new("another"), "another");
+    graph.table(&Topic::<u32, u64>::new("events").partitions(2), "largest");
+    refused(service.open(&graph.build().unwrap()), ErrorKind::Invalid);
+    assert_eq!(service.changelog.topics().unwrap().len(), 1, "not even the first of the topics was created");
     service.goes_on(5);
 }
 

@@ -67,7 +67,7 @@ const MAX_PARTITIONS: u32 = 1 << 16;
 
 impl TopicConfig {
     /// Refuses a topic that cannot be created.
-    fn check(&self, topic: &str) -> Result<()> {
+    pub(crate) fn check(&self, topic: &str) -> Result<()> {
         if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
             let length = topic.len();
             return Err(Error::invalid(format!(
@@ -84,7 +84,7 @@ impl TopicConfig {
     }
 
     /// Refuses to change the number of partitions of a topic that is there.
-    fn check_same_partitions(&self, topic: &str, wanted: &Self) -> Result<()> {
+    pub(crate) fn check_same_partitions(&self, topic: &str, wanted: &Self) -> Result<()> {
         if self.partitions == wanted.partitions {
             return Ok(());
         }

@@ -5,6 +5,7 @@
 
 use super::build::Build;
 use super::catalogue::{Assignment, BUILD_GROUP, Catalogue};
+use super::input::first_to_read;
 use super::opening::Opening;
 use super::{Counters, EpochLimit, FailurePolicy, Setting, Task};
 use crate::changelog::{Changelog, TopicConfig};
@@ -14,7 +15,9 @@ use crate::graph::Graph;
 use crate::query::{Cell, Serving};
 use crate::store::StateStore;
 use crate::store::layout::MAIN_GROUP;
-use crate::{Error, Result};
+use crate::{Error, Position, Result};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// What an engine runs with.
@@ -60,12 +63,6 @@ impl Core {
                  give them a topic of their own"
             )));
         }
-        for topic in graph.topics.iter() {
-            changelog.create_topic(&topic.name, &topic.config)?;
-        }
-        if let FailurePolicy::DeadLetter(topic) = &policy {
-            changelog.create_topic(topic, &TopicConfig::default())?;
-        }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(shards)
             .thread_name(|index| format!("millpond-shard-{index}"))
@@ -82,8 +79,10 @@ impl Core {
             counters: Arc::new(Counters::default()),
         };
         let mut catalogue = Catalogue::open(&*store)?;
+        // Whatever can be refused is refused before anything is written, to the state or to the changelog.
         let Assignment { main, build, former } = catalogue.assign(&*store, &setting.graph)?;
-        // Whatever can be refused is refused before anything is written.
+        check_topics(&setting, &main.position, from_oldest_kept)?;
+        create_topics(&setting)?;
         let main = Opening::new(&setting, main, MAIN_GROUP, from_oldest_kept)?;
         let build =
             build.map(|group| Opening::new(&setting, group, BUILD_GROUP, from_oldest_kept)).transpose()?;
@@ -176,6 +175,34 @@ pub(crate) fn drain_all(drains: &Mutex<Vec<Arc<Drain>>>) -> Result<bool> {
 
 pub(super) fn add(drains: &Mutex<Vec<Arc<Drain>>>, drain: Arc<Drain>) {
     drains.lock().unwrap_or_else(PoisonError::into_inner).push(drain);
+}
+
+/// Checks that the topics that are there fit the graph and hold what it has not folded yet.
+fn check_topics(setting: &Setting, position: &Position, from_oldest: bool) -> Result<()> {
+    let there: BTreeMap<Arc<str>, u32> = setting.changelog.topics()?.into_iter().collect();
+    for topic in setting.graph.topics.iter() {
+        topic.config.check(&topic.name)?;
+        if let Some(&partitions) = there.get(&topic.name) {
+            TopicConfig { partitions, ..TopicConfig::default() }
+                .check_same_partitions(&topic.name, &topic.config)?;
+        }
+    }
+    for (id, next) in position.iter().filter(|(id, _)| setting.graph.reads(&id.topic)) {
+        let kept =
+            if there.contains_key(&id.topic) { setting.changelog.offsets(id)? } else { Range::default() };
+        first_to_read(id, &kept, next, from_oldest)?;
+    }
+    Ok(())
+}
+
+fn create_topics(setting: &Setting) -> Result<()> {
+    for topic in setting.graph.topics.iter() {
+        setting.changelog.create_topic(&topic.name, &topic.config)?;
+    }
+    if let FailurePolicy::DeadLetter(topic) = &setting.policy {
+        setting.changelog.create_topic(topic, &TopicConfig::default())?;
+    }
+    Ok(())
 }
 
 fn empty_cells(graph: &Graph) -> Arc<[Arc<Cell>]> {

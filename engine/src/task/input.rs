@@ -73,7 +73,7 @@ impl Input {
         for (topic, name) in topics.iter().enumerate() {
             for partition in 0..counts.get(name).copied().unwrap_or(0) {
                 let id = TopicPartition::new(Arc::clone(name), partition);
-                let next = start(&**changelog, &id, position.offset(&id), from_oldest)?;
+                let next = first_to_read(&id, &changelog.offsets(&id)?, position.offset(&id), from_oldest)?;
                 position.set(id.clone(), next);
                 let reader = changelog.reader(&id, next)?;
                 partitions.push(Partition { id, topic, reader, queue: VecDeque::new(), next });
@@ -222,9 +222,16 @@ fn greatest_timestamp_ms(batch: &StoredBatch, from: u64) -> Result<i64> {
     Ok(later.map(|record| record.timestamp_ms).max().unwrap_or(i64::MIN))
 }
 
-/// Where to begin reading `id`, given where the state stands.
-fn start(changelog: &dyn Changelog, id: &TopicPartition, wanted: u64, from_oldest: bool) -> Result<u64> {
-    let kept = changelog.offsets(id)?;
+/// Where to begin reading `id`, of which the offsets `kept` are there, if the state stands at `wanted`.
+///
+/// # Errors
+/// `AheadOfChangelog` or `BehindChangelog`.
+pub(super) fn first_to_read(
+    id: &TopicPartition,
+    kept: &Range<u64>,
+    wanted: u64,
+    from_oldest: bool,
+) -> Result<u64> {
     if wanted > kept.end {
         return Err(Error::new(
             ErrorKind::AheadOfChangelog,
@@ -244,8 +251,9 @@ fn start(changelog: &dyn Changelog, id: &TopicPartition, wanted: u64, from_oldes
     Err(Error::new(
         ErrorKind::BehindChangelog,
         format!(
-            "the state needs {id} from offset {wanted}, but the changelog begins at {}; restore a checkpoint of the \
-             state, or delete the state directory and open with `from_oldest_kept` to begin with what is left",
+            "the state needs {id} from offset {wanted}, but the changelog begins at {}; restore a copy of the \
+             changelog that reaches back, or delete the state directory and open with `from_oldest_kept` to begin with \
+             what is left",
             kept.start
         ),
     ))

@@ -5,7 +5,8 @@
 //! [`Driver`] runs a graph in memory and by hand. [`GraphCheck`] moves one through random steps and compares every
 //! state that it publishes with a model of your own.
 //!
-//! Everything here is deterministic: no clock, no threads, and every failure prints the seed that repeats it.
+//! Everything here is deterministic: it reads no clock, what threads do decides nothing, and every failure prints the
+//! seed that repeats it.
 
 pub mod changelogs;
 pub mod laws;
