@@ -48,7 +48,7 @@ fn a_killed_engine_loses_and_repeats_nothing() {
     let ledger = Ledger::new(1);
     let mut acknowledged = Acknowledged::new();
     let mut payments = 0;
-    let kills = rounds(40);
+    let kills = rounds(200);
     for kill in 0..kills {
         // Numbers are never used again, also not those that were appended and not acknowledged.
         let next = (kill as u64) << 32;

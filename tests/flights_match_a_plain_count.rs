@@ -13,8 +13,9 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 const JANUARY: &[u8] = include_bytes!("../examples/flights/data/flights-2013-01.csv.gz");
 
@@ -89,22 +90,66 @@ fn count() -> Counts {
 }
 
 fn ask(state: &Path, questions: impl Iterator<Item = Vec<String>>) -> Vec<Value> {
+    let output = run(state, None, questions);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    answers(&output)
+}
+
+fn answers(output: &Output) -> Vec<Value> {
+    let lines = std::str::from_utf8(&output.stdout).unwrap().lines();
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Runs the program on the shipped file, or on `file`.
+fn run(state: &Path, file: Option<&Path>, questions: impl Iterator<Item = Vec<String>>) -> Output {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let program = profile.join("examples").join(format!("flights{}", std::env::consts::EXE_SUFFIX));
     assert!(program.exists(), "{} is not built; `cargo build --examples` does it", program.display());
     let mut command = Command::new(program);
     command.arg("--state").arg(state);
+    if let Some(file) = file {
+        command.arg("--flights").arg(file);
+    }
     for question in questions {
         command.arg("--lookup").args(question);
     }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    command.output().unwrap()
+}
+
+#[test]
+fn a_file_of_ones_own_is_taken_in_packed_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut whole = String::new();
+    flate2::read::GzDecoder::new(JANUARY).read_to_string(&mut whole).unwrap();
+    let some: String = whole.lines().take(501).flat_map(|line| [line, "\n"]).collect();
+    let (plain, packed) = (dir.path().join("some.csv"), dir.path().join("some.csv.gz"));
+    std::fs::write(&plain, &some).unwrap();
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(some.as_bytes()).unwrap();
+    std::fs::write(&packed, encoder.finish().unwrap()).unwrap();
+
+    let carriers = || ["UA", "AA", "B6", "DL", "EV"].map(|key| vec!["carrier".to_owned(), key.to_owned()]);
+    let from = |state: &str, file: &Path| run(&dir.path().join(state), Some(file), carriers().into_iter());
+    let (one, other) = (from("plain", &plain), from("packed", &packed));
+    assert!(one.status.success(), "{}", String::from_utf8_lossy(&one.stderr));
+    assert_eq!(answers(&one), answers(&other));
+    let mut flights = BTreeMap::<&str, u64>::new();
+    let column = some.lines().next().unwrap().split(',').position(|name| name == "carrier").unwrap();
+    for line in some.lines().skip(1) {
+        *flights.entry(line.split(',').nth(column).unwrap()).or_default() += 1;
+    }
+    for answer in answers(&one) {
+        assert_eq!(answer["flights"], flights[answer["carrier"].as_str().unwrap()]);
+    }
+
+    // A state is of one file.
+    let refused = from("plain", &packed);
+    assert!(!refused.status.success() && refused.stdout.is_empty());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another file"));
+    let absent = from("nothing", &dir.path().join("nothing.csv"));
+    assert!(!absent.status.success());
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("nothing.csv"), "it names the file");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 //! are grouped into, and each joined row shows the balances of both sides as they are in the same snapshot.
 //!
 //! Method: every transfer is one record that becomes two entries on two shards. Readers take snapshots without pause
-//! on threads of their own; the engine is dropped without a close (children are killed in another test) and reopened
-//! several times with other shards and limits.
+//! on threads of their own. The engine is closed and reopened several times with other shards and limits; and, in
+//! another process, killed in the midst of it, where each successor looks at what it finds before it goes on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,10 +20,10 @@
 #[allow(dead_code, reason = "each test needs its own part of the ledger")]
 mod ledger;
 
-use ledger::{Random, rounds, seed};
+use ledger::{ChildProcess, Random, rounds, seed, tell};
 use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, RocksStore, StateStore};
-use millpond::{Engine, Graph, GraphBuilder, Grouped, Result, Snapshot, Table, Topic, View};
+use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Result, Snapshot, Table, Topic, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -105,23 +105,30 @@ fn check(snapshot: &Snapshot, views: &Views) -> Result<()> {
     Ok(())
 }
 
-/// Pays, reads and stops in the midst of it.
-fn run(bank: &Bank, log: &MemoryChangelog, store: Arc<dyn StateStore>, random: &mut Random) -> u64 {
-    let log: Arc<dyn Changelog> = Arc::new(log.reopen());
-    let engine = Engine::builder(&bank.graph)
-        .changelog(log)
-        .store(store)
+fn builder(bank: &Bank, random: &mut Random) -> EngineBuilder {
+    Engine::builder(&bank.graph)
         .shards(random.pick(&[1, 2, 3, 5]))
         .memory(4 << 20)
         .epoch_records(random.pick(&[3, 300, 30_000]))
         .drain_interval(Duration::from_millis(random.pick(&[1, 10])))
-        .start()
-        .unwrap();
+}
+
+/// Pays, reads and stops in the midst of it.
+fn run(bank: &Bank, log: &MemoryChangelog, store: Arc<dyn StateStore>, random: &mut Random) -> u64 {
+    let log: Arc<dyn Changelog> = Arc::new(log.reopen());
+    let engine = builder(bank, random).changelog(log).store(store).start().unwrap();
+    pay_and_read(&engine, bank, random, 40, &|| ())
+}
+
+/// Pays so many times, and after each calls `paid`, while others read.
+fn pay_and_read(engine: &Engine, bank: &Bank, random: &mut Random, times: usize, paid: &dyn Fn()) -> u64 {
     let views = Views {
         balances: engine.view(&bank.balances).unwrap(),
         branches: engine.view(&bank.branches).unwrap(),
         pairs: engine.view(&bank.pairs).unwrap(),
     };
+    // What was there at the start, before anything is folded again.
+    check(&engine.snapshot().unwrap(), &views).unwrap();
     let (done, snapshots) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -134,7 +141,7 @@ fn run(bank: &Bank, log: &MemoryChangelog, store: Arc<dyn StateStore>, random: &
         }
         let producer = engine.producer(&bank.transfers).unwrap();
         let mut last = millpond::Position::new();
-        for _ in 0..40 {
+        for _ in 0..times {
             let transfers: Vec<(u64, Transfer)> = (0..250)
                 .map(|_| {
                     let (from, to) =
@@ -145,6 +152,7 @@ fn run(bank: &Bank, log: &MemoryChangelog, store: Arc<dyn StateStore>, random: &
             let records =
                 transfers.iter().map(|(key, transfer)| (key, Some(transfer), random.below(1000) as i64));
             last = producer.send(records.collect::<Vec<_>>()).wait().unwrap();
+            paid();
         }
         // Sometimes everything is folded, sometimes the end comes in between.
         if random.below(2) == 0 {
@@ -176,4 +184,56 @@ fn money_is_never_made_or_lost() {
     }
     println!("{snapshots} snapshots");
     assert!(snapshots > 50, "the readers saw only {snapshots} snapshots");
+}
+
+/// The body of the process that is killed; nothing when it is run as a test.
+#[test]
+fn child() {
+    let Ok(dir) = std::env::var("MILLPOND_CHILD") else { return };
+    // A reader that sees something wrong ends the process, which is how the parent learns of it.
+    std::panic::set_hook(Box::new(|panic| {
+        eprintln!("{panic}");
+        std::process::exit(101);
+    }));
+    let mut random = Random::new(std::env::var("MILLPOND_SEED").unwrap().parse().unwrap());
+    let bank = Bank::new();
+    let engine = builder(&bank, &mut random).dir(&dir).start().unwrap();
+    tell("open");
+    pay_and_read(&engine, &bank, &mut random, usize::MAX, &|| tell("paid"));
+}
+
+#[test]
+fn money_survives_kills() {
+    let mut random = Random::new(seed());
+    let dir = tempfile::tempdir().unwrap();
+    for kill in 0..rounds(25) {
+        let mut child = ChildProcess::spawn(&[
+            ("MILLPOND_CHILD", dir.path().display().to_string()),
+            ("MILLPOND_SEED", random.next().to_string()),
+        ]);
+        let mut payments = random.below(12);
+        while let Some(line) = child.line() {
+            if line == "open" && payments == 0 {
+                break;
+            }
+            if line == "paid" {
+                payments = payments.saturating_sub(1);
+                if payments == 0 {
+                    break;
+                }
+            }
+        }
+        for _ in 0..random.below(1_000_000) {
+            std::hint::spin_loop();
+        }
+        child.kill();
+        let (_, stderr, status) = child.end();
+        assert!(status.code().is_none(), "kill {kill}: the child ended by itself: {status}: {stderr}");
+    }
+    let bank = Bank::new();
+    let engine = builder(&bank, &mut random).dir(dir.path()).start().unwrap();
+    pay_and_read(&engine, &bank, &mut random, 1, &|| ());
+    engine.catch_up().unwrap();
+    assert_eq!(engine.view(&bank.balances).unwrap().count().unwrap(), u64::from(ACCOUNTS));
+    engine.close().unwrap();
 }

@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 pub(crate) const PARTITIONS: u32 = 2;
@@ -302,6 +302,23 @@ pub(crate) fn tell(line: &str) {
 pub(crate) struct ChildProcess {
     child: Child,
     lines: BufReader<ChildStdout>,
+    /// Ends the watch over the child when it is dropped.
+    _watched: mpsc::Sender<()>,
+}
+
+/// A child that lives longer hangs.
+const LONGEST_LIFE: Duration = Duration::from_secs(300);
+
+/// Kills a process that hangs, so that the test fails instead of hanging with it.
+fn watch(pid: u32) -> mpsc::Sender<()> {
+    let (watched, end) = mpsc::channel();
+    std::thread::spawn(move || {
+        if end.recv_timeout(LONGEST_LIFE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("process {pid} hangs and is killed");
+            Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        }
+    });
+    watched
 }
 
 impl ChildProcess {
@@ -314,7 +331,8 @@ impl ChildProcess {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
+        let watched = watch(child.id());
+        Self { child, lines, _watched: watched }
     }
 
     /// The next line that the child told; `None` when it has ended.
