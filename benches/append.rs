@@ -1,37 +1,55 @@
 //! How fast the embedded changelog appends durably, what it writes for it, and how fast it is read again.
 //!
-//! `cargo bench --bench append -- [--quick] [--dir DIR]`. An appender waits for each acknowledgement before it
-//! appends again, so that only group commit makes many of them faster than one. The last line is one JSON object.
-//! The target: 256 appenders acknowledge at least 20 times what one does.
+//! An appender waits for each acknowledgement before it appends again, so that only group commit makes many of them
+//! faster than one. Each case runs for some seconds, or until it has appended as many records as are allowed.
 
 #![expect(clippy::cast_precision_loss, reason = "counts of records and bytes fit well enough")]
 
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+mod support;
+
 use clap::Parser;
-use millpond_engine::TopicPartition;
-use millpond_engine::changelog::{
-    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
-};
+use millpond::TopicPartition;
+use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
 use serde_json::json;
-use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use support::random::{Keys, scatter};
+use support::report::{Targets, count, median, rounded};
+use support::{Outcome, args, phase, report};
 
 const VALUE_BYTES: usize = 100;
-const PARTITIONS: u32 = 16;
 
+/// Durable appends by several appenders: records acknowledged a second, and bytes written for each byte.
 #[derive(Parser)]
 struct Args {
-    /// Measure each case for a shorter time.
+    #[command(flatten)]
+    common: args::Common,
+    /// How long each case appends, at most until `--records` are there.
     #[arg(long)]
-    quick: bool,
-    /// Where to keep the changelog meanwhile; the medium is what is measured.
-    #[arg(long)]
-    dir: Option<PathBuf>,
-    /// Given by cargo.
-    #[arg(long, hide = true)]
-    bench: bool,
+    seconds: Option<f64>,
+}
+
+impl Args {
+    fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.seconds.unwrap_or(if self.common.quick { 0.5 } else { 5.0 }))
+    }
+
+    fn records(&self) -> u64 {
+        self.common.records(u64::MAX, u64::MAX)
+    }
+
+    /// One for each of a few appenders, unless set.
+    fn partitions(&self) -> u32 {
+        if self.common.partitions > 1 { self.common.partitions } else { 16 }
+    }
+
+    fn keys(&self, appender: u64) -> Keys {
+        let keys = self.common.keys(1_000_000, 1_000);
+        Keys::new(self.common.distribution, keys, self.common.seed + appender)
+    }
 }
 
 struct Case {
@@ -57,29 +75,52 @@ struct Measured {
     open_ms: f64,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Outcome<()> {
     let args = Args::parse();
-    let duration = Duration::from_millis(if args.quick { 700 } else { 5000 });
-    let parent = args.dir.unwrap_or_else(std::env::temp_dir);
-    println!("{:<24}{:>16}{:>18}{:>16}{:>10}", "", "appended/s", "written per byte", "read/s", "open ms");
+    let scratch = phase::scratch(&args.common)?;
     let mut results = Vec::new();
     for case in &CASES {
-        let dir = tempfile::tempdir_in(&parent)?;
-        let measured = measure(case, dir.path(), duration)?;
-        let written =
-            measured.written_per_byte.map_or_else(|| "-".into(), |per_byte| format!("{per_byte:.2}"));
-        println!(
-            "{:<24}{:>16.0}{:>18}{:>16.0}{:>10.0}",
-            case.name, measured.appended_per_s, written, measured.read_per_s, measured.open_ms
-        );
-        results.push(measured);
+        eprintln!("{}", case.name);
+        let rounds: Vec<Measured> = (0..args.common.rounds(1))
+            .map(|_| measure(&args, case, tempfile::tempdir_in(scratch.path())?.path()))
+            .collect::<Outcome<_>>()?;
+        results.push(Measured::median(&rounds));
     }
-    let gain = match (results.first(), results.get(2)) {
-        (Some(one), Some(many)) => many.appended_per_s / one.appended_per_s,
+    print(&args, &results)
+}
+
+impl Measured {
+    fn median(rounds: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| median(rounds.iter().map(figure).collect());
+        let written: Option<Vec<f64>> = rounds.iter().map(|round| round.written_per_byte).collect();
+        Self {
+            appended_per_s: of(|round| round.appended_per_s),
+            written_per_byte: written.map(median),
+            read_per_s: of(|round| round.read_per_s),
+            open_ms: of(|round| round.open_ms),
+        }
+    }
+}
+
+fn print(args: &Args, results: &[Measured]) -> Outcome<()> {
+    println!("append: values of {VALUE_BYTES} bytes, {} partitions\n", args.partitions());
+    let mut table = report::Table::new(["", "appended/s", "written per byte", "read/s", "open ms"]);
+    for (case, measured) in CASES.iter().zip(results) {
+        let written = measured.written_per_byte.map_or_else(|| "-".into(), |bytes| format!("{bytes:.2}"));
+        table.row([
+            case.name.to_owned(),
+            count(measured.appended_per_s),
+            written,
+            count(measured.read_per_s),
+            format!("{:.0}", measured.open_ms),
+        ]);
+    }
+    table.print();
+    let gain = match results {
+        [one, _, many, ..] => many.appended_per_s / one.appended_per_s,
         _ => return Err("a case is missing".into()),
     };
-    println!("256 appenders acknowledge {gain:.1} times what one does (target: 20)");
-    let cases = CASES.iter().zip(&results).map(|(case, measured)| {
+    let cases = CASES.iter().zip(results).map(|(case, measured)| {
         json!({
             "appenders": case.appenders,
             "records_per_append": case.records_per_append,
@@ -89,79 +130,89 @@ fn main() -> Result<(), Box<dyn Error>> {
             "open_ms": measured.open_ms,
         })
     });
-    println!("{}", json!({ "bench": "append", "gain_256": gain, "cases": cases.collect::<Vec<_>>() }));
+    let cases: Vec<_> = cases.collect();
+    Targets::default()
+        .at_least("gain_256", gain, 20.0)
+        .finish(json!({ "bench": "append", "gain_256": rounded(gain), "cases": cases }));
     Ok(())
 }
 
-fn measure(case: &Case, dir: &Path, duration: Duration) -> Result<Measured, Box<dyn Error>> {
+fn measure(args: &Args, case: &Case, dir: &Path) -> Outcome<Measured> {
     let log = Arc::new(EmbeddedChangelog::open(dir, EmbeddedOptions::default())?);
-    log.create_topic("bench", &TopicConfig { partitions: PARTITIONS, ..TopicConfig::default() })?;
+    log.create_topic("bench", &TopicConfig { partitions: args.partitions(), ..TopicConfig::default() })?;
     let written_before = written_bytes();
-    let records = Arc::new(AtomicU64::new(0));
+    let total = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
     runtime.block_on(async {
-        let appender = |number| {
-            append_until(log.clone(), number, case.records_per_append, started + duration, records.clone())
-        };
-        let appenders: Vec<_> = (0..case.appenders).map(|number| tokio::spawn(appender(number))).collect();
-        for appender in appenders {
+        let appenders = (0..case.appenders).map(|number| {
+            let appender = Appender {
+                log: log.clone(),
+                partition: TopicPartition::new("bench", u32::try_from(number)? % args.partitions()),
+                keys: args.keys(number),
+                records: case.records_per_append,
+                end: started + args.duration(),
+                most: args.records(),
+            };
+            Ok(tokio::spawn(appender.run(total.clone())))
+        });
+        for appender in appenders.collect::<Outcome<Vec<_>>>()? {
             appender.await??;
         }
-        Ok::<(), Box<dyn Error>>(())
+        Outcome::Ok(())
     })?;
     let seconds = started.elapsed().as_secs_f64();
-    let count = records.load(Ordering::Relaxed);
-    let read_per_s = read_all(&*log)?;
+    let appended = total.load(Ordering::Relaxed);
+    let read_per_s = read_all(&*log, args.partitions(), appended)?;
     log.close()?;
     let opening = Instant::now();
     EmbeddedChangelog::open(dir, EmbeddedOptions::default())?.close()?;
     let open_ms = opening.elapsed().as_secs_f64() * 1000.0;
-    let appended_bytes = count * (8 + VALUE_BYTES as u64);
+    let appended_bytes = appended * (8 + VALUE_BYTES as u64);
     let written = written_before.zip(written_bytes()).map(|(before, after)| after - before);
     Ok(Measured {
-        appended_per_s: count as f64 / seconds,
+        appended_per_s: appended as f64 / seconds,
         written_per_byte: written.map(|written| written as f64 / appended_bytes as f64),
         read_per_s,
         open_ms,
     })
 }
 
-async fn append_until(
+struct Appender {
     log: Arc<EmbeddedChangelog>,
-    appender: u64,
-    records_per_append: u64,
+    partition: TopicPartition,
+    keys: Keys,
+    /// In one append.
+    records: u64,
     end: Instant,
-    count: Arc<AtomicU64>,
-) -> millpond_engine::Result<()> {
-    let mut number = appender << 32;
-    while Instant::now() < end {
-        let records = (0..records_per_append).map(|step| record(number + step)).collect();
-        number += records_per_append;
-        let partition = TopicPartition::new("bench", u32::try_from(appender).unwrap_or(0) % PARTITIONS);
-        log.append(vec![Append { partition, records }]).await?;
-        count.fetch_add(records_per_append, Ordering::Relaxed);
-    }
-    Ok(())
+    /// Of all appenders.
+    most: u64,
 }
 
-/// A value that compression cannot shrink, so that every byte counts.
-fn record(number: u64) -> Record {
-    let mut state = number;
-    let words = std::iter::repeat_with(|| {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb).to_le_bytes()
-    });
-    let value: Vec<u8> = words.flatten().take(VALUE_BYTES).collect();
-    Record::new(number.to_be_bytes().to_vec(), value)
+impl Appender {
+    async fn run(mut self, total: Arc<AtomicU64>) -> millpond::Result<()> {
+        while Instant::now() < self.end && total.load(Ordering::Relaxed) < self.most {
+            let records = (0..self.records).map(|_| record(&mut self.keys)).collect();
+            self.log.append(vec![Append { partition: self.partition.clone(), records }]).await?;
+            total.fetch_add(self.records, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// A record whose value compression cannot shrink, so that every byte counts.
+fn record(keys: &mut Keys) -> Record {
+    let key = keys.next();
+    let first = keys.random().next();
+    let words = (0..).map(|word| scatter(first.wrapping_add(word)).to_le_bytes());
+    Record::new(key.to_be_bytes().to_vec(), words.flatten().take(VALUE_BYTES).collect::<Vec<_>>())
 }
 
 /// Reads and decodes every record, partition by partition; answers with records per second.
-fn read_all(log: &dyn Changelog) -> millpond_engine::Result<f64> {
+fn read_all(log: &dyn Changelog, partitions: u32, appended: u64) -> Outcome<f64> {
     let started = Instant::now();
     let (mut records, mut bytes) = (0_u64, 0_usize);
-    for partition in 0..PARTITIONS {
+    for partition in 0..partitions {
         let mut reader = log.reader(&TopicPartition::new("bench", partition), 0)?;
         loop {
             let batches = reader.poll(1 << 20)?;
@@ -176,7 +227,9 @@ fn read_all(log: &dyn Changelog) -> millpond_engine::Result<f64> {
             }
         }
     }
-    assert_eq!(bytes as u64, records * (8 + VALUE_BYTES as u64), "what was appended is read");
+    if records != appended || bytes as u64 != records * (8 + VALUE_BYTES as u64) {
+        return Err(format!("{appended} records were appended, {records} of {bytes} bytes are read").into());
+    }
     Ok(records as f64 / started.elapsed().as_secs_f64())
 }
 

@@ -92,6 +92,8 @@ fn graph(args: &Args) -> Outcome<(Graph, Table<u64, Payments>)> {
 
 fn main() -> Outcome<()> {
     let args = Args::parse();
+    args.common.only_uniform()?;
+    args.common.only_one_round()?;
     let scratch = phase::scratch(&args.common)?;
     let log = log::open(&scratch.path().join("log"), Durability::Os)?;
     load(&args, &log, scratch.path())?;

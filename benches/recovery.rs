@@ -93,6 +93,7 @@ fn main() -> Outcome<()> {
 }
 
 fn compare(args: &Args) -> Outcome<()> {
+    args.common.only_uniform()?;
     let scratch = phase::scratch(&args.common)?;
     let mut recoveries: Vec<(Size, Vec<Recovery>)> =
         vec![(Size::Small, Vec::new()), (Size::Large, Vec::new())];

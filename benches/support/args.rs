@@ -1,5 +1,6 @@
 //! The arguments that every benchmark takes.
 
+use super::Outcome;
 use clap::ValueEnum;
 use millpond::{Engine, EngineBuilder, Graph};
 use serde::Serialize;
@@ -73,6 +74,22 @@ impl Common {
     /// The number of rounds: as asked for, or `usual`; one in quick mode.
     pub(crate) fn rounds(&self, usual: usize) -> usize {
         self.rounds.unwrap_or(if self.quick { 1 } else { usual }).max(1)
+    }
+
+    /// Refuses a distribution to a benchmark that has its own way of drawing keys.
+    pub(crate) fn only_uniform(&self) -> Outcome<()> {
+        match self.distribution {
+            Distribution::Uniform => Ok(()),
+            Distribution::Zipf => Err("this benchmark draws its keys in a way of its own; see --help".into()),
+        }
+    }
+
+    /// Refuses several rounds to a benchmark that has many turns within one.
+    pub(crate) fn only_one_round(&self) -> Outcome<()> {
+        match self.rounds {
+            None | Some(1) => Ok(()),
+            Some(_) => Err("this benchmark takes turns within one round; leave --rounds out".into()),
+        }
     }
 
     /// An engine for `graph` with the memory and the shards asked for.
