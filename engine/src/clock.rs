@@ -24,6 +24,28 @@ impl Clock for SystemClock {
 }
 
 /// A clock that stands still until it is moved, for tests.
+///
+/// # Examples
+/// ```
+/// use millpond::{Clock, Engine, GraphBuilder, ManualClock, Topic};
+/// # use millpond::changelog::{Changelog, MemoryChangelog};
+/// use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let readings = Topic::<u8, f64>::new("readings");
+/// let graph = GraphBuilder::new();
+/// graph.table(&readings, "latest");
+/// let clock = Arc::new(ManualClock::new(1_000));
+/// let engine =
+///     Engine::builder(&graph.build()?).in_memory().changelog(changelog.clone()).clock(clock.clone()).start()?;
+/// clock.advance(500);
+/// let position = engine.append(&readings, &1, &20.5).wait()?;
+/// # let (id, end) = position.iter().next().expect("a partition");
+/// # let batch = changelog.reader(id, end - 1)?.poll(1)?.remove(0);
+/// # assert_eq!(batch.max_timestamp_ms(), 1_500);
+/// assert_eq!(clock.now_ms(), 1_500);
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 

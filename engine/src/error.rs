@@ -31,6 +31,24 @@ pub enum ErrorKind {
 }
 
 /// An error of millpond: a [kind](ErrorKind), a message and, where there is one, a source.
+///
+/// # Examples
+/// ```
+/// use millpond::{Engine, ErrorKind, GraphBuilder, Topic};
+///
+/// let visits = Topic::<String, u32>::new("visits");
+/// let graph = GraphBuilder::new();
+/// let visits = graph.stream(&visits).group_by_key();
+/// visits.count("visits");
+/// visits.reduce("visits", |a, b| a + b);
+/// let error = graph.build().err().expect("two tables of one name");
+/// match error.kind() {
+///     ErrorKind::Invalid => assert!(error.message().contains("two tables are named `visits`")),
+///     // Worth another try later.
+///     ErrorKind::Unavailable => {}
+///     _ => panic!("{error}"),
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 

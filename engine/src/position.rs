@@ -30,6 +30,21 @@ impl fmt::Display for TopicPartition {
 /// For each partition the offset of the next record: exactly the records below it are included.
 ///
 /// A partition that is absent stands at offset 0.
+///
+/// # Examples
+/// ```
+/// use millpond::{Position, TopicPartition};
+///
+/// let orders = TopicPartition::new("orders", 0);
+/// let mut folded: Position = [(orders.clone(), 7)].into_iter().collect();
+/// let appended: Position = [(orders.clone(), 8)].into_iter().collect();
+/// assert!(!folded.includes(&appended), "the record with offset 7 is not folded yet");
+/// folded.advance_to(&appended);
+/// assert!(folded.includes(&appended));
+/// assert_eq!(folded.offset(&orders), 8);
+/// assert_eq!(folded.offset(&TopicPartition::new("orders", 1)), 0);
+/// assert_eq!(folded.to_string(), "{orders/0@8}");
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Position(BTreeMap<TopicPartition, u64>);
 

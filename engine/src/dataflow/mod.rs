@@ -34,6 +34,36 @@ use crate::Result;
 /// 4. An operator declared as exchange returns [`Output::Routed`] with one batch per shard.
 ///
 /// A panic is caught: the epoch is undone and the record that caused it is handled by the failure policy.
+///
+/// # Examples
+/// ```
+/// use millpond::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+/// use millpond::testing::Driver;
+/// use millpond::{GraphBuilder, Result, Stream, Topic};
+///
+/// /// Lets the records of even keys through.
+/// struct Even;
+///
+/// impl Operator for Even {
+///     fn run(&self, _: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+///         let mut events: Vec<Event<u32, String>> = inputs.take(0)?;
+///         events.retain(|event| event.key % 2 == 0);
+///         Ok(Output::Local(Batch::new(events)))
+///     }
+/// }
+///
+/// let names = Topic::<u32, String>::new("names");
+/// let graph = GraphBuilder::new();
+/// let all = graph.stream(&names);
+/// let node = graph.nodes().operator("even", &[all.node()], &[], &[], Even);
+/// let even = Stream::<u32, String>::from_node(graph.nodes(), node, true).to_table("even");
+/// let mut driver = Driver::new(&graph.build()?)?;
+/// driver.put(&names, 1, "ash".to_owned(), 0)?;
+/// driver.put(&names, 2, "birch".to_owned(), 0)?;
+/// driver.run()?;
+/// assert_eq!(driver.table(&even)?, [(2, "birch".to_owned())].into());
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub trait Operator: Send + Sync + 'static {
     /// Carries one shard's part of one epoch through this node.
     ///

@@ -19,6 +19,19 @@ use handles::GraphId;
 use std::sync::Arc;
 
 /// A validated graph, ready to run.
+///
+/// # Examples
+/// ```
+/// use millpond::{GraphBuilder, Topic};
+///
+/// let orders = Topic::<u32, u64>::new("orders");
+/// let graph = GraphBuilder::new();
+/// graph.stream(&orders).filter(|_, cents| *cents > 0).group_by_key().reduce("spent", |a, b| a + b);
+/// let graph = graph.build()?;
+/// assert_eq!(graph.describe(), "  0 stream topic orders\n  1 filter <- 0\n  2 reduce table spent <- 1\n");
+/// assert!(graph.dot().starts_with("digraph millpond {"), "a picture: `dot -Tsvg`");
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Graph {
     pub(crate) id: GraphId,

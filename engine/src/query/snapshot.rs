@@ -120,6 +120,31 @@ impl Snapshot {
 /// One table in a [`Snapshot`].
 /// It is made by [`View::snapshot`], for one table, or by [`Snapshot::of`], for several at one position, and is read like a
 /// [`View`].
+///
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let stock = Topic::<(u8, u8), u32>::new("stock");
+/// let graph = GraphBuilder::new();
+/// let shelves = graph.table(&stock, "shelves");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// for (aisle, shelf) in [(1, 1), (1, 2), (2, 1)] {
+///     engine.append(&stock, &(aisle, shelf), &10).wait()?;
+/// }
+/// engine.catch_up()?;
+///
+/// let before = engine.view(&shelves)?.snapshot()?;
+/// engine.delete(&stock, &(1, 1)).wait()?;
+/// engine.catch_up()?;
+/// assert_eq!((before.count(), engine.view(&shelves)?.count()?), (3, 2));
+/// let first_aisle = before.prefix(&(1,)).map(|row| row.map(|(key, _)| key));
+/// assert_eq!(first_aisle.collect::<Result<Vec<_>, _>>()?, [(1, 1), (1, 2)]);
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct TableSnapshot<K, V> {
     pub(crate) snapshot: Snapshot,

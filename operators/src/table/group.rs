@@ -4,8 +4,9 @@
 //! retracted; a group that loses its last member is deleted, whatever its accumulator says, so a row count of zero is
 //! never to be seen. Repeated keys arrive as one change per epoch. Late timestamps play no part. Empty input changes
 //! nothing; if a stream joins the groups, every step of a row is carried through, otherwise only what became of it. The
-//! extremes survive their own retraction in the form that keeps every member (`retractable()`). Retractions and additions of one epoch are ordered by the stamps of the rows' changes, which makes even
-//! inexact folds come out the same for every number of shards.
+//! extremes survive their own retraction in the form that keeps every member (`retractable()`). Retractions and additions
+//! of one epoch are ordered by the stamps of the rows' changes, which makes even inexact folds come out the same for every
+//! number of shards.
 
 use super::access::Access;
 use super::history::{self, Starts, Step};
@@ -21,6 +22,29 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 /// The accumulator of a group of rows, and how many rows are in it: at least one.
+///
+/// # Examples
+/// ```
+/// use millpond::testing::Driver;
+/// use millpond::{GraphBuilder, Grouped, Topic};
+///
+/// // Employees by department, and what each department pays.
+/// let staff = Topic::<String, (String, u64)>::new("staff");
+/// let graph = GraphBuilder::new();
+/// let pay = graph
+///     .table(&staff, "staff")
+///     .group_by(|_, (department, salary)| (department.clone(), *salary))
+///     .fold("pay", || 0, |sum, _, salary| *sum += salary, |sum, _, salary| *sum -= salary);
+/// let mut driver = Driver::new(&graph.build()?)?;
+/// for (name, department, salary) in [("ann", "sales", 10), ("bob", "sales", 20), ("ann", "press", 15)] {
+///     driver.put(&staff, name.to_owned(), (department.to_owned(), salary), 0)?;
+/// }
+/// driver.run()?;
+/// let group = |members, value| Grouped { members, value };
+/// let expected = [("press".to_owned(), group(1, 15)), ("sales".to_owned(), group(1, 20))];
+/// assert_eq!(driver.table(&pay)?, expected.into());
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grouped<A> {
     /// How many rows.
