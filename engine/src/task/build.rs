@@ -74,6 +74,8 @@ impl Core {
     /// Puts the built tables in place: both tasks stand at the same input.
     pub(super) fn complete_build(&mut self) -> Result<()> {
         let Some(build) = self.build.take() else { return Ok(()) };
+        let span = tracing::info_span!("complete_build", tables = build.ids.len());
+        let _entered = span.enter();
         let main_drain = self.drains.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
         if let Some(drain) = main_drain {
             drain.run()?;

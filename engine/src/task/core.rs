@@ -55,6 +55,8 @@ impl Core {
     pub(crate) fn open(options: CoreOptions) -> Result<Self> {
         let CoreOptions { graph, changelog, store, name, shards, hot_bytes, limit, policy, from_oldest_kept } =
             options;
+        let span = tracing::info_span!("open", name = &*name, tables = graph.tables.len(), shards);
+        let _entered = span.enter();
         if let FailurePolicy::DeadLetter(topic) = &policy
             && graph.reads(topic)
         {

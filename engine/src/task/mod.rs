@@ -336,6 +336,8 @@ impl Task {
                 _ => appends.push(Append { partition: to, records: vec![record] }),
             }
         }
+        let span = tracing::debug_span!("append", records = total);
+        let _entered = span.enter();
         let mark = EpochMark { from: from.clone(), to: input.position.clone() };
         fault::point("epoch.before_append")?;
         if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends)? {
