@@ -181,6 +181,34 @@ fn topics_are_created_once<S: Subject>() {
     assert_eq!(subject.log().topics().unwrap(), [("a".into(), 2), ("b".into(), 1)]);
 }
 
+fn only_who_decides_changes_the_retention<S: Subject>() {
+    let mut subject = S::open(Arc::new(ManualClock::new(1_000_000)));
+    let tiny = TopicConfig { retention_bytes: Some(0), ..topic(1) };
+    let trims = |subject: &S| {
+        subject.log().enforce_retention().unwrap();
+        let Range { start, end } = subject.log().offsets(&b()).unwrap();
+        start == end
+    };
+    // Created by whoever appends to it first.
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    subject.log().append(to(b(), records(0..20))).wait().unwrap();
+    // The embedded log never drops the segment that it writes.
+    subject = subject.reopen();
+    subject.log().ensure_topic("b", &tiny).unwrap();
+    assert!(!trims(&subject), "an append decided what is kept");
+    subject.log().create_topic("b", &tiny).unwrap();
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    subject = subject.reopen();
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    assert!(trims(&subject), "an append decided what is kept");
+
+    assert_eq!(kind(subject.log().ensure_topic("b", &topic(2))), ErrorKind::Invalid);
+    assert_eq!(kind(subject.log().ensure_topic("", &topic(1))), ErrorKind::Invalid);
+    subject.log().close().unwrap();
+    assert_eq!(kind(subject.log().ensure_topic("b", &topic(1))), ErrorKind::Closed);
+    assert_eq!(kind(subject.log().create_topic("b", &tiny)), ErrorKind::Closed);
+}
+
 fn readers_know_where_a_partition_begins_and_ends<S: Subject>() {
     let subject = subject::<S>();
     subject.log().append(to(a(0), records(0..3))).wait().unwrap();
@@ -393,6 +421,7 @@ macro_rules! contract {
             offsets_are_dense_and_records_keep_them
             an_append_is_all_or_nothing
             topics_are_created_once
+            only_who_decides_changes_the_retention
             readers_know_where_a_partition_begins_and_ends
             an_epoch_is_appended_once
             nothing_held_is_trimmed

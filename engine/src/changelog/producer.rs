@@ -100,12 +100,13 @@ impl<K, V> Clone for Producer<K, V> {
 }
 
 impl<K: Key, V: Value> Producer<K, V> {
-    /// A producer for `topic`, which is created if it does not exist.
+    /// A producer for `topic`, which is created if it does not exist. The retention of a topic that is there stays as it
+    /// is, whatever the handle says.
     ///
     /// # Errors
     /// `Invalid` if the topic exists with another number of partitions.
     pub fn new(changelog: Arc<dyn Changelog>, topic: &Topic<K, V>, clock: Arc<dyn Clock>) -> Result<Self> {
-        changelog.create_topic(topic.name(), topic.topic_config())?;
+        changelog.ensure_topic(topic.name(), topic.topic_config())?;
         let partitions = topic.topic_config().partitions;
         Ok(Self { changelog, topic: topic.clone(), partitions, clock, gate: None })
     }

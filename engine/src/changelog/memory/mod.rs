@@ -127,6 +127,11 @@ impl Changelog for MemoryChangelog {
         self.open_state()?.create_topic(topic, config)
     }
 
+    fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
+        config.check(topic)?;
+        self.open_state()?.ensure_topic(topic, config)
+    }
+
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         Ok(self.open_state()?.topics())
     }
