@@ -44,6 +44,15 @@ impl Gate {
         self.closed.load(Ordering::Acquire) || (self.lag)() <= self.most_lag
     }
 
+    /// The same promise, kept back while the fold is too far behind.
+    pub(crate) fn hold_up(self: &Arc<Self>, ack: Ack) -> Ack {
+        if self.is_open() {
+            return ack;
+        }
+        let gate = Arc::clone(self);
+        ack.after(async move { gate.pass().await })
+    }
+
     async fn pass(&self) {
         loop {
             let moved = self.moved.notified();
@@ -156,11 +165,8 @@ impl<K: Key, V: Value> Producer<K, V> {
 
     fn held_up(&self, ack: Ack) -> Ack {
         match &self.gate {
-            Some(gate) if !gate.is_open() => {
-                let gate = Arc::clone(gate);
-                ack.after(async move { gate.pass().await })
-            }
-            _ => ack,
+            Some(gate) => gate.hold_up(ack),
+            None => ack,
         }
     }
 

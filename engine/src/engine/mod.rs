@@ -151,9 +151,10 @@ impl Engine {
         }
     }
 
-    /// Appends raw records.
+    /// Appends raw records, acknowledged as those of a [`Producer`] are: once they are durable, and not before this engine
+    /// is within its [`max_lag`](EngineBuilder::max_lag).
     pub fn append_records(&self, partition: TopicPartition, records: Vec<crate::changelog::Record>) -> Ack {
-        self.handles.changelog.append(vec![Append { partition, records }])
+        self.background.gate().hold_up(self.handles.changelog.append(vec![Append { partition, records }]))
     }
 
     /// Which input the tables include.
