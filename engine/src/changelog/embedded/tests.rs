@@ -249,7 +249,7 @@ fn files_that_are_slow_to_sink_are_no_failure() {
             slot: layout::Slot { topic: 0, partition: 0 },
             base_offset: 0,
         };
-        database.write(false, |rows| rows.put_frame(key, &[7; 100_000])).unwrap();
+        database.write(false, |rows| rows.put_frame(key, &vec![7; 100_000])).unwrap();
         database.flush().unwrap();
         !database.settle(Duration::from_micros(1)).unwrap()
     });
