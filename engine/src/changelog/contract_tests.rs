@@ -295,10 +295,15 @@ fn an_emptied_partition_keeps_its_offsets<S: Subject>() {
     let mut subject = S::open(Arc::new(ManualClock::new(1_000_000)));
     let tiny = TopicConfig { retention_bytes: Some(0), ..topic(1) };
     subject.log().create_topic("b", &tiny).unwrap();
+    assert_eq!(subject.log().stored_bytes().unwrap(), Some(0));
     subject.log().append(to(b(), records(0..20))).wait().unwrap();
+    let stored = subject.log().stored_bytes().unwrap();
+    assert!(stored.is_some_and(|bytes| bytes > 200), "{stored:?}");
     // The embedded log never drops the segment that it writes.
     subject = subject.reopen();
-    assert!(subject.log().enforce_retention().unwrap() > 0);
+    assert_eq!(subject.log().stored_bytes().unwrap(), stored);
+    assert_eq!(Some(subject.log().enforce_retention().unwrap()), stored);
+    assert_eq!(subject.log().stored_bytes().unwrap(), Some(0));
     assert_eq!(subject.log().offsets(&b()).unwrap(), 20..20);
     subject = subject.reopen();
     assert_eq!(subject.log().offsets(&b()).unwrap(), 20..20);
@@ -331,6 +336,7 @@ fn a_closed_changelog_says_so<S: Subject>() {
     assert_eq!(kind(log.offsets(&a(0))), ErrorKind::Closed);
     assert_eq!(kind(log.epochs_after("p", &Position::new())), ErrorKind::Closed);
     assert_eq!(kind(log.sync()), ErrorKind::Closed);
+    assert_eq!(kind(log.stored_bytes()), ErrorKind::Closed);
     assert_eq!(kind(log.hold("c", &Position::new())), ErrorKind::Closed);
     log.room().wait();
 }

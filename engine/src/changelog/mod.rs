@@ -220,6 +220,15 @@ pub trait Changelog: Send + Sync + 'static {
     /// `Invalid` for an unknown partition.
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
 
+    /// How many bytes the records that can be read take where they are stored; `None` if the implementation cannot
+    /// tell without effort. What retention has dropped no longer counts, even if its space is freed later.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close).
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Wakes `waker` after every append from now on, and once on close. Kept until the changelog is dropped or
     /// the waker's other owners are gone.
     fn watch(&self, waker: std::sync::Weak<dyn Fn() + Send + Sync>);

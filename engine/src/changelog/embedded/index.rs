@@ -101,6 +101,10 @@ impl Index {
         self.partitions.iter().map(|(&slot, partition)| (slot, partition))
     }
 
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.partitions.values().flat_map(|partition| &partition.pieces).map(|piece| piece.stored_bytes).sum()
+    }
+
     /// Takes in records that were stored.
     pub(super) fn add(&mut self, slot: Slot, piece: Piece) -> Result<()> {
         let Some(partition) = self.partitions.get_mut(&slot) else {

@@ -255,6 +255,11 @@ impl Changelog for EmbeddedChangelog {
         Ok(index.partition(index.slot(partition)?)?.range().0)
     }
 
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        self.shared.check_open()?;
+        Ok(Some(self.shared.index().stored_bytes()))
+    }
+
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
         self.shared.watchers.add(waker);
     }

@@ -162,6 +162,10 @@ impl Changelog for MemoryChangelog {
         Ok(self.open_state()?.partition(partition)?.range().0)
     }
 
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(Some(self.open_state()?.stored_bytes()))
+    }
+
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
         self.shared.watchers.add(waker);
     }

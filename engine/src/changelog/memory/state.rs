@@ -99,6 +99,10 @@ impl State {
         Ok(true)
     }
 
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.topics.values().flat_map(|topic| &topic.partitions).map(Partition::stored_bytes).sum()
+    }
+
     pub(super) fn hold(&mut self, consumer: &str, position: &Position) {
         self.holds.insert(consumer.into(), position.clone());
         let forgettable = self.epochs.forgettable(consumer, position);
