@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How often retention is enforced while nothing is drained.
+const IDLE_RETENTION: Duration = Duration::from_secs(60);
+
 /// How the memory budget is spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
@@ -203,6 +206,7 @@ impl EngineBuilder {
             most_bytes: self.memory.generation_bytes,
             interval: self.drain_interval,
             most_lag: self.max_lag,
+            retention: IDLE_RETENTION,
         };
         let (core, handles, owns_changelog) = self.open()?;
         let background = Background::start(core, limits, owns_changelog)?;

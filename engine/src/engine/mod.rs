@@ -1,6 +1,9 @@
 //! The engine: a graph that runs in the background, and the handles to feed and to ask it.
 
 mod builder;
+mod cadence;
+#[cfg(test)]
+mod idle_graph;
 mod run;
 mod stats;
 mod stepper;
