@@ -1,7 +1,7 @@
 //! The options of an engine.
 
 use super::run::{Background, DrainLimits};
-use super::{Engine, Handles, Stepper};
+use super::{Engine, Handles, Memory, Stepper};
 use crate::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions};
 use crate::graph::Graph;
 use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
@@ -13,33 +13,6 @@ use std::time::Duration;
 
 /// How often retention is enforced while nothing is drained.
 const IDLE_RETENTION: Duration = Duration::from_secs(60);
-
-/// How the memory budget is spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
-    /// Typed entries that folds and queries find without the store.
-    pub hot_bytes: usize,
-    /// Encoded epochs that are not drained yet; folding waits beyond this.
-    pub generation_bytes: usize,
-    /// Blocks, indexes and filters of the store.
-    pub block_cache_bytes: usize,
-    /// Batches read ahead from the changelog and records on their way through an epoch.
-    pub input_bytes: usize,
-}
-
-impl Memory {
-    /// Splits a budget for the whole engine. A quarter is left for what is on its way through an epoch, for compactions
-    /// and for the allocator.
-    #[must_use]
-    pub fn budget(bytes: usize) -> Self {
-        Self {
-            hot_bytes: bytes / 100 * 30,
-            generation_bytes: bytes / 100 * 15,
-            block_cache_bytes: bytes / 100 * 20,
-            input_bytes: bytes / 100 * 10,
-        }
-    }
-}
 
 /// Options for an engine. [`start`](EngineBuilder::start) runs it in the background, [`stepper`](EngineBuilder::stepper)
 /// hands it over to be moved by hand.
@@ -151,7 +124,8 @@ impl EngineBuilder {
         self
     }
 
-    /// The memory budget of the engine in bytes; 1 GiB unless set.
+    /// The memory budget of the engine in bytes, the changelog that it opens itself included; 1 GiB unless set. How it is
+    /// split: [`Memory`].
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Memory::budget(bytes);
         self
@@ -283,7 +257,38 @@ impl EngineBuilder {
                 "an engine needs a changelog: give it one, or a directory with `dir`",
             ));
         };
-        let options = EmbeddedOptions { clock: Arc::clone(&self.clock), ..EmbeddedOptions::default() };
-        Ok((Arc::new(EmbeddedChangelog::open(dir.join("changelog"), options)?), true))
+        Ok((Arc::new(EmbeddedChangelog::open(dir.join("changelog"), self.changelog_options())?), true))
+    }
+
+    /// The options of a changelog that the engine opens itself.
+    fn changelog_options(&self) -> EmbeddedOptions {
+        EmbeddedOptions {
+            clock: Arc::clone(&self.clock),
+            ..EmbeddedOptions::within(self.memory.changelog_bytes())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::idle_graph::idle_graph;
+
+    fn builder() -> EngineBuilder {
+        EngineBuilder::new(idle_graph())
+    }
+
+    #[test]
+    fn the_changelog_keeps_within_the_memory_of_the_engine() {
+        let usual = EmbeddedOptions::default();
+        let large = builder().changelog_options();
+        assert_eq!(large.max_queued_bytes, usual.max_queued_bytes);
+        assert_eq!(large.segment_bytes, usual.segment_bytes);
+        assert_eq!(large.cache_bytes, usual.cache_bytes);
+
+        let small = builder().memory(64 << 20).changelog_options();
+        let taken = small.max_queued_bytes + 2 * small.segment_bytes + small.cache_bytes;
+        assert!(taken <= (64 << 20) / 100 * 15, "{taken}");
+        assert!(taken > (64 << 20) / 100 * 14, "{taken}");
     }
 }

@@ -4,11 +4,13 @@ mod builder;
 mod cadence;
 #[cfg(test)]
 mod idle_graph;
+mod memory;
 mod run;
 mod stats;
 mod stepper;
 
-pub use builder::{EngineBuilder, Memory};
+pub use builder::EngineBuilder;
+pub use memory::Memory;
 pub use stats::{Stats, TableStats};
 pub use stepper::Stepper;
 

@@ -21,8 +21,6 @@ use std::time::Duration;
 const RECORDS: &str = "records";
 const METADATA: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 
-/// The blocks of records that are kept for readers which poll in small steps.
-const CACHE_BYTES: usize = 8 << 20;
 const BLOCK_BYTES: usize = 32 << 10;
 const MAX_OPEN_FILES: i32 = 512;
 
@@ -271,7 +269,7 @@ fn record_options(options: &EmbeddedOptions) -> Options {
     records.set_periodic_compaction_seconds(0);
     let mut table = BlockBasedOptions::default();
     table.set_block_size(BLOCK_BYTES);
-    table.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+    table.set_block_cache(&Cache::new_lru_cache(options.cache_bytes));
     records.set_block_based_table_factory(&table);
     records
 }
