@@ -2,7 +2,7 @@
 
 use super::run::{Background, DrainLimits};
 use super::{Engine, Handles, Memory, Stepper};
-use crate::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions};
+use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions};
 use crate::graph::Graph;
 use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
 use crate::task::{Core, CoreOptions, EpochLimit, FailurePolicy};
@@ -45,6 +45,7 @@ pub struct EngineBuilder {
     state_dir: Option<PathBuf>,
     store: Option<Arc<dyn StateStore>>,
     changelog: Option<Arc<dyn Changelog>>,
+    durability: Option<Durability>,
     clock: Arc<dyn Clock>,
     shards: usize,
     memory: Memory,
@@ -64,6 +65,7 @@ impl EngineBuilder {
             state_dir: None,
             store: None,
             changelog: None,
+            durability: None,
             clock: Arc::new(SystemClock),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             memory: Memory::budget(1 << 30),
@@ -101,6 +103,33 @@ impl EngineBuilder {
     /// Reads this changelog, which other engines may share. It is not closed with the engine.
     pub fn changelog(mut self, changelog: Arc<dyn Changelog>) -> Self {
         self.changelog = Some(changelog);
+        self
+    }
+
+    /// When an append to the changelog that the engine opens itself is acknowledged: once it is on the medium
+    /// ([`Durability::Fsync`]), unless set.
+    ///
+    /// NOTE: with [`Durability::Os`] a loss of power, though not the end of the process, may take back records that the
+    /// state already includes. The engine is then refused with `AheadOfChangelog`; delete the directory of the state,
+    /// and it is rebuilt from the changelog.
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::Durability;
+    /// use millpond::{Engine, GraphBuilder, Topic};
+    ///
+    /// let clicks = Topic::<String, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&clicks).group_by_key().count("counts");
+    /// # let dir = tempfile::tempdir().expect("a directory");
+    /// # let path = dir.path();
+    /// // Clicks that a loss of power takes back are not missed.
+    /// let engine = Engine::builder(&graph.build()?).dir(path).durability(Durability::Os).start()?;
+    /// engine.append(&clicks, &"home".to_owned(), &1).wait()?;
+    /// # engine.close()?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
         self
     }
 
@@ -170,10 +199,11 @@ impl EngineBuilder {
     /// Opens the state, goes on where it stands, and runs the graph in the background.
     ///
     /// # Errors
-    /// `Invalid` for options out of range, a table whose types, codec or version do not fit the state, or a topic with
-    /// another number of partitions; `Unavailable` if the directory is in use or cannot be written;
-    /// `AheadOfChangelog` and `BehindChangelog` if the changelog does not fit the state; `Corrupt` for damaged files or
-    /// an unknown format version. Nothing was changed then, and the message says what to do.
+    /// `Invalid` for options out of range, a durability for a changelog that was given, a table whose types, codec or
+    /// version do not fit the state, or a topic with another number of partitions; `Unavailable` if the directory is in
+    /// use or cannot be written; `AheadOfChangelog` and `BehindChangelog` if the changelog does not fit the state;
+    /// `Corrupt` for damaged files or an unknown format version. Nothing was changed then, and the message says what to
+    /// do.
     pub fn start(self) -> Result<Engine> {
         let limits = DrainLimits {
             begin_bytes: self.memory.generation_bytes / 2,
@@ -199,6 +229,12 @@ impl EngineBuilder {
         if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 {
             return Err(Error::invalid(
                 "an engine needs 1 to 1,024 shards and epochs of at least one record",
+            ));
+        }
+        if self.changelog.is_some() && self.durability.is_some() {
+            return Err(Error::invalid(
+                "a changelog was given, and how durable its appends are was chosen when it was opened: set \
+                 `EmbeddedOptions::durability` there, or leave the changelog to the engine",
             ));
         }
         let store = self.open_store()?;
@@ -264,6 +300,7 @@ impl EngineBuilder {
     fn changelog_options(&self) -> EmbeddedOptions {
         EmbeddedOptions {
             clock: Arc::clone(&self.clock),
+            durability: self.durability.unwrap_or_default(),
             ..EmbeddedOptions::within(self.memory.changelog_bytes())
         }
     }
@@ -272,10 +309,27 @@ impl EngineBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::changelog::MemoryChangelog;
     use crate::engine::idle_graph::idle_graph;
+    use crate::{ErrorKind, ManualClock};
 
     fn builder() -> EngineBuilder {
         EngineBuilder::new(idle_graph())
+    }
+
+    #[test]
+    fn the_changelog_gets_the_durability_and_the_clock_of_the_engine() {
+        let options = builder().clock(Arc::new(ManualClock::new(7))).changelog_options();
+        assert_eq!((options.durability, options.clock.now_ms()), (Durability::Fsync, 7));
+        assert_eq!(builder().durability(Durability::Os).changelog_options().durability, Durability::Os);
+    }
+
+    #[test]
+    fn a_durability_for_a_changelog_that_was_given_is_refused() {
+        let builder = builder().in_memory().changelog(Arc::new(MemoryChangelog::new()));
+        let Err(error) = builder.durability(Durability::Os).open() else { panic!("it was accepted") };
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("EmbeddedOptions::durability"), "{error}");
     }
 
     #[test]
