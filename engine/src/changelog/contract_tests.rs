@@ -181,6 +181,34 @@ fn topics_are_created_once<S: Subject>() {
     assert_eq!(subject.log().topics().unwrap(), [("a".into(), 2), ("b".into(), 1)]);
 }
 
+fn only_who_decides_changes_the_retention<S: Subject>() {
+    let mut subject = S::open(Arc::new(ManualClock::new(1_000_000)));
+    let tiny = TopicConfig { retention_bytes: Some(0), ..topic(1) };
+    let trims = |subject: &S| {
+        subject.log().enforce_retention().unwrap();
+        let Range { start, end } = subject.log().offsets(&b()).unwrap();
+        start == end
+    };
+    // Created by whoever appends to it first.
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    subject.log().append(to(b(), records(0..20))).wait().unwrap();
+    // The embedded log never drops the segment that it writes.
+    subject = subject.reopen();
+    subject.log().ensure_topic("b", &tiny).unwrap();
+    assert!(!trims(&subject), "an append decided what is kept");
+    subject.log().create_topic("b", &tiny).unwrap();
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    subject = subject.reopen();
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    assert!(trims(&subject), "an append decided what is kept");
+
+    assert_eq!(kind(subject.log().ensure_topic("b", &topic(2))), ErrorKind::Invalid);
+    assert_eq!(kind(subject.log().ensure_topic("", &topic(1))), ErrorKind::Invalid);
+    subject.log().close().unwrap();
+    assert_eq!(kind(subject.log().ensure_topic("b", &topic(1))), ErrorKind::Closed);
+    assert_eq!(kind(subject.log().create_topic("b", &tiny)), ErrorKind::Closed);
+}
+
 fn readers_know_where_a_partition_begins_and_ends<S: Subject>() {
     let subject = subject::<S>();
     subject.log().append(to(a(0), records(0..3))).wait().unwrap();
@@ -267,10 +295,15 @@ fn an_emptied_partition_keeps_its_offsets<S: Subject>() {
     let mut subject = S::open(Arc::new(ManualClock::new(1_000_000)));
     let tiny = TopicConfig { retention_bytes: Some(0), ..topic(1) };
     subject.log().create_topic("b", &tiny).unwrap();
+    assert_eq!(subject.log().stored_bytes().unwrap(), Some(0));
     subject.log().append(to(b(), records(0..20))).wait().unwrap();
+    let stored = subject.log().stored_bytes().unwrap();
+    assert!(stored.is_some_and(|bytes| bytes > 200), "{stored:?}");
     // The embedded log never drops the segment that it writes.
     subject = subject.reopen();
-    assert!(subject.log().enforce_retention().unwrap() > 0);
+    assert_eq!(subject.log().stored_bytes().unwrap(), stored);
+    assert_eq!(Some(subject.log().enforce_retention().unwrap()), stored);
+    assert_eq!(subject.log().stored_bytes().unwrap(), Some(0));
     assert_eq!(subject.log().offsets(&b()).unwrap(), 20..20);
     subject = subject.reopen();
     assert_eq!(subject.log().offsets(&b()).unwrap(), 20..20);
@@ -303,6 +336,7 @@ fn a_closed_changelog_says_so<S: Subject>() {
     assert_eq!(kind(log.offsets(&a(0))), ErrorKind::Closed);
     assert_eq!(kind(log.epochs_after("p", &Position::new())), ErrorKind::Closed);
     assert_eq!(kind(log.sync()), ErrorKind::Closed);
+    assert_eq!(kind(log.stored_bytes()), ErrorKind::Closed);
     assert_eq!(kind(log.hold("c", &Position::new())), ErrorKind::Closed);
     log.room().wait();
 }
@@ -393,6 +427,7 @@ macro_rules! contract {
             offsets_are_dense_and_records_keep_them
             an_append_is_all_or_nothing
             topics_are_created_once
+            only_who_decides_changes_the_retention
             readers_know_where_a_partition_begins_and_ends
             an_epoch_is_appended_once
             nothing_held_is_trimmed

@@ -156,12 +156,20 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 /// 3. `append` is all or nothing per call, also across partitions.
 /// 4. Nothing at or above a hold is ever trimmed.
 pub trait Changelog: Send + Sync + 'static {
-    /// Creates a topic; does nothing if it is there with the same number of partitions (the retention is
-    /// updated).
+    /// Creates a topic, or gives the one that is there the retention of `config`; writes nothing if it has that
+    /// already. Whoever decides how long records are kept calls this: an engine for the topics of its graph, or an
+    /// administrator.
     ///
     /// # Errors
     /// `Invalid` if it is there with another number of partitions, or the name is empty or too long.
     fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()>;
+
+    /// Creates a topic unless it is there, in which case its retention stays as it is and nothing is written. Whoever
+    /// only appends calls this: a [`Producer`] does not know what was decided for the topic.
+    ///
+    /// # Errors
+    /// As for [`create_topic`](Self::create_topic).
+    fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()>;
 
     /// The topics and their number of partitions, ordered by name.
     ///
@@ -211,6 +219,15 @@ pub trait Changelog: Send + Sync + 'static {
     /// # Errors
     /// `Invalid` for an unknown partition.
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
+
+    /// How many bytes the records that can be read take where they are stored; `None` if the implementation cannot
+    /// tell without effort. What retention has dropped no longer counts, even if its space is freed later.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close).
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
 
     /// Wakes `waker` after every append from now on, and once on close. Kept until the changelog is dropped or
     /// the waker's other owners are gone.

@@ -44,6 +44,15 @@ impl Gate {
         self.closed.load(Ordering::Acquire) || (self.lag)() <= self.most_lag
     }
 
+    /// The same promise, kept back while the fold is too far behind.
+    pub(crate) fn hold_up(self: &Arc<Self>, ack: Ack) -> Ack {
+        if self.is_open() {
+            return ack;
+        }
+        let gate = Arc::clone(self);
+        ack.after(async move { gate.pass().await })
+    }
+
     async fn pass(&self) {
         loop {
             let moved = self.moved.notified();
@@ -100,12 +109,13 @@ impl<K, V> Clone for Producer<K, V> {
 }
 
 impl<K: Key, V: Value> Producer<K, V> {
-    /// A producer for `topic`, which is created if it does not exist.
+    /// A producer for `topic`, which is created if it does not exist. The retention of a topic that is there stays as it
+    /// is, whatever the handle says.
     ///
     /// # Errors
     /// `Invalid` if the topic exists with another number of partitions.
     pub fn new(changelog: Arc<dyn Changelog>, topic: &Topic<K, V>, clock: Arc<dyn Clock>) -> Result<Self> {
-        changelog.create_topic(topic.name(), topic.topic_config())?;
+        changelog.ensure_topic(topic.name(), topic.topic_config())?;
         let partitions = topic.topic_config().partitions;
         Ok(Self { changelog, topic: topic.clone(), partitions, clock, gate: None })
     }
@@ -155,11 +165,8 @@ impl<K: Key, V: Value> Producer<K, V> {
 
     fn held_up(&self, ack: Ack) -> Ack {
         match &self.gate {
-            Some(gate) if !gate.is_open() => {
-                let gate = Arc::clone(gate);
-                ack.after(async move { gate.pass().await })
-            }
-            _ => ack,
+            Some(gate) => gate.hold_up(ack),
+            None => ack,
         }
     }
 

@@ -1,8 +1,8 @@
 //! The options of an engine.
 
 use super::run::{Background, DrainLimits};
-use super::{Engine, Handles, Stepper};
-use crate::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions};
+use super::{Engine, Handles, Memory, Stepper};
+use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions};
 use crate::graph::Graph;
 use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
 use crate::task::{Core, CoreOptions, EpochLimit, FailurePolicy};
@@ -11,32 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How the memory budget is spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
-    /// Typed entries that folds and queries find without the store.
-    pub hot_bytes: usize,
-    /// Encoded epochs that are not drained yet; folding waits beyond this.
-    pub generation_bytes: usize,
-    /// Blocks, indexes and filters of the store.
-    pub block_cache_bytes: usize,
-    /// Batches read ahead from the changelog and records on their way through an epoch.
-    pub input_bytes: usize,
-}
-
-impl Memory {
-    /// Splits a budget for the whole engine. A quarter is left for what is on its way through an epoch, for compactions
-    /// and for the allocator.
-    #[must_use]
-    pub fn budget(bytes: usize) -> Self {
-        Self {
-            hot_bytes: bytes / 100 * 30,
-            generation_bytes: bytes / 100 * 15,
-            block_cache_bytes: bytes / 100 * 20,
-            input_bytes: bytes / 100 * 10,
-        }
-    }
-}
+/// How often retention is enforced while nothing is drained.
+const IDLE_RETENTION: Duration = Duration::from_secs(60);
 
 /// Options for an engine. [`start`](EngineBuilder::start) runs it in the background, [`stepper`](EngineBuilder::stepper)
 /// hands it over to be moved by hand.
@@ -69,6 +45,7 @@ pub struct EngineBuilder {
     state_dir: Option<PathBuf>,
     store: Option<Arc<dyn StateStore>>,
     changelog: Option<Arc<dyn Changelog>>,
+    durability: Option<Durability>,
     clock: Arc<dyn Clock>,
     shards: usize,
     memory: Memory,
@@ -88,6 +65,7 @@ impl EngineBuilder {
             state_dir: None,
             store: None,
             changelog: None,
+            durability: None,
             clock: Arc::new(SystemClock),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             memory: Memory::budget(1 << 30),
@@ -128,6 +106,33 @@ impl EngineBuilder {
         self
     }
 
+    /// When an append to the changelog that the engine opens itself is acknowledged: once it is on the medium
+    /// ([`Durability::Fsync`]), unless set.
+    ///
+    /// NOTE: with [`Durability::Os`] a loss of power, though not the end of the process, may take back records that the
+    /// state already includes. The engine is then refused with `AheadOfChangelog`; delete the directory of the state,
+    /// and it is rebuilt from the changelog.
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::Durability;
+    /// use millpond::{Engine, GraphBuilder, Topic};
+    ///
+    /// let clicks = Topic::<String, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&clicks).group_by_key().count("counts");
+    /// # let dir = tempfile::tempdir().expect("a directory");
+    /// # let path = dir.path();
+    /// // Clicks that a loss of power takes back are not missed.
+    /// let engine = Engine::builder(&graph.build()?).dir(path).durability(Durability::Os).start()?;
+    /// engine.append(&clicks, &"home".to_owned(), &1).wait()?;
+    /// # engine.close()?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
+    }
+
     /// The name of this service among the consumers of the changelog: `millpond` unless set. Two engines on one
     /// changelog need different names.
     pub fn name(mut self, name: &str) -> Self {
@@ -148,7 +153,8 @@ impl EngineBuilder {
         self
     }
 
-    /// The memory budget of the engine in bytes; 1 GiB unless set.
+    /// The memory budget of the engine in bytes, the changelog that it opens itself included; 1 GiB unless set. How it is
+    /// split: [`Memory`].
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Memory::budget(bytes);
         self
@@ -193,16 +199,18 @@ impl EngineBuilder {
     /// Opens the state, goes on where it stands, and runs the graph in the background.
     ///
     /// # Errors
-    /// `Invalid` for options out of range, a table whose types, codec or version do not fit the state, or a topic with
-    /// another number of partitions; `Unavailable` if the directory is in use or cannot be written;
-    /// `AheadOfChangelog` and `BehindChangelog` if the changelog does not fit the state; `Corrupt` for damaged files or
-    /// an unknown format version. Nothing was changed then, and the message says what to do.
+    /// `Invalid` for options out of range, a durability for a changelog that was given, a table whose types, codec or
+    /// version do not fit the state, or a topic with another number of partitions; `Unavailable` if the directory is in
+    /// use or cannot be written; `AheadOfChangelog` and `BehindChangelog` if the changelog does not fit the state;
+    /// `Corrupt` for damaged files or an unknown format version. Nothing was changed then, and the message says what to
+    /// do.
     pub fn start(self) -> Result<Engine> {
         let limits = DrainLimits {
             begin_bytes: self.memory.generation_bytes / 2,
             most_bytes: self.memory.generation_bytes,
             interval: self.drain_interval,
             most_lag: self.max_lag,
+            retention: IDLE_RETENTION,
         };
         let (core, handles, owns_changelog) = self.open()?;
         let background = Background::start(core, limits, owns_changelog)?;
@@ -221,6 +229,12 @@ impl EngineBuilder {
         if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 {
             return Err(Error::invalid(
                 "an engine needs 1 to 1,024 shards and epochs of at least one record",
+            ));
+        }
+        if self.changelog.is_some() && self.durability.is_some() {
+            return Err(Error::invalid(
+                "a changelog was given, and how durable its appends are was chosen when it was opened: set \
+                 `EmbeddedOptions::durability` there, or leave the changelog to the engine",
             ));
         }
         let store = self.open_store()?;
@@ -279,7 +293,56 @@ impl EngineBuilder {
                 "an engine needs a changelog: give it one, or a directory with `dir`",
             ));
         };
-        let options = EmbeddedOptions { clock: Arc::clone(&self.clock), ..EmbeddedOptions::default() };
-        Ok((Arc::new(EmbeddedChangelog::open(dir.join("changelog"), options)?), true))
+        Ok((Arc::new(EmbeddedChangelog::open(dir.join("changelog"), self.changelog_options())?), true))
+    }
+
+    /// The options of a changelog that the engine opens itself.
+    fn changelog_options(&self) -> EmbeddedOptions {
+        EmbeddedOptions {
+            clock: Arc::clone(&self.clock),
+            durability: self.durability.unwrap_or_default(),
+            ..EmbeddedOptions::within(self.memory.changelog_bytes())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changelog::MemoryChangelog;
+    use crate::engine::idle_graph::idle_graph;
+    use crate::{ErrorKind, ManualClock};
+
+    fn builder() -> EngineBuilder {
+        EngineBuilder::new(idle_graph())
+    }
+
+    #[test]
+    fn the_changelog_gets_the_durability_and_the_clock_of_the_engine() {
+        let options = builder().clock(Arc::new(ManualClock::new(7))).changelog_options();
+        assert_eq!((options.durability, options.clock.now_ms()), (Durability::Fsync, 7));
+        assert_eq!(builder().durability(Durability::Os).changelog_options().durability, Durability::Os);
+    }
+
+    #[test]
+    fn a_durability_for_a_changelog_that_was_given_is_refused() {
+        let builder = builder().in_memory().changelog(Arc::new(MemoryChangelog::new()));
+        let Err(error) = builder.durability(Durability::Os).open() else { panic!("it was accepted") };
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("EmbeddedOptions::durability"), "{error}");
+    }
+
+    #[test]
+    fn the_changelog_keeps_within_the_memory_of_the_engine() {
+        let usual = EmbeddedOptions::default();
+        let large = builder().changelog_options();
+        assert_eq!(large.max_queued_bytes, usual.max_queued_bytes);
+        assert_eq!(large.segment_bytes, usual.segment_bytes);
+        assert_eq!(large.cache_bytes, usual.cache_bytes);
+
+        let small = builder().memory(64 << 20).changelog_options();
+        let taken = small.max_queued_bytes + 2 * small.segment_bytes + small.cache_bytes;
+        assert!(taken <= (64 << 20) / 100 * 15, "{taken}");
+        assert!(taken > (64 << 20) / 100 * 14, "{taken}");
     }
 }

@@ -1,11 +1,16 @@
 //! The engine: a graph that runs in the background, and the handles to feed and to ask it.
 
 mod builder;
+mod cadence;
+#[cfg(test)]
+mod idle_graph;
+mod memory;
 mod run;
 mod stats;
 mod stepper;
 
-pub use builder::{EngineBuilder, Memory};
+pub use builder::EngineBuilder;
+pub use memory::Memory;
 pub use stats::{Stats, TableStats};
 pub use stepper::Stepper;
 
@@ -151,9 +156,10 @@ impl Engine {
         }
     }
 
-    /// Appends raw records.
+    /// Appends raw records, acknowledged as those of a [`Producer`] are: once they are durable, and not before this engine
+    /// is within its [`max_lag`](EngineBuilder::max_lag).
     pub fn append_records(&self, partition: TopicPartition, records: Vec<crate::changelog::Record>) -> Ack {
-        self.handles.changelog.append(vec![Append { partition, records }])
+        self.background.gate().hold_up(self.handles.changelog.append(vec![Append { partition, records }]))
     }
 
     /// Which input the tables include.

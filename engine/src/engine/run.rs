@@ -3,6 +3,7 @@
 //! The folding thread waits for the changelog's wake-up, not for a timer. Back-pressure goes backwards through it: when
 //! drains fall behind it stops cutting epochs, and when it falls behind, the gate holds up appends.
 
+use super::cadence::Cadence;
 use super::{Handles, Stats, stats};
 use crate::changelog::{Changelog, Gate};
 use crate::drain::Drain;
@@ -27,6 +28,8 @@ pub(crate) struct DrainLimits {
     pub(crate) interval: Duration,
     /// Hold up appends when this many records are not folded yet.
     pub(crate) most_lag: u64,
+    /// Enforce retention after this long even if nothing was drained.
+    pub(crate) retention: Duration,
 }
 
 /// A bell that two threads wait on.
@@ -271,14 +274,15 @@ impl Common {
 
     /// The draining thread.
     fn drain_all(&self) {
+        let mut cadence = Cadence::new(self.limits.interval, self.limits.retention);
         loop {
             let open = self.drain.wait_for(self.limits.interval);
             if self.shared.check().is_err() || !open {
                 return;
             }
             match drain_all(&self.drains) {
-                Ok(true) => self.enforce_retention(),
-                Ok(false) => {}
+                Ok(drained) if cadence.is_due(drained) => self.enforce_retention(),
+                Ok(_) => {}
                 Err(error) => {
                     self.poison(error.context("the state could not be made durable"));
                     self.fold.ring();
@@ -289,12 +293,46 @@ impl Common {
         }
     }
 
-    /// A drain has moved the hold of this engine on, so there may be something to drop. Failing to do so loses nothing.
+    /// Drops what is old or too much. Failing to do so loses nothing.
     fn enforce_retention(&self) {
         match self.changelog.enforce_retention() {
             Ok(0) => {}
             Ok(bytes) => tracing::debug!(bytes, "retention dropped old records"),
             Err(error) => tracing::warn!(%error, "retention could not be enforced"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changelog::{Append, MemoryChangelog, Record, TopicConfig};
+    use crate::engine::idle_graph::idle_graph;
+    use crate::{Engine, ManualClock, TopicPartition};
+
+    /// Records once stayed for ever where nothing came after them: only a drain was followed by retention.
+    #[test]
+    fn an_idle_engine_drops_what_has_grown_old() {
+        let clock = Arc::new(ManualClock::new(0));
+        let log = Arc::new(MemoryChangelog::with_clock(clock.clone()));
+        let brief = TopicConfig { retention_age: Some(Duration::from_millis(10)), ..TopicConfig::default() };
+        log.create_topic("old", &brief).unwrap();
+        let old = TopicPartition::new("old", 0);
+        let records = vec![Record::new("key", "value").at(0)];
+        log.append(vec![Append { partition: old.clone(), records }]).wait().unwrap();
+
+        let builder = Engine::builder(&idle_graph()).in_memory().changelog(log.clone());
+        let (core, _, owns_changelog) = builder.open().unwrap();
+        let tick = Duration::from_millis(1);
+        let limits =
+            DrainLimits { begin_bytes: 1, most_bytes: 2, interval: tick, most_lag: 1, retention: 2 * tick };
+        let mut background = Background::start(core, limits, owns_changelog).unwrap();
+        clock.advance(1000);
+        let dropped = (0..60_000).any(|_| {
+            std::thread::park_timeout(tick);
+            log.offsets(&old).unwrap().start == 1
+        });
+        assert!(dropped, "the record outlived its retention");
+        background.close().unwrap();
     }
 }

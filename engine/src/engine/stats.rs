@@ -33,6 +33,9 @@ pub struct Stats {
     pub undrained_generations: usize,
     /// Bytes of generations that are not drained yet.
     pub undrained_bytes: usize,
+    /// What the records of the whole changelog take where they are stored, in bytes, also those of topics that the engine
+    /// does not read; `None` if the changelog does not tell.
+    pub changelog_bytes: Option<u64>,
     /// The tables by name.
     pub tables: BTreeMap<String, TableStats>,
     /// Sizes and counts of the store.
@@ -97,6 +100,7 @@ pub(super) fn collect(
         lag: lag(&*handles.changelog, &handles.graph, &published.position).collect::<Result<_>>()?,
         undrained_generations: published.generations.len(),
         undrained_bytes,
+        changelog_bytes: handles.changelog.stored_bytes()?,
         tables,
         store: handles.shared.store()?.measures(),
     })

@@ -2,7 +2,6 @@
 //!
 //! A [`StateStore`] is the state of one task. It knows bytes only: no types, no epochs, no tables.
 
-#[allow(dead_code, reason = "the layouts are complete before everything that reads them is")]
 pub(crate) mod layout;
 mod memory;
 mod rocks;

@@ -16,17 +16,13 @@ use rocksdb::{
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
 const RECORDS: &str = "records";
 const METADATA: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 
-/// The blocks of records that are kept for readers which poll in small steps.
-const CACHE_BYTES: usize = 8 << 20;
 const BLOCK_BYTES: usize = 32 << 10;
 const MAX_OPEN_FILES: i32 = 512;
-
-/// How long a trim waits for files to sink, in microseconds.
-const MAX_SINK_MICROS: u64 = 10_000_000;
 
 /// An open database, until it is closed.
 pub(super) struct Database {
@@ -171,19 +167,24 @@ impl Database {
     pub(super) fn drop_segments(&self, segments: RangeInclusive<u64>) -> Result<()> {
         // IMPORTANT: both ends are included, so the end must not be the first key of a segment that lives.
         let keys = RecordKey::inclusive(segments);
-        self.settle()?;
         self.with(|db| {
             db.delete_file_in_range_cf(family(db, RECORDS)?, *keys.start(), *keys.end())
                 .map_err(|error| storage_error(&error))
         })
     }
 
-    /// Waits until every file has sunk out of level 0, where files are not dropped. A matter of moments.
-    pub(super) fn settle(&self) -> Result<()> {
+    /// Waits until every file has sunk out of level 0, where files are not dropped. A matter of moments; `false` if a
+    /// slow medium takes longer than `patience`, which is no failure.
+    pub(super) fn settle(&self, patience: Duration) -> Result<bool> {
         self.with(|db| {
             let mut options = WaitForCompactOptions::default();
-            options.set_timeout(MAX_SINK_MICROS);
-            db.wait_for_compact(&options).map_err(|error| storage_error(&error))
+            // To RocksDB, 0 is for ever.
+            options.set_timeout(u64::try_from(patience.as_micros()).unwrap_or(u64::MAX).max(1));
+            match db.wait_for_compact(&options) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == rocksdb::ErrorKind::TimedOut => Ok(false),
+                Err(error) => Err(storage_error(&error)),
+            }
         })
     }
 
@@ -268,7 +269,7 @@ fn record_options(options: &EmbeddedOptions) -> Options {
     records.set_periodic_compaction_seconds(0);
     let mut table = BlockBasedOptions::default();
     table.set_block_size(BLOCK_BYTES);
-    table.set_block_cache(&Cache::new_lru_cache(CACHE_BYTES));
+    table.set_block_cache(&Cache::new_lru_cache(options.cache_bytes));
     records.set_block_based_table_factory(&table);
     records
 }

@@ -26,6 +26,13 @@ pub(super) struct Topic {
     pub(super) config: TopicConfig,
 }
 
+/// What becomes of the retention of a topic that is there already when it is to be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfThere {
+    Keep,
+    Update,
+}
+
 #[derive(Debug, Clone)]
 pub(super) struct Partition {
     pub(super) name: TopicPartition,
@@ -47,6 +54,16 @@ impl Index {
 
     pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.get(name)
+    }
+
+    /// Whether the topic is there as wanted, so that nothing needs to be written.
+    ///
+    /// # Errors
+    /// `Invalid` if it is there with another number of partitions.
+    pub(super) fn has_topic(&self, name: &str, wanted: &TopicConfig, if_there: IfThere) -> Result<bool> {
+        let Some(Topic { config, .. }) = self.topic(name) else { return Ok(false) };
+        config.check_same_partitions(name, wanted)?;
+        Ok(if_there == IfThere::Keep || config == wanted)
     }
 
     pub(super) fn next_topic_id(&self) -> u32 {
@@ -82,6 +99,10 @@ impl Index {
 
     pub(super) fn partitions(&self) -> impl Iterator<Item = (Slot, &Partition)> {
         self.partitions.iter().map(|(&slot, partition)| (slot, partition))
+    }
+
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.partitions.values().flat_map(|partition| &partition.pieces).map(|piece| piece.stored_bytes).sum()
     }
 
     /// Takes in records that were stored.

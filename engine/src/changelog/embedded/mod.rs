@@ -39,7 +39,7 @@ use super::watchers::Watchers;
 use super::{Ack, Append, Changelog, EpochMark, PartitionReader, Room, TopicConfig};
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
-use index::Index;
+use index::{IfThere, Index};
 use layout::RecordKey;
 use queue::{Job, Queue, Reply, SlotAppend};
 use reader::Reader;
@@ -170,6 +170,16 @@ impl EmbeddedChangelog {
         checked.collect()
     }
 
+    /// Creates a topic. The writer is asked only if there is something to write: what the index tells was stored.
+    fn topic(&self, name: &str, config: &TopicConfig, if_there: IfThere) -> Result<()> {
+        config.check(name)?;
+        self.shared.queue.check()?;
+        if self.shared.index().has_topic(name, config, if_there)? {
+            return Ok(());
+        }
+        self.ask(|reply| Job::Topic { name: name.into(), config: config.clone(), if_there, reply })
+    }
+
     /// Hands a job to the writer and waits for its answer.
     fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T> {
         let (reply, answer) = sync_channel(1);
@@ -192,8 +202,11 @@ fn check_name(what: &str, name: &str) -> Result<()> {
 
 impl Changelog for EmbeddedChangelog {
     fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
-        config.check(topic)?;
-        self.ask(|reply| Job::Topic { name: topic.into(), config: config.clone(), reply })
+        self.topic(topic, config, IfThere::Update)
+    }
+
+    fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
+        self.topic(topic, config, IfThere::Keep)
     }
 
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
@@ -240,6 +253,11 @@ impl Changelog for EmbeddedChangelog {
         self.shared.check_open()?;
         let index = self.shared.index();
         Ok(index.partition(index.slot(partition)?)?.range().0)
+    }
+
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        self.shared.check_open()?;
+        Ok(Some(self.shared.index().stored_bytes()))
     }
 
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {

@@ -30,6 +30,8 @@ pub struct EmbeddedOptions {
     pub max_batch_bytes: usize,
     /// Appends are refused (`Unavailable`) while so many bytes of records wait to be written. Default: 64 MiB.
     pub max_queued_bytes: usize,
+    /// The blocks of records that are kept in memory for readers which poll in small steps. Default: 8 MiB.
+    pub cache_bytes: usize,
     /// Opens a log whose newest part is damaged, by giving up everything after the damage, acknowledged or not.
     /// Default: false, which makes such damage an error.
     pub salvage: bool,
@@ -43,12 +45,26 @@ impl Default for EmbeddedOptions {
             segment_bytes: 32 << 20,
             max_batch_bytes: DEFAULT_BATCH_BYTES,
             max_queued_bytes: 64 << 20,
+            cache_bytes: 8 << 20,
             salvage: false,
         }
     }
 }
 
 impl EmbeddedOptions {
+    /// The defaults, with as much less memory as makes it about `bytes`, but not below what is of use.
+    pub(crate) fn within(bytes: usize) -> Self {
+        let usual = Self::default();
+        let part = |percent: usize, usual: usize, least: usize| (bytes / 100 * percent).max(least).min(usual);
+        Self {
+            max_queued_bytes: part(48, usual.max_queued_bytes, 1 << 20),
+            // Two of them are in memory. Every segment is a file, so that small ones soon are many.
+            segment_bytes: part(23, usual.segment_bytes, 1 << 20),
+            cache_bytes: part(6, usual.cache_bytes, 256 << 10),
+            ..usual
+        }
+    }
+
     pub(super) fn check(&self) -> Result<()> {
         let positive = |name: &str, bytes: usize| {
             if bytes > 0 { Ok(()) } else { Err(Error::invalid(format!("`{name}` must be above 0"))) }
@@ -66,7 +82,25 @@ impl fmt::Debug for EmbeddedOptions {
             .field("segment_bytes", &self.segment_bytes)
             .field("max_batch_bytes", &self.max_batch_bytes)
             .field("max_queued_bytes", &self.max_queued_bytes)
+            .field("cache_bytes", &self.cache_bytes)
             .field("salvage", &self.salvage)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_within_a_budget_lie_between_what_is_of_use_and_the_defaults() {
+        let sizes = |bytes| {
+            let options = EmbeddedOptions::within(bytes);
+            options.check().unwrap();
+            [options.max_queued_bytes, options.segment_bytes, options.cache_bytes]
+        };
+        assert_eq!(sizes(0), [1 << 20, 1 << 20, 256 << 10]);
+        assert_eq!(sizes(10_000_000), [4_800_000, 2_300_000, 600_000]);
+        assert_eq!(sizes(usize::MAX), [64 << 20, 32 << 20, 8 << 20]);
     }
 }

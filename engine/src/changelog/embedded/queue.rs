@@ -3,6 +3,7 @@
 //! Whoever calls takes a place in the order and goes on, or is refused. The writer takes everything that waits, up
 //! to a cap, which is what makes a group. Work without records is always admitted.
 
+use super::index::IfThere;
 use super::layout::Slot;
 use crate::changelog::{AckSender, EpochMark, Record, Room, TopicConfig};
 use crate::{Error, Position, Result, TopicPartition};
@@ -27,7 +28,7 @@ pub(super) enum Job {
     Append { appends: Vec<SlotAppend>, ack: AckSender },
     Epoch { producer: String, mark: EpochMark, appends: Vec<SlotAppend>, reply: Reply<bool> },
     Hold { consumer: String, position: Position, reply: Reply<()> },
-    Topic { name: String, config: TopicConfig, reply: Reply<()> },
+    Topic { name: String, config: TopicConfig, if_there: IfThere, reply: Reply<()> },
     Trim { reply: Reply<u64> },
     Sync { reply: Reply<()> },
     Close { reply: Reply<()> },

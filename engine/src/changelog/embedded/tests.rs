@@ -228,12 +228,34 @@ fn segments_are_written_once_also_after_a_reopen() {
     for round in 0..4 {
         let log = opened(dir.path());
         fill(&log, round * 300..(round + 1) * 300);
-        log.shared.database.settle().unwrap();
+        assert!(log.shared.database.settle(Duration::from_secs(60)).unwrap());
         let files = log.shared.database.files();
         assert!(files.len() as u64 > 2 * round, "{files:?}");
         assert!(files.iter().all(|(first, last)| first == last), "a file was merged: {files:?}");
         assert_eq!(assert_prefix(&log), (round + 1) * 300);
     }
+}
+
+/// A medium that is slow to take a file over once poisoned the log: the trim that waited for it failed.
+#[test]
+fn files_that_are_slow_to_sink_are_no_failure() {
+    let dir = tempdir().unwrap();
+    let log = opened(dir.path());
+    let database = &log.shared.database;
+    // A file takes longer to be written than a microsecond, but for whims of the scheduler.
+    let slow = (0..200).any(|number: u64| {
+        let key = RecordKey {
+            segment: 1000 + number,
+            slot: layout::Slot { topic: 0, partition: 0 },
+            base_offset: 0,
+        };
+        database.write(false, |rows| rows.put_frame(key, &vec![7; 100_000])).unwrap();
+        database.flush().unwrap();
+        !database.settle(Duration::from_micros(1)).unwrap()
+    });
+    assert!(slow, "two hundred files were written within a microsecond each");
+    assert!(database.settle(Duration::from_secs(60)).unwrap());
+    fill(&log, 0..5);
 }
 
 #[test]

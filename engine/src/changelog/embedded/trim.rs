@@ -13,6 +13,10 @@ use super::writer::Writer;
 use crate::changelog::{TopicConfig, retention};
 use crate::{Position, Result, fault};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How long a trim waits for files to sink. Appends wait as long.
+const MAX_SINK: Duration = Duration::from_secs(2);
 
 impl Writer {
     /// Answers with the stored bytes that were freed.
@@ -52,6 +56,10 @@ impl Writer {
         let live = self.live_segments();
         let dead: Vec<u64> =
             self.closed_segments.keys().copied().filter(|segment| !live.contains(segment)).collect();
+        if dead.is_empty() || !self.shared.database.settle(MAX_SINK)? {
+            // What can be read was decided; the files can be dropped by any later trim.
+            return Ok(0);
+        }
         let mut freed = 0;
         for segment in dead {
             fault::point("changelog.trim.before_delete")?;

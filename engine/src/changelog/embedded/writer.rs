@@ -207,15 +207,16 @@ impl Writer {
 
     fn serve_alone(&mut self, job: Job) -> Result<()> {
         match job {
-            Job::Topic { name, config, reply } => {
-                let there = self.shared.index().topic(&name).map(|topic| topic.config.clone());
-                if let Some(Err(error)) = there.map(|there| there.check_same_partitions(&name, &config)) {
-                    // Nothing was touched, so nothing is poisoned.
-                    reply.send(Err(error)).ok();
-                    return Ok(());
+            Job::Topic { name, config, if_there, reply } => {
+                // Looked at again, since another caller may have been faster.
+                let there = self.shared.index().has_topic(&name, &config, if_there);
+                if let Ok(false) = there {
+                    let created = self.create_topic(&name, &config);
+                    return self.tell(&reply, created);
                 }
-                let created = self.create_topic(&name, &config);
-                self.tell(&reply, created)
+                // Nothing was touched, so nothing is poisoned.
+                reply.send(there.map(drop)).ok();
+                Ok(())
             }
             Job::Trim { reply } => {
                 let trimmed = self.trim();

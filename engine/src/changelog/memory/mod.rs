@@ -127,6 +127,11 @@ impl Changelog for MemoryChangelog {
         self.open_state()?.create_topic(topic, config)
     }
 
+    fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
+        config.check(topic)?;
+        self.open_state()?.ensure_topic(topic, config)
+    }
+
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         Ok(self.open_state()?.topics())
     }
@@ -155,6 +160,10 @@ impl Changelog for MemoryChangelog {
 
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
         Ok(self.open_state()?.partition(partition)?.range().0)
+    }
+
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(Some(self.open_state()?.stored_bytes()))
     }
 
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {

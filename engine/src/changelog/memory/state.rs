@@ -35,10 +35,16 @@ pub(super) struct Partition {
 
 impl State {
     pub(super) fn create_topic(&mut self, topic: &str, config: &TopicConfig) -> Result<()> {
+        self.ensure_topic(topic, config)?;
         if let Some(there) = self.topics.get_mut(topic) {
-            there.config.check_same_partitions(topic, config)?;
             there.config = config.clone();
-            return Ok(());
+        }
+        Ok(())
+    }
+
+    pub(super) fn ensure_topic(&mut self, topic: &str, config: &TopicConfig) -> Result<()> {
+        if let Some(there) = self.topics.get(topic) {
+            return there.config.check_same_partitions(topic, config);
         }
         let partitions = vec![Partition::default(); config.partitions as usize];
         self.topics.insert(topic.into(), Topic { config: config.clone(), partitions });
@@ -91,6 +97,10 @@ impl State {
         self.append(appends)?;
         self.epochs.push(producer, mark.clone());
         Ok(true)
+    }
+
+    pub(super) fn stored_bytes(&self) -> u64 {
+        self.topics.values().flat_map(|topic| &topic.partitions).map(Partition::stored_bytes).sum()
     }
 
     pub(super) fn hold(&mut self, consumer: &str, position: &Position) {

@@ -73,6 +73,9 @@ impl RocksState {
     /// `Invalid` if `dir` is not a directory; `Corrupt` if files of it are damaged or missing.
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|error| on_path("create the state directory", dir, error))?;
+        // IMPORTANT: within one process, RocksDB knows a directory that is open already by the spelling of its path
+        // only, and the lock of its file keeps out nobody but other processes.
+        let dir = &dir.canonicalize().map_err(|error| on_path("find the state directory", dir, error))?;
         let tuning = Tuning::new(options);
         let families = families_present(dir, &tuning)?;
         let descriptors = families
@@ -85,7 +88,7 @@ impl RocksState {
         ingest::remove_left_over_files(dir)?;
         let opened = Opened {
             database,
-            dir: dir.to_owned(),
+            dir: dir.clone(),
             tuning,
             next_file: AtomicU64::new(0),
             creating: Mutex::new(()),

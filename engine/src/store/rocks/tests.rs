@@ -143,6 +143,28 @@ fn a_second_handle_on_the_directory_is_refused_and_harms_nothing() {
     assert!(has(&open(dir.path()), 0));
 }
 
+/// The lock of the file is of no use within one process, and RocksDB tells directories apart by their spelling.
+#[test]
+fn a_directory_in_use_is_refused_however_it_is_spelt() {
+    let dir = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    fs::write(dir.path().join("ingest/running.sst"), b"a drain that is being written").unwrap();
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+    let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect::<PathBuf>();
+    let relative = up.join(dir.path().strip_prefix("/").unwrap());
+    let dotted = dir.path().join(".").join("..").join(dir.path().file_name().unwrap());
+    for path in [dir.path(), &link, &relative, &dotted] {
+        let refused = RocksStore::open(path, &options()).expect_err(&path.display().to_string());
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+        assert!(refused.message().contains("another process or engine"), "{refused}");
+        assert_eq!(files_in(&dir.path().join("ingest")), 1, "{}", path.display());
+    }
+    drop(store);
+    drop(open(&link));
+}
+
 #[test]
 fn a_snapshot_outlives_its_store_and_keeps_the_directory() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,0 +1,77 @@
+//! How the memory budget of an engine is spent.
+
+/// The parts of a memory budget, in bytes.
+///
+/// Beside the parts named here, the changelog that an engine opens itself takes up to a fifth of their sum: appends
+/// that wait to be written, segments that are being written, and a cache. It takes no more than it does by default
+/// ([`EmbeddedOptions`](crate::changelog::EmbeddedOptions), some 136 MiB), and has a floor of 3 MiB below which it would
+/// only get slow. A changelog that is given to the engine has options of its own.
+///
+/// | of a [`budget`](Memory::budget) | for |
+/// |---|---|
+/// | 30 % | hot entries |
+/// | 15 % | generations |
+/// | 20 % | the block cache of the state |
+/// | 10 % | input |
+/// | 15 % | the changelog that the engine opens itself |
+/// | 10 % | left for what is on its way through an epoch, for compactions and for the allocator |
+///
+/// # Examples
+/// ```
+/// use millpond::Memory;
+///
+/// let memory = Memory::budget(64 << 20);
+/// assert_eq!(memory.hot_bytes, (64 << 20) / 100 * 30);
+/// // The same with more for queries that miss the hot entries.
+/// let memory = Memory { block_cache_bytes: 32 << 20, ..memory };
+/// # assert_eq!(memory.block_cache_bytes, 32 << 20);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// Typed entries that folds and queries find without the store.
+    pub hot_bytes: usize,
+    /// Encoded epochs that are not drained yet; folding waits beyond this.
+    pub generation_bytes: usize,
+    /// Blocks, indexes and filters of the store.
+    pub block_cache_bytes: usize,
+    /// Batches read ahead from the changelog and records on their way through an epoch.
+    pub input_bytes: usize,
+}
+
+impl Memory {
+    /// Splits a budget for the whole engine, as the table above says.
+    #[must_use]
+    pub fn budget(bytes: usize) -> Self {
+        Self {
+            hot_bytes: bytes / 100 * 30,
+            generation_bytes: bytes / 100 * 15,
+            block_cache_bytes: bytes / 100 * 20,
+            input_bytes: bytes / 100 * 10,
+        }
+    }
+
+    /// What is left to a changelog that the engine opens itself.
+    pub(super) fn changelog_bytes(&self) -> usize {
+        // Of a budget the parts are 75 %, so a fifth of them is 15 %.
+        let parts = [self.hot_bytes, self.generation_bytes, self.block_cache_bytes, self.input_bytes];
+        parts.iter().map(|part| part / 5).fold(0, usize::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_not_overspent() {
+        for bytes in [1 << 20, 64 << 20, 1 << 30] {
+            let memory = Memory::budget(bytes);
+            let Memory { hot_bytes, generation_bytes, block_cache_bytes, input_bytes } = memory;
+            let state = hot_bytes + generation_bytes + block_cache_bytes + input_bytes;
+            let spent = state + memory.changelog_bytes();
+            assert!(spent <= bytes / 100 * 90 && spent > bytes / 100 * 89, "{spent} of {bytes}");
+        }
+        let endless = Memory { hot_bytes: usize::MAX, ..Memory::budget(usize::MAX) };
+        assert!(endless.changelog_bytes() > usize::MAX / 5);
+    }
+}

@@ -1,0 +1,92 @@
+//! What the state knows of its tables, and how that is stored.
+
+use super::TableId;
+use super::frame::{FrameReader, FrameWriter};
+use crate::Result;
+
+pub(super) const CATALOGUE_FORMAT: u8 = 1;
+
+/// How far a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TableState {
+    /// Its rows do not yet include everything up to the main group's position.
+    Building,
+    /// It answers queries.
+    Ready,
+    /// It answers queries while its successor is built, and is not kept up to date any more.
+    Former,
+    /// It is gone; its id stays reserved.
+    Retired,
+}
+
+/// What the state knows of one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CatalogueEntry {
+    /// The user's name for it.
+    pub(crate) name: String,
+    /// What its rows begin with.
+    pub(crate) id: TableId,
+    /// What it is, such as `table` or `index`.
+    pub(crate) kind: String,
+    /// The user's version; raising it rebuilds the table.
+    pub(crate) version: u32,
+    /// The layout of its keys.
+    pub(crate) key_schema: String,
+    /// The id of the codec of its values.
+    pub(crate) value_codec: String,
+    /// What the user says its values are.
+    pub(crate) value_schema: String,
+    /// The group whose position its rows stand at.
+    pub(crate) group: u16,
+    /// How far it is.
+    pub(crate) state: TableState,
+    /// How its rows are written, [`ROW_FORMAT`](super::ROW_FORMAT).
+    pub(crate) row_format: u16,
+}
+
+/// The stored form of a catalogue entry.
+pub(crate) fn encode_catalogue_entry(entry: &CatalogueEntry) -> Vec<u8> {
+    let mut frame = FrameWriter::new(CATALOGUE_FORMAT);
+    frame.number(u64::from(entry.id.raw()));
+    frame.number(match entry.state {
+        TableState::Building => 0,
+        TableState::Ready => 1,
+        TableState::Retired => 2,
+        TableState::Former => 3,
+    });
+    frame.number(u64::from(entry.group));
+    frame.number(u64::from(entry.version));
+    frame.number(u64::from(entry.row_format));
+    for field in [&entry.name, &entry.kind, &entry.key_schema, &entry.value_codec, &entry.value_schema] {
+        frame.string(field);
+    }
+    frame.finish()
+}
+
+/// The entry that [`encode_catalogue_entry`] stored.
+pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
+    let mut fields = FrameReader::open("a catalogue entry", CATALOGUE_FORMAT, stored)?;
+    let id = TableId::new(fields.number_as()?).ok_or_else(|| fields.damaged("no such table id"))?;
+    let state = match fields.number()? {
+        0 => TableState::Building,
+        1 => TableState::Ready,
+        2 => TableState::Retired,
+        3 => TableState::Former,
+        _ => return Err(fields.damaged("no such table state")),
+    };
+    // The fields of a struct expression are evaluated in the order they are written in: the stored order.
+    let entry = CatalogueEntry {
+        id,
+        state,
+        group: fields.number_as()?,
+        version: fields.number_as()?,
+        row_format: fields.number_as()?,
+        name: fields.string()?.to_owned(),
+        kind: fields.string()?.to_owned(),
+        key_schema: fields.string()?.to_owned(),
+        value_codec: fields.string()?.to_owned(),
+        value_schema: fields.string()?.to_owned(),
+    };
+    fields.finish()?;
+    Ok(entry)
+}

@@ -1,0 +1,65 @@
+//! Every byte layout of stored state, and nothing else: keys, frames, and what is in them, a file for each.
+//!
+//! A row is `table id (u16, big-endian) ++ encoded key -> encoded value`. Table id 0 is the engine's own:
+//!
+//! | key | value |
+//! |---|---|
+//! | `0000 00` | format version, u32 big-endian |
+//! | `0000 01` ++ group (u16 BE) | the [`Position`](crate::Position) of a group of tables that advance together, framed |
+//! | `0000 02` ++ table id (u16 BE) | the [`CatalogueEntry`] of a table, framed |
+//! | `0000 03` ++ table id (u16 BE) | how many rows the table has, u64 big-endian |
+//!
+//! Group 0 is the main one and group 1 that of the tables being built; group `table id + 1` is that of a table which was
+//! left behind ([`TableState::Former`]) and stands where it was left.
+//!
+//! A frame is `format (u8) ++ fields ++ crc32c (u32 BE) over all before it`. Inside of it, integers are
+//! LEB128 varints, strings are a varint length and UTF-8 bytes. The frames are written by hand: a layout
+//! must not change because a serialization library does.
+//!
+//! Rows of tables carry no frame of their own. A table's [`CatalogueEntry::row_format`] says how its rows
+//! are written, for all of them at once: a byte per row would cost every row to allow what a rebuild
+//! under a new format does anyway, and compression and checksums belong to the blocks below.
+//!
+//! Invariant: table ids and first bytes under id 0 are never used again for something else. Id `ffff` is
+//! reserved, so that every table has an upper bound of two bytes.
+
+mod catalogue;
+mod counts;
+mod frame;
+mod keys;
+mod position;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use catalogue::{CatalogueEntry, TableState, decode_catalogue_entry, encode_catalogue_entry};
+pub(crate) use counts::{decode_count, encode_count};
+pub(crate) use keys::{
+    FORMAT_VERSION_KEY, TableId, catalogue_key, catalogue_range, count_key, count_range, decode_count_key,
+    decode_position_key, decode_row_key, position_key, position_range, row_prefix, table_range,
+};
+pub(crate) use position::{decode_position, encode_position};
+
+use crate::{Error, Result};
+
+/// The version of everything in this folder. A state of another version is refused, never reinterpreted.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// How rows of a table are written: key codec's bytes and value codec's bytes, as they are.
+pub(crate) const ROW_FORMAT: u16 = 1;
+
+/// The group every table belongs to unless it is being built apart.
+pub(crate) const MAIN_GROUP: u16 = 0;
+
+/// The stored form of a format version.
+pub(crate) fn encode_format_version(version: u32) -> [u8; 4] {
+    version.to_be_bytes()
+}
+
+/// The version that [`encode_format_version`] stored.
+pub(crate) fn decode_format_version(stored: &[u8]) -> Result<u32> {
+    match <[u8; 4]>::try_from(stored) {
+        Ok(stored) => Ok(u32::from_be_bytes(stored)),
+        Err(_) => Err(Error::corrupt(format!("the format version has {} bytes, not 4", stored.len()))),
+    }
+}

@@ -1,0 +1,163 @@
+//! Golden bytes of every layout, and what damaged ones decode to.
+
+use super::catalogue::CATALOGUE_FORMAT;
+use super::frame::FrameWriter;
+use super::position::POSITION_FORMAT;
+use super::*;
+use crate::{Position, TopicPartition};
+use proptest::prelude::*;
+
+fn entry() -> CatalogueEntry {
+    CatalogueEntry {
+        name: "balances".into(),
+        id: TableId::new(7).unwrap(),
+        kind: "table".into(),
+        version: 300,
+        key_schema: "u64".into(),
+        value_codec: "json".into(),
+        value_schema: String::new(),
+        group: 2,
+        state: TableState::Ready,
+        row_format: ROW_FORMAT,
+    }
+}
+
+#[test]
+fn keys_have_their_golden_bytes() {
+    let mut key = vec![9];
+    row_prefix(TableId::new(0x0102).unwrap(), &mut key);
+    assert_eq!(key, [9, 1, 2]);
+    assert_eq!(count_key(TableId::new(0x0708).unwrap()), [0, 0, 3, 7, 8]);
+    assert_eq!(encode_count(0x0102_0304_0506_0708), [1, 2, 3, 4, 5, 6, 7, 8]);
+    assert_eq!(table_range(TableId::new(0xfffe).unwrap()), ([0xff, 0xfe], [0xff, 0xff]));
+    assert_eq!(FORMAT_VERSION_KEY, [0, 0, 0]);
+    assert_eq!(position_key(0x0304), [0, 0, 1, 3, 4]);
+    assert_eq!(catalogue_key(TableId::new(0x0506).unwrap()), [0, 0, 2, 5, 6]);
+    assert_eq!(encode_format_version(0x0102_0304), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_position_has_its_golden_bytes() {
+    let position: Position =
+        [(TopicPartition::new("a", 0), 1), (TopicPartition::new("b", 2), 300)].into_iter().collect();
+    let stored = encode_position(&position);
+    let (body, checksum) = stored.split_at(stored.len() - 4);
+    assert_eq!(body, [1, 2, 1, b'a', 0, 1, 1, b'b', 2, 0xac, 2]);
+    assert_eq!(checksum, [0xe9, 0xa5, 0x30, 0x7b]);
+    assert_eq!(decode_position(&stored).unwrap(), position);
+}
+
+#[test]
+fn a_catalogue_entry_has_its_golden_bytes() {
+    let stored = encode_catalogue_entry(&entry());
+    let (body, checksum) = stored.split_at(stored.len() - 4);
+    assert_eq!(body[..8], [1, 7, 1, 2, 0xac, 2, 1, 8]);
+    assert_eq!(body[8..], *b"balances\x05table\x03u64\x04json\0");
+    assert_eq!(checksum, [0xf8, 0xad, 0xa7, 0x55]);
+}
+
+#[test]
+fn no_table_has_a_reserved_id() {
+    assert_eq!(TableId::new(0), None);
+    assert_eq!(TableId::new(u16::MAX), None);
+    assert_eq!(TableId::new(u16::MAX - 1).unwrap().next(), None);
+    assert!(decode_row_key(&[0, 0, 1]).is_err());
+    assert!(decode_row_key(&[1]).is_err());
+}
+
+#[test]
+fn an_unknown_format_says_what_to_do() {
+    let frame = FrameWriter::new(9).finish();
+    let error = decode_position(&frame).unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
+    assert!(error.message().contains("format 9"), "{error}");
+}
+
+fn state() -> impl Strategy<Value = TableState> {
+    prop_oneof![
+        Just(TableState::Building),
+        Just(TableState::Ready),
+        Just(TableState::Former),
+        Just(TableState::Retired)
+    ]
+}
+
+prop_compose! {
+    fn entries()(
+        texts in prop::collection::vec(".{0,12}", 5),
+        id in 1..u16::MAX, version: u32, group: u16, row_format: u16, state in state(),
+    ) -> CatalogueEntry {
+        let text = |index: usize| texts[index].clone();
+        let id = TableId::new(id).unwrap();
+        CatalogueEntry {
+            name: text(0), kind: text(1), key_schema: text(2), value_codec: text(3), value_schema: text(4),
+            id, version, group, row_format, state,
+        }
+    }
+}
+
+fn positions() -> impl Strategy<Value = Position> {
+    prop::collection::btree_map((".{0,8}", any::<u32>()), any::<u64>(), 0..8).prop_map(|offsets| {
+        offsets
+            .into_iter()
+            .map(|((topic, part), offset)| (TopicPartition::new(topic, part), offset))
+            .collect()
+    })
+}
+
+/// Wraps arbitrary bytes into a frame whose checksum matches, to reach the decoders behind it.
+fn frame(format: u8, body: &[u8]) -> Vec<u8> {
+    let mut frame = FrameWriter::new(format);
+    frame.0.extend_from_slice(body);
+    frame.finish()
+}
+
+proptest! {
+    #[test]
+    fn catalogue_entries_round_trip(entry in entries()) {
+        prop_assert_eq!(decode_catalogue_entry(&encode_catalogue_entry(&entry)).unwrap(), entry);
+    }
+
+    #[test]
+    fn positions_round_trip(position in positions()) {
+        prop_assert_eq!(decode_position(&encode_position(&position)).unwrap(), position);
+    }
+
+    #[test]
+    fn row_keys_round_trip_and_sort_inside_of_their_table(id in 1..u16::MAX, key: Vec<u8>) {
+        let table = TableId::new(id).unwrap();
+        let mut row = Vec::new();
+        row_prefix(table, &mut row);
+        row.extend_from_slice(&key);
+        prop_assert_eq!(decode_row_key(&row).unwrap(), (table, &key[..]));
+        let (start, end) = table_range(table);
+        prop_assert!(start[..] <= row[..] && row[..] < end[..]);
+    }
+
+    #[test]
+    fn engine_keys_round_trip(number: u16) {
+        prop_assert_eq!(decode_position_key(&position_key(number)).unwrap(), number);
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed(entry in entries(), at: prop::sample::Index, bit in 0_u8..8) {
+        let mut stored = encode_catalogue_entry(&entry);
+        let at = at.index(stored.len());
+        stored[at] ^= 1_u8 << bit;
+        prop_assert!(decode_catalogue_entry(&stored).is_err());
+    }
+
+    #[test]
+    fn arbitrary_bytes_decode_to_what_encodes_to_them_or_to_an_error(body: Vec<u8>) {
+        prop_assert!(decode_position(&body).is_err());
+        prop_assert!(decode_row_key(&body).is_ok() == (body.len() >= 2 && body[..2] != [0, 0] && body[..2] != [255, 255]));
+        let framed = frame(CATALOGUE_FORMAT, &body);
+        if let Ok(entry) = decode_catalogue_entry(&framed) {
+            prop_assert_eq!(encode_catalogue_entry(&entry), framed.clone());
+        }
+        let _ = decode_format_version(&body).is_ok();
+        if let Ok(position) = decode_position(&frame(POSITION_FORMAT, &body)) {
+            prop_assert!(position.iter().count() <= body.len());
+        }
+    }
+}

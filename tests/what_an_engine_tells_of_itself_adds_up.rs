@@ -1,0 +1,58 @@
+//! The numbers that an engine tells of itself add up.
+//!
+//! Property: every value that a fold needs is either a hit or a miss, rows and records are those that were folded, and
+//! the changelog takes room as soon as it has records.
+//!
+//! Method: a stepper, which does nothing between calls, with memory enough for every row; then a restart, after which
+//! nothing is in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::float_cmp,
+    reason = "a test fails by panicking"
+)]
+
+use millpond::changelog::{Changelog, MemoryChangelog, Producer};
+use millpond::store::{MemoryStore, StateStore};
+use millpond::{Engine, GraphBuilder, ManualClock, Stepper, TableStats, Topic};
+use std::sync::Arc;
+
+#[test]
+fn what_an_engine_tells_of_itself_adds_up() {
+    let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
+    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    graph.stream(&events).group_by_key().count("counts");
+    let graph = graph.build().unwrap();
+    let open = || Engine::builder(&graph).changelog(log.clone()).store(store.clone()).stepper().unwrap();
+    let producer = Producer::new(log.clone(), &events, Arc::new(ManualClock::new(0))).unwrap();
+    let fold = |stepper: &mut Stepper| -> TableStats {
+        producer.send((0..100).collect::<Vec<u32>>().iter().map(|key| (key, Some(&1), 0))).wait().unwrap();
+        assert!(stepper.epoch(100).unwrap());
+        stepper.stats().unwrap().tables["counts"].clone()
+    };
+
+    let mut stepper = open();
+    let stats = stepper.stats().unwrap();
+    assert_eq!((stats.records_in, stats.epochs, stats.changelog_bytes), (0, 0, Some(0)));
+    let counts = &stats.tables["counts"];
+    assert_eq!((counts.hits, counts.misses, counts.hit_rate()), (0, 0, 1.0), "nothing was asked for");
+
+    // Keys that are new have to be asked for in the store.
+    let counts = fold(&mut stepper);
+    assert_eq!((counts.hits, counts.misses, counts.hit_rate()), (0, 100, 0.0));
+    let counts = [fold(&mut stepper), fold(&mut stepper), fold(&mut stepper)][2].clone();
+    assert_eq!((counts.hits, counts.misses, counts.hit_rate()), (300, 100, 0.75));
+    assert_eq!((counts.rows, counts.hot_entries), (100, 100));
+    let stats = stepper.stats().unwrap();
+    assert_eq!((stats.records_in, stats.epochs, stats.drains), (400, 4, 0));
+    assert_eq!(stats.changelog_bytes, log.stored_bytes().unwrap());
+    assert!(stats.changelog_bytes > Some(0));
+    assert!(stats.undrained_bytes > 0 && stats.lag.values().all(|&lag| lag == 0));
+
+    stepper.drain().unwrap();
+    drop(stepper);
+    let counts = fold(&mut open());
+    assert_eq!((counts.hits, counts.misses, counts.rows), (0, 100, 100));
+}
