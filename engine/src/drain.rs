@@ -1,7 +1,8 @@
 //! The drain: published generations become one sorted, durable file, their position inside it.
 //!
-//! Invariant: everything that the rows of a drain depend on is durable before them: what its epochs appended to
-//! derived topics is synced first. The generations are dropped only after the ingestion, so that readers always
+//! Invariant: everything that the rows of a drain depend on is durable before them: the changelog is synced first, with
+//! the records that were folded (they may have been handed to the system only) and what the epochs appended to derived
+//! topics. The generations are dropped only after the ingestion, so that readers always
 //! find a row in one place or the other.
 
 use crate::state::{Newest, Shared};
@@ -18,8 +19,6 @@ pub(crate) struct Drain {
     pub(crate) group: u16,
     /// What is told to the changelog once rows are durable.
     pub(crate) consumer: Consumer,
-    /// Whether the epochs appended anything that must be durable first.
-    pub(crate) produces: bool,
     pub(crate) counters: Arc<Counters>,
     /// One drain at a time.
     pub(crate) turn: Mutex<()>,
@@ -39,9 +38,7 @@ impl Drain {
         let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
         let _entered = span.enter();
         fault::point("drain.before_sync")?;
-        if self.produces {
-            self.consumer.changelog.sync()?;
-        }
+        self.consumer.changelog.sync()?;
         fault::point("drain.after_sync")?;
         let mut head: Vec<(Vec<u8>, Vec<u8>)> =
             vec![(layout::position_key(self.group).to_vec(), layout::encode_position(&last.position))];

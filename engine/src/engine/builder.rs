@@ -109,9 +109,9 @@ impl EngineBuilder {
     /// When an append to the changelog that the engine opens itself is acknowledged: once it is on the medium
     /// ([`Durability::Fsync`]), unless set.
     ///
-    /// NOTE: with [`Durability::Os`] a loss of power, though not the end of the process, may take back records that the
-    /// state already includes. The engine is then refused with `AheadOfChangelog`; delete the directory of the state,
-    /// and it is rebuilt from the changelog.
+    /// With [`Durability::Os`] a loss of power, though not the end of the process, may take back records that were
+    /// acknowledged; none that the durable state includes, since the changelog is synced before each drain.
+    ///
     /// # Examples
     /// ```
     /// use millpond::changelog::Durability;
@@ -226,9 +226,10 @@ impl EngineBuilder {
     }
 
     pub(super) fn open(self) -> Result<(Core, Handles, bool)> {
-        if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 {
+        if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 || self.drain_interval.is_zero()
+        {
             return Err(Error::invalid(
-                "an engine needs 1 to 1,024 shards and epochs of at least one record",
+                "an engine needs 1 to 1,024 shards, epochs of at least one record, and an interval between drains",
             ));
         }
         if self.changelog.is_some() && self.durability.is_some() {

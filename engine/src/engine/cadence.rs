@@ -1,8 +1,8 @@
-//! When the draining thread enforces retention.
+//! When the draining thread does what is due now and then.
 //!
-//! After every drain, since that moves the hold of this engine on, and now and then without one, since records grow
-//! old all the same. It counts the waits of the thread instead of asking a clock: what is old is up to the clock of the
-//! changelog.
+//! Retention is enforced after every drain, since that moves the hold of this engine on, and once in a while without
+//! one, since records grow old all the same. The store is settled when there was nothing to drain for a while. It counts
+//! the waits of the thread instead of asking a clock: what is old is up to the clock of the changelog.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) struct Cadence {
     /// About how long a wait takes.
     wait: Duration,
-    /// How long it may wait in all, without a drain, until retention is due.
+    /// How long it may wait in all, without a drain, until something is due.
     longest: Duration,
     waited: Duration,
 }
@@ -20,7 +20,8 @@ impl Cadence {
         Self { wait, longest, waited: Duration::ZERO }
     }
 
-    /// Takes in one more wait, and whether there was anything to drain after it. Answers whether retention is due.
+    /// Takes in one more wait, and whether there was anything to drain after it. Answers whether something is due:
+    /// there was a drain, or none for long.
     pub(super) fn is_due(&mut self, drained: bool) -> bool {
         self.waited = self.waited.saturating_add(self.wait);
         let due = drained || self.waited >= self.longest;

@@ -32,6 +32,9 @@ pub(crate) struct DrainLimits {
     pub(crate) retention: Duration,
 }
 
+/// The store is told to settle when there was nothing to drain for about this long.
+const SETTLE_AFTER: Duration = Duration::from_secs(5);
+
 /// A bell that two threads wait on.
 #[derive(Default)]
 struct Bell {
@@ -274,15 +277,22 @@ impl Common {
 
     /// The draining thread.
     fn drain_all(&self) {
-        let mut cadence = Cadence::new(self.limits.interval, self.limits.retention);
+        let mut retention = Cadence::new(self.limits.interval, self.limits.retention);
+        let mut rest = Cadence::new(self.limits.interval, SETTLE_AFTER);
         loop {
             let open = self.drain.wait_for(self.limits.interval);
             if self.shared.check().is_err() || !open {
                 return;
             }
             match drain_all(&self.drains) {
-                Ok(drained) if cadence.is_due(drained) => self.enforce_retention(),
-                Ok(_) => {}
+                Ok(drained) => {
+                    if retention.is_due(drained) {
+                        self.enforce_retention();
+                    }
+                    if rest.is_due(drained) && !drained {
+                        self.settle();
+                    }
+                }
                 Err(error) => {
                     self.poison(error.context("the state could not be made durable"));
                     self.fold.ring();
@@ -290,6 +300,13 @@ impl Common {
                 }
             }
             self.fold.ring();
+        }
+    }
+
+    /// Nothing was drained for a while: a good moment for the store to put its rows in order.
+    fn settle(&self) {
+        if let Ok(store) = self.shared.store() {
+            store.settle();
         }
     }
 

@@ -83,8 +83,9 @@ impl Core {
         let mut catalogue = Catalogue::open(&*store)?;
         // Whatever can be refused is refused before anything is written, to the state or to the changelog.
         let Assignment { main, build, former } = catalogue.assign(&*store, &setting.graph)?;
-        check_topics(&setting, &main.position, from_oldest_kept)?;
-        create_topics(&setting)?;
+        let there = setting.changelog.topics()?.into_iter().collect();
+        check_topics(&setting, &there, &main.position, from_oldest_kept)?;
+        create_topics(&setting, &there)?;
         let main = Opening::new(&setting, main, MAIN_GROUP, from_oldest_kept)?;
         let build =
             build.map(|group| Opening::new(&setting, group, BUILD_GROUP, from_oldest_kept)).transpose()?;
@@ -179,9 +180,13 @@ pub(super) fn add(drains: &Mutex<Vec<Arc<Drain>>>, drain: Arc<Drain>) {
     drains.lock().unwrap_or_else(PoisonError::into_inner).push(drain);
 }
 
-/// Checks that the topics that are there fit the graph and hold what it has not folded yet.
-fn check_topics(setting: &Setting, position: &Position, from_oldest: bool) -> Result<()> {
-    let there: BTreeMap<Arc<str>, u32> = setting.changelog.topics()?.into_iter().collect();
+/// Checks that the topics that are `there` fit the graph and hold what it has not folded yet.
+fn check_topics(
+    setting: &Setting,
+    there: &BTreeMap<Arc<str>, u32>,
+    position: &Position,
+    from_oldest: bool,
+) -> Result<()> {
     for topic in setting.graph.topics.iter() {
         topic.config.check(&topic.name)?;
         if let Some(&partitions) = there.get(&topic.name) {
@@ -197,12 +202,14 @@ fn check_topics(setting: &Setting, position: &Position, from_oldest: bool) -> Re
     Ok(())
 }
 
-fn create_topics(setting: &Setting) -> Result<()> {
+fn create_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>) -> Result<()> {
     for topic in setting.graph.topics.iter() {
         setting.changelog.create_topic(&topic.name, &topic.config)?;
     }
-    if let FailurePolicy::DeadLetter(topic) = &setting.policy {
-        setting.changelog.create_topic(topic, &TopicConfig::default())?;
+    if let FailurePolicy::DeadLetter(topic) = &setting.policy
+        && !there.contains_key(topic)
+    {
+        setting.changelog.ensure_topic(topic, &TopicConfig::default())?;
     }
     Ok(())
 }

@@ -56,7 +56,6 @@ impl Opening {
             shared: Arc::clone(&shared),
             group: number,
             consumer,
-            produces,
             counters: Arc::clone(&setting.counters),
             turn: Mutex::new(()),
         };
