@@ -380,6 +380,18 @@ impl<'a> FrameReader<'a> {
     }
 }
 
+/// Arbitrary fields as a stored position whose checksum is right, to reach the decoder behind it.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn sealed_position(fields: &[u8]) -> Vec<u8> {
+    FrameWriter([&[POSITION_FORMAT], fields].concat()).finish()
+}
+
+/// Arbitrary fields as a stored catalogue entry whose checksum is right.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn sealed_catalogue_entry(fields: &[u8]) -> Vec<u8> {
+    FrameWriter([&[CATALOGUE_FORMAT], fields].concat()).finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,13 +495,6 @@ mod tests {
         })
     }
 
-    /// Wraps arbitrary bytes into a frame whose checksum matches, to reach the decoders behind it.
-    fn frame(format: u8, body: &[u8]) -> Vec<u8> {
-        let mut frame = FrameWriter::new(format);
-        frame.0.extend_from_slice(body);
-        frame.finish()
-    }
-
     proptest! {
         #[test]
         fn catalogue_entries_round_trip(entry in entries()) {
@@ -523,20 +528,6 @@ mod tests {
             let at = at.index(stored.len());
             stored[at] ^= 1_u8 << bit;
             prop_assert!(decode_catalogue_entry(&stored).is_err());
-        }
-
-        #[test]
-        fn arbitrary_bytes_decode_to_what_encodes_to_them_or_to_an_error(body: Vec<u8>) {
-            prop_assert!(decode_position(&body).is_err());
-            prop_assert!(decode_row_key(&body).is_ok() == (body.len() >= 2 && body[..2] != [0, 0] && body[..2] != [255, 255]));
-            let framed = frame(CATALOGUE_FORMAT, &body);
-            if let Ok(entry) = decode_catalogue_entry(&framed) {
-                prop_assert_eq!(encode_catalogue_entry(&entry), framed.clone());
-            }
-            let _ = decode_format_version(&body).is_ok();
-            if let Ok(position) = decode_position(&frame(POSITION_FORMAT, &body)) {
-                prop_assert!(position.iter().count() <= body.len());
-            }
         }
     }
 }
