@@ -228,10 +228,16 @@ pub(crate) fn decode_position(stored: &[u8]) -> Result<Position> {
     let mut fields = FrameReader::open("a position", POSITION_FORMAT, stored)?;
     let count = fields.number()?;
     let mut position = Position::new();
+    let mut last = None;
     for _ in 0..count {
         let topic = fields.string()?;
         let partition = TopicPartition::new(topic, fields.number_as()?);
-        position.set(partition, fields.number()?);
+        // A partition that stands there twice would leave it open which input the rows include.
+        if last.as_ref() >= Some(&partition) {
+            return Err(fields.damaged("its partitions are out of order"));
+        }
+        position.set(partition.clone(), fields.number()?);
+        last = Some(partition);
     }
     fields.finish()?;
     Ok(position)
@@ -435,6 +441,14 @@ mod tests {
         assert_eq!(body, [1, 2, 1, b'a', 0, 1, 1, b'b', 2, 0xac, 2]);
         assert_eq!(checksum, [0xe9, 0xa5, 0x30, 0x7b]);
         assert_eq!(decode_position(&stored).unwrap(), position);
+    }
+
+    #[test]
+    fn a_position_names_its_partitions_once_and_in_order() {
+        for fields in [[2, 1, b'b', 0, 1, 1, b'a', 0, 1], [2, 1, b'a', 0, 1, 1, b'a', 0, 2]] {
+            let error = decode_position(&sealed_position(&fields)).unwrap_err();
+            assert!(error.message().contains("order"), "{error}");
+        }
     }
 
     #[test]
