@@ -95,7 +95,9 @@ fn a_raised_version_is_built_beside_the_old_one() {
     let (graph, tenfold) = version(2, 10);
     driver.upgrade(&graph).unwrap();
     assert!(driver.is_building().unwrap());
-    assert_eq!(driver.table(&sums).unwrap(), [(1, 10)].into());
+    assert_eq!(driver.table(&tenfold).unwrap(), [(1, 10)].into());
+    // The handles of the old graph are no good any more, whatever the name of the table.
+    assert_eq!(driver.table(&sums).unwrap_err().kind(), ErrorKind::Invalid);
     driver.run().unwrap();
     assert_eq!(driver.table(&tenfold).unwrap(), [(1, 100)].into());
 }
