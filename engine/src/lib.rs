@@ -6,6 +6,8 @@ pub mod changelog;
 pub mod codec;
 pub mod dataflow;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod graph;
 pub mod query;
 pub mod state;

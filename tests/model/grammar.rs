@@ -250,34 +250,10 @@ fn pick(nodes: &[Node], table: bool, wanted: usize) -> Option<(usize, bool)> {
     Some((*index, node.is_pure))
 }
 
-/// The `wanted`th table that a stream may join here, counted from the last. What is grouped or joined by foreign key from
-/// other tables goes through moments within an epoch that the interpreter does not know; the tests of the operators do.
-fn joinable(nodes: &[Node], wanted: usize) -> Option<usize> {
-    let tables: Vec<usize> = (0..nodes.len()).filter(|&number| has_plain_history(nodes, number)).collect();
-    tables.get(tables.len().checked_sub(1 + wanted % tables.len().max(1))?).copied()
-}
-
-fn has_plain_history(nodes: &[Node], number: usize) -> bool {
-    let Some(node) = nodes.get(number) else { return false };
-    match node.op {
-        Op::Regroup { .. }
-        | Op::RegroupCount { .. }
-        | Op::RegroupMax { .. }
-        | Op::Foreign { .. }
-        | Op::ForeignLeft { .. } => false,
-        Op::TableFilter { table } | Op::TableMap { table } => has_plain_history(nodes, table),
-        Op::Join { left, right } | Op::LeftJoin { left, right } | Op::OuterJoin { left, right } => {
-            has_plain_history(nodes, left) && has_plain_history(nodes, right)
-        }
-        _ => node.is_table,
-    }
-}
-
 fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
     let topic = draw.a % TOPICS;
     let stream = |wanted| pick(nodes, false, wanted);
     let table = |wanted| pick(nodes, true, wanted);
-    let joinable = |wanted| joinable(nodes, wanted);
     let one_stream = |make: fn(usize) -> Op, to_table, pure| {
         let (stream, is_pure) = stream(draw.a)?;
         Some((make(stream), to_table, is_pure && pure))
@@ -310,10 +286,10 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
             Some((Op::Merge { left, right }, false, left_pure && right_pure))
         }
         Kind::StreamJoin => {
-            Some((Op::StreamJoin { stream: stream(draw.a)?.0, table: joinable(draw.b)? }, false, false))
+            Some((Op::StreamJoin { stream: stream(draw.a)?.0, table: table(draw.b)?.0 }, false, false))
         }
         Kind::StreamLeftJoin => {
-            Some((Op::StreamLeftJoin { stream: stream(draw.a)?.0, table: joinable(draw.b)? }, false, false))
+            Some((Op::StreamLeftJoin { stream: stream(draw.a)?.0, table: table(draw.b)?.0 }, false, false))
         }
         Kind::ToStream => Some((Op::ToStream { table: table(draw.a)?.0 }, false, false)),
         Kind::TableFilter => one_table(|table| Op::TableFilter { table }),

@@ -1,50 +1,16 @@
 //! What a graph means: an interpreter over plain maps.
 //!
-//! Tables that derive from tables are computed from scratch at the end of every epoch; folds over streams go through all
-//! records of the epoch in the order of their stamps. Nothing is sharded, cached, encoded or drained.
+//! Folds over streams go through all records of the epoch in the order of their stamps; what tables that derive from tables
+//! are at its end is computed from scratch, see [`changed`](super::changed). Nothing is sharded, cached, encoded or drained.
 //!
 //! Given the epochs as they were cut, every graph has exactly one meaning, its derived topics included. A pure graph has
 //! the same meaning if all its input is one epoch.
 
+use super::changed::{Changed, Stamp, folded, foreign, joined, mapped, regrouped, upserted};
 use super::grammar::{Node, Op};
-use super::graph::{self, DELETED, of_group};
+use super::graph::{self, DELETED};
 use super::{K, Rows, V};
-use millpond::codec::KeyCodec;
-use std::collections::{BTreeMap, BTreeSet};
-
-/// Where a value comes from; ordered by everything but the timestamp that the record carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamp {
-    /// The greatest timestamp of the epoch so far in the partition.
-    merge_ms: i64,
-    topic: usize,
-    partition: u32,
-    offset: u64,
-    branch: u64,
-    timestamp_ms: i64,
-}
-
-impl Stamp {
-    fn branch(mut self, index: usize) -> Self {
-        self.branch = (self.branch << 16).wrapping_add(index as u64);
-        self
-    }
-
-    fn side(mut self, second: bool) -> Self {
-        self.branch = (self.branch << 1) | u64::from(second);
-        self
-    }
-
-    fn branch_by_key(mut self, key: K) -> Self {
-        let mut encoded = Vec::new();
-        key.encode_key(&mut encoded);
-        let hash = encoded.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        self.branch = (self.branch << 16) ^ hash;
-        self
-    }
-}
+use std::collections::BTreeMap;
 
 /// A record of the input.
 #[derive(Debug, Clone)]
@@ -62,53 +28,12 @@ pub struct Arrival {
 pub struct Event {
     pub key: K,
     pub value: V,
-    stamp: Stamp,
+    pub(super) stamp: Stamp,
 }
 
 impl Event {
     pub fn timestamp_ms(&self) -> i64 {
         self.stamp.timestamp_ms
-    }
-}
-
-/// What an epoch did to a table.
-#[derive(Clone, Default)]
-struct Changed {
-    before: Rows,
-    rows: Rows,
-    /// The keys that were touched and are or were there, with the last stamp.
-    changes: BTreeMap<K, Stamp>,
-    /// Every single update.
-    updates: Vec<(K, Option<V>, Stamp)>,
-}
-
-impl Changed {
-    fn new(before: &Rows, rows: Rows, updates: Vec<(K, Option<V>, Stamp)>) -> Self {
-        let mut touched: BTreeMap<K, Stamp> = BTreeMap::new();
-        for (key, _, stamp) in &updates {
-            let last = touched.entry(*key).or_insert(*stamp);
-            *last = (*last).max(*stamp);
-        }
-        Self::touched(before, rows, touched, updates)
-    }
-
-    fn touched(
-        before: &Rows,
-        rows: Rows,
-        mut changes: BTreeMap<K, Stamp>,
-        updates: Vec<(K, Option<V>, Stamp)>,
-    ) -> Self {
-        changes.retain(|key, _| before.contains_key(key) || rows.contains_key(key));
-        Self { before: before.clone(), rows, changes, updates }
-    }
-
-    /// The row that a record with this stamp meets.
-    fn at(&self, key: K, stamp: Stamp) -> Option<V> {
-        let seen = |update: &&(K, Option<V>, Stamp)| update.0 == key && update.2.merge_ms <= stamp.merge_ms;
-        match self.updates.iter().rev().find(seen) {
-            Some((_, value, _)) => *value,
-            None => self.before.get(&key).copied(),
-        }
     }
 }
 
@@ -126,6 +51,8 @@ pub struct Interpreter {
     pub rows: Vec<Rows>,
     /// The timestamps that `TableByTime` has seen.
     times: Vec<BTreeMap<K, i64>>,
+    /// Whether a stream joins the table of the node or what derives from it, so that every step of a row counts.
+    by_step: Vec<bool>,
 }
 
 impl Interpreter {
@@ -134,6 +61,7 @@ impl Interpreter {
             nodes: nodes.to_vec(),
             rows: vec![Rows::new(); nodes.len()],
             times: vec![BTreeMap::new(); nodes.len()],
+            by_step: followed(nodes),
         }
     }
 
@@ -170,6 +98,8 @@ impl Interpreter {
     ) -> Changed {
         let before = &self.rows[number];
         let n = node.n;
+        let by_step = self.by_step[number];
+        let steps = |table| changed(outs, table).steps(by_step);
         match node.op {
             Op::Table { topic } => upserted(before, of_topic(input, topic)),
             Op::TableByTime { topic } => {
@@ -197,33 +127,51 @@ impl Interpreter {
             }
             Op::TableFilter { table } => mapped(changed(outs, table), |_, v| graph::keeps(n, v).then_some(v)),
             Op::TableMap { table } => mapped(changed(outs, table), |k, v| Some(graph::mapped_value(n, k, v))),
-            Op::Regroup { table } => regrouped(n, before, changed(outs, table), |members| {
+            Op::Regroup { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
                 members.iter().fold(0, |sum: V, v| sum.wrapping_add(graph::weighed(n, *v)))
             }),
             Op::RegroupCount { table } => {
-                regrouped(n, before, changed(outs, table), |members| members.len() as V)
+                regrouped(n, before, changed(outs, table), steps(table), |members| members.len() as V)
             }
-            Op::RegroupMax { table } => {
-                regrouped(n, before, changed(outs, table), |members| *members.iter().max().unwrap())
-            }
-            Op::Join { left, right } => {
-                joined(outs, left, right, |l, r| Some(graph::joined(Some(l?), Some(r?))))
-            }
+            Op::RegroupMax { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
+                *members.iter().max().unwrap()
+            }),
+            Op::Join { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
+                Some(graph::joined(Some(l?), Some(r?)))
+            }),
             Op::LeftJoin { left, right } => {
-                joined(outs, left, right, |l, r| Some(graph::joined(Some(l?), r)))
+                joined(changed(outs, left), changed(outs, right), |l, r| Some(graph::joined(Some(l?), r)))
             }
-            Op::OuterJoin { left, right } => {
-                joined(outs, left, right, |l, r| (l.is_some() || r.is_some()).then(|| graph::joined(l, r)))
-            }
-            Op::Foreign { left, right } => {
-                foreign(n, before, changed(outs, left), changed(outs, right), true)
-            }
-            Op::ForeignLeft { left, right } => {
-                foreign(n, before, changed(outs, left), changed(outs, right), false)
+            Op::OuterJoin { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
+                (l.is_some() || r.is_some()).then(|| graph::joined(l, r))
+            }),
+            Op::Foreign { left, right } | Op::ForeignLeft { left, right } => {
+                let is_inner = matches!(node.op, Op::Foreign { .. });
+                let join = |row: V, partner: Option<V>| {
+                    (!is_inner || partner.is_some()).then(|| graph::joined(Some(row), partner))
+                };
+                foreign(n, before, [changed(outs, left), changed(outs, right)], by_step, join)
             }
             op => panic!("{op:?} makes no table"),
         }
     }
+}
+
+/// The nodes whose tables must be known at every moment within an epoch.
+fn followed(nodes: &[Node]) -> Vec<bool> {
+    let mut followed = vec![false; nodes.len()];
+    for (number, node) in nodes.iter().enumerate().rev() {
+        match node.op {
+            Op::StreamJoin { table, .. } | Op::StreamLeftJoin { table, .. } => followed[table] = true,
+            op if followed[number] => {
+                for operand in graph::operands(op) {
+                    followed[operand] |= nodes[operand].is_table;
+                }
+            }
+            _ => {}
+        }
+    }
+    followed
 }
 
 /// The input in the order of its stamps.
@@ -314,145 +262,4 @@ fn stream(node: Node, outs: &[Out], input: &[(usize, K, Option<V>, Stamp)]) -> V
         }
         op => panic!("{op:?} makes no stream"),
     }
-}
-
-fn upserted(before: &Rows, upserts: impl Iterator<Item = (K, Option<V>, Stamp)>) -> Changed {
-    let updates: Vec<_> = upserts.collect();
-    let mut rows = before.clone();
-    for (key, value, _) in &updates {
-        match value {
-            Some(value) => rows.insert(*key, *value),
-            None => rows.remove(key),
-        };
-    }
-    Changed::new(before, rows, updates)
-}
-
-fn folded(before: &Rows, events: &[Event], fold: impl Fn(Option<V>, V) -> V) -> Changed {
-    let mut rows = before.clone();
-    let mut updates = Vec::new();
-    for event in events {
-        let value = fold(rows.get(&event.key).copied(), event.value);
-        rows.insert(event.key, value);
-        updates.push((event.key, Some(value), event.stamp));
-    }
-    Changed::new(before, rows, updates)
-}
-
-fn mapped(table: &Changed, map: impl Fn(K, V) -> Option<V>) -> Changed {
-    let all = |rows: &Rows| rows.iter().filter_map(|(k, v)| Some((*k, map(*k, *v)?))).collect::<Rows>();
-    let update = |(k, v, stamp): &(K, Option<V>, Stamp)| (*k, v.and_then(|v| map(*k, v)), *stamp);
-    Changed::touched(
-        &all(&table.before),
-        all(&table.rows),
-        table.changes.clone(),
-        table.updates.iter().map(update).collect(),
-    )
-}
-
-fn joined(
-    outs: &[Out],
-    left: usize,
-    right: usize,
-    join: impl Fn(Option<V>, Option<V>) -> Option<V>,
-) -> Changed {
-    let (left, right) = (changed(outs, left), changed(outs, right));
-    let all = |left: &Rows, right: &Rows| {
-        let keys: BTreeSet<&K> = left.keys().chain(right.keys()).collect();
-        let row = |key: &K| join(left.get(key).copied(), right.get(key).copied());
-        keys.into_iter().filter_map(|key| Some((*key, row(key)?))).collect::<Rows>()
-    };
-    let mut changes = left.changes.clone();
-    for (key, stamp) in &right.changes {
-        let last = changes.entry(*key).or_insert(*stamp);
-        *last = (*last).max(*stamp);
-    }
-    let mut order: Vec<_> = left.updates.iter().map(|update| (update.2, false, update)).collect();
-    order.extend(right.updates.iter().map(|update| (update.2, true, update)));
-    order.sort_by_key(|(stamp, is_right, _)| (*stamp, *is_right));
-    let (mut now_left, mut now_right) = (left.before.clone(), right.before.clone());
-    let mut updates = Vec::new();
-    for (stamp, is_right, (key, value, _)) in order {
-        let side = if is_right { &mut now_right } else { &mut now_left };
-        match value {
-            Some(value) => side.insert(*key, *value),
-            None => side.remove(key),
-        };
-        updates.push((*key, join(now_left.get(key).copied(), now_right.get(key).copied()), stamp));
-    }
-    Changed::touched(&all(&left.before, &right.before), all(&left.rows, &right.rows), changes, updates)
-}
-
-/// The values of the members of each group.
-type Groups = BTreeMap<K, Vec<V>>;
-
-fn regrouped(n: u8, before: &Rows, table: &Changed, value: impl Fn(&[V]) -> V) -> Changed {
-    let groups = |rows: &Rows| {
-        let mut groups = Groups::new();
-        for (key, row) in rows {
-            let (group, member) = graph::regrouped(n, *key, *row);
-            groups.entry(group).or_default().push(member);
-        }
-        groups
-    };
-    let group_row = |members: &Vec<V>| (!members.is_empty()).then(|| of_group(members.len(), value(members)));
-    // Who leaves and who joins, in the order of the changes.
-    let mut deltas = Vec::new();
-    for (key, stamp) in &table.changes {
-        let stamp = stamp.branch_by_key(*key);
-        let old =
-            table.before.get(key).map(|row| (graph::regrouped(n, *key, *row), false, stamp.side(false)));
-        let new = table.rows.get(key).map(|row| (graph::regrouped(n, *key, *row), true, stamp.side(true)));
-        deltas.extend(old.into_iter().chain(new));
-    }
-    deltas.sort_by_key(|(_, _, stamp)| *stamp);
-    let mut now = groups(&table.before);
-    let mut updates = Vec::new();
-    for ((group, member), joins, stamp) in deltas {
-        let members = now.entry(group).or_default();
-        if joins {
-            members.push(member);
-        } else {
-            let at = members.iter().position(|there| *there == member).unwrap();
-            members.swap_remove(at);
-        }
-        updates.push((group, group_row(members), stamp));
-    }
-    let rows: Rows =
-        groups(&table.rows).iter().filter_map(|(key, members)| Some((*key, group_row(members)?))).collect();
-    Changed::new(before, rows, updates)
-}
-
-fn foreign(n: u8, before: &Rows, left: &Changed, right: &Changed, inner: bool) -> Changed {
-    let join =
-        |row: V, partner: Option<V>| (!inner || partner.is_some()).then(|| graph::joined(Some(row), partner));
-    let mut updates = Vec::new();
-    let mut touched: BTreeSet<(K, K)> = BTreeSet::new();
-    for (key, stamp) in &left.changes {
-        let stamp = stamp.branch_by_key(*key);
-        let (old, new) = (left.before.get(key), left.rows.get(key));
-        let old_name = old.map(|row| graph::named(n, *key, *row));
-        let new_name = new.map(|row| graph::named(n, *key, *row));
-        touched.extend(old_name.into_iter().chain(new_name).map(|name| (name, *key)));
-        let result = new.and_then(|row| join(*row, right.rows.get(&new_name?).copied()));
-        if old_name == new_name {
-            updates.push((*key, result, stamp.side(true)));
-        } else {
-            updates.extend(old_name.map(|_| (*key, None, stamp.side(false))));
-            updates.extend(new_name.map(|_| (*key, result, stamp.side(true))));
-        }
-    }
-    for (name, stamp) in &right.changes {
-        for (key, row) in &left.before {
-            if graph::named(n, *key, *row) == *name && !touched.contains(&(*name, *key)) {
-                let result = join(*row, right.rows.get(name).copied());
-                updates.push((*key, result, stamp.branch_by_key(*key)));
-            }
-        }
-    }
-    updates.sort_by_key(|(_, _, stamp)| *stamp);
-    let partner = |key: &K, row: &V| right.rows.get(&graph::named(n, *key, *row)).copied();
-    let rows: Rows =
-        left.rows.iter().filter_map(|(key, row)| Some((*key, join(*row, partner(key, row))?))).collect();
-    Changed::new(before, rows, updates)
 }

@@ -1,12 +1,13 @@
 //! The reference model of whole graphs, shared by the model tests.
 //!
 //! [`grammar`] makes random graphs, [`graph`] builds them with the library, [`interpreter`] says what they mean over
-//! plain maps, [`steps`] makes random steps, and [`probe`] asks a table in every way there is.
+//! plain maps with [`changed`], [`steps`] makes random steps, and [`probe`] asks a table in every way there is.
 //!
 //! Every key is a pair of small numbers, so that prefixes mean something, and every value an `i64`.
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod changed;
 pub mod grammar;
 pub mod graph;
 pub mod interpreter;

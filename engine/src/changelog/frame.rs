@@ -246,3 +246,31 @@ pub(super) fn zigzag(value: i64) -> u64 {
 pub(super) fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
+
+/// The same bytes with magic, version and checksum put right, to reach what lies behind them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn sealed(mut frame: Vec<u8>) -> Vec<u8> {
+    let crc = crc32c::crc32c(frame.get(UNCHECKED_BYTES..).unwrap_or_default());
+    let start = [&MAGIC[..], &[VERSION], &crc.to_le_bytes()].concat();
+    for (byte, right) in frame.iter_mut().zip(start) {
+        *byte = right;
+    }
+    frame
+}
+
+/// The frame of `records` records that are stored as `body`, whose header is right as far as they can be read.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn framed(records: u32, body: &[u8]) -> Vec<u8> {
+    let mut rest = body;
+    let read = (0..records).map_while(|_| read_record(&mut rest));
+    let header = FrameHeader {
+        crc: 0,
+        flags: 0,
+        records,
+        base_offset: 0,
+        base_timestamp_ms: 0,
+        max_timestamp_ms: read.map(|record| record.timestamp_delta).max().unwrap_or_default(),
+        body_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
+    };
+    sealed([&header.to_bytes(), body].concat())
+}

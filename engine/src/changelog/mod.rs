@@ -31,6 +31,8 @@ pub use memory::MemoryChangelog;
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::Producer;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use frame::{framed, sealed};
 pub(crate) use producer::Gate;
 pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
 

@@ -45,7 +45,8 @@ impl Stamp {
     }
 
     /// The stamp of a value that was made from this one and belongs to the key with this encoding: it orders
-    /// the changes of different keys that one record caused.
+    /// the changes of different keys that one record caused. Several values of one key lose their order, for the
+    /// hash of the key is mixed into their branches.
     #[must_use]
     pub fn branch_by_key(mut self, encoded_key: &[u8]) -> Self {
         // FNV-1a: fixed for ever and independent of the process, unlike the hash maps' own hashers.
@@ -54,6 +55,12 @@ impl Stamp {
         });
         self.branch = (self.branch << 16) ^ hash;
         self
+    }
+
+    /// Whether both values come from the same record.
+    #[must_use]
+    pub fn shares_record(&self, other: &Self) -> bool {
+        (self.source, self.offset) == (other.source, other.offset)
     }
 
     /// Whether a table update with stamp `update` is visible to a stream record with this stamp that stands

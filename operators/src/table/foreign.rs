@@ -11,7 +11,7 @@
 //! side: changes of the other meet the rows that are there.
 
 use super::access::Access;
-use super::history::{self, Starts, Step};
+use super::history::{self, Numbering, Starts, Step};
 use super::{Recorder, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
@@ -311,8 +311,9 @@ where
         let mut encoded = Vec::new();
         let mut moves: Vec<(Stamp, Move<'_, V, T>)> = Vec::with_capacity(pair.links.len() + updates.len());
         moves.extend(pair.links.iter().map(|(stamp, row)| (*stamp, Move::Row(*row))));
-        moves.extend(updates.iter().enumerate().map(|(index, update)| {
-            let stamp = history::of_key(update.stamp, key, &mut encoded).branch(index);
+        let mut numbering = Numbering::default();
+        moves.extend(updates.iter().map(|update| {
+            let stamp = numbering.next(update.stamp, key, &mut encoded);
             (stamp, Move::Partner(update.value.as_ref()))
         }));
         moves.sort_by_key(|(stamp, _)| *stamp);

@@ -94,19 +94,40 @@ pub(crate) fn updates<'c, K: Key, V: Value>(
     starts: &'c Starts<'c, K, V>,
 ) -> Vec<Step<'c, K, V>> {
     let mut encoded = Vec::new();
-    let mut rows: HashMap<&K, (Option<&V>, usize)> = HashMap::new();
+    let mut rows: HashMap<&K, (Option<&V>, Numbering)> = HashMap::new();
     let step = |update: &'c Update<K, V>| {
-        let start = || (starts.row(&update.key), 0);
-        let (row, index) = rows.entry(&update.key).or_insert_with(start);
-        let stamp = of_key(update.stamp, &update.key, &mut encoded).branch(*index);
+        let start = || (starts.row(&update.key), Numbering::default());
+        let (row, numbering) = rows.entry(&update.key).or_insert_with(start);
+        let stamp = numbering.next(update.stamp, &update.key, &mut encoded);
         let old = std::mem::replace(row, update.value.as_ref());
-        *index += 1;
         Step { key: &update.key, old, new: update.value.as_ref(), stamp }
     };
     changes.updates.iter().map(step).collect()
 }
 
-/// `stamp`, told apart from that of other keys which the same record changed.
+/// Numbers the updates of one row that a record causes, so that what is made of them keeps their order.
+///
+/// Their own branches cannot do that: a stamp that is told apart by key has the hash of the key mixed into its branch, and
+/// of two updates the second could come first, to leave a group that it has not joined.
+#[derive(Default)]
+pub(crate) struct Numbering {
+    /// The first update of the last record, and how many followed it.
+    last: Option<(Stamp, usize)>,
+}
+
+impl Numbering {
+    /// The stamp of what the next update of the row, which has `stamp`, means for `key`.
+    pub(crate) fn next<K: Key>(&mut self, stamp: Stamp, key: &K, encoded: &mut Vec<u8>) -> Stamp {
+        let (first, number) = match self.last {
+            Some((first, number)) if stamp.shares_record(&first) => (first, number + 1),
+            _ => (stamp, 0),
+        };
+        self.last = Some((first, number));
+        of_key(first, key, encoded).branch(number)
+    }
+}
+
+/// `stamp`, told apart from that of other keys which the same record changed; for one value of each key.
 pub(crate) fn of_key<K: Key>(stamp: Stamp, key: &K, encoded: &mut Vec<u8>) -> Stamp {
     encoded.clear();
     key.encode_key(encoded);

@@ -88,7 +88,7 @@ fn a_raised_version_is_built_beside_the_old_one() {
         let sums = stream.fold(options, || 0_u64, move |sum, _, value| *sum += value * factor);
         (graph.build().unwrap(), sums)
     };
-    let (graph, _) = version(1, 1);
+    let (graph, sums) = version(1, 1);
     let mut driver = Driver::new(&graph).unwrap();
     driver.put(&orders(), 1, 10, 0).unwrap();
     driver.run().unwrap();
@@ -96,6 +96,8 @@ fn a_raised_version_is_built_beside_the_old_one() {
     driver.upgrade(&graph).unwrap();
     assert!(driver.is_building().unwrap());
     assert_eq!(driver.table(&tenfold).unwrap(), [(1, 10)].into());
+    // The handles of the old graph are no good any more, whatever the name of the table.
+    assert_eq!(driver.table(&sums).unwrap_err().kind(), ErrorKind::Invalid);
     driver.run().unwrap();
     assert_eq!(driver.table(&tenfold).unwrap(), [(1, 100)].into());
 }

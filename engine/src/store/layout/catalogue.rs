@@ -4,7 +4,7 @@ use super::TableId;
 use super::frame::{FrameReader, FrameWriter};
 use crate::Result;
 
-pub(super) const CATALOGUE_FORMAT: u8 = 1;
+const CATALOGUE_FORMAT: u8 = 1;
 
 /// How far a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,4 +89,10 @@ pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
     };
     fields.finish()?;
     Ok(entry)
+}
+
+/// Arbitrary fields as a stored catalogue entry whose checksum is right.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn sealed_catalogue_entry(fields: &[u8]) -> Vec<u8> {
+    FrameWriter([&[CATALOGUE_FORMAT], fields].concat()).finish()
 }

@@ -1,0 +1,341 @@
+//! What an epoch does to a table of the reference model: the rows before and after, which changed, and every update between.
+//!
+//! What a derived table is at the end of an epoch is computed from scratch. What it goes through on the way is computed
+//! step by step, for the streams that join it; the two must agree, and the last update of a row be the row.
+
+use super::graph::{self, of_group};
+use super::interpreter::Event;
+use super::{K, Rows, V};
+use millpond::codec::KeyCodec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where a value comes from; ordered by everything but the timestamp that the record carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp {
+    /// The greatest timestamp of the epoch so far in the partition.
+    pub merge_ms: i64,
+    pub topic: usize,
+    pub partition: u32,
+    pub offset: u64,
+    pub branch: u64,
+    pub timestamp_ms: i64,
+}
+
+impl Stamp {
+    pub fn branch(mut self, index: usize) -> Self {
+        self.branch = (self.branch << 16).wrapping_add(index as u64);
+        self
+    }
+
+    pub fn side(mut self, second: bool) -> Self {
+        self.branch = (self.branch << 1) | u64::from(second);
+        self
+    }
+
+    pub fn branch_by_key(mut self, key: K) -> Self {
+        let mut encoded = Vec::new();
+        key.encode_key(&mut encoded);
+        let hash = encoded.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        self.branch = (self.branch << 16) ^ hash;
+        self
+    }
+
+    fn is_of(self, record: Self) -> bool {
+        (self.topic, self.partition, self.offset) == (record.topic, record.partition, record.offset)
+    }
+}
+
+/// What an epoch did to a table.
+#[derive(Clone, Default)]
+pub struct Changed {
+    before: Rows,
+    pub rows: Rows,
+    /// The keys that were touched and are or were there, with the last stamp.
+    pub changes: BTreeMap<K, Stamp>,
+    /// Every single update.
+    updates: Vec<(K, Option<V>, Stamp)>,
+}
+
+impl Changed {
+    fn new(before: &Rows, rows: Rows, updates: Vec<(K, Option<V>, Stamp)>) -> Self {
+        let mut touched: BTreeMap<K, Stamp> = BTreeMap::new();
+        for (key, _, stamp) in &updates {
+            let last = touched.entry(*key).or_insert(*stamp);
+            *last = (*last).max(*stamp);
+        }
+        Self::touched(before, rows, touched, updates)
+    }
+
+    fn touched(
+        before: &Rows,
+        rows: Rows,
+        mut changes: BTreeMap<K, Stamp>,
+        updates: Vec<(K, Option<V>, Stamp)>,
+    ) -> Self {
+        let last: BTreeMap<K, Option<V>> = updates.iter().map(|(key, row, _)| (*key, *row)).collect();
+        let ends_there = |(key, row): (&K, &Option<V>)| rows.get(key) == row.as_ref();
+        assert!(last.iter().all(ends_there), "the steps {updates:?} do not lead to {rows:?}");
+        changes.retain(|key, _| before.contains_key(key) || rows.contains_key(key));
+        Self { before: before.clone(), rows, changes, updates }
+    }
+
+    /// The row that a record with this stamp meets.
+    pub fn at(&self, key: K, stamp: Stamp) -> Option<V> {
+        let seen = |update: &&(K, Option<V>, Stamp)| update.0 == key && update.2.merge_ms <= stamp.merge_ms;
+        match self.updates.iter().rev().find(seen) {
+            Some((_, value, _)) => *value,
+            None => self.before.get(&key).copied(),
+        }
+    }
+
+    /// What the rows became: by every update, or from the start of the epoch to its end.
+    pub fn steps(&self, by_step: bool) -> Vec<Step> {
+        if !by_step {
+            let change = |(key, stamp): (&K, &Stamp)| Step {
+                key: *key,
+                old: self.before.get(key).copied(),
+                new: self.rows.get(key).copied(),
+                stamp: stamp.branch_by_key(*key),
+            };
+            return self.changes.iter().map(change).collect();
+        }
+        let mut now = self.before.clone();
+        let mut order = Numbering::default();
+        let update = |(key, new, stamp): &(K, Option<V>, Stamp)| {
+            let stamp = order.next(*key, *stamp, *key);
+            let old = match new {
+                Some(new) => now.insert(*key, *new),
+                None => now.remove(key),
+            };
+            Step { key: *key, old, new: *new, stamp }
+        };
+        self.updates.iter().map(update).collect()
+    }
+}
+
+/// A row that becomes another.
+pub struct Step {
+    key: K,
+    old: Option<V>,
+    new: Option<V>,
+    stamp: Stamp,
+}
+
+/// Numbers the updates of a row that come from one record, in their order.
+#[derive(Default)]
+struct Numbering(BTreeMap<K, (Stamp, usize)>);
+
+impl Numbering {
+    /// The stamp, for the row `of`, of the next update of the row `key`.
+    fn next(&mut self, key: K, stamp: Stamp, of: K) -> Stamp {
+        let (first, number) = match self.0.get(&key) {
+            Some(&(first, number)) if stamp.is_of(first) => (first, number + 1),
+            _ => (stamp, 0),
+        };
+        self.0.insert(key, (first, number));
+        first.branch_by_key(of).branch(number)
+    }
+}
+
+pub fn upserted(before: &Rows, upserts: impl Iterator<Item = (K, Option<V>, Stamp)>) -> Changed {
+    let updates: Vec<_> = upserts.collect();
+    let mut rows = before.clone();
+    for (key, value, _) in &updates {
+        match value {
+            Some(value) => rows.insert(*key, *value),
+            None => rows.remove(key),
+        };
+    }
+    Changed::new(before, rows, updates)
+}
+
+pub fn folded(before: &Rows, events: &[Event], fold: impl Fn(Option<V>, V) -> V) -> Changed {
+    let mut rows = before.clone();
+    let mut updates = Vec::new();
+    for event in events {
+        let value = fold(rows.get(&event.key).copied(), event.value);
+        rows.insert(event.key, value);
+        updates.push((event.key, Some(value), event.stamp));
+    }
+    Changed::new(before, rows, updates)
+}
+
+pub fn mapped(table: &Changed, map: impl Fn(K, V) -> Option<V>) -> Changed {
+    let all = |rows: &Rows| rows.iter().filter_map(|(k, v)| Some((*k, map(*k, *v)?))).collect::<Rows>();
+    let update = |(k, v, stamp): &(K, Option<V>, Stamp)| (*k, v.and_then(|v| map(*k, v)), *stamp);
+    Changed::touched(
+        &all(&table.before),
+        all(&table.rows),
+        table.changes.clone(),
+        table.updates.iter().map(update).collect(),
+    )
+}
+
+pub fn joined(left: &Changed, right: &Changed, join: impl Fn(Option<V>, Option<V>) -> Option<V>) -> Changed {
+    let all = |left: &Rows, right: &Rows| {
+        let keys: BTreeSet<&K> = left.keys().chain(right.keys()).collect();
+        let row = |key: &K| join(left.get(key).copied(), right.get(key).copied());
+        keys.into_iter().filter_map(|key| Some((*key, row(key)?))).collect::<Rows>()
+    };
+    let mut changes = left.changes.clone();
+    for (key, stamp) in &right.changes {
+        let last = changes.entry(*key).or_insert(*stamp);
+        *last = (*last).max(*stamp);
+    }
+    let mut order: Vec<_> = left.updates.iter().map(|update| (update.2, false, update)).collect();
+    order.extend(right.updates.iter().map(|update| (update.2, true, update)));
+    order.sort_by_key(|(stamp, is_right, _)| (*stamp, *is_right));
+    let (mut now_left, mut now_right) = (left.before.clone(), right.before.clone());
+    let mut updates = Vec::new();
+    for (stamp, is_right, (key, value, _)) in order {
+        let side = if is_right { &mut now_right } else { &mut now_left };
+        match value {
+            Some(value) => side.insert(*key, *value),
+            None => side.remove(key),
+        };
+        updates.push((*key, join(now_left.get(key).copied(), now_right.get(key).copied()), stamp));
+    }
+    Changed::touched(&all(&left.before, &right.before), all(&left.rows, &right.rows), changes, updates)
+}
+
+/// The values of the members of each group.
+type Groups = BTreeMap<K, Vec<V>>;
+
+pub fn regrouped(
+    n: u8,
+    before: &Rows,
+    table: &Changed,
+    steps: Vec<Step>,
+    value: impl Fn(&[V]) -> V,
+) -> Changed {
+    let groups = |rows: &Rows| {
+        let mut groups = Groups::new();
+        for (key, row) in rows {
+            let (group, member) = graph::regrouped(n, *key, *row);
+            groups.entry(group).or_default().push(member);
+        }
+        groups
+    };
+    let group_row = |members: &Vec<V>| (!members.is_empty()).then(|| of_group(members.len(), value(members)));
+    // Who leaves and who joins, in the order of the steps.
+    let mut deltas = Vec::new();
+    for Step { key, old, new, stamp } in steps {
+        let old = old.map(|row| (graph::regrouped(n, key, row), false, stamp.side(false)));
+        let new = new.map(|row| (graph::regrouped(n, key, row), true, stamp.side(true)));
+        deltas.extend(old.into_iter().chain(new));
+    }
+    deltas.sort_by_key(|(_, _, stamp)| *stamp);
+    let mut now = groups(&table.before);
+    let mut updates = Vec::new();
+    for ((group, member), joins, stamp) in deltas {
+        let members = now.entry(group).or_default();
+        if joins {
+            members.push(member);
+        } else {
+            let at = members.iter().position(|there| *there == member).unwrap();
+            members.swap_remove(at);
+        }
+        updates.push((group, group_row(members), stamp));
+    }
+    let rows: Rows =
+        groups(&table.rows).iter().filter_map(|(key, members)| Some((*key, group_row(members)?))).collect();
+    Changed::new(before, rows, updates)
+}
+
+/// A row that names a partner from now on, or does not any more.
+struct Link {
+    name: K,
+    key: K,
+    row: Option<V>,
+    stamp: Stamp,
+}
+
+fn links(n: u8, steps: Vec<Step>) -> Vec<Link> {
+    let mut links = Vec::new();
+    for Step { key, old, new, stamp } in steps {
+        let named = |row: Option<V>| row.map(|row| graph::named(n, key, row));
+        let (before, now) = (named(old), named(new));
+        if before != now {
+            links.extend(before.map(|name| Link { name, key, row: None, stamp: stamp.side(false) }));
+        }
+        links.extend(now.map(|name| Link { name, key, row: new, stamp: stamp.side(true) }));
+    }
+    links
+}
+
+pub fn foreign(
+    n: u8,
+    before: &Rows,
+    [left, right]: [&Changed; 2],
+    by_step: bool,
+    join: impl Fn(V, Option<V>) -> Option<V>,
+) -> Changed {
+    let links = links(n, left.steps(by_step));
+    let named_before: BTreeMap<(K, K), V> =
+        left.before.iter().map(|(key, row)| ((graph::named(n, *key, *row), *key), *row)).collect();
+    let mut updates = if by_step {
+        met_step_by_step(&links, &named_before, right, &join)
+    } else {
+        met(&links, &named_before, right, &join)
+    };
+    updates.sort_by_key(|(_, _, stamp)| *stamp);
+    let partner = |key: &K, row: &V| right.rows.get(&graph::named(n, *key, *row)).copied();
+    let rows: Rows =
+        left.rows.iter().filter_map(|(key, row)| Some((*key, join(*row, partner(key, row))?))).collect();
+    Changed::new(before, rows, updates)
+}
+
+/// The results at the end of the epoch.
+fn met(
+    links: &[Link],
+    named_before: &BTreeMap<(K, K), V>,
+    right: &Changed,
+    join: &impl Fn(V, Option<V>) -> Option<V>,
+) -> Vec<(K, Option<V>, Stamp)> {
+    let mut updates = Vec::new();
+    for link in links {
+        let result = link.row.and_then(|row| join(row, right.rows.get(&link.name).copied()));
+        updates.push((link.key, result, link.stamp));
+    }
+    for (name, stamp) in &right.changes {
+        for ((_, key), row) in named_before.iter().filter(|((named, _), _)| named == name) {
+            if !links.iter().any(|link| (link.name, link.key) == (*name, *key)) {
+                let result = join(*row, right.rows.get(name).copied());
+                updates.push((*key, result, stamp.branch_by_key(*key)));
+            }
+        }
+    }
+    updates
+}
+
+/// The results after every step of either side, pair by pair.
+fn met_step_by_step(
+    links: &[Link],
+    named_before: &BTreeMap<(K, K), V>,
+    right: &Changed,
+    join: &impl Fn(V, Option<V>) -> Option<V>,
+) -> Vec<(K, Option<V>, Stamp)> {
+    let mut pairs: BTreeSet<(K, K)> = named_before.keys().copied().collect();
+    pairs.extend(links.iter().map(|link| (link.name, link.key)));
+    let mut updates = Vec::new();
+    for (name, key) in pairs {
+        // Of each move whether it is the row's, and what is there from then on.
+        let own = links.iter().filter(|link| (link.name, link.key) == (name, key));
+        let mut moves: Vec<(Stamp, bool, Option<V>)> = own.map(|link| (link.stamp, true, link.row)).collect();
+        let mut order = Numbering::default();
+        let partners = right.updates.iter().filter(|(partner, ..)| *partner == name);
+        moves.extend(partners.map(|(_, row, stamp)| (order.next(name, *stamp, key), false, *row)));
+        moves.sort_by_key(|(stamp, ..)| *stamp);
+        let mut row = named_before.get(&(name, key)).copied();
+        let mut partner = right.before.get(&name).copied();
+        for (stamp, is_row, now) in moves {
+            *(if is_row { &mut row } else { &mut partner }) = now;
+            if is_row || row.is_some() {
+                updates.push((key, row.and_then(|row| join(row, partner)), stamp));
+            }
+        }
+    }
+    updates
+}
