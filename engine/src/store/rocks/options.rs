@@ -61,7 +61,7 @@ fn database(options: &StoreOptions) -> Options {
     // Opening takes the counts of some twenty files, however many there are. Skipping that would make the
     // estimate of rows 0 after every reopen.
     database.set_skip_stats_update_on_db_open(false);
-    database.set_compaction_readahead_size(1 << 20);
+    database.set_compaction_readahead_size(256 << 10);
     database.set_bytes_per_sync(1 << 20);
     database.set_max_manifest_file_size(4 << 20);
     database.set_keep_log_file_num(2);
