@@ -11,24 +11,25 @@ mod catalogue;
 mod consumer;
 mod core;
 mod epoch;
+mod failures;
 mod input;
+mod letters;
 mod opening;
 mod plan;
 
-pub(crate) use input::EpochLimit;
+pub use failures::FailurePolicy;
 
 pub(crate) use consumer::Consumer;
 pub(crate) use core::{Core, CoreOptions, drain_all};
-pub(crate) use input::Input;
+pub(crate) use input::{EpochLimit, Input};
 pub(crate) use plan::Plan;
 
-use crate::changelog::{Append, Changelog, EpochMark, Header, Record};
-use crate::dataflow::{Router, Skipped, Stamp, Sunk};
+use crate::changelog::{Append, Changelog, EpochMark};
+use crate::dataflow::{Router, Skipped, Sunk};
 use crate::graph::Graph;
 use crate::state::{AnyTable, Generation, Published, Shared};
 use crate::store::layout::TableId;
-use crate::{Error, ErrorKind, Position, Result, TopicPartition, fault};
-use bytes::Bytes;
+use crate::{Position, Result, TopicPartition, fault};
 use epoch::{Failure, Run, Sealed};
 use input::EpochInput;
 use std::collections::BTreeMap;
@@ -38,42 +39,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Generations below this size are merged as they come, so that a snapshot has few to look through. Larger ones come
 /// under load only, where drains follow soon and the folding thread has better things to do.
 const MERGE_BYTES: usize = 1 << 20;
-
-/// What happens to a record that does not decode, or at which user code fails.
-/// # Examples
-/// ```
-/// use millpond::{Engine, FailurePolicy, GraphBuilder, Topic};
-/// # use millpond::changelog::MemoryChangelog;
-/// # use std::sync::Arc;
-/// # let changelog = Arc::new(MemoryChangelog::new());
-///
-/// let (orders, dead) = (Topic::<u8, u32>::new("orders"), Topic::<u8, u32>::new("dead"));
-/// let graph = GraphBuilder::new();
-/// let shares = graph.stream(&orders).map_values(|_, people| 100 / people).to_table("shares");
-/// let mut stepper = Engine::builder(&graph.build()?)
-///     .in_memory()
-///     .changelog(changelog.clone())
-///     .on_failure(FailurePolicy::DeadLetter("dead".into()))
-///     .stepper()?;
-/// # use millpond::{ManualClock, TopicPartition, changelog::{Changelog, Producer}};
-/// # let producer = Producer::new(changelog.clone(), &orders, Arc::new(ManualClock::new(0)))?;
-/// producer.send([(&1, Some(&4), 0), (&2, Some(&0), 0), (&3, Some(&5), 0)]).wait()?;
-/// stepper.epoch(100)?;
-/// assert_eq!(stepper.view(&shares)?.multi_get(&[1, 2, 3])?, [Some(25), None, Some(20)]);
-/// assert_eq!(stepper.stats()?.dead_letters, 1);
-/// assert_eq!(changelog.offsets(&TopicPartition::new(dead.name().clone(), 0))?, 0..1);
-/// # Ok::<(), millpond::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum FailurePolicy {
-    /// Everything before the record is applied and published, nothing after it; the engine stops with an error that
-    /// names topic, partition and offset.
-    #[default]
-    Stop,
-    /// The record is appended to this topic, with the reason and its origin in headers, and left out.
-    DeadLetter(Arc<str>),
-}
 
 /// Counters of a task.
 #[derive(Debug, Default)]
@@ -179,25 +144,6 @@ impl Task {
         Ok(true)
     }
 
-    fn process(&mut self, from: &Position, input: &EpochInput) -> Result<()> {
-        let mut skipped = Skipped::new();
-        loop {
-            let failure = match self.attempt(input, &skipped, false) {
-                Ok(sealed) => return self.finish(from, input, sealed, &skipped),
-                Err(failure) => self.attribute(failure, input, &skipped)?,
-            };
-            let (Some(stamp), ErrorKind::User) = (failure.record, failure.error.kind()) else {
-                return Err(failure.error);
-            };
-            if matches!(self.setting.policy, FailurePolicy::DeadLetter(_)) {
-                tracing::warn!(offset = stamp.offset, error = %failure.error, "a record goes to the dead letters");
-                skipped.insert((stamp.source, stamp.offset), failure.error.to_string());
-            } else {
-                return Err(self.stop_before(from, input, stamp, failure.error));
-            }
-        }
-    }
-
     /// Runs an epoch and takes it back if it fails.
     fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, Failure> {
         let run = Run {
@@ -221,35 +167,6 @@ impl Task {
 
     fn written(&self) -> impl Iterator<Item = &Arc<dyn AnyTable>> {
         self.plan.writes.iter().filter_map(|&table| self.tables.get(table)?.as_ref())
-    }
-
-    /// Finds the record that is to blame for a failure of user code, by running the epoch again with notes.
-    fn attribute(&self, failure: Failure, input: &EpochInput, skipped: &Skipped) -> Result<Failure> {
-        if failure.record.is_some() || failure.error.kind() != ErrorKind::User {
-            return Ok(failure);
-        }
-        if let Err(again) = self.attempt(input, skipped, true) {
-            return Ok(again);
-        }
-        self.roll_back();
-        Err(Error::user(
-            "user code failed, but not when the same epoch was run again: it is not deterministic; check it with the \
-             laws of the test kit",
-        )
-        .with_source(failure.error))
-    }
-
-    /// Applies what stands before the failing record, and says where it is.
-    fn stop_before(&mut self, from: &Position, input: &EpochInput, stamp: Stamp, error: Error) -> Error {
-        let Some(partition) = self.input.partition(stamp.source).cloned() else { return error };
-        let advice =
-            "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
-        let error = error.context(format!("{partition} offset {} ({advice})", stamp.offset));
-        let mut until = input.position.clone();
-        until.set(partition, stamp.offset);
-        let limit = EpochLimit { records: usize::MAX, bytes: usize::MAX };
-        let applied = self.input.rewind(from).and_then(|()| self.step(limit, Some(&until)));
-        applied.err().unwrap_or(error)
     }
 
     /// Appends what the epoch produced, then makes it visible.
@@ -343,36 +260,6 @@ impl Task {
         }
         fault::point("epoch.after_append")?;
         Ok(())
-    }
-
-    fn dead_letters(&self, input: &EpochInput, skipped: &Skipped) -> Result<Vec<Sunk>> {
-        let FailurePolicy::DeadLetter(topic) = &self.setting.policy else { return Ok(Vec::new()) };
-        let mut letters = Vec::new();
-        for (&(source, offset), reason) in skipped {
-            let piece = input.pieces.iter().find(|p| p.source == source && p.offsets.contains(&offset));
-            let (Some(piece), Some(origin)) = (piece, self.input.partition(source)) else { continue };
-            let batch = piece.batch.decode()?;
-            let Some(record) = batch.iter().find(|record| record.offset == offset) else { continue };
-            let header =
-                |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
-            letters.push(Sunk {
-                topic: Arc::clone(topic),
-                partition: 0,
-                stamp: Stamp::new(record.timestamp_ms, record.timestamp_ms, source, offset),
-                record: Record {
-                    key: Bytes::copy_from_slice(record.key),
-                    value: record.value.map(Bytes::copy_from_slice),
-                    timestamp_ms: record.timestamp_ms,
-                    headers: vec![
-                        header("millpond.reason", reason.clone()),
-                        header("millpond.topic", origin.topic.to_string()),
-                        header("millpond.partition", origin.partition.to_string()),
-                        header("millpond.offset", offset.to_string()),
-                    ],
-                },
-            });
-        }
-        Ok(letters)
     }
 }
 
