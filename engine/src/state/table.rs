@@ -13,7 +13,7 @@ use super::published::Shared;
 use super::row_size::{RowSize, Rows};
 use super::subscribers::Subscribers;
 use crate::codec::{Key, Value, ValueCodec};
-use crate::dataflow::{Change, Changes, Context, Event, Stamp, Update};
+use crate::dataflow::{Change, Changes, Context, Event, RecordFailure, Stamp, Update};
 use crate::store::layout::{TableId, decode_row_key, row_prefix};
 use crate::{Error, Position, Result};
 use std::any::Any;
@@ -242,7 +242,8 @@ impl<K: Key, V: Value> TableState<K, V> {
             None => Ok(false),
         };
         let (key_bytes, value_bytes) = part.push(write_key, write_value).map_err(|error| {
-            Error::user(format!("table `{}`: a value does not encode", self.name)).with_source(error)
+            let failed = format!("table `{}`: a value does not encode: {error}", self.name);
+            Error::user(failed).with_source(RecordFailure { stamp: dirty.stamp })
         })?;
         rows.add(key_bytes, entry.value.as_ref().map(|_| value_bytes), entry.before.is_some());
         Ok(())
@@ -376,7 +377,7 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         let dirty = Self::dirty(shard);
         let mut part = Part::with_capacity(dirty.len());
         let (mut rows, mut grown) = (Rows::default(), 0);
-        let mut failed = None;
+        let mut failed: Option<(Stamp, Error)> = None;
         shard.map.visit_in_order(
             dirty.iter(),
             |dirty| &dirty.key,
@@ -385,12 +386,15 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
                     grown += i64::from(entry.value.is_some()) - i64::from(entry.before.is_some());
                     self.encode(&mut part, &mut rows, dirty, entry)
                 });
-                if let Err(error) = row {
-                    failed = Some(error);
+                // The earliest, so that which one is told does not depend on the shards.
+                if let Err(error) = row
+                    && failed.as_ref().is_none_or(|(stamp, _)| dirty.stamp.origin() < stamp.origin())
+                {
+                    failed = Some((dirty.stamp, error));
                 }
             },
         );
-        if let Some(error) = failed {
+        if let Some((_, error)) = failed {
             return Err(error);
         }
         shard.row_size.note(&rows);
