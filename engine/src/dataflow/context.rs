@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 
-/// Names the record during which user code failed.
+/// Names the record that a failure of user code is attributed to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecordFailure {
     pub(crate) stamp: Stamp,

@@ -1,10 +1,19 @@
 //! The failure policy: which record is to blame for a failed epoch, and what becomes of it.
+//!
+//! Invariant: user code is to blame at a record only if it fails in an epoch of that record alone, everything before it
+//! applied; so what is left out does not depend on where epochs were cut. The way there is short: an epoch that fails is
+//! put back and cut before the record at which it failed, and the next ones are smaller for a while, so that many
+//! failing records cost in proportion to their number. Records that do not decode need none of this: they fail whatever
+//! stands beside them, and one run finds all of them.
+//!
+//! An epoch that was appended before a crash keeps its cut while records are left out of it, since what was appended
+//! belongs to it; it is cut only where the engine stops within it.
 
 use super::Task;
 use super::epoch::Failure;
 use super::input::{EpochInput, EpochLimit};
-use crate::dataflow::{Skipped, Stamp};
-use crate::{Error, ErrorKind, Position, Result};
+use crate::dataflow::Skipped;
+use crate::{Error, Position, Result, TopicPartition};
 use std::sync::Arc;
 
 /// What happens to a record that does not decode, or at which user code fails.
@@ -43,33 +52,154 @@ pub enum FailurePolicy {
     DeadLetter(Arc<str>),
 }
 
+/// What the failures of the last epochs advise for the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Caution {
+    /// How many records to take at the most.
+    records: Option<usize>,
+    /// Where the next epoch has to end, whatever else would be allowed.
+    until: Option<Position>,
+    /// The record that seems to be to blame: it gets an epoch of its own.
+    suspect: Option<(TopicPartition, u64)>,
+}
+
+impl Caution {
+    /// What the next epoch may take.
+    pub(super) fn bound<'p>(
+        &'p mut self,
+        limit: EpochLimit,
+        until: Option<&'p Position>,
+    ) -> (EpochLimit, Option<&'p Position>) {
+        if self.records.is_some_and(|records| records >= limit.records) {
+            self.records = None;
+        }
+        if self.until.is_some() {
+            return (limit, self.until.as_ref());
+        }
+        (EpochLimit { records: self.records.unwrap_or(limit.records), ..limit }, until)
+    }
+
+    /// An epoch went well: on to the record it was cut before, or to larger epochs again.
+    pub(super) fn relax(&mut self, position: &Position) {
+        if self.until.take().is_none() {
+            self.records = self.records.map(|records| records.saturating_mul(2));
+        } else if let Some((id, offset)) = self.suspect.take()
+            && position.offset(&id) == offset
+        {
+            self.until = Some(alone(position, id, offset));
+        }
+    }
+
+    /// The epoch `input` has failed, as it seems at `suspect`: the next one is a part of it.
+    fn narrow(&mut self, input: &EpochInput, suspect: Option<(TopicPartition, u64)>) {
+        self.records = Some(usize::try_from(input.records / 2).unwrap_or(usize::MAX).max(1));
+        // What stands before a suspect can fail as well, where a value that was spoilt shows at a later record of its
+        // key. Going back from suspect to suspect may take as many steps as there are records; halves do not.
+        let again = self.until.is_some();
+        let (until, suspect) = match suspect {
+            Some((id, offset)) => {
+                let mut before = input.position.clone();
+                before.set(id.clone(), offset);
+                if input.from.includes(&before) {
+                    (alone(&input.from, id, offset), None)
+                } else if again {
+                    (first_half(input), None)
+                } else {
+                    (before, Some((id, offset)))
+                }
+            }
+            None => (first_half(input), None),
+        };
+        self.until = Some(until);
+        self.suspect = suspect;
+    }
+}
+
+/// Where an epoch ends that begins at `from` and takes the record of `id` at `offset` only.
+fn alone(from: &Position, id: TopicPartition, offset: u64) -> Position {
+    let mut until = from.clone();
+    until.set(id, offset + 1);
+    until
+}
+
+/// Where the first half of the records of `input` ends.
+fn first_half(input: &EpochInput) -> Position {
+    let mut until = input.from.clone();
+    let mut left = input.records / 2;
+    for piece in &input.pieces {
+        let taken = left.min(piece.offsets.end - piece.offsets.start);
+        until.set(piece.batch.partition().clone(), piece.offsets.start + taken);
+        left -= taken;
+        if left == 0 {
+            break;
+        }
+    }
+    until
+}
+
 impl Task {
-    /// Runs the epoch `input`, without the records that the failure policy leaves out.
-    pub(super) fn process(&mut self, from: &Position, input: &EpochInput) -> Result<()> {
+    /// Runs the epoch `input`, without the records that the failure policy leaves out. `false` if it was put back, to be
+    /// cut shorter.
+    pub(super) fn process(&mut self, input: &EpochInput) -> Result<bool> {
         let mut skipped = Skipped::new();
         loop {
             let failure = match self.attempt(input, &skipped, false) {
-                Ok(sealed) => return self.finish(from, input, sealed, &skipped),
+                Ok(sealed) => {
+                    self.finish(input, sealed, &skipped)?;
+                    self.caution.relax(&input.position);
+                    return Ok(true);
+                }
                 Err(failure) => self.attribute(failure, input, &skipped)?,
             };
-            let (Some(stamp), ErrorKind::User) = (failure.record, failure.error.kind()) else {
+            if !failure.is_of_user() {
                 return Err(failure.error);
+            }
+            let Some(left_out) = self.left_out(&failure, input) else {
+                if input.records == 1 {
+                    return Err(self.stopped(input, failure.error));
+                }
+                let suspect = failure
+                    .record
+                    .and_then(|(source, offset)| Some((self.input.partition(source)?.clone(), offset)));
+                self.input.put_back(input);
+                self.caution.narrow(input, suspect);
+                return Ok(false);
             };
-            if matches!(self.setting.policy, FailurePolicy::DeadLetter(_)) {
-                tracing::warn!(offset = stamp.offset, error = %failure.error, "a record goes to the dead letters");
-                skipped.insert((stamp.source, stamp.offset), failure.error.to_string());
-            } else {
-                return Err(self.stop_before(from, input, stamp, failure.error));
+            let before = skipped.len();
+            skipped.extend(left_out);
+            if skipped.len() == before {
+                return Err(failure.error.context(
+                    "the epoch fails without the record to blame, too; an operator names it wrongly to `Context::at`",
+                ));
             }
         }
     }
 
-    /// Finds the record that is to blame for a failure of user code, by running the epoch again with notes.
+    /// The records to leave out of the epoch after this failure; `None` if it is not clear enough that they are to blame,
+    /// or nothing may be left out.
+    fn left_out(&self, failure: &Failure, input: &EpochInput) -> Option<Skipped> {
+        if !matches!(self.setting.policy, FailurePolicy::DeadLetter(_)) {
+            return None;
+        }
+        if !failure.undecodable.is_empty() {
+            return Some(failure.undecodable.clone());
+        }
+        let record = match failure.record {
+            Some(record) if input.replayed => record,
+            _ if input.records == 1 => input.first_record()?,
+            _ => return None,
+        };
+        Some(Skipped::from([(record, failure.error.to_string())]))
+    }
+
+    /// Finds the record at which user code failed, by running the epoch again with notes.
     fn attribute(&self, failure: Failure, input: &EpochInput, skipped: &Skipped) -> Result<Failure> {
-        if failure.record.is_some() || failure.error.kind() != ErrorKind::User {
+        if failure.record.is_some() || !failure.is_of_user() {
             return Ok(failure);
         }
-        if let Err(again) = self.attempt(input, skipped, true) {
+        if let Err(mut again) = self.attempt(input, skipped, true) {
+            // An operator may name what it likes.
+            again.record = again.record.filter(|&record| input.holds(record));
             return Ok(again);
         }
         self.roll_back();
@@ -80,16 +210,13 @@ impl Task {
         .with_source(failure.error))
     }
 
-    /// Applies what stands before the failing record, and says where it is.
-    fn stop_before(&mut self, from: &Position, input: &EpochInput, stamp: Stamp, error: Error) -> Error {
-        let Some(partition) = self.input.partition(stamp.source).cloned() else { return error };
+    /// The error for the only record of `input`: everything before it was applied.
+    fn stopped(&self, input: &EpochInput, error: Error) -> Error {
+        let place = input
+            .first_record()
+            .and_then(|(source, offset)| Some(format!("{} offset {offset}", self.input.partition(source)?)));
         let advice =
             "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
-        let error = error.context(format!("{partition} offset {} ({advice})", stamp.offset));
-        let mut until = input.position.clone();
-        until.set(partition, stamp.offset);
-        let limit = EpochLimit { records: usize::MAX, bytes: usize::MAX };
-        let applied = self.input.rewind(from).and_then(|()| self.step(limit, Some(&until)));
-        applied.err().unwrap_or(error)
+        error.context(format!("{} ({advice})", place.unwrap_or_default()))
     }
 }

@@ -31,6 +31,7 @@ use crate::state::{AnyTable, Generation, Published, Shared};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
 use epoch::{Failure, Run, Sealed};
+use failures::Caution;
 use input::EpochInput;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,6 +94,7 @@ pub(crate) struct Task {
     ids: Vec<Option<TableId>>,
     shared: Arc<Shared>,
     input: Input,
+    caution: Caution,
     /// Whether outputs go to the changelog; a background build only builds tables.
     produces: bool,
 }
@@ -107,7 +109,7 @@ impl Task {
         input: Input,
         produces: bool,
     ) -> Self {
-        Self { setting, plan, tables, ids, shared, input, produces }
+        Self { setting, plan, tables, ids, shared, input, caution: Caution::default(), produces }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -130,18 +132,27 @@ impl Task {
         self.tables.get(index)?.as_ref()
     }
 
-    /// Runs one epoch of at most `limit`, not past `until`. `false` if there was nothing to read.
+    /// Runs one epoch of at most `limit`, not past `until`, and more than one if a record in it fails. `false` if there was
+    /// nothing to read.
     ///
     /// # Errors
     /// The task must not be stepped again after an error: what is published stays right, but the input of the failed
     /// epoch was not applied.
     pub(crate) fn step(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<bool> {
-        let from = self.input.position().clone();
-        let Some(input) = self.input.cut(limit, until)? else { return Ok(false) };
-        let span = tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
-        let _entered = span.enter();
-        self.process(&from, &input)?;
-        Ok(true)
+        let mut end: Option<Position> = None;
+        loop {
+            let (limit, until) = self.caution.bound(limit, end.as_ref().or(until));
+            let Some(input) = self.input.cut(limit, until)? else { return Ok(end.is_some()) };
+            let span =
+                tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
+            let _entered = span.enter();
+            let done = self.process(&input)?;
+            // Where a record fails the epoch becomes several, up to where it would have ended.
+            let end = end.get_or_insert(input.position);
+            if done && self.input.position().includes(end) {
+                return Ok(true);
+            }
+        }
     }
 
     /// Runs an epoch and takes it back if it fails.
@@ -170,15 +181,9 @@ impl Task {
     }
 
     /// Appends what the epoch produced, then makes it visible.
-    fn finish(
-        &mut self,
-        from: &Position,
-        input: &EpochInput,
-        sealed: Sealed,
-        skipped: &Skipped,
-    ) -> Result<()> {
+    fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<()> {
         if self.produces {
-            let produced = self.produce(from, input, sealed.sunk, skipped);
+            let produced = self.produce(input, sealed.sunk, skipped);
             produced.inspect_err(|_| self.roll_back())?;
         }
         fault::point("epoch.before_publish")?;
@@ -231,13 +236,7 @@ impl Task {
     }
 
     /// Appends the outputs and dead letters of an epoch together with its mark.
-    fn produce(
-        &self,
-        from: &Position,
-        input: &EpochInput,
-        mut sunk: Vec<Sunk>,
-        skipped: &Skipped,
-    ) -> Result<()> {
+    fn produce(&self, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
         sunk.extend(self.dead_letters(input, skipped)?);
         // Two sinks may write to one topic on behalf of one record: the bytes decide, not the shards they ran on.
         sunk.sort_by(|a, b| {
@@ -253,7 +252,7 @@ impl Task {
                 _ => appends.push(Append { partition: to, records: vec![record] }),
             }
         }
-        let mark = EpochMark { from: from.clone(), to: input.position.clone() };
+        let mark = EpochMark { from: input.from.clone(), to: input.position.clone() };
         fault::point("epoch.before_append")?;
         if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends)? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
