@@ -18,8 +18,8 @@ pub(crate) struct Drain {
     pub(crate) group: u16,
     /// What is told to the changelog once rows are durable.
     pub(crate) consumer: Consumer,
-    /// Whether the epochs appended anything that must be durable first.
-    pub(crate) produces: bool,
+    /// Whether the epochs append anything that must be durable first.
+    pub(crate) appends: bool,
     pub(crate) counters: Arc<Counters>,
     /// One drain at a time.
     pub(crate) turn: Mutex<()>,
@@ -39,7 +39,7 @@ impl Drain {
         let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
         let _entered = span.enter();
         fault::point("drain.before_sync")?;
-        if self.produces {
+        if self.appends {
             self.consumer.changelog.sync()?;
         }
         fault::point("drain.after_sync")?;

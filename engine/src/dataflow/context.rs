@@ -25,6 +25,7 @@ impl fmt::Display for RecordFailure {
 impl std::error::Error for RecordFailure {}
 
 /// A record on its way to a derived topic.
+#[derive(Clone)]
 pub(crate) struct Sunk {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: u32,

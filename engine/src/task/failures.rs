@@ -48,7 +48,10 @@ pub enum FailurePolicy {
     /// names topic, partition and offset.
     #[default]
     Stop,
-    /// The record is appended to this topic, with the reason and its origin in headers, and left out.
+    /// The record is appended to this topic with its own headers, and the reason and its origin in further ones
+    /// (`millpond.reason`, `.topic`, `.partition`, `.offset` and `.engine`), and left out. A table that is being built
+    /// sets aside what it cannot take in the same way. A record that fails for the same reason once more, there or after
+    /// a crash, is not written again; one that fails for another reason is.
     DeadLetter(Arc<str>),
 }
 
@@ -178,7 +181,7 @@ impl Task {
     /// The records to leave out of the epoch after this failure; `None` if it is not clear enough that they are to blame,
     /// or nothing may be left out.
     fn left_out(&self, failure: &Failure, input: &EpochInput) -> Option<Skipped> {
-        if !matches!(self.setting.policy, FailurePolicy::DeadLetter(_)) {
+        if !self.setting.sets_aside() {
             return None;
         }
         if !failure.undecodable.is_empty() {

@@ -33,6 +33,7 @@ use crate::{Position, Result, TopicPartition, fault};
 use epoch::{Failure, Run, Sealed};
 use failures::Caution;
 use input::EpochInput;
+use letters::Letters;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -82,7 +83,12 @@ impl Setting {
 
     /// Whether epochs append to the changelog, so that their marks matter.
     pub(crate) fn produces(&self) -> bool {
-        self.graph.has_sinks() || matches!(self.policy, FailurePolicy::DeadLetter(_))
+        self.graph.has_sinks() || self.sets_aside()
+    }
+
+    /// Whether there are dead letters.
+    pub(crate) fn sets_aside(&self) -> bool {
+        matches!(self.policy, FailurePolicy::DeadLetter(_))
     }
 }
 
@@ -95,7 +101,8 @@ pub(crate) struct Task {
     shared: Arc<Shared>,
     input: Input,
     caution: Caution,
-    /// Whether outputs go to the changelog; a background build only builds tables.
+    letters: Letters,
+    /// Whether outputs go to the changelog; a background build only builds tables, and sets records aside.
     produces: bool,
 }
 
@@ -109,7 +116,17 @@ impl Task {
         input: Input,
         produces: bool,
     ) -> Self {
-        Self { setting, plan, tables, ids, shared, input, caution: Caution::default(), produces }
+        Self {
+            setting,
+            plan,
+            tables,
+            ids,
+            shared,
+            input,
+            caution: Caution::default(),
+            letters: Letters::default(),
+            produces,
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -182,16 +199,13 @@ impl Task {
 
     /// Appends what the epoch produced, then makes it visible.
     fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<()> {
-        if self.produces {
-            let produced = self.produce(input, sealed.sunk, skipped);
-            produced.inspect_err(|_| self.roll_back())?;
-        }
+        let produced = self.produce(input, sealed.sunk, skipped);
+        produced.inspect_err(|_| self.roll_back())?;
         fault::point("epoch.before_publish")?;
         // Counted first: whoever sees the epoch finds it counted.
         let counters = &self.setting.counters;
         counters.epochs.fetch_add(1, Ordering::Relaxed);
         counters.records_in.fetch_add(input.records, Ordering::Relaxed);
-        counters.dead_letters.fetch_add(skipped.len() as u64, Ordering::Relaxed);
         let held = self.shared.hold_publishing();
         let now = self.shared.published();
         let epoch = now.epoch + 1;
@@ -236,30 +250,42 @@ impl Task {
     }
 
     /// Appends the outputs and dead letters of an epoch together with its mark.
-    fn produce(&self, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
-        sunk.extend(self.dead_letters(input, skipped)?);
-        // Two sinks may write to one topic on behalf of one record: the bytes decide, not the shards they ran on.
-        sunk.sort_by(|a, b| {
-            let stamps = (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp));
-            stamps.then_with(|| (&a.record.key, &a.record.value).cmp(&(&b.record.key, &b.record.value)))
-        });
-        let total = sunk.len() as u64;
-        let mut appends: Vec<Append> = Vec::new();
-        for Sunk { topic, partition, record, .. } in sunk {
-            let to = TopicPartition::new(topic, partition);
-            match appends.last_mut() {
-                Some(append) if append.partition == to => append.records.push(record),
-                _ => appends.push(Append { partition: to, records: vec![record] }),
-            }
+    fn produce(&mut self, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
+        let letters = self.letters(input, skipped)?;
+        if !self.produces {
+            return self.append_missing(letters);
         }
+        sunk.extend(letters.iter().cloned());
+        let total = sunk.len() as u64;
         let mark = EpochMark { from: input.from.clone(), to: input.position.clone() };
         fault::point("epoch.before_append")?;
-        if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends)? {
+        if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends(sunk))? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
+            self.setting.counters.dead_letters.fetch_add(letters.len() as u64, Ordering::Relaxed);
+        } else {
+            self.append_missing(letters)?;
         }
         fault::point("epoch.after_append")?;
         Ok(())
     }
+}
+
+/// What is appended for one epoch, in an order that does not depend on shards.
+fn appends(mut sunk: Vec<Sunk>) -> Vec<Append> {
+    // Two sinks may write to one topic on behalf of one record: the bytes decide, not the shards they ran on.
+    sunk.sort_by(|a, b| {
+        let stamps = (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp));
+        stamps.then_with(|| (&a.record.key, &a.record.value).cmp(&(&b.record.key, &b.record.value)))
+    });
+    let mut appends: Vec<Append> = Vec::new();
+    for Sunk { topic, partition, record, .. } in sunk {
+        let to = TopicPartition::new(topic, partition);
+        match appends.last_mut() {
+            Some(append) if append.partition == to => append.records.push(record),
+            _ => appends.push(Append { partition: to, records: vec![record] }),
+        }
+    }
+    appends
 }
 
 /// Adds a generation, merging small neighbours so that their number stays logarithmic.

@@ -56,7 +56,8 @@ impl Opening {
             shared: Arc::clone(&shared),
             group: number,
             consumer,
-            produces,
+            // A build appends its letters.
+            appends: produces || setting.sets_aside(),
             counters: Arc::clone(&setting.counters),
             turn: Mutex::new(()),
         };
