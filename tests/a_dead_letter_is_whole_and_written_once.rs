@@ -21,9 +21,11 @@
 mod failing;
 
 use failing::{dead_letters, encoded, engine, record};
-use millpond::changelog::{Append, Changelog, Header, MAX_HEADERS_BYTES, MemoryChangelog, Record};
+use millpond::changelog::{
+    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Header, MAX_HEADERS_BYTES, MemoryChangelog, Record,
+};
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{FailurePolicy, Graph, GraphBuilder, Stepper, StoreOptions, Topic, TopicPartition};
+use millpond::{Engine, FailurePolicy, Graph, GraphBuilder, Stepper, StoreOptions, Topic, TopicPartition};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -42,7 +44,7 @@ fn numbers() -> MemoryChangelog {
     log
 }
 
-fn append(log: &MemoryChangelog, records: Vec<Record>) {
+fn append(log: &dyn Changelog, records: Vec<Record>) {
     log.append(vec![Append { partition: TopicPartition::new("events", 0), records }]).wait().unwrap();
 }
 
@@ -79,7 +81,7 @@ fn first_version(bad: &'static [u64], reason: &'static str) -> (MemoryChangelog,
 }
 
 /// Which records the dead letters have, each with its reason.
-fn letters(log: &MemoryChangelog) -> Vec<(u64, String)> {
+fn letters(log: &dyn Changelog) -> Vec<(u64, String)> {
     let mut letters: Vec<_> = dead_letters(log)
         .into_iter()
         .map(|(_, headers)| (headers["millpond.offset"].parse().unwrap(), headers["millpond.reason"].clone()))
@@ -195,6 +197,40 @@ fn a_build_that_was_given_up_says_nothing_for_the_next_one() {
         let all: Vec<u64> = before.union(&[10, 11, 90].into()).copied().collect();
         assert_eq!(letters(&log), expected(&all, "bad"), "{steps} steps, drained: {drained}");
     }
+}
+
+#[test]
+fn the_embedded_changelog_has_them_once_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_log = || EmbeddedChangelog::open(dir.path().join("log"), EmbeddedOptions::default()).unwrap();
+    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let versions = [(1, &[10, 20][..]), (2, &[10, 30]), (2, &[10, 30]), (3, &[20, 30, 40])];
+    for (round, (version, bad)) in versions.into_iter().enumerate() {
+        let log = Arc::new(open_log());
+        if round == 0 {
+            log.create_topic("events", events().topic_config()).unwrap();
+            append(&*log, (0..RECORDS).map(|offset| record(offset, encoded(&events(), &offset))).collect());
+        }
+        let graph = graph(version, bad, "bad");
+        let builder = Engine::builder(&graph).changelog(log.clone() as Arc<dyn Changelog>).shards(2);
+        let policy = FailurePolicy::DeadLetter("dead".into());
+        let mut stepper = builder.store(Arc::clone(&store)).on_failure(policy).stepper().unwrap();
+        while stepper.epoch(15).unwrap() {
+            // The second round dies in the midst of its build.
+            if round == 1 && stepper.position().offset(&TopicPartition::new("events", 0)) == RECORDS {
+                break;
+            }
+        }
+        if round != 1 {
+            stepper.drain().unwrap();
+            assert!(!stepper.is_building());
+        }
+        drop(stepper);
+        log.close().unwrap();
+    }
+    let log = open_log();
+    assert_eq!(letters(&log), expected(&[10, 20, 30, 40], "bad"));
+    log.close().unwrap();
 }
 
 /// An engine stops in the midst of an epoch whose output is in the derived topic already, and is opened again to set

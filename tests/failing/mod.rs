@@ -41,7 +41,7 @@ pub(crate) fn occurrences(offsets: impl Iterator<Item = u64>) -> BTreeMap<u32, u
     counts
 }
 
-pub(crate) fn dead_letters(log: &MemoryChangelog) -> Vec<(Record, BTreeMap<String, String>)> {
+pub(crate) fn dead_letters(log: &dyn Changelog) -> Vec<(Record, BTreeMap<String, String>)> {
     let mut reader = log.reader(&TopicPartition::new("dead", 0), 0).unwrap();
     let mut letters = Vec::new();
     loop {
