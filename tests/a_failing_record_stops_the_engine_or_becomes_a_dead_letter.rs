@@ -17,12 +17,16 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{Append, Changelog, MemoryChangelog, Record};
-use millpond::codec::KeyCodec;
+#[allow(dead_code, reason = "each test needs its own part of it")]
+mod failing;
+
+use failing::{Picky, dead_letters, encoded, engine, occurrences, record};
+use millpond::changelog::{Append, Changelog, MAX_KEY_BYTES, MemoryChangelog, Record};
+use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::testing::laws::Laws;
 use millpond::{
-    Engine, EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Table, Topic, TopicPartition,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, StoreOptions, Table, Topic, TopicPartition,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,22 +34,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const BAD: u64 = 130;
 const RECORDS: u64 = 300;
-
-fn key_of(offset: u64) -> u32 {
-    (offset % 11) as u32
-}
-
-fn record(offset: u64, value: Vec<u8>) -> Record {
-    let mut key = Vec::new();
-    key_of(offset).encode_key(&mut key);
-    Record::new(key, value).at(offset as i64)
-}
-
-fn encoded<V: millpond::codec::Value>(topic: &Topic<u32, V>, value: &V) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    topic.codec().encode(value, &mut bytes).unwrap();
-    bytes
-}
 
 /// A changelog of 300 records, number 130 of which has the value `bad`.
 fn log_with<V: millpond::codec::Value>(topic: &Topic<u32, V>, good: &V, bad: Vec<u8>) -> MemoryChangelog {
@@ -58,32 +46,6 @@ fn log_with<V: millpond::codec::Value>(topic: &Topic<u32, V>, good: &V, bad: Vec
         log.append(vec![Append { partition, records: records.to_vec() }]).wait().unwrap();
     }
     log
-}
-
-fn engine(graph: &Graph, log: &MemoryChangelog, store: &Arc<dyn StateStore>, shards: usize) -> EngineBuilder {
-    Engine::builder(graph).changelog(Arc::new(log.reopen())).store(Arc::clone(store)).shards(shards)
-}
-
-/// How often each key occurs in `offsets`.
-fn occurrences(offsets: impl Iterator<Item = u64>) -> BTreeMap<u32, u64> {
-    let mut counts = BTreeMap::new();
-    for offset in offsets {
-        *counts.entry(key_of(offset)).or_default() += 1;
-    }
-    counts
-}
-
-fn dead_letters(log: &MemoryChangelog) -> Vec<(Record, BTreeMap<String, String>)> {
-    let mut reader = log.reader(&TopicPartition::new("dead", 0), 0).unwrap();
-    let mut letters = Vec::new();
-    for batch in reader.poll(1 << 20).unwrap() {
-        for record in &batch.decode().unwrap() {
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            let headers = record.headers().map(|(name, value)| (name.to_owned(), text(value))).collect();
-            letters.push((record.to_record(), headers));
-        }
-    }
-    letters
 }
 
 /// Checks both policies on `graph`, whose table counts the records of each key.
@@ -199,6 +161,78 @@ fn a_map_that_panics_behind_an_exchange() {
     let bad = encoded(&events, &666);
     let log = log_with(&events, &1, bad.clone());
     check(&graph, &counts, &log, &bad, "the number of the beast");
+}
+
+/// Such a value was once found when the epoch was over, with no record to blame: nothing could be left out.
+#[test]
+fn a_value_that_its_table_cannot_encode() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let stream = graph.stream(&events);
+    let counts = stream.group_by_key().count("counts");
+    // The bad value stays, so that it also shows at every later record of its key.
+    stream.group_by_key().fold(
+        StoreOptions::with_codec("picky", Picky),
+        || 0,
+        |most, _, n| *most = n.max(*most),
+    );
+    let graph = graph.build().unwrap();
+    let bad = encoded(&events, &666);
+    let log = log_with(&events, &1, bad.clone());
+    check(&graph, &counts, &log, &bad, "table `picky`: a value does not encode");
+}
+
+/// Such a record was once refused by the changelog, which does not know what it was made from.
+#[test]
+fn a_record_that_is_too_large_for_the_changelog() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let stream = graph.stream(&events);
+    let counts = stream.group_by_key().count("counts");
+    let length = |value: &u64| if *value == 666 { MAX_KEY_BYTES + 1 } else { 1 };
+    stream.re_key(move |_, value| "k".repeat(length(value))).to(&Topic::new("long"));
+    let graph = graph.build().unwrap();
+    let bad = encoded(&events, &666);
+    let log = log_with(&events, &1, bad.clone());
+    check(&graph, &counts, &log, &bad, "topic `long`");
+}
+
+/// Nobody said which value the codec was looking at.
+#[test]
+fn a_codec_that_panics() {
+    for (decode, reason) in [(true, "decoding"), (false, "encoding")] {
+        let events = Topic::<u32, u64>::new("events");
+        let read = if decode { Topic::with_codec("events", Explosive) } else { events.clone() };
+        let graph = GraphBuilder::new();
+        let stream = graph.stream(&read);
+        let counts = stream.group_by_key().count("counts");
+        let explosive = StoreOptions::with_codec("explosive", Explosive);
+        stream.group_by_key().fold(explosive, || 0, |most, _, n| *most = n.max(*most));
+        let graph = graph.build().unwrap();
+        let bad = encoded(&events, &if decode { 777 } else { 666 });
+        let log = log_with(&events, &1, bad.clone());
+        check(&graph, &counts, &log, &bad, reason);
+    }
+}
+
+/// Panics where it should report an error.
+struct Explosive;
+
+impl ValueCodec<u64> for Explosive {
+    fn id(&self) -> &'static str {
+        "explosive"
+    }
+
+    fn encode(&self, value: &u64, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        assert!(*value != 666, "encoding");
+        Bincode.encode(value, out)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<u64, CodecError> {
+        let value = Bincode.decode(bytes)?;
+        assert!(value != 777, "decoding");
+        Ok(value)
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 
-/// Names the record during which user code failed.
+/// Names the record that a failure of user code is attributed to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecordFailure {
     pub(crate) stamp: Stamp,
@@ -25,6 +25,7 @@ impl fmt::Display for RecordFailure {
 impl std::error::Error for RecordFailure {}
 
 /// A record on its way to a derived topic.
+#[derive(Clone)]
 pub(crate) struct Sunk {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: u32,

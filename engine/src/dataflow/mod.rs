@@ -69,6 +69,7 @@ pub trait Operator: Send + Sync + 'static {
     ///
     /// # Errors
     /// Any error undoes the epoch. `User` errors are attributed to the record that
-    /// [`Context::at`] last named and are handled by the failure policy; others poison the task.
+    /// [`Context::at`] last named and are handled by the failure policy; others poison the task. Where no record was
+    /// named it is found by running ever smaller epochs, which takes longer.
     fn run(&self, context: &mut Context<'_>, inputs: Inputs<'_>) -> Result<Output>;
 }

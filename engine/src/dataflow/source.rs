@@ -3,6 +3,7 @@
 use super::{Batch, Router, Stamp};
 use crate::Result;
 use crate::changelog::{DecodedBatch, RecordRef};
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -12,10 +13,12 @@ use std::ops::Range;
 /// The result depends on the records only, as for [`Operator`](super::Operator). Batches are decoded in parallel
 /// and put together in the order of (topic, partition, offset).
 pub trait Source: Send + Sync + 'static {
-    /// Decodes `records` into one batch per shard.
+    /// Decodes `records` into one batch per shard. A record that does not decode is [refused](SourceBatch::refuse), for
+    /// the failure policy to handle, and the next one is decoded.
     ///
     /// # Errors
-    /// `User`, made with [`SourceBatch::failure`], for a record that does not decode: handled by the failure policy.
+    /// Any error undoes the epoch; a `User` error or a panic is attributed to the record last taken from
+    /// [`SourceBatch::records`].
     fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>>;
 
     /// Concatenates what several batches yielded for one shard.
@@ -35,6 +38,9 @@ pub struct SourceBatch<'a> {
     pub(crate) source: u32,
     pub(crate) floor_ms: i64,
     pub(crate) skipped: &'a Skipped,
+    pub(crate) refused: RefCell<Skipped>,
+    /// The offset of the record last handed out.
+    pub(crate) current: Cell<Option<u64>>,
 }
 
 impl SourceBatch<'_> {
@@ -50,6 +56,7 @@ impl SourceBatch<'_> {
             })
             .map(move |record| {
                 merge_ms = merge_ms.max(record.timestamp_ms);
+                self.current.set(Some(record.offset));
                 (record, Stamp::new(record.timestamp_ms, merge_ms, self.source, record.offset))
             })
     }
@@ -66,9 +73,9 @@ impl SourceBatch<'_> {
         self.offsets.is_empty()
     }
 
-    /// The error for a record that does not decode.
-    #[must_use]
-    pub fn failure(&self, stamp: Stamp, reason: impl Into<String>) -> crate::Error {
-        crate::Error::user(reason).with_source(super::RecordFailure { stamp })
+    /// Says that the record with this stamp does not decode. All such records of an epoch are handled together, which
+    /// keeps many of them affordable; whatever else is made of the epoch is then not used.
+    pub fn refuse(&self, stamp: Stamp, reason: impl Into<String>) {
+        self.refused.borrow_mut().entry((self.source, stamp.offset)).or_insert_with(|| reason.into());
     }
 }

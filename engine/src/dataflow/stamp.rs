@@ -26,6 +26,11 @@ impl Stamp {
         Self { timestamp_ms, merge_ms, source, offset, branch: 0 }
     }
 
+    /// The record it belongs to: the number of its partition in the task, and its offset.
+    pub(crate) fn origin(&self) -> (u32, u64) {
+        (self.source, self.offset)
+    }
+
     /// The stamp of the `index`th value made from the value with this stamp.
     ///
     /// Values made from one record keep their order while no record is split into more than 65,536 values at

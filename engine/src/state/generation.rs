@@ -43,12 +43,12 @@ impl Part {
     }
 
     /// Appends a row: `write_key` and `write_value` append to the arena; `write_value` returns whether there is
-    /// a value. On an error the arena is as before.
+    /// a value. Returns the bytes of the key and of the value. On an error the arena is as before.
     pub(crate) fn push<E>(
         &mut self,
         write_key: impl FnOnce(&mut Vec<u8>),
         write_value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
-    ) -> Result<usize, E> {
+    ) -> Result<(usize, usize), E> {
         let start = self.bytes.len();
         write_key(&mut self.bytes);
         let middle = self.bytes.len();
@@ -59,7 +59,7 @@ impl Part {
             key_len: length(middle - start),
             value_len: if has_value { length(value_len) } else { DELETED },
         });
-        Ok(value_len)
+        Ok((middle - start, value_len))
     }
 
     fn row(&self, index: u32) -> Row<'_> {

@@ -6,6 +6,7 @@
 mod generation;
 mod hot;
 mod published;
+mod row_size;
 mod subscribers;
 mod table;
 

@@ -10,13 +10,14 @@
 use super::generation::Part;
 use super::hot::{Entry, HotMap};
 use super::published::Shared;
+use super::row_size::{RowSize, Rows};
 use super::subscribers::Subscribers;
 use crate::codec::{Key, Value, ValueCodec};
-use crate::dataflow::{Change, Changes, Context, Event, Stamp, Update};
+use crate::dataflow::{Change, Changes, Context, Event, RecordFailure, Stamp, Update};
 use crate::store::layout::{TableId, decode_row_key, row_prefix};
 use crate::{Error, Position, Result};
 use std::any::Any;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What the engine does with a table without knowing its types.
@@ -59,8 +60,7 @@ struct Dirty<K> {
 struct Shard<K, V> {
     map: HotMap<K, V>,
     dirty: Mutex<Vec<Dirty<K>>>,
-    /// Mean bytes of an encoded row: what keys and values own outside of the map is about as much.
-    row_bytes: AtomicUsize,
+    row_size: RowSize,
     /// By how many rows the running epoch has grown the table.
     grown: AtomicI64,
 }
@@ -100,7 +100,7 @@ impl<K: Key, V: Value> TableState<K, V> {
             .map(|_| Shard {
                 map: HotMap::new(),
                 dirty: Mutex::default(),
-                row_bytes: AtomicUsize::new(32),
+                row_size: RowSize::new(),
                 grown: AtomicI64::new(0),
             })
             .collect();
@@ -228,22 +228,25 @@ impl<K: Key, V: Value> TableState<K, V> {
         Some(changes)
     }
 
-    /// Appends the row of a key that the epoch has touched; returns the bytes of its value.
-    fn encode(&self, part: &mut Part, key: &K, entry: &Entry<V>) -> Result<usize> {
+    /// Appends the row of a key that the epoch has touched.
+    fn encode(&self, part: &mut Part, rows: &mut Rows, dirty: &Dirty<K>, entry: &Entry<V>) -> Result<()> {
         if entry.value.is_none() && entry.before.is_none() {
-            return Ok(0);
+            return Ok(());
         }
         let write_key = |out: &mut Vec<u8>| {
             row_prefix(self.id, out);
-            key.encode_key(out);
+            dirty.key.encode_key(out);
         };
         let write_value = |out: &mut Vec<u8>| match &entry.value {
             Some(value) => self.codec.encode(value, out).map(|()| true),
             None => Ok(false),
         };
-        part.push(write_key, write_value).map_err(|error| {
-            Error::user(format!("table `{}`: a value does not encode", self.name)).with_source(error)
-        })
+        let (key_bytes, value_bytes) = part.push(write_key, write_value).map_err(|error| {
+            let failed = format!("table `{}`: a value does not encode: {error}", self.name);
+            Error::user(failed).with_source(RecordFailure { stamp: dirty.stamp })
+        })?;
+        rows.add(key_bytes, entry.value.as_ref().map(|_| value_bytes), entry.before.is_some());
+        Ok(())
     }
 
     /// Brings the values of `keys` into memory as the store has them.
@@ -341,13 +344,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     }
 
     fn bytes_per_entry(shard: &Shard<K, V>) -> usize {
-        let owned = if std::mem::needs_drop::<(K, V)>() {
-            // Two allocations with the allocator's rounding, beside the bytes themselves.
-            shard.row_bytes.load(Ordering::Relaxed) + 32
-        } else {
-            0
-        };
-        HotMap::<K, V>::entry_bytes() + owned
+        HotMap::<K, V>::entry_bytes() + shard.row_size.owned_bytes::<K, V>()
     }
 }
 
@@ -379,27 +376,28 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         let shard = self.shard(shard)?;
         let dirty = Self::dirty(shard);
         let mut part = Part::with_capacity(dirty.len());
-        let (mut bytes, mut grown, mut failed) = (0, 0, None);
+        let (mut rows, mut grown) = (Rows::default(), 0);
+        let mut failed: Option<(Stamp, Error)> = None;
         shard.map.visit_in_order(
             dirty.iter(),
             |dirty| &dirty.key,
             |dirty, entry| {
                 let row = entry.ok_or_else(|| self.lost()).and_then(|entry| {
                     grown += i64::from(entry.value.is_some()) - i64::from(entry.before.is_some());
-                    self.encode(&mut part, &dirty.key, entry)
+                    self.encode(&mut part, &mut rows, dirty, entry)
                 });
-                match row {
-                    Ok(row) => bytes += row,
-                    Err(error) => failed = Some(error),
+                // The earliest, so that which one is told does not depend on the shards.
+                if let Err(error) = row
+                    && failed.as_ref().is_none_or(|(stamp, _)| dirty.stamp.origin() < stamp.origin())
+                {
+                    failed = Some((dirty.stamp, error));
                 }
             },
         );
-        if let Some(error) = failed {
+        if let Some((_, error)) = failed {
             return Err(error);
         }
-        if let Some(mean) = bytes.checked_div(dirty.len()) {
-            shard.row_bytes.store(mean, Ordering::Relaxed);
-        }
+        shard.row_size.note(&rows);
         shard.grown.store(grown, Ordering::Relaxed);
         Ok(part)
     }

@@ -5,12 +5,13 @@
 use super::input::{EpochInput, Piece};
 use super::plan::{Plan, node};
 use crate::dataflow::{
-    Batch, Context, Inputs, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Stamp, Sunk,
+    Batch, Context, Inputs, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Sunk,
 };
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, Part};
 use crate::{Error, ErrorKind, Result};
 use rayon::prelude::*;
+use std::cell::{Cell, RefCell};
 use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +22,34 @@ const PARALLEL_RECORDS: u64 = 256;
 /// Why an epoch was undone, and the record to blame if there is one.
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    pub(crate) record: Option<Stamp>,
+    pub(crate) record: Option<Origin>,
+    /// All the records that do not decode, if that is why.
+    pub(crate) undecodable: Skipped,
+}
+
+/// A record of the epoch: the number of its partition in the task, and its offset.
+pub(crate) type Origin = (u32, u64);
+
+impl Failure {
+    /// That user code failed at the record at `origin`, as far as that is known.
+    fn at(error: Error, origin: Option<Origin>) -> Self {
+        let mut failure = Self::from(error);
+        if failure.is_of_user() {
+            failure.record = failure.record.or(origin);
+        }
+        failure
+    }
+
+    /// Whether user code is to blame, so that the failure policy decides.
+    pub(crate) fn is_of_user(&self) -> bool {
+        self.error.kind() == ErrorKind::User
+    }
+
+    /// That there are records which do not decode.
+    fn undecodable(undecodable: Skipped) -> Option<Self> {
+        let (&origin, reason) = undecodable.first_key_value()?;
+        Some(Self { error: Error::user(reason), record: Some(origin), undecodable })
+    }
 }
 
 impl From<Error> for Failure {
@@ -29,8 +57,8 @@ impl From<Error> for Failure {
         let record = error
             .source()
             .and_then(|source| source.downcast_ref::<RecordFailure>())
-            .map(|failure| failure.stamp);
-        Self { error, record }
+            .map(|failure| failure.stamp.origin());
+        Self { error, record, undecodable: Skipped::new() }
     }
 }
 
@@ -54,8 +82,8 @@ pub(crate) struct Sealed {
     pub(crate) sunk: Vec<Sunk>,
 }
 
-/// What the source nodes of a topic made of a piece: of each node one batch per shard.
-type Decoded = Vec<(usize, Vec<Batch>)>;
+/// What the source nodes of a topic made of a piece: of each node one batch per shard, and what does not decode.
+type Decoded = (Vec<(usize, Vec<Batch>)>, Skipped);
 
 /// One shard's work in progress.
 #[derive(Default)]
@@ -109,14 +137,20 @@ impl Run<'_> {
             input.pieces.iter().map(|piece| self.decode_piece(piece)).collect()
         };
         let mut pieces = Vec::with_capacity(decoded.len());
-        let mut failures = Vec::new();
+        let (mut failures, mut undecodable) = (Vec::new(), Skipped::new());
         for piece in decoded {
             match piece {
-                Ok(piece) => pieces.push(piece),
+                Ok((outputs, refused)) => {
+                    pieces.push(outputs);
+                    undecodable.extend(refused);
+                }
                 Err(failure) => failures.push(Err(failure)),
             }
         }
+        // Panics are looked into once the records that do not decode are out of the way.
+        failures.retain(|failure| undecodable.is_empty() || !matches!(failure, Err(f) if f.is_of_user()));
         earliest(failures)?;
+        Failure::undecodable(undecodable).map_or(Ok(()), Err)?;
         for (source, batches) in pieces.into_iter().flatten() {
             for (lane, batch) in lanes.iter_mut().zip(batches) {
                 if let Some(slot) = lane.slots.get_mut(source) {
@@ -135,16 +169,20 @@ impl Run<'_> {
             source: piece.source,
             floor_ms: piece.floor_ms,
             skipped: self.skipped,
+            refused: RefCell::default(),
+            current: Cell::new(None),
         };
         let sources = self.plan.sources.get(piece.topic).map(|(_, sources)| sources.as_slice());
         let mut outputs = Vec::new();
         for &id in sources.unwrap_or_default() {
             if let Step::Source { source, .. } = &node(self.graph, id)?.step {
                 let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, &self.router)));
-                outputs.push((id, decoded.unwrap_or_else(|panic| Err(panicked(&*panic)))?));
+                let decoded = decoded.unwrap_or_else(|panic| Err(panicked(&*panic)));
+                let at = || records.current.get().map(|offset| (piece.source, offset));
+                outputs.push((id, decoded.map_err(|error| Failure::at(error, at()))?));
             }
         }
-        Ok(outputs)
+        Ok((outputs, records.refused.into_inner()))
     }
 
     /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.
@@ -163,11 +201,7 @@ impl Run<'_> {
             nodes.iter().try_for_each(|&id| self.node(id, lane, &mut context))
         }));
         if let Err(error) = outcome.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-            let mut failure = Failure::from(error);
-            if failure.error.kind() == ErrorKind::User {
-                failure.record = failure.record.or(context.current);
-            }
-            return Err(failure);
+            return Err(Failure::at(error, context.current.map(|stamp| stamp.origin())));
         }
         lane.sealed.sunk.append(&mut context.sunk);
         if last {
@@ -237,8 +271,7 @@ fn earliest(results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
     let failures = results.into_iter().filter_map(Result::err);
     let first = failures.min_by_key(|failure| {
         // Failures that no record is to blame for come first: they are not for the policy to decide.
-        let blameless = failure.error.kind() != ErrorKind::User;
-        (!blameless, failure.record.map(|stamp| (stamp.source, stamp.offset)))
+        (failure.is_of_user(), failure.record)
     });
     first.map_or(Ok(()), Err)
 }

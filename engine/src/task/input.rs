@@ -3,6 +3,7 @@
 //! An epoch takes whatever is there, up to a cap that is shared fairly between the partitions. Where the derived
 //! topics of this task already hold the output of an epoch, a replay cuts the same epoch again.
 
+use super::epoch::Origin;
 use crate::changelog::{Changelog, EpochMark, PartitionReader, StoredBatch};
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::collections::{BTreeMap, VecDeque};
@@ -35,7 +36,24 @@ pub(crate) struct Piece {
 pub(crate) struct EpochInput {
     pub(crate) pieces: Vec<Piece>,
     pub(crate) records: u64,
+    /// Where the epoch begins.
+    pub(crate) from: Position,
+    /// Where it ends.
     pub(crate) position: Position,
+    /// Whether it was cut as it was before a crash, because its output was appended then.
+    pub(crate) replayed: bool,
+}
+
+impl EpochInput {
+    /// The first record, by partition and offset.
+    pub(crate) fn first_record(&self) -> Option<Origin> {
+        self.pieces.first().map(|piece| (piece.source, piece.offsets.start))
+    }
+
+    /// Whether `record` is one of the epoch.
+    pub(crate) fn holds(&self, (source, offset): Origin) -> bool {
+        self.pieces.iter().any(|piece| piece.source == source && piece.offsets.contains(&offset))
+    }
 }
 
 struct Partition {
@@ -48,7 +66,6 @@ struct Partition {
 
 /// The readers of a task.
 pub(crate) struct Input {
-    changelog: Arc<dyn Changelog>,
     partitions: Vec<Partition>,
     position: Position,
     cuts: VecDeque<EpochMark>,
@@ -79,7 +96,7 @@ impl Input {
                 partitions.push(Partition { id, topic, reader, queue: VecDeque::new(), next });
             }
         }
-        let mut input = Self { changelog: Arc::clone(changelog), partitions, position, cuts: cuts.into() };
+        let mut input = Self { partitions, position, cuts: cuts.into() };
         input.pass_marks();
         Ok(input)
     }
@@ -127,11 +144,14 @@ impl Input {
         self.partitions.get(source as usize).map(|partition| &partition.id)
     }
 
-    /// Cuts the next epoch; `None` if there is nothing to read.
+    /// Cuts the next epoch; `None` if there is nothing to read. Within an epoch that was appended before a crash, only
+    /// `until` cuts short.
     ///
     /// # Errors
     /// As for [`PartitionReader::poll`].
     pub(crate) fn cut(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<Option<EpochInput>> {
+        // Only now, so that an epoch that was put back finds its mark again.
+        self.pass_marks();
         let replayed = self.cuts.front().filter(|mark| self.position.includes(&mark.from)).cloned();
         let (limit, cap) = match (&replayed, self.cuts.front()) {
             // What was appended for this epoch covers exactly this input.
@@ -139,7 +159,8 @@ impl Input {
             (None, Some(mark)) => (limit, Some(mark.from.clone())),
             (None, None) => (limit, None),
         };
-        let mut epoch = EpochInput::default();
+        let from = self.position.clone();
+        let mut epoch = EpochInput { from, replayed: replayed.is_some(), ..EpochInput::default() };
         let share = (limit.records / self.partitions.len().max(1)).max(1) as u64;
         let share_bytes = (limit.bytes / self.partitions.len().max(1)).max(1);
         for (source, partition) in self.partitions.iter_mut().enumerate() {
@@ -159,23 +180,21 @@ impl Input {
             self.pass_unread(&mark.to);
         }
         epoch.position = self.position.clone();
-        self.pass_marks();
         Ok(Some(epoch))
     }
 
-    /// Goes back to `position`, at which an epoch that was undone began.
-    ///
-    /// # Errors
-    /// As for [`Changelog::reader`].
-    pub(crate) fn rewind(&mut self, position: &Position) -> Result<()> {
-        for partition in &mut self.partitions {
-            let offset = position.offset(&partition.id);
-            partition.reader = self.changelog.reader(&partition.id, offset)?;
-            partition.queue.clear();
-            partition.next = offset;
+    /// Puts the epoch that was cut last back, to be cut otherwise.
+    pub(crate) fn put_back(&mut self, epoch: &EpochInput) {
+        for piece in epoch.pieces.iter().rev() {
+            let Some(partition) = self.partitions.get_mut(piece.source as usize) else { continue };
+            // A batch that was taken in part is still there.
+            let there = partition.queue.front().is_some_and(|b| b.base_offset() == piece.batch.base_offset());
+            if !there {
+                partition.queue.push_front(piece.batch.clone());
+            }
+            partition.next = piece.offsets.start;
         }
-        self.position = position.clone();
-        Ok(())
+        self.position = epoch.from.clone();
     }
 }
 

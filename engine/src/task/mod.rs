@@ -11,26 +11,29 @@ mod catalogue;
 mod consumer;
 mod core;
 mod epoch;
+mod failures;
 mod input;
+mod letters;
 mod opening;
 mod plan;
 
-pub(crate) use input::EpochLimit;
+pub use failures::FailurePolicy;
 
 pub(crate) use consumer::Consumer;
 pub(crate) use core::{Core, CoreOptions, drain_all};
-pub(crate) use input::Input;
+pub(crate) use input::{EpochLimit, Input};
 pub(crate) use plan::Plan;
 
-use crate::changelog::{Append, Changelog, EpochMark, Header, Record};
-use crate::dataflow::{Router, Skipped, Stamp, Sunk};
+use crate::changelog::{Append, Changelog, EpochMark};
+use crate::dataflow::{Router, Skipped, Sunk};
 use crate::graph::Graph;
 use crate::state::{AnyTable, Generation, Published, Shared};
 use crate::store::layout::TableId;
-use crate::{Error, ErrorKind, Position, Result, TopicPartition, fault};
-use bytes::Bytes;
+use crate::{Position, Result, TopicPartition, fault};
 use epoch::{Failure, Run, Sealed};
+use failures::Caution;
 use input::EpochInput;
+use letters::Letters;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,42 +41,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Generations below this size are merged as they come, so that a snapshot has few to look through. Larger ones come
 /// under load only, where drains follow soon and the folding thread has better things to do.
 const MERGE_BYTES: usize = 1 << 20;
-
-/// What happens to a record that does not decode, or at which user code fails.
-/// # Examples
-/// ```
-/// use millpond::{Engine, FailurePolicy, GraphBuilder, Topic};
-/// # use millpond::changelog::MemoryChangelog;
-/// # use std::sync::Arc;
-/// # let changelog = Arc::new(MemoryChangelog::new());
-///
-/// let (orders, dead) = (Topic::<u8, u32>::new("orders"), Topic::<u8, u32>::new("dead"));
-/// let graph = GraphBuilder::new();
-/// let shares = graph.stream(&orders).map_values(|_, people| 100 / people).to_table("shares");
-/// let mut stepper = Engine::builder(&graph.build()?)
-///     .in_memory()
-///     .changelog(changelog.clone())
-///     .on_failure(FailurePolicy::DeadLetter("dead".into()))
-///     .stepper()?;
-/// # use millpond::{ManualClock, TopicPartition, changelog::{Changelog, Producer}};
-/// # let producer = Producer::new(changelog.clone(), &orders, Arc::new(ManualClock::new(0)))?;
-/// producer.send([(&1, Some(&4), 0), (&2, Some(&0), 0), (&3, Some(&5), 0)]).wait()?;
-/// stepper.epoch(100)?;
-/// assert_eq!(stepper.view(&shares)?.multi_get(&[1, 2, 3])?, [Some(25), None, Some(20)]);
-/// assert_eq!(stepper.stats()?.dead_letters, 1);
-/// assert_eq!(changelog.offsets(&TopicPartition::new(dead.name().clone(), 0))?, 0..1);
-/// # Ok::<(), millpond::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum FailurePolicy {
-    /// Everything before the record is applied and published, nothing after it; the engine stops with an error that
-    /// names topic, partition and offset.
-    #[default]
-    Stop,
-    /// The record is appended to this topic, with the reason and its origin in headers, and left out.
-    DeadLetter(Arc<str>),
-}
 
 /// Counters of a task.
 #[derive(Debug, Default)]
@@ -116,7 +83,12 @@ impl Setting {
 
     /// Whether epochs append to the changelog, so that their marks matter.
     pub(crate) fn produces(&self) -> bool {
-        self.graph.has_sinks() || matches!(self.policy, FailurePolicy::DeadLetter(_))
+        self.graph.has_sinks() || self.sets_aside()
+    }
+
+    /// Whether there are dead letters.
+    pub(crate) fn sets_aside(&self) -> bool {
+        matches!(self.policy, FailurePolicy::DeadLetter(_))
     }
 }
 
@@ -128,7 +100,9 @@ pub(crate) struct Task {
     ids: Vec<Option<TableId>>,
     shared: Arc<Shared>,
     input: Input,
-    /// Whether outputs go to the changelog; a background build only builds tables.
+    caution: Caution,
+    letters: Letters,
+    /// Whether outputs go to the changelog; a background build only builds tables, and sets records aside.
     produces: bool,
 }
 
@@ -142,7 +116,17 @@ impl Task {
         input: Input,
         produces: bool,
     ) -> Self {
-        Self { setting, plan, tables, ids, shared, input, produces }
+        Self {
+            setting,
+            plan,
+            tables,
+            ids,
+            shared,
+            input,
+            caution: Caution::default(),
+            letters: Letters::default(),
+            produces,
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -165,35 +149,25 @@ impl Task {
         self.tables.get(index)?.as_ref()
     }
 
-    /// Runs one epoch of at most `limit`, not past `until`. `false` if there was nothing to read.
+    /// Runs one epoch of at most `limit`, not past `until`, and more than one if a record in it fails. `false` if there was
+    /// nothing to read.
     ///
     /// # Errors
     /// The task must not be stepped again after an error: what is published stays right, but the input of the failed
     /// epoch was not applied.
     pub(crate) fn step(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<bool> {
-        let from = self.input.position().clone();
-        let Some(input) = self.input.cut(limit, until)? else { return Ok(false) };
-        let span = tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
-        let _entered = span.enter();
-        self.process(&from, &input)?;
-        Ok(true)
-    }
-
-    fn process(&mut self, from: &Position, input: &EpochInput) -> Result<()> {
-        let mut skipped = Skipped::new();
+        let mut end: Option<Position> = None;
         loop {
-            let failure = match self.attempt(input, &skipped, false) {
-                Ok(sealed) => return self.finish(from, input, sealed, &skipped),
-                Err(failure) => self.attribute(failure, input, &skipped)?,
-            };
-            let (Some(stamp), ErrorKind::User) = (failure.record, failure.error.kind()) else {
-                return Err(failure.error);
-            };
-            if matches!(self.setting.policy, FailurePolicy::DeadLetter(_)) {
-                tracing::warn!(offset = stamp.offset, error = %failure.error, "a record goes to the dead letters");
-                skipped.insert((stamp.source, stamp.offset), failure.error.to_string());
-            } else {
-                return Err(self.stop_before(from, input, stamp, failure.error));
+            let (limit, until) = self.caution.bound(limit, end.as_ref().or(until));
+            let Some(input) = self.input.cut(limit, until)? else { return Ok(end.is_some()) };
+            let span =
+                tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
+            let _entered = span.enter();
+            let done = self.process(&input)?;
+            // Where a record fails the epoch becomes several, up to where it would have ended.
+            let end = end.get_or_insert(input.position);
+            if done && self.input.position().includes(end) {
+                return Ok(true);
             }
         }
     }
@@ -223,53 +197,15 @@ impl Task {
         self.plan.writes.iter().filter_map(|&table| self.tables.get(table)?.as_ref())
     }
 
-    /// Finds the record that is to blame for a failure of user code, by running the epoch again with notes.
-    fn attribute(&self, failure: Failure, input: &EpochInput, skipped: &Skipped) -> Result<Failure> {
-        if failure.record.is_some() || failure.error.kind() != ErrorKind::User {
-            return Ok(failure);
-        }
-        if let Err(again) = self.attempt(input, skipped, true) {
-            return Ok(again);
-        }
-        self.roll_back();
-        Err(Error::user(
-            "user code failed, but not when the same epoch was run again: it is not deterministic; check it with the \
-             laws of the test kit",
-        )
-        .with_source(failure.error))
-    }
-
-    /// Applies what stands before the failing record, and says where it is.
-    fn stop_before(&mut self, from: &Position, input: &EpochInput, stamp: Stamp, error: Error) -> Error {
-        let Some(partition) = self.input.partition(stamp.source).cloned() else { return error };
-        let advice =
-            "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
-        let error = error.context(format!("{partition} offset {} ({advice})", stamp.offset));
-        let mut until = input.position.clone();
-        until.set(partition, stamp.offset);
-        let limit = EpochLimit { records: usize::MAX, bytes: usize::MAX };
-        let applied = self.input.rewind(from).and_then(|()| self.step(limit, Some(&until)));
-        applied.err().unwrap_or(error)
-    }
-
     /// Appends what the epoch produced, then makes it visible.
-    fn finish(
-        &mut self,
-        from: &Position,
-        input: &EpochInput,
-        sealed: Sealed,
-        skipped: &Skipped,
-    ) -> Result<()> {
-        if self.produces {
-            let produced = self.produce(from, input, sealed.sunk, skipped);
-            produced.inspect_err(|_| self.roll_back())?;
-        }
+    fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<()> {
+        let produced = self.produce(input, sealed.sunk, skipped);
+        produced.inspect_err(|_| self.roll_back())?;
         fault::point("epoch.before_publish")?;
         // Counted first: whoever sees the epoch finds it counted.
         let counters = &self.setting.counters;
         counters.epochs.fetch_add(1, Ordering::Relaxed);
         counters.records_in.fetch_add(input.records, Ordering::Relaxed);
-        counters.dead_letters.fetch_add(skipped.len() as u64, Ordering::Relaxed);
         let held = self.shared.hold_publishing();
         let now = self.shared.published();
         let epoch = now.epoch + 1;
@@ -314,68 +250,44 @@ impl Task {
     }
 
     /// Appends the outputs and dead letters of an epoch together with its mark.
-    fn produce(
-        &self,
-        from: &Position,
-        input: &EpochInput,
-        mut sunk: Vec<Sunk>,
-        skipped: &Skipped,
-    ) -> Result<()> {
-        sunk.extend(self.dead_letters(input, skipped)?);
-        // Two sinks may write to one topic on behalf of one record: the bytes decide, not the shards they ran on.
-        sunk.sort_by(|a, b| {
-            let stamps = (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp));
-            stamps.then_with(|| (&a.record.key, &a.record.value).cmp(&(&b.record.key, &b.record.value)))
-        });
-        let total = sunk.len() as u64;
-        let mut appends: Vec<Append> = Vec::new();
-        for Sunk { topic, partition, record, .. } in sunk {
-            let to = TopicPartition::new(topic, partition);
-            match appends.last_mut() {
-                Some(append) if append.partition == to => append.records.push(record),
-                _ => appends.push(Append { partition: to, records: vec![record] }),
-            }
+    fn produce(&mut self, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
+        let letters = self.letters(input, skipped)?;
+        if !self.produces {
+            return self.append_missing(letters);
         }
+        sunk.extend(letters.iter().cloned());
+        let total = sunk.len() as u64;
         let span = tracing::debug_span!("append", records = total);
         let _entered = span.enter();
-        let mark = EpochMark { from: from.clone(), to: input.position.clone() };
+        let mark = EpochMark { from: input.from.clone(), to: input.position.clone() };
         fault::point("epoch.before_append")?;
-        if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends)? {
+        if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends(sunk))? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
+            self.setting.counters.dead_letters.fetch_add(letters.len() as u64, Ordering::Relaxed);
+        } else {
+            self.append_missing(letters)?;
         }
         fault::point("epoch.after_append")?;
         Ok(())
     }
+}
 
-    fn dead_letters(&self, input: &EpochInput, skipped: &Skipped) -> Result<Vec<Sunk>> {
-        let FailurePolicy::DeadLetter(topic) = &self.setting.policy else { return Ok(Vec::new()) };
-        let mut letters = Vec::new();
-        for (&(source, offset), reason) in skipped {
-            let piece = input.pieces.iter().find(|p| p.source == source && p.offsets.contains(&offset));
-            let (Some(piece), Some(origin)) = (piece, self.input.partition(source)) else { continue };
-            let batch = piece.batch.decode()?;
-            let Some(record) = batch.iter().find(|record| record.offset == offset) else { continue };
-            let header =
-                |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
-            letters.push(Sunk {
-                topic: Arc::clone(topic),
-                partition: 0,
-                stamp: Stamp::new(record.timestamp_ms, record.timestamp_ms, source, offset),
-                record: Record {
-                    key: Bytes::copy_from_slice(record.key),
-                    value: record.value.map(Bytes::copy_from_slice),
-                    timestamp_ms: record.timestamp_ms,
-                    headers: vec![
-                        header("millpond.reason", reason.clone()),
-                        header("millpond.topic", origin.topic.to_string()),
-                        header("millpond.partition", origin.partition.to_string()),
-                        header("millpond.offset", offset.to_string()),
-                    ],
-                },
-            });
+/// What is appended for one epoch, in an order that does not depend on shards.
+fn appends(mut sunk: Vec<Sunk>) -> Vec<Append> {
+    // Two sinks may write to one topic on behalf of one record: the bytes decide, not the shards they ran on.
+    sunk.sort_by(|a, b| {
+        let stamps = (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp));
+        stamps.then_with(|| (&a.record.key, &a.record.value).cmp(&(&b.record.key, &b.record.value)))
+    });
+    let mut appends: Vec<Append> = Vec::new();
+    for Sunk { topic, partition, record, .. } in sunk {
+        let to = TopicPartition::new(topic, partition);
+        match appends.last_mut() {
+            Some(append) if append.partition == to => append.records.push(record),
+            _ => appends.push(Append { partition: to, records: vec![record] }),
         }
-        Ok(letters)
     }
+    appends
 }
 
 /// Adds a generation, merging small neighbours so that their number stays logarithmic.

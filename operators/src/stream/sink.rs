@@ -2,11 +2,12 @@
 //!
 //! A value of `None` becomes a tombstone. Repeated keys are all written, in the order of their stamps; the partition is
 //! chosen by the key as producers do. The timestamp is that of the record which caused it, however late. Empty input
-//! writes nothing. The engine appends the records of an epoch together with its mark, so that a replay does not write
+//! writes nothing. A key or value that does not encode, or is too large for the changelog, is a failure of the record it
+//! was made from, for the failure policy to handle. The engine appends the records of an epoch together with its mark, so that a replay does not write
 //! them again.
 
 use bytes::Bytes;
-use millpond_engine::changelog::{Record, partition_for_key};
+use millpond_engine::changelog::{MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, partition_for_key};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Inputs, Operator, Output};
 use millpond_engine::{Error, Result, Topic};
@@ -23,6 +24,18 @@ pub(super) struct Sink<K, V, W, F> {
 impl<K: Key, V, W: Value, F: Fn(&V) -> Option<W>> Sink<K, V, W, F> {
     pub(super) fn new(topic: &Topic<K, W>, value: F) -> Self {
         Self { topic: topic.clone(), value, types: PhantomData }
+    }
+
+    /// Refuses what the changelog would refuse, which does not know the record it was made from.
+    fn check(&self, what: &str, bytes: usize, most: usize) -> Result<()> {
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(Error::user(format!(
+            "a {what} for topic `{}` takes {bytes} bytes, more than the {most} that a record may have; write less, or \
+             filter such records out",
+            self.topic.name()
+        )))
     }
 }
 
@@ -47,6 +60,8 @@ where
                     Error::user(format!("a value for topic `{}` does not encode: {error}", self.topic.name()))
                 })?;
             }
+            self.check("key", split, MAX_KEY_BYTES)?;
+            self.check("value", bytes.len() - split, MAX_VALUE_BYTES)?;
             let mut key = Bytes::from(bytes);
             let encoded = key.split_off(split);
             let record = Record {

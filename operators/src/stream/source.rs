@@ -28,8 +28,8 @@ impl<K: Key, V: Value> Source for StreamSource<K, V> {
         let mut parts: Vec<Vec<Event<K, V>>> = parts(records, *router);
         for (record, stamp) in records.records() {
             let Some(bytes) = record.value else { continue };
-            let key = key(records, stamp, record.key)?;
-            let value = value(&*self.codec, records, stamp, bytes)?;
+            let Some(key) = key(records, stamp, record.key) else { continue };
+            let Some(value) = value(&*self.codec, records, stamp, bytes) else { continue };
             put(&mut parts, *router, Event { key, value, stamp });
         }
         Ok(parts.into_iter().map(Batch::new).collect())
@@ -56,9 +56,10 @@ impl<K: Key, V: Value> Source for UpsertSource<K, V> {
     fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
         let mut parts: Vec<Vec<Event<K, Upsert<V>>>> = parts(records, *router);
         for (record, stamp) in records.records() {
-            let key = key(records, stamp, record.key)?;
-            let value = match record.value {
-                Some(bytes) => Upsert::Put(value(&*self.codec, records, stamp, bytes)?),
+            let Some(key) = key(records, stamp, record.key) else { continue };
+            let value = match record.value.map(|bytes| value(&*self.codec, records, stamp, bytes)) {
+                Some(Some(value)) => Upsert::Put(value),
+                Some(None) => continue,
                 None => Upsert::Delete,
             };
             put(&mut parts, *router, Event { key, value, stamp });
@@ -82,22 +83,24 @@ fn put<K: Key, V>(parts: &mut [Vec<Event<K, V>>], router: Router, event: Event<K
     }
 }
 
-fn key<K: Key>(records: &SourceBatch<'_>, stamp: Stamp, bytes: &[u8]) -> Result<K> {
-    K::decode_whole_key(bytes).map_err(|error| {
-        records.failure(stamp, format!("the key does not decode as {}: {error}", K::key_schema()))
-    })
+/// The key of a record, which is refused if it has none.
+fn key<K: Key>(records: &SourceBatch<'_>, stamp: Stamp, bytes: &[u8]) -> Option<K> {
+    let refuse = |error| {
+        records.refuse(stamp, format!("the key does not decode as {}: {error}", K::key_schema()));
+    };
+    K::decode_whole_key(bytes).map_err(refuse).ok()
 }
 
+/// The value of a record, which is refused if it does not decode.
 fn value<V: Value>(
     codec: &dyn ValueCodec<V>,
     records: &SourceBatch<'_>,
     stamp: Stamp,
     bytes: &[u8],
-) -> Result<V> {
-    codec.decode(bytes).map_err(|error| {
-        records.failure(
-            stamp,
-            format!("the value ({} bytes of {}) does not decode: {error}", bytes.len(), codec.id()),
-        )
-    })
+) -> Option<V> {
+    let refuse = |error| {
+        let (length, id) = (bytes.len(), codec.id());
+        records.refuse(stamp, format!("the value ({length} bytes of {id}) does not decode: {error}"));
+    };
+    codec.decode(bytes).map_err(refuse).ok()
 }

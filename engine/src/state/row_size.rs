@@ -1,0 +1,149 @@
+//! The size of a row: about how many bytes keys and values own outside of the map that holds them.
+//!
+//! Nobody can ask a type what it owns, but what it owns is about as much as its encoding. Sizes are running means over
+//! the rows of the last epochs, so that neither an epoch of deletions nor a few odd rows make the table forget what it
+//! holds. It knows nothing of the map and its slots.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// About so many rows a mean looks back on: newer ones push older ones out.
+const WINDOW: u64 = 1 << 16;
+
+/// Means are kept in parts of this many to the unit.
+const UNIT: u64 = 256;
+
+/// What is taken for the size of a key or value before any was seen, in bytes.
+const UNSEEN_BYTES: u64 = 32;
+
+/// What one allocation costs beside its bytes, rounding included.
+const ALLOCATION_BYTES: u64 = 16;
+
+/// What one epoch has shown of the rows of a table.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    keys: u64,
+    key_bytes: u64,
+    values: u64,
+    value_bytes: u64,
+    held: u64,
+}
+
+impl Rows {
+    /// Takes in an entry with a key of so many bytes, a value if it has one, and the value before if that is kept.
+    pub(super) fn add(&mut self, key_bytes: usize, value_bytes: Option<usize>, has_before: bool) {
+        self.keys += 1;
+        self.key_bytes += key_bytes as u64;
+        self.values += u64::from(value_bytes.is_some());
+        self.value_bytes += value_bytes.unwrap_or(0) as u64;
+        self.held += u64::from(value_bytes.is_some()) + u64::from(has_before);
+    }
+}
+
+/// The sizes of the rows of one table on one shard. Written by the fold only.
+#[derive(Debug)]
+pub(super) struct RowSize {
+    key_bytes: Mean,
+    value_bytes: Mean,
+    /// How many values an entry holds: the one it has, and the one before.
+    values: Mean,
+}
+
+impl RowSize {
+    pub(super) fn new() -> Self {
+        let values = Mean::new(1);
+        Self { key_bytes: Mean::new(UNSEEN_BYTES), value_bytes: Mean::new(UNSEEN_BYTES), values }
+    }
+
+    pub(super) fn note(&self, rows: &Rows) {
+        self.key_bytes.note(rows.key_bytes, rows.keys);
+        self.value_bytes.note(rows.value_bytes, rows.values);
+        self.values.note(rows.held, rows.keys);
+    }
+
+    /// About how many bytes one entry owns. A type without a destructor owns nothing.
+    pub(super) fn owned_bytes<K, V>(&self) -> usize {
+        let mut owned = 0;
+        if std::mem::needs_drop::<K>() {
+            owned += self.key_bytes.load() + ALLOCATION_BYTES * UNIT;
+        }
+        if std::mem::needs_drop::<V>() {
+            owned += (self.value_bytes.load() + ALLOCATION_BYTES * UNIT) * self.values.load() / UNIT;
+        }
+        usize::try_from(owned / UNIT).unwrap_or(usize::MAX)
+    }
+}
+
+/// A running mean.
+#[derive(Debug)]
+struct Mean {
+    /// In parts of [`UNIT`].
+    value: AtomicU64,
+    /// How many it is the mean of, at most [`WINDOW`].
+    seen: AtomicU64,
+}
+
+impl Mean {
+    fn new(value: u64) -> Self {
+        Self { value: AtomicU64::new(value * UNIT), seen: AtomicU64::new(0) }
+    }
+
+    fn load(&self) -> u64 {
+        self.value.load(Ordering::Relaxed)
+    }
+
+    /// Takes in `count` more, which add up to `sum`. None at all say nothing.
+    fn note(&self, sum: u64, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let kept = self.seen.load(Ordering::Relaxed).min(WINDOW.saturating_sub(count));
+        let total = u128::from(self.load()) * u128::from(kept) + u128::from(sum) * u128::from(UNIT);
+        let mean = u64::try_from(total / u128::from(kept + count)).unwrap_or(u64::MAX / UNIT);
+        self.value.store(mean, Ordering::Relaxed);
+        self.seen.store(kept + count, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(epochs: &[(u64, usize, Option<usize>, bool)]) -> RowSize {
+        let size = RowSize::new();
+        for &(rows, key_bytes, value_bytes, has_before) in epochs {
+            let mut seen = Rows::default();
+            (0..rows).for_each(|_| seen.add(key_bytes, value_bytes, has_before));
+            size.note(&seen);
+        }
+        size
+    }
+
+    #[test]
+    fn what_the_types_cannot_own_is_not_counted() {
+        let size = noted(&[(10, 100, Some(1000), false)]);
+        assert_eq!(size.owned_bytes::<u64, u64>(), 0);
+        assert_eq!(size.owned_bytes::<String, u64>(), 100 + 16);
+        assert_eq!(size.owned_bytes::<u64, String>(), 1000 + 16);
+        assert_eq!(size.owned_bytes::<String, String>(), 1100 + 32);
+    }
+
+    #[test]
+    fn the_value_before_counts_while_it_is_kept() {
+        assert_eq!(noted(&[(10, 8, Some(1000), true)]).owned_bytes::<u64, String>(), 2 * (1000 + 16));
+    }
+
+    /// Once, an epoch of deletions made every row weigh nothing, and the table outgrew its budget.
+    #[test]
+    fn deletions_do_not_make_the_other_rows_small() {
+        let size = noted(&[(70_000, 8, Some(1000), false), (100, 8, None, true), (0, 0, None, false)]);
+        assert!(size.owned_bytes::<u64, String>() >= 1000, "{size:?}");
+    }
+
+    #[test]
+    fn a_few_odd_rows_move_the_mean_a_little_and_many_move_it_all_the_way() {
+        let size = noted(&[(10_000, 8, Some(100), false), (1, 8, Some(100_000), false)]);
+        assert!((110..130).contains(&size.owned_bytes::<u64, String>()), "{size:?}");
+        let size = noted(&[(10_000, 8, Some(100), false), (1 << 16, 8, Some(300), false)]);
+        assert_eq!(size.owned_bytes::<u64, String>(), 300 + 16);
+    }
+}

@@ -1,0 +1,225 @@
+//! The failure policy: which record is to blame for a failed epoch, and what becomes of it.
+//!
+//! Invariant: user code is to blame at a record only if it fails in an epoch of that record alone, everything before it
+//! applied; so what is left out does not depend on where epochs were cut. The way there is short: an epoch that fails is
+//! put back and cut before the record at which it failed, and the next ones are smaller for a while, so that many
+//! failing records cost in proportion to their number. Records that do not decode need none of this: they fail whatever
+//! stands beside them, and one run finds all of them.
+//!
+//! An epoch that was appended before a crash keeps its cut while records are left out of it, since what was appended
+//! belongs to it; it is cut only where the engine stops within it.
+
+use super::Task;
+use super::epoch::Failure;
+use super::input::{EpochInput, EpochLimit};
+use crate::dataflow::Skipped;
+use crate::{Error, Position, Result, TopicPartition};
+use std::sync::Arc;
+
+/// What happens to a record that does not decode, or at which user code fails.
+/// # Examples
+/// ```
+/// use millpond::{Engine, FailurePolicy, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let (orders, dead) = (Topic::<u8, u32>::new("orders"), Topic::<u8, u32>::new("dead"));
+/// let graph = GraphBuilder::new();
+/// let shares = graph.stream(&orders).map_values(|_, people| 100 / people).to_table("shares");
+/// let mut stepper = Engine::builder(&graph.build()?)
+///     .in_memory()
+///     .changelog(changelog.clone())
+///     .on_failure(FailurePolicy::DeadLetter("dead".into()))
+///     .stepper()?;
+/// # use millpond::{ManualClock, TopicPartition, changelog::{Changelog, Producer}};
+/// # let producer = Producer::new(changelog.clone(), &orders, Arc::new(ManualClock::new(0)))?;
+/// producer.send([(&1, Some(&4), 0), (&2, Some(&0), 0), (&3, Some(&5), 0)]).wait()?;
+/// stepper.epoch(100)?;
+/// assert_eq!(stepper.view(&shares)?.multi_get(&[1, 2, 3])?, [Some(25), None, Some(20)]);
+/// assert_eq!(stepper.stats()?.dead_letters, 1);
+/// assert_eq!(changelog.offsets(&TopicPartition::new(dead.name().clone(), 0))?, 0..1);
+/// # Ok::<(), millpond::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum FailurePolicy {
+    /// Everything before the record is applied and published, nothing after it; the engine stops with an error that
+    /// names topic, partition and offset.
+    #[default]
+    Stop,
+    /// The record is appended to this topic with its own headers, and the reason and its origin in further ones
+    /// (`millpond.reason`, `.topic`, `.partition`, `.offset` and `.engine`), and left out. A table that is being built
+    /// sets aside what it cannot take in the same way. A record that fails for the same reason once more, there or after
+    /// a crash, is not written again; one that fails for another reason is.
+    DeadLetter(Arc<str>),
+}
+
+/// What the failures of the last epochs advise for the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Caution {
+    /// How many records to take at the most.
+    records: Option<usize>,
+    /// Where the next epoch has to end, whatever else would be allowed.
+    until: Option<Position>,
+    /// The record that seems to be to blame: it gets an epoch of its own.
+    suspect: Option<(TopicPartition, u64)>,
+}
+
+impl Caution {
+    /// What the next epoch may take.
+    pub(super) fn bound<'p>(
+        &'p mut self,
+        limit: EpochLimit,
+        until: Option<&'p Position>,
+    ) -> (EpochLimit, Option<&'p Position>) {
+        if self.records.is_some_and(|records| records >= limit.records) {
+            self.records = None;
+        }
+        if self.until.is_some() {
+            return (limit, self.until.as_ref());
+        }
+        (EpochLimit { records: self.records.unwrap_or(limit.records), ..limit }, until)
+    }
+
+    /// An epoch went well: on to the record it was cut before, or to larger epochs again.
+    pub(super) fn relax(&mut self, position: &Position) {
+        if self.until.take().is_none() {
+            self.records = self.records.map(|records| records.saturating_mul(2));
+        } else if let Some((id, offset)) = self.suspect.take()
+            && position.offset(&id) == offset
+        {
+            self.until = Some(alone(position, id, offset));
+        }
+    }
+
+    /// The epoch `input` has failed, as it seems at `suspect`: the next one is a part of it.
+    fn narrow(&mut self, input: &EpochInput, suspect: Option<(TopicPartition, u64)>) {
+        self.records = Some(usize::try_from(input.records / 2).unwrap_or(usize::MAX).max(1));
+        // What stands before a suspect can fail as well, where a value that was spoilt shows at a later record of its
+        // key. Going back from suspect to suspect may take as many steps as there are records; halves do not.
+        let again = self.until.is_some();
+        let (until, suspect) = match suspect {
+            Some((id, offset)) => {
+                let mut before = input.position.clone();
+                before.set(id.clone(), offset);
+                if input.from.includes(&before) {
+                    (alone(&input.from, id, offset), None)
+                } else if again {
+                    (first_half(input), None)
+                } else {
+                    (before, Some((id, offset)))
+                }
+            }
+            None => (first_half(input), None),
+        };
+        self.until = Some(until);
+        self.suspect = suspect;
+    }
+}
+
+/// Where an epoch ends that begins at `from` and takes the record of `id` at `offset` only.
+fn alone(from: &Position, id: TopicPartition, offset: u64) -> Position {
+    let mut until = from.clone();
+    until.set(id, offset + 1);
+    until
+}
+
+/// Where the first half of the records of `input` ends.
+fn first_half(input: &EpochInput) -> Position {
+    let mut until = input.from.clone();
+    let mut left = input.records / 2;
+    for piece in &input.pieces {
+        let taken = left.min(piece.offsets.end - piece.offsets.start);
+        until.set(piece.batch.partition().clone(), piece.offsets.start + taken);
+        left -= taken;
+        if left == 0 {
+            break;
+        }
+    }
+    until
+}
+
+impl Task {
+    /// Runs the epoch `input`, without the records that the failure policy leaves out. `false` if it was put back, to be
+    /// cut shorter.
+    pub(super) fn process(&mut self, input: &EpochInput) -> Result<bool> {
+        let mut skipped = Skipped::new();
+        loop {
+            let failure = match self.attempt(input, &skipped, false) {
+                Ok(sealed) => {
+                    self.finish(input, sealed, &skipped)?;
+                    self.caution.relax(&input.position);
+                    return Ok(true);
+                }
+                Err(failure) => self.attribute(failure, input, &skipped)?,
+            };
+            if !failure.is_of_user() {
+                return Err(failure.error);
+            }
+            let Some(left_out) = self.left_out(&failure, input) else {
+                if input.records == 1 {
+                    return Err(self.stopped(input, failure.error));
+                }
+                let suspect = failure
+                    .record
+                    .and_then(|(source, offset)| Some((self.input.partition(source)?.clone(), offset)));
+                self.input.put_back(input);
+                self.caution.narrow(input, suspect);
+                return Ok(false);
+            };
+            let before = skipped.len();
+            skipped.extend(left_out);
+            if skipped.len() == before {
+                return Err(failure.error.context(
+                    "the epoch fails without the record to blame, too; an operator names it wrongly to `Context::at`",
+                ));
+            }
+        }
+    }
+
+    /// The records to leave out of the epoch after this failure; `None` if it is not clear enough that they are to blame,
+    /// or nothing may be left out.
+    fn left_out(&self, failure: &Failure, input: &EpochInput) -> Option<Skipped> {
+        if !self.setting.sets_aside() {
+            return None;
+        }
+        if !failure.undecodable.is_empty() {
+            return Some(failure.undecodable.clone());
+        }
+        let record = match failure.record {
+            Some(record) if input.replayed => record,
+            _ if input.records == 1 => input.first_record()?,
+            _ => return None,
+        };
+        Some(Skipped::from([(record, failure.error.to_string())]))
+    }
+
+    /// Finds the record at which user code failed, by running the epoch again with notes.
+    fn attribute(&self, failure: Failure, input: &EpochInput, skipped: &Skipped) -> Result<Failure> {
+        if failure.record.is_some() || !failure.is_of_user() {
+            return Ok(failure);
+        }
+        if let Err(mut again) = self.attempt(input, skipped, true) {
+            // An operator may name what it likes.
+            again.record = again.record.filter(|&record| input.holds(record));
+            return Ok(again);
+        }
+        self.roll_back();
+        Err(Error::user(
+            "user code failed, but not when the same epoch was run again: it is not deterministic; check it with the \
+             laws of the test kit",
+        )
+        .with_source(failure.error))
+    }
+
+    /// The error for the only record of `input`: everything before it was applied.
+    fn stopped(&self, input: &EpochInput, error: Error) -> Error {
+        let place = input
+            .first_record()
+            .and_then(|(source, offset)| Some(format!("{} offset {offset}", self.input.partition(source)?)));
+        let advice =
+            "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
+        error.context(format!("{} ({advice})", place.unwrap_or_default()))
+    }
+}

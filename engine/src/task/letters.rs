@@ -1,0 +1,175 @@
+//! Dead letters: the records that were left out, each as it was, with the reason and its origin in headers.
+//!
+//! Invariant: a record is written once for each reason. The letters of an epoch are appended together with its outputs
+//! and its mark, so a replay does not repeat them. Two kinds of letters no mark speaks of: those of a build, which reads
+//! what the main task has read before it, perhaps for the second time or under another version; and those of an epoch
+//! that was appended before a crash by code at which fewer records failed. For these, the letters that are there
+//! already are read back, once, and what is missing is appended by itself.
+//!
+//! Letters of other services in the same topic do not count. Letters that retention has dropped are forgotten.
+
+use super::input::{EpochInput, Piece};
+use super::{FailurePolicy, Setting, Task, appends};
+use crate::changelog::{EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef};
+use crate::dataflow::{Skipped, Stamp, Sunk};
+use crate::{Error, Position, Result, TopicPartition};
+use bytes::Bytes;
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What the letters say in headers.
+const ENGINE: &str = "millpond.engine";
+const REASON: &str = "millpond.reason";
+const TOPIC: &str = "millpond.topic";
+const PARTITION: &str = "millpond.partition";
+const OFFSET: &str = "millpond.offset";
+
+/// The longest reason, in bytes: user code may put anything into its panics.
+const MAX_REASON_BYTES: usize = 1 << 10;
+
+/// What the headers of a letter may take beside those of its record: the reason, two names and the lengths.
+const OWN_HEADERS_BYTES: usize = 4 << 10;
+
+/// How many stored bytes of letters are read back at a time.
+const READ_BYTES: usize = 4 << 20;
+
+/// The letters of this engine that are in the dead-letter topic.
+#[derive(Default)]
+pub(super) struct Letters {
+    /// A hash of origin and reason each: a million of them are mistaken for another one once in ten million times.
+    known: HashSet<u64>,
+    /// Up to where the topic was read.
+    next: u64,
+}
+
+impl Letters {
+    /// Takes in what was appended since the last time.
+    fn read_back(&mut self, setting: &Setting, id: &TopicPartition) -> Result<()> {
+        let kept = setting.changelog.offsets(id)?;
+        self.next = self.next.max(kept.start);
+        let mut reader = setting.changelog.reader(id, self.next)?;
+        while self.next < kept.end {
+            let batches = reader.poll(READ_BYTES)?;
+            if batches.is_empty() {
+                break;
+            }
+            for batch in batches {
+                self.next = batch.end_offset();
+                let batch = batch.decode()?;
+                self.known.extend(batch.iter().filter_map(|letter| identity(letter.headers(), setting)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What tells a letter of this engine from others; `None` if it is none.
+fn identity<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, setting: &Setting) -> Option<u64> {
+    let mut named = [(ENGINE, None), (REASON, None), (TOPIC, None), (PARTITION, None), (OFFSET, None)];
+    for (name, value) in headers {
+        if let Some((_, slot)) = named.iter_mut().find(|(wanted, _)| *wanted == name) {
+            *slot = Some(value);
+        }
+    }
+    let [(_, engine), origin @ ..] = named;
+    if engine != Some(setting.producer.as_bytes()) || origin.iter().any(|(_, value)| value.is_none()) {
+        return None;
+    }
+    let mut hasher = DefaultHasher::new();
+    origin.hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+impl Task {
+    /// The letters for the records that the epoch left out.
+    pub(super) fn letters(&self, input: &EpochInput, skipped: &Skipped) -> Result<Vec<Sunk>> {
+        let FailurePolicy::DeadLetter(topic) = &self.setting.policy else { return Ok(Vec::new()) };
+        let mut letters = Vec::new();
+        for Piece { source, batch, offsets, .. } in &input.pieces {
+            let mut left_out = skipped.range((*source, offsets.start)..(*source, offsets.end)).peekable();
+            let Some(origin) = self.input.partition(*source).filter(|_| left_out.peek().is_some()) else {
+                continue;
+            };
+            for record in &batch.decode()? {
+                let Some((_, reason)) = left_out.next_if(|((_, offset), _)| *offset == record.offset) else {
+                    continue;
+                };
+                let at_ms = record.timestamp_ms;
+                letters.push(Sunk {
+                    topic: Arc::clone(topic),
+                    partition: 0,
+                    stamp: Stamp::new(at_ms, at_ms, *source, record.offset),
+                    record: letter(&record, origin, reason, &self.setting.producer),
+                });
+            }
+        }
+        Ok(letters)
+    }
+
+    /// Appends those of `letters` that are not there yet. Their epoch is marked nowhere, or was marked before.
+    pub(super) fn append_missing(&mut self, mut letters: Vec<Sunk>) -> Result<()> {
+        let Some(first) = letters.first() else { return Ok(()) };
+        let id = TopicPartition::new(Arc::clone(&first.topic), first.partition);
+        self.letters.read_back(&self.setting, &id)?;
+        letters.retain(|letter| {
+            let headers = letter.record.headers.iter().map(|header| (&*header.name, &*header.value));
+            identity(headers, &self.setting).is_none_or(|letter| !self.letters.known.contains(&letter))
+        });
+        if letters.is_empty() {
+            return Ok(());
+        }
+        // As an epoch of a producer of its own, which waits for no disk: the next drain syncs it before its rows. What it
+        // has appended is the only input that such a producer can be said to have, so that every epoch is a new one.
+        let producer = format!("{}.letters", self.setting.producer);
+        let end = self.setting.changelog.offsets(&id)?.end;
+        let at = |offset| -> Position { [(id.clone(), offset)].into_iter().collect() };
+        let mark = EpochMark { from: at(end), to: at(end + letters.len() as u64) };
+        let total = letters.len() as u64;
+        if !self.setting.changelog.append_epoch(&producer, &mark, appends(letters))? {
+            return Err(Error::internal(format!(
+                "the dead-letter topic {id} ends at {end}, before letters that were appended to it"
+            )));
+        }
+        // It is never replayed. Nothing is held with this: nobody needs what lies below the end of time.
+        self.setting.changelog.hold(&producer, &at(u64::MAX))?;
+        self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
+        self.setting.counters.dead_letters.fetch_add(total, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The letter for `record`, which came from `origin`. It keeps as many of its own headers as there is room for; those of
+/// a letter that came back as a record make way for the new ones.
+fn letter(record: &RecordRef<'_>, origin: &TopicPartition, reason: &str, engine: &str) -> Record {
+    let mut letter = record.to_record();
+    let mut left = MAX_HEADERS_BYTES - OWN_HEADERS_BYTES;
+    letter.headers.retain(|header| {
+        if [ENGINE, REASON, TOPIC, PARTITION, OFFSET].contains(&&*header.name) {
+            return false;
+        }
+        // Two lengths of at most four bytes each.
+        let bytes = header.name.len() + header.value.len() + 8;
+        let fits = bytes <= left;
+        left = if fits { left - bytes } else { 0 };
+        fits
+    });
+    let own = [
+        (ENGINE, engine.to_owned()),
+        (REASON, shortened(reason).to_owned()),
+        (TOPIC, origin.topic.to_string()),
+        (PARTITION, origin.partition.to_string()),
+        (OFFSET, record.offset.to_string()),
+    ];
+    let header = |(name, value): (&str, String)| Header { name: name.to_owned(), value: Bytes::from(value) };
+    letter.headers.extend(own.map(header));
+    letter
+}
+
+/// As much of a reason as a letter has room for.
+fn shortened(reason: &str) -> &str {
+    let ends = reason.char_indices().map(|(start, character)| start + character.len_utf8());
+    let end = ends.take_while(|end| *end <= MAX_REASON_BYTES).last();
+    end.and_then(|end| reason.get(..end)).unwrap_or_default()
+}
