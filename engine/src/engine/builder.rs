@@ -336,14 +336,14 @@ mod tests {
     #[test]
     fn the_changelog_keeps_within_the_memory_of_the_engine() {
         let usual = EmbeddedOptions::default();
-        let large = builder().changelog_options();
+        let large = builder().memory(2 << 30).changelog_options();
         assert_eq!(large.max_queued_bytes, usual.max_queued_bytes);
         assert_eq!(large.segment_bytes, usual.segment_bytes);
         assert_eq!(large.cache_bytes, usual.cache_bytes);
 
         let small = builder().memory(64 << 20).changelog_options();
         let taken = small.max_queued_bytes + 2 * small.segment_bytes + small.cache_bytes;
-        assert!(taken <= (64 << 20) / 100 * 15, "{taken}");
-        assert!(taken > (64 << 20) / 100 * 14, "{taken}");
+        let share = Memory::budget(64 << 20).changelog_bytes();
+        assert!(taken <= share && taken > share / 10 * 9, "{taken} of {share}");
     }
 }
