@@ -99,10 +99,13 @@ pub(crate) struct Generation {
     order: OnceLock<Vec<Place>>,
 }
 
-/// Where a row stands, with the first bytes of its key so that most comparisons need not look it up.
+/// Where a row stands, with the first bytes of its key so that most comparisons need not look it up. In 32 bytes: there
+/// is one for every row that is being drained.
 #[derive(Clone, Copy)]
 struct Place {
-    prefix: u128,
+    prefix: [u64; 2],
+    /// Which generation, counted from the oldest.
+    age: u32,
     part: u32,
     row: u32,
     key_len: u32,
@@ -110,18 +113,13 @@ struct Place {
 
 impl Place {
     /// Compares two keys, of which only long ones with the same beginning are looked up.
-    fn compare<'k>(
-        &self,
-        other: &Self,
-        key: impl Fn(&Self) -> &'k [u8],
-        other_key: impl Fn(&Self) -> &'k [u8],
-    ) -> Ordering {
+    fn compare<'k>(&self, other: &Self, key: impl Fn(&Self) -> &'k [u8]) -> Ordering {
         self.prefix.cmp(&other.prefix).then_with(|| {
             if self.key_len <= PREFIX_BYTES || other.key_len <= PREFIX_BYTES {
                 // One is the other followed by zeros, or they are the same.
                 self.key_len.cmp(&other.key_len)
             } else {
-                key(self).cmp(other_key(other))
+                key(self).cmp(key(other))
             }
         })
     }
@@ -166,19 +164,19 @@ impl Generation {
 
     fn order(&self) -> &[Place] {
         self.order.get_or_init(|| {
-            let mut places: Vec<Place> = self.places().collect();
+            let mut places: Vec<Place> = self.places(0).collect();
             let key = |place: &Place| self.row(place).0;
-            places.sort_unstable_by(|a, b| a.compare(b, key, key));
+            places.sort_unstable_by(|a, b| a.compare(b, key));
             places
         })
     }
 
-    fn places(&self) -> impl Iterator<Item = Place> {
-        self.parts.iter().enumerate().flat_map(|(index, part)| {
+    fn places(&self, age: u32) -> impl Iterator<Item = Place> {
+        self.parts.iter().enumerate().flat_map(move |(index, part)| {
             (0..part.len()).map(move |row| {
                 let (row, index) = (length(row), length(index));
                 let key = part.row(row).0;
-                Place { prefix: prefix(key), part: index, row, key_len: length(key.len()) }
+                Place { prefix: prefix(key), age, part: index, row, key_len: length(key.len()) }
             })
         })
     }
@@ -205,51 +203,47 @@ impl Generation {
     }
 }
 
-/// The first 16 bytes of a key as a number that sorts like them.
-fn prefix(key: &[u8]) -> u128 {
-    if let Some(first) = key.first_chunk::<16>() {
-        return u128::from_be_bytes(*first);
-    }
+/// The first 16 bytes of a key as numbers that sort like them.
+fn prefix(key: &[u8]) -> [u64; 2] {
     let mut padded = [0; 16];
     for (to, from) in padded.iter_mut().zip(key) {
         *to = *from;
     }
-    u128::from_be_bytes(padded)
+    let first = key.first_chunk::<16>().unwrap_or(&padded);
+    let (high, low) = first.split_at(8);
+    [high, low].map(|half| half.first_chunk::<8>().map_or(0, |half| u64::from_be_bytes(*half)))
+}
+
+/// The row at `place`.
+fn row<'g, G: Deref<Target = Generation>>(generations: &'g [G], place: &Place) -> Row<'g> {
+    generations.get(place.age as usize).map_or((&[], None), |generation| generation.row(place))
 }
 
 /// The rows of several generations in order of key, of each key the newest.
 pub(crate) struct Newest<'a, G> {
     generations: &'a [G],
-    order: Vec<(Place, u32)>,
+    order: Vec<Place>,
 }
 
 impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
     /// Sorts the rows of `generations`, which are given oldest first.
     pub(crate) fn new(generations: &'a [G]) -> Self {
-        let mut order: Vec<(Place, u32)> = Vec::with_capacity(generations.iter().map(|g| g.len()).sum());
+        let mut order = Vec::with_capacity(generations.iter().map(|g| g.len()).sum());
         for (age, generation) in generations.iter().enumerate() {
-            order.extend(generation.places().map(|place| (place, length(age))));
+            order.extend(generation.places(length(age)));
         }
-        let key = |age: u32| {
-            let generation = generations.get(age as usize);
-            move |place: &Place| generation.map_or(&[][..], |generation| generation.row(place).0)
-        };
-        order.sort_unstable_by(|a, b| a.0.compare(&b.0, key(a.1), key(b.1)).then(b.1.cmp(&a.1)));
-        order.dedup_by(|later, kept| later.0.compare(&kept.0, key(later.1), key(kept.1)).is_eq());
+        let key = |place: &Place| row(generations, place).0;
+        order.sort_unstable_by(|a, b| a.compare(b, key).then(b.age.cmp(&a.age)));
+        order.dedup_by(|later, kept| later.compare(kept, key).is_eq());
         Self { generations, order }
     }
 
     /// The rows.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.order.chunks(FETCHED_TOGETHER).flat_map(|places| {
-            let row = |(place, age): &(Place, u32)| {
-                self.generations
-                    .get(*age as usize)
-                    .map_or((&[][..], None), |generation| generation.row(place))
-            };
             // Sorted rows lie all over the arenas. Looking at many of them at once lets the processor wait for all of
             // them together instead of for one after the other.
-            let rows: Vec<Row<'_>> = places.iter().map(row).collect();
+            let rows: Vec<Row<'_>> = places.iter().map(|place| row(self.generations, place)).collect();
             for row in &rows {
                 std::hint::black_box(row.0.first());
             }
