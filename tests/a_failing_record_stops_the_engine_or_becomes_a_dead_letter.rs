@@ -24,9 +24,11 @@ use failing::{Picky, dead_letters, encoded, engine, occurrences, record};
 use millpond::changelog::{Append, Changelog, MAX_KEY_BYTES, MemoryChangelog, Record};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
+use millpond::stream::Emit;
 use millpond::testing::laws::Laws;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, StoreOptions, Table, Topic, TopicPartition,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Latest, Process, StoreOptions, Stream, Table,
+    Topic, TopicPartition,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,10 +39,14 @@ const RECORDS: u64 = 300;
 
 /// A changelog of 300 records, number 130 of which has the value `bad`.
 fn log_with<V: millpond::codec::Value>(topic: &Topic<u32, V>, good: &V, bad: Vec<u8>) -> MemoryChangelog {
-    let log = MemoryChangelog::new();
-    log.create_topic(topic.name(), topic.topic_config()).unwrap();
     let mut records: Vec<Record> = (0..RECORDS).map(|offset| record(offset, encoded(topic, good))).collect();
     records[BAD as usize].value = Some(bad.into());
+    log_of(topic, &records)
+}
+
+fn log_of<V: millpond::codec::Value>(topic: &Topic<u32, V>, records: &[Record]) -> MemoryChangelog {
+    let log = MemoryChangelog::new();
+    log.create_topic(topic.name(), topic.topic_config()).unwrap();
     for records in records.chunks(37) {
         let partition = TopicPartition::new(Arc::clone(topic.name()), 0);
         log.append(vec![Append { partition, records: records.to_vec() }]).wait().unwrap();
@@ -106,6 +112,81 @@ fn a_record_that_does_not_decode() {
     let bad = vec![3, 0xff, 0xfe, 0xfd];
     let log = log_with(&events, &"good".to_owned(), bad.clone());
     check(&graph, &counts, &log, &bad, "does not decode");
+}
+
+#[test]
+fn a_key_that_does_not_decode() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&events).group_by_key().count("counts");
+    let graph = graph.build().unwrap();
+    let good = encoded(&events, &1);
+    let mut records: Vec<Record> = (0..RECORDS).map(|offset| record(offset, good.clone())).collect();
+    records[BAD as usize].key = vec![1, 2].into();
+    check(&graph, &counts, &log_of(&events, &records), &good, "does not decode");
+}
+
+type AddSource = fn(&GraphBuilder, &Topic<u32, String>);
+
+/// The sources of tables read records in ways of their own.
+#[test]
+fn a_row_that_does_not_decode() {
+    let events = Topic::<u32, String>::new("events");
+    let raw = Topic::<u32, Vec<u8>>::with_codec("events", millpond::codec::Raw);
+    let sources: [AddSource; 3] = [
+        |graph, events| drop(graph.table(events, "rows")),
+        |graph, events| drop(graph.table_by(events, "rows", Latest::Timestamp)),
+        |graph, events| drop(graph.upserts(events).upsert_table("rows")),
+    ];
+    for source in sources {
+        let graph = GraphBuilder::new();
+        let counts = graph.stream(&raw).group_by_key().count("counts");
+        source(&graph, &events);
+        let graph = graph.build().unwrap();
+        let bad = vec![3, 0xff, 0xfe, 0xfd];
+        let log = log_with(&events, &"good".to_owned(), bad.clone());
+        check(&graph, &counts, &log, &bad, "does not decode");
+    }
+}
+
+type AddStep = fn(&Stream<u32, u64>, &Table<u32, u64>) -> Stream<u32, u64>;
+
+/// Passes every value on, but for one.
+struct Superstitious;
+
+impl Process<u32, u64> for Superstitious {
+    type State = u64;
+    type OutKey = u32;
+    type OutValue = u64;
+
+    fn process(&self, key: &u32, value: u64, _: &mut Option<u64>, emit: &mut Emit<u32, u64>) {
+        assert!(value != 666, "the number of the beast");
+        emit.push(*key, value);
+    }
+}
+
+#[test]
+fn a_process_or_a_join_that_panics() {
+    let events = Topic::<u32, u64>::new("events");
+    let steps: [AddStep; 2] = [
+        |stream, _| stream.process("state", Superstitious),
+        |stream, counts| {
+            stream.left_join(counts, |_, value, _| {
+                assert!(value != 666, "the number of the beast");
+                value
+            })
+        },
+    ];
+    for step in steps {
+        let graph = GraphBuilder::new();
+        let stream = graph.stream(&events);
+        let counts = stream.group_by_key().count("counts");
+        step(&stream, &counts).to_table("results");
+        let graph = graph.build().unwrap();
+        let bad = encoded(&events, &666);
+        let log = log_with(&events, &1, bad.clone());
+        check(&graph, &counts, &log, &bad, "the number of the beast");
+    }
 }
 
 #[test]

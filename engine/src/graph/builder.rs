@@ -63,8 +63,9 @@ impl<V: Value> StoreOptions<V> {
         self.version
     }
 
-    /// The version of the table's meaning. Raise it when the fold changes: the table is then rebuilt from the
-    /// changelog.
+    /// The version of the table's meaning. Raise it when the fold changes, or a field of the value: the table is then
+    /// rebuilt from the changelog. The engine notices another type, codec or kind of table under the same version, but it
+    /// knows a type by its name only.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = version;

@@ -212,6 +212,9 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion.
+    ///
+    /// NOTE: how many changes there are depends on where epochs were cut, since several updates of a key within one come
+    /// out as one. The last value of each key does not; do not count the records of this stream.
     #[must_use]
     #[doc(alias = "toStream")]
     pub fn to_stream(&self) -> Stream<K, Upsert<V>> {
