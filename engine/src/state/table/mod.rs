@@ -7,46 +7,21 @@
 //! Repeated keys in one epoch are applied in the order given; an absent key is `None`; a key that was created and
 //! deleted in the same epoch leaves no change and no row.
 
-use super::generation::Part;
+mod erased;
+mod rows;
+
+pub(crate) use erased::AnyTable;
+
 use super::hot::{Entry, HotMap};
 use super::published::Shared;
-use super::row_size::{RowSize, Rows};
+use super::row_size::RowSize;
 use super::subscribers::Subscribers;
 use crate::codec::{Key, Value, ValueCodec};
-use crate::dataflow::{Change, Changes, Context, Event, RecordFailure, Stamp, Update};
-use crate::store::layout::{TableId, decode_row_key, row_prefix};
-use crate::{Error, Position, Result};
-use std::any::Any;
+use crate::dataflow::{Change, Changes, Context, Event, Stamp, Update};
+use crate::store::layout::TableId;
+use crate::{Error, Result};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// What the engine does with a table without knowing its types.
-pub(crate) trait AnyTable: Send + Sync {
-    /// Encodes what the running epoch did on `shard`.
-    fn seal(&self, shard: usize) -> Result<Part>;
-    /// By how many rows the running epoch has grown the table on `shard`, once it is sealed.
-    fn grown(&self, shard: usize) -> i64;
-    /// Pushes what the epoch did to subscribers.
-    fn publish(&self, position: &Position);
-    /// Makes what the epoch did on `shard` final.
-    fn commit(&self, shard: usize);
-    /// Takes back what the running epoch did on `shard`.
-    fn roll_back(&self, shard: usize);
-    /// Evicts drained entries of `shard` until the table holds about `budget_bytes` there.
-    fn evict(&self, shard: usize, budget_bytes: usize);
-    /// The id of the table's rows.
-    fn id(&self) -> TableId;
-    /// Entries in memory and about how many bytes they take.
-    fn hot(&self) -> (usize, usize);
-    /// Hits and misses of folds and look-ups.
-    fn cache(&self) -> (u64, u64);
-    /// What the table answers from.
-    fn shared(&self) -> &Arc<Shared>;
-    /// Ends every subscription.
-    fn close(&self);
-    /// For the way back to the types.
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-}
 
 /// A key that the running epoch touched.
 struct Dirty<K> {
@@ -228,27 +203,6 @@ impl<K: Key, V: Value> TableState<K, V> {
         Some(changes)
     }
 
-    /// Appends the row of a key that the epoch has touched.
-    fn encode(&self, part: &mut Part, rows: &mut Rows, dirty: &Dirty<K>, entry: &Entry<V>) -> Result<()> {
-        if entry.value.is_none() && entry.before.is_none() {
-            return Ok(());
-        }
-        let write_key = |out: &mut Vec<u8>| {
-            row_prefix(self.id, out);
-            dirty.key.encode_key(out);
-        };
-        let write_value = |out: &mut Vec<u8>| match &entry.value {
-            Some(value) => self.codec.encode(value, out).map(|()| true),
-            None => Ok(false),
-        };
-        let (key_bytes, value_bytes) = part.push(write_key, write_value).map_err(|error| {
-            let failed = format!("table `{}`: a value does not encode: {error}", self.name);
-            Error::user(failed).with_source(RecordFailure { stamp: dirty.stamp })
-        })?;
-        rows.add(key_bytes, entry.value.as_ref().map(|_| value_bytes), entry.before.is_some());
-        Ok(())
-    }
-
     /// Brings the values of `keys` into memory as the store has them.
     fn fetch<'k>(&self, shard: &Shard<K, V>, keys: impl Iterator<Item = &'k K>) -> Result<()> {
         let mut wanted: Vec<(Vec<u8>, &K)> = keys.map(|key| (self.row_key(key), key)).collect();
@@ -271,39 +225,6 @@ impl<K: Key, V: Value> TableState<K, V> {
     pub(crate) fn visible(&self, key: &K, router: crate::dataflow::Router) -> Option<Option<V>> {
         let shard = self.shards.get(router.shard(key))?;
         shard.map.read(key, |entry| entry.visible(self.shared.epoch()).cloned())
-    }
-
-    /// The key of the row of `key`.
-    pub(crate) fn row_key(&self, key: &K) -> Vec<u8> {
-        let mut row = Vec::with_capacity(24);
-        row_prefix(self.id, &mut row);
-        key.encode_key(&mut row);
-        row
-    }
-
-    pub(crate) fn decode(&self, key: &K, bytes: &[u8]) -> Result<V> {
-        self.codec.decode(bytes).map_err(|error| {
-            let mut encoded = Vec::new();
-            key.encode_key(&mut encoded);
-            self.undecodable(&encoded, error)
-        })
-    }
-
-    /// A stored row as key and value.
-    pub(crate) fn decode_row(&self, row: &[u8], value: &[u8]) -> Result<(K, V)> {
-        let (_, encoded) = decode_row_key(row)?;
-        let key = K::decode_whole_key(encoded).map_err(|error| self.undecodable(encoded, error))?;
-        let value = self.codec.decode(value).map_err(|error| self.undecodable(encoded, error))?;
-        Ok((key, value))
-    }
-
-    fn undecodable(&self, key: &[u8], error: crate::codec::CodecError) -> Error {
-        Error::corrupt(format!(
-            "table `{}` holds a row that does not decode (key bytes {key:02x?}); if its type changed, raise the \
-             table's version, otherwise delete the state directory: it is rebuilt from the changelog",
-            self.name
-        ))
-        .with_source(error)
     }
 
     fn lost(&self) -> Error {
@@ -369,104 +290,4 @@ fn touch<K: Clone, V: Clone>(
     entry.dirty = u32::try_from(dirty.len()).unwrap_or(u32::MAX);
     dirty.push(Dirty { key: key.clone(), stamp, was: entry.epoch });
     entry.epoch = epoch;
-}
-
-impl<K: Key, V: Value> AnyTable for TableState<K, V> {
-    fn seal(&self, shard: usize) -> Result<Part> {
-        let shard = self.shard(shard)?;
-        let dirty = Self::dirty(shard);
-        let mut part = Part::with_capacity(dirty.len());
-        let (mut rows, mut grown) = (Rows::default(), 0);
-        let mut failed: Option<(Stamp, Error)> = None;
-        shard.map.visit_in_order(
-            dirty.iter(),
-            |dirty| &dirty.key,
-            |dirty, entry| {
-                let row = entry.ok_or_else(|| self.lost()).and_then(|entry| {
-                    grown += i64::from(entry.value.is_some()) - i64::from(entry.before.is_some());
-                    self.encode(&mut part, &mut rows, dirty, entry)
-                });
-                // The earliest, so that which one is told does not depend on the shards.
-                if let Err(error) = row
-                    && failed.as_ref().is_none_or(|(stamp, _)| dirty.stamp.origin() < stamp.origin())
-                {
-                    failed = Some((dirty.stamp, error));
-                }
-            },
-        );
-        if let Some((_, error)) = failed {
-            return Err(error);
-        }
-        shard.row_size.note(&rows);
-        shard.grown.store(grown, Ordering::Relaxed);
-        Ok(part)
-    }
-
-    fn publish(&self, position: &Position) {
-        self.subscribers.publish(position, || {
-            // Sealing has found every entry already.
-            let mut changes: Vec<_> = self.shards.iter().filter_map(Self::changed).flatten().collect();
-            changes.sort_by(|a, b| a.key.cmp(&b.key));
-            changes
-        });
-    }
-
-    fn grown(&self, shard: usize) -> i64 {
-        self.shards.get(shard).map_or(0, |shard| shard.grown.load(Ordering::Relaxed))
-    }
-
-    fn commit(&self, shard: usize) {
-        let Some(shard) = self.shards.get(shard) else { return };
-        let mut dirty = Self::dirty(shard);
-        dirty.clear();
-        dirty.shrink_to(1 << 16);
-        shard.grown.store(0, Ordering::Relaxed);
-    }
-
-    fn roll_back(&self, shard: usize) {
-        let Some(shard) = self.shards.get(shard) else { return };
-        shard.grown.store(0, Ordering::Relaxed);
-        for Dirty { key, was, .. } in Self::dirty(shard).drain(..) {
-            shard.map.update(&key, |entry| {
-                entry.value = entry.before.take();
-                entry.epoch = was;
-            });
-        }
-    }
-
-    fn evict(&self, shard: usize, budget_bytes: usize) {
-        let Some(shard) = self.shards.get(shard) else { return };
-        let bytes = Self::shard_bytes(shard);
-        if bytes > budget_bytes {
-            // A quarter below the budget, so that the next pass is not due at once.
-            let target = budget_bytes / 4 * 3;
-            let excess = (bytes - target) / Self::bytes_per_entry(shard).max(1);
-            shard.map.evict(excess, self.shared.drained());
-        }
-    }
-
-    fn id(&self) -> TableId {
-        self.id
-    }
-
-    fn shared(&self) -> &Arc<Shared> {
-        &self.shared
-    }
-
-    fn close(&self) {
-        self.subscribers.close();
-    }
-
-    fn hot(&self) -> (usize, usize) {
-        let entries = self.shards.iter().map(|shard| shard.map.len()).sum();
-        (entries, self.shards.iter().map(Self::shard_bytes).sum())
-    }
-
-    fn cache(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
-    }
-
-    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
 }

@@ -1,0 +1,141 @@
+//! A table without its types: what the engine does with it at the end of an epoch, and what it tells of it.
+
+use super::{Dirty, TableState};
+use crate::codec::{Key, Value};
+use crate::dataflow::Stamp;
+use crate::state::generation::Part;
+use crate::state::published::Shared;
+use crate::state::row_size::Rows;
+use crate::store::layout::TableId;
+use crate::{Error, Position, Result};
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What the engine does with a table without knowing its types.
+pub(crate) trait AnyTable: Send + Sync {
+    /// Encodes what the running epoch did on `shard`.
+    fn seal(&self, shard: usize) -> Result<Part>;
+    /// By how many rows the running epoch has grown the table on `shard`, once it is sealed.
+    fn grown(&self, shard: usize) -> i64;
+    /// Pushes what the epoch did to subscribers.
+    fn publish(&self, position: &Position);
+    /// Makes what the epoch did on `shard` final.
+    fn commit(&self, shard: usize);
+    /// Takes back what the running epoch did on `shard`.
+    fn roll_back(&self, shard: usize);
+    /// Evicts drained entries of `shard` until the table holds about `budget_bytes` there.
+    fn evict(&self, shard: usize, budget_bytes: usize);
+    /// The id of the table's rows.
+    fn id(&self) -> TableId;
+    /// Entries in memory and about how many bytes they take.
+    fn hot(&self) -> (usize, usize);
+    /// Hits and misses of folds and look-ups.
+    fn cache(&self) -> (u64, u64);
+    /// What the table answers from.
+    fn shared(&self) -> &Arc<Shared>;
+    /// Ends every subscription.
+    fn close(&self);
+    /// For the way back to the types.
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl<K: Key, V: Value> AnyTable for TableState<K, V> {
+    fn seal(&self, shard: usize) -> Result<Part> {
+        let shard = self.shard(shard)?;
+        let dirty = Self::dirty(shard);
+        let mut part = Part::with_capacity(dirty.len());
+        let (mut rows, mut grown) = (Rows::default(), 0);
+        let mut failed: Option<(Stamp, Error)> = None;
+        shard.map.visit_in_order(
+            dirty.iter(),
+            |dirty| &dirty.key,
+            |dirty, entry| {
+                let row = entry.ok_or_else(|| self.lost()).and_then(|entry| {
+                    grown += i64::from(entry.value.is_some()) - i64::from(entry.before.is_some());
+                    self.encode(&mut part, &mut rows, dirty, entry)
+                });
+                // The earliest, so that which one is told does not depend on the shards.
+                if let Err(error) = row
+                    && failed.as_ref().is_none_or(|(stamp, _)| dirty.stamp.origin() < stamp.origin())
+                {
+                    failed = Some((dirty.stamp, error));
+                }
+            },
+        );
+        if let Some((_, error)) = failed {
+            return Err(error);
+        }
+        shard.row_size.note(&rows);
+        shard.grown.store(grown, Ordering::Relaxed);
+        Ok(part)
+    }
+
+    fn publish(&self, position: &Position) {
+        self.subscribers.publish(position, || {
+            // Sealing has found every entry already.
+            let mut changes: Vec<_> = self.shards.iter().filter_map(Self::changed).flatten().collect();
+            changes.sort_by(|a, b| a.key.cmp(&b.key));
+            changes
+        });
+    }
+
+    fn grown(&self, shard: usize) -> i64 {
+        self.shards.get(shard).map_or(0, |shard| shard.grown.load(Ordering::Relaxed))
+    }
+
+    fn commit(&self, shard: usize) {
+        let Some(shard) = self.shards.get(shard) else { return };
+        let mut dirty = Self::dirty(shard);
+        dirty.clear();
+        dirty.shrink_to(1 << 16);
+        shard.grown.store(0, Ordering::Relaxed);
+    }
+
+    fn roll_back(&self, shard: usize) {
+        let Some(shard) = self.shards.get(shard) else { return };
+        shard.grown.store(0, Ordering::Relaxed);
+        for Dirty { key, was, .. } in Self::dirty(shard).drain(..) {
+            shard.map.update(&key, |entry| {
+                entry.value = entry.before.take();
+                entry.epoch = was;
+            });
+        }
+    }
+
+    fn evict(&self, shard: usize, budget_bytes: usize) {
+        let Some(shard) = self.shards.get(shard) else { return };
+        let bytes = Self::shard_bytes(shard);
+        if bytes > budget_bytes {
+            // A quarter below the budget, so that the next pass is not due at once.
+            let target = budget_bytes / 4 * 3;
+            let excess = (bytes - target) / Self::bytes_per_entry(shard).max(1);
+            shard.map.evict(excess, self.shared.drained());
+        }
+    }
+
+    fn id(&self) -> TableId {
+        self.id
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn close(&self) {
+        self.subscribers.close();
+    }
+
+    fn hot(&self) -> (usize, usize) {
+        let entries = self.shards.iter().map(|shard| shard.map.len()).sum();
+        (entries, self.shards.iter().map(Self::shard_bytes).sum())
+    }
+
+    fn cache(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

@@ -1,0 +1,72 @@
+//! The rows of a table: how its keys and values become bytes, and come back from them.
+
+use super::{Dirty, TableState};
+use crate::codec::{Key, Value};
+use crate::dataflow::RecordFailure;
+use crate::state::generation::Part;
+use crate::state::hot::Entry;
+use crate::state::row_size::Rows;
+use crate::store::layout::{decode_row_key, row_prefix};
+use crate::{Error, Result};
+
+impl<K: Key, V: Value> TableState<K, V> {
+    /// Appends the row of a key that the epoch has touched.
+    pub(super) fn encode(
+        &self,
+        part: &mut Part,
+        rows: &mut Rows,
+        dirty: &Dirty<K>,
+        entry: &Entry<V>,
+    ) -> Result<()> {
+        if entry.value.is_none() && entry.before.is_none() {
+            return Ok(());
+        }
+        let write_key = |out: &mut Vec<u8>| {
+            row_prefix(self.id, out);
+            dirty.key.encode_key(out);
+        };
+        let write_value = |out: &mut Vec<u8>| match &entry.value {
+            Some(value) => self.codec.encode(value, out).map(|()| true),
+            None => Ok(false),
+        };
+        let (key_bytes, value_bytes) = part.push(write_key, write_value).map_err(|error| {
+            let failed = format!("table `{}`: a value does not encode: {error}", self.name);
+            Error::user(failed).with_source(RecordFailure { stamp: dirty.stamp })
+        })?;
+        rows.add(key_bytes, entry.value.as_ref().map(|_| value_bytes), entry.before.is_some());
+        Ok(())
+    }
+
+    /// The key of the row of `key`.
+    pub(crate) fn row_key(&self, key: &K) -> Vec<u8> {
+        let mut row = Vec::with_capacity(24);
+        row_prefix(self.id, &mut row);
+        key.encode_key(&mut row);
+        row
+    }
+
+    pub(crate) fn decode(&self, key: &K, bytes: &[u8]) -> Result<V> {
+        self.codec.decode(bytes).map_err(|error| {
+            let mut encoded = Vec::new();
+            key.encode_key(&mut encoded);
+            self.undecodable(&encoded, error)
+        })
+    }
+
+    /// A stored row as key and value.
+    pub(crate) fn decode_row(&self, row: &[u8], value: &[u8]) -> Result<(K, V)> {
+        let (_, encoded) = decode_row_key(row)?;
+        let key = K::decode_whole_key(encoded).map_err(|error| self.undecodable(encoded, error))?;
+        let value = self.codec.decode(value).map_err(|error| self.undecodable(encoded, error))?;
+        Ok((key, value))
+    }
+
+    fn undecodable(&self, key: &[u8], error: crate::codec::CodecError) -> Error {
+        Error::corrupt(format!(
+            "table `{}` holds a row that does not decode (key bytes {key:02x?}); if its type changed, raise the \
+             table's version, otherwise delete the state directory: it is rebuilt from the changelog",
+            self.name
+        ))
+        .with_source(error)
+    }
+}
