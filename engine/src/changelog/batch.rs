@@ -4,7 +4,8 @@
 //! of bytes; only [`StoredBatch::decode`] looks inside. Decoding checks everything once, so that iterating over
 //! the result cannot fail.
 
-use super::frame::{self, Damage, FrameHeader};
+use super::frame::{self, Damage, FrameHeader, Sequenced};
+use super::sequence::Run;
 use super::record::{Record, RecordRef};
 use crate::{Error, Result, TopicPartition};
 use bytes::Bytes;
@@ -48,7 +49,7 @@ impl StoredBatch {
         let mut encoder = BatchEncoder::default();
         for record in records {
             record.check()?;
-            encoder.push(record);
+            encoder.push(record, None);
         }
         encoder.finish(partition, base_offset)
     }
@@ -94,6 +95,24 @@ impl StoredBatch {
         self.header.max_timestamp_ms
     }
 
+    /// The place of its first record in the sequence of the log, if the log is one sequence.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u64> {
+        self.header.sequenced.map(|sequenced| sequenced.first)
+    }
+
+    /// The stretches of its records that follow each other in the sequence of the log, in order; `None` if the log has
+    /// no sequence. The bytes they are read from are covered by the checksum, which only [`decode`](Self::decode) looks
+    /// at.
+    pub(crate) fn runs(&self) -> Result<Option<Vec<Run>>> {
+        self.header.runs(&self.frame).map_err(|damage| self.damaged(damage))
+    }
+
+    /// The place of its last record in the sequence of the log, as far as that can be read.
+    pub(crate) fn last_sequence(&self) -> Option<u64> {
+        self.header.last_sequence(&self.frame)
+    }
+
     /// How many bytes it takes as stored.
     #[must_use]
     pub fn stored_bytes(&self) -> usize {
@@ -111,12 +130,18 @@ impl StoredBatch {
     /// # Errors
     /// `Corrupt`, naming topic, partition and offset, if any byte of it is damaged.
     pub fn decode(&self) -> Result<DecodedBatch> {
-        self.body().and_then(|body| DecodedBatch::checked(self.header, body)).map_err(|damage| {
-            Error::corrupt(format!(
-                "{} at offset {}: {damage}; restore the changelog from a copy",
-                self.partition, self.header.base_offset
-            ))
-        })
+        let decoded = self.body().and_then(|body| {
+            self.header.runs(&self.frame)?;
+            DecodedBatch::checked(self.header, body)
+        });
+        decoded.map_err(|damage| self.damaged(damage))
+    }
+
+    fn damaged(&self, damage: Damage) -> Error {
+        Error::corrupt(format!(
+            "{} at offset {}: {damage}; restore the changelog from a copy",
+            self.partition, self.header.base_offset
+        ))
     }
 
     pub(super) fn header(&self) -> &FrameHeader {
@@ -129,7 +154,8 @@ impl StoredBatch {
         if crc32c::crc32c(checked) != self.header.crc {
             return Err("the checksum of the batch does not match its bytes");
         }
-        let stored = self.frame.slice(frame::HEADER_BYTES..);
+        // The header was checked against the length of the frame.
+        let stored = self.frame.slice(self.header.body_start()..);
         if self.header.flags & frame::FLAG_LZ4 == 0 {
             return Ok(stored);
         }
@@ -240,25 +266,29 @@ impl ExactSizeIterator for RecordIter<'_> {}
 /// Collects records for one batch.
 #[derive(Debug, Default)]
 pub(super) struct BatchEncoder {
-    /// Room for the header, then the body.
-    frame: Vec<u8>,
+    body: Vec<u8>,
     records: u32,
     base_timestamp_ms: i64,
     max_timestamp_ms: i64,
+    /// Where the records stand in the sequence of the log; empty for a log without one.
+    runs: Vec<Run>,
 }
 
 impl BatchEncoder {
-    pub(super) fn push(&mut self, record: &Record) {
+    /// Adds a record, with its place in the sequence of the log if that is one.
+    pub(super) fn push(&mut self, record: &Record, sequence: Option<u64>) {
         if self.records == 0 {
-            self.frame.reserve(frame::HEADER_BYTES + frame::record_len_bound(record));
-            self.frame.resize(frame::HEADER_BYTES, 0);
+            self.body.reserve(frame::record_len_bound(record));
             self.base_timestamp_ms = record.timestamp_ms;
             self.max_timestamp_ms = record.timestamp_ms;
         }
         self.max_timestamp_ms = self.max_timestamp_ms.max(record.timestamp_ms);
         let delta = record.timestamp_ms.wrapping_sub(self.base_timestamp_ms);
-        frame::write_record(&mut self.frame, delta, record);
+        frame::write_record(&mut self.body, delta, record);
         self.records += 1;
+        if let Some(sequence) = sequence {
+            Run::extend(&mut self.runs, Run { sequence, records: 1 });
+        }
     }
 
     pub(super) fn records(&self) -> u32 {
@@ -268,18 +298,20 @@ impl BatchEncoder {
     /// Whether `record` still belongs into this batch, if a batch should take at most `max_batch_bytes`. A
     /// record that is larger gets a batch of its own.
     pub(super) fn has_room_for(&self, record: &Record, max_batch_bytes: usize) -> bool {
-        self.records == 0 || self.frame.len() + frame::record_len_bound(record) <= max_batch_bytes
+        self.records == 0
+            || frame::HEADER_BYTES + self.body.len() + frame::record_len_bound(record) <= max_batch_bytes
     }
 
     pub(super) fn finish(self, partition: TopicPartition, base_offset: u64) -> Result<StoredBatch> {
-        let body_bytes = self.frame.len().saturating_sub(frame::HEADER_BYTES);
-        let body_bytes = match u32::try_from(body_bytes) {
+        let body_bytes = match u32::try_from(self.body.len()) {
             Ok(bytes) if bytes > 0 => bytes,
-            _ => return Err(Error::invalid(format!("{body_bytes} bytes of records do not make a batch"))),
+            _ => return Err(Error::invalid(format!("{} bytes of records do not make a batch", self.body.len()))),
         };
-        let (mut frame, flags) = match compressed(&self.frame) {
+        let runs = Run::encode(&self.runs);
+        let runs_bytes = u32::try_from(runs.len()).unwrap_or(u32::MAX);
+        let (body, flags) = match compressed(&self.body) {
             Some(smaller) => (smaller, frame::FLAG_LZ4),
-            None => (self.frame, 0),
+            None => (self.body, 0),
         };
         let mut header = FrameHeader {
             crc: 0,
@@ -289,33 +321,23 @@ impl BatchEncoder {
             base_timestamp_ms: self.base_timestamp_ms,
             max_timestamp_ms: self.max_timestamp_ms,
             body_bytes,
+            sequenced: self.runs.first().map(|first| Sequenced { first: first.sequence, runs_bytes }),
         };
-        put_header(&mut frame, header);
+        let mut frame = Vec::with_capacity(frame::HEADER_BYTES + runs.len() + body.len());
+        header.write(&mut frame);
+        frame.extend_from_slice(&runs);
+        frame.extend_from_slice(&body);
         header.crc = crc32c::crc32c(frame.get(frame::UNCHECKED_BYTES..).unwrap_or_default());
-        put_header(&mut frame, header);
+        header.put_crc(&mut frame);
         Ok(StoredBatch { partition, header, frame: frame.into() })
     }
 }
 
-fn put_header(frame: &mut [u8], header: FrameHeader) {
-    if let Some(room) = frame.first_chunk_mut() {
-        *room = header.to_bytes();
-    }
-}
-
-/// The same frame with its body compressed, if that is smaller.
-fn compressed(frame: &[u8]) -> Option<Vec<u8>> {
-    let (header, body) = frame.split_at_checked(frame::HEADER_BYTES)?;
+/// The same bytes compressed, if that is smaller.
+fn compressed(body: &[u8]) -> Option<Vec<u8>> {
     if body.len() < MIN_COMPRESSED_BYTES {
         return None;
     }
-    let mut out = vec![0; frame::HEADER_BYTES + lz4_flex::block::get_maximum_output_size(body.len())];
-    let (_, room) = out.split_at_mut_checked(header.len())?;
-    let written = lz4_flex::block::compress_into(body, room).ok()?;
-    if written >= body.len() {
-        return None;
-    }
-    out.truncate(frame::HEADER_BYTES + written);
-    out.shrink_to_fit();
-    Some(out)
+    let smaller = lz4_flex::block::compress(body);
+    (smaller.len() < body.len()).then_some(smaller)
 }

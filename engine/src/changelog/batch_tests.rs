@@ -1,6 +1,8 @@
 //! The stored batch: golden bytes, round trips, and that no damage gets through or does harm.
 
-use super::frame::{self, FrameHeader};
+use super::batch::BatchEncoder;
+use super::frame::{self, FrameHeader, Sequenced};
+use super::sequence::Run;
 use super::{Header, Record, RecordRef, StoredBatch};
 use crate::fuzzing::log_batch;
 use crate::{Error, ErrorKind, TopicPartition};
@@ -63,6 +65,48 @@ fn the_layout_is_golden() {
     assert_eq!(reopen(expected).unwrap(), records);
 }
 
+/// A batch whose records have these places in the sequence of the log.
+fn sequenced(base_offset: u64, records: &[Record], places: impl IntoIterator<Item = u64>) -> StoredBatch {
+    let mut encoder = BatchEncoder::default();
+    for (record, place) in records.iter().zip(places) {
+        encoder.push(record, Some(place));
+    }
+    encoder.finish(partition(), base_offset).unwrap()
+}
+
+#[test]
+fn the_layout_with_places_in_the_sequence_is_golden() {
+    let records = [Record::new("k1", "v").at(1000), Record::tombstone("k2").at(999), Record::new("", "").at(1300)];
+    let one_run = sequenced(0x0102, &records, 0x0a0b..);
+    #[rustfmt::skip]
+    let expected: Vec<u8> = vec![
+        b'M', b'P', b'B', 2,
+        0, 0, 0, 0,
+        0, 0, 0, 0,
+        3, 0, 0, 0,
+        2, 1, 0, 0, 0, 0, 0, 0,
+        0xe8, 3, 0, 0, 0, 0, 0, 0,
+        0x14, 5, 0, 0, 0, 0, 0, 0,
+        18, 0, 0, 0,
+        0x0b, 0x0a, 0, 0, 0, 0, 0, 0,
+        0, 0, 0, 0,
+        0, 2, b'k', b'1', 2, b'v', 0,
+        1, 2, b'k', b'2', 0, 0,
+        0xd8, 4, 0, 1, 0,
+    ];
+    assert_eq!(one_run.frame().to_vec(), frame::sealed(expected.clone()));
+    assert_eq!((one_run.sequence(), one_run.last_sequence()), (Some(0x0a0b), Some(0x0a0d)));
+    let two_runs = sequenced(0x0102, &records, [0x0a0b, 0x0a0c, 0x0b00]);
+    let mut expected = expected;
+    expected[52] = 5;
+    expected.splice(56..56, [2, 0, 1, 0xf3, 1]);
+    assert_eq!(two_runs.frame().to_vec(), frame::sealed(expected.clone()));
+    assert_eq!(reopen(frame::sealed(expected)).unwrap(), records);
+    let runs = [Run { sequence: 0x0a0b, records: 2 }, Run { sequence: 0x0b00, records: 1 }];
+    assert_eq!(two_runs.runs().unwrap().unwrap(), runs);
+    assert_eq!(encode(0, &records).runs().unwrap(), None);
+}
+
 #[test]
 fn a_compressed_batch_of_the_first_release_still_reads() {
     // Read and not compared: what the compressor makes of the same bytes may change with its version.
@@ -116,7 +160,7 @@ fn a_record_that_is_too_large_is_refused() {
 #[test]
 fn an_unknown_version_says_what_to_do() {
     let mut frame = encode(0, &[Record::new("a", "b")]).frame().to_vec();
-    frame[3] = 2;
+    frame[3] = 3;
     let error = reopen(frame).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.message().contains("format version"), "{error}");
@@ -141,18 +185,24 @@ fn a_hostile_length_is_refused_before_it_is_allocated() {
         base_timestamp_ms: 0,
         max_timestamp_ms: 0,
         body_bytes: u32::MAX,
+        sequenced: None,
     };
-    let mut hostile = header.to_bytes().to_vec();
-    hostile.extend([0; 64]);
-    assert_eq!(reopen(frame::sealed(hostile.clone())).unwrap_err().kind(), ErrorKind::Corrupt);
+    let refused = |header: FrameHeader| {
+        let mut hostile = Vec::new();
+        header.write(&mut hostile);
+        hostile.extend([0; 64]);
+        assert_eq!(reopen(frame::sealed(hostile)).unwrap_err().kind(), ErrorKind::Corrupt, "{header:?}");
+    };
+    refused(header);
 
     // Offsets that overflow, and more records than bytes.
     let overflow = FrameHeader { flags: 0, base_offset: u64::MAX, body_bytes: 64, ..header };
     let crowded = FrameHeader { flags: 0, records: u32::MAX, body_bytes: 64, ..header };
-    for header in [overflow, crowded] {
-        hostile[..frame::HEADER_BYTES].copy_from_slice(&header.to_bytes());
-        assert_eq!(reopen(frame::sealed(hostile.clone())).unwrap_err().kind(), ErrorKind::Corrupt);
-    }
+    // Sequence numbers that overflow, and runs longer than the frame.
+    let plain = FrameHeader { flags: 0, body_bytes: 64, ..header };
+    let past = FrameHeader { sequenced: Some(Sequenced { first: u64::MAX, runs_bytes: 0 }), ..plain };
+    let long = FrameHeader { sequenced: Some(Sequenced { first: 0, runs_bytes: u32::MAX }), ..plain };
+    [overflow, crowded, past, long].into_iter().for_each(refused);
 }
 
 #[test]
@@ -175,8 +225,34 @@ proptest! {
     }
 
     #[test]
-    fn a_flipped_bit_or_a_cut_is_corrupt(records in any_records(), at in any::<prop::sample::Index>(), bit in 0_u32..8) {
-        let frame = encode(9, &records).frame().to_vec();
+    fn places_in_the_sequence_come_back(records in any_records(), first in 0..u64::MAX / 2, gaps in any::<u64>()) {
+        // A gap wherever a bit is set.
+        let places: Vec<u64> = (0..records.len() as u64)
+            .scan(first, |place, bit| {
+                *place += 1 + (gaps >> bit & 1) * 300;
+                Some(*place)
+            })
+            .collect();
+        let batch = sequenced(9, &records, places.iter().copied());
+        let again = StoredBatch::from_frame(partition(), batch.frame().clone()).unwrap();
+        let runs = again.runs().unwrap().unwrap();
+        let found: Vec<u64> = runs.iter().flat_map(|run| run.sequence..run.end()).collect();
+        prop_assert_eq!(again.last_sequence(), places.last().copied());
+        prop_assert_eq!(found, places);
+        prop_assert_eq!(records_of(&again), records);
+    }
+
+    #[test]
+    fn a_flipped_bit_or_a_cut_is_corrupt(
+        records in any_records(),
+        at in any::<prop::sample::Index>(),
+        bit in 0_u32..8,
+        place in prop::option::of(0..u64::MAX / 2),
+        gap in 1..3_u64,
+    ) {
+        let places = place.map(|place| (0..records.len() as u64).map(move |index| place + index * gap));
+        let batch = places.map_or_else(|| encode(9, &records), |places| sequenced(9, &records, places));
+        let frame = batch.frame().to_vec();
         let mut flipped = frame.clone();
         flipped[at.index(frame.len())] ^= 1_u8 << bit;
         prop_assert_eq!(reopen(flipped).unwrap_err().kind(), ErrorKind::Corrupt);

@@ -3,7 +3,7 @@
 //! ```text
 //! offset  size  field (integers little-endian)
 //!      0     3  magic "MPB"
-//!      3     1  format version, 1
+//!      3     1  format version: 1, or 2 with the fields below
 //!      4     4  crc32c of every byte after this field
 //!      8     4  flags: bit 0 = body compressed (lz4 block)
 //!     12     4  records
@@ -11,7 +11,13 @@
 //!     24     8  base timestamp: that of the first record, ms
 //!     32     8  greatest timestamp, ms
 //!     40     4  length of the body before compression
-//!     44     -  body
+//!     44     8  version 2: sequence number of the first record
+//!     52     4  version 2: length of the runs
+//!     56     -  version 2: runs
+//!      -     -  body
+//!
+//! runs   = nothing if the records follow each other in the sequence of the log, else one for each stretch that does
+//! run    = varint(records) varint(sequence number of its first record - that after the last one of the run before)
 //!
 //! record = varint(zigzag(timestamp - base timestamp))
 //!          varint(key length) key
@@ -24,13 +30,18 @@
 //! text; whoever knows the partition makes an error of it.
 
 use super::record::{Header, Record};
+use super::sequence::Run;
 
-pub(super) const HEADER_BYTES: usize = 44;
+/// The longest header. That of version 1 ends after [`SHORT_HEADER_BYTES`].
+pub(super) const HEADER_BYTES: usize = 56;
+pub(super) const SHORT_HEADER_BYTES: usize = 44;
 /// What the checksum does not cover: magic, version and the checksum itself.
 pub(super) const UNCHECKED_BYTES: usize = 8;
 pub(super) const FLAG_LZ4: u32 = 1;
 const MAGIC: [u8; 3] = *b"MPB";
-const VERSION: u8 = 1;
+/// Without a place in a sequence: what 0.1 wrote, and what a log without one writes.
+const VERSION_UNSEQUENCED: u8 = 1;
+const VERSION_SEQUENCED: u8 = 2;
 
 /// What is wrong with stored bytes.
 pub(super) type Damage = &'static str;
@@ -45,28 +56,65 @@ pub(super) struct FrameHeader {
     pub(super) base_timestamp_ms: i64,
     pub(super) max_timestamp_ms: i64,
     pub(super) body_bytes: u32,
+    pub(super) sequenced: Option<Sequenced>,
+}
+
+/// Where the records of a batch stand in the sequence of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sequenced {
+    /// The sequence number of the first one.
+    pub(super) first: u64,
+    /// How many bytes of runs follow the header; none if there is one run only.
+    pub(super) runs_bytes: u32,
 }
 
 impl FrameHeader {
-    pub(super) fn to_bytes(self) -> [u8; HEADER_BYTES] {
-        let mut out = [0; HEADER_BYTES];
-        let mut rest = out.as_mut_slice();
-        let mut put = |bytes: &[u8]| {
-            if let Some((field, tail)) = std::mem::take(&mut rest).split_at_mut_checked(bytes.len()) {
-                field.copy_from_slice(bytes);
-                rest = tail;
-            }
-        };
-        put(&MAGIC);
-        put(&[VERSION]);
-        put(&self.crc.to_le_bytes());
-        put(&self.flags.to_le_bytes());
-        put(&self.records.to_le_bytes());
-        put(&self.base_offset.to_le_bytes());
-        put(&self.base_timestamp_ms.to_le_bytes());
-        put(&self.max_timestamp_ms.to_le_bytes());
-        put(&self.body_bytes.to_le_bytes());
-        out
+    /// How many bytes the header takes.
+    pub(super) fn len(&self) -> usize {
+        if self.sequenced.is_some() { HEADER_BYTES } else { SHORT_HEADER_BYTES }
+    }
+
+    /// Where the body begins.
+    pub(super) fn body_start(&self) -> usize {
+        self.len() + self.sequenced.map_or(0, |sequenced| sequenced.runs_bytes as usize)
+    }
+
+    /// Appends the header.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let version = if self.sequenced.is_some() { VERSION_SEQUENCED } else { VERSION_UNSEQUENCED };
+        out.extend_from_slice(&MAGIC);
+        out.push(version);
+        out.extend_from_slice(&self.crc.to_le_bytes());
+        out.extend_from_slice(&self.flags.to_le_bytes());
+        out.extend_from_slice(&self.records.to_le_bytes());
+        out.extend_from_slice(&self.base_offset.to_le_bytes());
+        out.extend_from_slice(&self.base_timestamp_ms.to_le_bytes());
+        out.extend_from_slice(&self.max_timestamp_ms.to_le_bytes());
+        out.extend_from_slice(&self.body_bytes.to_le_bytes());
+        if let Some(Sequenced { first, runs_bytes }) = self.sequenced {
+            out.extend_from_slice(&first.to_le_bytes());
+            out.extend_from_slice(&runs_bytes.to_le_bytes());
+        }
+    }
+
+    /// Puts the checksum into the frame that begins with this header.
+    pub(super) fn put_crc(&self, frame: &mut [u8]) {
+        if let Some(room) = frame.get_mut(UNCHECKED_BYTES - 4..UNCHECKED_BYTES) {
+            room.copy_from_slice(&self.crc.to_le_bytes());
+        }
+    }
+
+    /// The runs in `frame`, which begins with this header.
+    pub(super) fn runs(&self, frame: &[u8]) -> Result<Option<Vec<Run>>, Damage> {
+        let Some(Sequenced { first, .. }) = self.sequenced else { return Ok(None) };
+        let stored = frame.get(self.len()..self.body_start()).ok_or("the batch is shorter than its runs")?;
+        Run::decode(stored, first, self.records).map(Some).ok_or("the runs of the batch are not those of its records")
+    }
+
+    /// The sequence number of the last record of `frame`, which begins with this header.
+    pub(super) fn last_sequence(&self, frame: &[u8]) -> Option<u64> {
+        let runs = self.runs(frame).ok().flatten()?;
+        runs.last().map(|run| run.end() - 1)
     }
 
     /// Reads the header of `frame` and checks what can be checked without reading the body.
@@ -86,6 +134,12 @@ impl FrameHeader {
         if header.flags & !FLAG_LZ4 != 0 {
             return Err("the batch has unknown flags");
         }
+        if let Some(Sequenced { first, runs_bytes }) = header.sequenced {
+            rest = rest.get(runs_bytes as usize..).ok_or("the batch is shorter than its runs")?;
+            if first.checked_add(u64::from(header.records)).is_none() {
+                return Err("the sequence numbers of the batch overflow");
+            }
+        }
         let claimed = u64::from(header.body_bytes);
         let stored = rest.len() as u64;
         // The lz4 block format cannot shrink more than 255-fold: a larger claim is a lie.
@@ -101,10 +155,10 @@ impl FrameHeader {
         if magic != MAGIC {
             return Err("the bytes are not a batch of records");
         }
-        if version != VERSION {
+        if version != VERSION_UNSEQUENCED && version != VERSION_SEQUENCED {
             return Err("the batch has an unknown format version; open it with the release that wrote it");
         }
-        Ok(Self {
+        let mut header = Self {
             crc: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
             flags: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
             records: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
@@ -112,7 +166,15 @@ impl FrameHeader {
             base_timestamp_ms: take(rest).map(i64::from_le_bytes).ok_or(SHORT)?,
             max_timestamp_ms: take(rest).map(i64::from_le_bytes).ok_or(SHORT)?,
             body_bytes: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
-        })
+            sequenced: None,
+        };
+        if version == VERSION_SEQUENCED {
+            header.sequenced = Some(Sequenced {
+                first: take(rest).map(u64::from_le_bytes).ok_or(SHORT)?,
+                runs_bytes: take(rest).map(u32::from_le_bytes).ok_or(SHORT)?,
+            });
+        }
+        Ok(header)
     }
 }
 
@@ -251,7 +313,11 @@ pub(super) fn unzigzag(value: u64) -> i64 {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn sealed(mut frame: Vec<u8>) -> Vec<u8> {
     let crc = crc32c::crc32c(frame.get(UNCHECKED_BYTES..).unwrap_or_default());
-    let start = [&MAGIC[..], &[VERSION], &crc.to_le_bytes()].concat();
+    let version = match frame.get(3) {
+        Some(version) if version % 2 == 0 => VERSION_SEQUENCED,
+        _ => VERSION_UNSEQUENCED,
+    };
+    let start = [&MAGIC[..], &[version], &crc.to_le_bytes()].concat();
     for (byte, right) in frame.iter_mut().zip(start) {
         *byte = right;
     }
@@ -271,6 +337,10 @@ pub(crate) fn framed(records: u32, body: &[u8]) -> Vec<u8> {
         base_timestamp_ms: 0,
         max_timestamp_ms: read.map(|record| record.timestamp_delta).max().unwrap_or_default(),
         body_bytes: u32::try_from(body.len()).unwrap_or(u32::MAX),
+        sequenced: None,
     };
-    sealed([&header.to_bytes(), body].concat())
+    let mut frame = Vec::new();
+    header.write(&mut frame);
+    frame.extend_from_slice(body);
+    sealed(frame)
 }

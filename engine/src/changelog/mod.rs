@@ -22,6 +22,7 @@ mod partitioner;
 mod producer;
 mod record;
 mod retention;
+mod sequence;
 mod watchers;
 
 pub use ack::{Ack, AckSender, Room};
@@ -34,6 +35,7 @@ pub use producer::Producer;
 #[cfg(any(test, fuzzing))]
 pub(crate) use frame::{framed, sealed};
 pub(crate) use producer::Gate;
+pub(crate) use sequence::Run;
 pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
 
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
@@ -131,6 +133,15 @@ pub struct EpochMark {
     pub to: Position,
 }
 
+/// What was appended to a log that is one sequence; see [`Changelog::appended`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The sequence number after the last record that can be read: every record below it can be.
+    pub end: u64,
+    /// The partitions that have records at or above the number asked for.
+    pub partitions: Vec<TopicPartition>,
+}
+
 /// Reads one partition in offset order.
 pub trait PartitionReader: Send {
     /// The next batches, together about `max_bytes` of stored bytes, at least one if there is any; empty at
@@ -157,6 +168,9 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 ///    producer then replays the epoch.
 /// 3. `append` is all or nothing per call, also across partitions.
 /// 4. Nothing at or above a hold is ever trimmed.
+/// 5. A log may be *one sequence*: then every record has a place in one order of all records, that of their appends, and
+///    [`appended`](Self::appended) tells of it. Records of one append follow each other in the order in which they are
+///    given. A log without such an order is read as if its partitions were merged by the timestamps of their next records.
 pub trait Changelog: Send + Sync + 'static {
     /// Creates a topic, or gives the one that is there the retention of `config`; writes nothing if it has that
     /// already. Whoever decides how long records are kept calls this: an engine for the topics of its graph, or an
@@ -179,7 +193,7 @@ pub trait Changelog: Send + Sync + 'static {
     /// `Closed` after [`close`](Self::close).
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>>;
 
-    /// Appends records. The [`Ack`] resolves to the position after them once they are durable: for every
+    /// Appends records, which take their places in the order given. The [`Ack`] resolves to the position after them once they are durable: for every
     /// partition named, the offset after its last record.
     ///
     /// The ack resolves to an error and nothing was appended: `Invalid` for an unknown partition or a record that
@@ -201,6 +215,16 @@ pub trait Changelog: Send + Sync + 'static {
     /// # Errors
     /// As for `append`; `Invalid` also if the mark overlaps the last one. Nothing was appended then.
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool>;
+
+    /// Where the one sequence of all records ends, and which partitions have records numbered `since` or above; `None` if
+    /// the log is not one sequence, or its implementation does not tell.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close).
+    fn appended(&self, since: u64) -> Result<Option<Appended>> {
+        let _ = since;
+        Ok(None)
+    }
 
     /// The marks of `producer` that end after `position`, in order: a replay from `position` cuts its epochs
     /// at exactly these.

@@ -5,7 +5,6 @@ use super::{Ack, Append, Changelog, Record, partition_for_key};
 use crate::codec::{Key, Value};
 use crate::{Clock, Error, Result, Topic, TopicPartition};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
@@ -151,7 +150,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     }
 
     /// Appends many records, each a key, a value (`None` is a tombstone) and a timestamp in milliseconds, in one
-    /// step: all of them or none.
+    /// step: all of them or none, in the order given.
     ///
     /// The acknowledgement comes when the records are durable and, if an engine made the producer, not before that
     /// engine is within its [`max_lag`](crate::EngineBuilder::max_lag): awaiting appends is all the back-pressure there
@@ -174,7 +173,8 @@ impl<K: Key, V: Value> Producer<K, V> {
         &self,
         records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>,
     ) -> Result<Vec<Append>> {
-        let mut by_partition: BTreeMap<u32, Vec<Record>> = BTreeMap::new();
+        // Neighbours of one partition go together, and no further: the order given is the order in the log.
+        let mut appends: Vec<Append> = Vec::new();
         for (key, value, timestamp_ms) in records {
             let mut bytes = Vec::with_capacity(32);
             key.encode_key(&mut bytes);
@@ -190,14 +190,14 @@ impl<K: Key, V: Value> Producer<K, V> {
             let mut key = Bytes::from(bytes);
             let encoded = key.split_off(split);
             let record = Record { key, value: value.map(|_| encoded), timestamp_ms, headers: Vec::new() };
-            by_partition.entry(partition).or_default().push(record);
+            match appends.last_mut() {
+                Some(append) if append.partition.partition == partition => append.records.push(record),
+                _ => appends.push(Append {
+                    partition: TopicPartition::new(Arc::clone(self.topic.name()), partition),
+                    records: vec![record],
+                }),
+            }
         }
-        Ok(by_partition
-            .into_iter()
-            .map(|(partition, records)| Append {
-                partition: TopicPartition::new(Arc::clone(self.topic.name()), partition),
-                records,
-            })
-            .collect())
+        Ok(appends)
     }
 }

@@ -1,7 +1,8 @@
 //! A group: appends that waited together, gathered into one write.
 //!
-//! Records of one partition are merged into batches across the appends of a group, in the order in which these
-//! were queued. Nothing is answered before the group is committed, except for what is refused.
+//! Records of one partition are merged into batches across the appends of a group. Each has its place in the sequence of
+//! the log, which is the order in which the appends were queued. Nothing is answered before the group is committed, except
+//! for what is refused.
 
 use super::layout::{self, Slot};
 use super::queue::{Reply, SlotAppend};
@@ -46,11 +47,13 @@ impl OpenBatch {
 }
 
 impl Group {
-    /// Adds records; `end` tells where a partition ends so far. Answers with the position after them.
+    /// Adds records, of which the first gets the number `sequence`, which is moved past the last one; `end` tells where a
+    /// partition ends so far. Answers with the position after them.
     pub(super) fn add(
         &mut self,
         appends: Vec<SlotAppend>,
         max_batch_bytes: usize,
+        sequence: &mut u64,
         end: impl Fn(Slot) -> Result<u64>,
     ) -> Result<Position> {
         let mut after = Position::new();
@@ -68,7 +71,8 @@ impl Group {
                 if !batch.encoder.has_room_for(record, max_batch_bytes) {
                     self.batches.push((slot, batch.cut()?));
                 }
-                batch.encoder.push(record);
+                batch.encoder.push(record, Some(*sequence));
+                *sequence += 1;
             }
             after.set(partition, batch.next_offset());
         }

@@ -5,7 +5,8 @@
 
 use super::layout::Slot;
 use crate::changelog::frame::FrameHeader;
-use crate::changelog::{Readable, TopicConfig};
+use crate::changelog::sequence::Latest;
+use crate::changelog::{Appended, Readable, TopicConfig};
 use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -18,6 +19,8 @@ pub(super) struct Piece {
     pub(super) offsets: Range<u64>,
     pub(super) stored_bytes: u64,
     pub(super) max_timestamp_ms: i64,
+    /// The place of the last record in the sequence of the log; `None` for records of 0.1, which had none.
+    pub(super) last_sequence: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -45,6 +48,9 @@ pub(super) struct Partition {
 pub(super) struct Index {
     topics: BTreeMap<Arc<str>, Topic>,
     partitions: BTreeMap<Slot, Partition>,
+    latest: Latest<Slot>,
+    /// The sequence number after the last record that can be read.
+    pub(super) end_sequence: u64,
 }
 
 impl Index {
@@ -111,7 +117,22 @@ impl Index {
             let first = piece.offsets.start;
             return Err(Error::corrupt(format!("offset {first} belongs to an unknown partition, {slot:?}")));
         };
-        partition.add(piece)
+        let last_sequence = piece.last_sequence;
+        partition.add(piece)?;
+        if let Some(last) = last_sequence {
+            self.latest.put(slot, last);
+            self.end_sequence = self.end_sequence.max(last + 1);
+        }
+        Ok(())
+    }
+
+    /// Where the sequence ends, and which partitions have records numbered `since` or above.
+    pub(super) fn appended(&self, since: u64) -> Appended {
+        let partitions = self.latest.since(since).filter_map(|slot| self.partitions.get(slot));
+        Appended {
+            end: self.end_sequence,
+            partitions: partitions.map(|partition| partition.name.clone()).collect(),
+        }
     }
 
     /// The pieces that lie in `segment`.
@@ -126,12 +147,13 @@ impl Index {
 
 impl Piece {
     /// The piece that is one batch, of which `header` tells.
-    pub(super) fn of(segment: u64, header: &FrameHeader, stored_bytes: usize) -> Self {
+    pub(super) fn of(segment: u64, header: &FrameHeader, frame: &[u8]) -> Self {
         Self {
             segment,
             offsets: header.base_offset..header.base_offset + u64::from(header.records),
-            stored_bytes: stored_bytes as u64,
+            stored_bytes: frame.len() as u64,
             max_timestamp_ms: header.max_timestamp_ms,
+            last_sequence: header.last_sequence(frame),
         }
     }
 }
@@ -152,6 +174,7 @@ impl Partition {
                 last.offsets.end = piece.offsets.end;
                 last.stored_bytes += piece.stored_bytes;
                 last.max_timestamp_ms = last.max_timestamp_ms.max(piece.max_timestamp_ms);
+                last.last_sequence = last.last_sequence.max(piece.last_sequence);
             }
             None => self.pieces.push_back(piece),
         }

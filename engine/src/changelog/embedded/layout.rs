@@ -5,11 +5,14 @@
 //!
 //! metadata  1                                    -> format version u32
 //!           2, topic id u32                      -> name, partitions, retention age + 1, retention bytes + 1
-//!           3, segment u64                       -> pieces: count, { topic id, partition, first offset, end offset,
-//!                                                   stored bytes, zigzag(greatest timestamp) }
+//!           3, segment u64                       -> of 0.1: pieces: count, { topic id, partition, first offset,
+//!                                                   end offset, stored bytes, zigzag(greatest timestamp) }
 //!           4, consumer                          -> hold: a position
 //!           5, producer, 0, number u64           -> epoch mark: two positions
 //!           6, topic id u32, partition u32       -> start offset u64, once something was trimmed
+//!           7, segment u64                       -> pieces as of kind 3, each followed by the sequence number of its
+//!                                                   last record + 1, or 0 if its records have none
+//!           8                                    -> a lower bound of the next sequence number, u64
 //!
 //! position  count, { topic, partition, offset }
 //! ```
@@ -25,13 +28,17 @@ use crate::{Position, TopicPartition};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-pub(super) const FORMAT_VERSION: u32 = 1;
+/// Version 2 has sequence numbers. A log of version 1 is read, and becomes one of version 2 when it is opened.
+pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION_UNSEQUENCED: u32 = 1;
 pub(super) const FORMAT: &[u8] = &[1];
 const TOPIC: u8 = 2;
-const SEGMENT: u8 = 3;
+const SEGMENT_UNSEQUENCED: u8 = 3;
 const HOLD: u8 = 4;
 const MARK: u8 = 5;
 const START: u8 = 6;
+const SEGMENT: u8 = 7;
+pub(super) const NEXT_SEQUENCE: &[u8] = &[8];
 
 /// A partition by the id of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +101,13 @@ pub(super) fn segment_key(segment: u64) -> Vec<u8> {
     [&[SEGMENT][..], &segment.to_be_bytes()].concat()
 }
 
+/// For a row that tells of a segment as 0.1 did: its key, and the key and value that it gets now.
+pub(super) fn renewed_segment(row: &MetaRow) -> Option<(Vec<u8>, Vec<u8>, Vec<u8>)> {
+    let MetaRow::Segment { segment, pieces } = row else { return None };
+    let old_key = [&[SEGMENT_UNSEQUENCED][..], &segment.to_be_bytes()].concat();
+    Some((old_key, segment_key(*segment), pieces_value(pieces)))
+}
+
 pub(super) fn hold_key(consumer: &str) -> Vec<u8> {
     [&[HOLD][..], consumer.as_bytes()].concat()
 }
@@ -116,6 +130,7 @@ pub(super) enum MetaRow {
     Hold { consumer: String, position: Position },
     Mark { producer: String, number: u64, mark: EpochMark },
     Start { slot: Slot, offset: u64 },
+    NextSequence(u64),
 }
 
 impl MetaRow {
@@ -127,7 +142,11 @@ impl MetaRow {
         let row = match kind {
             1 => Self::Format(u32::from_le_bytes(*std::mem::take(rest).first_chunk()?)),
             TOPIC => read_topic(take_u32(&mut key)?, rest)?,
-            SEGMENT => Self::Segment { segment: take_u64(&mut key)?, pieces: read_pieces(rest)? },
+            SEGMENT_UNSEQUENCED => {
+                Self::Segment { segment: take_u64(&mut key)?, pieces: read_pieces(rest, false)? }
+            }
+            SEGMENT => Self::Segment { segment: take_u64(&mut key)?, pieces: read_pieces(rest, true)? },
+            8 => Self::NextSequence(u64::from_le_bytes(*std::mem::take(rest).first_chunk()?)),
             HOLD => Self::Hold { consumer: text(std::mem::take(&mut key))?, position: read_position(rest)? },
             MARK => {
                 let (producer, number) = std::mem::take(&mut key).split_last_chunk::<8>()?;
@@ -173,18 +192,24 @@ pub(super) fn pieces_value(pieces: &[(Slot, Piece)]) -> Vec<u8> {
         write_varint(&mut out, piece.offsets.end);
         write_varint(&mut out, piece.stored_bytes);
         write_varint(&mut out, zigzag(piece.max_timestamp_ms));
+        write_varint(&mut out, piece.last_sequence.map_or(0, |last| last + 1));
     }
     out
 }
 
-fn read_pieces(rest: &mut &[u8]) -> Option<Vec<(Slot, Piece)>> {
+pub(super) fn next_sequence_value(next: u64) -> [u8; 8] {
+    next.to_le_bytes()
+}
+
+fn read_pieces(rest: &mut &[u8], sequenced: bool) -> Option<Vec<(Slot, Piece)>> {
     let count = read_varint(rest)?;
     let mut pieces = Vec::new();
     for _ in 0..count {
         let slot = Slot { topic: read_u32(rest)?, partition: read_u32(rest)? };
         let offsets = read_varint(rest)?..read_varint(rest)?;
         let (stored_bytes, max_timestamp_ms) = (read_varint(rest)?, unzigzag(read_varint(rest)?));
-        pieces.push((slot, Piece { segment: 0, offsets, stored_bytes, max_timestamp_ms }));
+        let last_sequence = if sequenced { read_varint(rest)?.checked_sub(1) } else { None };
+        pieces.push((slot, Piece { segment: 0, offsets, stored_bytes, max_timestamp_ms, last_sequence }));
     }
     Some(pieces)
 }
@@ -271,10 +296,16 @@ mod tests {
     fn metadata_is_golden() {
         let config = TopicConfig { partitions: 3, retention_age: None, retention_bytes: Some(299) };
         let slot = Slot { topic: 1, partition: 2 };
-        let piece = Piece { segment: 0, offsets: 5..9, stored_bytes: 300, max_timestamp_ms: -1 };
+        let piece = |last_sequence| Piece {
+            segment: 0,
+            offsets: 5..9,
+            stored_bytes: 300,
+            max_timestamp_ms: -1,
+            last_sequence,
+        };
         let mark = EpochMark { from: position(1), to: position(300) };
-        let rows: [Golden; 6] = [
-            (FORMAT.into(), vec![1], FORMAT_VERSION.to_le_bytes().into(), MetaRow::Format(1)),
+        let rows: [Golden; 8] = [
+            (FORMAT.into(), vec![1], FORMAT_VERSION.to_le_bytes().into(), MetaRow::Format(2)),
             (
                 topic_key(7),
                 vec![2, 0, 0, 0, 7],
@@ -283,10 +314,17 @@ mod tests {
             ),
             (
                 segment_key(8),
-                vec![3, 0, 0, 0, 0, 0, 0, 0, 8],
-                pieces_value(&[(slot, piece.clone())]),
-                MetaRow::Segment { segment: 8, pieces: vec![(slot, piece)] },
+                vec![7, 0, 0, 0, 0, 0, 0, 0, 8],
+                pieces_value(&[(slot, piece(Some(299)))]),
+                MetaRow::Segment { segment: 8, pieces: vec![(slot, piece(Some(299)))] },
             ),
+            (
+                segment_key(8),
+                vec![7, 0, 0, 0, 0, 0, 0, 0, 8],
+                pieces_value(&[(slot, piece(None))]),
+                MetaRow::Segment { segment: 8, pieces: vec![(slot, piece(None))] },
+            ),
+            (NEXT_SEQUENCE.into(), vec![8], next_sequence_value(300).into(), MetaRow::NextSequence(300)),
             (
                 hold_key("c"),
                 vec![4, b'c'],
@@ -306,10 +344,12 @@ mod tests {
                 MetaRow::Start { slot, offset: 6 },
             ),
         ];
-        let values: [&[u8]; 6] = [
-            &[1, 0, 0, 0],
+        let values: [&[u8]; 8] = [
+            &[2, 0, 0, 0],
             &[2, b'a', b'b', 3, 0, 0xac, 2],
-            &[1, 1, 2, 5, 9, 0xac, 2, 1],
+            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0xac, 2],
+            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0],
+            &[0x2c, 1, 0, 0, 0, 0, 0, 0],
             &[1, 2, b'a', b'b', 2, 3],
             &[1, 2, b'a', b'b', 2, 1, 1, 2, b'a', b'b', 2, 0xac, 2],
             &[6, 0, 0, 0, 0, 0, 0, 0],
@@ -320,5 +360,10 @@ mod tests {
             assert_eq!(MetaRow::read(&key, &value[1..]), None);
         }
         assert_eq!(MetaRow::read(&[99], &[]), None);
+        // What 0.1 has stored.
+        assert_eq!(MetaRow::read(FORMAT, &[1, 0, 0, 0]), Some(MetaRow::Format(1)));
+        let segment = MetaRow::Segment { segment: 8, pieces: vec![(slot, piece(None))] };
+        let stored = [1, 1, 2, 5, 9, 0xac, 2, 1];
+        assert_eq!(MetaRow::read(&[3, 0, 0, 0, 0, 0, 0, 0, 8], &stored), Some(segment));
     }
 }

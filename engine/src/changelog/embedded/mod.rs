@@ -36,7 +36,7 @@ pub use options::{Durability, EmbeddedOptions};
 
 use super::epochs::Epochs;
 use super::watchers::Watchers;
-use super::{Ack, Append, Changelog, EpochMark, PartitionReader, Room, TopicConfig};
+use super::{Ack, Append, Appended, Changelog, EpochMark, PartitionReader, Room, TopicConfig};
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};
@@ -132,6 +132,7 @@ impl EmbeddedChangelog {
         options.check()?;
         let database = Database::open(dir.as_ref(), &options)?;
         let Recovered { index, epochs, holds, closed_segments, next_segment } = Recovered::read(&database)?;
+        let next_sequence = index.end_sequence;
         let shared = Arc::new(Shared {
             queue: Queue::new(options.max_queued_bytes),
             options,
@@ -147,6 +148,7 @@ impl EmbeddedChangelog {
             segment_bytes: 0,
             closed_segments,
             holds,
+            next_sequence,
             last_jobs: 1,
             last_sync: Duration::ZERO,
         };
@@ -228,6 +230,11 @@ impl Changelog for EmbeddedChangelog {
 
     fn room(&self) -> Room {
         self.shared.queue.room()
+    }
+
+    fn appended(&self, since: u64) -> Result<Option<Appended>> {
+        self.shared.check_open()?;
+        Ok(Some(self.shared.index().appended(since)))
     }
 
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {

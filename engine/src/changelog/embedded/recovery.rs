@@ -25,10 +25,8 @@ impl Recovered {
     pub(super) fn read(database: &Database) -> Result<Self> {
         let mut recovered = Self::default();
         let mut rows = read_rows(database)?;
-        if rows.is_empty() {
-            database
-                .write(true, |rows| rows.put_meta(layout::FORMAT, &layout::FORMAT_VERSION.to_le_bytes()))?;
-        }
+        let is_current = matches!(rows.first(), Some(MetaRow::Format(layout::FORMAT_VERSION)));
+        let renewed: Vec<_> = rows.iter().filter(|_| !is_current).filter_map(layout::renewed_segment).collect();
         // Where a partition begins must be known before what it holds.
         rows.sort_by_key(|row| !matches!(row, MetaRow::Topic { .. } | MetaRow::Start { .. }));
         rows.sort_by_key(|row| !matches!(row, MetaRow::Topic { .. }));
@@ -36,7 +34,30 @@ impl Recovered {
             recovered.take_in(row).map_err(|error| database.name(error))?;
         }
         recovered.scan_open_segments(database)?;
+        recovered.number_what_has_no_place();
+        if !is_current {
+            // Last, so that nothing is written to a log that cannot be opened.
+            let next = layout::next_sequence_value(recovered.index.end_sequence);
+            database.write(true, |rows| {
+                rows.put_meta(layout::FORMAT, &layout::FORMAT_VERSION.to_le_bytes());
+                rows.put_meta(layout::NEXT_SEQUENCE, &next);
+                for (old_key, key, value) in &renewed {
+                    rows.delete_meta(old_key);
+                    rows.put_meta(key, value);
+                }
+            })?;
+        }
         Ok(recovered)
+    }
+
+    /// Records of 0.1 have no place in the sequence: they come before all that have one. A reader numbers them by how many
+    /// came before, so the first number given must not be below their count.
+    fn number_what_has_no_place(&mut self) {
+        let unsequenced = |piece: &&Piece| piece.last_sequence.is_none();
+        let ends = self.index.partitions().filter_map(|(_, partition)| {
+            partition.pieces.iter().rev().find(unsequenced).map(|piece| piece.offsets.end)
+        });
+        self.index.end_sequence = self.index.end_sequence.max(ends.sum());
     }
 
     fn take_in(&mut self, row: MetaRow) -> Result<()> {
@@ -51,6 +72,7 @@ impl Recovered {
             MetaRow::Segment { segment, pieces } => self.take_in_segment(segment, pieces)?,
             MetaRow::Hold { consumer, position } => drop(self.holds.insert(consumer, position)),
             MetaRow::Mark { producer, number, mark } => self.epochs.restore(&producer, number, mark)?,
+            MetaRow::NextSequence(next) => self.index.end_sequence = self.index.end_sequence.max(next),
         }
         Ok(())
     }
@@ -82,7 +104,7 @@ impl Recovered {
             if header.base_offset != key.base_offset {
                 return Err(at(Error::corrupt("a stored batch lies at the offset of another one")));
             }
-            self.index.add(key.slot, Piece::of(key.segment, &header, frame.len()))?;
+            self.index.add(key.slot, Piece::of(key.segment, &header, frame))?;
             *scanned.entry(key.segment).or_default() += frame.len() as u64;
             Ok(true)
         })?;
@@ -109,7 +131,7 @@ fn read_rows(database: &Database) -> Result<Vec<MetaRow>> {
     database.read_meta(|key, value| {
         let row = MetaRow::read(key, value);
         match (&row, rows.is_empty()) {
-            (Some(MetaRow::Format(layout::FORMAT_VERSION)), true) => {}
+            (Some(MetaRow::Format(layout::FORMAT_VERSION | layout::FORMAT_VERSION_UNSEQUENCED)), true) => {}
             (Some(MetaRow::Format(version)), true) => {
                 return Err(Error::corrupt(format!(
                     "its format version is {version} and this release knows {}; open it with the release that wrote \

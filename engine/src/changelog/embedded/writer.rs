@@ -32,6 +32,8 @@ pub(super) struct Writer {
     /// The segments before it that are still stored, with their bytes.
     pub(super) closed_segments: BTreeMap<u64, u64>,
     pub(super) holds: BTreeMap<String, Position>,
+    /// The number of the next record in the sequence of the log.
+    pub(super) next_sequence: u64,
     /// How many jobs were done at once the last time, and how long their sync took: how many more it is worth
     /// waiting for the next time, and how long.
     pub(super) last_jobs: usize,
@@ -87,18 +89,19 @@ impl Writer {
     /// Adds a job to the group, or hands back one that must be done on its own.
     fn gather(&mut self, group: &mut Group, job: Job) -> Result<Option<Job>> {
         let max_batch_bytes = self.shared.options.max_batch_bytes;
-        let end = |slot: Slot| Ok(self.shared.index().partition(slot)?.end);
+        let shared = &self.shared;
+        let end = |slot: Slot| Ok(shared.index().partition(slot)?.end);
         match job {
             Job::Append { appends, ack } => {
-                let position = group.add(appends, max_batch_bytes, end)?;
+                let position = group.add(appends, max_batch_bytes, &mut self.next_sequence, end)?;
                 group.sync |= self.shared.options.durability == Durability::Fsync;
                 group.answer_append(ack, position);
             }
             Job::Epoch { producer, mark, appends, reply } => {
-                let mut epochs = self.shared.epochs();
+                let mut epochs = shared.epochs();
                 match epochs.is_new(&producer, &mark) {
                     Ok(true) => {
-                        group.add(appends, max_batch_bytes, end)?;
+                        group.add(appends, max_batch_bytes, &mut self.next_sequence, end)?;
                         group.mark(&producer, epochs.next_number(&producer), &mark);
                         epochs.push(&producer, mark);
                         group.answer_epoch(reply, true);
@@ -175,7 +178,7 @@ impl Writer {
         let mut index = self.shared.index_mut();
         for (slot, batch) in &group.batches {
             self.segment_bytes += batch.stored_bytes();
-            index.add(*slot, Piece::of(self.segment, batch.header(), batch.stored_bytes()))?;
+            index.add(*slot, Piece::of(self.segment, batch.header(), batch.frame()))?;
         }
         drop(index);
         fault::point("changelog.append.before_ack")
@@ -195,7 +198,11 @@ impl Writer {
         let pieces = self.shared.index().pieces_of(self.segment);
         let bytes = pieces.iter().map(|(_, piece)| piece.stored_bytes).sum();
         let row = (layout::segment_key(self.segment), layout::pieces_value(&pieces));
-        self.shared.database.write(false, |rows| rows.put_meta(&row.0, &row.1))?;
+        let next = layout::next_sequence_value(self.next_sequence);
+        self.shared.database.write(false, |rows| {
+            rows.put_meta(&row.0, &row.1);
+            rows.put_meta(layout::NEXT_SEQUENCE, &next);
+        })?;
         fault::point("changelog.roll.before_flush")?;
         self.shared.database.flush()?;
         fault::point("changelog.roll.after_flush")?;

@@ -9,7 +9,7 @@ mod reader;
 mod state;
 
 use super::watchers::Watchers;
-use super::{Ack, Append, Changelog, EpochMark, PartitionReader, TopicConfig};
+use super::{Ack, Append, Appended, Changelog, EpochMark, PartitionReader, TopicConfig};
 use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use reader::MemoryReader;
 use state::State;
@@ -138,6 +138,10 @@ impl Changelog for MemoryChangelog {
 
     fn append(&self, appends: Vec<Append>) -> Ack {
         Ack::ready(self.try_append(&appends))
+    }
+
+    fn appended(&self, since: u64) -> Result<Option<Appended>> {
+        Ok(Some(self.open_state()?.appended(since)))
     }
 
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {

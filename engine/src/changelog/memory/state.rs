@@ -2,8 +2,9 @@
 
 use crate::changelog::batch::BatchEncoder;
 use crate::changelog::epochs::Epochs;
+use crate::changelog::sequence::Latest;
 use crate::changelog::{
-    Append, DEFAULT_BATCH_BYTES, EpochMark, Readable, StoredBatch, TopicConfig, retention,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, Readable, StoredBatch, TopicConfig, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::{BTreeMap, VecDeque};
@@ -16,6 +17,9 @@ pub(super) struct State {
     /// How many marks of each producer a crash would leave.
     durable_marks: BTreeMap<String, u64>,
     holds: BTreeMap<String, Position>,
+    /// The sequence number of the next record.
+    next_sequence: u64,
+    latest: Latest<TopicPartition>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,18 +75,29 @@ impl State {
     pub(super) fn append(&mut self, appends: &[Append]) -> Result<Position> {
         let mut after = Position::new();
         let mut batches = Vec::new();
+        let mut sequence = self.next_sequence;
         for append in appends {
             let end = self.partition(&append.partition)?.end;
             let mut offset = after.offset(&append.partition).max(end);
-            batches.extend(encode(append, &mut offset)?);
+            batches.extend(encode(append, &mut offset, &mut sequence)?);
             after.set(append.partition.clone(), offset);
         }
         for batch in batches {
-            let partition = self.partition_mut(&batch.partition().clone())?;
+            let id = batch.partition().clone();
+            let last = batch.last_sequence();
+            let partition = self.partition_mut(&id)?;
             partition.end = batch.end_offset();
             partition.batches.push_back(batch);
+            if let Some(last) = last {
+                self.latest.put(id, last);
+            }
         }
+        self.next_sequence = sequence;
         Ok(after)
+    }
+
+    pub(super) fn appended(&self, since: u64) -> Appended {
+        Appended { end: self.next_sequence, partitions: self.latest.since(since).cloned().collect() }
     }
 
     pub(super) fn append_epoch(
@@ -190,8 +205,8 @@ impl Partition {
     }
 }
 
-/// The batches of one append, the first one at `offset`, which is moved past the last one.
-fn encode(append: &Append, offset: &mut u64) -> Result<Vec<StoredBatch>> {
+/// The batches of one append, the first one at `offset` and `sequence`, which are moved past the last one.
+fn encode(append: &Append, offset: &mut u64, sequence: &mut u64) -> Result<Vec<StoredBatch>> {
     let mut batches = Vec::new();
     let mut encoder = BatchEncoder::default();
     let mut cut = |encoder: &mut BatchEncoder| -> Result<()> {
@@ -207,7 +222,8 @@ fn encode(append: &Append, offset: &mut u64) -> Result<Vec<StoredBatch>> {
         if !encoder.has_room_for(record, DEFAULT_BATCH_BYTES) {
             cut(&mut encoder)?;
         }
-        encoder.push(record);
+        encoder.push(record, Some(*sequence));
+        *sequence += 1;
     }
     cut(&mut encoder)?;
     Ok(batches)
