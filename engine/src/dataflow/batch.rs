@@ -1,6 +1,6 @@
 //! What travels between operators: typed values, erased per batch.
 
-use super::Stamp;
+use super::{Stamp, Stamped};
 use crate::{Error, Result};
 use std::any::{Any, type_name};
 
@@ -109,6 +109,20 @@ impl Batch {
             all.append(&mut part);
         }
         Ok(all)
+    }
+}
+
+impl Batch {
+    /// The items of several batches of `Vec<T>`, in the order of their stamps; those of one stamp keep their order.
+    ///
+    /// # Errors
+    /// As for [`downcast`](Self::downcast).
+    pub fn in_order<T: Stamped + 'static>(parts: Vec<Self>) -> Result<Vec<T>> {
+        let mut items: Vec<T> = Self::concat(parts)?;
+        if !items.is_sorted_by(|a, b| a.stamp() <= b.stamp()) {
+            items.sort_by(|a, b| a.stamp().cmp(b.stamp()));
+        }
+        Ok(items)
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct RecordFailure {
 
 impl fmt::Display for RecordFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at offset {}", self.stamp.offset)
+        write!(f, "at number {} in the sequence of the log", self.stamp.sequence)
     }
 }
 
@@ -150,7 +150,7 @@ impl Inputs<'_> {
         Batch::concat(self.parts(input)?)
     }
 
-    fn parts(&mut self, input: usize) -> Result<Vec<Batch>> {
+    pub(super) fn parts(&mut self, input: usize) -> Result<Vec<Batch>> {
         let slot = self.nodes.get(input).and_then(|&node| self.slots.get_mut(node));
         slot.map(Slot::take)
             .ok_or_else(|| Error::internal("an operator reads an input that it does not have"))

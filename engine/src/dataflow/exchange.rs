@@ -4,7 +4,7 @@
 //! shards 0..S sent, in that order, and sorts by stamp, so that the result does not depend on how many shards
 //! there were. Values of one stamp keep the order in which they were made.
 
-use super::{Context, Event, Inputs, Operator, Output, Stamp};
+use super::{Batch, Context, Event, Inputs, Operator, Output, Stamp};
 use crate::Result;
 use rustc_hash::FxBuildHasher;
 use std::hash::{BuildHasher, Hash};
@@ -83,10 +83,6 @@ impl<T> Default for Gather<T> {
 
 impl<T: Stamped + Clone + Send + 'static> Operator for Gather<T> {
     fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
-        let mut items: Vec<T> = inputs.concat(0)?;
-        if !items.is_sorted_by(|a, b| a.stamp() <= b.stamp()) {
-            items.sort_by(|a, b| a.stamp().cmp(b.stamp()));
-        }
-        Ok(Output::Local(super::Batch::new(items)))
+        Ok(Output::Local(Batch::new(Batch::in_order::<T>(inputs.parts(0)?)?)))
     }
 }

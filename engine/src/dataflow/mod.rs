@@ -4,6 +4,7 @@
 //! `millpond-operators`, or a user's own) implement [`Operator`], [`Source`] and use [`TableRef`](crate::graph::TableRef) for state.
 
 mod batch;
+mod branch;
 mod context;
 mod exchange;
 mod source;

@@ -2,7 +2,7 @@
 
 use super::{Batch, Router, Stamp};
 use crate::Result;
-use crate::changelog::{DecodedBatch, RecordRef};
+use crate::changelog::{DecodedBatch, RecordRef, Run};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,8 +10,8 @@ use std::ops::Range;
 /// Decodes the records of one topic.
 ///
 /// # Contract
-/// The result depends on the records only, as for [`Operator`](super::Operator). Batches are decoded in parallel
-/// and put together in the order of (topic, partition, offset).
+/// The result depends on the records only, as for [`Operator`](super::Operator). Batches are decoded in parallel, and
+/// handed to [`gather`](Self::gather) in the order of their first records.
 pub trait Source: Send + Sync + 'static {
     /// Decodes `records` into one batch per shard. A record that does not decode is [refused](SourceBatch::refuse), for
     /// the failure policy to handle, and the next one is decoded.
@@ -21,43 +21,44 @@ pub trait Source: Send + Sync + 'static {
     /// [`SourceBatch::records`].
     fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>>;
 
-    /// Concatenates what several batches yielded for one shard.
+    /// Puts together what several batches yielded for one shard, in the order of the log:
+    /// [`Batch::in_order`] does that for values with stamps.
     ///
     /// # Errors
     /// `Internal` if the parts are not what `decode` returned.
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch>;
 }
 
-/// Records that the failure policy has excluded: (partition number in the task, offset) and why.
-pub(crate) type Skipped = BTreeMap<(u32, u64), String>;
+/// Records that the failure policy has excluded, by their place in the log, and why.
+pub(crate) type Skipped = BTreeMap<u64, String>;
 
 /// The records of one stored batch that belong to the epoch.
 pub struct SourceBatch<'a> {
     pub(crate) batch: &'a DecodedBatch,
     pub(crate) offsets: Range<u64>,
-    pub(crate) source: u32,
-    pub(crate) floor_ms: i64,
+    /// The places of these records in the log.
+    pub(crate) runs: &'a [Run],
     pub(crate) skipped: &'a Skipped,
     pub(crate) refused: RefCell<Skipped>,
-    /// The offset of the record last handed out.
+    /// The place of the record last handed out.
     pub(crate) current: Cell<Option<u64>>,
 }
 
 impl SourceBatch<'_> {
     /// The records in offset order, each with its stamp.
     pub fn records(&self) -> impl Iterator<Item = (RecordRef<'_>, Stamp)> {
-        let mut merge_ms = self.floor_ms;
+        let mut places = self.runs.iter().flat_map(|run| run.sequence..run.end());
         self.batch
             .iter()
             .skip_while(|record| record.offset < self.offsets.start)
             .take_while(|record| record.offset < self.offsets.end)
-            .filter(|record| {
-                self.skipped.is_empty() || !self.skipped.contains_key(&(self.source, record.offset))
-            })
-            .map(move |record| {
-                merge_ms = merge_ms.max(record.timestamp_ms);
-                self.current.set(Some(record.offset));
-                (record, Stamp::new(record.timestamp_ms, merge_ms, self.source, record.offset))
+            .filter_map(move |record| {
+                let place = places.next()?;
+                if !self.skipped.is_empty() && self.skipped.contains_key(&place) {
+                    return None;
+                }
+                self.current.set(Some(place));
+                Some((record, Stamp::new(record.timestamp_ms, place)))
             })
     }
 
@@ -76,6 +77,6 @@ impl SourceBatch<'_> {
     /// Says that the record with this stamp does not decode. All such records of an epoch are handled together, which
     /// keeps many of them affordable; whatever else is made of the epoch is then not used.
     pub fn refuse(&self, stamp: Stamp, reason: impl Into<String>) {
-        self.refused.borrow_mut().entry((self.source, stamp.offset)).or_insert_with(|| reason.into());
+        self.refused.borrow_mut().entry(stamp.sequence).or_insert_with(|| reason.into());
     }
 }

@@ -22,20 +22,18 @@ const PARALLEL_RECORDS: u64 = 256;
 /// Why an epoch was undone, and the record to blame if there is one.
 pub(crate) struct Failure {
     pub(crate) error: Error,
-    pub(crate) record: Option<Origin>,
+    /// By its place in the log.
+    pub(crate) record: Option<u64>,
     /// All the records that do not decode, if that is why.
     pub(crate) undecodable: Skipped,
 }
 
-/// A record of the epoch: the number of its partition in the task, and its offset.
-pub(crate) type Origin = (u32, u64);
-
 impl Failure {
-    /// That user code failed at the record at `origin`, as far as that is known.
-    fn at(error: Error, origin: Option<Origin>) -> Self {
+    /// That user code failed at the record with this place, as far as that is known.
+    fn at(error: Error, place: Option<u64>) -> Self {
         let mut failure = Self::from(error);
         if failure.is_of_user() {
-            failure.record = failure.record.or(origin);
+            failure.record = failure.record.or(place);
         }
         failure
     }
@@ -47,8 +45,8 @@ impl Failure {
 
     /// That there are records which do not decode.
     fn undecodable(undecodable: Skipped) -> Option<Self> {
-        let (&origin, reason) = undecodable.first_key_value()?;
-        Some(Self { error: Error::user(reason), record: Some(origin), undecodable })
+        let (&place, reason) = undecodable.first_key_value()?;
+        Some(Self { error: Error::user(reason), record: Some(place), undecodable })
     }
 }
 
@@ -57,7 +55,7 @@ impl From<Error> for Failure {
         let record = error
             .source()
             .and_then(|source| source.downcast_ref::<RecordFailure>())
-            .map(|failure| failure.stamp.origin());
+            .map(|failure| failure.stamp.sequence);
         Self { error, record, undecodable: Skipped::new() }
     }
 }
@@ -162,12 +160,11 @@ impl Run<'_> {
     }
 
     fn decode_piece(&self, piece: &Piece) -> Result<Decoded, Failure> {
-        let batch = piece.batch.decode()?;
+        let batch = piece.decode()?;
         let records = SourceBatch {
             batch: &batch,
             offsets: piece.offsets.clone(),
-            source: piece.source,
-            floor_ms: piece.floor_ms,
+            runs: &piece.runs,
             skipped: self.skipped,
             refused: RefCell::default(),
             current: Cell::new(None),
@@ -178,8 +175,7 @@ impl Run<'_> {
             if let Step::Source { source, .. } = &node(self.graph, id)?.step {
                 let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, &self.router)));
                 let decoded = decoded.unwrap_or_else(|panic| Err(panicked(&*panic)));
-                let at = || records.current.get().map(|offset| (piece.source, offset));
-                outputs.push((id, decoded.map_err(|error| Failure::at(error, at()))?));
+                outputs.push((id, decoded.map_err(|error| Failure::at(error, records.current.get()))?));
             }
         }
         Ok((outputs, records.refused.into_inner()))
@@ -201,7 +197,7 @@ impl Run<'_> {
             nodes.iter().try_for_each(|&id| self.node(id, lane, &mut context))
         }));
         if let Err(error) = outcome.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-            return Err(Failure::at(error, context.current.map(|stamp| stamp.origin())));
+            return Err(Failure::at(error, context.current.map(|stamp| stamp.sequence)));
         }
         lane.sealed.sunk.append(&mut context.sunk);
         if last {

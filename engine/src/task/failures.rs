@@ -13,7 +13,7 @@ use super::Task;
 use super::epoch::Failure;
 use super::input::{EpochInput, EpochLimit};
 use crate::dataflow::Skipped;
-use crate::{Error, Position, Result, TopicPartition};
+use crate::{Error, Result};
 use std::sync::Arc;
 
 /// What happens to a record that does not decode, or at which user code fails.
@@ -60,84 +60,48 @@ pub enum FailurePolicy {
 pub(super) struct Caution {
     /// How many records to take at the most.
     records: Option<usize>,
-    /// Where the next epoch has to end, whatever else would be allowed.
-    until: Option<Position>,
-    /// The record that seems to be to blame: it gets an epoch of its own.
-    suspect: Option<(TopicPartition, u64)>,
+    /// The place in the log before which the next epoch has to end, whatever else would be allowed.
+    before: Option<u64>,
+    /// The record that seems to be to blame, by its place: it gets an epoch of its own.
+    suspect: Option<u64>,
 }
 
 impl Caution {
     /// What the next epoch may take.
-    pub(super) fn bound<'p>(
-        &'p mut self,
-        limit: EpochLimit,
-        until: Option<&'p Position>,
-    ) -> (EpochLimit, Option<&'p Position>) {
+    pub(super) fn bound(&mut self, limit: EpochLimit) -> (EpochLimit, Option<u64>) {
         if self.records.is_some_and(|records| records >= limit.records) {
             self.records = None;
         }
-        if self.until.is_some() {
-            return (limit, self.until.as_ref());
+        match self.before {
+            Some(before) => (limit, Some(before)),
+            None => (EpochLimit { records: self.records.unwrap_or(limit.records), ..limit }, None),
         }
-        (EpochLimit { records: self.records.unwrap_or(limit.records), ..limit }, until)
     }
 
     /// An epoch went well: on to the record it was cut before, or to larger epochs again.
-    pub(super) fn relax(&mut self, position: &Position) {
-        if self.until.take().is_none() {
+    pub(super) fn relax(&mut self) {
+        if self.before.take().is_none() {
             self.records = self.records.map(|records| records.saturating_mul(2));
-        } else if let Some((id, offset)) = self.suspect.take()
-            && position.offset(&id) == offset
-        {
-            self.until = Some(alone(position, id, offset));
+        } else if let Some(suspect) = self.suspect.take() {
+            self.before = Some(suspect + 1);
         }
     }
 
-    /// The epoch `input` has failed, as it seems at `suspect`: the next one is a part of it.
-    fn narrow(&mut self, input: &EpochInput, suspect: Option<(TopicPartition, u64)>) {
+    /// The epoch `input` has failed, as it seems at the record with the place `suspect`: the next one is a part of it.
+    fn narrow(&mut self, input: &EpochInput, suspect: Option<u64>) {
         self.records = Some(usize::try_from(input.records / 2).unwrap_or(usize::MAX).max(1));
         // What stands before a suspect can fail as well, where a value that was spoilt shows at a later record of its
         // key. Going back from suspect to suspect may take as many steps as there are records; halves do not.
-        let again = self.until.is_some();
-        let (until, suspect) = match suspect {
-            Some((id, offset)) => {
-                let mut before = input.position.clone();
-                before.set(id.clone(), offset);
-                if input.from.includes(&before) {
-                    (alone(&input.from, id, offset), None)
-                } else if again {
-                    (first_half(input), None)
-                } else {
-                    (before, Some((id, offset)))
-                }
-            }
-            None => (first_half(input), None),
+        let again = self.before.is_some();
+        let first_half = || input.place_after(input.records / 2);
+        let (before, suspect) = match suspect {
+            Some(suspect) if suspect == input.first() => (suspect + 1, None),
+            Some(suspect) if !again => (suspect, Some(suspect)),
+            _ => (first_half(), None),
         };
-        self.until = Some(until);
+        self.before = Some(before);
         self.suspect = suspect;
     }
-}
-
-/// Where an epoch ends that begins at `from` and takes the record of `id` at `offset` only.
-fn alone(from: &Position, id: TopicPartition, offset: u64) -> Position {
-    let mut until = from.clone();
-    until.set(id, offset + 1);
-    until
-}
-
-/// Where the first half of the records of `input` ends.
-fn first_half(input: &EpochInput) -> Position {
-    let mut until = input.from.clone();
-    let mut left = input.records / 2;
-    for piece in &input.pieces {
-        let taken = left.min(piece.offsets.end - piece.offsets.start);
-        until.set(piece.batch.partition().clone(), piece.offsets.start + taken);
-        left -= taken;
-        if left == 0 {
-            break;
-        }
-    }
-    until
 }
 
 impl Task {
@@ -149,7 +113,7 @@ impl Task {
             let failure = match self.attempt(input, &skipped, false) {
                 Ok(sealed) => {
                     self.finish(input, sealed, &skipped)?;
-                    self.caution.relax(&input.position);
+                    self.caution.relax();
                     return Ok(true);
                 }
                 Err(failure) => self.attribute(failure, input, &skipped)?,
@@ -161,11 +125,8 @@ impl Task {
                 if input.records == 1 {
                     return Err(self.stopped(input, failure.error));
                 }
-                let suspect = failure
-                    .record
-                    .and_then(|(source, offset)| Some((self.input.partition(source)?.clone(), offset)));
-                self.input.put_back(input);
-                self.caution.narrow(input, suspect);
+                self.input.put_back(input)?;
+                self.caution.narrow(input, failure.record);
                 return Ok(false);
             };
             let before = skipped.len();
@@ -189,7 +150,7 @@ impl Task {
         }
         let record = match failure.record {
             Some(record) if input.replayed => record,
-            _ if input.records == 1 => input.first_record()?,
+            _ if input.records == 1 => input.first(),
             _ => return None,
         };
         Some(Skipped::from([(record, failure.error.to_string())]))
@@ -202,7 +163,7 @@ impl Task {
         }
         if let Err(mut again) = self.attempt(input, skipped, true) {
             // An operator may name what it likes.
-            again.record = again.record.filter(|&record| input.holds(record));
+            again.record = again.record.filter(|&place| input.find(place).is_some());
             return Ok(again);
         }
         self.roll_back();
@@ -216,7 +177,7 @@ impl Task {
     /// The error for the only record of `input`: everything before it was applied.
     fn stopped(&self, input: &EpochInput, error: Error) -> Error {
         let place = input
-            .first_record()
+            .find(input.first())
             .and_then(|(source, offset)| Some(format!("{} offset {offset}", self.input.partition(source)?)));
         let advice =
             "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";

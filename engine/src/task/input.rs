@@ -1,14 +1,15 @@
-//! The input of a task: a reader per partition, from which epochs are cut.
+//! The input of a task: the records of its partitions in the order of the log, from which epochs are cut.
 //!
-//! An epoch takes whatever is there, up to a cap that is shared fairly between the partitions. Where the derived
-//! topics of this task already hold the output of an epoch, a replay cuts the same epoch again.
+//! An epoch is a prefix of what is left of that order, up to a cap. Where the derived topics of this task already hold the
+//! output of an epoch, a replay cuts the same epoch again.
 
-use super::epoch::Origin;
-use crate::changelog::{Changelog, EpochMark, PartitionReader, StoredBatch};
+use super::merge::{Allowed, Merge};
+use crate::changelog::{Changelog, DecodedBatch, EpochMark, Run, StoredBatch};
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
-use std::collections::{BTreeMap, VecDeque};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How much an epoch may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +20,15 @@ pub(crate) struct EpochLimit {
     pub(crate) bytes: usize,
 }
 
+/// Where an epoch must end, whatever else it may take.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bound<'p> {
+    /// Before the record with this place in the log.
+    pub(crate) before: Option<u64>,
+    /// Before the first record that this position does not include. Where it names no partition there is no bound.
+    pub(crate) until: Option<&'p Position>,
+}
+
 /// A piece of a stored batch that belongs to an epoch.
 #[derive(Clone)]
 pub(crate) struct Piece {
@@ -27,52 +37,106 @@ pub(crate) struct Piece {
     pub(crate) topic: usize,
     pub(crate) batch: StoredBatch,
     pub(crate) offsets: Range<u64>,
-    /// The greatest timestamp of the pieces of this partition that came before it in the epoch.
-    pub(crate) floor_ms: i64,
+    /// The places of these records in the log.
+    pub(crate) runs: Vec<Run>,
+    /// Shared by the pieces of one batch.
+    pub(super) decoded: Arc<OnceLock<DecodedBatch>>,
+}
+
+impl Piece {
+    /// The batch, decoded; once for all pieces of it, if it was cut.
+    pub(super) fn decode(&self) -> Result<Cow<'_, DecodedBatch>> {
+        if self.offsets == (self.batch.base_offset()..self.batch.end_offset()) {
+            return self.batch.decode().map(Cow::Owned);
+        }
+        if let Some(decoded) = self.decoded.get() {
+            return Ok(Cow::Borrowed(decoded));
+        }
+        let decoded = self.batch.decode()?;
+        Ok(Cow::Borrowed(self.decoded.get_or_init(|| decoded)))
+    }
+
+    fn first(&self) -> u64 {
+        self.runs.first().map_or(u64::MAX, |run| run.sequence)
+    }
+
+    /// Splits off the records that do not stand below `place`, if there are any.
+    pub(super) fn split_off(&mut self, place: u64) -> Option<Self> {
+        let at = self.runs.partition_point(|run| run.end() <= place);
+        let mut runs = self.runs.split_off(at);
+        let first = runs.first_mut()?;
+        let below = place.saturating_sub(first.sequence);
+        if below > 0 {
+            self.runs.push(Run { records: below, ..*first });
+            *first = Run { sequence: first.sequence + below, records: first.records - below };
+        }
+        let middle = self.offsets.start + self.runs.iter().map(|run| run.records).sum::<u64>();
+        let offsets = middle..self.offsets.end;
+        self.offsets.end = middle;
+        Some(Self { offsets, runs, batch: self.batch.clone(), decoded: Arc::clone(&self.decoded), ..*self })
+    }
 }
 
 /// The input of one epoch.
 #[derive(Clone, Default)]
 pub(crate) struct EpochInput {
+    /// In the order of their first records.
     pub(crate) pieces: Vec<Piece>,
     pub(crate) records: u64,
     /// Where the epoch begins.
     pub(crate) from: Position,
     /// Where it ends.
     pub(crate) position: Position,
+    /// The place in the log after its last record.
+    pub(crate) end: u64,
     /// Whether it was cut as it was before a crash, because its output was appended then.
     pub(crate) replayed: bool,
 }
 
 impl EpochInput {
-    /// The first record, by partition and offset.
-    pub(crate) fn first_record(&self) -> Option<Origin> {
-        self.pieces.first().map(|piece| (piece.source, piece.offsets.start))
+    /// The place of the first record.
+    pub(crate) fn first(&self) -> u64 {
+        self.pieces.first().map_or(u64::MAX, Piece::first)
     }
 
-    /// Whether `record` is one of the epoch.
-    pub(crate) fn holds(&self, (source, offset): Origin) -> bool {
-        self.pieces.iter().any(|piece| piece.source == source && piece.offsets.contains(&offset))
+    /// The number of the partition and the offset of the record with this place, if it is one of the epoch.
+    pub(crate) fn find(&self, place: u64) -> Option<(u32, u64)> {
+        self.pieces.iter().find_map(|piece| {
+            let mut offset = piece.offsets.start;
+            for run in &piece.runs {
+                if (run.sequence..run.end()).contains(&place) {
+                    return Some((piece.source, offset + (place - run.sequence)));
+                }
+                offset += run.records;
+            }
+            None
+        })
     }
-}
 
-struct Partition {
-    id: TopicPartition,
-    topic: usize,
-    reader: Box<dyn PartitionReader>,
-    queue: VecDeque<StoredBatch>,
-    next: u64,
+    /// The place of the record before which there are `records` others in the epoch.
+    pub(crate) fn place_after(&self, records: u64) -> u64 {
+        let mut runs: Vec<&Run> = self.pieces.iter().flat_map(|piece| &piece.runs).collect();
+        runs.sort_unstable_by_key(|run| run.sequence);
+        let mut left = records;
+        for run in runs {
+            if left < run.records {
+                return run.sequence + left;
+            }
+            left -= run.records;
+        }
+        self.end
+    }
 }
 
 /// The readers of a task.
 pub(crate) struct Input {
-    partitions: Vec<Partition>,
+    merge: Merge,
     position: Position,
     cuts: VecDeque<EpochMark>,
 }
 
 impl Input {
-    /// Opens a reader for every partition of `topics`, which are in ascending order, at `position`.
+    /// Makes every partition of `topics`, which are in ascending order, ready to be read from `position` on.
     ///
     /// # Errors
     /// `AheadOfChangelog` or `BehindChangelog` if the changelog does not hold `position`.
@@ -86,17 +150,16 @@ impl Input {
         let counts: BTreeMap<Arc<str>, u32> = changelog.topics()?.into_iter().collect();
         // A topic that an earlier graph read stays in the position: the marks of its epochs name it.
         let mut position = position.clone();
-        let mut partitions = Vec::new();
+        let mut merge = Merge::new(Arc::clone(changelog));
         for (topic, name) in topics.iter().enumerate() {
             for partition in 0..counts.get(name).copied().unwrap_or(0) {
                 let id = TopicPartition::new(Arc::clone(name), partition);
                 let next = first_to_read(&id, &changelog.offsets(&id)?, position.offset(&id), from_oldest)?;
                 position.set(id.clone(), next);
-                let reader = changelog.reader(&id, next)?;
-                partitions.push(Partition { id, topic, reader, queue: VecDeque::new(), next });
+                merge.add(id, topic, next);
             }
         }
-        let mut input = Self { partitions, position, cuts: cuts.into() };
+        let mut input = Self { merge, position, cuts: cuts.into() };
         input.pass_marks();
         Ok(input)
     }
@@ -116,19 +179,15 @@ impl Input {
         }
     }
 
-    fn reads(&self, id: &TopicPartition) -> bool {
-        self.partitions.iter().any(|partition| partition.id == *id)
-    }
-
     /// Whether the partitions that are read have been read up to `position`.
     fn has_read(&self, position: &Position) -> bool {
-        position.iter().all(|(id, offset)| self.position.offset(id) >= offset || !self.reads(id))
+        position.iter().all(|(id, offset)| self.position.offset(id) >= offset || !self.merge.reads(id))
     }
 
     /// Moves the partitions that are not read on to `position`.
     fn pass_unread(&mut self, position: &Position) {
         for (id, offset) in position.iter() {
-            if self.position.offset(id) < offset && !self.reads(id) {
+            if self.position.offset(id) < offset && !self.merge.reads(id) {
                 self.position.set(id.clone(), offset);
             }
         }
@@ -141,40 +200,37 @@ impl Input {
 
     /// The partition numbered `source`.
     pub(crate) fn partition(&self, source: u32) -> Option<&TopicPartition> {
-        self.partitions.get(source as usize).map(|partition| &partition.id)
+        self.merge.id(source)
     }
 
     /// Cuts the next epoch; `None` if there is nothing to read. Within an epoch that was appended before a crash, only
-    /// `until` cuts short.
+    /// `bound` cuts short.
     ///
     /// # Errors
-    /// As for [`PartitionReader::poll`].
-    pub(crate) fn cut(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<Option<EpochInput>> {
+    /// `Corrupt` if a stored batch is damaged, or another error of the changelog.
+    pub(crate) fn cut(&mut self, limit: EpochLimit, bound: Bound<'_>) -> Result<Option<EpochInput>> {
         // Only now, so that an epoch that was put back finds its mark again.
         self.pass_marks();
+        self.merge.refresh(limit.bytes)?;
         let replayed = self.cuts.front().filter(|mark| self.position.includes(&mark.from)).cloned();
         let (limit, cap) = match (&replayed, self.cuts.front()) {
             // What was appended for this epoch covers exactly this input.
-            (Some(mark), _) => (EpochLimit { records: usize::MAX, bytes: usize::MAX }, Some(mark.to.clone())),
+            (Some(mark), _) => (EpochLimit { records: usize::MAX, ..limit }, Some(mark.to.clone())),
             (None, Some(mark)) => (limit, Some(mark.from.clone())),
             (None, None) => (limit, None),
         };
-        let from = self.position.clone();
-        let mut epoch = EpochInput { from, replayed: replayed.is_some(), ..EpochInput::default() };
-        let share = (limit.records / self.partitions.len().max(1)).max(1) as u64;
-        let share_bytes = (limit.bytes / self.partitions.len().max(1)).max(1);
-        for (source, partition) in self.partitions.iter_mut().enumerate() {
-            // A partition that `until` does not name has no bound of its own.
-            let bound = until.and_then(|until| until.known(&partition.id)).unwrap_or(u64::MAX);
-            let end = cap.as_ref().map_or(u64::MAX, |cap| cap.offset(&partition.id)).min(bound);
-            let source = u32::try_from(source).unwrap_or(u32::MAX);
-            partition.take(source, partition.next.saturating_add(share).min(end), share_bytes, &mut epoch)?;
-        }
+        let mut epoch =
+            EpochInput { from: self.position.clone(), replayed: replayed.is_some(), ..EpochInput::default() };
+        let taken = self.take(limit, bound, cap.as_ref(), &mut epoch);
+        self.merge.finish(&epoch);
+        taken?;
         if epoch.pieces.is_empty() {
             return Ok(None);
         }
-        for partition in &self.partitions {
-            self.position.set(partition.id.clone(), partition.next);
+        for piece in &epoch.pieces {
+            if let Some(id) = self.merge.id(piece.source) {
+                self.position.set(id.clone(), self.merge.offset(piece.source));
+            }
         }
         if let Some(mark) = replayed {
             self.pass_unread(&mark.to);
@@ -183,62 +239,90 @@ impl Input {
         Ok(Some(epoch))
     }
 
-    /// Puts the epoch that was cut last back, to be cut otherwise.
-    pub(crate) fn put_back(&mut self, epoch: &EpochInput) {
-        for piece in epoch.pieces.iter().rev() {
-            let Some(partition) = self.partitions.get_mut(piece.source as usize) else { continue };
-            // A batch that was taken in part is still there.
-            let there = partition.queue.front().is_some_and(|b| b.base_offset() == piece.batch.base_offset());
-            if !there {
-                partition.queue.push_front(piece.batch.clone());
+    /// Moves records to `epoch`, in their order, until one of the limits is reached.
+    fn take(
+        &mut self,
+        limit: EpochLimit,
+        bound: Bound<'_>,
+        cap: Option<&Position>,
+        epoch: &mut EpochInput,
+    ) -> Result<()> {
+        let mut ends = Ends { cap, until: bound.until, reached: u64::MAX };
+        let mut aside = Vec::new();
+        let mut left_bytes = limit.bytes.max(1);
+        let most = limit.records as u64;
+        let before = bound.before.unwrap_or(u64::MAX);
+        while epoch.records < most && (left_bytes > 0 || epoch.replayed) {
+            let Some((number, place)) = self.merge.next().filter(|(_, place)| *place < before) else { break };
+            let Some(id) = self.merge.id(number) else { break };
+            let offset = ends.of(id, self.merge.offset(number), place);
+            if offset <= self.merge.offset(number) {
+                self.merge.set_aside(number);
+                aside.push(number);
+                continue;
             }
-            partition.next = piece.offsets.start;
+            let allowed = Allowed { offset, place: before, records: most - epoch.records };
+            let brought = self.merge.take(number, allowed, limit.bytes, epoch)?;
+            left_bytes = left_bytes.saturating_sub(brought);
         }
-        self.position = epoch.from.clone();
-    }
-}
-
-impl Partition {
-    /// Takes what lies below `end`, at most about `bytes`.
-    fn take(&mut self, source: u32, end: u64, bytes: usize, epoch: &mut EpochInput) -> Result<()> {
-        let mut taken_bytes = 0;
-        let mut floor_ms = i64::MIN;
-        while self.next < end && taken_bytes < bytes {
-            if self.queue.is_empty() {
-                self.queue.extend(self.reader.poll(bytes.clamp(1, 4 << 20))?);
-            }
-            let Some(batch) = self.queue.front() else { break };
-            let upto = batch.end_offset().min(end);
-            taken_bytes += batch.stored_bytes();
-            epoch.records += upto - self.next;
-            epoch.pieces.push(Piece {
-                source,
-                topic: self.topic,
-                batch: batch.clone(),
-                offsets: self.next..upto,
-                floor_ms,
-            });
-            if upto == batch.end_offset() {
-                floor_ms = floor_ms.max(greatest_timestamp_ms(batch, self.next)?);
-            }
-            self.next = upto;
-            if upto == batch.end_offset() {
-                self.queue.pop_front();
-            }
+        // Batches were taken whole. What overtook the first record that was left is not of this epoch.
+        let left = self.merge.next().map_or(u64::MAX, |(_, place)| place);
+        let overtaking = ends.overtaking(epoch, &self.merge);
+        let place = |number| if overtaking.contains(&number) { left.min(ends.reached) } else { left };
+        self.merge.keep_below(epoch, place)?;
+        if epoch.records > most {
+            let place = epoch.place_after(most);
+            self.merge.keep_below(epoch, |_| place)?;
+        }
+        for number in aside {
+            self.merge.let_in(number);
         }
         Ok(())
     }
+
+    /// Puts the epoch that was cut last back, to be cut otherwise.
+    ///
+    /// # Errors
+    /// `Corrupt` if a stored batch is damaged.
+    pub(crate) fn put_back(&mut self, epoch: &EpochInput) -> Result<()> {
+        self.position = epoch.from.clone();
+        self.merge.put_back(epoch)
+    }
 }
 
-/// The greatest timestamp of the records of `batch` from offset `from` on. Those before it belong to an earlier epoch:
-/// how records were batched must not show in the order of this one.
-fn greatest_timestamp_ms(batch: &StoredBatch, from: u64) -> Result<i64> {
-    if from <= batch.base_offset() {
-        return Ok(batch.max_timestamp_ms());
+/// Where the partitions must not be read on.
+struct Ends<'p> {
+    /// Of every partition; those that it does not name are not read at all.
+    cap: Option<&'p Position>,
+    /// Of the partitions that it names.
+    until: Option<&'p Position>,
+    /// The least place at which one of these stands: what `until` does not name must not overtake it.
+    reached: u64,
+}
+
+impl Ends<'_> {
+    /// The offset at which to stop reading `id`, whose next record is at `next` and has this place.
+    fn of(&mut self, id: &TopicPartition, next: u64, place: u64) -> u64 {
+        let cap = self.cap.map_or(u64::MAX, |cap| cap.offset(id));
+        let Some(until) = self.until else { return cap };
+        match until.known(id) {
+            Some(end) => {
+                if end <= next {
+                    self.reached = self.reached.min(place);
+                }
+                cap.min(end)
+            }
+            None if self.reached <= place => next,
+            None => cap,
+        }
     }
-    let batch = batch.decode()?;
-    let later = batch.iter().filter(|record| record.offset >= from);
-    Ok(later.map(|record| record.timestamp_ms).max().unwrap_or(i64::MIN))
+
+    /// The partitions in `epoch` that must not overtake those which stand at their end.
+    fn overtaking(&self, epoch: &EpochInput, merge: &Merge) -> BTreeSet<u32> {
+        let Some(until) = self.until.filter(|_| self.reached < u64::MAX) else { return BTreeSet::new() };
+        let sources = epoch.pieces.iter().map(|piece| piece.source);
+        sources.filter(|source| merge.id(*source).is_some_and(|id| until.known(id).is_none())).collect()
+    }
 }
 
 /// Where to begin reading `id`, of which the offsets `kept` are there, if the state stands at `wanted`.

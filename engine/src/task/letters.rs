@@ -8,13 +8,13 @@
 //!
 //! Letters of other services in the same topic do not count. Letters that retention has dropped are forgotten.
 
-use super::input::{EpochInput, Piece};
+use super::input::EpochInput;
 use super::{FailurePolicy, Setting, Task, appends};
 use crate::changelog::{EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef};
 use crate::dataflow::{Skipped, Stamp, Sunk};
 use crate::{Error, Position, Result, TopicPartition};
 use bytes::Bytes;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -87,20 +87,27 @@ impl Task {
     pub(super) fn letters(&self, input: &EpochInput, skipped: &Skipped) -> Result<Vec<Sunk>> {
         let FailurePolicy::DeadLetter(topic) = &self.setting.policy else { return Ok(Vec::new()) };
         let mut letters = Vec::new();
-        for Piece { source, batch, offsets, .. } in &input.pieces {
-            let mut left_out = skipped.range((*source, offsets.start)..(*source, offsets.end)).peekable();
-            let Some(origin) = self.input.partition(*source).filter(|_| left_out.peek().is_some()) else {
+        let mut by_piece: BTreeMap<u32, Vec<(u64, u64, &String)>> = BTreeMap::new();
+        for (&place, reason) in skipped {
+            if let Some((source, offset)) = input.find(place) {
+                by_piece.entry(source).or_default().push((offset, place, reason));
+            }
+        }
+        for piece in &input.pieces {
+            let Some(left_out) = by_piece.get(&piece.source) else { continue };
+            let Some(origin) = self.input.partition(piece.source) else { continue };
+            let mut left_out = left_out.iter().filter(|(offset, ..)| piece.offsets.contains(offset)).peekable();
+            if left_out.peek().is_none() {
                 continue;
-            };
-            for record in &batch.decode()? {
-                let Some((_, reason)) = left_out.next_if(|((_, offset), _)| *offset == record.offset) else {
+            }
+            for record in piece.decode()?.iter() {
+                let Some((_, place, reason)) = left_out.next_if(|(offset, ..)| *offset == record.offset) else {
                     continue;
                 };
-                let at_ms = record.timestamp_ms;
                 letters.push(Sunk {
                     topic: Arc::clone(topic),
                     partition: 0,
-                    stamp: Stamp::new(at_ms, at_ms, *source, record.offset),
+                    stamp: Stamp::new(record.timestamp_ms, *place),
                     record: letter(&record, origin, reason, &self.setting.producer),
                 });
             }

@@ -14,6 +14,7 @@ mod epoch;
 mod failures;
 mod input;
 mod letters;
+mod merge;
 mod opening;
 mod plan;
 
@@ -32,7 +33,7 @@ use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
 use epoch::{Failure, Run, Sealed};
 use failures::Caution;
-use input::EpochInput;
+use input::{Bound, EpochInput};
 use letters::Letters;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -156,17 +157,18 @@ impl Task {
     /// The task must not be stepped again after an error: what is published stays right, but the input of the failed
     /// epoch was not applied.
     pub(crate) fn step(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<bool> {
-        let mut end: Option<Position> = None;
+        let mut end: Option<u64> = None;
         loop {
-            let (limit, until) = self.caution.bound(limit, end.as_ref().or(until));
-            let Some(input) = self.input.cut(limit, until)? else { return Ok(end.is_some()) };
+            let (limit, before) = self.caution.bound(limit);
+            let bound = Bound { before: before.or(end), until };
+            let Some(input) = self.input.cut(limit, bound)? else { return Ok(end.is_some()) };
             let span =
                 tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
             let _entered = span.enter();
             let done = self.process(&input)?;
             // Where a record fails the epoch becomes several, up to where it would have ended.
-            let end = end.get_or_insert(input.position);
-            if done && self.input.position().includes(end) {
+            let end = *end.get_or_insert(input.end);
+            if done && input.end >= end {
                 return Ok(true);
             }
         }

@@ -36,7 +36,7 @@ impl<K: Key, V: Value> Source for StreamSource<K, V> {
     }
 
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
-        Ok(Batch::new(Batch::concat::<Event<K, V>>(parts)?))
+        Ok(Batch::new(Batch::in_order::<Event<K, V>>(parts)?))
     }
 }
 
@@ -68,7 +68,7 @@ impl<K: Key, V: Value> Source for UpsertSource<K, V> {
     }
 
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
-        Ok(Batch::new(Batch::concat::<Event<K, Upsert<V>>>(parts)?))
+        Ok(Batch::new(Batch::in_order::<Event<K, Upsert<V>>>(parts)?))
     }
 }
 

@@ -57,7 +57,7 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
                 });
                 // The earliest, so that which one is told does not depend on the shards.
                 if let Err(error) = row
-                    && failed.as_ref().is_none_or(|(stamp, _)| dirty.stamp.origin() < stamp.origin())
+                    && failed.as_ref().is_none_or(|(stamp, _)| dirty.stamp.sequence < stamp.sequence)
                 {
                     failed = Some((dirty.stamp, error));
                 }

@@ -1,0 +1,187 @@
+//! Branches: how a value was made from its record, as a path whose order is that of the values.
+//!
+//! A path is a string of bits, compared from the left. What is made from a value gets a code behind its path, which
+//! sorts like the number it stands for and begins no other code; where two streams become one, the side is put in front of
+//! all that was made before. The codes are short for small numbers: a value that is the only one costs four bits.
+//!
+//! A path that has no room left ends in a hash of what it would have been: still a function of the input, and distinct
+//! but for a chance of 2^-48, though in an arbitrary order.
+
+/// The left end of a path of up to [`MOST_BITS`] bits; the rest is zeros, then the number of bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Branch {
+    /// In two halves, so that a stamp needs no alignment of 16 bytes.
+    high: u64,
+    low: u64,
+}
+
+const LENGTH_BITS: u32 = 7;
+const MOST_BITS: u32 = 128 - LENGTH_BITS;
+const LENGTH: u128 = (1 << LENGTH_BITS) - 1;
+
+/// How many bits of hash stand for a key, or for a path that has no room.
+const HASH_BITS: u32 = 48;
+
+/// Payloads of the codes, in bits: so many ones and a zero come before each, but for the last one.
+const PAYLOADS: [u32; 5] = [3, 6, 12, 20, 64];
+
+impl Branch {
+    fn new(path: u128, length: u32) -> Self {
+        let whole = (path & !LENGTH) | u128::from(length);
+        Self { high: (whole >> 64) as u64, low: whole as u64 }
+    }
+
+    fn path(self) -> (u128, u32) {
+        let whole = (u128::from(self.high) << 64) | u128::from(self.low);
+        (whole & !LENGTH, (self.low as u32) & LENGTH as u32)
+    }
+
+    /// The `index`th that is made from this one.
+    pub(super) fn then(self, index: u64) -> Self {
+        let (code, length) = code(index);
+        self.append(code, length)
+    }
+
+    /// What is made from this one for a key.
+    pub(super) fn then_key(self, encoded_key: &[u8]) -> Self {
+        self.append(u128::from(hash(encoded_key.iter().copied())), HASH_BITS)
+    }
+
+    /// This one, where it comes from the first or the second of two sides.
+    pub(super) fn on_side(self, second: bool) -> Self {
+        let (path, length) = self.path();
+        let front = u128::from(second) << 127;
+        if length == MOST_BITS {
+            return Self::full(front | (path >> 1), self.bytes());
+        }
+        Self::new(front | (path >> 1), length + 1)
+    }
+
+    fn append(self, bits: u128, count: u32) -> Self {
+        let (path, length) = self.path();
+        if length + count > MOST_BITS {
+            return Self::full(path, self.bytes().chain(bits.to_le_bytes()));
+        }
+        Self::new(path | (bits << (128 - length - count)), length + count)
+    }
+
+    /// The beginning of `path`, and a hash of `made_from` for what has no room.
+    fn full(path: u128, made_from: impl Iterator<Item = u8>) -> Self {
+        let hash = u128::from(hash(made_from)) << LENGTH_BITS;
+        let kept = !((1_u128 << (HASH_BITS + LENGTH_BITS)) - 1);
+        Self::new((path & kept) | hash, MOST_BITS)
+    }
+
+    fn bytes(self) -> impl Iterator<Item = u8> {
+        self.high.to_le_bytes().into_iter().chain(self.low.to_le_bytes())
+    }
+}
+
+/// The code of a number, and how many bits it has. No code begins another one, and they sort like their numbers.
+fn code(mut number: u64) -> (u128, u32) {
+    let mut ones = 0;
+    for payload in PAYLOADS {
+        let numbers = 1_u64.checked_shl(payload).unwrap_or(0);
+        if numbers == 0 {
+            // All ones: the last kind of code needs no zero behind them.
+            return (((1 << ones) - 1) << payload | u128::from(number), ones + payload);
+        }
+        if number < numbers {
+            let prefix = ((1_u128 << ones) - 1) << 1;
+            return ((prefix << payload) | u128::from(number), ones + 1 + payload);
+        }
+        number -= numbers;
+        ones += 1;
+    }
+    (0, 0)
+}
+
+/// FNV-1a, folded: fixed for ever and independent of the process, unlike the hash maps' own hashers.
+fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash ^ (hash >> HASH_BITS)) & ((1 << HASH_BITS) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const EDGES: [u64; 12] =
+        [0, 1, 7, 8, 71, 72, 4167, 4168, 1_052_743, 1_052_744, u64::MAX - 1, u64::MAX];
+
+    #[test]
+    fn codes_sort_like_their_numbers_and_begin_no_other() {
+        let aligned = |number| {
+            let (bits, length) = code(number);
+            (bits << (128 - length), length)
+        };
+        for pair in EDGES.windows(2) {
+            let ((low, length), (high, _)) = (aligned(pair[0]), aligned(pair[1]));
+            assert!(low < high, "{pair:?}");
+            assert_ne!(low >> (128 - length), high >> (128 - length), "{pair:?}");
+        }
+    }
+
+    /// What is done to a value on its way.
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Made(u64),
+        Side(bool),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<(bool, u64, u64)>> {
+        let number = prop_oneof![4 => 0..10_u64, 1 => 0..100_000_u64];
+        prop::collection::vec((any::<bool>(), number.clone(), number), 0..6)
+    }
+
+    proptest! {
+        /// Two values of one record that went the same way through a graph: paths compare like lists of numbers, the last
+        /// side first.
+        #[test]
+        fn paths_sort_like_lists(shape in steps()) {
+            let walk = |second: bool| {
+                let mut branch = Branch::default();
+                let mut list: std::collections::VecDeque<u64> = [].into();
+                for &(merges, one, other) in &shape {
+                    let number = if second { other } else { one };
+                    let step = if merges { Step::Side(number % 2 == 1) } else { Step::Made(number) };
+                    match step {
+                        Step::Made(number) => {
+                            branch = branch.then(number);
+                            list.push_back(number);
+                        }
+                        Step::Side(side) => {
+                            branch = branch.on_side(side);
+                            list.push_front(u64::from(side));
+                        }
+                    }
+                }
+                (branch, list)
+            };
+            let ((one, first), (other, second)) = (walk(false), walk(true));
+            prop_assert_eq!(one.cmp(&other), first.cmp(&second));
+        }
+
+        #[test]
+        fn a_path_without_room_stays_distinct(numbers in prop::collection::btree_set(any::<u64>(), 2..20)) {
+            let deep = (0..12_u64).fold(Branch::default(), |branch, level| branch.then(level * 5000));
+            let made: std::collections::BTreeSet<Branch> =
+                numbers.iter().flat_map(|number| [deep.then(*number), deep.then(*number).on_side(true)]).collect();
+            prop_assert_eq!(made.len(), numbers.len() * 2);
+        }
+
+        #[test]
+        fn keys_are_told_apart_and_what_is_made_for_one_keeps_its_order(keys in prop::collection::btree_set(any::<u32>(), 2..40)) {
+            let record = Branch::default().then(3);
+            let made: std::collections::BTreeSet<Branch> =
+                keys.iter().map(|key| record.then_key(&key.to_be_bytes())).collect();
+            prop_assert_eq!(made.len(), keys.len());
+            for branch in made {
+                prop_assert!((0..100).map(|index| branch.then(index)).is_sorted_by(|a, b| a < b));
+            }
+        }
+    }
+}
