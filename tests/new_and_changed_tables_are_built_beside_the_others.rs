@@ -25,7 +25,7 @@ use millpond::{ErrorKind, Position, TopicPartition};
 use model::grammar::Op;
 use model::graph::{Built, Handle, build};
 use model::interpreter::Interpreter;
-use model::steps::{Evolution, Step, append, arrivals, evolution, settings, started, step};
+use model::steps::{Evolution, Order, Step, append, arrivals, evolution, settings, started, step};
 use model::{K, Rows, V, grammar};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -38,6 +38,7 @@ enum Act {
 
 struct Run {
     spec: grammar::Spec,
+    order: Order,
     built: Built,
     driver: Driver,
     /// What a crash goes back to.
@@ -58,8 +59,15 @@ impl Run {
         let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
         let outputs = built.outputs.iter().map(|(_, topic)| topic.name().to_string()).collect();
         let durable = driver.position().map_err(failed)?;
-        let mut run =
-            Self { spec: spec.clone(), built, driver, durable, drained_rows: BTreeMap::new(), outputs };
+        let mut run = Self {
+            spec: spec.clone(),
+            order: Order::default(),
+            built,
+            driver,
+            durable,
+            drained_rows: BTreeMap::new(),
+            outputs,
+        };
         run.note_first()?;
         Ok(run)
     }
@@ -77,7 +85,7 @@ impl Run {
     /// What the graph means for everything below the position of the driver.
     fn expected(&self) -> Result<Interpreter, String> {
         let position = self.driver.position().map_err(failed)?;
-        let input = arrivals(&self.driver, &self.spec.partitions, &Position::new(), &position);
+        let input = arrivals(&self.driver, &self.spec.partitions, &self.order, &Position::new(), &position);
         let mut all_at_once = Interpreter::new(&self.spec.nodes(true));
         all_at_once.epoch(&input);
         Ok(all_at_once)
@@ -93,7 +101,10 @@ impl Run {
 
     fn take(&mut self, step: &Step) -> Result<(), String> {
         match step {
-            Step::Append(records) => append(&self.driver, records, &self.spec.partitions)?,
+            Step::Append(records) => {
+                append(&self.driver, records, &self.spec.partitions)?;
+                self.order.append(records, &self.spec.partitions);
+            }
             Step::Epoch(records) => {
                 self.epoch(*records)?;
             }
@@ -241,7 +252,8 @@ impl Run {
                 continue;
             }
             let position = self.driver.position().map_err(failed)?;
-            let input = arrivals(&self.driver, &self.spec.partitions, &Position::new(), &position);
+            let input =
+                arrivals(&self.driver, &self.spec.partitions, &self.order, &Position::new(), &position);
             let written = Interpreter::new(&self.spec.nodes(true)).epoch(&input);
             let mut expected: Vec<(K, V)> =
                 written[node].iter().map(|event| (event.key, event.value)).collect();

@@ -7,44 +7,14 @@ use super::graph::{self, of_group};
 use super::interpreter::Event;
 use super::{K, Rows, V};
 use millpond::codec::KeyCodec;
+use millpond::dataflow::Stamp;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where a value comes from; ordered by everything but the timestamp that the record carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamp {
-    /// The greatest timestamp of the epoch so far in the partition.
-    pub merge_ms: i64,
-    pub topic: usize,
-    pub partition: u32,
-    pub offset: u64,
-    pub branch: u64,
-    pub timestamp_ms: i64,
-}
-
-impl Stamp {
-    pub fn branch(mut self, index: usize) -> Self {
-        self.branch = (self.branch << 16).wrapping_add(index as u64);
-        self
-    }
-
-    pub fn side(mut self, second: bool) -> Self {
-        self.branch = (self.branch << 1) | u64::from(second);
-        self
-    }
-
-    pub fn branch_by_key(mut self, key: K) -> Self {
-        let mut encoded = Vec::new();
-        key.encode_key(&mut encoded);
-        let hash = encoded.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        self.branch = (self.branch << 16) ^ hash;
-        self
-    }
-
-    fn is_of(self, record: Self) -> bool {
-        (self.topic, self.partition, self.offset) == (record.topic, record.partition, record.offset)
-    }
+/// The stamp of what a value with this stamp means for `key`.
+pub fn of_key(stamp: Stamp, key: K) -> Stamp {
+    let mut encoded = Vec::new();
+    key.encode_key(&mut encoded);
+    stamp.branch_by_key(&encoded)
 }
 
 /// What an epoch did to a table.
@@ -59,13 +29,23 @@ pub struct Changed {
 }
 
 impl Changed {
+    /// What was done to a stored table, which knows whether a value is the same as before.
     fn new(before: &Rows, rows: Rows, updates: Vec<(K, Option<V>, Stamp)>) -> Self {
         let mut touched: BTreeMap<K, Stamp> = BTreeMap::new();
         for (key, _, stamp) in &updates {
             let last = touched.entry(*key).or_insert(*stamp);
             *last = (*last).max(*stamp);
         }
-        Self::touched(before, rows, touched, updates)
+        touched.retain(|key, _| before.get(key) != rows.get(key));
+        let mut now = before.clone();
+        let is_new = |(key, row, _): &(K, Option<V>, Stamp)| {
+            let old = match row {
+                Some(row) => now.insert(*key, *row),
+                None => now.remove(key),
+            };
+            old != *row
+        };
+        Self::touched(before, rows, touched, updates.into_iter().filter(is_new).collect())
     }
 
     fn touched(
@@ -83,7 +63,7 @@ impl Changed {
 
     /// The row that a record with this stamp meets.
     pub fn at(&self, key: K, stamp: Stamp) -> Option<V> {
-        let seen = |update: &&(K, Option<V>, Stamp)| update.0 == key && update.2.merge_ms <= stamp.merge_ms;
+        let seen = |update: &&(K, Option<V>, Stamp)| update.0 == key && stamp.sees(&update.2);
         match self.updates.iter().rev().find(seen) {
             Some((_, value, _)) => *value,
             None => self.before.get(&key).copied(),
@@ -97,7 +77,7 @@ impl Changed {
                 key: *key,
                 old: self.before.get(key).copied(),
                 new: self.rows.get(key).copied(),
-                stamp: stamp.branch_by_key(*key),
+                stamp: of_key(*stamp, *key),
             };
             return self.changes.iter().map(change).collect();
         }
@@ -117,10 +97,10 @@ impl Changed {
 
 /// A row that becomes another.
 pub struct Step {
-    key: K,
+    pub key: K,
     old: Option<V>,
-    new: Option<V>,
-    stamp: Stamp,
+    pub new: Option<V>,
+    pub stamp: Stamp,
 }
 
 /// Numbers the updates of a row that come from one record, in their order.
@@ -131,11 +111,11 @@ impl Numbering {
     /// The stamp, for the row `of`, of the next update of the row `key`.
     fn next(&mut self, key: K, stamp: Stamp, of: K) -> Stamp {
         let (first, number) = match self.0.get(&key) {
-            Some(&(first, number)) if stamp.is_of(first) => (first, number + 1),
+            Some(&(first, number)) if stamp.shares_record(&first) => (first, number + 1),
             _ => (stamp, 0),
         };
         self.0.insert(key, (first, number));
-        first.branch_by_key(of).branch(number)
+        of_key(first, of).branch(number)
     }
 }
 
@@ -222,8 +202,8 @@ pub fn regrouped(
     // Who leaves and who joins, in the order of the steps.
     let mut deltas = Vec::new();
     for Step { key, old, new, stamp } in steps {
-        let old = old.map(|row| (graph::regrouped(n, key, row), false, stamp.side(false)));
-        let new = new.map(|row| (graph::regrouped(n, key, row), true, stamp.side(true)));
+        let old = old.map(|row| (graph::regrouped(n, key, row), false, stamp.branch(0)));
+        let new = new.map(|row| (graph::regrouped(n, key, row), true, stamp.branch(1)));
         deltas.extend(old.into_iter().chain(new));
     }
     deltas.sort_by_key(|(_, _, stamp)| *stamp);
@@ -258,9 +238,9 @@ fn links(n: u8, steps: Vec<Step>) -> Vec<Link> {
         let named = |row: Option<V>| row.map(|row| graph::named(n, key, row));
         let (before, now) = (named(old), named(new));
         if before != now {
-            links.extend(before.map(|name| Link { name, key, row: None, stamp: stamp.side(false) }));
+            links.extend(before.map(|name| Link { name, key, row: None, stamp: stamp.branch(0) }));
         }
-        links.extend(now.map(|name| Link { name, key, row: new, stamp: stamp.side(true) }));
+        links.extend(now.map(|name| Link { name, key, row: new, stamp: stamp.branch(1) }));
     }
     links
 }
@@ -303,7 +283,7 @@ fn met(
         for ((_, key), row) in named_before.iter().filter(|((named, _), _)| named == name) {
             if !links.iter().any(|link| (link.name, link.key) == (*name, *key)) {
                 let result = join(*row, right.rows.get(name).copied());
-                updates.push((*key, result, stamp.branch_by_key(*key)));
+                updates.push((*key, result, of_key(*stamp, *key)));
             }
         }
     }

@@ -195,8 +195,11 @@ pub struct Node {
     pub n: u8,
     pub version: u32,
     pub is_table: bool,
-    /// Whether its content depends on its input only, not on where epochs were cut or how partitions interleaved.
+    /// Whether its content depends on its input only, not on where epochs were cut.
     pub is_pure: bool,
+    /// Whether it is a stream of the changes of a table, which are as many as epochs make of them if nothing but topics
+    /// get to see them.
+    is_cut: bool,
 }
 
 /// A graph and the partitions of the topics it reads.
@@ -234,8 +237,16 @@ impl Spec {
         let mut nodes: Vec<Node> = Vec::new();
         for (id, draw) in self.draws.iter().enumerate() {
             let Some((op, is_table, is_pure)) = resolve(draw, &nodes) else { continue };
+            let is_cut = match op {
+                Op::ToStream { .. } => true,
+                Op::StreamJoin { .. } | Op::StreamLeftJoin { .. } => false,
+                op => {
+                    !is_table && super::graph::operands(op).into_iter().any(|operand| nodes[operand].is_cut)
+                }
+            };
+            let is_pure = is_pure && !(is_cut && matches!(op, Op::To { .. }));
             if is_pure || !pure {
-                nodes.push(Node { id, op, n: draw.n, version: draw.version, is_table, is_pure });
+                nodes.push(Node { id, op, n: draw.n, version: draw.version, is_table, is_pure, is_cut });
             }
         }
         nodes
@@ -254,9 +265,9 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
     let topic = draw.a % TOPICS;
     let stream = |wanted| pick(nodes, false, wanted);
     let table = |wanted| pick(nodes, true, wanted);
-    let one_stream = |make: fn(usize) -> Op, to_table, pure| {
+    let one_stream = |make: fn(usize) -> Op, to_table| {
         let (stream, is_pure) = stream(draw.a)?;
-        Some((make(stream), to_table, is_pure && pure))
+        Some((make(stream), to_table, is_pure))
     };
     let one_table = |make: fn(usize) -> Op| {
         let (table, is_pure) = table(draw.a)?;
@@ -270,28 +281,33 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
         Kind::Stream => Some((Op::Stream { topic }, false, true)),
         Kind::Table => Some((Op::Table { topic }, true, true)),
         Kind::TableByTime => Some((Op::TableByTime { topic }, true, true)),
-        Kind::Filter => one_stream(|stream| Op::Filter { stream }, false, true),
-        Kind::MapValues => one_stream(|stream| Op::MapValues { stream }, false, true),
-        Kind::Map => one_stream(|stream| Op::Map { stream }, false, true),
-        Kind::FlatMap => one_stream(|stream| Op::FlatMap { stream }, false, true),
-        Kind::ReKey => one_stream(|stream| Op::ReKey { stream }, false, true),
-        Kind::To => one_stream(|stream| Op::To { stream }, false, true),
-        Kind::Count => one_stream(|stream| Op::Count { stream }, true, true),
-        Kind::Sum => one_stream(|stream| Op::Sum { stream }, true, true),
-        Kind::Reduce => one_stream(|stream| Op::Reduce { stream }, true, true),
-        Kind::Chain => one_stream(|stream| Op::Chain { stream }, true, false),
-        Kind::ToTable => one_stream(|stream| Op::ToTable { stream }, true, false),
+        Kind::Filter => one_stream(|stream| Op::Filter { stream }, false),
+        Kind::MapValues => one_stream(|stream| Op::MapValues { stream }, false),
+        Kind::Map => one_stream(|stream| Op::Map { stream }, false),
+        Kind::FlatMap => one_stream(|stream| Op::FlatMap { stream }, false),
+        Kind::ReKey => one_stream(|stream| Op::ReKey { stream }, false),
+        Kind::To => one_stream(|stream| Op::To { stream }, false),
+        Kind::Count => one_stream(|stream| Op::Count { stream }, true),
+        Kind::Sum => one_stream(|stream| Op::Sum { stream }, true),
+        Kind::Reduce => one_stream(|stream| Op::Reduce { stream }, true),
+        Kind::Chain => one_stream(|stream| Op::Chain { stream }, true),
+        Kind::ToTable => one_stream(|stream| Op::ToTable { stream }, true),
         Kind::Merge => {
             let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
             Some((Op::Merge { left, right }, false, left_pure && right_pure))
         }
         Kind::StreamJoin => {
-            Some((Op::StreamJoin { stream: stream(draw.a)?.0, table: table(draw.b)?.0 }, false, false))
+            let ((stream, stream_pure), (table, table_pure)) = (stream(draw.a)?, table(draw.b)?);
+            Some((Op::StreamJoin { stream, table }, false, stream_pure && table_pure))
         }
         Kind::StreamLeftJoin => {
-            Some((Op::StreamLeftJoin { stream: stream(draw.a)?.0, table: table(draw.b)?.0 }, false, false))
+            let ((stream, stream_pure), (table, table_pure)) = (stream(draw.a)?, table(draw.b)?);
+            Some((Op::StreamLeftJoin { stream, table }, false, stream_pure && table_pure))
         }
-        Kind::ToStream => Some((Op::ToStream { table: table(draw.a)?.0 }, false, false)),
+        Kind::ToStream => {
+            let (table, is_pure) = table(draw.a)?;
+            Some((Op::ToStream { table }, false, is_pure))
+        }
         Kind::TableFilter => one_table(|table| Op::TableFilter { table }),
         Kind::TableMap => one_table(|table| Op::TableMap { table }),
         Kind::Regroup => one_table(|table| Op::Regroup { table }),

@@ -4,12 +4,13 @@
 //! are at its end is computed from scratch, see [`changed`](super::changed). Nothing is sharded, cached, encoded or drained.
 //!
 //! Given the epochs as they were cut, every graph has exactly one meaning, its derived topics included. A pure graph has
-//! the same meaning if all its input is one epoch.
+//! the same meaning if all its input is one epoch, or every record one of its own.
 
-use super::changed::{Changed, Stamp, folded, foreign, joined, mapped, regrouped, upserted};
+use super::changed::{Changed, Step, folded, foreign, joined, mapped, regrouped, upserted};
 use super::grammar::{Node, Op};
 use super::graph::{self, DELETED};
 use super::{K, Rows, V};
+use millpond::dataflow::Stamp;
 use std::collections::BTreeMap;
 
 /// A record of the input.
@@ -18,6 +19,8 @@ pub struct Arrival {
     pub topic: usize,
     pub partition: u32,
     pub offset: u64,
+    /// Its place in the order of the log.
+    pub place: u64,
     pub key: K,
     pub value: Option<V>,
     pub timestamp_ms: i64,
@@ -51,7 +54,7 @@ pub struct Interpreter {
     pub rows: Vec<Rows>,
     /// The timestamps that `TableByTime` has seen.
     times: Vec<BTreeMap<K, i64>>,
-    /// Whether a stream joins the table of the node or what derives from it, so that every step of a row counts.
+    /// Whether what derives from the node depends on every step of a row.
     by_step: Vec<bool>,
 }
 
@@ -77,7 +80,7 @@ impl Interpreter {
                 self.rows[number].clone_from(&changed.rows);
                 Out::Table(changed)
             } else {
-                let mut events = stream(node, &outs, &input);
+                let mut events = stream(node, self.by_step[number], &outs, &input);
                 events.sort_by_key(|event| event.stamp);
                 if let Op::To { .. } = node.op {
                     written.insert(number, events.clone());
@@ -157,34 +160,37 @@ impl Interpreter {
     }
 }
 
-/// The nodes whose tables must be known at every moment within an epoch.
+/// The nodes from which something derives that depends on every step of their rows: a join of a stream, or a state that is
+/// kept of a stream.
 fn followed(nodes: &[Node]) -> Vec<bool> {
     let mut followed = vec![false; nodes.len()];
     for (number, node) in nodes.iter().enumerate().rev() {
-        match node.op {
-            Op::StreamJoin { table, .. } | Op::StreamLeftJoin { table, .. } => followed[table] = true,
-            op if followed[number] => {
-                for operand in graph::operands(op) {
-                    followed[operand] |= nodes[operand].is_table;
-                }
+        let follows = matches!(
+            node.op,
+            Op::StreamJoin { .. }
+                | Op::StreamLeftJoin { .. }
+                | Op::Count { .. }
+                | Op::Sum { .. }
+                | Op::Reduce { .. }
+                | Op::Chain { .. }
+                | Op::ToTable { .. }
+        );
+        if follows || followed[number] {
+            for operand in graph::operands(node.op) {
+                followed[operand] = true;
             }
-            _ => {}
         }
     }
     followed
 }
 
-/// The input in the order of its stamps.
+/// The input in the order of the log.
 fn stamped(input: &[Arrival]) -> Vec<(usize, K, Option<V>, Stamp)> {
-    let mut reached: BTreeMap<(usize, u32), i64> = BTreeMap::new();
     let mut stamped: Vec<_> = input
         .iter()
         .map(|arrival| {
-            let &Arrival { topic, partition, offset, timestamp_ms, .. } = arrival;
-            let merge_ms = reached.entry((topic, partition)).or_insert(timestamp_ms);
-            *merge_ms = (*merge_ms).max(timestamp_ms);
-            let stamp = Stamp { merge_ms: *merge_ms, topic, partition, offset, branch: 0, timestamp_ms };
-            (topic, arrival.key, arrival.value, stamp)
+            let stamp = Stamp::new(arrival.timestamp_ms, arrival.place);
+            (arrival.topic, arrival.key, arrival.value, stamp)
         })
         .collect();
     stamped.sort_by_key(|(.., stamp)| *stamp);
@@ -212,7 +218,7 @@ fn changed(outs: &[Out], node: usize) -> &Changed {
     }
 }
 
-fn stream(node: Node, outs: &[Out], input: &[(usize, K, Option<V>, Stamp)]) -> Vec<Event> {
+fn stream(node: Node, by_step: bool, outs: &[Out], input: &[(usize, K, Option<V>, Stamp)]) -> Vec<Event> {
     let n = node.n;
     let each = |stream: usize, map: &dyn Fn(Event) -> Vec<Event>| {
         events(outs, stream).iter().flat_map(|event| map(*event)).collect()
@@ -252,13 +258,10 @@ fn stream(node: Node, outs: &[Out], input: &[(usize, K, Option<V>, Stamp)]) -> V
             vec![Event { value: graph::joined(Some(e.value), row), ..e }]
         }),
         Op::ToStream { table } => {
-            let table = changed(outs, table);
-            let event = |(key, stamp): (&K, &Stamp)| Event {
-                key: *key,
-                value: table.rows.get(key).copied().unwrap_or(DELETED),
-                stamp: stamp.branch_by_key(*key),
-            };
-            table.changes.iter().map(event).collect()
+            let steps = changed(outs, table).steps(by_step).into_iter();
+            steps
+                .map(|Step { key, new, stamp, .. }| Event { key, value: new.unwrap_or(DELETED), stamp })
+                .collect()
         }
         op => panic!("{op:?} makes no stream"),
     }

@@ -6,9 +6,12 @@ use super::probe::{Probe, key, probe};
 use super::{K, V, graph};
 use millpond::Position;
 use millpond::TopicPartition;
+use millpond::changelog::partition_for_key;
+use millpond::codec::KeyCodec;
 use millpond::testing::{Driver, Settings};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 /// A record to append.
 #[derive(Debug, Clone, Copy)]
@@ -54,10 +57,11 @@ pub fn settings(shards: usize, memory_bytes: usize) -> Settings {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    // One key is hot, timestamps go back and forth, and some records delete.
+    // One key is hot, timestamps go back and forth or are all the same, and some records delete.
     let keys = prop_oneof![1 => Just((0, 0)), 3 => key()];
     let value = prop_oneof![3 => (-4..5_i64).prop_map(Some), 1 => Just(None)];
-    (0..TOPICS, keys, value, 0..20_i64).prop_map(|(topic, key, value, timestamp_ms)| Record {
+    let timestamp_ms = prop_oneof![1 => Just(7_i64), 1 => 0..20_i64];
+    (0..TOPICS, keys, value, timestamp_ms).prop_map(|(topic, key, value, timestamp_ms)| Record {
         topic,
         key,
         value,
@@ -132,8 +136,36 @@ pub fn append(driver: &Driver, records: &[Record], partitions: &[u32]) -> Result
     Ok(())
 }
 
+/// The order in which records were appended, over all topics and partitions.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    places: BTreeMap<(usize, u32, u64), u64>,
+    ends: BTreeMap<(usize, u32), u64>,
+}
+
+impl Order {
+    /// Notes records that were appended.
+    pub fn append(&mut self, records: &[Record], partitions: &[u32]) {
+        for record in records {
+            let mut key = Vec::new();
+            record.key.encode_key(&mut key);
+            let partition = partition_for_key(&key, partitions[record.topic]);
+            let end = self.ends.entry((record.topic, partition)).or_default();
+            let place = self.places.len() as u64;
+            self.places.insert((record.topic, partition, *end), place);
+            *end += 1;
+        }
+    }
+}
+
 /// What was appended at and above `from` and below `to`.
-pub fn arrivals(driver: &Driver, partitions: &[u32], from: &Position, to: &Position) -> Vec<Arrival> {
+pub fn arrivals(
+    driver: &Driver,
+    partitions: &[u32],
+    order: &Order,
+    from: &Position,
+    to: &Position,
+) -> Vec<Arrival> {
     let mut arrivals = Vec::new();
     for topic in 0..TOPICS {
         let typed = graph::topic(topic, partitions);
@@ -146,6 +178,7 @@ pub fn arrivals(driver: &Driver, partitions: &[u32], from: &Position, to: &Posit
                     topic,
                     partition: record.partition,
                     offset,
+                    place: order.places[&(topic, record.partition, offset)],
                     key: record.key,
                     value: record.value,
                     timestamp_ms: record.timestamp_ms,

@@ -2,7 +2,9 @@
 //!
 //! A path is a string of bits, compared from the left. What is made from a value gets a code behind its path, which
 //! sorts like the number it stands for and begins no other code; where two streams become one, the side is put in front of
-//! all that was made before. The codes are short for small numbers: a value that is the only one costs four bits.
+//! all that was made before. The codes are short for small numbers: a value that is the only one costs four bits. What is
+//! made for a key begins a new path, with a hash of the key and of the path so far: tables that derive from tables may be
+//! stacked as high as one likes.
 //!
 //! A path that has no room left ends in a hash of what it would have been: still a function of the input, and distinct
 //! but for a chance of 2^-48, though in an arbitrary order.
@@ -42,9 +44,10 @@ impl Branch {
         self.append(code, length)
     }
 
-    /// What is made from this one for a key.
+    /// What is made from this one for a key; of several values that come on different paths the order is lost.
     pub(super) fn then_key(self, encoded_key: &[u8]) -> Self {
-        self.append(u128::from(hash(encoded_key.iter().copied())), HASH_BITS)
+        let made_from = self.bytes().chain(encoded_key.iter().copied());
+        Self::default().append(u128::from(hash(made_from)), HASH_BITS)
     }
 
     /// This one, where it comes from the first or the second of two sides.
@@ -109,8 +112,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EDGES: [u64; 12] =
-        [0, 1, 7, 8, 71, 72, 4167, 4168, 1_052_743, 1_052_744, u64::MAX - 1, u64::MAX];
+    const EDGES: [u64; 12] = [0, 1, 7, 8, 71, 72, 4167, 4168, 1_052_743, 1_052_744, u64::MAX - 1, u64::MAX];
 
     #[test]
     fn codes_sort_like_their_numbers_and_begin_no_other() {
@@ -179,8 +181,12 @@ mod tests {
             let made: std::collections::BTreeSet<Branch> =
                 keys.iter().map(|key| record.then_key(&key.to_be_bytes())).collect();
             prop_assert_eq!(made.len(), keys.len());
-            for branch in made {
-                prop_assert!((0..100).map(|index| branch.then(index)).is_sorted_by(|a, b| a < b));
+            // However high tables are stacked, what is made of one value keeps its order.
+            for mut branch in made {
+                for level in 0..20_u64 {
+                    prop_assert!((0..100).map(|index| branch.then(index)).is_sorted_by(|a, b| a < b));
+                    branch = branch.then(level).then(1).then_key(&level.to_be_bytes());
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::changelog::Record;
 use crate::codec::{Key, KeyPrefix, Value};
 use crate::graph::TableRef;
 use crate::query::Snapshot;
-use crate::state::{AnyTable, TableState};
+use crate::state::{self, AnyTable, TableState};
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
@@ -41,6 +41,7 @@ pub struct Context<'a> {
     pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
     /// Whether anyone takes the output of the node that runs.
     pub(crate) read: bool,
+    pub(crate) record: state::Record,
     pub(crate) tracing: bool,
     pub(crate) current: Option<Stamp>,
     pub(crate) sunk: Vec<Sunk>,
@@ -63,6 +64,13 @@ impl Context<'_> {
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.read
+    }
+
+    /// Whether the node that runs is to hand on every update of a table, because a node that derives from it
+    /// [follows](crate::graph::Builder::follows_updates) them, or only the change of each key. The same in every epoch.
+    #[must_use]
+    pub fn record(&self) -> state::Record {
+        self.record
     }
 
     /// Names the value that user code is about to see, so that a failure can be attributed to its record. Free

@@ -18,8 +18,10 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The stamp of the record with this place.
-    pub(crate) fn new(timestamp_ms: i64, sequence: u64) -> Self {
+    /// The stamp of a record with this place in the order of the log. Sources get theirs from the engine; this one is for
+    /// tests of operators of one's own.
+    #[must_use]
+    pub fn new(timestamp_ms: i64, sequence: u64) -> Self {
         Self { sequence, branch: Branch::default(), timestamp_ms }
     }
 
@@ -43,7 +45,8 @@ impl Stamp {
     }
 
     /// The stamp of a value that was made from this one and belongs to the key with this encoding: it orders
-    /// the changes of different keys that one record caused. Values of one key keep their order.
+    /// the changes of different keys that one record caused. Several values of one key lose their order, for the
+    /// hash of the key is mixed into their branches: [`branch`](Self::branch) what this makes of the first one instead.
     #[must_use]
     pub fn branch_by_key(mut self, encoded_key: &[u8]) -> Self {
         self.branch = self.branch.then_key(encoded_key);

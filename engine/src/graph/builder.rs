@@ -140,6 +140,8 @@ impl Builder {
             reads: draft.reads.iter().map(|table| table.index).collect(),
             exchange: draft.exchange,
             sink: draft.sink,
+            follows: false,
+            records: false,
         });
         NodeId { graph, index: parts.nodes.len() - 1 }
     }
@@ -189,6 +191,19 @@ impl Builder {
         self.topic(topic, false, true);
         let step = Step::Operator(Arc::new(operator));
         self.push(Draft { sink: Some(Arc::clone(topic.name())), ..Draft::new(label, step, inputs) })
+    }
+
+    /// Declares that what `node` puts out depends on every single update of the tables that it derives from, and not only
+    /// on what an epoch made of each key: because it looks at them in between, or keeps a state of what it is told. These
+    /// tables, and all between them and the node, then hand on every update: see
+    /// [`Context::record`](crate::dataflow::Context::record).
+    pub fn follows_updates(&self, node: NodeId) {
+        let mut parts = self.parts();
+        if parts.id == node.graph
+            && let Some(node) = parts.nodes.get_mut(node.index)
+        {
+            node.follows = true;
+        }
     }
 
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
@@ -244,14 +259,30 @@ impl Builder {
     /// used with different numbers of partitions, a node that was given a stream or table of another graph, or a cycle
     /// through topics. The builder is empty then too.
     pub fn build(&self) -> Result<Graph> {
-        let parts = std::mem::take(&mut *self.parts());
+        let mut parts = std::mem::take(&mut *self.parts());
         super::validate::validate(&parts)?;
+        decide_what_is_recorded(&mut parts.nodes);
         Ok(Graph {
             id: parts.id,
             nodes: parts.nodes.into(),
             tables: parts.tables.into(),
             topics: parts.topics.into(),
         })
+    }
+}
+
+/// Inputs come before their consumers, so that one pass backwards reaches all that a node derives from.
+fn decide_what_is_recorded(nodes: &mut [Node]) {
+    for consumer in (0..nodes.len()).rev() {
+        let Some(Node { inputs, follows, records, .. }) = nodes.get(consumer) else { continue };
+        if !follows && !records {
+            continue;
+        }
+        for input in inputs.clone() {
+            if let Some(node) = nodes.get_mut(input) {
+                node.records = true;
+            }
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::dataflow::{
     Batch, Context, Inputs, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Sunk,
 };
 use crate::graph::{Graph, Step};
-use crate::state::{AnyTable, Part};
+use crate::state::{self, AnyTable, Part};
 use crate::{Error, ErrorKind, Result};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -189,6 +189,7 @@ impl Run<'_> {
             epoch: self.epoch,
             tables: self.tables,
             read: true,
+            record: state::Record::Changes,
             tracing: self.tracing,
             current: None,
             sunk: Vec::new(),
@@ -218,6 +219,7 @@ impl Run<'_> {
             }
             Step::Operator(operator) => {
                 context.read = self.plan.consumers.get(id).is_some_and(|&consumers| consumers > 0);
+                context.record = if node.records { state::Record::Updates } else { state::Record::Changes };
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
                 match (operator.run(context, inputs)?, node.exchange) {
                     (Output::Local(batch), false) => vec![batch],

@@ -1,12 +1,11 @@
 //! Folding the groups of a stream into a table.
 //!
 //! There are no tombstones in a stream: a group is never deleted. An absent key begins with the aggregate's `init`
-//! (`reduce`: with its first value). Repeated keys are folded one after the other, in offset order if they come from one partition; the table emits one
-//! change for all of them. Late timestamps are folded when they arrive. Empty input changes nothing.
+//! (`reduce`: with its first value). Repeated keys are folded one after the other, in the order of the log; the table emits one change for all of them. Late timestamps are folded when they arrive. Empty input changes nothing.
 
 use super::Stream;
 use crate::aggregate::{Aggregate, Fold, count};
-use crate::table::{Recorder, Table};
+use crate::table::Table;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
@@ -106,17 +105,16 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     ) -> Table<K, A> {
         let builder = &self.stream.builder;
         let table: TableRef<K, A> = builder.table(kind, store);
-        let recorder = Recorder::default();
-        let operator = FoldStream { table, step, recorder: recorder.clone(), value: PhantomData };
+        let operator = FoldStream { table, step, value: PhantomData };
         let node = builder.operator(kind, &[self.stream.node], &[table.index()], &[], operator);
-        Table::stored(builder, node, table, recorder)
+        builder.follows_updates(node);
+        Table::stored(builder, node, table)
     }
 }
 
 struct FoldStream<K, V, A, F> {
     table: TableRef<K, A>,
     step: F,
-    recorder: Recorder,
     value: PhantomData<fn() -> V>,
 }
 
@@ -130,7 +128,8 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let updates = table.fold(context, events, self.recorder.record(), &self.step)?;
+        let record = context.record();
+        let updates = table.fold(context, events, record, &self.step)?;
         if !context.is_read() {
             return Ok(Output::Nothing);
         }

@@ -1,14 +1,12 @@
 //! Joining a stream with a table: each record meets the row that the table has at that moment.
 //!
-//! Within an epoch, records and table updates interleave by timestamp, the table first where they are equal; across
-//! epochs the order is arrival. So the answer does not depend on where an epoch was cut while the input comes in the
-//! order of its timestamps, also if the table is computed, grouped or joined from others. A later change of the table
-//! does not reach records that have gone by.
+//! That moment is its place in the log: it meets what all records before it, and it itself, have made of the table,
+//! wherever epochs were cut, also if the table is computed, grouped or joined from others, or stored from a stream of
+//! another table's changes. A later change of the table does not reach records that have gone by. Timestamps play no part,
+//! late, equal or not.
 //!
 //! Deleted and absent keys: the inner join drops the record, the left join passes `None`. Repeated keys meet the row each
-//! at its own time. A late record counts as if it had the greatest timestamp that its partition had before it in the
-//! epoch, so that a partition keeps its order; in a later epoch it meets the row as it is then. Empty input on either
-//! side gives nothing, or changes nothing.
+//! at its own place. Empty input on either side gives nothing, or changes nothing.
 
 use super::Stream;
 use crate::table::Table;
@@ -27,10 +25,10 @@ pub(super) fn join<K: Key, V: Value, T: Value, W: Value>(
     join: impl Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,
 ) -> Stream<K, W> {
     let stream = stream.exchanged();
-    table.access.record_updates();
     let operator = StreamTableJoin { access: Arc::clone(&table.access), join, types: PhantomData };
     let reads = table.access.reads();
     let node = stream.builder.operator("join", &[stream.node, table.node], &[], &reads, operator);
+    stream.builder.follows_updates(node);
     Stream::new(stream.builder.clone(), node, true)
 }
 
@@ -49,7 +47,8 @@ struct History<'u, K, T> {
 impl<'u, K, T> History<'u, K, T> {
     /// The row that a record with `stamp` meets.
     fn at(&self, stamp: &Stamp) -> Option<&'u T> {
-        match self.updates.iter().rev().find(|update| stamp.sees(&update.stamp)) {
+        let seen = self.updates.partition_point(|update| stamp.sees(&update.stamp));
+        match seen.checked_sub(1).and_then(|last| self.updates.get(last)) {
             Some(update) => update.value.as_ref(),
             None => self.start,
         }

@@ -3,8 +3,8 @@
 //! Each record is worked on by itself: repeated keys, absent keys and late timestamps have no meaning here. There are no
 //! tombstones in a stream. Empty input gives empty output. A panic in the closure is a failure of its record.
 //!
-//! `merge` orders the records of both streams by stamp, so that its result does not depend on which of them came first;
-//! a record that comes on both ways comes on the first one first.
+//! `merge` puts the records of both streams into the order of the log; of a record that comes on both ways, all that was
+//! made of it on the first comes before what was made of it on the second.
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};

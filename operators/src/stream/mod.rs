@@ -139,8 +139,8 @@ impl<K: Key, V: Value> Stream<K, V> {
         self.then("flat_map", false, FlatMap::new(step))
     }
 
-    /// The records under another key each. Where records of several partitions meet under one key, an epoch orders
-    /// them by timestamp, then by topic, partition and offset.
+    /// The records under another key each. Where records of several partitions meet under one key, they come in the order
+    /// of the log: that of their appends.
     #[must_use]
     #[doc(alias = "selectKey")]
     pub fn re_key<L: Key>(&self, key: impl Fn(&K, &V) -> L + Send + Sync + 'static) -> Stream<L, V> {

@@ -2,7 +2,7 @@
 //!
 //! There are no tombstones in a stream; the state of a key that was never seen is `None`, and setting it to `None`
 //! deletes it. Repeated keys are processed one after the other, each seeing the state that the one before has left.
-//! Records come in offset order within a partition, late or not. Empty input does nothing.
+//! Records come in the order of the log, late or not. Empty input does nothing.
 
 use super::Stream;
 use millpond_engine::Result;
@@ -94,6 +94,7 @@ pub(super) fn process<K: Key, V: Value, P: Process<K, V>>(
     let table: TableRef<K, P::State> = stream.builder.table("process", store);
     let operator = Processor { table, process, types: PhantomData };
     let node = stream.builder.operator("process", &[stream.node], &[table.index()], &[], operator);
+    stream.builder.follows_updates(node);
     Stream::new(stream.builder.clone(), node, false)
 }
 

@@ -3,16 +3,16 @@
 //! The rows of the left table are kept a second time, indexed by (foreign key, key) on the shard of the foreign key.
 //! There they meet changes of the right table; the results travel back to the shard of the key and are stored.
 //!
-//! If a stream joins the result, every step of both sides is carried through; otherwise only what became of them.
+//! If every update of the result counts, every step of both sides is carried through; otherwise only what became of them.
 //!
 //! A deleted left row deletes its result. A deleted or absent right row leaves the result out (inner) or makes it a join
 //! with `None` (left). A left row whose foreign key changes leaves the old partner and meets the new one, in one change.
 //! Repeated keys on either side arrive as one change per epoch. Timestamps play no part, late or not. Empty input on one
 //! side: changes of the other meet the rows that are there.
 
+use super::Table;
 use super::access::Access;
 use super::history::{self, Numbering, Starts, Step};
-use super::{Recorder, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{
@@ -107,22 +107,17 @@ where
     let builder = &left.builder;
     let index: TableRef<(F, K), V> = builder.table("index", store.index);
     let table: TableRef<K, W> = builder.table("foreign_join", store.result);
-    let (left_below, right_below) = (Arc::clone(&left.access), Arc::clone(&right.access));
-    let recorder = Recorder::over(move || {
-        left_below.record_updates();
-        right_below.record_updates();
-    });
-    let link = Link { access: Arc::clone(&left.access), recorder: recorder.clone(), foreign };
+    let link = Link { access: Arc::clone(&left.access), foreign };
     let links = builder.exchange::<Event<F, Linked<K, V>>>("link", &[left.node], &left.access.reads(), link);
-    let meet = Meet { index, right: Arc::clone(&right.access), recorder: recorder.clone(), join };
+    let meet = Meet { index, right: Arc::clone(&right.access), join };
     // The index is written by the node that meets, and its results are then exchanged by the next.
     let results =
         builder.operator("meet", &[links, right.node], &[index.index()], &right.access.reads(), meet);
     let send = SendBack(PhantomData::<fn() -> (K, W)>);
     let back = builder.exchange::<Event<K, Option<W>>>("send_back", &[results], &[], send);
-    let keep = Keep { table, recorder: recorder.clone() };
+    let keep = Keep { table };
     let node = builder.operator("foreign_join", &[back], &[table.index()], &[], keep);
-    Table::stored(builder, node, table, recorder)
+    Table::stored(builder, node, table)
 }
 
 /// A left row at the shard of a foreign key: what it is now, while it names this key.
@@ -135,7 +130,6 @@ struct Linked<K, V> {
 /// Sends left changes to the shards of the foreign keys they name.
 struct Link<K, V, G> {
     access: Arc<dyn Access<K, V>>,
-    recorder: Recorder,
     foreign: G,
 }
 
@@ -149,7 +143,7 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let changes: Changes<K, V> = inputs.take(0)?;
         let starts;
-        let steps = if self.recorder.is_asked() {
+        let steps = if context.record() == Record::Updates {
             starts = Starts::of(context, &*self.access, &changes)?;
             history::updates(&changes, &starts)
         } else {
@@ -166,9 +160,9 @@ where
                 stamp,
             };
             if named_before != named_now {
-                links.extend(named_before.map(|named| link(named, None, stamp.side(false))));
+                links.extend(named_before.map(|named| link(named, None, stamp.branch(0))));
             }
-            links.extend(named_now.map(|named| link(named, new, stamp.side(true))));
+            links.extend(named_now.map(|named| link(named, new, stamp.branch(1))));
         }
         let parts = context.router().split(links, |link| &link.key);
         Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
@@ -179,7 +173,6 @@ where
 struct Meet<K, V, F, T, J> {
     index: TableRef<(F, K), V>,
     right: Arc<dyn Access<F, T>>,
-    recorder: Recorder,
     join: J,
 }
 
@@ -195,7 +188,7 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let links: Vec<Event<F, Linked<K, V>>> = inputs.take(0)?;
         let changes: Changes<F, T> = inputs.take(1)?;
-        let results = if self.recorder.is_asked() {
+        let results = if context.record() == Record::Updates {
             self.meet_step_by_step(context, &links, &changes)?
         } else {
             self.meet(context, &links, &changes.changes)?
@@ -365,7 +358,6 @@ impl<K: Key, W: Value> Operator for SendBack<fn() -> (K, W)> {
 /// Stores the results.
 struct Keep<K, W> {
     table: TableRef<K, W>,
-    recorder: Recorder,
 }
 
 impl<K: Key, W: Value> Operator for Keep<K, W> {
@@ -373,7 +365,8 @@ impl<K: Key, W: Value> Operator for Keep<K, W> {
         // A row that left one partner for another comes twice: the stamps put the leaving first.
         let results: Vec<Event<K, Option<W>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let updates = table.fold(context, results, self.recorder.record(), |_, row, result| *row = result)?;
+        let record = context.record();
+        let updates = table.fold(context, results, record, |_, row, result| *row = result)?;
         if !context.is_read() {
             return Ok(Output::Nothing);
         }

@@ -3,19 +3,20 @@
 //! For a changed row, the old one is retracted from its group and the new one folded into its own. A deleted row is only
 //! retracted; a group that loses its last member is deleted, whatever its accumulator says, so a row count of zero is
 //! never to be seen. Repeated keys arrive as one change per epoch. Late timestamps play no part. Empty input changes
-//! nothing; if a stream joins the groups, every step of a row is carried through, otherwise only what became of it. The
+//! nothing; if every update of the groups counts, every step of a row is carried through, otherwise only what became of it. The
 //! extremes survive their own retraction in the form that keeps every member (`retractable()`). Retractions and additions
 //! of one epoch are ordered by the stamps of the rows' changes, which makes even inexact folds come out the same for every
 //! number of shards.
 
+use super::Table;
 use super::access::Access;
 use super::history::{self, Starts, Step};
-use super::{Recorder, Table};
 use crate::aggregate::{Fold, Retract, count};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Changes, Context, Event, Inputs, Operator, Output};
 use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
+use millpond_engine::state::Record;
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -116,7 +117,6 @@ impl<A> Deref for Grouped<A> {
 pub struct GroupedTable<K, V> {
     builder: Builder,
     node: NodeId,
-    recorder: Recorder,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -132,12 +132,10 @@ pub(super) fn group_by<K: Key, V: Value, L: Key, W: Value>(
     group: impl Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
 ) -> GroupedTable<L, W> {
     let access = Arc::clone(&table.access);
-    let below = Arc::clone(&access);
-    let recorder = Recorder::over(move || below.record_updates());
     let reads = access.reads();
-    let send = Regroup { access, recorder: recorder.clone(), group };
+    let send = Regroup { access, group };
     let node = table.builder.exchange::<Event<L, Delta<W>>>("group_by", &[table.node], &reads, send);
-    GroupedTable { builder: table.builder.clone(), node, recorder, types: PhantomData }
+    GroupedTable { builder: table.builder.clone(), node, types: PhantomData }
 }
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
@@ -212,9 +210,9 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         step: impl Fn(&K, &mut Option<Grouped<A>>, Delta<V>) + Send + Sync + 'static,
     ) -> Table<K, Grouped<A>> {
         let table: TableRef<K, Grouped<A>> = self.builder.table(kind, store);
-        let operator = FoldTable { table, step, recorder: self.recorder.clone(), value: PhantomData };
+        let operator = FoldTable { table, step, value: PhantomData };
         let node = self.builder.operator("fold", &[self.node], &[table.index()], &[], operator);
-        Table::stored(&self.builder, node, table, self.recorder.clone())
+        Table::stored(&self.builder, node, table)
     }
 }
 
@@ -232,7 +230,6 @@ fn leave<A>(group: &mut Option<Grouped<A>>, retract: impl FnOnce(&mut A)) {
 /// Sends the old row of each change to the group it leaves and the new one to the group it joins.
 struct Regroup<K, V, F> {
     access: Arc<dyn Access<K, V>>,
-    recorder: Recorder,
     group: F,
 }
 
@@ -247,7 +244,7 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let changes: Changes<K, V> = inputs.take(0)?;
         let starts;
-        let steps = if self.recorder.is_asked() {
+        let steps = if context.record() == Record::Updates {
             starts = Starts::of(context, &*self.access, &changes)?;
             history::updates(&changes, &starts)
         } else {
@@ -258,11 +255,11 @@ where
             context.at(&stamp);
             if let Some(old) = old {
                 let (group, value) = (self.group)(key, old);
-                deltas.push(Event { key: group, value: Delta::Leave(value), stamp: stamp.side(false) });
+                deltas.push(Event { key: group, value: Delta::Leave(value), stamp: stamp.branch(0) });
             }
             if let Some(new) = new {
                 let (group, value) = (self.group)(key, new);
-                deltas.push(Event { key: group, value: Delta::Join(value), stamp: stamp.side(true) });
+                deltas.push(Event { key: group, value: Delta::Join(value), stamp: stamp.branch(1) });
             }
         }
         let parts = context.router().split(deltas, |delta| &delta.key);
@@ -273,7 +270,6 @@ where
 struct FoldTable<K, V, A, F> {
     table: TableRef<K, Grouped<A>>,
     step: F,
-    recorder: Recorder,
     value: PhantomData<fn() -> V>,
 }
 
@@ -287,7 +283,8 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let deltas: Vec<Event<K, Delta<V>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let updates = table.fold(context, deltas, self.recorder.record(), &self.step)?;
+        let record = context.record();
+        let updates = table.fold(context, deltas, record, &self.step)?;
         if !context.is_read() {
             return Ok(Output::Nothing);
         }

@@ -1,8 +1,8 @@
 //! What happened to the rows of a table within one epoch, step by step.
 //!
-//! Most operators need no more than the change of each key. Where a stream joins what is derived from a table, the moments
-//! in between count too: records meet the row as it was at their time. A table that is asked for it emits every update,
-//! and the operators between it and the stream carry every update on.
+//! Most operators need no more than the change of each key. Where a stream joins what is derived from a table, or a fold
+//! is told of every update, the moments in between count too. Which nodes hand on every update is decided when the graph is
+//! built.
 //!
 //! A key that was updated but has no change ended the epoch as it began: what it has now is what it had.
 

@@ -12,9 +12,9 @@ use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Stamp, Update};
 use millpond_engine::graph::TableIndex;
+use millpond_engine::state::Record;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) fn join<K, V, T, W, F>(
     label: &str,
@@ -29,12 +29,8 @@ where
     W: Value,
     F: Fn(&K, Option<&V>, Option<&T>) -> Option<W> + Send + Sync + 'static,
 {
-    let access = JoinAccess {
-        left: Arc::clone(&left.access),
-        right: Arc::clone(&right.access),
-        join: Arc::new(join),
-        updates: Arc::default(),
-    };
+    let access =
+        JoinAccess { left: Arc::clone(&left.access), right: Arc::clone(&right.access), join: Arc::new(join) };
     let node =
         left.builder.operator(label, &[left.node, right.node], &[], &access.all_reads(), access.clone());
     Table::computed(&left.builder, node, access)
@@ -45,17 +41,11 @@ struct JoinAccess<K, V, T, F> {
     left: Arc<dyn Access<K, V>>,
     right: Arc<dyn Access<K, T>>,
     join: Arc<F>,
-    updates: Arc<AtomicBool>,
 }
 
 impl<K, V, T, F> Clone for JoinAccess<K, V, T, F> {
     fn clone(&self) -> Self {
-        Self {
-            left: Arc::clone(&self.left),
-            right: Arc::clone(&self.right),
-            join: Arc::clone(&self.join),
-            updates: Arc::clone(&self.updates),
-        }
+        Self { left: Arc::clone(&self.left), right: Arc::clone(&self.right), join: Arc::clone(&self.join) }
     }
 }
 
@@ -78,12 +68,6 @@ where
         let right = self.right.look_up(context, keys)?;
         let rows = keys.iter().zip(left.iter().zip(&right));
         Ok(rows.map(|(key, (left, right))| (self.join)(key, left.as_ref(), right.as_ref())).collect())
-    }
-
-    fn record_updates(&self) {
-        self.updates.store(true, Ordering::Relaxed);
-        self.left.record_updates();
-        self.right.record_updates();
     }
 
     fn reads(&self) -> Vec<TableIndex> {
@@ -165,7 +149,7 @@ where
                 output.changes.push(Change { key: (*key).clone(), old, new, stamp: *stamp });
             }
         }
-        if self.updates.load(Ordering::Relaxed) {
+        if context.record() == Record::Updates {
             output.updates = self.replay(context, &left, &right)?;
         }
         Ok(Output::Local(Batch::new(output)))

@@ -79,10 +79,6 @@ where
         Ok(keys.iter().zip(rows).map(|(key, row)| (self.map)(key, row?)).collect())
     }
 
-    fn record_updates(&self) {
-        self.below.record_updates();
-    }
-
     fn reads(&self) -> Vec<TableIndex> {
         self.below.reads()
     }

@@ -13,7 +13,6 @@ mod map;
 pub(crate) mod source;
 mod to_stream;
 
-pub(crate) use access::Recorder;
 pub use foreign::ForeignStore;
 pub use group::{Grouped, GroupedTable};
 
@@ -113,13 +112,8 @@ impl<K, V> Clone for Table<K, V> {
 
 impl<K: Key, V: Value> Table<K, V> {
     /// A table whose rows are in `table`.
-    pub(crate) fn stored(builder: &Builder, node: NodeId, table: TableRef<K, V>, recorder: Recorder) -> Self {
-        Self {
-            builder: builder.clone(),
-            node,
-            access: Arc::new(StoredAccess { table, recorder }),
-            stored: Some(table),
-        }
+    pub(crate) fn stored(builder: &Builder, node: NodeId, table: TableRef<K, V>) -> Self {
+        Self { builder: builder.clone(), node, access: Arc::new(StoredAccess { table }), stored: Some(table) }
     }
 
     /// A table that is computed on the fly.
@@ -213,8 +207,11 @@ impl<K: Key, V: Value> Table<K, V> {
 
     /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion.
     ///
-    /// NOTE: how many changes there are depends on where epochs were cut, since several updates of a key within one come
-    /// out as one. The last value of each key does not; do not count the records of this stream.
+    /// Where the stream is folded, joined with a table, or stored, every update of the table comes through, each with the
+    /// place of the record that caused it: what becomes of them does not depend on where epochs were cut.
+    ///
+    /// NOTE: where it is only sent to topics, several updates of a key within one epoch come out as one, so how many there
+    /// are depends on the cuts; the last value of each key does not.
     #[must_use]
     #[doc(alias = "toStream")]
     pub fn to_stream(&self) -> Stream<K, Upsert<V>> {

@@ -4,14 +4,14 @@
 //! emitted. Late records: by offset order they win like any other; by timestamp they are passed over, and a record as
 //! old as the row replaces it. Empty input changes nothing.
 
-use super::{Recorder, Table};
+use super::Table;
 use crate::Latest;
 use crate::stream::Stream;
 use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
-use millpond_engine::graph::{StoreOptions, TableIndex, TableRef};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output};
+use millpond_engine::graph::{StoreOptions, TableRef};
 use millpond_engine::state::Record;
 
 /// A table of the last upsert of each key.
@@ -27,18 +27,17 @@ pub(crate) fn table<K: Key, V: Value>(
         builder.table("timestamps", StoreOptions::with_codec(&name, Bincode).version(store.table_version()))
     });
     let table: TableRef<K, V> = builder.table("table", store);
-    let recorder = Recorder::default();
     let mut writes = vec![table.index()];
     writes.extend(timestamps.iter().map(TableRef::index));
-    let operator = UpsertTable { table, timestamps, recorder: recorder.clone() };
+    let operator = UpsertTable { table, timestamps };
     let node = builder.operator("table", &[stream.node], &writes, &[], operator);
-    Table::stored(builder, node, table, recorder)
+    builder.follows_updates(node);
+    Table::stored(builder, node, table)
 }
 
 struct UpsertTable<K, V> {
     table: TableRef<K, V>,
     timestamps: Option<TableRef<K, i64>>,
-    recorder: Recorder,
 }
 
 impl<K: Key, V: Value> UpsertTable<K, V> {
@@ -74,7 +73,8 @@ impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
         let events: Vec<Event<K, Upsert<V>>> = inputs.take(0)?;
         let events = self.newest(context, events)?;
         let table = context.table(&self.table)?;
-        let updates = table.fold(context, events, self.recorder.record(), |_, row, upsert| {
+        let record = context.record();
+        let updates = table.fold(context, events, record, |_, row, upsert| {
             *row = upsert.into_option();
         })?;
         if !context.is_read() {
@@ -90,11 +90,7 @@ pub(super) fn materialize<K: Key, V: Value>(computed: &Table<K, V>, store: Store
     let table: TableRef<K, V> = builder.table("table", store);
     let node =
         builder.operator("materialize", &[computed.node], &[table.index()], &[], Materialize { table });
-    let mut stored = Table::stored(builder, node, table, Recorder::default());
-    // Updates pass through as they come from the computed table, so that is whom to ask for them.
-    stored.access =
-        std::sync::Arc::new(MaterializedAccess { table, below: std::sync::Arc::clone(&computed.access) });
-    stored
+    Table::stored(builder, node, table)
 }
 
 struct Materialize<K, V> {
@@ -113,26 +109,7 @@ impl<K: Key, V: Value> Operator for Materialize<K, V> {
         if !context.is_read() {
             return Ok(Output::Nothing);
         }
-        let updates: Vec<Update<K, V>> = updates;
+        // They pass through as they come from the computed table.
         Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
-    }
-}
-
-struct MaterializedAccess<K, V> {
-    table: TableRef<K, V>,
-    below: std::sync::Arc<dyn super::Access<K, V>>,
-}
-
-impl<K: Key, V: Value> super::Access<K, V> for MaterializedAccess<K, V> {
-    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
-        context.table(&self.table)?.look_up(context, keys)
-    }
-
-    fn record_updates(&self) {
-        self.below.record_updates();
-    }
-
-    fn reads(&self) -> Vec<TableIndex> {
-        vec![self.table.index()]
     }
 }

@@ -1,15 +1,19 @@
 //! A table's changes as a stream of upserts.
 //!
-//! A deleted row becomes [`Upsert::Delete`]. Repeated keys give one record per key and epoch, with the last value: the
-//! stream may be cut differently by different epochs, but folding it gives the table. The timestamp is that of the last
-//! update, late or not. Empty input gives empty output.
+//! A deleted row becomes [`Upsert::Delete`]. Where what derives from the stream depends on every update, each comes out,
+//! with the place of the record that caused it. Otherwise repeated keys give one record per key and epoch, with the last
+//! value: the stream may be cut differently by different epochs, but folding it gives the table. The timestamp is that of
+//! the update, late or not. Empty input gives empty output.
 
 use super::Table;
+use super::history::{Numbering, of_key};
 use crate::stream::Stream;
 use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
+use millpond_engine::state::Record;
+use std::collections::HashMap;
 use std::marker::PhantomData;
 
 pub(super) fn to_stream<K: Key, V: Value>(table: &Table<K, V>) -> Stream<K, Upsert<V>> {
@@ -21,14 +25,24 @@ pub(super) fn to_stream<K: Key, V: Value>(table: &Table<K, V>) -> Stream<K, Upse
 struct ToStream<K, V>(PhantomData<fn() -> (K, V)>);
 
 impl<K: Key, V: Value> Operator for ToStream<K, V> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
-        let Changes { changes, .. } = inputs.take::<Changes<K, V>>(0)?;
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
         let mut encoded = Vec::new();
-        let mut events: Vec<Event<K, Upsert<V>>> = Vec::with_capacity(changes.len());
-        for Change { key, new, stamp, .. } in changes {
-            encoded.clear();
-            key.encode_key(&mut encoded);
-            events.push(Event { key, value: new.into(), stamp: stamp.branch_by_key(&encoded) });
+        let mut events: Vec<Event<K, Upsert<V>>>;
+        if context.record() == Record::Updates {
+            let mut numberings: HashMap<K, Numbering> = HashMap::new();
+            events = Vec::with_capacity(updates.len());
+            for Update { key, value, stamp } in updates {
+                let numbering = numberings.entry(key.clone()).or_default();
+                let stamp = numbering.next(stamp, &key, &mut encoded);
+                events.push(Event { key, value: value.into(), stamp });
+            }
+        } else {
+            events = Vec::with_capacity(changes.len());
+            for Change { key, new, stamp, .. } in changes {
+                let stamp = of_key(stamp, &key, &mut encoded);
+                events.push(Event { key, value: new.into(), stamp });
+            }
         }
         // The order of changes depends on which keys were in memory; that of a stream must not.
         events.sort_by_key(|event| event.stamp);

@@ -74,7 +74,8 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
     fn publish(&self, position: &Position) {
         self.subscribers.publish(position, || {
             // Sealing has found every entry already.
-            let mut changes: Vec<_> = self.shards.iter().filter_map(Self::changed).flatten().collect();
+            let mut changes: Vec<_> =
+                self.shards.iter().filter_map(|shard| self.changed(shard)).flatten().collect();
             changes.sort_by(|a, b| a.key.cmp(&b.key));
             changes
         });

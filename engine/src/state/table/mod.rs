@@ -59,7 +59,7 @@ pub struct TableState<K, V> {
 pub enum Record {
     /// Only the change of each key.
     Changes,
-    /// Every update too.
+    /// Every update too, but for those that leave the value as it was.
     Updates,
 }
 
@@ -110,13 +110,19 @@ impl<K: Key, V: Value> TableState<K, V> {
         let mut updates = Vec::new();
         let total = events.len();
         let epoch = context.epoch;
+        let mut before = Encoded::default();
         let mut one = |context: &mut Context<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
             let Some(entry) = entry else { return Some(event) };
             context.at(&event.stamp);
             let Event { key, value, stamp } = event;
             touch(entry, epoch, stamp, &mut dirty, &key);
+            if record == Record::Changes {
+                apply(&key, &mut entry.value, value);
+                return None;
+            }
+            before.encode(&*self.codec, entry.value.as_ref());
             apply(&key, &mut entry.value, value);
-            if record == Record::Updates {
+            if !before.is(&*self.codec, entry.value.as_ref()) {
                 updates.push(Update { key, value: entry.value.clone(), stamp });
             }
             None
@@ -181,24 +187,27 @@ impl<K: Key, V: Value> TableState<K, V> {
     }
 
     /// What the running epoch did to each key on this shard, in the order in which they were first touched, and
-    /// the `updates` that [`fold`](Self::fold) returned.
+    /// the `updates` that [`fold`](Self::fold) returned. A key whose value is the same as before has no change.
     ///
     /// # Errors
     /// `Internal` if the table has no such shard.
     pub fn changes(&self, context: &Context<'_>, updates: Vec<Update<K, V>>) -> Result<Changes<K, V>> {
-        let changes = Self::changed(self.shard(context.shard())?).ok_or_else(|| self.lost())?;
+        let changes = self.changed(self.shard(context.shard())?).ok_or_else(|| self.lost())?;
         Ok(Changes { changes, updates })
     }
 
     /// What the running epoch did on `shard`; `None` if an entry that it touched is gone.
-    fn changed(shard: &Shard<K, V>) -> Option<Vec<Change<K, V>>> {
+    fn changed(&self, shard: &Shard<K, V>) -> Option<Vec<Change<K, V>>> {
         let dirty = Self::dirty(shard);
         let mut changes = Vec::with_capacity(dirty.len());
+        let mut before = Encoded::default();
         for Dirty { key, stamp, .. } in dirty.iter() {
-            let (old, new) = shard.map.read(key, |entry| (entry.before.clone(), entry.value.clone()))?;
-            if old.is_some() || new.is_some() {
-                changes.push(Change { key: key.clone(), old, new, stamp: *stamp });
-            }
+            let change = shard.map.read(key, |entry| {
+                before.encode(&*self.codec, entry.before.as_ref());
+                let is_changed = !before.is(&*self.codec, entry.value.as_ref());
+                is_changed.then(|| (entry.before.clone(), entry.value.clone()))
+            })?;
+            changes.extend(change.map(|(old, new)| Change { key: key.clone(), old, new, stamp: *stamp }));
         }
         Some(changes)
     }
@@ -266,6 +275,37 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     fn bytes_per_entry(shard: &Shard<K, V>) -> usize {
         HotMap::<K, V>::entry_bytes() + shard.row_size.owned_bytes::<K, V>()
+    }
+}
+
+/// A value as its codec writes it, to compare it with another one: values need not know whether they are equal.
+#[derive(Default)]
+struct Encoded {
+    /// Whether there is a value, and it encodes.
+    known: Option<bool>,
+    bytes: Vec<u8>,
+    other: Vec<u8>,
+}
+
+impl Encoded {
+    fn encode<V: Value>(&mut self, codec: &dyn ValueCodec<V>, value: Option<&V>) {
+        self.bytes.clear();
+        self.known = match value {
+            Some(value) => codec.encode(value, &mut self.bytes).is_ok().then_some(true),
+            None => Some(false),
+        };
+    }
+
+    /// Whether `value` is the same. What does not encode is like nothing else.
+    fn is<V: Value>(&mut self, codec: &dyn ValueCodec<V>, value: Option<&V>) -> bool {
+        match (self.known, value) {
+            (Some(false), None) => true,
+            (Some(true), Some(value)) => {
+                self.other.clear();
+                codec.encode(value, &mut self.other).is_ok() && self.other == self.bytes
+            }
+            _ => false,
+        }
     }
 }
 
