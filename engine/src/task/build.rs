@@ -30,12 +30,13 @@ pub(super) struct Build {
 }
 
 impl Build {
-    /// Whether the build stands at the same input as the main task, which is at `main`, and has read what there was
-    /// when it began of the partitions that only it reads.
-    pub(super) fn has_caught_up(&self, main: &Position) -> bool {
+    /// Whether the build stands at the same input as the main task, which is at `main`. Of the partitions that only it
+    /// reads it must have read what there was when it began, or all that comes before the next record of the main task in
+    /// the order of the log: then it is `idle`, and goes on with the main task.
+    pub(super) fn has_caught_up(&self, main: &Position, idle: bool) -> bool {
         let enough = |(id, offset): (&TopicPartition, u64)| match main.known(id) {
             Some(main) => offset == main,
-            None => offset >= self.target.offset(id),
+            None => idle || offset >= self.target.offset(id),
         };
         self.task.position().iter().all(enough)
     }

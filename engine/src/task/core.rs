@@ -20,6 +20,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+/// So many epochs of a build for each of the main task: whatever arrives meanwhile, the build gains on it, and appends
+/// that outrun the two are held up by the lag of the main task.
+const EPOCHS_OF_BUILD: usize = 4;
+
 /// What an engine runs with.
 pub(crate) struct CoreOptions {
     pub(crate) graph: Graph,
@@ -129,9 +133,17 @@ impl Core {
         let held = self.build.as_ref().is_some_and(|build| build.holds_main);
         let ran = !held && self.main.step(limit, None)?;
         let Some(build) = &mut self.build else { return Ok(ran) };
-        let advanced = build.task.step(limit, Some(self.main.position()))?;
-        if build.has_caught_up(self.main.position()) {
-            self.complete_build()?;
+        let mut advanced = false;
+        for _ in 0..EPOCHS_OF_BUILD {
+            let more = build.task.step(limit, Some(self.main.position()))?;
+            advanced |= more;
+            if build.has_caught_up(self.main.position(), !more) {
+                self.complete_build()?;
+                break;
+            }
+            if !more {
+                break;
+            }
         }
         Ok(ran || advanced || self.build.is_none())
     }

@@ -251,13 +251,17 @@ impl Task {
         }
     }
 
-    /// Appends the outputs and dead letters of an epoch together with its mark.
+    /// Appends the outputs and dead letters of an epoch together with its mark, if there are any.
     fn produce(&mut self, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
         let letters = self.letters(input, skipped)?;
         if !self.produces {
             return self.append_missing(letters);
         }
         sunk.extend(letters.iter().cloned());
+        if sunk.is_empty() {
+            // A mark without records would tell a replay nothing, and cost a write and a wait.
+            return Ok(());
+        }
         let total = sunk.len() as u64;
         let span = tracing::debug_span!("append", records = total);
         let _entered = span.enter();
