@@ -41,8 +41,9 @@ impl Catalogue {
     ///
     /// # Errors
     /// `Invalid` for a table whose types or codec changed under the same version, or whose version is older than
-    /// the state's.
+    /// the state's; those of the store.
     pub(crate) fn assign(&mut self, store: &dyn StateStore, graph: &Graph) -> Result<Assignment> {
+        self.sweep(store)?;
         self.take_back(graph);
         let mut build = self.to_build(graph)?;
         let affected = affected(graph, &mut build);
