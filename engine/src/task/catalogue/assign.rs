@@ -21,6 +21,15 @@ pub(crate) struct Group {
     pub(crate) counts: BTreeMap<TableId, u64>,
 }
 
+impl Group {
+    /// The topics on which rows of the group depend. One that only streams read is not among them.
+    pub(crate) fn depends_on<'g>(&self, graph: &'g Graph) -> BTreeSet<&'g str> {
+        let tables = (0..).zip(&self.ids).filter_map(|(table, id)| id.map(|_| table)).collect();
+        let nodes = builders(graph, &tables).into_iter().filter_map(|id| graph.nodes.get(id));
+        nodes.filter_map(|node| node.topic()).collect()
+    }
+}
+
 /// How a state is taken up by a graph.
 pub(crate) struct Assignment {
     pub(crate) main: Group,
