@@ -31,7 +31,7 @@
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 
-#[cfg(feature = "testing")]
+#[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;
 pub use millpond_engine::graph::{Graph, StoreOptions};
 pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};

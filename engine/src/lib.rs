@@ -5,7 +5,10 @@
 pub mod changelog;
 pub mod codec;
 pub mod dataflow;
+#[cfg(feature = "fault-injection")]
 pub mod fault;
+#[cfg(not(feature = "fault-injection"))]
+mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod graph;

@@ -190,7 +190,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Lets a state without a position begin at the oldest record that retention has kept, instead of refusing.
+    /// Lets a state without a position begin at the oldest record that retention has kept, instead of refusing; and so a
+    /// topic that is read for the first time, or again after a graph that did not, where no row depends on what is gone.
     pub fn from_oldest_kept(mut self, yes: bool) -> Self {
         self.from_oldest_kept = yes;
         self

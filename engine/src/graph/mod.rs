@@ -61,6 +61,16 @@ pub(crate) struct Node {
     pub(crate) records: bool,
 }
 
+impl Node {
+    /// The topic it reads.
+    pub(crate) fn topic(&self) -> Option<&str> {
+        match &self.step {
+            Step::Source { topic, .. } => Some(topic),
+            Step::Operator(_) => None,
+        }
+    }
+}
+
 /// What a node runs.
 pub(crate) enum Step {
     Source { topic: Arc<str>, source: Arc<dyn Source> },

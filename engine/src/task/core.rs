@@ -4,7 +4,7 @@
 //! runs.
 
 use super::build::Build;
-use super::catalogue::{Assignment, BUILD_GROUP, Catalogue};
+use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, Group};
 use super::input::first_to_read;
 use super::opening::Opening;
 use super::{Counters, EpochLimit, FailurePolicy, Setting, Task};
@@ -15,7 +15,7 @@ use crate::graph::Graph;
 use crate::query::{Cell, Serving};
 use crate::store::StateStore;
 use crate::store::layout::MAIN_GROUP;
-use crate::{Error, Position, Result};
+use crate::{Error, ErrorKind, Position, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -86,8 +86,9 @@ impl Core {
         };
         let mut catalogue = Catalogue::open(&*store)?;
         // Whatever can be refused is refused before anything is written, to the state or to the changelog.
-        let Assignment { main, build, former } = catalogue.assign(&*store, &setting.graph)?;
+        let Assignment { mut main, build, former } = catalogue.assign(&*store, &setting.graph)?;
         let there = setting.changelog.topics()?.into_iter().collect();
+        pass_what_is_gone(&setting, &there, &mut main, from_oldest_kept)?;
         check_topics(&setting, &there, &main.position, from_oldest_kept)?;
         create_topics(&setting, &there)?;
         let main = Opening::new(&setting, main, MAIN_GROUP, from_oldest_kept)?;
@@ -190,6 +191,40 @@ pub(crate) fn drain_all(drains: &Mutex<Vec<Arc<Drain>>>) -> Result<bool> {
 
 pub(super) fn add(drains: &Mutex<Vec<Arc<Drain>>>, drain: Arc<Drain>) {
     drains.lock().unwrap_or_else(PoisonError::into_inner).push(drain);
+}
+
+/// Goes on behind what retention has dropped of topics on which no row depends: a graph before this one had given them up,
+/// or only streams read them.
+///
+/// # Errors
+/// `BehindChangelog` unless that is allowed.
+fn pass_what_is_gone(
+    setting: &Setting,
+    there: &BTreeMap<Arc<str>, u32>,
+    main: &mut Group,
+    allowed: bool,
+) -> Result<()> {
+    let depends_on = main.depends_on(&setting.graph);
+    let read = |topic: &str| setting.graph.reads(topic) && there.contains_key(topic);
+    for (id, next) in main.position.clone().iter().filter(|(id, next)| *next > 0 && read(&id.topic)) {
+        let begin = setting.changelog.offsets(id)?.start;
+        if next >= begin || depends_on.contains(&*id.topic) {
+            continue;
+        }
+        if !allowed {
+            return Err(Error::new(
+                ErrorKind::BehindChangelog,
+                format!(
+                    "the graph reads {id} again, of which it has seen what lies below offset {next}, and the changelog \
+                     begins at {begin}; no table that is there depends on the records that are gone: open with \
+                     `from_oldest_kept` to begin with what is left, or restore a copy of the changelog that reaches back"
+                ),
+            ));
+        }
+        tracing::warn!(partition = %id, next, begin, "going on behind records that retention has dropped");
+        main.position.set(id.clone(), begin);
+    }
+    Ok(())
 }
 
 /// Checks that the topics that are `there` fit the graph and hold what it has not folded yet.

@@ -351,12 +351,13 @@ pub(super) fn first_to_read(
     if wanted == 0 && from_oldest {
         return Ok(kept.start);
     }
+    // Rows that begin with nothing can begin with what is left.
+    let first = if wanted == 0 { "" } else { "delete the state directory and " };
     Err(Error::new(
         ErrorKind::BehindChangelog,
         format!(
             "the state needs {id} from offset {wanted}, but the changelog begins at {}; restore a copy of the \
-             changelog that reaches back, or delete the state directory and open with `from_oldest_kept` to begin with \
-             what is left",
+             changelog that reaches back, or {first}open with `from_oldest_kept` to begin with what is left",
             kept.start
         ),
     ))

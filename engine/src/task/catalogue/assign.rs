@@ -21,6 +21,15 @@ pub(crate) struct Group {
     pub(crate) counts: BTreeMap<TableId, u64>,
 }
 
+impl Group {
+    /// The topics on which rows of the group depend. One that only streams read is not among them.
+    pub(crate) fn depends_on<'g>(&self, graph: &'g Graph) -> BTreeSet<&'g str> {
+        let tables = (0..).zip(&self.ids).filter_map(|(table, id)| id.map(|_| table)).collect();
+        let nodes = builders(graph, &tables).into_iter().filter_map(|id| graph.nodes.get(id));
+        nodes.filter_map(|node| node.topic()).collect()
+    }
+}
+
 /// How a state is taken up by a graph.
 pub(crate) struct Assignment {
     pub(crate) main: Group,
@@ -41,8 +50,9 @@ impl Catalogue {
     ///
     /// # Errors
     /// `Invalid` for a table whose types or codec changed under the same version, or whose version is older than
-    /// the state's.
+    /// the state's; those of the store.
     pub(crate) fn assign(&mut self, store: &dyn StateStore, graph: &Graph) -> Result<Assignment> {
+        self.sweep(store)?;
         self.take_back(graph);
         let mut build = self.to_build(graph)?;
         let affected = affected(graph, &mut build);

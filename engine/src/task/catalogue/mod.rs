@@ -92,6 +92,25 @@ impl Catalogue {
         }
     }
 
+    /// Deletes what is left of tables that were retired before: the engine may have ended, or the store failed, after their
+    /// successors took their places and before their rows were gone.
+    fn sweep(&mut self, store: &dyn StateStore) -> Result<()> {
+        let snapshot = store.snapshot()?;
+        for entry in self.entries.iter().filter(|entry| entry.state == TableState::Retired) {
+            let mut left = self.positions.remove(&former_group(entry.id)).is_some();
+            snapshot.read(&layout::count_key(entry.id), &mut |count| left |= count.is_some())?;
+            let (first, past) = layout::table_range(entry.id);
+            snapshot.scan(&first..&past, crate::store::Direction::Forward, &mut |_, _| {
+                left = true;
+                false
+            })?;
+            if left {
+                self.pending.push(Write::Retired(entry.clone()));
+            }
+        }
+        Ok(())
+    }
+
     /// Puts the tables of a finished build in the place of the old ones, in one step. Returns the ids that are no
     /// longer needed: [`delete`](Self::delete) them.
     ///

@@ -1,10 +1,9 @@
-//! Fault points: a seam for tests that want the engine to fail at an exact step.
+//! Fault points that can be armed.
 //!
-//! Code that changes stored state passes named points ([`point`]). They do nothing (one relaxed load) until a
-//! test arms one, in its own process ([`arm`]) or, for a child that shall die, through the environment:
-//! `MILLPOND_FAULTS="changelog.append.after_write:3:abort"` (name, the how-manieth hit, `error`, `panic` or `abort`;
-//! more than one separated by commas). An armed point fires once. The state is that of the process: tests that arm
-//! points must not run beside others that pass them.
+//! A [`point`] does nothing (one relaxed load) until a test arms it, in its own process ([`arm`]) or, for a child that
+//! shall die, through the environment: `MILLPOND_FAULTS="changelog.append.after_write:3:abort"` (name, the how-manieth
+//! hit, `error`, `panic` or `abort`; more than one separated by commas). An armed point fires once. The state is that of
+//! the process: tests that arm points must not run beside others that pass them.
 
 use crate::{Error, Result};
 use std::collections::BTreeMap;

@@ -1,0 +1,156 @@
+//! A medium that fails, once or from then on, in any call that changes it, loses nothing and makes no wrong answer.
+//!
+//! Property: as for a killed engine; a service that meets the fault ends with an error or does not notice, and never
+//! hangs; and once the medium is whole again, its directory opens and goes on, also after a loss of power.
+//!
+//! Method: for every kind of call (write, sync, allocate, truncate, create, rename, unlink), on the log and on the
+//! state, with EIO, a full medium and, for writes, a half that arrives, a child process pays, folds, drains and rebuilds
+//! its tables; one of the calls fails, drawn at random among as many as a run makes, or all from there on. The parent
+//! audits what it left. `MILLPOND_ROUNDS` says how often for each kind, `MILLPOND_SEED` repeats the draw, and
+//! `MILLPOND_ONLY` names one kind. Without a C compiler this is skipped, and says so.
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test fails by panicking, and its numbers are small"
+)]
+
+#[allow(dead_code, reason = "each test needs its own part of the ledger")]
+mod ledger;
+#[allow(dead_code, reason = "each test needs its own part of the medium")]
+mod medium;
+
+use ledger::{
+    Acknowledged, ChildProcess, Ledger, Random, audit, open_changelog, pay, rounds, seed, take_up, tell,
+};
+use medium::{Medium, calls, shim};
+use millpond::Result;
+use millpond::changelog::Changelog;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The body of the child process; nothing when it is run as a test.
+#[test]
+fn child() {
+    let Ok(dir) = std::env::var("MILLPOND_CHILD") else { return };
+    let mut random = Random::new(std::env::var("MILLPOND_SEED").unwrap().parse().unwrap());
+    for (phase, version) in [(1, 1), (2, 2), (3, 2)] {
+        match catch_unwind(AssertUnwindSafe(|| serve(Path::new(&dir), phase, version, &mut random))) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tell(&format!("stopped: {error}")),
+            Err(_) => tell("panicked"),
+        }
+    }
+    tell("done");
+}
+
+fn serve(dir: &Path, phase: u64, version: u32, random: &mut Random) -> Result<()> {
+    let changelog = Arc::new(open_changelog(&dir.join("changelog"))?);
+    let ledger = Ledger::new(version);
+    let engine = ledger.builder(dir, random, Arc::clone(&changelog)).start()?;
+    for part in 0..4 {
+        pay(&*changelog, random, (phase << 40) + (part << 32), 30)?;
+        engine.catch_up()?;
+        engine.drain()?;
+    }
+    engine.ready()?;
+    engine.close()?;
+    changelog.close()
+}
+
+const CALLS: [(&str, &[&str]); 7] = [
+    ("write", &["EIO", "ENOSPC", "short"]),
+    ("sync", &["EIO"]),
+    ("allocate", &["ENOSPC"]),
+    ("truncate", &["EIO"]),
+    ("create", &["EIO", "ENOSPC"]),
+    ("rename", &["EIO"]),
+    ("unlink", &["EIO"]),
+];
+
+#[test]
+fn a_failing_medium_loses_nothing() {
+    let Some(shim) = shim() else { return };
+    let mut random = Random::new(seed());
+    let only = std::env::var("MILLPOND_ONLY").unwrap_or_default();
+    let (mut met, mut runs) = (0, 0);
+    for part in ["/changelog/", "/state/"] {
+        let made = dry_run(shim, part);
+        for (call, failures) in CALLS {
+            let Some(&most) = made.get(call) else { continue };
+            for what in failures {
+                for _ in 0..rounds(1) {
+                    // Early ones more often: those of an opening are few.
+                    let nth =
+                        1 + if random.below(2) == 0 { random.below(most) } else { random.below(most.min(8)) };
+                    let lasting = random.pick(&["", "+"]);
+                    let fault = format!("{call}:{nth}{lasting}:{what}:{part}");
+                    if fault.contains(&only) {
+                        runs += 1;
+                        met += usize::from(run(shim, &fault, random.next()));
+                    }
+                }
+            }
+        }
+    }
+    println!("{met} of {runs} faults were met");
+    assert!(met * 2 >= runs, "hardly any fault was met: {met} of {runs}");
+}
+
+/// How often a run makes each call.
+fn dry_run(shim: &Path, part: &str) -> std::collections::BTreeMap<String, u64> {
+    let (medium, counts) = (Medium::new(), tempfile::tempdir().unwrap());
+    let counted = counts.path().join("calls");
+    let (lines, stderr, status) =
+        spawn(&medium, shim, 1, ("MEDIUM_COUNT", counted.display().to_string())).end();
+    assert!(status.success() && !lines.iter().any(|line| line.starts_with("stopped")), "{lines:?}\n{stderr}");
+    let calls = calls(&counted, part);
+    assert!(calls["write"] > 20 && calls["sync"] > 20, "does the shim see anything? {calls:?}");
+    calls
+}
+
+fn spawn(medium: &Medium, shim: &Path, seed: u64, task: (&'static str, String)) -> ChildProcess {
+    let mut environment = medium.environment(shim);
+    let dir = medium.disk().display().to_string();
+    environment.extend([("MILLPOND_CHILD", dir), ("MILLPOND_SEED", seed.to_string()), task]);
+    ChildProcess::spawn(&environment)
+}
+
+/// Runs a child with the fault and audits what it left. Returns whether it was met.
+fn run(shim: &Path, fault: &str, seed: u64) -> bool {
+    println!("{fault} with seed {seed}");
+    let medium = Medium::new();
+    let (lines, stderr, status) = spawn(&medium, shim, seed, ("MEDIUM_FAULT", fault.to_owned())).end();
+    let mut acknowledged = Acknowledged::new();
+    for line in &lines {
+        take_up(&mut acknowledged, line);
+    }
+    let told: Vec<&String> =
+        lines.iter().filter(|line| line.starts_with("stopped") || *line == "panicked").collect();
+    let context = format!("{fault} with seed {seed}: {status}, {told:?}\n{stderr}");
+    assert!(status.success() && lines.iter().any(|line| line == "done"), "the child died or hung: {context}");
+    assert!(!lines.iter().any(|line| line == "panicked"), "{context}");
+    let mut random = Random::new(!seed);
+    if random.below(2) == 0 {
+        medium.lose_power(&["changelog", "state"]);
+    }
+    for version in random.pick(&[&[1, 2][..], &[2]]).iter().copied() {
+        let ledger = Ledger::new(version);
+        let dir = medium.disk();
+        let changelog =
+            open_changelog(&dir.join("changelog")).unwrap_or_else(|error| panic!("{error}: {context}"));
+        let changelog = Arc::new(changelog);
+        let mut stepper = match ledger.builder(&dir, &mut random, Arc::clone(&changelog)).stepper() {
+            Ok(stepper) => stepper,
+            Err(error) if version == 1 && error.message().contains("the state holds version 2") => continue,
+            Err(error) => panic!("{error}: {context}"),
+        };
+        audit(&ledger, &mut stepper, &acknowledged).unwrap_or_else(|error| panic!("{error}: {context}"));
+    }
+    !told.is_empty()
+}
