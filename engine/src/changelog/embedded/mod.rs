@@ -17,16 +17,20 @@
 //!
 //! Reads copy a batch once, out of RocksDB; nothing here looks at keys or values.
 
+mod audit;
 mod database;
 mod group;
 mod index;
 mod layout;
+mod manifest;
 mod options;
 mod queue;
 mod reader;
 mod recovery;
+mod synced;
 mod torn;
 mod trim;
+mod wal;
 mod writer;
 
 #[cfg(test)]
@@ -51,6 +55,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use synced::Progress;
 use writer::Writer;
 
 /// A [`Changelog`] in a directory of this machine.
@@ -130,9 +135,15 @@ impl EmbeddedChangelog {
     /// an unknown format version, `Invalid` if an option is 0. What is stored stays as it was.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
-        let database = Database::open(dir.as_ref(), &options)?;
+        let (database, synced) = Database::open(dir.as_ref(), &options)?;
         let Recovered { index, epochs, holds, closed_segments, next_segment } = Recovered::read(&database)?;
         let next_sequence = index.end_sequence;
+        if !options.salvage
+            && let Some(synced) = &synced
+        {
+            index.check_synced(synced).map_err(|error| database.name(error))?;
+        }
+        let progress = Progress::begin(&database, &index)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(options.max_queued_bytes),
             options,
@@ -149,6 +160,7 @@ impl EmbeddedChangelog {
             closed_segments,
             holds,
             next_sequence,
+            progress,
             last_jobs: 1,
             last_sync: Duration::ZERO,
         };

@@ -12,6 +12,7 @@ use super::index::Piece;
 use super::layout::{self, RecordKey, Slot};
 use super::options::Durability;
 use super::queue::{Job, Reply};
+use super::synced::Progress;
 use crate::changelog::TopicConfig;
 use crate::{Error, Position, Result, fault};
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub(super) struct Writer {
     pub(super) holds: BTreeMap<String, Position>,
     /// The number of the next record in the sequence of the log.
     pub(super) next_sequence: u64,
+    pub(super) progress: Progress,
     /// How many jobs were done at once the last time, and how long their sync took: how many more it is worth
     /// waiting for the next time, and how long.
     pub(super) last_jobs: usize,
@@ -179,14 +181,19 @@ impl Writer {
         for (slot, batch) in &group.batches {
             self.segment_bytes += batch.stored_bytes();
             index.add(*slot, Piece::of(self.segment, batch.header(), batch.frame()))?;
+            self.progress.moved(*slot, batch.end_offset(), batch.records());
         }
         drop(index);
+        if group.sync {
+            self.progress.synced(&self.shared.database)?;
+        }
         fault::point("changelog.append.before_ack")
     }
 
-    fn sync(&self) -> Result<()> {
+    fn sync(&mut self) -> Result<()> {
         fault::point("changelog.sync.before")?;
         self.shared.database.sync()?;
+        self.progress.synced(&self.shared.database)?;
         fault::point("changelog.sync.after")
     }
 
@@ -230,8 +237,7 @@ impl Writer {
                 self.tell(&reply, trimmed)
             }
             Job::Close { reply } => {
-                let closed =
-                    fault::point("changelog.close.before_sync").and_then(|()| self.shared.database.sync());
+                let closed = fault::point("changelog.close.before_sync").and_then(|()| self.end());
                 if closed.is_ok() {
                     self.shared.queue.stop(&super::closed());
                 }
@@ -244,6 +250,13 @@ impl Writer {
         }
     }
 
+    /// Makes everything durable, and the note of it as well.
+    fn end(&mut self) -> Result<()> {
+        self.shared.database.sync()?;
+        self.progress.synced(&self.shared.database)?;
+        self.progress.sync(&self.shared.database)
+    }
+
     fn create_topic(&mut self, name: &str, config: &TopicConfig) -> Result<()> {
         let id = {
             let index = self.shared.index();
@@ -253,8 +266,13 @@ impl Writer {
         let row = (layout::topic_key(id), layout::topic_value(name, config));
         self.shared.database.write(true, |rows| rows.put_meta(&row.0, &row.1))?;
         fault::point("changelog.topic.after_write")?;
-        self.shared.index_mut().put_topic(name, id, config.clone());
-        Ok(())
+        let mut index = self.shared.index_mut();
+        if index.topic(name).is_none() {
+            self.progress.added_topic();
+        }
+        index.put_topic(name, id, config.clone());
+        drop(index);
+        self.progress.synced(&self.shared.database)
     }
 
     /// Answers a blocked caller, and hands on the error that poisons.
