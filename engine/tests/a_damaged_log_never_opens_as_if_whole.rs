@@ -211,6 +211,7 @@ fn flipped_bits_of_the_write_ahead_logs() {
             } else {
                 numbers.below(length(log) * 8)
             };
+            flip(log, bit);
             let name = log.file_name().unwrap().to_string_lossy().into_owned();
             let context = format!("segments of {segment_bytes}, {name}, bit {bit}");
             if outcome(dir.path(), &context) == Outcome::Refused {

@@ -3,9 +3,9 @@
 //! RocksDB cuts what it takes for a torn end, and deletes what it has read. So what may not be lost is checked before: the
 //! writes must follow each other without a gap, from the first log that is needed to the last one; where reading stops,
 //! nothing valid may follow; and the last write must not lie before the one that was noted as synced. What is torn and
-//! was not synced is left to RocksDB.
+//! was not synced is cut off before RocksDB sees it, since some remains make its reader go round in circles.
 
-use super::layout::{RecordKey, Slot};
+use super::layout::{MetaRow, RecordKey, Slot};
 use super::manifest::Manifest;
 use super::synced::Synced;
 use super::wal;
@@ -18,13 +18,13 @@ use std::{fs, io};
 #[derive(Debug)]
 pub(super) enum Finding {
     Whole,
-    /// The last log has a torn end behind this many bytes.
-    Torn(PathBuf, u64),
+    /// These files have a torn end behind so many bytes.
+    Torn(Vec<(PathBuf, u64)>),
     Damaged(Damage),
 }
 
 /// Something that was written is not there any more.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Damage {
     /// What, and where.
     pub(super) what: String,
@@ -34,6 +34,8 @@ pub(super) struct Damage {
     pub(super) ends: BTreeMap<Slot, u64>,
     /// Where they go on behind it, or how far they were durable.
     pub(super) beyond: BTreeMap<Slot, Beyond>,
+    /// The names of topics that the logs tell.
+    pub(super) names: BTreeMap<u32, String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,21 +50,27 @@ struct Audit {
     /// The number of the write that must come next.
     next: Option<u64>,
     ends: BTreeMap<Slot, u64>,
+    names: BTreeMap<u32, String>,
     torn: Option<(PathBuf, u64)>,
 }
 
 /// Looks at the logs in `dir`.
 pub(super) fn look(dir: &Path, synced: Option<&Synced>) -> io::Result<Finding> {
     let manifest = Manifest::read(dir)?;
-    if let Some(Manifest { path, readable: wal::Readable { broken: Some(broken), .. }, .. }) = &manifest
-        && broken.valid_behind.is_some()
-    {
-        let what = format!("{} is damaged at byte {}", file_name(path), broken.at);
-        let (ends, beyond) = (BTreeMap::new(), BTreeMap::new());
-        return Ok(Finding::Damaged(Damage { what, given_up: None, ends, beyond }));
-    }
-    let least = manifest.and_then(|manifest| manifest.least_wal);
+    let least = manifest.as_ref().and_then(|manifest| manifest.least_wal);
     let logs = logs(dir, least.unwrap_or(0))?;
+    let torn_manifest = match manifest {
+        Some(Manifest { path, readable: wal::Readable { end, broken: Some(broken) }, .. }) => {
+            // What was torn while a table was taken over has left its logs behind. Without them it was taken over.
+            let first = logs.first().and_then(|path| number(path));
+            if broken.valid_behind.is_some() || first.is_none() || first != least {
+                let what = format!("{} is damaged at byte {}", file_name(&path), broken.at);
+                return Ok(Finding::Damaged(Damage { what, ..Damage::default() }));
+            }
+            Some((path, end as u64))
+        }
+        _ => None,
+    };
     let mut audit = Audit::default();
     for (at, path) in logs.iter().enumerate() {
         let later = logs.get(at + 1..).unwrap_or_default();
@@ -79,7 +87,8 @@ pub(super) fn look(dir: &Path, synced: Option<&Synced>) -> io::Result<Finding> {
     {
         return Ok(Finding::Damaged(audit.short(synced, next)));
     }
-    Ok(audit.torn.map_or(Finding::Whole, |(path, end)| Finding::Torn(path, end)))
+    let torn: Vec<_> = audit.torn.into_iter().chain(torn_manifest).collect();
+    Ok(if torn.is_empty() { Finding::Whole } else { Finding::Torn(torn) })
 }
 
 impl Audit {
@@ -93,8 +102,9 @@ impl Audit {
                 Some(next) => gap = Some((at, next, write.first)),
                 None => {
                     self.next = Some(self.next.unwrap_or(0).max(write.first + write.count));
-                    write.batches(|slot, (_, end)| {
-                        self.ends.insert(slot, end);
+                    write.rows(|row| match row {
+                        Row::Batch { slot, end, .. } => drop(self.ends.insert(slot, end)),
+                        Row::Topic { id, name } => drop(self.names.insert(id, name)),
                     });
                 }
             }
@@ -131,15 +141,17 @@ impl Audit {
         bytes: &[u8],
         behind: usize,
     ) -> Damage {
-        let mut beyond = BTreeMap::new();
+        let (mut beyond, mut names) = (BTreeMap::new(), std::mem::take(&mut self.names));
         wal::read_from(bytes, behind, &mut |_, record| {
-            if let Some(write) = Write::read(record) {
-                write.batches(|slot, (first, _)| {
+            let Some(write) = Write::read(record) else { return };
+            write.rows(|row| match row {
+                Row::Batch { slot, first, .. } => {
                     beyond.entry(slot).or_insert(Beyond::GoesOnAt(first));
-                });
-            }
+                }
+                Row::Topic { id, name } => drop(names.insert(id, name)),
+            });
         });
-        Damage { what, given_up, ends: std::mem::take(&mut self.ends), beyond }
+        Damage { what, given_up, ends: std::mem::take(&mut self.ends), beyond, names }
     }
 
     /// The log ends before what was noted as synced.
@@ -147,7 +159,7 @@ impl Audit {
         let missing = synced.ends.iter().filter(|(slot, end)| self.ends.get(slot).is_none_or(|found| found < end));
         let beyond = missing.map(|&(slot, end)| (slot, Beyond::WasDurableTo(end))).collect();
         let what = format!("its newest writes, {next} to {}, were durable and are missing", synced.sequence);
-        Damage { what, given_up: None, ends: self.ends, beyond }
+        Damage { what, given_up: None, ends: self.ends, beyond, names: self.names }
     }
 }
 
@@ -165,20 +177,35 @@ impl<'a> Write<'a> {
         Some(Self { first: u64::from_le_bytes(*first), count: u32::from_le_bytes(*count).into(), rest })
     }
 
-    /// Visits the batches of records, with their offsets from the first to the one after the last.
-    fn batches(self, mut visit: impl FnMut(Slot, (u64, u64))) {
+    /// Visits what is put there, as far as it is of interest.
+    fn rows(self, mut visit: impl FnMut(Row)) {
         let mut rest = self.rest;
-        while let Some((key, value)) = next_row(&mut rest) {
-            let header = value.and_then(|frame| FrameHeader::read(frame).ok());
-            if let (Some(key), Some(header)) = (key.and_then(RecordKey::read), header) {
-                visit(key.slot, (key.base_offset, key.base_offset + u64::from(header.records)));
+        while let Some(LoggedRow { of_records, key, value }) = next_row(&mut rest) {
+            let Some(value) = value else { continue };
+            if !of_records {
+                if let Some(MetaRow::Topic { id, name, .. }) = MetaRow::read(key, value) {
+                    visit(Row::Topic { id, name });
+                }
+            } else if let (Some(key), Ok(header)) = (RecordKey::read(key), FrameHeader::read(value)) {
+                let (first, records) = (key.base_offset, u64::from(header.records));
+                visit(Row::Batch { slot: key.slot, first, end: first.saturating_add(records) });
             }
         }
     }
 }
 
-/// The key, if it is one of a column family but the first, and what is put there.
-type LoggedRow<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+/// What is put by a write.
+enum Row {
+    Batch { slot: Slot, first: u64, end: u64 },
+    Topic { id: u32, name: String },
+}
+
+struct LoggedRow<'a> {
+    /// Or of the metadata.
+    of_records: bool,
+    key: &'a [u8],
+    value: Option<&'a [u8]>,
+}
 
 /// The next row of a write; `None` at the end, or where there is something that this log never writes.
 fn next_row<'a>(rest: &mut &'a [u8]) -> Option<LoggedRow<'a>> {
@@ -188,12 +215,10 @@ fn next_row<'a>(rest: &mut &'a [u8]) -> Option<LoggedRow<'a>> {
     if kind > 5 {
         return None;
     }
-    if kind >= 4 {
-        read_varint(rest)?;
-    }
+    let of_records = kind >= 4 && read_varint(rest)? > 0;
     let key = read_slice(rest)?;
     let value = if kind % 4 == 1 { Some(read_slice(rest)?) } else { None };
-    Some(((kind >= 4).then_some(key), value))
+    Some(LoggedRow { of_records, key, value })
 }
 
 /// The write-ahead logs from the number `least` on, in their order.
@@ -201,13 +226,16 @@ fn logs(dir: &Path, least: u64) -> io::Result<Vec<PathBuf>> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
         if path.extension().is_some_and(|extension| extension == "log") {
-            logs.extend(number.filter(|&number| number >= least).map(|number| (number, path)));
+            logs.extend(number(&path).filter(|&number| number >= least).map(|number| (number, path)));
         }
     }
     logs.sort();
     Ok(logs.into_iter().map(|(_, path)| path).collect())
+}
+
+fn number(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.parse().ok()
 }
 
 fn file_name(path: &Path) -> String {

@@ -19,6 +19,7 @@ use rocksdb::{
 use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -89,16 +90,12 @@ impl Database {
         let lock = DirectoryLock::take(&dir).map_err(unusable)?.ok_or_else(in_use)?;
         let synced = Synced::read(&dir).map_err(unusable)?;
         let torn = check_files(&dir, options, synced.as_ref())?;
-        let db = open_database(&dir, options).or_else(|refused| {
-            let Some((path, kept)) = torn.filter(|_| refused.kind() == rocksdb::ErrorKind::Corruption) else {
-                return Err(open_error(&refused, &dir, options));
-            };
-            let cut = Cut::at(&path, kept).map_err(unusable)?;
-            open_database(&dir, options).or_else(|_| {
-                cut.undo().map_err(unusable)?;
-                Err(open_error(&refused, &dir, options))
-            })
-        })?;
+        let cuts: Vec<_> = torn.iter().map(|(path, end)| Cut::at(path, *end)).collect::<Result<_, _>>().map_err(unusable)?;
+        let opened = open_database(&dir, options);
+        if opened.is_err() {
+            cuts.into_iter().try_for_each(Cut::undo).map_err(unusable)?;
+        }
+        let db = opened.map_err(|refused| open_error(&refused, &dir, options))?;
         Ok((Self { dir, db: RwLock::new(Some(Opened { db, lock })) }, synced))
     }
 
@@ -247,11 +244,11 @@ fn family<'a>(db: &'a DB, name: &str) -> Result<&'a ColumnFamily> {
     db.cf_handle(name).ok_or_else(|| Error::internal(format!("the column family {name} is not open")))
 }
 
-/// Looks at what RocksDB would open; tells of an end that is torn, and in which file.
+/// Looks at what RocksDB would open; tells of ends that are torn, and in which files.
 ///
 /// # Errors
 /// `Corrupt` for what is damaged or missing. With `salvage`, what lies behind the damage is given up instead.
-fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<&Synced>) -> Result<Option<(PathBuf, u64)>> {
+fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<&Synced>) -> Result<Vec<(PathBuf, u64)>> {
     let failed = |error: std::io::Error| {
         failure(Failure::of_io(&error)).with_source(error).context(format!("the changelog in {}", dir.display()))
     };
@@ -262,25 +259,28 @@ fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<&Synced>) -
         )));
     }
     let damage = match audit::look(dir, synced).map_err(failed)? {
-        Finding::Whole => return Ok(None),
-        Finding::Torn(path, end) => return Ok(Some((path, end))),
+        Finding::Whole => return Ok(Vec::new()),
+        Finding::Torn(ends) => return Ok(ends),
         Finding::Damaged(damage) => damage,
     };
     if !options.salvage {
         return Err(damaged(dir, &damage));
     }
     tracing::warn!(dir = %dir.display(), damage = damage.what, "what lies behind the damage is given up");
-    let Some((path, end, later)) = &damage.given_up else { return Ok(None) };
+    let Some((path, end, later)) = &damage.given_up else { return Ok(Vec::new()) };
     Cut::at(path, *end).map_err(failed)?;
     later.iter().try_for_each(std::fs::remove_file).map_err(failed)?;
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// The error that names what is known of the damage.
 fn damaged(dir: &Path, damage: &Damage) -> Error {
     /// So many partitions are named.
     const MOST_NAMED: usize = 4;
-    let names = topic_names(dir);
+    let mut names = damage.names.clone();
+    if damage.given_up.is_some() || !damage.beyond.is_empty() {
+        names.extend(topic_names(dir).unwrap_or_default());
+    }
     let name = |slot: &Slot| {
         let topic = names.get(&slot.topic).cloned().unwrap_or_else(|| format!("(topic {})", slot.topic));
         format!("{topic}/{}", slot.partition)
@@ -307,22 +307,31 @@ fn damaged(dir: &Path, damage: &Damage) -> Error {
     ))
 }
 
-/// The names of the topics by their ids, as far as they can be read before the damage; nothing is written.
-fn topic_names(dir: &Path) -> BTreeMap<u32, String> {
+/// The names of the topics by their ids, as far as RocksDB's tables tell them. Nothing in `dir` is written, and its logs
+/// are not read: they are looked for in an empty directory.
+fn topic_names(dir: &Path) -> Option<BTreeMap<u32, String>> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let empty = std::env::temp_dir().join(format!("millpond-no-logs-{}-{call}", std::process::id()));
+    std::fs::create_dir(&empty).ok()?;
     let mut options = Options::default();
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    options.set_wal_dir(&empty);
+    options.set_db_log_dir(&empty);
     let families = [METADATA, RECORDS].map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
     let mut names = BTreeMap::new();
-    let Ok(db) = DB::open_cf_descriptors_read_only(&options, dir, families, false) else { return names };
-    let mut rows = db.raw_iterator();
-    rows.seek_to_first();
-    while let Some((key, value)) = rows.item() {
-        if let Some(MetaRow::Topic { id, name, .. }) = MetaRow::read(key, value) {
-            names.insert(id, name);
+    if let Ok(db) = DB::open_cf_descriptors_read_only(&options, dir, families, false) {
+        let mut rows = db.raw_iterator();
+        rows.seek_to_first();
+        while let Some((key, value)) = rows.item() {
+            if let Some(MetaRow::Topic { id, name, .. }) = MetaRow::read(key, value) {
+                names.insert(id, name);
+            }
+            rows.next();
         }
-        rows.next();
     }
-    names
+    // Only left behind if it cannot be removed; it is empty.
+    std::fs::remove_dir_all(&empty).ok();
+    Some(names)
 }
 
 fn database_options(options: &EmbeddedOptions) -> Options {

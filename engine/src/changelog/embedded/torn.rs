@@ -1,9 +1,9 @@
-//! A torn end that RocksDB takes for damage.
+//! A torn end, cut off before RocksDB sees it.
 //!
 //! Some file systems let a file grow before its bytes arrive: after a loss of power the newest write-ahead log then
 //! ends in zeros or remains of something else, where its last, unacknowledged records should be. RocksDB cuts a record
-//! that is too short, but takes this for damage. So when it refuses to open a log that the [audit](super::audit) found
-//! nothing valid behind, that end is cut and RocksDB is asked again; if it still refuses, the end is put back, which
+//! that is too short, takes zeros for damage, and with some remains never comes to an end. So an end that the
+//! [audit](super::audit) found nothing valid in is cut first; if RocksDB refuses all the same, it is put back, which
 //! leaves the file as it was.
 
 use std::fs::{File, OpenOptions};
