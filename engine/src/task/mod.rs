@@ -15,6 +15,7 @@ mod failures;
 mod input;
 mod letters;
 mod opening;
+mod owner;
 mod plan;
 
 pub use failures::FailurePolicy;

@@ -13,6 +13,7 @@
 //!           7, segment u64                       -> pieces as of kind 3, each followed by the sequence number of its
 //!                                                   last record + 1, or 0 if its records have none
 //!           8                                    -> a lower bound of the next sequence number, u64
+//!           10, name                             -> who used the name last: text
 //!
 //! position  count, { topic, partition, offset }
 //! ```
@@ -39,6 +40,7 @@ const MARK: u8 = 5;
 const START: u8 = 6;
 const SEGMENT: u8 = 7;
 pub(super) const NEXT_SEQUENCE: &[u8] = &[8];
+const OWNER: u8 = 10;
 
 /// A partition by the id of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +119,10 @@ pub(super) fn mark_key(producer: &str, number: u64) -> Vec<u8> {
     [&[MARK][..], producer.as_bytes(), &[0], &number.to_be_bytes()].concat()
 }
 
+pub(super) fn owner_key(name: &str) -> Vec<u8> {
+    [&[OWNER][..], name.as_bytes()].concat()
+}
+
 pub(super) fn start_key(slot: Slot) -> Vec<u8> {
     [&[START][..], &slot.topic.to_be_bytes(), &slot.partition.to_be_bytes()].concat()
 }
@@ -131,6 +137,7 @@ pub(super) enum MetaRow {
     Mark { producer: String, number: u64, mark: EpochMark },
     Start { slot: Slot, offset: u64 },
     NextSequence(u64),
+    Owner { name: String, owner: String },
 }
 
 impl MetaRow {
@@ -153,6 +160,10 @@ impl MetaRow {
                 let producer = text(producer.strip_suffix(&[0])?)?;
                 let mark = EpochMark { from: read_position(rest)?, to: read_position(rest)? };
                 Self::Mark { producer, number: u64::from_be_bytes(*number), mark }
+            }
+            OWNER => {
+                let owner = text(std::mem::take(rest))?;
+                Self::Owner { name: text(std::mem::take(&mut key))?, owner }
             }
             START => {
                 let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
@@ -365,5 +376,13 @@ mod tests {
         let segment = MetaRow::Segment { segment: 8, pieces: vec![(slot, piece(None))] };
         let stored = [1, 1, 2, 5, 9, 0xac, 2, 1];
         assert_eq!(MetaRow::read(&[3, 0, 0, 0, 0, 0, 0, 0, 8], &stored), Some(segment));
+    }
+
+    #[test]
+    fn the_owner_of_a_name_is_golden() {
+        assert_eq!(owner_key("ab"), [10, b'a', b'b']);
+        let row = MetaRow::Owner { name: "ab".into(), owner: "c".into() };
+        assert_eq!(MetaRow::read(&owner_key("ab"), b"c"), Some(row));
+        assert_eq!(MetaRow::read(&owner_key("ab"), &[0xff]), None);
     }
 }

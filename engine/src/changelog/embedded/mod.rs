@@ -39,8 +39,9 @@ mod tests;
 pub use options::{Durability, EmbeddedOptions};
 
 use super::epochs::Epochs;
+use super::names::Leases;
 use super::watchers::Watchers;
-use super::{Ack, Append, Appended, Changelog, EpochMark, PartitionReader, Room, TopicConfig};
+use super::{Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, TopicConfig};
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};
@@ -48,6 +49,7 @@ use layout::RecordKey;
 use queue::{Job, Queue, Reply, SlotAppend};
 use reader::Reader;
 use recovery::Recovered;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,6 +92,8 @@ struct Shared {
     queue: Queue,
     index: RwLock<Index>,
     epochs: Mutex<Epochs>,
+    owners: Mutex<BTreeMap<String, String>>,
+    leases: Arc<Leases>,
     watchers: Watchers,
     closed: AtomicBool,
 }
@@ -105,6 +109,10 @@ impl Shared {
 
     fn epochs(&self) -> MutexGuard<'_, Epochs> {
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn owners(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_open(&self) -> Result<()> {
@@ -136,7 +144,7 @@ impl EmbeddedChangelog {
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
         let (database, synced) = Database::open(dir.as_ref(), &options)?;
-        let Recovered { index, epochs, holds, closed_segments, next_segment } = Recovered::read(&database)?;
+        let Recovered { index, epochs, holds, owners, closed_segments, next_segment } = Recovered::read(&database)?;
         let next_sequence = index.end_sequence;
         if !options.salvage
             && let Some(synced) = &synced
@@ -150,6 +158,8 @@ impl EmbeddedChangelog {
             database,
             index: RwLock::new(index),
             epochs: Mutex::new(epochs),
+            owners: Mutex::new(owners),
+            leases: Arc::default(),
             watchers: Watchers::default(),
             closed: AtomicBool::new(false),
         });
@@ -286,6 +296,31 @@ impl Changelog for EmbeddedChangelog {
     fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
         check_name("consumer", consumer)?;
         self.ask(|reply| Job::Hold { consumer: consumer.into(), position: position.clone(), reply })
+    }
+
+    fn lease(&self, name: &str) -> Result<Lease> {
+        self.shared.check_open()?;
+        self.shared.leases.take(name)
+    }
+
+    fn owner(&self, name: &str) -> Result<Option<String>> {
+        self.shared.check_open()?;
+        Ok(self.shared.owners().get(name).cloned())
+    }
+
+    fn set_owner(&self, name: &str, owner: &str) -> Result<()> {
+        check_name("consumer", name)?;
+        self.ask(|reply| Job::Owner { name: name.into(), owner: owner.into(), reply })
+    }
+
+    fn names(&self) -> Result<Vec<NameInUse>> {
+        self.ask(|reply| Job::Names { reply })
+    }
+
+    fn release(&self, name: &str) -> Result<()> {
+        check_name("consumer", name)?;
+        self.shared.leases.check_free(name)?;
+        self.ask(|reply| Job::Release { name: name.into(), reply })
     }
 
     fn enforce_retention(&self) -> Result<u64> {

@@ -17,6 +17,7 @@ pub(super) struct Recovered {
     pub(super) index: Index,
     pub(super) epochs: Epochs,
     pub(super) holds: BTreeMap<String, Position>,
+    pub(super) owners: BTreeMap<String, String>,
     pub(super) closed_segments: BTreeMap<u64, u64>,
     pub(super) next_segment: u64,
 }
@@ -71,6 +72,7 @@ impl Recovered {
             }
             MetaRow::Segment { segment, pieces } => self.take_in_segment(segment, pieces)?,
             MetaRow::Hold { consumer, position } => drop(self.holds.insert(consumer, position)),
+            MetaRow::Owner { name, owner } => drop(self.owners.insert(name, owner)),
             MetaRow::Mark { producer, number, mark } => self.epochs.restore(&producer, number, mark)?,
             MetaRow::NextSequence(next) => self.index.end_sequence = self.index.end_sequence.max(next),
         }

@@ -13,9 +13,10 @@ use super::layout::{self, RecordKey, Slot};
 use super::options::Durability;
 use super::queue::{Job, Reply};
 use super::synced::Progress;
-use crate::changelog::TopicConfig;
+use crate::changelog::names::family;
+use crate::changelog::{NameInUse, TopicConfig};
 use crate::{Error, Position, Result, fault};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -116,6 +117,18 @@ impl Writer {
                 self.hold(group, consumer, position);
                 group.answer(reply);
             }
+            Job::Owner { name, owner, reply } => {
+                group.metadata.push((layout::owner_key(&name), Some(owner.clone().into_bytes())));
+                shared.owners().insert(name, owner);
+                group.sync = true;
+                group.answer(reply);
+            }
+            Job::Names { reply } => drop(reply.send(Ok(self.names()))),
+            Job::Release { name, reply } => {
+                self.release(group, &name);
+                group.sync = true;
+                group.answer(reply);
+            }
             Job::Sync { reply } => {
                 group.sync = true;
                 group.answer(reply);
@@ -134,7 +147,42 @@ impl Writer {
         group.metadata.extend(forgettable.map(|number| (layout::mark_key(&consumer, number), None)));
         let held = position.iter().next().is_some();
         group.metadata.push((layout::hold_key(&consumer), held.then(|| layout::position_value(&position))));
-        self.holds.insert(consumer, position);
+        if held {
+            self.holds.insert(consumer, position);
+        } else {
+            self.holds.remove(&consumer);
+        }
+    }
+
+    /// Every name that something is kept under.
+    fn names(&self) -> Vec<NameInUse> {
+        let (epochs, owners) = (self.shared.epochs(), self.shared.owners());
+        let known = self.holds.keys().map(String::as_str).chain(epochs.producers());
+        let known: BTreeSet<_> = known.chain(owners.keys().map(String::as_str)).collect();
+        let name = |name: &str| {
+            let marks = epochs.kept(name);
+            NameInUse {
+                name: name.to_owned(),
+                hold: self.holds.get(name).cloned(),
+                marks: marks.end - marks.start,
+                owner: owners.get(name).cloned(),
+                leased: self.shared.leases.has(name),
+            }
+        };
+        known.into_iter().map(name).collect()
+    }
+
+    /// Forgets all that is kept under a name and those that go with it.
+    fn release(&mut self, group: &mut Group, name: &str) {
+        let (mut epochs, mut owners) = (self.shared.epochs(), self.shared.owners());
+        for name in family(name) {
+            group.metadata.extend(epochs.kept(&name).map(|number| (layout::mark_key(&name, number), None)));
+            group.metadata.push((layout::hold_key(&name), None));
+            group.metadata.push((layout::owner_key(&name), None));
+            epochs.release(&name);
+            owners.remove(&name);
+            self.holds.remove(&name);
+        }
     }
 
     fn commit(&mut self, mut group: Group) -> Result<()> {

@@ -2,12 +2,13 @@
 
 use crate::changelog::batch::BatchEncoder;
 use crate::changelog::epochs::Epochs;
+use crate::changelog::names::{Leases, family};
 use crate::changelog::sequence::Latest;
 use crate::changelog::{
-    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, Readable, StoredBatch, TopicConfig, retention,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, Readable, StoredBatch, TopicConfig, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,7 @@ pub(super) struct State {
     /// How many marks of each producer a crash would leave.
     durable_marks: BTreeMap<String, u64>,
     holds: BTreeMap<String, Position>,
+    pub(super) owners: BTreeMap<String, String>,
     /// The sequence number of the next record.
     next_sequence: u64,
     latest: Latest<TopicPartition>,
@@ -119,9 +121,39 @@ impl State {
     }
 
     pub(super) fn hold(&mut self, consumer: &str, position: &Position) {
-        self.holds.insert(consumer.into(), position.clone());
+        if position.iter().next().is_some() {
+            self.holds.insert(consumer.into(), position.clone());
+        } else {
+            self.holds.remove(consumer);
+        }
         let forgettable = self.epochs.forgettable(consumer, position);
         self.epochs.forget(consumer, forgettable.end);
+    }
+
+    /// Every name that something is kept under.
+    pub(super) fn names(&self, leases: &Leases) -> Vec<NameInUse> {
+        let known = self.holds.keys().map(String::as_str).chain(self.epochs.producers());
+        let known: BTreeSet<_> = known.chain(self.owners.keys().map(String::as_str)).collect();
+        let name = |name: &str| {
+            let marks = self.epochs.kept(name);
+            NameInUse {
+                name: name.to_owned(),
+                hold: self.holds.get(name).filter(|hold| hold.iter().next().is_some()).cloned(),
+                marks: marks.end - marks.start,
+                owner: self.owners.get(name).cloned(),
+                leased: leases.has(name),
+            }
+        };
+        known.into_iter().map(name).collect()
+    }
+
+    pub(super) fn release(&mut self, name: &str) {
+        for name in family(name) {
+            self.holds.remove(&name);
+            self.owners.remove(&name);
+            self.epochs.release(&name);
+            self.durable_marks.remove(&name);
+        }
     }
 
     pub(super) fn trim(&mut self, now_ms: i64) -> u64 {
