@@ -51,7 +51,9 @@ use std::time::Duration;
 pub struct TopicConfig {
     /// How many partitions; fixed for the life of the topic.
     pub partitions: u32,
-    /// Records may be dropped once they are older than this (by record timestamp against the clock).
+    /// Records may be dropped once they are older than this, by record timestamp against the clock; one that is dated
+    /// later than it was appended counts as being of that time. Nothing younger is dropped, and an embedded changelog
+    /// drops what is older by an eighth, or by a minute.
     pub retention_age: Option<Duration>,
     /// The oldest records may be dropped once the topic holds more stored bytes than this.
     pub retention_bytes: Option<u64>,
@@ -255,6 +257,15 @@ pub trait Changelog: Send + Sync + 'static {
     /// # Errors
     /// `Closed` after [`close`](Self::close).
     fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// How many bytes of disk the changelog takes, with what was dropped and is not freed yet and with everything it keeps
+    /// beside records; `None` if it takes none or cannot tell.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close), or if the medium failed.
+    fn disk_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
 

@@ -103,6 +103,23 @@ impl Database {
         &self.dir
     }
 
+    /// What the files in the directory take.
+    pub(super) fn disk_bytes(&self) -> Result<u64> {
+        let unreadable = |error: std::io::Error| {
+            self.name(failure(Failure::of_io(&error)).with_source(error))
+        };
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(&self.dir).map_err(unreadable)? {
+            match entry.and_then(|entry| entry.metadata()) {
+                Ok(metadata) => bytes += metadata.len(),
+                // Deleted meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unreadable(error)),
+            }
+        }
+        Ok(bytes)
+    }
+
     /// RocksDB's number of the last write.
     pub(super) fn last_write(&self) -> Result<u64> {
         self.with(|db| Ok(db.latest_sequence_number()))

@@ -11,7 +11,8 @@
 //!           5, producer, 0, number u64           -> epoch mark: two positions
 //!           6, topic id u32, partition u32       -> start offset u64, once something was trimmed
 //!           7, segment u64                       -> pieces as of kind 3, each followed by the sequence number of its
-//!                                                   last record + 1, or 0 if its records have none
+//!                                                   last record + 1, or 0 if its records have none, and
+//!                                                   zigzag(time of its last append) + 1, or 0 if not known
 //!           8                                    -> a lower bound of the next sequence number, u64
 //!           10, name                             -> who used the name last: text
 //!
@@ -204,6 +205,7 @@ pub(super) fn pieces_value(pieces: &[(Slot, Piece)]) -> Vec<u8> {
         write_varint(&mut out, piece.stored_bytes);
         write_varint(&mut out, zigzag(piece.max_timestamp_ms));
         write_varint(&mut out, piece.last_sequence.map_or(0, |last| last + 1));
+        write_varint(&mut out, piece.appended_ms.map_or(0, |appended| zigzag(appended).saturating_add(1)));
     }
     out
 }
@@ -220,7 +222,9 @@ fn read_pieces(rest: &mut &[u8], sequenced: bool) -> Option<Vec<(Slot, Piece)>> 
         let offsets = read_varint(rest)?..read_varint(rest)?;
         let (stored_bytes, max_timestamp_ms) = (read_varint(rest)?, unzigzag(read_varint(rest)?));
         let last_sequence = if sequenced { read_varint(rest)?.checked_sub(1) } else { None };
-        pieces.push((slot, Piece { segment: 0, offsets, stored_bytes, max_timestamp_ms, last_sequence }));
+        let appended_ms = if sequenced { read_varint(rest)?.checked_sub(1).map(unzigzag) } else { None };
+        let piece = Piece { segment: 0, offsets, stored_bytes, max_timestamp_ms, last_sequence, appended_ms };
+        pieces.push((slot, piece));
     }
     Some(pieces)
 }
@@ -313,6 +317,7 @@ mod tests {
             stored_bytes: 300,
             max_timestamp_ms: -1,
             last_sequence,
+            appended_ms: last_sequence.map(|_| -2),
         };
         let mark = EpochMark { from: position(1), to: position(300) };
         let rows: [Golden; 8] = [
@@ -358,8 +363,8 @@ mod tests {
         let values: [&[u8]; 8] = [
             &[2, 0, 0, 0],
             &[2, b'a', b'b', 3, 0, 0xac, 2],
-            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0xac, 2],
-            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0],
+            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0xac, 2, 4],
+            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0, 0],
             &[0x2c, 1, 0, 0, 0, 0, 0, 0],
             &[1, 2, b'a', b'b', 2, 3],
             &[1, 2, b'a', b'b', 2, 1, 1, 2, b'a', b'b', 2, 0xac, 2],

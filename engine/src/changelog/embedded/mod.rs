@@ -27,6 +27,7 @@ mod options;
 mod queue;
 mod reader;
 mod recovery;
+mod survivors;
 mod synced;
 mod torn;
 mod trim;
@@ -49,7 +50,7 @@ use layout::RecordKey;
 use queue::{Job, Queue, Reply, SlotAppend};
 use reader::Reader;
 use recovery::Recovered;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,6 +59,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 use std::thread::JoinHandle;
 use std::time::Duration;
 use synced::Progress;
+use trim::Age;
 use writer::Writer;
 
 /// A [`Changelog`] in a directory of this machine.
@@ -144,7 +146,9 @@ impl EmbeddedChangelog {
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
         let (database, synced) = Database::open(dir.as_ref(), &options)?;
-        let Recovered { index, epochs, holds, owners, closed_segments, next_segment } = Recovered::read(&database)?;
+        let now_ms = options.clock.now_ms();
+        let Recovered { index, epochs, holds, owners, closed_segments, next_segment, .. } =
+            Recovered::read(&database, now_ms)?;
         let next_sequence = index.end_sequence;
         if !options.salvage
             && let Some(synced) = &synced
@@ -167,6 +171,8 @@ impl EmbeddedChangelog {
             shared: shared.clone(),
             segment: next_segment,
             segment_bytes: 0,
+            age: Age::default(),
+            unmovable: BTreeSet::new(),
             closed_segments,
             holds,
             next_sequence,
@@ -287,6 +293,11 @@ impl Changelog for EmbeddedChangelog {
     fn stored_bytes(&self) -> Result<Option<u64>> {
         self.shared.check_open()?;
         Ok(Some(self.shared.index().stored_bytes()))
+    }
+
+    fn disk_bytes(&self) -> Result<Option<u64>> {
+        self.shared.check_open()?;
+        self.shared.database.disk_bytes().map(Some)
     }
 
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {

@@ -13,6 +13,7 @@ use super::layout::{self, RecordKey, Slot};
 use super::options::Durability;
 use super::queue::{Job, Reply};
 use super::synced::Progress;
+use super::trim::Age;
 use crate::changelog::names::family;
 use crate::changelog::{NameInUse, TopicConfig};
 use crate::{Error, Position, Result, fault};
@@ -31,6 +32,10 @@ pub(super) struct Writer {
     /// The segment that is being written, and how much of it was.
     pub(super) segment: u64,
     pub(super) segment_bytes: usize,
+    /// How old its records become before it is ended.
+    pub(super) age: Age,
+    /// The segments whose records cannot be moved, because they are damaged.
+    pub(super) unmovable: BTreeSet<u64>,
     /// The segments before it that are still stored, with their bytes.
     pub(super) closed_segments: BTreeMap<u64, u64>,
     pub(super) holds: BTreeMap<String, Position>,
@@ -62,6 +67,11 @@ impl Writer {
     /// Serves the queue until it is stopped.
     pub(super) fn run(mut self) {
         let guard = StopGuard(self.shared.clone());
+        if let Err(error) = self.tidy() {
+            tracing::error!(%error, "the changelog is poisoned");
+            guard.0.queue.stop(&error);
+            return;
+        }
         loop {
             let mut jobs =
                 guard.0.queue.take(MAX_GROUP_BYTES, self.last_jobs, self.last_sync / 4).into_iter();
@@ -209,6 +219,10 @@ impl Writer {
         if group.batches.is_empty() && group.metadata.is_empty() {
             return if group.sync { self.sync() } else { Ok(()) };
         }
+        let now_ms = self.shared.options.clock.now_ms();
+        if self.segment_bytes > 0 && self.age.is_over(now_ms) {
+            self.roll()?;
+        }
         fault::point("changelog.append.before_write")?;
         let begun = Instant::now();
         self.shared.database.write(group.sync, |rows| {
@@ -228,7 +242,10 @@ impl Writer {
         let mut index = self.shared.index_mut();
         for (slot, batch) in &group.batches {
             self.segment_bytes += batch.stored_bytes();
-            index.add(*slot, Piece::of(self.segment, batch.header(), batch.frame()))?;
+            let piece = Piece::of(self.segment, batch.header(), batch.frame());
+            index.add(*slot, Piece { appended_ms: Some(now_ms), ..piece })?;
+            let config = index.topic(&batch.partition().topic).map(|topic| &topic.config);
+            self.age.add(config.and_then(|config| config.retention_age), now_ms);
             self.progress.moved(*slot, batch.end_offset(), batch.records());
         }
         drop(index);
@@ -248,7 +265,7 @@ impl Writer {
     /// Ends the segment: its index is stored, its memtable becomes a file, and the next segment begins.
     ///
     /// The index needs no sync of its own. If it is lost, so is nothing else: the segment is scanned instead.
-    fn roll(&mut self) -> Result<()> {
+    pub(super) fn roll(&mut self) -> Result<()> {
         fault::point("changelog.roll.before_index")?;
         let pieces = self.shared.index().pieces_of(self.segment);
         let bytes = pieces.iter().map(|(_, piece)| piece.stored_bytes).sum();
@@ -264,6 +281,7 @@ impl Writer {
         self.closed_segments.insert(self.segment, bytes);
         self.segment += 1;
         self.segment_bytes = 0;
+        self.age = Age::default();
         Ok(())
     }
 

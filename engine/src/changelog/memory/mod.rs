@@ -98,7 +98,7 @@ impl MemoryChangelog {
     fn try_append(&self, appends: &[Append]) -> Result<Position> {
         let position = {
             let mut state = self.open_state()?;
-            let position = state.append(appends)?;
+            let position = state.append(appends, self.shared.clock.now_ms())?;
             state.sync();
             position
         };
@@ -147,7 +147,7 @@ impl Changelog for MemoryChangelog {
     }
 
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
-        let appended = self.open_state()?.append_epoch(producer, mark, &appends)?;
+        let appended = self.open_state()?.append_epoch(producer, mark, &appends, self.shared.clock.now_ms())?;
         if appended {
             self.shared.watchers.wake();
         }

@@ -33,6 +33,8 @@ struct Topic {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Partition {
     batches: VecDeque<StoredBatch>,
+    /// When each of them was appended.
+    appended_ms: VecDeque<i64>,
     start: u64,
     end: u64,
     /// Where a crash would leave the end.
@@ -74,7 +76,7 @@ impl State {
     }
 
     /// All or nothing: whatever can be refused is refused, and every frame is built, before the first change.
-    pub(super) fn append(&mut self, appends: &[Append]) -> Result<Position> {
+    pub(super) fn append(&mut self, appends: &[Append], now_ms: i64) -> Result<Position> {
         let mut after = Position::new();
         let mut batches = Vec::new();
         let mut sequence = self.next_sequence;
@@ -90,6 +92,7 @@ impl State {
             let partition = self.partition_mut(&id)?;
             partition.end = batch.end_offset();
             partition.batches.push_back(batch);
+            partition.appended_ms.push_back(now_ms);
             if let Some(last) = last {
                 self.latest.put(id, last);
             }
@@ -107,11 +110,12 @@ impl State {
         producer: &str,
         mark: &EpochMark,
         appends: &[Append],
+        now_ms: i64,
     ) -> Result<bool> {
         if !self.epochs.is_new(producer, mark)? {
             return Ok(false);
         }
-        self.append(appends)?;
+        self.append(appends, now_ms)?;
         self.epochs.push(producer, mark.clone());
         Ok(true)
     }
@@ -185,6 +189,7 @@ impl State {
             partition.end = partition.durable_end;
             while partition.batches.back().is_some_and(|last| last.end_offset() > partition.end) {
                 partition.batches.pop_back();
+                partition.appended_ms.pop_back();
             }
         }
         for producer in self.epochs.producers() {
@@ -227,12 +232,16 @@ impl Partition {
     fn trim(&mut self, config: &TopicConfig, held_from: u64, now_ms: i64, topic_bytes: &mut u64) {
         while let Some(first) = self.batches.front() {
             let droppable = first.end_offset() <= held_from.min(self.durable_end);
-            if !droppable || !retention::is_over(config, first.max_timestamp_ms(), now_ms, *topic_bytes) {
+            // One that is dated later than it was appended does not live longer for that.
+            let appended_ms = self.appended_ms.front().copied().unwrap_or(i64::MAX);
+            let newest_ms = first.max_timestamp_ms().min(appended_ms);
+            if !droppable || !retention::is_over(config, newest_ms, now_ms, *topic_bytes) {
                 return;
             }
             *topic_bytes -= first.stored_bytes() as u64;
             self.start = first.end_offset();
             self.batches.pop_front();
+            self.appended_ms.pop_front();
         }
     }
 }
