@@ -20,6 +20,7 @@ mod clock;
 mod drain;
 mod engine;
 mod error;
+mod medium;
 mod position;
 mod task;
 mod topic;

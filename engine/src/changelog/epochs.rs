@@ -96,6 +96,16 @@ impl Epochs {
         marks.kept.truncate(left);
     }
 
+    /// The numbers of the marks of `producer` that are kept.
+    pub(super) fn kept(&self, producer: &str) -> std::ops::Range<u64> {
+        self.0.get(producer).map_or(0..0, |marks| marks.first..marks.first + marks.kept.len() as u64)
+    }
+
+    /// Forgets every mark of `producer`.
+    pub(super) fn release(&mut self, producer: &str) {
+        self.0.remove(producer);
+    }
+
     pub(super) fn producers(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

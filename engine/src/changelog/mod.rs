@@ -18,6 +18,7 @@ mod embedded;
 mod epochs;
 mod frame;
 mod memory;
+mod names;
 mod partitioner;
 mod producer;
 mod record;
@@ -29,11 +30,13 @@ pub use ack::{Ack, AckSender, Room};
 pub use batch::{DecodedBatch, RecordIter, StoredBatch};
 pub use embedded::{Durability, EmbeddedChangelog, EmbeddedOptions};
 pub use memory::MemoryChangelog;
+pub use names::{Lease, NameInUse};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::Producer;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use frame::{framed, sealed};
+pub(crate) use names::SUFFIXES;
 pub(crate) use producer::Gate;
 pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
 pub(crate) use sequence::Run;
@@ -48,7 +51,9 @@ use std::time::Duration;
 pub struct TopicConfig {
     /// How many partitions; fixed for the life of the topic.
     pub partitions: u32,
-    /// Records may be dropped once they are older than this (by record timestamp against the clock).
+    /// Records may be dropped once they are older than this, by record timestamp against the clock; one that is dated
+    /// later than it was appended counts as being of that time. Nothing younger is dropped, and an embedded changelog
+    /// drops what is older by an eighth, or by a minute.
     pub retention_age: Option<Duration>,
     /// The oldest records may be dropped once the topic holds more stored bytes than this.
     pub retention_bytes: Option<u64>,
@@ -255,6 +260,15 @@ pub trait Changelog: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// How many bytes of disk the changelog takes, with what was dropped and is not freed yet and with everything it keeps
+    /// beside records; `None` if it takes none or cannot tell.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close), or if the medium failed.
+    fn disk_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
     /// Wakes `waker` after every append from now on, and once on close. Kept until the changelog is dropped or
     /// the waker's other owners are gone.
     fn watch(&self, waker: std::sync::Weak<dyn Fn() + Send + Sync>);
@@ -267,6 +281,66 @@ pub trait Changelog: Send + Sync + 'static {
     /// # Errors
     /// If the hold could not be stored; the old one stays.
     fn hold(&self, consumer: &str, position: &Position) -> Result<()>;
+
+    /// Gives the name to one engine: until the [`Lease`] is dropped, nobody else gets it.
+    ///
+    /// # Errors
+    /// `Unavailable` while another engine has it.
+    fn lease(&self, name: &str) -> Result<Lease> {
+        let _ = name;
+        Ok(Lease::unguarded())
+    }
+
+    /// Who used the name last, in the words of [`set_owner`](Self::set_owner); `None` if that is not known.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close).
+    fn owner(&self, name: &str) -> Result<Option<String>> {
+        let _ = name;
+        Ok(None)
+    }
+
+    /// Remembers who uses the name. Durable when it returns.
+    ///
+    /// # Errors
+    /// If it could not be stored.
+    fn set_owner(&self, name: &str, owner: &str) -> Result<()> {
+        let _ = (name, owner);
+        Ok(())
+    }
+
+    /// Every name that something is kept under, in order; empty if the implementation does not tell.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond_engine::changelog::{Changelog, MemoryChangelog, TopicConfig};
+    /// use millpond_engine::TopicPartition;
+    ///
+    /// let log = MemoryChangelog::new();
+    /// log.create_topic("orders", &TopicConfig::default())?;
+    /// log.hold("a-service-of-last-year", &[(TopicPartition::new("orders", 0), 0)].into_iter().collect())?;
+    /// assert_eq!(log.names()?[0].name, "a-service-of-last-year");
+    ///
+    /// // It will not come back: retention need not wait for it.
+    /// log.release("a-service-of-last-year")?;
+    /// assert!(log.names()?.is_empty());
+    /// # Ok::<(), millpond_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close).
+    fn names(&self) -> Result<Vec<NameInUse>> {
+        Ok(Vec::new())
+    }
+
+    /// Forgets all that is kept under the name and under those that an engine of this name uses beside it: holds, marks and
+    /// owner. An engine that is given the name afterwards is a new one, and appends everything that it produces.
+    ///
+    /// # Errors
+    /// `Unavailable` while an engine has the name; `Invalid` if the implementation keeps no names.
+    fn release(&self, name: &str) -> Result<()> {
+        Err(Error::invalid(format!("this changelog does not keep names, so `{name}` cannot be released")))
+    }
 
     /// Drops what retention allows and no hold needs, and reckons age and size for each topic. Without any hold
     /// nothing but the topic's retention keeps a record. The space may be freed later, since an implementation may

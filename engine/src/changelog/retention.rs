@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 /// The offset of `partition` at and above which some consumer still needs the records. A consumer that does not
 /// name the partition does not read it.
 pub(super) fn held_from(holds: &BTreeMap<String, Position>, partition: &TopicPartition) -> u64 {
-    let named =
-        |position: &Position| position.iter().find(|(name, _)| *name == partition).map(|(_, offset)| offset);
-    holds.values().filter_map(named).min().unwrap_or(u64::MAX)
+    holds.values().filter_map(|position| position.known(partition)).min().unwrap_or(u64::MAX)
 }
 
 /// Whether the oldest piece of a topic may go: its newest record is too old, or the topic holds too much.

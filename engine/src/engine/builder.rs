@@ -2,7 +2,7 @@
 
 use super::run::{Background, DrainLimits};
 use super::{Engine, Handles, Memory, Stepper};
-use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions};
+use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, SUFFIXES};
 use crate::graph::Graph;
 use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
 use crate::task::{Core, CoreOptions, EpochLimit, FailurePolicy};
@@ -133,8 +133,10 @@ impl EngineBuilder {
         self
     }
 
-    /// The name of this service among the consumers of the changelog: `millpond` unless set. Two engines on one
-    /// changelog need different names.
+    /// The name of this service among those that use the changelog: `millpond` unless set. Engines that share a changelog
+    /// need a name each: under it the changelog remembers what the engine has read and appended. Names that end in
+    /// `.build` or `.letters` are reserved; what is kept under names is listed by
+    /// [`Changelog::names`](crate::changelog::Changelog::names).
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
@@ -232,6 +234,12 @@ impl EngineBuilder {
             return Err(Error::invalid(
                 "an engine needs 1 to 1,024 shards, epochs of at least one record, and an interval between drains",
             ));
+        }
+        if let Some(suffix) = SUFFIXES.into_iter().find(|suffix| self.name.ends_with(suffix)) {
+            return Err(Error::invalid(format!(
+                "an engine cannot be named `{}`: what ends in `{suffix}` is kept for what engines do beside their work",
+                self.name
+            )));
         }
         if self.changelog.is_some() && self.durability.is_some() {
             return Err(Error::invalid(

@@ -5,7 +5,7 @@
 
 use super::cadence::Cadence;
 use super::{Handles, Stats, stats};
-use crate::changelog::{Changelog, Gate};
+use crate::changelog::{Changelog, Gate, Lease};
 use crate::drain::Drain;
 use crate::graph::Graph;
 use crate::query::Cell;
@@ -108,6 +108,8 @@ pub(crate) struct Background {
     /// Rung by the changelog; dropped with the engine, which ends the watch.
     _waker: Arc<dyn Fn() + Send + Sync>,
     threads: Vec<JoinHandle<()>>,
+    /// The engine's name is its own until the last drain.
+    _lease: Arc<Lease>,
 }
 
 impl Background {
@@ -134,7 +136,8 @@ impl Background {
         };
         changelog.watch(Arc::downgrade(&waker));
         common.fold.ring();
-        let mut background = Self { common, _waker: waker, threads: Vec::new() };
+        let lease = Arc::clone(core.lease());
+        let mut background = Self { common, _waker: waker, threads: Vec::new(), _lease: lease };
         let common = Arc::clone(&background.common);
         background.spawn("millpond-fold", move || common.fold_all(core))?;
         let common = Arc::clone(&background.common);

@@ -36,6 +36,9 @@ pub struct Stats {
     /// What the records of the whole changelog take where they are stored, in bytes, also those of topics that the engine
     /// does not read; `None` if the changelog does not tell.
     pub changelog_bytes: Option<u64>,
+    /// What the changelog takes on disk, in bytes, with what retention has dropped and is not freed yet; `None` if the
+    /// changelog does not tell.
+    pub changelog_disk_bytes: Option<u64>,
     /// The tables by name.
     pub tables: BTreeMap<String, TableStats>,
     /// Sizes and counts of the store.
@@ -101,6 +104,7 @@ pub(super) fn collect(
         undrained_generations: published.generations.len(),
         undrained_bytes,
         changelog_bytes: handles.changelog.stored_bytes()?,
+        changelog_disk_bytes: handles.changelog.disk_bytes()?,
         tables,
         store: handles.shared.store()?.measures(),
     })

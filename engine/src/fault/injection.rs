@@ -36,6 +36,8 @@ const POINTS: &[&str] = &[
     "changelog.trim.before_mark",
     "changelog.trim.before_delete",
     "changelog.trim.after_delete",
+    "changelog.move.before_write",
+    "changelog.move.after_write",
     "changelog.close.before_sync",
     "store.ingest.before_file",
     "store.ingest.after_file",

@@ -7,14 +7,15 @@ use super::build::Build;
 use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, Group};
 use super::input::first_to_read;
 use super::opening::Opening;
+use super::owner::{Owner, new_identity};
 use super::{Counters, EpochLimit, FailurePolicy, Setting, Task};
-use crate::changelog::{Changelog, TopicConfig};
+use crate::changelog::{Changelog, Lease, TopicConfig};
 use crate::dataflow::Router;
 use crate::drain::Drain;
 use crate::graph::Graph;
 use crate::query::{Cell, Serving};
 use crate::store::StateStore;
-use crate::store::layout::MAIN_GROUP;
+use crate::store::layout::{self, MAIN_GROUP};
 use crate::{Error, ErrorKind, Position, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     pub(super) from_oldest: bool,
     pub(super) cells: Arc<[Arc<Cell>]>,
     pub(super) drains: Arc<Mutex<Vec<Arc<Drain>>>>,
+    /// Kept as long as anything is appended or held in this engine's name.
+    lease: Arc<Lease>,
 }
 
 impl Core {
@@ -84,16 +87,28 @@ impl Core {
             hot_bytes,
             counters: Arc::new(Counters::default()),
         };
+        // First of all, so that two engines of one name never look at the same things.
+        let lease = setting.changelog.lease(&setting.producer)?;
         let mut catalogue = Catalogue::open(&*store)?;
         // Whatever can be refused is refused before anything is written, to the state or to the changelog.
         let Assignment { mut main, build, former } = catalogue.assign(&*store, &setting.graph)?;
         let there = setting.changelog.topics()?.into_iter().collect();
         pass_what_is_gone(&setting, &there, &mut main, from_oldest_kept)?;
         check_topics(&setting, &there, &main.position, from_oldest_kept)?;
+        let (identity, is_new) = match read_identity(&*store)? {
+            Some(identity) => (identity, false),
+            None => (new_identity(), true),
+        };
+        let owner = Owner::new(identity, &setting.graph);
+        owner.check(&*setting.changelog, &setting.producer, &main.position)?;
         create_topics(&setting, &there)?;
         let main = Opening::new(&setting, main, MAIN_GROUP, from_oldest_kept)?;
         let build =
             build.map(|group| Opening::new(&setting, group, BUILD_GROUP, from_oldest_kept)).transpose()?;
+        if is_new {
+            write_identity(&*store, &owner.state)?;
+        }
+        owner.claim(&*setting.changelog, &setting.producer)?;
         catalogue.carry_out(&*store)?;
         let sinks = setting.graph.nodes.iter().enumerate().filter(|(_, node)| node.sink.is_some());
         let holds_main = sinks.map(|(id, _)| id).any(|id| !main.runs(id));
@@ -112,6 +127,7 @@ impl Core {
             from_oldest: from_oldest_kept,
             cells,
             drains,
+            lease: Arc::new(lease),
         };
         match build {
             Some(opening) => core.begin_build(opening, former, holds_main)?,
@@ -159,6 +175,10 @@ impl Core {
 
     pub(crate) fn drains(&self) -> &Arc<Mutex<Vec<Arc<Drain>>>> {
         &self.drains
+    }
+
+    pub(crate) fn lease(&self) -> &Arc<Lease> {
+        &self.lease
     }
 
     pub(crate) fn main(&self) -> &Task {
@@ -225,6 +245,18 @@ fn pass_what_is_gone(
         main.position.set(id.clone(), begin);
     }
     Ok(())
+}
+
+/// The identity of the state; none if it is new or of 0.1.
+fn read_identity(store: &dyn StateStore) -> Result<Option<String>> {
+    let mut identity = Ok(None);
+    store.read(layout::IDENTITY_KEY, &mut |stored| identity = stored.map(layout::decode_identity).transpose())?;
+    identity
+}
+
+fn write_identity(store: &dyn StateStore, identity: &str) -> Result<()> {
+    let stored = layout::encode_identity(identity);
+    store.ingest(&mut std::iter::once((layout::IDENTITY_KEY, Some(stored.as_slice()))))
 }
 
 /// Checks that the topics that are `there` fit the graph and hold what it has not folded yet.

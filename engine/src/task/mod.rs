@@ -16,6 +16,7 @@ mod input;
 mod letters;
 mod merge;
 mod opening;
+mod owner;
 mod plan;
 
 pub use failures::FailurePolicy;

@@ -4,17 +4,22 @@
 //! the default one for metadata. One write covers both, and both are flushed together, so that what a crash leaves
 //! is always a prefix of what was written.
 
-use super::layout::RecordKey;
+use super::audit::{self, Beyond, Damage, Finding};
+use super::layout::{MetaRow, RecordKey, Slot};
 use super::options::EmbeddedOptions;
+use super::synced::Synced;
 use super::torn::Cut;
+use crate::medium::{self, DirectoryLock, Failure};
 use crate::{Error, ErrorKind, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
     DBRecoveryMode, FlushOptions, LogLevel, Options, ReadOptions, WaitForCompactOptions, WriteBatch,
     WriteOptions,
 };
+use std::collections::BTreeMap;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -27,7 +32,13 @@ const MAX_OPEN_FILES: i32 = 512;
 /// An open database, until it is closed.
 pub(super) struct Database {
     dir: PathBuf,
-    db: RwLock<Option<DB>>,
+    db: RwLock<Option<Opened>>,
+}
+
+struct Opened {
+    db: DB,
+    /// Given back after the database is closed.
+    lock: DirectoryLock,
 }
 
 /// Rows that are written in one atomic step.
@@ -66,25 +77,52 @@ pub(super) struct Span {
 }
 
 impl Database {
-    pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<Self> {
+    /// Opens what is in `dir`, and tells how far it was noted as durable.
+    pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<(Self, Option<Synced>)> {
         let unusable = |error: std::io::Error| {
             let message = format!("the changelog's directory {} cannot be used", dir.display());
             Error::unavailable(message).with_source(error)
         };
-        std::fs::create_dir_all(dir).map_err(unusable)?;
-        // RocksDB knows a directory that this process has open already by the spelling of its path only.
-        let dir = dir.canonicalize().map_err(unusable)?;
-        let db = open_database(&dir, options).or_else(|refused| {
-            let torn = refused.kind() == rocksdb::ErrorKind::Corruption;
-            let Some(cut) = torn.then(|| Cut::zeros(&dir)).transpose().map_err(unusable)?.flatten() else {
-                return Err(open_error(&refused, &dir, options));
-            };
-            open_database(&dir, options).or_else(|_| {
-                cut.undo().map_err(unusable)?;
-                Err(open_error(&refused, &dir, options))
-            })
-        })?;
-        Ok(Self { dir, db: RwLock::new(Some(db)) })
+        let dir = medium::create(dir).map_err(unusable)?;
+        let in_use = || failure(Failure::InUse).context(format!("the changelog in {}", dir.display()));
+        // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
+        // closed any handle on its file.
+        let lock = DirectoryLock::take(&dir).map_err(unusable)?.ok_or_else(in_use)?;
+        let synced = Synced::read(&dir).map_err(unusable)?;
+        let torn = check_files(&dir, options, synced.as_ref())?;
+        let cuts: Vec<_> = torn.iter().map(|(path, end)| Cut::at(path, *end)).collect::<Result<_, _>>().map_err(unusable)?;
+        let opened = open_database(&dir, options);
+        if opened.is_err() {
+            cuts.into_iter().try_for_each(Cut::undo).map_err(unusable)?;
+        }
+        let db = opened.map_err(|refused| open_error(&refused, &dir, options))?;
+        Ok((Self { dir, db: RwLock::new(Some(Opened { db, lock })) }, synced))
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What the files in the directory take.
+    pub(super) fn disk_bytes(&self) -> Result<u64> {
+        let unreadable = |error: std::io::Error| {
+            self.name(failure(Failure::of_io(&error)).with_source(error))
+        };
+        let mut bytes = 0;
+        for entry in std::fs::read_dir(&self.dir).map_err(unreadable)? {
+            match entry.and_then(|entry| entry.metadata()) {
+                Ok(metadata) => bytes += metadata.len(),
+                // Deleted meanwhile.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unreadable(error)),
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// RocksDB's number of the last write.
+    pub(super) fn last_write(&self) -> Result<u64> {
+        self.with(|db| Ok(db.latest_sequence_number()))
     }
 
     /// Closes the database once nobody reads any more; every later call answers `Closed`.
@@ -98,15 +136,19 @@ impl Database {
     }
 
     fn with<T>(&self, call: impl FnOnce(&DB) -> Result<T>) -> Result<T> {
+        self.with_opened(|opened| call(&opened.db))
+    }
+
+    fn with_opened<T>(&self, call: impl FnOnce(&Opened) -> Result<T>) -> Result<T> {
         match &*self.db.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(db) => call(db).map_err(|error| self.name(error)),
+            Some(opened) => call(opened).map_err(|error| self.name(error)),
             None => Err(Error::closed("the changelog was closed; open it again")),
         }
     }
 
     /// Writes the rows that `fill` puts, in one atomic step; on the medium, if `sync`.
     pub(super) fn write(&self, sync: bool, fill: impl FnOnce(&mut Rows<'_>)) -> Result<()> {
-        self.with(|db| {
+        self.with_opened(|Opened { db, lock }| {
             let mut rows = Rows {
                 batch: WriteBatch::default(),
                 records: family(db, RECORDS)?,
@@ -115,13 +157,17 @@ impl Database {
             fill(&mut rows);
             let mut options = WriteOptions::default();
             options.set_sync(sync);
-            db.write_opt(rows.batch, &options).map_err(|error| storage_error(&error))
+            db.write_opt(rows.batch, &options).map_err(|error| storage_error(&error))?;
+            check_in_place(lock)
         })
     }
 
     /// Brings everything written so far onto the medium.
     pub(super) fn sync(&self) -> Result<()> {
-        self.with(|db| db.flush_wal(true).map_err(|error| storage_error(&error)))
+        self.with_opened(|Opened { db, lock }| {
+            db.flush_wal(true).map_err(|error| storage_error(&error))?;
+            check_in_place(lock)
+        })
     }
 
     /// Begins a new file: what was written so far goes into one, in the background.
@@ -215,6 +261,96 @@ fn family<'a>(db: &'a DB, name: &str) -> Result<&'a ColumnFamily> {
     db.cf_handle(name).ok_or_else(|| Error::internal(format!("the column family {name} is not open")))
 }
 
+/// Looks at what RocksDB would open; tells of ends that are torn, and in which files.
+///
+/// # Errors
+/// `Corrupt` for what is damaged or missing. With `salvage`, what lies behind the damage is given up instead.
+fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<&Synced>) -> Result<Vec<(PathBuf, u64)>> {
+    let failed = |error: std::io::Error| {
+        failure(Failure::of_io(&error)).with_source(error).context(format!("the changelog in {}", dir.display()))
+    };
+    if audit::is_headless(dir).map_err(failed)? {
+        return Err(Error::corrupt(format!(
+            "the changelog in {} has records but no file CURRENT; restore it from a copy",
+            dir.display()
+        )));
+    }
+    let damage = match audit::look(dir, synced).map_err(failed)? {
+        Finding::Whole => return Ok(Vec::new()),
+        Finding::Torn(ends) => return Ok(ends),
+        Finding::Damaged(damage) => damage,
+    };
+    if !options.salvage {
+        return Err(damaged(dir, &damage));
+    }
+    tracing::warn!(dir = %dir.display(), damage = damage.what, "what lies behind the damage is given up");
+    let Some((path, end, later)) = &damage.given_up else { return Ok(Vec::new()) };
+    Cut::at(path, *end).map_err(failed)?;
+    later.iter().try_for_each(std::fs::remove_file).map_err(failed)?;
+    Ok(Vec::new())
+}
+
+/// The error that names what is known of the damage.
+fn damaged(dir: &Path, damage: &Damage) -> Error {
+    /// So many partitions are named.
+    const MOST_NAMED: usize = 4;
+    let mut names = damage.names.clone();
+    if damage.given_up.is_some() || !damage.beyond.is_empty() {
+        names.extend(topic_names(dir).unwrap_or_default());
+    }
+    let name = |slot: &Slot| {
+        let topic = names.get(&slot.topic).cloned().unwrap_or_else(|| format!("(topic {})", slot.topic));
+        format!("{topic}/{}", slot.partition)
+    };
+    let place = |(slot, beyond): (&Slot, &Beyond)| {
+        let ends = damage.ends.get(slot).map(|end| format!("can be read up to offset {end} and "));
+        let ends = ends.unwrap_or_default();
+        match beyond {
+            Beyond::GoesOnAt(offset) => format!("{} {ends}goes on at offset {offset}", name(slot)),
+            Beyond::WasDurableTo(offset) => format!("{} {ends}was durable up to offset {offset}", name(slot)),
+        }
+    };
+    let mut places: Vec<_> = damage.beyond.iter().map(place).take(MOST_NAMED).collect();
+    if places.is_empty() {
+        let end = |(slot, end): (&Slot, &u64)| format!("{} can be read up to offset {end}", name(slot));
+        places = damage.ends.iter().map(end).take(MOST_NAMED).collect();
+    }
+    let places = places.iter().map(|place| format!(": {place}")).collect::<String>();
+    Error::corrupt(format!(
+        "the changelog in {}: {}{places}; restore it from a copy, or open it with `salvage`, which gives up what lies \
+         behind the damage",
+        dir.display(),
+        damage.what
+    ))
+}
+
+/// The names of the topics by their ids, as far as RocksDB's tables tell them. Nothing in `dir` is written, and its logs
+/// are not read: they are looked for in an empty directory.
+fn topic_names(dir: &Path) -> Option<BTreeMap<u32, String>> {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let empty = std::env::temp_dir().join(format!("millpond-no-logs-{}-{call}", std::process::id()));
+    std::fs::create_dir(&empty).ok()?;
+    let mut options = Options::default();
+    options.set_wal_dir(&empty);
+    options.set_db_log_dir(&empty);
+    let families = [METADATA, RECORDS].map(|name| ColumnFamilyDescriptor::new(name, Options::default()));
+    let mut names = BTreeMap::new();
+    if let Ok(db) = DB::open_cf_descriptors_read_only(&options, dir, families, false) {
+        let mut rows = db.raw_iterator();
+        rows.seek_to_first();
+        while let Some((key, value)) = rows.item() {
+            if let Some(MetaRow::Topic { id, name, .. }) = MetaRow::read(key, value) {
+                names.insert(id, name);
+            }
+            rows.next();
+        }
+    }
+    // Only left behind if it cannot be removed; it is empty.
+    std::fs::remove_dir_all(&empty).ok();
+    Some(names)
+}
+
 fn database_options(options: &EmbeddedOptions) -> Options {
     let mut db = Options::default();
     db.create_if_missing(true);
@@ -274,23 +410,46 @@ fn record_options(options: &EmbeddedOptions) -> Options {
     records
 }
 
+/// Refuses to acknowledge what was written to a directory that was taken away: nobody would find it.
+fn check_in_place(lock: &DirectoryLock) -> Result<()> {
+    let unknown = |error| failure(Failure::of_io(&error)).with_source(error);
+    if lock.is_in_place().map_err(unknown)? {
+        return Ok(());
+    }
+    Err(Error::unavailable(
+        "the directory was deleted, moved or replaced while it was open, and what is appended would be lost; put it back \
+         and open it again",
+    ))
+}
+
 /// An error of RocksDB in terms of what the caller can do about it.
 fn storage_error(error: &rocksdb::Error) -> Error {
-    let text = error.as_ref();
-    let in_use = text.contains("LOCK") || text.contains("lock ");
-    let (kind, message) = match error.kind() {
-        rocksdb::ErrorKind::IOError if in_use => {
+    failure(Failure::of_rocksdb(error.as_ref())).with_source(error.clone())
+}
+
+fn failure(failure: Failure) -> Error {
+    let (kind, message) = match failure {
+        Failure::InUse => {
             (ErrorKind::Unavailable, "the directory is in use; close the changelog that has it open")
         }
-        rocksdb::ErrorKind::Corruption => {
+        Failure::Full => (ErrorKind::Unavailable, "the disk is full; free some space, then open it again"),
+        Failure::Forbidden => {
+            (ErrorKind::Unavailable, "it must be possible to read and write in the directory")
+        }
+        Failure::TooManyFiles => (ErrorKind::Unavailable, "raise the limit of open files"),
+        Failure::Medium => (
+            ErrorKind::Unavailable,
+            "the medium failed; look after it (the log of the system says more), then open it again",
+        ),
+        Failure::Busy => (ErrorKind::Unavailable, "it did not work for now; open it again"),
+        Failure::Closing => (ErrorKind::Closed, "the changelog is being closed"),
+        Failure::Missing => (ErrorKind::Corrupt, "a file is missing; restore the changelog from a copy"),
+        Failure::Damaged => {
             (ErrorKind::Corrupt, "stored bytes are damaged; restore the changelog from a copy")
         }
-        rocksdb::ErrorKind::IOError | rocksdb::ErrorKind::Busy | rocksdb::ErrorKind::TryAgain => (
-            ErrorKind::Unavailable,
-            "the medium failed; look for its space and permissions, then open it again",
-        ),
-        rocksdb::ErrorKind::ShutdownInProgress => (ErrorKind::Closed, "the changelog is being closed"),
-        _ => (ErrorKind::Internal, "the store failed"),
+        Failure::Unexpected => {
+            (ErrorKind::Internal, "nothing like this should happen; keep the directory and report it")
+        }
     };
-    Error::new(kind, message).with_source(error.clone())
+    Error::new(kind, message)
 }

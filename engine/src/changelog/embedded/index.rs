@@ -1,14 +1,14 @@
 //! What is where: topics, and for each partition the segments that hold its records. Kept in memory.
 //!
 //! Invariant: the pieces of a partition are contiguous, `start` lies in or before the first one and `end` is the
-//! end of the last one. The writer alone changes the index, always after the change was stored.
+//! end of the last one. Their segments need not ascend: what is left of old segments is moved to newer ones. The writer alone changes the index, always after the change was stored.
 
 use super::layout::Slot;
 use crate::changelog::frame::FrameHeader;
 use crate::changelog::sequence::Latest;
 use crate::changelog::{Appended, Readable, TopicConfig};
 use crate::{Error, Result, TopicPartition};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub(super) struct Piece {
     pub(super) max_timestamp_ms: i64,
     /// The place of the last record in the sequence of the log; `None` for records of 0.1, which had none.
     pub(super) last_sequence: Option<u64>,
+    /// When the last record was appended, by the clock of the log; `None` for records of 0.1.
+    pub(super) appended_ms: Option<i64>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,6 +51,9 @@ pub(super) struct Index {
     topics: BTreeMap<Arc<str>, Topic>,
     partitions: BTreeMap<Slot, Partition>,
     latest: Latest<Slot>,
+    /// What can be read of each segment, and of each topic, in stored bytes.
+    live_bytes: BTreeMap<u64, u64>,
+    topic_bytes: BTreeMap<u32, u64>,
     /// The sequence number after the last record that can be read.
     pub(super) end_sequence: u64,
 }
@@ -108,7 +113,48 @@ impl Index {
     }
 
     pub(super) fn stored_bytes(&self) -> u64 {
-        self.partitions.values().flat_map(|partition| &partition.pieces).map(|piece| piece.stored_bytes).sum()
+        self.topic_bytes.values().sum()
+    }
+
+    /// The segments with records that can be read, and how many bytes they take.
+    pub(super) fn live_bytes(&self) -> &BTreeMap<u64, u64> {
+        &self.live_bytes
+    }
+
+    /// How many bytes the records of a topic take.
+    pub(super) fn topic_bytes(&self, topic: u32) -> u64 {
+        self.topic_bytes.get(&topic).copied().unwrap_or(0)
+    }
+
+    /// Forgets what lies below `start`, which is where a piece ends.
+    pub(super) fn trim_to(&mut self, slot: Slot, start: u64) {
+        let Some(partition) = self.partitions.get_mut(&slot) else { return };
+        partition.start = start;
+        while partition.pieces.front().is_some_and(|piece| piece.offsets.end <= start) {
+            let Some(piece) = partition.pieces.pop_front() else { break };
+            lower(&mut self.live_bytes, piece.segment, piece.stored_bytes);
+            lower(&mut self.topic_bytes, slot.topic, piece.stored_bytes);
+        }
+    }
+
+    /// The pieces that lie in `segments`.
+    pub(super) fn pieces_in(&self, segments: &BTreeSet<u64>) -> Vec<(Slot, Piece)> {
+        let pieces = self.partitions().flat_map(|(slot, partition)| {
+            let inside = partition.pieces.iter().filter(|piece| segments.contains(&piece.segment));
+            inside.map(move |piece| (slot, piece.clone()))
+        });
+        pieces.collect()
+    }
+
+    /// Takes in that what lay in `segments` lies in the segment `to` now.
+    pub(super) fn moved(&mut self, segments: &BTreeSet<u64>, to: u64) {
+        for partition in self.partitions.values_mut() {
+            if partition.pieces.iter().any(|piece| segments.contains(&piece.segment)) {
+                partition.moved(segments, to);
+            }
+        }
+        let live: u64 = segments.iter().filter_map(|segment| self.live_bytes.remove(segment)).sum();
+        *self.live_bytes.entry(to).or_default() += live;
     }
 
     /// Takes in records that were stored.
@@ -118,7 +164,10 @@ impl Index {
             return Err(Error::corrupt(format!("offset {first} belongs to an unknown partition, {slot:?}")));
         };
         let last_sequence = piece.last_sequence;
+        let (segment, stored_bytes) = (piece.segment, piece.stored_bytes);
         partition.add(piece)?;
+        *self.live_bytes.entry(segment).or_default() += stored_bytes;
+        *self.topic_bytes.entry(slot.topic).or_default() += stored_bytes;
         if let Some(last) = last_sequence {
             self.latest.put(slot, last);
             self.end_sequence = self.end_sequence.max(last + 1);
@@ -154,6 +203,32 @@ impl Piece {
             stored_bytes: frame.len() as u64,
             max_timestamp_ms: header.max_timestamp_ms,
             last_sequence: header.last_sequence(frame),
+            appended_ms: None,
+        }
+    }
+
+    /// The time that the newest record counts as being of: one that is dated later than it was appended does not live
+    /// longer for that.
+    pub(super) fn newest_ms(&self) -> i64 {
+        self.appended_ms.map_or(self.max_timestamp_ms, |appended| appended.min(self.max_timestamp_ms))
+    }
+
+    /// Takes in the piece that follows in the same segment.
+    pub(super) fn extend(&mut self, next: &Self) {
+        self.offsets.end = next.offsets.end;
+        self.stored_bytes += next.stored_bytes;
+        self.max_timestamp_ms = self.max_timestamp_ms.max(next.max_timestamp_ms);
+        self.last_sequence = self.last_sequence.max(next.last_sequence);
+        self.appended_ms = self.appended_ms.max(next.appended_ms);
+    }
+}
+
+/// Takes `bytes` off; what is used up is forgotten.
+fn lower<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, bytes: u64) {
+    if let std::collections::btree_map::Entry::Occupied(mut count) = counts.entry(key) {
+        *count.get_mut() = count.get().saturating_sub(bytes);
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
@@ -170,15 +245,24 @@ impl Partition {
         }
         self.end = piece.offsets.end;
         match self.pieces.back_mut().filter(|last| last.segment == piece.segment) {
-            Some(last) => {
-                last.offsets.end = piece.offsets.end;
-                last.stored_bytes += piece.stored_bytes;
-                last.max_timestamp_ms = last.max_timestamp_ms.max(piece.max_timestamp_ms);
-                last.last_sequence = last.last_sequence.max(piece.last_sequence);
-            }
+            Some(last) => last.extend(&piece),
             None => self.pieces.push_back(piece),
         }
         Ok(())
+    }
+
+    fn moved(&mut self, segments: &BTreeSet<u64>, to: u64) {
+        let mut pieces: VecDeque<Piece> = VecDeque::with_capacity(self.pieces.len());
+        for mut piece in std::mem::take(&mut self.pieces) {
+            if segments.contains(&piece.segment) {
+                piece.segment = to;
+            }
+            match pieces.back_mut().filter(|last| last.segment == piece.segment) {
+                Some(last) => last.extend(&piece),
+                None => pieces.push_back(piece),
+            }
+        }
+        self.pieces = pieces;
     }
 
     pub(super) fn gap(&self, found: u64) -> Error {

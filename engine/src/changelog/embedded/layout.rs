@@ -11,8 +11,10 @@
 //!           5, producer, 0, number u64           -> epoch mark: two positions
 //!           6, topic id u32, partition u32       -> start offset u64, once something was trimmed
 //!           7, segment u64                       -> pieces as of kind 3, each followed by the sequence number of its
-//!                                                   last record + 1, or 0 if its records have none
+//!                                                   last record + 1, or 0 if its records have none, and
+//!                                                   zigzag(time of its last append) + 1, or 0 if not known
 //!           8                                    -> a lower bound of the next sequence number, u64
+//!           10, name                             -> who used the name last: text
 //!
 //! position  count, { topic, partition, offset }
 //! ```
@@ -39,6 +41,7 @@ const MARK: u8 = 5;
 const START: u8 = 6;
 const SEGMENT: u8 = 7;
 pub(super) const NEXT_SEQUENCE: &[u8] = &[8];
+const OWNER: u8 = 10;
 
 /// A partition by the id of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +120,10 @@ pub(super) fn mark_key(producer: &str, number: u64) -> Vec<u8> {
     [&[MARK][..], producer.as_bytes(), &[0], &number.to_be_bytes()].concat()
 }
 
+pub(super) fn owner_key(name: &str) -> Vec<u8> {
+    [&[OWNER][..], name.as_bytes()].concat()
+}
+
 pub(super) fn start_key(slot: Slot) -> Vec<u8> {
     [&[START][..], &slot.topic.to_be_bytes(), &slot.partition.to_be_bytes()].concat()
 }
@@ -131,6 +138,7 @@ pub(super) enum MetaRow {
     Mark { producer: String, number: u64, mark: EpochMark },
     Start { slot: Slot, offset: u64 },
     NextSequence(u64),
+    Owner { name: String, owner: String },
 }
 
 impl MetaRow {
@@ -153,6 +161,10 @@ impl MetaRow {
                 let producer = text(producer.strip_suffix(&[0])?)?;
                 let mark = EpochMark { from: read_position(rest)?, to: read_position(rest)? };
                 Self::Mark { producer, number: u64::from_be_bytes(*number), mark }
+            }
+            OWNER => {
+                let owner = text(std::mem::take(rest))?;
+                Self::Owner { name: text(std::mem::take(&mut key))?, owner }
             }
             START => {
                 let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
@@ -193,6 +205,7 @@ pub(super) fn pieces_value(pieces: &[(Slot, Piece)]) -> Vec<u8> {
         write_varint(&mut out, piece.stored_bytes);
         write_varint(&mut out, zigzag(piece.max_timestamp_ms));
         write_varint(&mut out, piece.last_sequence.map_or(0, |last| last + 1));
+        write_varint(&mut out, piece.appended_ms.map_or(0, |appended| zigzag(appended).saturating_add(1)));
     }
     out
 }
@@ -209,7 +222,9 @@ fn read_pieces(rest: &mut &[u8], sequenced: bool) -> Option<Vec<(Slot, Piece)>> 
         let offsets = read_varint(rest)?..read_varint(rest)?;
         let (stored_bytes, max_timestamp_ms) = (read_varint(rest)?, unzigzag(read_varint(rest)?));
         let last_sequence = if sequenced { read_varint(rest)?.checked_sub(1) } else { None };
-        pieces.push((slot, Piece { segment: 0, offsets, stored_bytes, max_timestamp_ms, last_sequence }));
+        let appended_ms = if sequenced { read_varint(rest)?.checked_sub(1).map(unzigzag) } else { None };
+        let piece = Piece { segment: 0, offsets, stored_bytes, max_timestamp_ms, last_sequence, appended_ms };
+        pieces.push((slot, piece));
     }
     Some(pieces)
 }
@@ -302,6 +317,7 @@ mod tests {
             stored_bytes: 300,
             max_timestamp_ms: -1,
             last_sequence,
+            appended_ms: last_sequence.map(|_| -2),
         };
         let mark = EpochMark { from: position(1), to: position(300) };
         let rows: [Golden; 8] = [
@@ -347,8 +363,8 @@ mod tests {
         let values: [&[u8]; 8] = [
             &[2, 0, 0, 0],
             &[2, b'a', b'b', 3, 0, 0xac, 2],
-            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0xac, 2],
-            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0],
+            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0xac, 2, 4],
+            &[1, 1, 2, 5, 9, 0xac, 2, 1, 0, 0],
             &[0x2c, 1, 0, 0, 0, 0, 0, 0],
             &[1, 2, b'a', b'b', 2, 3],
             &[1, 2, b'a', b'b', 2, 1, 1, 2, b'a', b'b', 2, 0xac, 2],
@@ -365,5 +381,13 @@ mod tests {
         let segment = MetaRow::Segment { segment: 8, pieces: vec![(slot, piece(None))] };
         let stored = [1, 1, 2, 5, 9, 0xac, 2, 1];
         assert_eq!(MetaRow::read(&[3, 0, 0, 0, 0, 0, 0, 0, 8], &stored), Some(segment));
+    }
+
+    #[test]
+    fn the_owner_of_a_name_is_golden() {
+        assert_eq!(owner_key("ab"), [10, b'a', b'b']);
+        let row = MetaRow::Owner { name: "ab".into(), owner: "c".into() };
+        assert_eq!(MetaRow::read(&owner_key("ab"), b"c"), Some(row));
+        assert_eq!(MetaRow::read(&owner_key("ab"), &[0xff]), None);
     }
 }

@@ -17,16 +17,21 @@
 //!
 //! Reads copy a batch once, out of RocksDB; nothing here looks at keys or values.
 
+mod audit;
 mod database;
 mod group;
 mod index;
 mod layout;
+mod manifest;
 mod options;
 mod queue;
 mod reader;
 mod recovery;
+mod survivors;
+mod synced;
 mod torn;
 mod trim;
+mod wal;
 mod writer;
 
 #[cfg(test)]
@@ -35,8 +40,9 @@ mod tests;
 pub use options::{Durability, EmbeddedOptions};
 
 use super::epochs::Epochs;
+use super::names::Leases;
 use super::watchers::Watchers;
-use super::{Ack, Append, Appended, Changelog, EpochMark, PartitionReader, Room, TopicConfig};
+use super::{Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, TopicConfig};
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};
@@ -44,6 +50,7 @@ use layout::RecordKey;
 use queue::{Job, Queue, Reply, SlotAppend};
 use reader::Reader;
 use recovery::Recovered;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +58,8 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use synced::Progress;
+use trim::Age;
 use writer::Writer;
 
 /// A [`Changelog`] in a directory of this machine.
@@ -85,6 +94,8 @@ struct Shared {
     queue: Queue,
     index: RwLock<Index>,
     epochs: Mutex<Epochs>,
+    owners: Mutex<BTreeMap<String, String>>,
+    leases: Arc<Leases>,
     watchers: Watchers,
     closed: AtomicBool,
 }
@@ -100,6 +111,10 @@ impl Shared {
 
     fn epochs(&self) -> MutexGuard<'_, Epochs> {
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn owners(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_open(&self) -> Result<()> {
@@ -130,15 +145,25 @@ impl EmbeddedChangelog {
     /// an unknown format version, `Invalid` if an option is 0. What is stored stays as it was.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
-        let database = Database::open(dir.as_ref(), &options)?;
-        let Recovered { index, epochs, holds, closed_segments, next_segment } = Recovered::read(&database)?;
+        let (database, synced) = Database::open(dir.as_ref(), &options)?;
+        let now_ms = options.clock.now_ms();
+        let Recovered { index, epochs, holds, owners, closed_segments, next_segment, .. } =
+            Recovered::read(&database, now_ms)?;
         let next_sequence = index.end_sequence;
+        if !options.salvage
+            && let Some(synced) = &synced
+        {
+            index.check_synced(synced).map_err(|error| database.name(error))?;
+        }
+        let progress = Progress::begin(&database, &index)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(options.max_queued_bytes),
             options,
             database,
             index: RwLock::new(index),
             epochs: Mutex::new(epochs),
+            owners: Mutex::new(owners),
+            leases: Arc::default(),
             watchers: Watchers::default(),
             closed: AtomicBool::new(false),
         });
@@ -146,9 +171,12 @@ impl EmbeddedChangelog {
             shared: shared.clone(),
             segment: next_segment,
             segment_bytes: 0,
+            age: Age::default(),
+            unmovable: BTreeSet::new(),
             closed_segments,
             holds,
             next_sequence,
+            progress,
             last_jobs: 1,
             last_sync: Duration::ZERO,
         };
@@ -267,6 +295,11 @@ impl Changelog for EmbeddedChangelog {
         Ok(Some(self.shared.index().stored_bytes()))
     }
 
+    fn disk_bytes(&self) -> Result<Option<u64>> {
+        self.shared.check_open()?;
+        self.shared.database.disk_bytes().map(Some)
+    }
+
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
         self.shared.watchers.add(waker);
     }
@@ -274,6 +307,31 @@ impl Changelog for EmbeddedChangelog {
     fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
         check_name("consumer", consumer)?;
         self.ask(|reply| Job::Hold { consumer: consumer.into(), position: position.clone(), reply })
+    }
+
+    fn lease(&self, name: &str) -> Result<Lease> {
+        self.shared.check_open()?;
+        self.shared.leases.take(name)
+    }
+
+    fn owner(&self, name: &str) -> Result<Option<String>> {
+        self.shared.check_open()?;
+        Ok(self.shared.owners().get(name).cloned())
+    }
+
+    fn set_owner(&self, name: &str, owner: &str) -> Result<()> {
+        check_name("consumer", name)?;
+        self.ask(|reply| Job::Owner { name: name.into(), owner: owner.into(), reply })
+    }
+
+    fn names(&self) -> Result<Vec<NameInUse>> {
+        self.ask(|reply| Job::Names { reply })
+    }
+
+    fn release(&self, name: &str) -> Result<()> {
+        check_name("consumer", name)?;
+        self.shared.leases.check_free(name)?;
+        self.ask(|reply| Job::Release { name: name.into(), reply })
     }
 
     fn enforce_retention(&self) -> Result<u64> {

@@ -5,7 +5,7 @@
 
 use super::index::IfThere;
 use super::layout::Slot;
-use crate::changelog::{AckSender, EpochMark, Record, Room, TopicConfig};
+use crate::changelog::{AckSender, EpochMark, NameInUse, Record, Room, TopicConfig};
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
@@ -29,6 +29,9 @@ pub(super) enum Job {
     Epoch { producer: String, mark: EpochMark, appends: Vec<SlotAppend>, reply: Reply<bool> },
     Hold { consumer: String, position: Position, reply: Reply<()> },
     Topic { name: String, config: TopicConfig, if_there: IfThere, reply: Reply<()> },
+    Owner { name: String, owner: String, reply: Reply<()> },
+    Names { reply: Reply<Vec<NameInUse>> },
+    Release { name: String, reply: Reply<()> },
     Trim { reply: Reply<u64> },
     Sync { reply: Reply<()> },
     Close { reply: Reply<()> },
@@ -42,7 +45,10 @@ impl Job {
             Self::Append { ack, .. } => ack.resolve(Err(error.summary())),
             Self::Epoch { reply, .. } => drop(reply.send(Err(error.summary()))),
             Self::Trim { reply } => drop(reply.send(Err(error.summary()))),
+            Self::Names { reply } => drop(reply.send(Err(error.summary()))),
             Self::Hold { reply, .. }
+            | Self::Owner { reply, .. }
+            | Self::Release { reply, .. }
             | Self::Topic { reply, .. }
             | Self::Sync { reply }
             | Self::Close { reply } => {

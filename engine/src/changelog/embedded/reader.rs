@@ -31,9 +31,11 @@ impl PartitionReader for Reader {
             let before = offset;
             self.read(&piece, &mut offset, &mut left, &mut batches)?;
             if offset == before {
-                // Trimmed away between the look at the index and the read, or gone.
-                self.piece_at(offset)?;
-                return Err(self.damaged(offset, "no stored batch holds it"));
+                // Trimmed away or moved between the look at the index and the read, or gone.
+                match self.piece_at(offset)? {
+                    Some(now) if now.segment != piece.segment => {}
+                    _ => return Err(self.damaged(offset, "no stored batch holds it")),
+                }
             }
         }
         self.offset = offset;

@@ -17,12 +17,15 @@ pub(super) struct Recovered {
     pub(super) index: Index,
     pub(super) epochs: Epochs,
     pub(super) holds: BTreeMap<String, Position>,
+    pub(super) owners: BTreeMap<String, String>,
     pub(super) closed_segments: BTreeMap<u64, u64>,
     pub(super) next_segment: u64,
+    pieces: Vec<(Slot, Piece)>,
 }
 
 impl Recovered {
-    pub(super) fn read(database: &Database) -> Result<Self> {
+    /// What `database` holds. What is scanned counts as appended at `now_ms`: it was not later.
+    pub(super) fn read(database: &Database, now_ms: i64) -> Result<Self> {
         let mut recovered = Self::default();
         let mut rows = read_rows(database)?;
         let is_current = matches!(rows.first(), Some(MetaRow::Format(layout::FORMAT_VERSION)));
@@ -34,7 +37,8 @@ impl Recovered {
         for row in rows {
             recovered.take_in(row).map_err(|error| database.name(error))?;
         }
-        recovered.scan_open_segments(database)?;
+        recovered.take_in_pieces().map_err(|error| database.name(error))?;
+        recovered.scan_open_segments(database, now_ms)?;
         recovered.number_what_has_no_place();
         if !is_current {
             // Last, so that nothing is written to a log that cannot be opened.
@@ -70,28 +74,36 @@ impl Recovered {
                 let partition = self.index.partition_mut(slot).ok_or_else(unknown)?;
                 (partition.start, partition.end) = (offset, offset);
             }
-            MetaRow::Segment { segment, pieces } => self.take_in_segment(segment, pieces)?,
+            MetaRow::Segment { segment, pieces } => self.take_in_segment(segment, pieces),
             MetaRow::Hold { consumer, position } => drop(self.holds.insert(consumer, position)),
+            MetaRow::Owner { name, owner } => drop(self.owners.insert(name, owner)),
             MetaRow::Mark { producer, number, mark } => self.epochs.restore(&producer, number, mark)?,
             MetaRow::NextSequence(next) => self.index.end_sequence = self.index.end_sequence.max(next),
         }
         Ok(())
     }
 
-    fn take_in_segment(&mut self, segment: u64, pieces: Vec<(Slot, Piece)>) -> Result<()> {
+    fn take_in_segment(&mut self, segment: u64, pieces: Vec<(Slot, Piece)>) {
         self.closed_segments.insert(segment, pieces.iter().map(|(_, piece)| piece.stored_bytes).sum());
-        self.next_segment = segment + 1;
+        self.next_segment = self.next_segment.max(segment + 1);
+        self.pieces.extend(pieces.into_iter().map(|(slot, piece)| (slot, Piece { segment, ..piece })));
+    }
+
+    /// Puts the pieces in their order, which is not that of their segments.
+    fn take_in_pieces(&mut self) -> Result<()> {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.sort_by_key(|(slot, piece)| (*slot, piece.offsets.start));
         for (slot, piece) in pieces {
             // What lies below the start was trimmed; its segment may live on for other partitions.
             if piece.offsets.end > self.index.partition(slot)?.start {
-                self.index.add(slot, Piece { segment, ..piece })?;
+                self.index.add(slot, piece)?;
             }
         }
         Ok(())
     }
 
     /// Takes in the segments that were not ended, and ends them.
-    fn scan_open_segments(&mut self, database: &Database) -> Result<()> {
+    fn scan_open_segments(&mut self, database: &Database, now_ms: i64) -> Result<()> {
         let bounds = RecordKey::segments(self.next_segment..u64::MAX);
         let span = Span { from: bounds.start, bounds, readahead_bytes: 1 << 20 };
         let mut scanned = BTreeMap::<u64, u64>::new();
@@ -105,7 +117,8 @@ impl Recovered {
             if header.base_offset != key.base_offset {
                 return Err(at(Error::corrupt("a stored batch lies at the offset of another one")));
             }
-            self.index.add(key.slot, Piece::of(key.segment, &header, frame))?;
+            let piece = Piece { appended_ms: Some(now_ms), ..Piece::of(key.segment, &header, frame) };
+            self.index.add(key.slot, piece)?;
             *scanned.entry(key.segment).or_default() += frame.len() as u64;
             Ok(true)
         })?;

@@ -12,9 +12,12 @@ use super::index::Piece;
 use super::layout::{self, RecordKey, Slot};
 use super::options::Durability;
 use super::queue::{Job, Reply};
-use crate::changelog::TopicConfig;
+use super::synced::Progress;
+use super::trim::Age;
+use crate::changelog::names::family;
+use crate::changelog::{NameInUse, TopicConfig};
 use crate::{Error, Position, Result, fault};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,11 +32,16 @@ pub(super) struct Writer {
     /// The segment that is being written, and how much of it was.
     pub(super) segment: u64,
     pub(super) segment_bytes: usize,
+    /// How old its records become before it is ended.
+    pub(super) age: Age,
+    /// The segments whose records cannot be moved, because they are damaged.
+    pub(super) unmovable: BTreeSet<u64>,
     /// The segments before it that are still stored, with their bytes.
     pub(super) closed_segments: BTreeMap<u64, u64>,
     pub(super) holds: BTreeMap<String, Position>,
     /// The number of the next record in the sequence of the log.
     pub(super) next_sequence: u64,
+    pub(super) progress: Progress,
     /// How many jobs were done at once the last time, and how long their sync took: how many more it is worth
     /// waiting for the next time, and how long.
     pub(super) last_jobs: usize,
@@ -59,6 +67,11 @@ impl Writer {
     /// Serves the queue until it is stopped.
     pub(super) fn run(mut self) {
         let guard = StopGuard(self.shared.clone());
+        if let Err(error) = self.tidy() {
+            tracing::error!(%error, "the changelog is poisoned");
+            guard.0.queue.stop(&error);
+            return;
+        }
         loop {
             let mut jobs =
                 guard.0.queue.take(MAX_GROUP_BYTES, self.last_jobs, self.last_sync / 4).into_iter();
@@ -114,6 +127,18 @@ impl Writer {
                 self.hold(group, consumer, position);
                 group.answer(reply);
             }
+            Job::Owner { name, owner, reply } => {
+                group.metadata.push((layout::owner_key(&name), Some(owner.clone().into_bytes())));
+                shared.owners().insert(name, owner);
+                group.sync = true;
+                group.answer(reply);
+            }
+            Job::Names { reply } => drop(reply.send(Ok(self.names()))),
+            Job::Release { name, reply } => {
+                self.release(group, &name);
+                group.sync = true;
+                group.answer(reply);
+            }
             Job::Sync { reply } => {
                 group.sync = true;
                 group.answer(reply);
@@ -132,7 +157,42 @@ impl Writer {
         group.metadata.extend(forgettable.map(|number| (layout::mark_key(&consumer, number), None)));
         let held = position.iter().next().is_some();
         group.metadata.push((layout::hold_key(&consumer), held.then(|| layout::position_value(&position))));
-        self.holds.insert(consumer, position);
+        if held {
+            self.holds.insert(consumer, position);
+        } else {
+            self.holds.remove(&consumer);
+        }
+    }
+
+    /// Every name that something is kept under.
+    fn names(&self) -> Vec<NameInUse> {
+        let (epochs, owners) = (self.shared.epochs(), self.shared.owners());
+        let known = self.holds.keys().map(String::as_str).chain(epochs.producers());
+        let known: BTreeSet<_> = known.chain(owners.keys().map(String::as_str)).collect();
+        let name = |name: &str| {
+            let marks = epochs.kept(name);
+            NameInUse {
+                name: name.to_owned(),
+                hold: self.holds.get(name).cloned(),
+                marks: marks.end - marks.start,
+                owner: owners.get(name).cloned(),
+                leased: self.shared.leases.has(name),
+            }
+        };
+        known.into_iter().map(name).collect()
+    }
+
+    /// Forgets all that is kept under a name and those that go with it.
+    fn release(&mut self, group: &mut Group, name: &str) {
+        let (mut epochs, mut owners) = (self.shared.epochs(), self.shared.owners());
+        for name in family(name) {
+            group.metadata.extend(epochs.kept(&name).map(|number| (layout::mark_key(&name, number), None)));
+            group.metadata.push((layout::hold_key(&name), None));
+            group.metadata.push((layout::owner_key(&name), None));
+            epochs.release(&name);
+            owners.remove(&name);
+            self.holds.remove(&name);
+        }
     }
 
     fn commit(&mut self, mut group: Group) -> Result<()> {
@@ -159,6 +219,10 @@ impl Writer {
         if group.batches.is_empty() && group.metadata.is_empty() {
             return if group.sync { self.sync() } else { Ok(()) };
         }
+        let now_ms = self.shared.options.clock.now_ms();
+        if self.segment_bytes > 0 && self.age.is_over(now_ms) {
+            self.roll()?;
+        }
         fault::point("changelog.append.before_write")?;
         let begun = Instant::now();
         self.shared.database.write(group.sync, |rows| {
@@ -178,22 +242,30 @@ impl Writer {
         let mut index = self.shared.index_mut();
         for (slot, batch) in &group.batches {
             self.segment_bytes += batch.stored_bytes();
-            index.add(*slot, Piece::of(self.segment, batch.header(), batch.frame()))?;
+            let piece = Piece::of(self.segment, batch.header(), batch.frame());
+            index.add(*slot, Piece { appended_ms: Some(now_ms), ..piece })?;
+            let config = index.topic(&batch.partition().topic).map(|topic| &topic.config);
+            self.age.add(config.and_then(|config| config.retention_age), now_ms);
+            self.progress.moved(*slot, batch.end_offset(), batch.records());
         }
         drop(index);
+        if group.sync {
+            self.progress.synced(&self.shared.database)?;
+        }
         fault::point("changelog.append.before_ack")
     }
 
-    fn sync(&self) -> Result<()> {
+    fn sync(&mut self) -> Result<()> {
         fault::point("changelog.sync.before")?;
         self.shared.database.sync()?;
+        self.progress.synced(&self.shared.database)?;
         fault::point("changelog.sync.after")
     }
 
     /// Ends the segment: its index is stored, its memtable becomes a file, and the next segment begins.
     ///
     /// The index needs no sync of its own. If it is lost, so is nothing else: the segment is scanned instead.
-    fn roll(&mut self) -> Result<()> {
+    pub(super) fn roll(&mut self) -> Result<()> {
         fault::point("changelog.roll.before_index")?;
         let pieces = self.shared.index().pieces_of(self.segment);
         let bytes = pieces.iter().map(|(_, piece)| piece.stored_bytes).sum();
@@ -209,6 +281,7 @@ impl Writer {
         self.closed_segments.insert(self.segment, bytes);
         self.segment += 1;
         self.segment_bytes = 0;
+        self.age = Age::default();
         Ok(())
     }
 
@@ -230,8 +303,7 @@ impl Writer {
                 self.tell(&reply, trimmed)
             }
             Job::Close { reply } => {
-                let closed =
-                    fault::point("changelog.close.before_sync").and_then(|()| self.shared.database.sync());
+                let closed = fault::point("changelog.close.before_sync").and_then(|()| self.end());
                 if closed.is_ok() {
                     self.shared.queue.stop(&super::closed());
                 }
@@ -244,6 +316,13 @@ impl Writer {
         }
     }
 
+    /// Makes everything durable, and the note of it as well.
+    fn end(&mut self) -> Result<()> {
+        self.shared.database.sync()?;
+        self.progress.synced(&self.shared.database)?;
+        self.progress.sync(&self.shared.database)
+    }
+
     fn create_topic(&mut self, name: &str, config: &TopicConfig) -> Result<()> {
         let id = {
             let index = self.shared.index();
@@ -253,8 +332,13 @@ impl Writer {
         let row = (layout::topic_key(id), layout::topic_value(name, config));
         self.shared.database.write(true, |rows| rows.put_meta(&row.0, &row.1))?;
         fault::point("changelog.topic.after_write")?;
-        self.shared.index_mut().put_topic(name, id, config.clone());
-        Ok(())
+        let mut index = self.shared.index_mut();
+        if index.topic(name).is_none() {
+            self.progress.added_topic();
+        }
+        index.put_topic(name, id, config.clone());
+        drop(index);
+        self.progress.synced(&self.shared.database)
     }
 
     /// Answers a blocked caller, and hands on the error that poisons.

@@ -8,8 +8,9 @@
 mod reader;
 mod state;
 
+use super::names::Leases;
 use super::watchers::Watchers;
-use super::{Ack, Append, Appended, Changelog, EpochMark, PartitionReader, TopicConfig};
+use super::{Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, TopicConfig};
 use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use reader::MemoryReader;
 use state::State;
@@ -42,6 +43,7 @@ pub struct MemoryChangelog {
 struct Shared {
     state: Mutex<State>,
     watchers: Watchers,
+    leases: Arc<Leases>,
     clock: Arc<dyn Clock>,
 }
 
@@ -62,7 +64,7 @@ impl MemoryChangelog {
     /// An empty changelog that ages records by `clock`.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self::on(Arc::new(Shared { state: Mutex::default(), watchers: Watchers::default(), clock }))
+        Self::on(Arc::new(Shared { state: Mutex::default(), watchers: Watchers::default(), leases: Arc::default(), clock }))
     }
 
     /// A fresh, open handle on the same records, whether or not this one is closed.
@@ -79,7 +81,7 @@ impl MemoryChangelog {
         self.closed.store(true, Ordering::SeqCst);
         self.shared.watchers.wake();
         let clock = self.shared.clock.clone();
-        Self::on(Arc::new(Shared { state: Mutex::new(left), watchers: Watchers::default(), clock }))
+        Self::on(Arc::new(Shared { state: Mutex::new(left), watchers: Watchers::default(), leases: Arc::default(), clock }))
     }
 
     fn on(shared: Arc<Shared>) -> Self {
@@ -96,7 +98,7 @@ impl MemoryChangelog {
     fn try_append(&self, appends: &[Append]) -> Result<Position> {
         let position = {
             let mut state = self.open_state()?;
-            let position = state.append(appends)?;
+            let position = state.append(appends, self.shared.clock.now_ms())?;
             state.sync();
             position
         };
@@ -145,7 +147,7 @@ impl Changelog for MemoryChangelog {
     }
 
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
-        let appended = self.open_state()?.append_epoch(producer, mark, &appends)?;
+        let appended = self.open_state()?.append_epoch(producer, mark, &appends, self.shared.clock.now_ms())?;
         if appended {
             self.shared.watchers.wake();
         }
@@ -176,6 +178,30 @@ impl Changelog for MemoryChangelog {
 
     fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
         self.open_state()?.hold(consumer, position);
+        Ok(())
+    }
+
+    fn lease(&self, name: &str) -> Result<Lease> {
+        drop(self.open_state()?);
+        self.shared.leases.take(name)
+    }
+
+    fn owner(&self, name: &str) -> Result<Option<String>> {
+        Ok(self.open_state()?.owners.get(name).cloned())
+    }
+
+    fn set_owner(&self, name: &str, owner: &str) -> Result<()> {
+        self.open_state()?.owners.insert(name.to_owned(), owner.to_owned());
+        Ok(())
+    }
+
+    fn names(&self) -> Result<Vec<NameInUse>> {
+        Ok(self.open_state()?.names(&self.shared.leases))
+    }
+
+    fn release(&self, name: &str) -> Result<()> {
+        self.shared.leases.check_free(name)?;
+        self.open_state()?.release(name);
         Ok(())
     }
 

@@ -2,12 +2,13 @@
 
 use crate::changelog::batch::BatchEncoder;
 use crate::changelog::epochs::Epochs;
+use crate::changelog::names::{Leases, family};
 use crate::changelog::sequence::Latest;
 use crate::changelog::{
-    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, Readable, StoredBatch, TopicConfig, retention,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, Readable, StoredBatch, TopicConfig, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,7 @@ pub(super) struct State {
     /// How many marks of each producer a crash would leave.
     durable_marks: BTreeMap<String, u64>,
     holds: BTreeMap<String, Position>,
+    pub(super) owners: BTreeMap<String, String>,
     /// The sequence number of the next record.
     next_sequence: u64,
     latest: Latest<TopicPartition>,
@@ -31,6 +33,8 @@ struct Topic {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Partition {
     batches: VecDeque<StoredBatch>,
+    /// When each of them was appended.
+    appended_ms: VecDeque<i64>,
     start: u64,
     end: u64,
     /// Where a crash would leave the end.
@@ -72,7 +76,7 @@ impl State {
     }
 
     /// All or nothing: whatever can be refused is refused, and every frame is built, before the first change.
-    pub(super) fn append(&mut self, appends: &[Append]) -> Result<Position> {
+    pub(super) fn append(&mut self, appends: &[Append], now_ms: i64) -> Result<Position> {
         let mut after = Position::new();
         let mut batches = Vec::new();
         let mut sequence = self.next_sequence;
@@ -88,6 +92,7 @@ impl State {
             let partition = self.partition_mut(&id)?;
             partition.end = batch.end_offset();
             partition.batches.push_back(batch);
+            partition.appended_ms.push_back(now_ms);
             if let Some(last) = last {
                 self.latest.put(id, last);
             }
@@ -105,11 +110,12 @@ impl State {
         producer: &str,
         mark: &EpochMark,
         appends: &[Append],
+        now_ms: i64,
     ) -> Result<bool> {
         if !self.epochs.is_new(producer, mark)? {
             return Ok(false);
         }
-        self.append(appends)?;
+        self.append(appends, now_ms)?;
         self.epochs.push(producer, mark.clone());
         Ok(true)
     }
@@ -119,9 +125,39 @@ impl State {
     }
 
     pub(super) fn hold(&mut self, consumer: &str, position: &Position) {
-        self.holds.insert(consumer.into(), position.clone());
+        if position.iter().next().is_some() {
+            self.holds.insert(consumer.into(), position.clone());
+        } else {
+            self.holds.remove(consumer);
+        }
         let forgettable = self.epochs.forgettable(consumer, position);
         self.epochs.forget(consumer, forgettable.end);
+    }
+
+    /// Every name that something is kept under.
+    pub(super) fn names(&self, leases: &Leases) -> Vec<NameInUse> {
+        let known = self.holds.keys().map(String::as_str).chain(self.epochs.producers());
+        let known: BTreeSet<_> = known.chain(self.owners.keys().map(String::as_str)).collect();
+        let name = |name: &str| {
+            let marks = self.epochs.kept(name);
+            NameInUse {
+                name: name.to_owned(),
+                hold: self.holds.get(name).filter(|hold| hold.iter().next().is_some()).cloned(),
+                marks: marks.end - marks.start,
+                owner: self.owners.get(name).cloned(),
+                leased: leases.has(name),
+            }
+        };
+        known.into_iter().map(name).collect()
+    }
+
+    pub(super) fn release(&mut self, name: &str) {
+        for name in family(name) {
+            self.holds.remove(&name);
+            self.owners.remove(&name);
+            self.epochs.release(&name);
+            self.durable_marks.remove(&name);
+        }
     }
 
     pub(super) fn trim(&mut self, now_ms: i64) -> u64 {
@@ -153,6 +189,7 @@ impl State {
             partition.end = partition.durable_end;
             while partition.batches.back().is_some_and(|last| last.end_offset() > partition.end) {
                 partition.batches.pop_back();
+                partition.appended_ms.pop_back();
             }
         }
         for producer in self.epochs.producers() {
@@ -195,12 +232,16 @@ impl Partition {
     fn trim(&mut self, config: &TopicConfig, held_from: u64, now_ms: i64, topic_bytes: &mut u64) {
         while let Some(first) = self.batches.front() {
             let droppable = first.end_offset() <= held_from.min(self.durable_end);
-            if !droppable || !retention::is_over(config, first.max_timestamp_ms(), now_ms, *topic_bytes) {
+            // One that is dated later than it was appended does not live longer for that.
+            let appended_ms = self.appended_ms.front().copied().unwrap_or(i64::MAX);
+            let newest_ms = first.max_timestamp_ms().min(appended_ms);
+            if !droppable || !retention::is_over(config, newest_ms, now_ms, *topic_bytes) {
                 return;
             }
             *topic_bytes -= first.stored_bytes() as u64;
             self.start = first.end_offset();
             self.batches.pop_front();
+            self.appended_ms.pop_front();
         }
     }
 }

@@ -6,6 +6,9 @@ use std::fmt;
 /// Where the format version is kept.
 pub(crate) const FORMAT_VERSION_KEY: &[u8] = &[0, 0, 0];
 
+/// Where the identity of the state is kept.
+pub(crate) const IDENTITY_KEY: &[u8] = &[0, 0, 8];
+
 const POSITION: u8 = 1;
 const CATALOGUE: u8 = 2;
 const COUNT: u8 = 3;

@@ -25,6 +25,7 @@ pub(super) fn ingest(
     rows: &mut dyn Iterator<Item = Row<'_>>,
 ) -> Result<()> {
     fault::point("store.ingest.before_file")?;
+    task.check_in_place()?;
     let gone = gone.filter(|gone| !gone.is_empty());
     let Some(file) = SortedFile::write(task, gone.as_ref(), rows)? else {
         return Ok(());
@@ -32,7 +33,7 @@ pub(super) fn ingest(
     fault::point("store.ingest.after_file")?;
     file.hand_over(task)?;
     fault::point("store.ingest.after_ingest")?;
-    Ok(())
+    task.check_in_place()
 }
 
 /// Removes what interrupted drains left, and makes the sub-directory ready for new ones.

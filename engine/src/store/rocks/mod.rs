@@ -21,8 +21,9 @@ mod tests;
 pub use options::StoreOptions;
 
 use super::{Row, StateStore, StoreSnapshot};
+use crate::medium::{self, DirectoryLock};
 use crate::{Error, Result};
-use failure::{during, on_path};
+use failure::{during, in_use, on_path};
 use options::Tuning;
 use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, ReadOptions};
 use rocksdb::{SnapshotWithThreadMode, properties, statistics::Ticker};
@@ -59,6 +60,8 @@ pub struct RocksState {
 
 struct Opened {
     database: Database,
+    /// Given back after the database is closed.
+    lock: DirectoryLock,
     dir: PathBuf,
     tuning: Tuning,
     next_file: AtomicU64,
@@ -72,10 +75,12 @@ impl RocksState {
     /// `Unavailable` if another engine has it open, the directory cannot be written to or the disk is full;
     /// `Invalid` if `dir` is not a directory; `Corrupt` if files of it are damaged or missing.
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self> {
-        std::fs::create_dir_all(dir).map_err(|error| on_path("create the state directory", dir, error))?;
-        // IMPORTANT: within one process, RocksDB knows a directory that is open already by the spelling of its path
-        // only, and the lock of its file keeps out nobody but other processes.
-        let dir = &dir.canonicalize().map_err(|error| on_path("find the state directory", dir, error))?;
+        let dir = &medium::create(dir).map_err(|error| on_path("create the state directory", dir, error))?;
+        // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
+        // closed any handle on its file.
+        let lock = DirectoryLock::take(dir)
+            .map_err(|error| on_path("lock the state directory", dir, error))?
+            .ok_or_else(|| in_use(dir))?;
         let tuning = Tuning::new(options);
         let families = families_present(dir, &tuning)?;
         let descriptors = families
@@ -88,6 +93,7 @@ impl RocksState {
         ingest::remove_left_over_files(dir)?;
         let opened = Opened {
             database,
+            lock,
             dir: dir.clone(),
             tuning,
             next_file: AtomicU64::new(0),
@@ -194,6 +200,20 @@ impl Task {
 
     fn failed(&self, doing: &str, error: rocksdb::Error) -> Error {
         during(doing, &self.opened().dir, error)
+    }
+
+    /// Refuses to go on with a state whose directory was taken away: nobody would find what is written to it.
+    fn check_in_place(&self) -> Result<()> {
+        let opened = self.opened();
+        let failed = |error| on_path("find the lock of the state in", &opened.dir, error);
+        if opened.lock.is_in_place().map_err(failed)? {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!(
+            "the state directory {} was deleted, moved or replaced while it was open; put it back or leave it away, and \
+             open the engine again: the state goes on where it was, or is rebuilt from the changelog",
+            opened.dir.display()
+        )))
     }
 
     fn number(&self, property: &properties::PropName) -> u64 {

@@ -1,0 +1,87 @@
+//! Names: as whom services read a changelog and append to it.
+//!
+//! Marks and holds belong to a name. Two engines of one name would skip each other's epochs and overwrite each other's
+//! holds, so a name is leased to one engine at a time, for as long as it runs; and the log keeps who used it last, so
+//! that another service does not take up where that one stopped.
+
+use crate::{Error, Position, Result};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What engines of the name `x` use beside `x` itself: `x.build` and `x.letters`.
+pub(crate) const SUFFIXES: [&str; 2] = [".build", ".letters"];
+
+/// A name that a changelog knows, and what it keeps under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NameInUse {
+    /// The name: that of an engine, or the engine's with `.build` or `.letters` behind it.
+    pub name: String,
+    /// What retention must leave for it, if it holds anything.
+    pub hold: Option<Position>,
+    /// How many epochs are remembered that were appended under it.
+    pub marks: u64,
+    /// Who used it last, as told by [`set_owner`](super::Changelog::set_owner).
+    pub owner: Option<String>,
+    /// Whether an engine of this process runs under it.
+    pub leased: bool,
+}
+
+/// The only right to use a name, until it is dropped.
+#[derive(Debug)]
+#[must_use]
+pub struct Lease(Option<(String, Arc<Leases>)>);
+
+impl Lease {
+    /// Of a changelog that does not know who uses it.
+    pub fn unguarded() -> Self {
+        Self(None)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some((name, leases)) = &self.0 {
+            leases.names().remove(name);
+        }
+    }
+}
+
+/// The names that are leased. They are of this process and this opened changelog: nobody else can use it meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Leases(Mutex<BTreeSet<String>>);
+
+impl Leases {
+    fn names(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn take(self: &Arc<Self>, name: &str) -> Result<Lease> {
+        if self.names().insert(name.to_owned()) {
+            return Ok(Lease(Some((name.to_owned(), Arc::clone(self)))));
+        }
+        Err(Error::unavailable(format!(
+            "an engine named `{name}` runs on this changelog already: two of one name would take each other's records for \
+             their own; give each a name with `EngineBuilder::name`, or close the other one first"
+        )))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.names().contains(name)
+    }
+
+    /// Refuses to take a name away from whoever uses it.
+    pub(super) fn check_free(&self, name: &str) -> Result<()> {
+        if self.has(name) {
+            return Err(Error::unavailable(format!(
+                "an engine named `{name}` runs on this changelog; close it before its name is released"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The name `name` and those that go with it.
+pub(super) fn family(name: &str) -> impl Iterator<Item = String> + '_ {
+    [""].into_iter().chain(SUFFIXES).map(move |suffix| format!("{name}{suffix}"))
+}

@@ -1,0 +1,133 @@
+//! What a failure of RocksDB or of the file system means: one judge for the changelog and the state.
+//!
+//! RocksDB reports failures as text only, built as `kind: [subkind: ]what was done: file: [what the system said]`. File
+//! names and what was done may hold any words, so nothing but the two ends is judged: the kind in front, and behind what
+//! the system said, which is looked up among the system's own messages and so becomes an error code again.
+
+use std::io;
+
+/// What failed, in terms of what can be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Another process or engine has the directory open.
+    InUse,
+    /// No space, or none that this user may use.
+    Full,
+    /// It may not be written or read.
+    Forbidden,
+    /// The limit of open files is reached.
+    TooManyFiles,
+    /// A file that should be there is not.
+    Missing,
+    /// Stored bytes are not what was written.
+    Damaged,
+    /// The device or the way to it failed.
+    Medium,
+    /// It will work later.
+    Busy,
+    /// It is being closed.
+    Closing,
+    /// Nothing that was expected: a defect.
+    Unexpected,
+}
+
+/// Codes that no [`io::ErrorKind`] stands for. They are the same on every Unix.
+const NO_DEVICE: i32 = 6;
+const INPUT_OUTPUT: i32 = 5;
+const FILES_OF_SYSTEM: i32 = 23;
+const FILES_OF_PROCESS: i32 = 24;
+
+/// More error codes than any system has.
+const CODES: std::ops::Range<i32> = 1..256;
+
+impl Failure {
+    /// What RocksDB's message `text` tells.
+    pub(crate) fn of_rocksdb(text: &str) -> Self {
+        let Some((kind, rest)) = text.split_once(": ") else { return Self::Unexpected };
+        match kind {
+            "Corruption" => Self::Damaged,
+            // What a read meets that runs into a cut-off file, among others.
+            "Shutdown in progress" => Self::Closing,
+            "Resource busy" | "Operation failed. Try again." | "Operation timed out" => Self::Busy,
+            "IO error" => Self::of_io_error(rest),
+            _ => Self::Unexpected,
+        }
+    }
+
+    fn of_io_error(rest: &str) -> Self {
+        // The words that it begins with are RocksDB's own.
+        if rest.starts_with("While lock file") || rest.starts_with("lock hold by current process") {
+            return Self::InUse;
+        }
+        let subkind = rest.split_once(": ").map_or(rest, |(subkind, _)| subkind);
+        let said = rest.rsplit_once(": ").map_or(rest, |(_, said)| said);
+        match subkind {
+            "No space left on device" | "Space limit reached" => Self::Full,
+            "No such file or directory" => Self::Missing,
+            _ => code_of(said).map_or(Self::Medium, |code| Self::of_io(&io::Error::from_raw_os_error(code))),
+        }
+    }
+
+    /// What an error of the file system tells.
+    pub(crate) fn of_io(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        match error.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::Full,
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::Forbidden,
+            Kind::NotFound => Self::Missing,
+            Kind::Interrupted | Kind::WouldBlock | Kind::TimedOut | Kind::ResourceBusy | Kind::OutOfMemory => {
+                Self::Busy
+            }
+            Kind::StaleNetworkFileHandle | Kind::HostUnreachable | Kind::NetworkUnreachable => Self::Medium,
+            _ => match error.raw_os_error() {
+                Some(FILES_OF_SYSTEM | FILES_OF_PROCESS) => Self::TooManyFiles,
+                Some(INPUT_OUTPUT | NO_DEVICE) => Self::Medium,
+                _ => Self::Unexpected,
+            },
+        }
+    }
+}
+
+/// The error code for which the system says `text`.
+fn code_of(text: &str) -> Option<i32> {
+    CODES.into_iter().find(|&code| {
+        let message = io::Error::from_raw_os_error(code).to_string();
+        message.rsplit_once(" (os error").is_some_and(|(message, _)| message == text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_ends_of_a_message_are_judged() {
+        let cases = [
+            ("IO error: While lock file: /d/LOCK: Resource temporarily unavailable", Failure::InUse),
+            (
+                "IO error: lock hold by current process, acquire time 1 acquiring thread 2: /d/LOCK: No locks \
+                 available",
+                Failure::InUse,
+            ),
+            ("IO error: No space left on device: While appending to file: /d/LOCK/1.log: x", Failure::Full),
+            ("IO error: While appending to file: /lock /LOCK/1.log: Disk quota exceeded", Failure::Full),
+            (
+                "IO error: While fsync: /d/No space left on device: x/1.log: Input/output error",
+                Failure::Medium,
+            ),
+            ("IO error: While open a file for appending: /d/1.sst: Permission denied", Failure::Forbidden),
+            ("IO error: while open a file for lock: /d/LOCK: Read-only file system", Failure::Forbidden),
+            ("IO error: While open a file: /d/1.sst: Too many open files", Failure::TooManyFiles),
+            ("IO error: No such file or directory: While opening a file: /d/MANIFEST-1: x", Failure::Missing),
+            ("IO error: While pread offset 0 len 1: /d/Corruption: /1.sst: Invalid argument", Failure::Unexpected),
+            ("IO error: Stale file handle", Failure::Medium),
+            ("Corruption: block checksum mismatch in /d/LOCK/No space left on device", Failure::Damaged),
+            ("Invalid argument: Corruption: lock : /d", Failure::Unexpected),
+            ("Shutdown in progress: ", Failure::Closing),
+            ("nonsense", Failure::Unexpected),
+        ];
+        for (text, failure) in cases {
+            assert_eq!(Failure::of_rocksdb(text), failure, "{text}");
+        }
+    }
+}
