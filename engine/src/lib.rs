@@ -17,12 +17,14 @@ mod clock;
 mod drain;
 mod engine;
 mod error;
+mod folding;
 mod position;
 mod task;
 mod topic;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use engine::{Engine, EngineBuilder, Memory, Stats, Stepper, TableStats};
+pub use engine::{Engine, EngineBuilder, Health, Memory, Stats, Stepper, TableStats};
+pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};
 pub use position::{Position, TopicPartition};
 pub use task::FailurePolicy;

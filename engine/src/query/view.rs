@@ -42,11 +42,14 @@ impl Cell {
         self.answering(|table| table.shared().release_store());
     }
 
+    /// Acts on the table that answers. The lock is let go before: it may be asked for again meanwhile, and a reader
+    /// that holds it would wait behind a writer that waits for that very reader.
     fn answering(&self, act: impl FnOnce(&Arc<dyn AnyTable>)) {
-        match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
-            Serving::Live(table) | Serving::Former(table) => act(table),
-            Serving::Building => {}
-        }
+        let table = match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
+            Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
+            Serving::Building => return,
+        };
+        act(&table);
     }
 
     pub(crate) fn is_building(&self) -> bool {
@@ -131,11 +134,13 @@ impl<K: Key, V: Value> View<K, V> {
     /// The value of `key`, or `None` if the table has no such key.
     ///
     /// # Errors
-    /// `Unavailable` while the table is built for the first time, `Closed` after the engine was closed, the reason of
-    /// the stop if it has stopped, `Corrupt` if a stored row does not decode.
+    /// `Unavailable` while the table is built for the first time, and, unless the engine was told to give [stale
+    /// answers](crate::EngineBuilder::stale_reads), until it has folded what was in the changelog when it was opened;
+    /// `Closed` after the engine was closed, the reason of the stop if it has stopped; `Invalid` for code of the graph
+    /// itself; `Corrupt` if a stored row does not decode.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         self.ask(|table| {
-            table.shared().check()?;
+            table.ask()?;
             if let Some(value) = table.visible(key, self.router) {
                 return Ok(value);
             }
@@ -161,13 +166,15 @@ impl<K: Key, V: Value> View<K, V> {
     /// As for [`get`](Self::get).
     pub fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
         let table = self.table()?;
-        table.shared().check()?;
+        table.ask()?;
         // If no epoch was published while we looked, what we saw was one epoch.
         let before = table.shared().epoch();
         let values = keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>>>()?;
         if table.shared().epoch() == before && !table.shared().is_superseded() {
             return Ok(values);
         }
+        // Not both at once: they may be large.
+        drop(values);
         self.snapshot()?.multi_get(keys)
     }
 
@@ -202,9 +209,10 @@ impl<K: Key, V: Value> View<K, V> {
     /// # Errors
     /// As for [`get`](Self::get).
     pub fn count(&self) -> Result<u64> {
-        let table = self.table()?;
-        table.shared().check()?;
-        Ok(table.shared().published().counts.get(&table.table_id()).copied().unwrap_or(0))
+        self.ask(|table| {
+            table.ask()?;
+            Ok(table.shared().published().counts.get(&table.table_id()).copied().unwrap_or(0))
+        })
     }
 
     /// The table as it is now, for good. For several tables at once use [`Engine::snapshot`](crate::Engine::snapshot).
@@ -212,7 +220,10 @@ impl<K: Key, V: Value> View<K, V> {
     /// # Errors
     /// As for [`get`](Self::get).
     pub fn snapshot(&self) -> Result<TableSnapshot<K, V>> {
-        self.ask(|table| Ok(Snapshot::capture(table.shared())?.table(Arc::clone(table))))
+        self.ask(|table| {
+            table.ask()?;
+            Ok(Snapshot::capture(table.shared())?.table(Arc::clone(table)))
+        })
     }
 
     /// The table as it is now, and every change after that. Drop the snapshot when it is read: as long as it lives, the
@@ -239,11 +250,14 @@ impl<K: Key, V: Value> View<K, V> {
         matches!(*serving, Serving::Former(_))
     }
 
-    /// Whether the view shows the table itself, kept up to date.
+    /// Whether the view shows the table itself, kept up to date: it is no longer built, and has caught up with what
+    /// was in the changelog when the engine was opened.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        let serving = self.cell.serving.read().unwrap_or_else(PoisonError::into_inner);
-        matches!(*serving, Serving::Live(_))
+        match &*self.cell.serving.read().unwrap_or_else(PoisonError::into_inner) {
+            Serving::Live(table) => !table.shared().is_behind(),
+            Serving::Former(_) | Serving::Building => false,
+        }
     }
 
     /// Answers a question from the table. If the table was replaced meanwhile its rows may have been gone already: then

@@ -7,9 +7,13 @@
 //! `dashmap` deadlocks when a reference into it is held across another call on it: this module offers closures
 //! only and lets no reference out.
 
+use super::entry::Entry;
 use dashmap::DashMap;
-use rustc_hash::FxBuildHasher;
 use std::hash::Hash;
+
+/// The hash of every map that is filled with keys from outside: keyed at random, so that nobody can choose keys which
+/// meet in one place. Nothing may depend on the order that it gives.
+pub(crate) type KeyedHash = foldhash::fast::RandomState;
 
 /// How many parts, each with a lock, one map is split over: enough that a reader rarely meets the fold.
 const SEGMENTS: usize = 64;
@@ -20,38 +24,12 @@ const RUN: usize = 128;
 /// From how many items on it pays to sort them by segment first.
 const MANY: usize = 4096;
 
-/// The value of one key in memory.
-pub(crate) struct Entry<V> {
-    /// The value as the fold left it.
-    pub(crate) value: Option<V>,
-    /// The value at the start of epoch `epoch`.
-    pub(crate) before: Option<V>,
-    /// The last epoch that touched the entry.
-    pub(crate) epoch: u64,
-    /// Where the entry stands in the list of what the running epoch touched.
-    pub(crate) dirty: u32,
-    /// Whether the entry was used since the last eviction passed by.
-    pub(crate) used: bool,
-}
-
-impl<V> Entry<V> {
-    /// An entry that equals what the store holds.
-    pub(crate) fn clean(value: Option<V>) -> Self {
-        Self { value, before: None, epoch: 0, dirty: 0, used: true }
-    }
-
-    /// What a query may see when `published` is the last published epoch.
-    pub(crate) fn visible(&self, published: u64) -> Option<&V> {
-        if self.epoch <= published { self.value.as_ref() } else { self.before.as_ref() }
-    }
-}
-
 /// A concurrent map from keys to entries.
-pub(crate) struct HotMap<K, V>(DashMap<K, Entry<V>, FxBuildHasher>);
+pub(crate) struct HotMap<K, V>(DashMap<K, Entry<V>, KeyedHash>);
 
 impl<K: Hash + Eq, V> HotMap<K, V> {
     pub(crate) fn new() -> Self {
-        Self(DashMap::with_capacity_and_hasher_and_shard_amount(0, FxBuildHasher, SEGMENTS))
+        Self(DashMap::with_capacity_and_hasher_and_shard_amount(0, KeyedHash::default(), SEGMENTS))
     }
 
     /// Calls `read` with the entry of `key`, if there is one.

@@ -32,7 +32,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 type Database = DBWithThreadMode<MultiThreaded>;
 
@@ -44,9 +43,6 @@ const NO_TASK: &str = "default";
 
 /// More keys than this are read in several steps, so that the blocks their values pin stay few.
 const READ_AT_ONCE: usize = 256;
-
-/// How often [`StateStore::wait_for_room`] looks again: RocksDB's bindings do not announce compactions.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// The state directory of an engine: a database with one column family per task.
 ///
@@ -137,7 +133,11 @@ impl RocksState {
                 .create_cf(name, &opened.tuning.family)
                 .map_err(|error| during(&format!("create the state of {name}"), &opened.dir, error))?;
         }
-        Ok(RocksStore { task: Arc::new(self.present_task(name)?), settled: Arc::default() })
+        Ok(RocksStore {
+            task: Arc::new(self.present_task(name)?),
+            settled: Arc::default(),
+            failures: Arc::default(),
+        })
     }
 }
 
@@ -219,6 +219,8 @@ pub struct RocksStore {
     task: Arc<Task>,
     /// Whether no more drains are expected.
     settled: Arc<AtomicBool>,
+    /// How many failures of compactions a drain has already been let through for.
+    failures: Arc<AtomicU64>,
 }
 
 impl RocksStore {
@@ -306,10 +308,11 @@ impl StateStore for RocksStore {
     }
 
     fn wait_for_room(&self) {
-        // After a failed compaction nothing would ever get better; the next ingest reports why.
-        while self.pressure() >= 1.0 && self.task.number(properties::BACKGROUND_ERRORS) == 0 {
-            std::thread::park_timeout(LOOK_AGAIN);
-        }
+        self.wait_for_room_until(&|| false);
+    }
+
+    fn wait_for_room_until(&self, given_up: &dyn Fn() -> bool) {
+        self.wait_while_full(given_up);
     }
 
     fn measures(&self) -> Vec<(&'static str, u64)> {
