@@ -284,3 +284,39 @@ impl<K: Key, V: Value> View<K, V> {
         Ok(table)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Bincode;
+    use crate::state::{Host, Shared};
+    use crate::store::MemoryStore;
+    use crate::store::layout::TableId;
+    use crate::{Position, state::TableState};
+
+    /// Three once waited in a circle: one that ended the table held its place and waited for the publishing lock; one that
+    /// waited for the table held that and asked for the place; and between them stood one who was to put a newer table
+    /// in it, behind whom the lock lets no further reader in.
+    #[test]
+    fn ending_a_table_does_not_hold_its_place() {
+        let store = Arc::new(MemoryStore::new());
+        let shared = Arc::new(Shared::new(Host::new(0), store, Position::new(), Arc::default()));
+        let table: TableState<u32, u64> =
+            TableState::new(TableId::FIRST, "table".into(), Arc::new(Bincode), 1, Arc::clone(&shared));
+        let cell = Cell { name: "table".into(), serving: RwLock::new(Serving::Live(Arc::new(table))) };
+        std::thread::scope(|scope| {
+            let held = shared.hold_publishing();
+            scope.spawn(|| cell.end(&Status::Closed));
+            while shared.check().is_ok() {
+                std::thread::yield_now();
+            }
+            // The end is known; what is left is to wake whoever waits, for which it needs the lock that is held.
+            let free = (0..1000).all(|_| {
+                std::thread::yield_now();
+                cell.serving.try_write().is_ok()
+            });
+            drop(held);
+            assert!(free, "whoever comes with a newer table has to wait");
+        });
+    }
+}

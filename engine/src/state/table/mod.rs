@@ -181,8 +181,8 @@ impl<K: Key, V: Value> TableState<K, V> {
         Ok(values)
     }
 
-    /// What the running epoch did to each key on this shard, in the order in which they were first touched, and
-    /// the `updates` that [`fold`](Self::fold) returned.
+    /// What the running epoch did to each key on this shard, in no particular order (stamps tell one), and the `updates`
+    /// that [`fold`](Self::fold) returned.
     ///
     /// # Errors
     /// `Internal` if the table has no such shard.

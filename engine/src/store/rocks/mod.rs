@@ -41,8 +41,13 @@ const ONLY_TASK: &str = "task-0";
 /// The column family that RocksDB insists on. No task is kept in it.
 const NO_TASK: &str = "default";
 
-/// More keys than this are read in several steps, so that the blocks their values pin stay few.
+/// At most so many keys are read in one step, so that the blocks their values pin stay few; and so many in the first,
+/// which tells how large the values are.
 const READ_AT_ONCE: usize = 256;
+const READ_FIRST: usize = 32;
+
+/// About so many bytes of values are read in one step.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// The state directory of an engine: a database with one column family per task.
 ///
@@ -147,6 +152,11 @@ impl fmt::Debug for RocksState {
     }
 }
 
+/// How many keys to read in one step if their values take about `value_bytes`.
+fn keys_at_once(value_bytes: usize) -> usize {
+    (BYTES_AT_ONCE / value_bytes.max(1)).clamp(1, READ_AT_ONCE)
+}
+
 /// The column families to open: all there are, since RocksDB refuses to open some of them.
 fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
     if dir.join("CURRENT").exists() {
@@ -232,24 +242,27 @@ impl RocksStore {
         RocksState::open(dir, options)?.task(ONLY_TASK)
     }
 
+    /// Reads `keys` in one step. Returns how many bytes their values take.
     fn read_some(
         &self,
         keys: &[&[u8]],
         first_index: usize,
         options: &ReadOptions,
         read: &mut dyn FnMut(usize, Option<&[u8]>),
-    ) -> Result<()> {
+    ) -> Result<usize> {
         let found = self.task.database().batched_multi_get_cf_opt(
             self.task.family(),
             keys.iter().copied(),
             true,
             options,
         );
+        let mut bytes = 0;
         for (index, value) in found.into_iter().enumerate() {
             let value = value.map_err(|error| self.task.failed("read the state", error))?;
+            bytes += value.as_deref().map_or(0, <[u8]>::len);
             read(first_index + index, value.as_deref());
         }
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -272,15 +285,19 @@ impl StateStore for RocksStore {
     }
 
     fn read_sorted(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
-        if keys.len() <= READ_AT_ONCE {
-            return self.read_some(keys, 0, &self.task.opened().tuning.read, read);
+        if keys.len() <= READ_FIRST {
+            return self.read_some(keys, 0, &self.task.opened().tuning.read, read).map(drop);
         }
         // Without a snapshot, an ingest between two steps would be seen by the later one only.
         let snapshot = SnapshotWithThreadMode::new(self.task.database());
         let mut options = ReadOptions::default();
         options.set_snapshot(&snapshot);
-        for (step, keys) in keys.chunks(READ_AT_ONCE).enumerate() {
-            self.read_some(keys, step * READ_AT_ONCE, &options, read)?;
+        let (mut left, mut step) = (keys, READ_FIRST);
+        while !left.is_empty() {
+            let (now, later) = left.split_at(step.min(left.len()));
+            let bytes = self.read_some(now, keys.len() - left.len(), &options, read)?;
+            step = keys_at_once(bytes / now.len().max(1));
+            left = later;
         }
         Ok(())
     }
