@@ -345,7 +345,6 @@ fn an_engine_that_stopped_says_why_to_everyone() {
         view.changes().map(drop).unwrap_err(),
         view.subscribe(&1).map(drop).unwrap_err(),
         engine.snapshot().map(drop).unwrap_err(),
-        engine.stats().unwrap_err(),
         engine.catch_up().unwrap_err(),
         engine.drain().unwrap_err(),
         engine.ready().unwrap_err(),

@@ -21,7 +21,7 @@ mod ledger;
 
 use ledger::{Acknowledged, Ledger, Random, audit, batch, open_changelog, seed};
 use millpond::changelog::Changelog;
-use millpond::{Engine, ErrorKind};
+use millpond::{Engine, ErrorKind, Health};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -88,7 +88,7 @@ fn pay_until_full(
                 break;
             }
         }
-        if engine.stats().is_err() {
+        if engine.health() != Health::Running {
             break;
         }
     }

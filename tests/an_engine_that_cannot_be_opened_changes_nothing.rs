@@ -1,11 +1,14 @@
 //! An engine that is refused leaves the state as it was, whatever it meant to do with it.
 //!
-//! Property: after a refusal the graph that the state was made by goes on with the same rows at the same position and
-//! builds nothing. The same holds for a rebuild that was given up before any input was consumed.
+//! Property: after a refusal every row of the state, also those of the engine itself, and every topic and record of the
+//! changelog is what it was before; the graph that the state was made by goes on with the same rows at the same position
+//! and builds nothing. The same holds for a rebuild that was given up before any input was consumed.
 //!
-//! Method: a graph that raises a table's version, or drops a table, is opened on a changelog that does not fit it. This
+//! Method: every way to be refused, each by a graph that would also create topics (one that sorts before and one that
+//! sorts after the one it is refused for), add a table and drop one; state and changelog are compared as a whole. This
 //! once failed: what was to become of the tables was written down before the changelog was asked, and the rows of a
-//! table that could not be rebuilt were never taken up again.
+//! table that could not be rebuilt were never taken up again; and topics were created before the changelog was asked for
+//! what is to be built.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,9 +17,10 @@
 )]
 
 use millpond::changelog::{Changelog, MemoryChangelog, Producer, TopicConfig};
-use millpond::store::MemoryStore;
+use millpond::store::{Direction, MemoryStore, StateStore};
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table, Topic,
+    Engine, EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper,
+    StoreOptions, Table, Topic, TopicPartition,
 };
 use std::sync::Arc;
 
@@ -35,6 +39,8 @@ fn counting(version: u32, wanted: bool) -> (Graph, Table<u32, u64>) {
     (graph.build().unwrap(), counts)
 }
 
+type Everything = (Vec<(Vec<u8>, Vec<u8>)>, Vec<(String, std::ops::Range<u64>)>);
+
 struct Service {
     changelog: Arc<MemoryChangelog>,
     store: Arc<MemoryStore>,
@@ -45,9 +51,33 @@ impl Service {
         Self { changelog: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) }
     }
 
-    fn open(&self, graph: &Graph) -> Result<Stepper> {
+    fn builder(&self, graph: &Graph) -> EngineBuilder {
         let changelog: Arc<dyn Changelog> = self.changelog.clone();
-        Engine::builder(graph).changelog(changelog).store(self.store.clone()).stepper()
+        Engine::builder(graph).changelog(changelog).store(self.store.clone())
+    }
+
+    fn open(&self, graph: &Graph) -> Result<Stepper> {
+        self.builder(graph).stepper()
+    }
+
+    /// Everything there is: rows, and topics with their records.
+    fn everything(&self) -> Everything {
+        let mut rows = Vec::new();
+        let snapshot = self.store.snapshot().unwrap();
+        let all = &[][..]..&[0xff; 8][..];
+        let mut collect = |key: &[u8], value: &[u8]| {
+            rows.push((key.to_vec(), value.to_vec()));
+            true
+        };
+        snapshot.scan(all, Direction::Forward, &mut collect).unwrap();
+        let mut topics = Vec::new();
+        for (topic, partitions) in self.changelog.topics().unwrap() {
+            for partition in 0..partitions {
+                let id = TopicPartition::new(Arc::clone(&topic), partition);
+                topics.push((id.to_string(), self.changelog.offsets(&id).unwrap()));
+            }
+        }
+        (rows, topics)
     }
 
     /// Folds ten records one by one and makes that durable.
@@ -119,4 +149,65 @@ fn a_rebuild_that_is_given_up_at_once() {
     assert!(stepper.view(&counts).unwrap().is_former());
     drop(stepper);
     service.goes_on(5);
+}
+
+/// The table of [`counting`] beside others, over topics that are not there.
+fn with_more(counts: impl Fn(&GraphBuilder)) -> Graph {
+    let graph = GraphBuilder::new();
+    graph.table(&Topic::<u32, u32>::new("aaa"), "first of all");
+    counts(&graph);
+    graph.table(&Topic::<u32, u32>::new("zzz"), "last of all");
+    graph.build().unwrap()
+}
+
+fn counts(version: u32) -> impl Fn(&GraphBuilder) {
+    move |graph| {
+        graph.stream(&events()).group_by_key().count(StoreOptions::named("counts").version(version));
+    }
+}
+
+#[test]
+fn every_way_to_be_refused() {
+    let service = Service::new();
+    service.fold_ten();
+    service.fold_ten();
+    assert!(service.changelog.enforce_retention().unwrap() > 0);
+    let wrong_log =
+        Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::clone(&service.store) };
+    let no_state = Service { changelog: service.changelog.clone(), store: Arc::new(MemoryStore::new()) };
+    let other_type = |graph: &GraphBuilder| {
+        graph.stream(&events()).group_by_key().fold("counts", String::new, |_, _, _| ());
+    };
+    let other_partitions = |graph: &GraphBuilder| {
+        graph.table(&Topic::<u32, u64>::new("events").partitions(2), "counts of all");
+    };
+    let same = with_more(counts(0));
+    let dead = |topic: &str| FailurePolicy::DeadLetter(topic.into());
+    let ways: Vec<(&str, &Service, EngineBuilder, ErrorKind)> = vec![
+        ("a rebuild", &service, service.builder(&with_more(counts(1))), ErrorKind::BehindChangelog),
+        ("a state that begins", &no_state, no_state.builder(&same), ErrorKind::BehindChangelog),
+        ("another changelog", &wrong_log, wrong_log.builder(&same), ErrorKind::AheadOfChangelog),
+        ("another type", &service, service.builder(&with_more(other_type)), ErrorKind::Invalid),
+        ("other partitions", &service, service.builder(&with_more(other_partitions)), ErrorKind::Invalid),
+        ("no shards", &service, service.builder(&same).shards(0), ErrorKind::Invalid),
+        (
+            "letters that are read",
+            &service,
+            service.builder(&same).on_failure(dead("zzz")),
+            ErrorKind::Invalid,
+        ),
+        ("letters without a name", &service, service.builder(&same).on_failure(dead("")), ErrorKind::Invalid),
+    ];
+    for (way, service, builder, kind) in ways {
+        let before = service.everything();
+        let error = builder.stepper().err().expect(way);
+        assert_eq!(error.kind(), kind, "{way}: {error}");
+        let (rows, topics) = service.everything();
+        assert_eq!(topics, before.1, "{way}: the changelog has changed");
+        // An empty state may learn what format it has.
+        if !before.0.is_empty() {
+            assert_eq!(rows, before.0, "{way}: the state has changed");
+        }
+    }
+    service.goes_on(10);
 }

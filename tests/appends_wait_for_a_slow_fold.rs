@@ -18,7 +18,7 @@
 
 use millpond::changelog::MemoryChangelog;
 use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot};
-use millpond::{Engine, Graph, GraphBuilder, Memory, Result, Table, Topic};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Memory, Result, Table, Topic};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::pin;
@@ -113,8 +113,9 @@ fn a_close_lets_go_of_whoever_waits() {
         producer.put(&1, &1).wait()
     });
     let closing = std::thread::spawn(move || engine.close());
-    // The close lets the producer go on before the fold, which it must wait for, comes to an end.
-    waiting.join().unwrap().unwrap();
+    // The close lets the producer go on before the fold, which it must wait for, comes to an end; what it appends would
+    // not be folded by this engine any more.
+    assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
     weir.open();
     closing.join().unwrap().unwrap();
 }

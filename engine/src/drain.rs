@@ -49,7 +49,8 @@ impl Drain {
         );
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
         let store = self.shared.store()?;
-        store.wait_for_room();
+        let shared = &self.shared;
+        store.wait_for_room_until(&|| shared.host().is_closing() || shared.check().is_err());
         fault::point("drain.before_ingest")?;
         store.ingest(&mut head.chain(newest.rows()))?;
         fault::point("drain.after_ingest")?;

@@ -21,12 +21,14 @@ mod drain;
 mod engine;
 mod error;
 mod medium;
+mod folding;
 mod position;
 mod task;
 mod topic;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use engine::{Engine, EngineBuilder, Memory, Stats, Stepper, TableStats};
+pub use engine::{Engine, EngineBuilder, Health, Memory, Stats, Stepper, TableStats};
+pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};
 pub use position::{Position, TopicPartition};
 pub use task::FailurePolicy;

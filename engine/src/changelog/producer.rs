@@ -3,10 +3,10 @@
 use super::ack::block_on;
 use super::{Ack, Append, Changelog, Record, partition_for_key};
 use crate::codec::{Key, Value};
+use crate::folding::EngineId;
 use crate::{Clock, Error, Result, Topic, TopicPartition};
 use bytes::Bytes;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 /// Holds up acknowledgements while a fold is too far behind.
@@ -17,13 +17,30 @@ pub(crate) struct Gate {
     most_lag: u64,
     /// How many records are appended and not folded. Asked at every append: a fold that is stuck cannot tell.
     lag: Box<dyn Fn() -> u64 + Send + Sync>,
-    closed: AtomicBool,
+    engine: EngineId,
+    /// Why the engine reads no more.
+    ended: OnceLock<Error>,
     moved: Notify,
 }
 
 impl Gate {
-    pub(crate) fn new(most_lag: u64, lag: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self { most_lag, lag: Box::new(lag), closed: AtomicBool::new(false), moved: Notify::new() }
+    pub(crate) fn new(
+        engine: EngineId,
+        most_lag: u64,
+        lag: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> Self {
+        Self { most_lag, lag: Box::new(lag), engine, ended: OnceLock::new(), moved: Notify::new() }
+    }
+
+    /// Whether records can be appended through the engine.
+    ///
+    /// # Errors
+    /// Why the engine has ended. Nothing was appended.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.ended.get() {
+            Some(reason) => Err(reason.summary()),
+            None => Ok(()),
+        }
     }
 
     /// Lets whoever waits through, if the fold has come near enough.
@@ -33,14 +50,16 @@ impl Gate {
         }
     }
 
-    /// Lets everyone through for good.
-    pub(crate) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
+    /// The engine ends: whoever waits is let through, since what was appended is in the changelog, and whoever comes
+    /// later learns why. The first reason stays.
+    pub(crate) fn end(&self, reason: &Error) {
+        let _ = self.ended.set(reason.summary().context("nothing was appended through this engine"));
         self.moved.notify_waiters();
     }
 
     fn is_open(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || (self.lag)() <= self.most_lag
+        // The code of the graph itself would wait for what it holds up.
+        self.ended.get().is_some() || self.engine.is_folding() || (self.lag)() <= self.most_lag
     }
 
     /// The same promise, kept back while the fold is too far behind.
@@ -155,8 +174,11 @@ impl<K: Key, V: Value> Producer<K, V> {
     /// The acknowledgement comes when the records are durable and, if an engine made the producer, not before that
     /// engine is within its [`max_lag`](crate::EngineBuilder::max_lag): awaiting appends is all the back-pressure there
     /// is to handle. A caller that does not await them is refused with `Unavailable` once the changelog's queue is full.
+    /// Through an engine that has stopped or was closed nothing is appended: the acknowledgement is an error with the
+    /// reason. A producer of one's own ([`Producer::new`]) on the same changelog goes on.
     pub fn send<'r>(&self, records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>) -> Ack {
-        match self.encode(records) {
+        let checked = self.gate.as_ref().map_or(Ok(()), |gate| gate.check());
+        match checked.and_then(|()| self.encode(records)) {
             Ok(appends) => self.held_up(self.changelog.append(appends)),
             Err(error) => Ack::ready(Err(error)),
         }

@@ -5,7 +5,7 @@ use super::{Engine, Handles, Memory, Stepper};
 use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, SUFFIXES};
 use crate::graph::Graph;
 use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
-use crate::task::{Core, CoreOptions, EpochLimit, FailurePolicy};
+use crate::task::{Core, CoreOptions, EpochLimit, FailurePolicy, Reads};
 use crate::{Clock, Error, Result, SystemClock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,6 +54,7 @@ pub struct EngineBuilder {
     max_lag: u64,
     policy: FailurePolicy,
     from_oldest_kept: bool,
+    reads: Reads,
 }
 
 impl EngineBuilder {
@@ -74,6 +75,7 @@ impl EngineBuilder {
             max_lag: 16 << 20,
             policy: FailurePolicy::default(),
             from_oldest_kept: false,
+            reads: Reads::Current,
         }
     }
 
@@ -199,6 +201,33 @@ impl EngineBuilder {
         self
     }
 
+    /// Lets views answer before the engine has folded what was in the changelog when it was opened: from what is folded so
+    /// far, so that a key may seem absent that is not. Unless set, they answer `Unavailable` until then, with how much is
+    /// left. [`Engine::ready`] waits for it in both cases.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::{Engine, GraphBuilder, Topic};
+    /// # use millpond::changelog::MemoryChangelog;
+    /// # use std::sync::Arc;
+    /// # let changelog = Arc::new(MemoryChangelog::new());
+    ///
+    /// let clicks = Topic::<String, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let counts = graph.stream(&clicks).group_by_key().count("counts");
+    /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).stale_reads(true).start()?;
+    /// let view = engine.view(&counts)?;
+    /// let so_far = view.get(&"home".to_owned())?; // of whatever time
+    /// engine.ready()?;
+    /// assert!(view.is_live());
+    /// # assert_eq!(so_far, None);
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn stale_reads(mut self, yes: bool) -> Self {
+        self.reads = if yes { Reads::Stale } else { Reads::Current };
+        self
+    }
+
     /// Opens the state, goes on where it stands, and runs the graph in the background.
     ///
     /// # Errors
@@ -215,7 +244,8 @@ impl EngineBuilder {
             most_lag: self.max_lag,
             retention: IDLE_RETENTION,
         };
-        let (core, handles, owns_changelog) = self.open()?;
+        let reads = self.reads;
+        let (core, handles, owns_changelog) = self.open(reads)?;
         let background = Background::start(core, limits, owns_changelog)?;
         Ok(Engine { handles, background })
     }
@@ -228,7 +258,7 @@ impl EngineBuilder {
         Stepper::new(self)
     }
 
-    pub(super) fn open(self) -> Result<(Core, Handles, bool)> {
+    pub(super) fn open(self, reads: Reads) -> Result<(Core, Handles, bool)> {
         if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 || self.drain_interval.is_zero()
         {
             return Err(Error::invalid(
@@ -247,6 +277,7 @@ impl EngineBuilder {
                  `EmbeddedOptions::durability` there, or leave the changelog to the engine",
             ));
         }
+        Core::check_policy(&self.graph, &self.policy)?;
         let store = self.open_store()?;
         let (changelog, owned) = self.open_changelog()?;
         let core = Core::open(CoreOptions {
@@ -263,6 +294,8 @@ impl EngineBuilder {
             },
             policy: self.policy,
             from_oldest_kept: self.from_oldest_kept,
+            subscriber_bytes: self.memory.subscriber_bytes(),
+            reads,
         })?;
         let handles = Handles {
             graph: core.setting().graph.clone(),
@@ -337,7 +370,9 @@ mod tests {
     #[test]
     fn a_durability_for_a_changelog_that_was_given_is_refused() {
         let builder = builder().in_memory().changelog(Arc::new(MemoryChangelog::new()));
-        let Err(error) = builder.durability(Durability::Os).open() else { panic!("it was accepted") };
+        let Err(error) = builder.durability(Durability::Os).open(Reads::Current) else {
+            panic!("it was accepted")
+        };
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.message().contains("EmbeddedOptions::durability"), "{error}");
     }

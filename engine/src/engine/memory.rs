@@ -14,7 +14,8 @@
 /// | 20 % | the block cache of the state |
 /// | 6 % | input |
 /// | 12 % | the changelog that the engine opens itself |
-/// | 27 % | left for what is on its way through an epoch, for compactions and for the allocator |
+/// | 5 % | changes that wait for subscribers |
+/// | 22 % | left for what is on its way through an epoch, for compactions and for the allocator |
 ///
 /// What the allocator makes of it is not ours to say. That of glibc keeps freed memory in an arena per thread: with
 /// `MALLOC_ARENA_MAX=2` in its environment a process that folds a state many times larger than its budget takes about a
@@ -42,6 +43,12 @@ pub struct Memory {
     pub input_bytes: usize,
 }
 
+/// How many times more than this the named parts are.
+const PARTS_PER_SUBSCRIBERS: usize = 12;
+
+/// What subscribers have at the least, in bytes.
+const LEAST_SUBSCRIBER_BYTES: usize = 256 << 10;
+
 impl Memory {
     /// Splits a budget for the whole engine, as the table above says.
     #[must_use]
@@ -54,11 +61,24 @@ impl Memory {
         }
     }
 
+    /// What may wait for the subscribers of all tables together: a twelfth of the named parts, at least 256 KiB.
+    ///
+    /// Subscribers of changes that have taken everything but the newest epoch are not bounded by it; of the others the one
+    /// for which most is waiting is cut off when it is exceeded. For subscribers of a key nothing waits.
+    #[must_use]
+    pub fn subscriber_bytes(&self) -> usize {
+        let parts = self.parts().into_iter().map(|part| part / PARTS_PER_SUBSCRIBERS);
+        parts.fold(0, usize::saturating_add).max(LEAST_SUBSCRIBER_BYTES)
+    }
+
+    fn parts(&self) -> [usize; 4] {
+        [self.hot_bytes, self.generation_bytes, self.block_cache_bytes, self.input_bytes]
+    }
+
     /// What is left to a changelog that the engine opens itself.
     pub(super) fn changelog_bytes(&self) -> usize {
         // Of a budget the parts are 61 %, so a fifth of them is 12 %.
-        let parts = [self.hot_bytes, self.generation_bytes, self.block_cache_bytes, self.input_bytes];
-        parts.iter().map(|part| part / 5).fold(0, usize::saturating_add)
+        self.parts().into_iter().map(|part| part / 5).fold(0, usize::saturating_add)
     }
 }
 
@@ -74,6 +94,8 @@ mod tests {
             let state = hot_bytes + generation_bytes + block_cache_bytes + input_bytes;
             let spent = state + memory.changelog_bytes();
             assert!(spent <= bytes / 100 * 74 && spent > bytes / 100 * 72, "{spent} of {bytes}");
+            let subscribers = memory.subscriber_bytes();
+            assert!(spent + subscribers <= bytes / 100 * 79 || subscribers == LEAST_SUBSCRIBER_BYTES);
         }
         let endless = Memory { hot_bytes: usize::MAX, ..Memory::budget(usize::MAX) };
         assert!(endless.changelog_bytes() > usize::MAX / 5);

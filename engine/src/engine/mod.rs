@@ -11,7 +11,7 @@ mod stepper;
 
 pub use builder::EngineBuilder;
 pub use memory::Memory;
-pub use stats::{Stats, TableStats};
+pub use stats::{Health, Stats, TableStats};
 pub use stepper::Stepper;
 
 use crate::changelog::{Ack, Append, Changelog, Producer};
@@ -50,6 +50,7 @@ impl Handles {
     }
 
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        self.shared.ask(None)?;
         Snapshot::capture(&self.shared)
     }
 
@@ -119,7 +120,8 @@ impl Engine {
     /// All tables at one position: read them through [`Snapshot::of`].
     ///
     /// # Errors
-    /// `Closed`, or the reason of the stop.
+    /// `Closed`, or the reason of the stop; `Unavailable` until what was in the changelog when the engine was opened is
+    /// folded, unless the engine was told to give [stale answers](EngineBuilder::stale_reads).
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.handles.snapshot()
     }
@@ -139,10 +141,16 @@ impl Engine {
         Ok(Producer::new(Arc::clone(&self.handles.changelog), topic, clock)?.gated(self.background.gate()))
     }
 
+    /// The same, of an engine that reads what is appended: one that has ended must not even create the topic.
+    fn open_producer<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
+        self.background.gate().check()?;
+        self.producer(topic)
+    }
+
     /// Appends one record to `topic`, stamped with the time of the clock; see [`Producer::put`] for records in
-    /// number.
+    /// number. If the engine has stopped nothing is appended, and the acknowledgement is an error with the reason.
     pub fn append<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K, value: &V) -> Ack {
-        match self.producer(topic) {
+        match self.open_producer(topic) {
             Ok(producer) => producer.put(key, value),
             Err(error) => Ack::ready(Err(error)),
         }
@@ -150,7 +158,7 @@ impl Engine {
 
     /// Appends a tombstone for `key` to `topic`.
     pub fn delete<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K) -> Ack {
-        match self.producer(topic) {
+        match self.open_producer(topic) {
             Ok(producer) => producer.delete(key),
             Err(error) => Ack::ready(Err(error)),
         }
@@ -159,7 +167,11 @@ impl Engine {
     /// Appends raw records, acknowledged as those of a [`Producer`] are: once they are durable, and not before this engine
     /// is within its [`max_lag`](EngineBuilder::max_lag).
     pub fn append_records(&self, partition: TopicPartition, records: Vec<crate::changelog::Record>) -> Ack {
-        self.background.gate().hold_up(self.handles.changelog.append(vec![Append { partition, records }]))
+        let gate = self.background.gate();
+        if let Err(error) = gate.check() {
+            return Ack::ready(Err(error));
+        }
+        gate.hold_up(self.handles.changelog.append(vec![Append { partition, records }]))
     }
 
     /// Which input the tables include.
@@ -168,15 +180,17 @@ impl Engine {
         self.handles.position()
     }
 
-    /// Resolves once the tables include everything below `position`: with the position of an append it gives
+    /// Resolves once the tables include everything below `position`, and answer: with the position of an append it gives
     /// read-your-writes.
     ///
     /// # Errors
     /// `Invalid` if the position names a partition that the engine does not read (or, until it is built, that only a
-    /// new table reads), `Closed`, or the reason of the stop.
+    /// new table reads), or for code of the graph itself, which would wait for itself; `Closed`, or the reason of the
+    /// stop.
     pub async fn wait_for(&self, position: &Position) -> Result<()> {
         self.reads(position)?;
-        self.handles.shared.wait_async(|published| published.position.includes(position)).await
+        let shared = &self.handles.shared;
+        shared.wait_async(|published| published.position.includes(position) && shared.answers()).await
     }
 
     /// As [`wait_for`](Self::wait_for), for threads that may block.
@@ -185,7 +199,8 @@ impl Engine {
     /// As for `wait_for`.
     pub fn wait_for_blocking(&self, position: &Position) -> Result<()> {
         self.reads(position)?;
-        self.handles.shared.wait(|published| published.position.includes(position))
+        let shared = &self.handles.shared;
+        shared.wait(|published| published.position.includes(position) && shared.answers())
     }
 
     /// Refuses to wait for what will never be read.
@@ -213,12 +228,20 @@ impl Engine {
         Ok(target)
     }
 
-    /// Blocks until every table answers with its own rows: none is being built or rebuilt any more.
+    /// Blocks until every table answers with its own rows, up to date: none is being built or rebuilt any more, and what
+    /// was in the changelog when the engine was opened is folded.
     ///
     /// # Errors
     /// As for [`wait_for`](Self::wait_for).
     pub fn ready(&self) -> Result<()> {
-        self.handles.shared.wait(|_| !self.handles.cells.iter().any(|cell| cell.is_building()))
+        let Handles { shared, cells, .. } = &self.handles;
+        shared.wait(|_| !shared.is_behind() && !cells.iter().any(|cell| cell.is_building()))
+    }
+
+    /// Whether the engine runs, and if not, why. It can always be asked.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        stats::health(&self.handles.shared)
     }
 
     /// Makes everything that is published durable in the state, and returns the position that a restart would go
@@ -232,12 +255,12 @@ impl Engine {
         Ok(position)
     }
 
-    /// What the engine is doing.
+    /// What the engine is doing, or was doing when it stopped.
     ///
     /// # Errors
-    /// If the changelog cannot say where it ends.
+    /// None at present: what cannot be told is left out.
     pub fn stats(&self) -> Result<Stats> {
-        self.background.stats(&self.handles)
+        Ok(self.background.stats(&self.handles))
     }
 
     /// Stops reading, drains what is published, and closes the state. The changelog stays open if it was given to the

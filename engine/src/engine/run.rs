@@ -9,9 +9,9 @@ use crate::changelog::{Changelog, Gate, Lease};
 use crate::drain::Drain;
 use crate::graph::Graph;
 use crate::query::Cell;
-use crate::state::{Shared, Status};
-use crate::task::{Core, Counters, drain_all};
-use crate::{Error, Result};
+use crate::state::{Host, Shared, Status};
+use crate::task::{Core, Counters, drain_all, user_code};
+use crate::{Error, Result, panic_message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -126,6 +126,7 @@ impl Background {
             counters: Arc::clone(&core.setting().counters),
             limits,
             gate: Arc::new(Gate::new(
+                core.setting().host.id,
                 limits.most_lag,
                 lag_of(core.main().shared(), &changelog, &core.setting().graph),
             )),
@@ -149,9 +150,11 @@ impl Background {
         let common = Arc::clone(&self.common);
         let guarded = move || {
             // A defect of ours must not leave queries waiting for ever.
-            if catch_unwind(AssertUnwindSafe(body)).is_err() {
-                common
-                    .poison(Error::internal("a thread of the engine panicked; this is a defect of millpond"));
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+                let message = panic_message(&*panic);
+                common.poison(Error::internal(format!(
+                    "a thread of the engine panicked, which is a defect of millpond: {message}"
+                )));
             }
         };
         let thread = std::thread::Builder::new()
@@ -171,12 +174,13 @@ impl Background {
         drain_all(&self.common.drains).map(drop)
     }
 
-    pub(crate) fn stats(&self, handles: &Handles) -> Result<Stats> {
+    pub(crate) fn stats(&self, handles: &Handles) -> Stats {
         stats::collect(handles, &self.common.counters, &self.common.drains)
     }
 
     pub(crate) fn close(&mut self) -> Result<()> {
-        self.common.gate.close();
+        self.common.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
+        self.common.host().begin_to_close();
         self.common.fold.close();
         self.common.drain.close();
         for thread in self.threads.drain(..) {
@@ -222,9 +226,13 @@ fn lag_of(
 }
 
 impl Common {
+    fn host(&self) -> &Host {
+        self.shared.host()
+    }
+
     fn poison(&self, error: Error) {
         tracing::error!(%error, "the engine has stopped");
-        self.gate.close();
+        self.gate.end(&error.summary().context("the engine has stopped"));
         self.end(&Status::Poisoned(error));
     }
 
@@ -256,6 +264,10 @@ impl Common {
             }
             self.gate.moved();
             self.make_room();
+        }
+        // Closures and rows of the user are dropped here; they are needed no more.
+        if let Err(error) = user_code("the engine ended", || drop(core)) {
+            tracing::error!(%error, "rows or closures could not be dropped");
         }
     }
 
@@ -342,7 +354,7 @@ mod tests {
         log.append(vec![Append { partition: old.clone(), records }]).wait().unwrap();
 
         let builder = Engine::builder(&idle_graph()).in_memory().changelog(log.clone());
-        let (core, _, owns_changelog) = builder.open().unwrap();
+        let (core, _, owns_changelog) = builder.open(crate::task::Reads::Current).unwrap();
         let tick = Duration::from_millis(1);
         let limits =
             DrainLimits { begin_bytes: 1, most_bytes: 2, interval: tick, most_lag: 1, retention: 2 * tick };

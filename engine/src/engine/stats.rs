@@ -5,16 +5,77 @@ use crate::changelog::Changelog;
 use crate::drain::Drain;
 use crate::graph::Graph;
 use crate::query::Serving;
+use crate::state::{Shared, Status};
 use crate::task::Counters;
-use crate::{Position, Result, TopicPartition};
+use crate::{ErrorKind, Position, Result, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts and sizes of an engine at one moment.
+/// Whether an engine runs, and if not, why.
+///
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Health, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let events = Topic::<u8, u8>::new("events");
+/// let graph = GraphBuilder::new();
+/// let shares = graph.stream(&events).map_values(|_, people| 100 / people).to_table("shares");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// engine.ready()?;
+/// assert_eq!(engine.health(), Health::Running);
+///
+/// let position = engine.append(&events, &1, &0).wait()?; // 100 / 0
+/// assert!(engine.wait_for_blocking(&position).is_err());
+/// match engine.health() {
+///     Health::Stopped { reason, .. } => assert!(reason.contains("events/0 offset 0"), "{reason}"),
+///     other => panic!("{other:?}"),
+/// }
+/// assert!(engine.append(&events, &1, &1).wait().is_err(), "it would not be folded");
+/// assert_eq!(engine.stats()?.records_in, 0); // statistics are there as before
+/// # Ok::<(), millpond::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// It folds what arrives, and has folded all that was in the changelog when it was opened.
+    #[default]
+    Running,
+    /// It folds what was in the changelog when it was opened.
+    CatchingUp {
+        /// So many records of it are not folded yet.
+        records_left: u64,
+    },
+    /// It has stopped with an error and folds no more; nothing is appended through it.
+    Stopped {
+        /// What the caller can do about it.
+        kind: ErrorKind,
+        /// What happened, where, and what to do.
+        reason: String,
+    },
+    /// It was closed.
+    Closed,
+}
+
+pub(super) fn health(shared: &Shared) -> Health {
+    match shared.status() {
+        Status::Running if shared.is_behind() => Health::CatchingUp { records_left: shared.records_left() },
+        Status::Running => Health::Running,
+        Status::Closed => Health::Closed,
+        Status::Poisoned(reason) => Health::Stopped { kind: reason.kind(), reason: reason.to_string() },
+    }
+}
+
+/// Counts and sizes of an engine at one moment. Of an engine that has stopped they are those of its end; what a store or
+/// a changelog that is closed does not tell any more is left out.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Stats {
+    /// Whether the engine runs, and if not, why.
+    pub health: Health,
     /// Records folded since the engine was opened.
     pub records_in: u64,
     /// Records appended to derived topics and dead letters.
@@ -39,6 +100,8 @@ pub struct Stats {
     /// What the changelog takes on disk, in bytes, with what retention has dropped and is not freed yet; `None` if the
     /// changelog does not tell.
     pub changelog_disk_bytes: Option<u64>,
+    /// Bytes of changes that wait for subscribers of all tables.
+    pub subscriber_bytes: usize,
     /// The tables by name.
     pub tables: BTreeMap<String, TableStats>,
     /// Sizes and counts of the store.
@@ -73,19 +136,18 @@ impl TableStats {
     }
 }
 
-pub(super) fn collect(
-    handles: &Handles,
-    counters: &Counters,
-    drains: &Mutex<Vec<Arc<Drain>>>,
-) -> Result<Stats> {
-    handles.shared.check()?;
+pub(super) fn collect(handles: &Handles, counters: &Counters, drains: &Mutex<Vec<Arc<Drain>>>) -> Stats {
     let published = handles.shared.published();
     let undrained_bytes =
         drains.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|drain| drain.backlog_bytes()).sum();
     let mut tables = BTreeMap::new();
     for cell in handles.cells.iter() {
         let mut stats = TableStats { building: true, ..TableStats::default() };
-        if let Serving::Live(table) = &*cell.serving.read().unwrap_or_else(PoisonError::into_inner) {
+        let serving = match &*cell.serving.read().unwrap_or_else(PoisonError::into_inner) {
+            Serving::Live(table) => Some(Arc::clone(table)),
+            Serving::Former(_) | Serving::Building => None,
+        };
+        if let Some(table) = serving {
             (stats.hot_entries, stats.hot_bytes) = table.hot();
             (stats.hits, stats.misses) = table.cache();
             stats.rows = published.counts.get(&table.id()).copied().unwrap_or(0);
@@ -93,21 +155,23 @@ pub(super) fn collect(
         }
         tables.insert(cell.name.to_string(), stats);
     }
-    Ok(Stats {
+    Stats {
+        health: health(&handles.shared),
         records_in: counters.records_in.load(Ordering::Relaxed),
         records_out: counters.records_out.load(Ordering::Relaxed),
         dead_letters: counters.dead_letters.load(Ordering::Relaxed),
         epochs: counters.epochs.load(Ordering::Relaxed),
         drains: counters.drains.load(Ordering::Relaxed),
         position: published.position.clone(),
-        lag: lag(&*handles.changelog, &handles.graph, &published.position).collect::<Result<_>>()?,
+        lag: lag(&*handles.changelog, &handles.graph, &published.position).filter_map(Result::ok).collect(),
         undrained_generations: published.generations.len(),
         undrained_bytes,
-        changelog_bytes: handles.changelog.stored_bytes()?,
-        changelog_disk_bytes: handles.changelog.disk_bytes()?,
+        changelog_bytes: handles.changelog.stored_bytes().ok().flatten(),
+        changelog_disk_bytes: handles.changelog.disk_bytes().ok().flatten(),
+        subscriber_bytes: handles.shared.host().allowance.used(),
         tables,
-        store: handles.shared.store()?.measures(),
-    })
+        store: handles.shared.store().map(|store| store.measures()).unwrap_or_default(),
+    }
 }
 
 /// How many records of each partition that `graph` reads lie beyond `position`.

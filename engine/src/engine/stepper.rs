@@ -1,13 +1,14 @@
 //! The stepper: the engine without threads, one step at a time.
 
-use super::{EngineBuilder, Handles, Stats, stats};
+use super::{EngineBuilder, Handles, Health, Stats, stats};
 use crate::Result;
 use crate::codec::{Key, Value};
 use crate::query::{Snapshot, Stored, View};
-use crate::task::{Core, EpochLimit};
+use crate::task::{Core, EpochLimit, Reads};
 use std::sync::Arc;
 
-/// The same engine, moved by hand: nothing happens between calls. For tests and simulations.
+/// The same engine, moved by hand: nothing happens between calls. For tests and simulations. Its tables answer at every
+/// step, also while records that were in the changelog at the beginning are left.
 ///
 /// Dropping it is a crash: what was not drained is folded again from the changelog by the next one.
 /// # Examples
@@ -39,7 +40,7 @@ pub struct Stepper {
 
 impl Stepper {
     pub(super) fn new(builder: EngineBuilder) -> Result<Self> {
-        let (core, handles, _) = builder.open()?;
+        let (core, handles, _) = builder.open(Reads::Stepped)?;
         Ok(Self { core, handles })
     }
 
@@ -96,7 +97,13 @@ impl Stepper {
     /// # Errors
     /// As there.
     pub fn stats(&self) -> Result<Stats> {
-        stats::collect(&self.handles, &self.core.setting().counters, self.core.drains())
+        Ok(stats::collect(&self.handles, &self.core.setting().counters, self.core.drains()))
+    }
+
+    /// As [`Engine::health`](crate::Engine::health).
+    #[must_use]
+    pub fn health(&self) -> Health {
+        stats::health(&self.handles.shared)
     }
 
     /// The changelog that is read.

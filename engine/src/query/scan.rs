@@ -1,21 +1,23 @@
 //! Scans: rows of a snapshot in key order, both ways.
 //!
-//! Rows are read in pieces: of each layer (the store, every generation) the next few rows, overlaid up to the point
-//! that all layers have reached. Between pieces a scan holds nothing but the snapshot, so it can be kept, sent and
-//! dropped at will.
+//! Rows are read in pieces, bounded in rows and in bytes: the store hands its rows over one by one, those of the
+//! generations go in between or in their place, and each is decoded where it lies. Between pieces a scan holds nothing
+//! but the snapshot and the rows of a piece, so it can be kept, sent and dropped at will.
 
 use super::TableSnapshot;
-use crate::Result;
 use crate::codec::{Key, Value};
-use crate::store::Direction;
-use std::collections::{BTreeMap, VecDeque};
+use crate::store::{Direction, Row};
+use crate::{Error, Result};
+use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::ops::Range;
 
-/// Rows that one piece takes of each layer: few at first, since many scans stop early, then more.
+/// Rows that one piece takes: few at first, since many scans stop early, then more.
 const FIRST_ROWS: usize = 32;
 const MOST_ROWS: usize = 4096;
 
-type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// Stored bytes after which a piece takes no further row.
+const MOST_BYTES: usize = 256 << 10;
 
 /// An iterator over rows, ascending from the front and descending from the back.
 ///
@@ -49,6 +51,71 @@ pub struct Scan<K, V> {
     rows: usize,
 }
 
+/// The rows of several generations, given newest first, in one order: of each key the newest.
+struct Overlay<I: Iterator> {
+    layers: Vec<Peekable<I>>,
+    direction: Direction,
+}
+
+impl<'g, I: Iterator<Item = Row<'g>>> Overlay<I> {
+    /// The next row, if its key does not come after `bound`.
+    fn next_up_to(&mut self, bound: Option<&[u8]>) -> Option<Row<'g>> {
+        let direction = self.direction;
+        let heads = self.layers.iter_mut().filter_map(|layer| layer.peek().map(|(key, _)| *key));
+        let nearest = heads.reduce(|a, b| if comes_before(direction, b, a) { b } else { a })?;
+        if bound.is_some_and(|bound| comes_before(direction, bound, nearest)) {
+            return None;
+        }
+        let mut newest = None;
+        for layer in &mut self.layers {
+            let row = layer.next_if(|(key, _)| *key == nearest);
+            newest = newest.or(row);
+        }
+        newest
+    }
+}
+
+fn comes_before(direction: Direction, a: &[u8], b: &[u8]) -> bool {
+    match direction {
+        Direction::Forward => a < b,
+        Direction::Backward => a > b,
+    }
+}
+
+/// What one piece has taken so far.
+struct Piece<'t, K, V> {
+    table: &'t TableSnapshot<K, V>,
+    rows: &'t mut VecDeque<(K, V)>,
+    /// How many rows and bytes may still be taken.
+    rows_left: usize,
+    bytes_left: usize,
+    /// The last key that was taken, once the piece is full.
+    reached: Option<Vec<u8>>,
+    failed: Option<Error>,
+}
+
+impl<K: Key, V: Value> Piece<'_, K, V> {
+    /// Takes a row; a deleted one counts too, so that a piece ends. `false` once the piece is full.
+    fn take(&mut self, (key, value): Row<'_>) -> bool {
+        if let Some(bytes) = value {
+            match self.table.table.decode_row(key, bytes) {
+                Ok(row) => self.rows.push_back(row),
+                Err(error) => {
+                    self.failed = Some(error);
+                    return false;
+                }
+            }
+        }
+        self.rows_left = self.rows_left.saturating_sub(1);
+        self.bytes_left = self.bytes_left.saturating_sub(key.len() + value.map_or(0, <[u8]>::len));
+        let full = self.rows_left == 0 || self.bytes_left == 0;
+        if full {
+            self.reached = Some(key.to_vec());
+        }
+        !full
+    }
+}
+
 impl<K: Key, V: Value> Scan<K, V> {
     pub(super) fn new(table: TableSnapshot<K, V>, start: Vec<u8>, end: Vec<u8>) -> Self {
         let end = end.max(start.clone());
@@ -65,86 +132,68 @@ impl<K: Key, V: Value> Scan<K, V> {
             if full || self.left.is_empty() {
                 return Ok(());
             }
-            let rows = self.piece(direction)?;
-            for (row, value) in rows {
-                let row = self.table.table.decode_row(&row, &value)?;
-                match direction {
-                    Direction::Forward => self.front.push_back(row),
-                    Direction::Backward => self.back.push_back(row),
-                }
-            }
+            self.piece(direction)?;
             self.rows = (self.rows * 4).min(MOST_ROWS);
         }
     }
 
-    /// The next rows in order of `direction`; what was read is taken off `left`.
-    fn piece(&mut self, direction: Direction) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let limit = self.rows;
+    /// Reads the next rows in order of `direction`; what was read is taken off `left`.
+    fn piece(&mut self, direction: Direction) -> Result<()> {
         let range = self.left.start.as_slice()..self.left.end.as_slice();
         let snapshot = &self.table.snapshot;
-        let mut overlay = Overlay::new();
-        // The key up to which every layer was read, if any was cut short.
-        let mut reached: Option<Vec<u8>> = None;
-        let mut cut = |key: &[u8]| {
-            let nearer = match (&reached, direction) {
-                (None, _) => true,
-                (Some(now), Direction::Forward) => key < now.as_slice(),
-                (Some(now), Direction::Backward) => key > now.as_slice(),
-            };
-            if nearer {
-                reached = Some(key.to_vec());
-            }
+        let generations = snapshot.published.generations.iter().rev();
+        let layers = generations.map(|layer| layer.range(range.clone(), direction).peekable()).collect();
+        let mut overlay = Overlay { layers, direction };
+        let mut piece = Piece {
+            table: &self.table,
+            rows: match direction {
+                Direction::Forward => &mut self.front,
+                Direction::Backward => &mut self.back,
+            },
+            rows_left: self.rows,
+            bytes_left: MOST_BYTES,
+            reached: None,
+            failed: None,
         };
-        let mut taken = 0;
+        let mut goes_on = true;
         snapshot.store.scan(range.clone(), direction, &mut |key, value| {
-            overlay.insert(key.to_vec(), Some(value.to_vec()));
-            taken += 1;
-            if taken == limit {
-                cut(key);
-            }
-            taken < limit
-        })?;
-        for generation in &snapshot.published.generations {
-            let mut taken = 0;
-            for (key, value) in generation.range(range.clone(), direction).take(limit) {
-                overlay.insert(key.to_vec(), value.map(<[u8]>::to_vec));
-                taken += 1;
-                if taken == limit {
-                    cut(key);
+            while goes_on && let Some(row) = overlay.next_up_to(Some(key)) {
+                if row.0 == key {
+                    // What the store has of it was read, too.
+                    piece.bytes_left = piece.bytes_left.saturating_sub(value.len());
+                }
+                goes_on = piece.take(row);
+                if row.0 == key {
+                    return goes_on;
                 }
             }
+            goes_on = goes_on && piece.take((key, Some(value)));
+            goes_on
+        })?;
+        while goes_on && let Some(row) = overlay.next_up_to(None) {
+            goes_on = piece.take(row);
         }
-        Ok(self.take_off(direction, reached, overlay))
-    }
-
-    fn take_off(
-        &mut self,
-        direction: Direction,
-        reached: Option<Vec<u8>>,
-        mut overlay: Overlay,
-    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let Piece { reached, failed, .. } = piece;
+        drop(overlay);
+        if let Some(error) = failed {
+            return Err(error);
+        }
         match (reached, direction) {
             (None, _) => self.left.end.clone_from(&self.left.start),
             (Some(mut last), Direction::Forward) => {
                 last.push(0);
-                drop(overlay.split_off(&last));
                 self.left.start = last;
             }
-            (Some(last), Direction::Backward) => {
-                overlay = overlay.split_off(&last);
-                self.left.end = last;
-            }
+            (Some(last), Direction::Backward) => self.left.end = last,
         }
-        let rows = overlay.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        match direction {
-            Direction::Forward => rows.collect(),
-            Direction::Backward => rows.rev().collect(),
-        }
+        Ok(())
     }
 
     fn step(&mut self, direction: Direction) -> Option<Result<(K, V)>> {
         if let Err(error) = self.fill(direction) {
             self.left.end.clone_from(&self.left.start);
+            self.front.clear();
+            self.back.clear();
             return Some(Err(error));
         }
         // When nothing is left to read, one end goes on with what the other has read ahead.

@@ -49,6 +49,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The state as it is now, whether the task has caught up or not: for operators and for subscriptions that were
+    /// admitted before.
+    ///
+    /// # Errors
+    /// `Closed`, or the reason of the stop.
     pub(crate) fn capture(shared: &Arc<Shared>) -> Result<Self> {
         shared.check()?;
         loop {

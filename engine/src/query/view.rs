@@ -42,11 +42,14 @@ impl Cell {
         self.answering(|table| table.shared().release_store());
     }
 
+    /// Acts on the table that answers. The lock is let go before: it may be asked for again meanwhile, and a reader
+    /// that holds it would wait behind a writer that waits for that very reader.
     fn answering(&self, act: impl FnOnce(&Arc<dyn AnyTable>)) {
-        match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
-            Serving::Live(table) | Serving::Former(table) => act(table),
-            Serving::Building => {}
-        }
+        let table = match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
+            Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
+            Serving::Building => return,
+        };
+        act(&table);
     }
 
     pub(crate) fn is_building(&self) -> bool {
@@ -131,11 +134,13 @@ impl<K: Key, V: Value> View<K, V> {
     /// The value of `key`, or `None` if the table has no such key.
     ///
     /// # Errors
-    /// `Unavailable` while the table is built for the first time, `Closed` after the engine was closed, the reason of
-    /// the stop if it has stopped, `Corrupt` if a stored row does not decode.
+    /// `Unavailable` while the table is built for the first time, and, unless the engine was told to give [stale
+    /// answers](crate::EngineBuilder::stale_reads), until it has folded what was in the changelog when it was opened;
+    /// `Closed` after the engine was closed, the reason of the stop if it has stopped; `Invalid` for code of the graph
+    /// itself; `Corrupt` if a stored row does not decode.
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         self.ask(|table| {
-            table.shared().check()?;
+            table.ask()?;
             if let Some(value) = table.visible(key, self.router) {
                 return Ok(value);
             }
@@ -161,13 +166,15 @@ impl<K: Key, V: Value> View<K, V> {
     /// As for [`get`](Self::get).
     pub fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
         let table = self.table()?;
-        table.shared().check()?;
+        table.ask()?;
         // If no epoch was published while we looked, what we saw was one epoch.
         let before = table.shared().epoch();
         let values = keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>>>()?;
         if table.shared().epoch() == before && !table.shared().is_superseded() {
             return Ok(values);
         }
+        // Not both at once: they may be large.
+        drop(values);
         self.snapshot()?.multi_get(keys)
     }
 
@@ -202,9 +209,10 @@ impl<K: Key, V: Value> View<K, V> {
     /// # Errors
     /// As for [`get`](Self::get).
     pub fn count(&self) -> Result<u64> {
-        let table = self.table()?;
-        table.shared().check()?;
-        Ok(table.shared().published().counts.get(&table.table_id()).copied().unwrap_or(0))
+        self.ask(|table| {
+            table.ask()?;
+            Ok(table.shared().published().counts.get(&table.table_id()).copied().unwrap_or(0))
+        })
     }
 
     /// The table as it is now, for good. For several tables at once use [`Engine::snapshot`](crate::Engine::snapshot).
@@ -212,7 +220,10 @@ impl<K: Key, V: Value> View<K, V> {
     /// # Errors
     /// As for [`get`](Self::get).
     pub fn snapshot(&self) -> Result<TableSnapshot<K, V>> {
-        self.ask(|table| Ok(Snapshot::capture(table.shared())?.table(Arc::clone(table))))
+        self.ask(|table| {
+            table.ask()?;
+            Ok(Snapshot::capture(table.shared())?.table(Arc::clone(table)))
+        })
     }
 
     /// The table as it is now, and every change after that. Drop the snapshot when it is read: as long as it lives, the
@@ -239,11 +250,14 @@ impl<K: Key, V: Value> View<K, V> {
         matches!(*serving, Serving::Former(_))
     }
 
-    /// Whether the view shows the table itself, kept up to date.
+    /// Whether the view shows the table itself, kept up to date: it is no longer built, and has caught up with what
+    /// was in the changelog when the engine was opened.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        let serving = self.cell.serving.read().unwrap_or_else(PoisonError::into_inner);
-        matches!(*serving, Serving::Live(_))
+        match &*self.cell.serving.read().unwrap_or_else(PoisonError::into_inner) {
+            Serving::Live(table) => !table.shared().is_behind(),
+            Serving::Former(_) | Serving::Building => false,
+        }
     }
 
     /// Answers a question from the table. If the table was replaced meanwhile its rows may have been gone already: then
@@ -268,5 +282,41 @@ impl<K: Key, V: Value> View<K, V> {
         let table = self.cell.table()?;
         *self.found.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&table));
         Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Bincode;
+    use crate::state::{Host, Shared};
+    use crate::store::MemoryStore;
+    use crate::store::layout::TableId;
+    use crate::{Position, state::TableState};
+
+    /// Three once waited in a circle: one that ended the table held its place and waited for the publishing lock; one that
+    /// waited for the table held that and asked for the place; and between them stood one who was to put a newer table
+    /// in it, behind whom the lock lets no further reader in.
+    #[test]
+    fn ending_a_table_does_not_hold_its_place() {
+        let store = Arc::new(MemoryStore::new());
+        let shared = Arc::new(Shared::new(Host::new(0), store, Position::new(), Arc::default()));
+        let table: TableState<u32, u64> =
+            TableState::new(TableId::FIRST, "table".into(), Arc::new(Bincode), 1, Arc::clone(&shared));
+        let cell = Cell { name: "table".into(), serving: RwLock::new(Serving::Live(Arc::new(table))) };
+        std::thread::scope(|scope| {
+            let held = shared.hold_publishing();
+            scope.spawn(|| cell.end(&Status::Closed));
+            while shared.check().is_ok() {
+                std::thread::yield_now();
+            }
+            // The end is known; what is left is to wake whoever waits, for which it needs the lock that is held.
+            let free = (0..1000).all(|_| {
+                std::thread::yield_now();
+                cell.serving.try_write().is_ok()
+            });
+            drop(held);
+            assert!(free, "whoever comes with a newer table has to wait");
+        });
     }
 }

@@ -3,8 +3,14 @@
 //! Architecture invariant: rows and their position change together. The only way into the store is a drain of
 //! whole generations, each of which knows the position it includes.
 
+mod allowance;
+mod entry;
+mod front;
 mod generation;
+mod host;
 mod hot;
+#[cfg(test)]
+mod model;
 mod published;
 mod row_size;
 mod subscribers;
@@ -13,6 +19,13 @@ mod table;
 pub use table::{Record, TableState};
 
 pub(crate) use generation::{Generation, Newest, Part};
+pub(crate) use host::Host;
 pub(crate) use published::{Published, Shared, Status};
-pub(crate) use subscribers::Pushed;
+pub(crate) use subscribers::{Next, Queue, Slot, Taken};
 pub(crate) use table::AnyTable;
+
+/// The primitives that `front.rs` stands on; the model gives it those of loom.
+mod sync {
+    pub(super) use std::sync::atomic::{AtomicU64, Ordering};
+    pub(super) use std::sync::{Arc, PoisonError, RwLock};
+}

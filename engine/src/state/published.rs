@@ -1,14 +1,24 @@
 //! What queries see: the published epoch, its position, and the generations that the store does not have yet.
 //!
 //! Invariant: state at `position` = the store, overlaid with `generations` in order. A drain ingests first and
-//! drops its generations afterwards, so that nothing is ever missing from both.
+//! drops its generations afterwards, so that nothing is ever missing from both. In which order readers see what is
+//! published: [`Front`].
 
+use super::front::Front;
 use super::generation::{Counts, Generation};
+use super::host::Host;
 use crate::store::StateStore;
 use crate::{Error, Position, Result};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tokio::sync::watch;
+
+/// The task has ended.
+const ENDED: u8 = 1;
+/// The task has not reached the end that its changelog had when it was opened.
+const BEHIND: u8 = 2;
+/// Nobody is answered as long as the task is behind.
+const STRICT: u8 = 4;
 
 /// The result of the last published epoch.
 pub(crate) struct Published {
@@ -31,8 +41,8 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    /// The same status, for another task of the engine.
-    fn again(&self) -> Self {
+    /// The same status, for another task of the engine or for whoever asks.
+    pub(crate) fn again(&self) -> Self {
         match self {
             Self::Running => Self::Running,
             Self::Closed => Self::Closed,
@@ -43,14 +53,16 @@ impl Status {
 
 /// The part of a task that its folding thread, its drain and its queries share.
 pub(crate) struct Shared {
+    host: Arc<Host>,
     /// Gone once the task is closed, so that its directory can be opened again while views are still held.
     store: RwLock<Option<Arc<dyn StateStore>>>,
-    published: RwLock<Arc<Published>>,
-    epoch: AtomicU64,
+    front: Front<Published>,
     drained: AtomicU64,
     status: RwLock<Status>,
-    /// Whether `status` is anything but running, so that a query need not take its lock.
-    ended: AtomicBool,
+    /// What stands in the way of an answer, so that a query need not take a lock: [`ENDED`], [`BEHIND`], [`STRICT`].
+    obstacles: AtomicU8,
+    /// Where the changelog ended when the task was opened, if the task had not read so far.
+    goal: OnceLock<Position>,
     /// Set when newer tables have taken the place of those of this task.
     superseded: AtomicBool,
     /// Held while an epoch is published or a drain is recorded, so that a subscriber can take a state and the
@@ -62,25 +74,31 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(store: Arc<dyn StateStore>, position: Position, counts: Counts) -> Self {
+    pub(crate) fn new(
+        host: Arc<Host>,
+        store: Arc<dyn StateStore>,
+        position: Position,
+        counts: Counts,
+    ) -> Self {
+        let first = Published { epoch: 0, position, generations: Vec::new(), drained: 0, counts };
         Self {
+            host,
             store: RwLock::new(Some(store)),
-            published: RwLock::new(Arc::new(Published {
-                epoch: 0,
-                position,
-                generations: Vec::new(),
-                drained: 0,
-                counts,
-            })),
-            epoch: AtomicU64::new(0),
+            front: Front::new(first),
             drained: AtomicU64::new(0),
             status: RwLock::new(Status::Running),
-            ended: AtomicBool::new(false),
+            obstacles: AtomicU8::new(0),
+            goal: OnceLock::new(),
             superseded: AtomicBool::new(false),
             publishing: Mutex::new(()),
             signal: watch::channel(0).0,
             changed: Condvar::new(),
         }
+    }
+
+    /// The engine of the task.
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.host
     }
 
     /// The store of the task.
@@ -100,7 +118,7 @@ impl Shared {
     /// The last published epoch.
     #[inline]
     pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+        self.front.epoch()
     }
 
     /// Everything up to this epoch is in the store.
@@ -109,7 +127,7 @@ impl Shared {
     }
 
     pub(crate) fn published(&self) -> Arc<Published> {
-        Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner))
+        self.front.current()
     }
 
     /// Keeps epochs from being published while the guard lives.
@@ -117,11 +135,16 @@ impl Shared {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an epoch visible. The caller holds the publishing lock.
-    pub(crate) fn publish(&self, _held: &MutexGuard<'_, ()>, next: Published) {
+    /// Makes an epoch visible, together with what `along` does. The caller holds the publishing lock.
+    pub(crate) fn publish(&self, _held: &MutexGuard<'_, ()>, next: Published, along: impl FnOnce()) {
         let epoch = next.epoch;
-        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        self.epoch.store(epoch, Ordering::Release);
+        let arrived = self.is_behind() && self.goal.get().is_none_or(|goal| next.position.includes(goal));
+        self.front.replace(epoch, Arc::new(next), || {
+            along();
+            if arrived {
+                self.obstacles.fetch_and(!(BEHIND | STRICT), Ordering::AcqRel);
+            }
+        });
         self.signal.send_replace(epoch);
         self.changed.notify_all();
     }
@@ -129,16 +152,15 @@ impl Shared {
     /// Records that everything up to `epoch` is in the store.
     pub(crate) fn drop_drained(&self, epoch: u64) {
         let _held = self.hold_publishing();
-        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
-        *published = Arc::new(Published {
+        let published = self.published();
+        let next = Published {
             epoch: published.epoch,
             position: published.position.clone(),
             generations: published.generations.iter().filter(|g| g.epoch > epoch).cloned().collect(),
             drained: epoch,
             counts: Arc::clone(&published.counts),
-        });
-        self.drained.store(epoch, Ordering::Release);
-        drop(published);
+        };
+        self.front.replace(published.epoch, Arc::new(next), || self.drained.store(epoch, Ordering::Release));
         self.changed.notify_all();
     }
 
@@ -152,8 +174,9 @@ impl Shared {
     /// Blocks until `done` is true of what is published; it is asked again after every epoch and drain.
     ///
     /// # Errors
-    /// As for [`check`](Self::check).
+    /// As for [`check`](Self::check); `Invalid` for code of the graph itself, which would wait for ever.
     pub(crate) fn wait(&self, done: impl Fn(&Published) -> bool) -> Result<()> {
+        self.host.id.check_outside()?;
         let mut held = self.hold_publishing();
         loop {
             self.check()?;
@@ -167,8 +190,9 @@ impl Shared {
     /// Resolves once `done` is true of what is published.
     ///
     /// # Errors
-    /// As for [`check`](Self::check).
+    /// As for [`wait`](Self::wait).
     pub(crate) async fn wait_async(&self, done: impl Fn(&Published) -> bool) -> Result<()> {
+        self.host.id.check_outside()?;
         let mut signal = self.signal.subscribe();
         loop {
             signal.borrow_and_update();
@@ -189,8 +213,13 @@ impl Shared {
             *now = status.again();
         }
         drop(now);
-        self.ended.store(true, Ordering::Release);
+        self.obstacles.fetch_or(ENDED, Ordering::AcqRel);
         self.wake();
+    }
+
+    /// Whether the task runs, and if not, why.
+    pub(crate) fn status(&self) -> Status {
+        self.status.read().unwrap_or_else(PoisonError::into_inner).again()
     }
 
     /// Whether newer tables have taken the place of those of this task.
@@ -202,13 +231,68 @@ impl Shared {
         self.superseded.store(true, Ordering::Release);
     }
 
-    /// Whether the task can be asked.
+    /// Says where the changelog ends at the time of opening: until the task has read so far it is behind, and answers
+    /// nobody unless `stale` answers will do.
+    pub(crate) fn catch_up_to(&self, goal: Position, stale: bool) {
+        if !self.published().position.includes(&goal) && self.goal.set(goal).is_ok() {
+            let obstacles = if stale { BEHIND } else { BEHIND | STRICT };
+            self.obstacles.fetch_or(obstacles, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether the task has not reached the end that its changelog had when it was opened.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.obstacles.load(Ordering::Acquire) & BEHIND != 0
+    }
+
+    /// Whether whoever asks is answered, as far as what is published decides it.
+    pub(crate) fn answers(&self) -> bool {
+        self.obstacles.load(Ordering::Acquire) & STRICT == 0
+    }
+
+    /// How many records of those that were there when the task was opened it has not folded yet.
+    pub(crate) fn records_left(&self) -> u64 {
+        let Some(goal) = self.goal.get().filter(|_| self.is_behind()) else { return 0 };
+        let published = self.published();
+        goal.iter().map(|(id, end)| end.saturating_sub(published.position.offset(id))).sum()
+    }
+
+    /// Whether the task runs.
     ///
     /// # Errors
     /// `Closed`, or the reason why it was poisoned.
     #[inline]
     pub(crate) fn check(&self) -> Result<()> {
-        if self.ended.load(Ordering::Acquire) { self.reason() } else { Ok(()) }
+        if self.obstacles.load(Ordering::Acquire) & ENDED != 0 { self.reason() } else { Ok(()) }
+    }
+
+    /// Whether a question about `table`, or about all of them, can be answered.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check); `Unavailable` while the task catches up; `Invalid` for code of the graph itself,
+    /// which would wait for what it has locked.
+    #[inline]
+    pub(crate) fn ask(&self, table: Option<&str>) -> Result<()> {
+        self.host.id.check_outside()?;
+        if self.obstacles.load(Ordering::Acquire) & (ENDED | STRICT) == 0 {
+            Ok(())
+        } else {
+            self.refuse(table)
+        }
+    }
+
+    #[cold]
+    fn refuse(&self, table: Option<&str>) -> Result<()> {
+        self.check()?;
+        if self.answers() {
+            return Ok(());
+        }
+        let what = table.map_or_else(|| "the tables".to_owned(), |name| format!("table `{name}`"));
+        Err(Error::unavailable(format!(
+            "{what} cannot be asked yet: {} records that were in the changelog when the engine was opened are left to \
+             fold; wait with `Engine::ready`, or open with `EngineBuilder::stale_reads` to be answered from what is folded so far",
+            self.records_left()
+        )))
     }
 
     #[cold]

@@ -1,16 +1,22 @@
-//! The subscribers of a table: every epoch's changes, pushed as they are published.
+//! The subscribers of a table: of all its changes, and of single keys.
 //!
-//! Invariant: a subscriber gets every epoch after the one it joined at, in order and once. One that falls too far
-//! behind is cut off rather than skipped over, and learns of it.
+//! Invariants: a stream of changes gets those of every epoch after the one it joined at, in order and once; what waits
+//! for streams is bounded ([`Allowance`]), and one that has fallen too far behind is cut off and learns of it. A
+//! subscriber of a key is told that the key has changed, and reads the value when it comes to it: nothing waits for it
+//! but the number of an epoch, so it is never cut off, and one that is slow finds the newest value.
+//!
+//! An epoch costs what changed or what is subscribed to, whichever is less, and nothing without subscribers.
 
+use super::allowance::{Allowance, Counted, Queued, Waiting};
+use super::hot::KeyedHash;
 use crate::Position;
 use crate::dataflow::Change;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
-
-/// How many changes may wait for a subscriber, beside those of one epoch.
-const MAX_WAITING_CHANGES: usize = 1 << 20;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// The changes of one epoch.
 pub(crate) struct Pushed<K, V> {
@@ -19,55 +25,267 @@ pub(crate) struct Pushed<K, V> {
     pub(crate) changes: Vec<Change<K, V>>,
 }
 
-type Sender<K, V> = mpsc::UnboundedSender<Arc<Pushed<K, V>>>;
-pub(crate) type Receiver<K, V> = mpsc::UnboundedReceiver<Arc<Pushed<K, V>>>;
+/// The changes of one epoch, out of every queue.
+pub(crate) struct Taken<K, V>(Arc<Counted<Pushed<K, V>>>);
 
-/// A queue and how many changes wait in it.
-type Subscriber<K, V> = (Sender<K, V>, Arc<AtomicUsize>);
-
-/// Everyone who wants to know of changes.
-pub(crate) struct Subscribers<K, V> {
-    senders: Mutex<Vec<Subscriber<K, V>>>,
-    count: AtomicUsize,
-}
-
-impl<K, V> Default for Subscribers<K, V> {
-    fn default() -> Self {
-        Self { senders: Mutex::default(), count: AtomicUsize::new(0) }
+impl<K, V> Taken<K, V> {
+    pub(crate) fn pushed(&self) -> &Pushed<K, V> {
+        &self.0.item
     }
 }
 
+/// What a queue has for its subscriber.
+pub(crate) enum Next<K, V> {
+    Changes(Taken<K, V>),
+    Nothing,
+    /// The subscriber fell too far behind.
+    CutOff,
+    /// No change will come any more.
+    Ended,
+}
+
+/// The epochs that wait for one stream of changes.
+pub(crate) struct Queue<K, V> {
+    state: Mutex<State<K, V>>,
+    notify: Notify,
+}
+
+struct State<K, V> {
+    epochs: VecDeque<Waiting<Pushed<K, V>>>,
+    bytes: usize,
+    cut_off: bool,
+    ended: bool,
+}
+
+impl<K, V> Queue<K, V> {
+    fn new() -> Self {
+        let state = State { epochs: VecDeque::new(), bytes: 0, cut_off: false, ended: false };
+        Self { state: Mutex::new(state), notify: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<K, V>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, pushed: Waiting<Pushed<K, V>>) {
+        let mut state = self.state();
+        if !state.cut_off {
+            state.bytes += pushed.counted().bytes;
+            state.epochs.push_back(pushed);
+        }
+        drop(state);
+        self.notify.notify_one();
+    }
+
+    fn end(&self) {
+        self.state().ended = true;
+        self.notify.notify_one();
+    }
+
+    /// Resolves when there may be more; made before [`take`](Self::take) is asked, so that nothing is missed.
+    pub(crate) fn notified(&self) -> Notified<'_> {
+        self.notify.notified()
+    }
+
+    /// Takes the oldest epoch out.
+    pub(crate) fn take(&self) -> Next<K, V> {
+        let mut state = self.state();
+        let Some(oldest) = state.epochs.pop_front() else {
+            return match (state.cut_off, state.ended) {
+                (true, _) => Next::CutOff,
+                (false, true) => Next::Ended,
+                (false, false) => Next::Nothing,
+            };
+        };
+        state.bytes -= oldest.counted().bytes;
+        Next::Changes(Taken(Arc::clone(oldest.counted())))
+    }
+}
+
+impl<K: Send + Sync, V: Send + Sync> Queued for Queue<K, V> {
+    fn waiting_bytes(&self, epoch: u64) -> usize {
+        let state = self.state();
+        let behind = state.epochs.front().is_some_and(|oldest| oldest.counted().epoch < epoch);
+        if behind { state.bytes } else { 0 }
+    }
+
+    fn cut_off(&self) {
+        let mut state = self.state();
+        state.cut_off = true;
+        state.bytes = 0;
+        let given_up = std::mem::take(&mut state.epochs);
+        drop(state);
+        drop(given_up);
+        self.notify.notify_one();
+    }
+}
+
+/// The last change of a key that someone subscribes to.
+pub(crate) struct Slot {
+    /// The last epoch that changed the key.
+    changed: AtomicU64,
+    notify: Notify,
+}
+
+impl Slot {
+    fn tell(&self, epoch: u64) {
+        self.changed.store(epoch, Ordering::Release);
+        self.notify.notify_waiters();
+    }
+
+    /// The last epoch of which the subscribers were told.
+    pub(crate) fn changed(&self) -> u64 {
+        self.changed.load(Ordering::Acquire)
+    }
+
+    /// Resolves when there may be more; made before [`changed`](Self::changed) is asked.
+    pub(crate) fn notified(&self) -> Notified<'_> {
+        self.notify.notified()
+    }
+}
+
+type Slots<K> = HashMap<K, Arc<Slot>, KeyedHash>;
+
+/// Everyone who wants to know of changes.
+pub(crate) struct Subscribers<K, V> {
+    streams: Mutex<Vec<Weak<Queue<K, V>>>>,
+    keys: Mutex<Slots<K>>,
+    /// How many streams and keys there are: nothing else is looked at if there are none.
+    count: AtomicUsize,
+    ended: AtomicBool,
+    allowance: Arc<Allowance>,
+}
+
 impl<K, V> Subscribers<K, V> {
-    /// Adds a subscriber; the counter is how many changes wait for it, which it lowers as it takes them.
-    pub(crate) fn add(&self) -> (Receiver<K, V>, Arc<AtomicUsize>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        senders.push((sender, Arc::clone(&waiting)));
-        self.count.store(senders.len(), Ordering::Release);
-        (receiver, waiting)
+    pub(crate) fn new(allowance: Arc<Allowance>) -> Self {
+        Self {
+            streams: Mutex::default(),
+            keys: Mutex::default(),
+            count: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+            allowance,
+        }
+    }
+
+    /// How many bytes of changes may wait for all streams of the engine.
+    pub(crate) fn limit(&self) -> usize {
+        self.allowance.limit()
+    }
+
+    /// Whether no change will come any more.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn keys(&self) -> MutexGuard<'_, Slots<K>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Vec<Weak<Queue<K, V>>>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends every subscription: no change will come any more.
     pub(crate) fn close(&self) {
-        self.senders.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.count.store(0, Ordering::Release);
+        self.ended.store(true, Ordering::Release);
+        for queue in self.streams().iter().filter_map(Weak::upgrade) {
+            queue.end();
+        }
+        self.keys().values().for_each(|slot| slot.notify.notify_waiters());
+    }
+}
+
+impl<K, V> Subscribers<K, V>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Adds a stream of changes. The caller keeps epochs from being published meanwhile.
+    pub(crate) fn add_stream(&self) -> Arc<Queue<K, V>> {
+        let queue = Arc::new(Queue::new());
+        let weak = Arc::downgrade(&queue);
+        self.allowance.add(Weak::clone(&weak) as Weak<dyn Queued>);
+        self.streams().push(weak);
+        self.count.fetch_add(1, Ordering::AcqRel);
+        if self.have_ended() {
+            queue.end();
+        }
+        queue
     }
 
-    /// Hands the changes of an epoch to everyone; they are collected only if there is someone.
-    pub(crate) fn publish(&self, position: &Position, changes: impl FnOnce() -> Vec<Change<K, V>>) {
-        if self.count.load(Ordering::Acquire) == 0 {
+    /// Adds a subscriber of `key`. The caller keeps epochs from being published meanwhile, and takes the subscriber
+    /// out with [`leave`](Self::leave).
+    pub(crate) fn add_key(&self, key: &K) -> Arc<Slot> {
+        let mut keys = self.keys();
+        if let Some(slot) = keys.get(key) {
+            return Arc::clone(slot);
+        }
+        let slot = Arc::new(Slot { changed: AtomicU64::new(0), notify: Notify::new() });
+        keys.insert(key.clone(), Arc::clone(&slot));
+        self.count.fetch_add(1, Ordering::AcqRel);
+        slot
+    }
+
+    /// Takes a subscriber of `key` out again, the handle of whose slot is dropped already.
+    pub(crate) fn leave(&self, key: &K, slot: &Weak<Slot>) {
+        let mut keys = self.keys();
+        let last = |known: &Arc<Slot>| Arc::as_ptr(known) == slot.as_ptr() && Arc::strong_count(known) == 1;
+        if keys.get(key).is_some_and(last) {
+            keys.remove(key);
+            self.count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether there is anyone to be told.
+    pub(crate) fn are_any(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Hands the changes of an epoch to the streams; they are collected, and counted in bytes, only if there is one.
+    pub(crate) fn push(
+        &self,
+        epoch: u64,
+        position: &Position,
+        collect: impl FnOnce() -> (Vec<Change<K, V>>, usize),
+    ) {
+        let mut streams = self.streams();
+        let before = streams.len();
+        let alive: Vec<Arc<Queue<K, V>>> = streams.iter().filter_map(Weak::upgrade).collect();
+        streams.retain(|queue| queue.strong_count() > 0);
+        self.count.fetch_sub(before - streams.len(), Ordering::AcqRel);
+        drop(streams);
+        if alive.is_empty() {
             return;
         }
-        let pushed = Arc::new(Pushed { position: position.clone(), changes: changes() });
-        if pushed.changes.is_empty() {
+        let (changes, bytes) = collect();
+        if changes.is_empty() {
             return;
         }
-        let mut senders = self.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        senders.retain(|(sender, waiting)| {
-            waiting.fetch_add(pushed.changes.len(), Ordering::AcqRel) < MAX_WAITING_CHANGES
-                && sender.send(Arc::clone(&pushed)).is_ok()
-        });
-        self.count.store(senders.len(), Ordering::Release);
+        let pushed = Pushed { position: position.clone(), changes };
+        let pushed = Counted::new(&self.allowance, pushed, epoch, bytes);
+        alive.iter().for_each(|queue| queue.push(pushed.clone()));
+    }
+
+    /// Tells the subscribers of keys that `epoch` has changed them. It has touched `touched` keys, over which `each` goes;
+    /// `has_changed` says whether it changed one.
+    pub(crate) fn tell(
+        &self,
+        epoch: u64,
+        touched: usize,
+        each: impl FnOnce(&mut dyn FnMut(&K)),
+        has_changed: impl Fn(&K) -> bool,
+    ) {
+        let keys = self.keys();
+        if keys.len() <= touched {
+            keys.iter().filter(|(key, _)| has_changed(key)).for_each(|(_, slot)| slot.tell(epoch));
+        } else {
+            each(&mut |key| {
+                if let Some(slot) = keys.get(key)
+                    && has_changed(key)
+                {
+                    slot.tell(epoch);
+                }
+            });
+        }
     }
 }

@@ -79,6 +79,14 @@ pub trait StateStore: Send + Sync + 'static {
     /// Blocks until maintenance has caught up enough for `pressure` to be below 1.0.
     fn wait_for_room(&self);
 
+    /// As [`wait_for_room`](Self::wait_for_room), but no longer than `given_up` is false: an engine that is to end does not
+    /// wait for better times. Looked at every few milliseconds.
+    fn wait_for_room_until(&self, given_up: &dyn Fn() -> bool) {
+        if !given_up() {
+            self.wait_for_room();
+        }
+    }
+
     /// Named sizes in bytes and counts, for `stats`.
     fn measures(&self) -> Vec<(&'static str, u64)>;
 }

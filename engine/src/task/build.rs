@@ -58,7 +58,8 @@ impl Core {
         let mut older = Vec::new();
         for (cell, (spec, former)) in self.cells.iter().zip(self.setting.graph.tables.iter().zip(former)) {
             let Some(Former { id, position }) = former else { continue };
-            let shared = Arc::new(Shared::new(Arc::clone(&self.store), position, Arc::clone(counts)));
+            let host = Arc::clone(&self.setting.host);
+            let shared = Arc::new(Shared::new(host, Arc::clone(&self.store), position, Arc::clone(counts)));
             let table = (spec.make)(id, self.setting.router.shards(), shared);
             older.push(Arc::clone(&table));
             cell.serve(Serving::Former(table));
@@ -89,31 +90,37 @@ impl Core {
         fault::point("build.after_complete")?;
         // From here on the state on disk has the new tables; memory follows.
         let shared = Arc::clone(self.main.shared());
-        Self::publish_built(&shared, &build, &position, &unneeded);
-        let mut ids = self.main.ids().to_vec();
-        let mut tables = self.main.tables().to_vec();
-        for (&table, &id) in &build.ids {
-            let Some(spec) = self.setting.graph.tables.get(table) else { continue };
-            let made = (spec.make)(id, self.setting.router.shards(), Arc::clone(&shared));
-            if let (Some(slot), Some(held)) = (ids.get_mut(table), tables.get_mut(table)) {
-                *slot = Some(id);
-                *held = Some(made);
-            }
-        }
         let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
         let plan = Plan::new(&self.setting.graph, &nodes)?;
         let input = open_input(&self.setting, &plan, &position, MAIN_GROUP, self.from_oldest)?;
         self.setting.consumer().hold(input.position())?;
+        let mut ids = self.main.ids().to_vec();
+        let mut tables = self.main.tables().to_vec();
+        let held = shared.hold_publishing();
+        let next = Self::with_built(&shared, &build, &position, &unneeded);
+        // Whoever sees the position of the new tables finds them, and nobody finds an older version afterwards.
+        shared.publish(&held, next, || {
+            for table in &build.former {
+                table.shared().supersede();
+            }
+            for (&table, &id) in &build.ids {
+                let Some(spec) = self.setting.graph.tables.get(table) else { continue };
+                let made = (spec.make)(id, self.setting.router.shards(), Arc::clone(&shared));
+                if let (Some(slot), Some(held)) = (ids.get_mut(table), tables.get_mut(table)) {
+                    *slot = Some(id);
+                    *held = Some(made);
+                }
+            }
+            serve(&self.cells, &tables);
+        });
+        drop(held);
         self.main =
             Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
-        serve(&self.cells, &self.main);
         for table in &build.former {
-            table.shared().supersede();
             // Whoever waits for changes of an older version learns that none will come.
             table.close();
             table.shared().release_store();
         }
-        // Only now do the cells show the new tables to whoever waits for them.
         self.main.shared().wake();
         self.drains
             .lock()
@@ -125,9 +132,14 @@ impl Core {
         Ok(())
     }
 
-    /// Makes the position and the row counts of the built tables known, in place of those of the tables that go.
-    fn publish_built(shared: &Arc<Shared>, build: &Build, position: &Position, unneeded: &[TableId]) {
-        let held = shared.hold_publishing();
+    /// What is published, with the position and the row counts of the built tables in place of those of the tables that
+    /// go.
+    fn with_built(
+        shared: &Arc<Shared>,
+        build: &Build,
+        position: &Position,
+        unneeded: &[TableId],
+    ) -> Published {
         let now = shared.published();
         let rows = &build.task.shared().published().counts;
         let mut counts = BTreeMap::clone(&now.counts);
@@ -135,15 +147,12 @@ impl Core {
         for id in build.ids.values() {
             counts.insert(*id, rows.get(id).copied().unwrap_or(0));
         }
-        shared.publish(
-            &held,
-            Published {
-                epoch: now.epoch + 1,
-                position: position.clone(),
-                generations: now.generations.clone(),
-                drained: now.drained,
-                counts: Arc::new(counts),
-            },
-        );
+        Published {
+            epoch: now.epoch + 1,
+            position: position.clone(),
+            generations: now.generations.clone(),
+            drained: now.drained,
+            counts: Arc::new(counts),
+        }
     }
 }

@@ -8,15 +8,16 @@ use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, Group};
 use super::input::first_to_read;
 use super::opening::Opening;
 use super::owner::{Owner, new_identity};
-use super::{Counters, EpochLimit, FailurePolicy, Setting, Task};
+use super::{Counters, EpochLimit, FailurePolicy, Plan, Setting, Task};
 use crate::changelog::{Changelog, Lease, TopicConfig};
 use crate::dataflow::Router;
 use crate::drain::Drain;
 use crate::graph::Graph;
 use crate::query::{Cell, Serving};
+use crate::state::{AnyTable, Host};
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP};
-use crate::{Error, ErrorKind, Position, Result};
+use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -37,6 +38,20 @@ pub(crate) struct CoreOptions {
     pub(crate) limit: EpochLimit,
     pub(crate) policy: FailurePolicy,
     pub(crate) from_oldest_kept: bool,
+    /// How many bytes of changes may wait for subscribers.
+    pub(crate) subscriber_bytes: usize,
+    pub(crate) reads: Reads,
+}
+
+/// Who is answered before a state has caught up with what was in the changelog when it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Nobody.
+    Current,
+    /// Everyone, but [`is_behind`](crate::state::Shared::is_behind) tells.
+    Stale,
+    /// Everyone: whoever moves the engine by hand knows where it stands.
+    Stepped,
 }
 
 /// Everything of an engine that does not need a thread of its own.
@@ -60,18 +75,10 @@ impl Core {
     /// # Errors
     /// Every error of recovery; see [`EngineBuilder::start`](crate::EngineBuilder::start).
     pub(crate) fn open(options: CoreOptions) -> Result<Self> {
-        let CoreOptions { graph, changelog, store, name, shards, hot_bytes, limit, policy, from_oldest_kept } =
-            options;
+        let CoreOptions { graph, changelog, store, name, shards, hot_bytes, limit, policy, .. } = options;
+        let CoreOptions { from_oldest_kept, subscriber_bytes, reads, .. } = options;
         let span = tracing::info_span!("open", name = &*name, tables = graph.tables.len(), shards);
         let _entered = span.enter();
-        if let FailurePolicy::DeadLetter(topic) = &policy
-            && graph.reads(topic)
-        {
-            return Err(Error::invalid(format!(
-                "dead letters would go to topic `{topic}`, which the graph reads: a record that fails would fail for ever; \
-                 give them a topic of their own"
-            )));
-        }
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(shards)
             .thread_name(|index| format!("millpond-shard-{index}"))
@@ -86,6 +93,7 @@ impl Core {
             producer: name,
             hot_bytes,
             counters: Arc::new(Counters::default()),
+            host: Host::new(subscriber_bytes),
         };
         // First of all, so that two engines of one name never look at the same things.
         let lease = setting.changelog.lease(&setting.producer)?;
@@ -95,6 +103,9 @@ impl Core {
         let there = setting.changelog.topics()?.into_iter().collect();
         pass_what_is_gone(&setting, &there, &mut main, from_oldest_kept)?;
         check_topics(&setting, &there, &main.position, from_oldest_kept)?;
+        check_input(&setting, &there, &main, from_oldest_kept)?;
+        setting.changelog.epochs_after(&setting.producer, &main.position)?;
+        build.iter().try_for_each(|build| check_input(&setting, &there, build, from_oldest_kept))?;
         let (identity, is_new) = match read_identity(&*store)? {
             Some(identity) => (identity, false),
             None => (new_identity(), true),
@@ -115,7 +126,7 @@ impl Core {
         let drains = Arc::new(Mutex::new(Vec::new()));
         let cells = empty_cells(&setting.graph);
         let (main, drain) = main.start(&setting, &store)?;
-        serve(&cells, &main);
+        serve(&cells, main.tables());
         add(&drains, drain);
         let mut core = Self {
             setting,
@@ -133,7 +144,33 @@ impl Core {
             Some(opening) => core.begin_build(opening, former, holds_main)?,
             None => core.setting.build_consumer().release()?,
         }
+        if reads != Reads::Stepped {
+            core.main.shared().catch_up_to(core.end_of_changelog()?, reads == Reads::Stale);
+        }
         Ok(core)
+    }
+
+    /// Where the changelog ends now, as far as the main task reads it.
+    fn end_of_changelog(&self) -> Result<Position> {
+        let setting = &self.setting;
+        let read = self.main.position().iter().filter(|(id, _)| setting.graph.reads(&id.topic));
+        read.map(|(id, _)| Ok((id.clone(), setting.changelog.offsets(id)?.end))).collect()
+    }
+
+    /// Refuses options that no state and no changelog could make right, before either is opened.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub(crate) fn check_policy(graph: &Graph, policy: &FailurePolicy) -> Result<()> {
+        if let FailurePolicy::DeadLetter(topic) = policy
+            && graph.reads(topic)
+        {
+            return Err(Error::invalid(format!(
+                "dead letters would go to topic `{topic}`, which the graph reads: a record that fails would fail for ever; \
+                 give them a topic of their own"
+            )));
+        }
+        Ok(())
     }
 
     /// Runs one epoch of every task that has input. `false` if none had.
@@ -273,10 +310,30 @@ fn check_topics(
                 .check_same_partitions(&topic.name, &topic.config)?;
         }
     }
+    if let FailurePolicy::DeadLetter(topic) = &setting.policy {
+        TopicConfig::default().check(topic)?;
+    }
     for (id, next) in position.iter().filter(|(id, _)| setting.graph.reads(&id.topic)) {
         let kept =
             if there.contains_key(&id.topic) { setting.changelog.offsets(id)? } else { Range::default() };
         first_to_read(id, &kept, next, from_oldest)?;
+    }
+    Ok(())
+}
+
+/// Checks that the changelog holds what `group` has to read, from where it stands. A topic that is not there yet holds
+/// nothing.
+fn check_input(
+    setting: &Setting,
+    there: &BTreeMap<Arc<str>, u32>,
+    group: &Group,
+    from_oldest: bool,
+) -> Result<()> {
+    for (topic, _) in Plan::new(&setting.graph, &group.nodes)?.sources {
+        for partition in 0..there.get(&topic).copied().unwrap_or(0) {
+            let id = TopicPartition::new(Arc::clone(&topic), partition);
+            first_to_read(&id, &setting.changelog.offsets(&id)?, group.position.offset(&id), from_oldest)?;
+        }
     }
     Ok(())
 }
@@ -301,9 +358,9 @@ fn empty_cells(graph: &Graph) -> Arc<[Arc<Cell>]> {
         .collect()
 }
 
-/// Lets the tables of `task` answer.
-pub(super) fn serve(cells: &[Arc<Cell>], task: &Task) {
-    for (cell, table) in cells.iter().zip(task.tables()) {
+/// Lets `tables` answer.
+pub(super) fn serve(cells: &[Arc<Cell>], tables: &[Option<Arc<dyn AnyTable>>]) {
+    for (cell, table) in cells.iter().zip(tables) {
         if let Some(table) = table {
             cell.serve(Serving::Live(Arc::clone(table)));
         }

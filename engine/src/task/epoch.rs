@@ -7,9 +7,10 @@ use super::plan::{Plan, node};
 use crate::dataflow::{
     Batch, Context, Inputs, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Sunk,
 };
+use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{self, AnyTable, Part};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, panic_message};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
 use std::error::Error as _;
@@ -71,6 +72,8 @@ pub(crate) struct Run<'a> {
     pub(crate) skipped: &'a Skipped,
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
+    /// The engine whose epoch it is.
+    pub(crate) engine: EngineId,
 }
 
 /// What an epoch produced.
@@ -160,6 +163,7 @@ impl Run<'_> {
     }
 
     fn decode_piece(&self, piece: &Piece) -> Result<Decoded, Failure> {
+        let _folding = self.engine.fold();
         let batch = piece.decode()?;
         let records = SourceBatch {
             batch: &batch,
@@ -183,6 +187,7 @@ impl Run<'_> {
 
     /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.
     fn level(&self, shard: usize, lane: &mut Lane, nodes: &[usize], last: bool) -> Result<(), Failure> {
+        let _folding = self.engine.fold();
         let mut context = Context {
             shard,
             router: self.router,
@@ -275,11 +280,6 @@ fn earliest(results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
 }
 
 /// A caught panic as an error.
-fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
-    let message = payload
-        .downcast_ref::<&str>()
-        .map(|message| (*message).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned());
-    Error::user(format!("user code panicked: {message}"))
+pub(super) fn panicked(payload: &(dyn std::any::Any + Send)) -> Error {
+    Error::user(format!("user code panicked: {}", panic_message(payload)))
 }

@@ -166,7 +166,7 @@ impl Task {
             again.record = again.record.filter(|&place| input.find(place).is_some());
             return Ok(again);
         }
-        self.roll_back();
+        self.roll_back()?;
         Err(Error::user(
             "user code failed, but not when the same epoch was run again: it is not deterministic; check it with the \
              laws of the test kit",

@@ -22,14 +22,14 @@ mod plan;
 pub use failures::FailurePolicy;
 
 pub(crate) use consumer::Consumer;
-pub(crate) use core::{Core, CoreOptions, drain_all};
+pub(crate) use core::{Core, CoreOptions, Reads, drain_all};
 pub(crate) use input::{EpochLimit, Input};
 pub(crate) use plan::Plan;
 
 use crate::changelog::{Append, Changelog, EpochMark};
 use crate::dataflow::{Router, Skipped, Sunk};
 use crate::graph::Graph;
-use crate::state::{AnyTable, Generation, Published, Shared};
+use crate::state::{AnyTable, Generation, Host, Published, Shared};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
 use epoch::{Failure, Run, Sealed};
@@ -37,6 +37,7 @@ use failures::Caution;
 use input::{Bound, EpochInput};
 use letters::Letters;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -66,6 +67,7 @@ pub(crate) struct Setting {
     pub(crate) producer: Arc<str>,
     pub(crate) hot_bytes: usize,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) host: Arc<Host>,
 }
 
 impl Setting {
@@ -158,6 +160,7 @@ impl Task {
     /// The task must not be stepped again after an error: what is published stays right, but the input of the failed
     /// epoch was not applied.
     pub(crate) fn step(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<bool> {
+        let _folding = self.setting.host.id.fold();
         let mut end: Option<u64> = None;
         loop {
             let (limit, before) = self.caution.bound(limit);
@@ -186,14 +189,31 @@ impl Task {
             epoch: self.shared.epoch() + 1,
             skipped,
             tracing,
+            engine: self.setting.host.id,
         };
-        run.run(input).inspect_err(|_| self.roll_back())
+        // What is left over of the epoch is dropped in there, too.
+        let run = user_code("an epoch was run", || run.run(input)).unwrap_or_else(|panic| Err(panic.into()));
+        match run {
+            Ok(sealed) => Ok(sealed),
+            Err(failure) => {
+                self.roll_back()?;
+                Err(failure)
+            }
+        }
     }
 
-    fn roll_back(&self) {
+    /// Takes back what the running epoch did to every table.
+    ///
+    /// # Errors
+    /// `User` if a value could not be dropped; everything was taken back all the same.
+    fn roll_back(&self) -> Result<()> {
+        let mut first = Ok(());
         for table in self.written() {
-            (0..self.setting.router.shards()).for_each(|shard| table.roll_back(shard));
+            for shard in 0..self.setting.router.shards() {
+                first = first.and(user_code("an epoch was taken back", || table.roll_back(shard)));
+            }
         }
+        first
     }
 
     fn written(&self) -> impl Iterator<Item = &Arc<dyn AnyTable>> {
@@ -203,7 +223,10 @@ impl Task {
     /// Appends what the epoch produced, then makes it visible.
     fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<()> {
         let produced = self.produce(input, sealed.sunk, skipped);
-        produced.inspect_err(|_| self.roll_back())?;
+        if let Err(error) = produced {
+            self.roll_back()?;
+            return Err(error);
+        }
         fault::point("epoch.before_publish")?;
         // Counted first: whoever sees the epoch finds it counted.
         let counters = &self.setting.counters;
@@ -225,16 +248,19 @@ impl Task {
         self.shared.publish(
             &held,
             Published { epoch, position: input.position.clone(), generations, drained: now.drained, counts },
+            || (),
         );
         // Whoever is told of the epoch finds it published, and whoever subscribes now waits until all were told.
-        for table in self.written() {
-            table.publish(&input.position);
-            shards.clone().for_each(|shard| table.commit(shard));
-        }
+        let told = user_code("its changes were told", || {
+            for table in self.written() {
+                table.publish(&input.position);
+                shards.clone().for_each(|shard| table.commit(shard));
+            }
+        });
         drop(held);
+        told?;
         fault::point("epoch.after_publish")?;
-        self.evict();
-        Ok(())
+        user_code("rows were evicted from memory", || self.evict())
     }
 
     /// Keeps the hot state under its part of the memory budget, shared by the tables as they need it.
@@ -277,6 +303,18 @@ impl Task {
         fault::point("epoch.after_append")?;
         Ok(())
     }
+}
+
+/// Runs `work` of ours that runs code of the user's types on the way: a `Drop`, a `Clone`, a comparison. `when` says what
+/// was going on if it panics.
+///
+/// # Errors
+/// `User`. What `work` was about may be half done: the task must not be stepped again.
+pub(crate) fn user_code<T>(when: &str, work: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let advice = "look at the `Drop`, `Clone`, `Eq`, `Hash` and `Ord` of its keys and values";
+        epoch::panicked(&*panic).context(format!("while {when} ({advice})"))
+    })
 }
 
 /// What is appended for one epoch, in an order that does not depend on shards.

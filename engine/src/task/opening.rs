@@ -44,7 +44,9 @@ impl Opening {
         let produces = setting.produces() && number == MAIN_GROUP;
         let consumer = consumer(setting, number);
         consumer.hold(input.position())?;
-        let shared = Arc::new(Shared::new(Arc::clone(store), input.position().clone(), Arc::new(counts)));
+        let host = Arc::clone(&setting.host);
+        let shared =
+            Arc::new(Shared::new(host, Arc::clone(store), input.position().clone(), Arc::new(counts)));
         let tables: Vec<Option<Arc<dyn AnyTable>>> = setting
             .graph
             .tables

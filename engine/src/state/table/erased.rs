@@ -9,6 +9,7 @@ use crate::state::row_size::Rows;
 use crate::store::layout::TableId;
 use crate::{Error, Position, Result};
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -22,7 +23,7 @@ pub(crate) trait AnyTable: Send + Sync {
     fn publish(&self, position: &Position);
     /// Makes what the epoch did on `shard` final.
     fn commit(&self, shard: usize);
-    /// Takes back what the running epoch did on `shard`.
+    /// Takes back what the running epoch did on `shard`. Panics afterwards if the `Drop` of a value did.
     fn roll_back(&self, shard: usize);
     /// Evicts drained entries of `shard` until the table holds about `budget_bytes` there.
     fn evict(&self, shard: usize, budget_bytes: usize);
@@ -72,13 +73,25 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
     }
 
     fn publish(&self, position: &Position) {
-        self.subscribers.publish(position, || {
+        if !self.subscribers.are_any() {
+            return;
+        }
+        let epoch = self.shared.epoch();
+        self.subscribers.push(epoch, position, || {
             // Sealing has found every entry already.
             let mut changes: Vec<_> =
                 self.shards.iter().filter_map(|shard| self.changed(shard)).flatten().collect();
             changes.sort_by(|a, b| a.key.cmp(&b.key));
-            changes
+            let bytes = self.waiting_bytes(&changes);
+            (changes, bytes)
         });
+        let touched = self.shards.iter().map(|shard| Self::dirty(shard).len()).sum();
+        let each = |visit: &mut dyn FnMut(&K)| {
+            for shard in &self.shards {
+                Self::dirty(shard).iter().for_each(|dirty| visit(&dirty.key));
+            }
+        };
+        self.subscribers.tell(epoch, touched, each, |key| self.has_changed(key, epoch));
     }
 
     fn grown(&self, shard: usize) -> i64 {
@@ -96,11 +109,22 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
     fn roll_back(&self, shard: usize) {
         let Some(shard) = self.shards.get(shard) else { return };
         shard.grown.store(0, Ordering::Relaxed);
-        for Dirty { key, was, .. } in Self::dirty(shard).drain(..) {
-            shard.map.update(&key, |entry| {
-                entry.value = entry.before.take();
-                entry.epoch = was;
+        let dirty = std::mem::take(&mut *Self::dirty(shard));
+        let mut given_up = Vec::with_capacity(dirty.len());
+        for Dirty { key, was, .. } in &dirty {
+            shard.map.update(key, |entry| {
+                let before = entry.before.take();
+                given_up.push(std::mem::replace(&mut entry.value, before));
+                entry.epoch = *was;
             });
+        }
+        // Only now, and one by one: a value whose `Drop` panics must not keep anything from being taken back.
+        let mut panic = None;
+        for value in given_up {
+            panic = panic.or(catch_unwind(AssertUnwindSafe(|| drop(value))).err());
+        }
+        if let Some(panic) = panic {
+            resume_unwind(panic);
         }
     }
 

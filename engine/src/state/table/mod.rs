@@ -12,12 +12,13 @@ mod rows;
 
 pub(crate) use erased::AnyTable;
 
-use super::hot::{Entry, HotMap};
+use super::entry::Entry;
+use super::hot::HotMap;
 use super::published::Shared;
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
 use crate::codec::{Key, Value, ValueCodec};
-use crate::dataflow::{Change, Changes, Context, Event, Stamp, Update};
+use crate::dataflow::{Change, Changes, Context, Event, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -85,8 +86,8 @@ impl<K: Key, V: Value> TableState<K, V> {
             codec,
             shards,
             since: shared.epoch(),
+            subscribers: Subscribers::new(Arc::clone(&shared.host().allowance)),
             shared,
-            subscribers: Subscribers::default(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
@@ -186,8 +187,8 @@ impl<K: Key, V: Value> TableState<K, V> {
         Ok(values)
     }
 
-    /// What the running epoch did to each key on this shard, in the order in which they were first touched, and
-    /// the `updates` that [`fold`](Self::fold) returned. A key whose value is the same as before has no change.
+    /// What the running epoch did to each key on this shard, in no particular order (stamps tell one), and the `updates`
+    /// that [`fold`](Self::fold) returned. A key whose value is the same as before has no change.
     ///
     /// # Errors
     /// `Internal` if the table has no such shard.
@@ -231,9 +232,27 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     /// The value that queries see for `key` in memory: `None` if only the store knows.
     #[expect(clippy::option_option, reason = "known here or not, and if known, present or not")]
-    pub(crate) fn visible(&self, key: &K, router: crate::dataflow::Router) -> Option<Option<V>> {
+    pub(crate) fn visible(&self, key: &K, router: Router) -> Option<Option<V>> {
         let shard = self.shards.get(router.shard(key))?;
         shard.map.read(key, |entry| entry.visible(self.shared.epoch()).cloned())
+    }
+
+    /// As [`visible`](Self::visible), with the epoch at which the value is that of the key.
+    pub(crate) fn visible_at(&self, key: &K) -> Option<(Option<V>, u64)> {
+        let shard = self.shards.get(Router::new(self.shards.len()).shard(key))?;
+        shard.map.read(key, |entry| {
+            let epoch = self.shared.epoch();
+            (entry.visible(epoch).cloned(), epoch)
+        })
+    }
+
+    /// Whether the table can be asked.
+    ///
+    /// # Errors
+    /// As for [`Shared::ask`].
+    #[inline]
+    pub(crate) fn ask(&self) -> Result<()> {
+        self.shared.ask(Some(&self.name))
     }
 
     fn lost(&self) -> Error {

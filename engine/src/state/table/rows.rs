@@ -2,9 +2,9 @@
 
 use super::{Dirty, TableState};
 use crate::codec::{Key, Value};
-use crate::dataflow::RecordFailure;
+use crate::dataflow::{Change, RecordFailure, Router};
+use crate::state::entry::Entry;
 use crate::state::generation::Part;
-use crate::state::hot::Entry;
 use crate::state::row_size::Rows;
 use crate::store::layout::{decode_row_key, row_prefix};
 use crate::{Error, Result};
@@ -35,6 +35,38 @@ impl<K: Key, V: Value> TableState<K, V> {
         })?;
         rows.add(key_bytes, entry.value.as_ref().map(|_| value_bytes), entry.before.is_some());
         Ok(())
+    }
+
+    /// About how many bytes `changes` hold.
+    pub(super) fn waiting_bytes(&self, changes: &[Change<K, V>]) -> usize {
+        let mut scratch = Vec::new();
+        let mut owned = |encode: &mut dyn FnMut(&mut Vec<u8>)| {
+            scratch.clear();
+            encode(&mut scratch);
+            scratch.len()
+        };
+        let mut bytes = size_of_val(changes);
+        for change in changes {
+            // What a type without a destructor takes is in the size of the change.
+            if std::mem::needs_drop::<K>() {
+                bytes += owned(&mut |out| change.key.encode_key(out));
+            }
+            if std::mem::needs_drop::<V>() {
+                for value in change.old.iter().chain(&change.new) {
+                    // It encoded when it was stored, so an error says nothing of its size.
+                    bytes += owned(&mut |out| drop(self.codec.encode(value, out)));
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Whether `epoch`, which was just published, has changed `key`.
+    pub(super) fn has_changed(&self, key: &K, epoch: u64) -> bool {
+        let shard = self.shards.get(Router::new(self.shards.len()).shard(key));
+        let changed =
+            |entry: &Entry<V>| entry.epoch == epoch && (entry.value.is_some() || entry.before.is_some());
+        shard.and_then(|shard| shard.map.read(key, changed)).unwrap_or(false)
     }
 
     /// The key of the row of `key`.

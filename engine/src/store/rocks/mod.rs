@@ -33,7 +33,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 type Database = DBWithThreadMode<MultiThreaded>;
 
@@ -43,11 +42,13 @@ const ONLY_TASK: &str = "task-0";
 /// The column family that RocksDB insists on. No task is kept in it.
 const NO_TASK: &str = "default";
 
-/// More keys than this are read in several steps, so that the blocks their values pin stay few.
+/// At most so many keys are read in one step, so that the blocks their values pin stay few; and so many in the first,
+/// which tells how large the values are.
 const READ_AT_ONCE: usize = 256;
+const READ_FIRST: usize = 32;
 
-/// How often [`StateStore::wait_for_room`] looks again: RocksDB's bindings do not announce compactions.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// About so many bytes of values are read in one step.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// The state directory of an engine: a database with one column family per task.
 ///
@@ -143,7 +144,11 @@ impl RocksState {
                 .create_cf(name, &opened.tuning.family)
                 .map_err(|error| during(&format!("create the state of {name}"), &opened.dir, error))?;
         }
-        Ok(RocksStore { task: Arc::new(self.present_task(name)?), settled: Arc::default() })
+        Ok(RocksStore {
+            task: Arc::new(self.present_task(name)?),
+            settled: Arc::default(),
+            failures: Arc::default(),
+        })
     }
 }
 
@@ -151,6 +156,11 @@ impl fmt::Debug for RocksState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RocksState").field("dir", &self.opened.dir).finish_non_exhaustive()
     }
+}
+
+/// How many keys to read in one step if their values take about `value_bytes`.
+fn keys_at_once(value_bytes: usize) -> usize {
+    (BYTES_AT_ONCE / value_bytes.max(1)).clamp(1, READ_AT_ONCE)
 }
 
 /// The column families to open: all there are, since RocksDB refuses to open some of them.
@@ -239,6 +249,8 @@ pub struct RocksStore {
     task: Arc<Task>,
     /// Whether no more drains are expected.
     settled: Arc<AtomicBool>,
+    /// How many failures of compactions a drain has already been let through for.
+    failures: Arc<AtomicU64>,
 }
 
 impl RocksStore {
@@ -250,24 +262,27 @@ impl RocksStore {
         RocksState::open(dir, options)?.task(ONLY_TASK)
     }
 
+    /// Reads `keys` in one step. Returns how many bytes their values take.
     fn read_some(
         &self,
         keys: &[&[u8]],
         first_index: usize,
         options: &ReadOptions,
         read: &mut dyn FnMut(usize, Option<&[u8]>),
-    ) -> Result<()> {
+    ) -> Result<usize> {
         let found = self.task.database().batched_multi_get_cf_opt(
             self.task.family(),
             keys.iter().copied(),
             true,
             options,
         );
+        let mut bytes = 0;
         for (index, value) in found.into_iter().enumerate() {
             let value = value.map_err(|error| self.task.failed("read the state", error))?;
+            bytes += value.as_deref().map_or(0, <[u8]>::len);
             read(first_index + index, value.as_deref());
         }
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -290,15 +305,19 @@ impl StateStore for RocksStore {
     }
 
     fn read_sorted(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
-        if keys.len() <= READ_AT_ONCE {
-            return self.read_some(keys, 0, &self.task.opened().tuning.read, read);
+        if keys.len() <= READ_FIRST {
+            return self.read_some(keys, 0, &self.task.opened().tuning.read, read).map(drop);
         }
         // Without a snapshot, an ingest between two steps would be seen by the later one only.
         let snapshot = SnapshotWithThreadMode::new(self.task.database());
         let mut options = ReadOptions::default();
         options.set_snapshot(&snapshot);
-        for (step, keys) in keys.chunks(READ_AT_ONCE).enumerate() {
-            self.read_some(keys, step * READ_AT_ONCE, &options, read)?;
+        let (mut left, mut step) = (keys, READ_FIRST);
+        while !left.is_empty() {
+            let (now, later) = left.split_at(step.min(left.len()));
+            let bytes = self.read_some(now, keys.len() - left.len(), &options, read)?;
+            step = keys_at_once(bytes / now.len().max(1));
+            left = later;
         }
         Ok(())
     }
@@ -326,10 +345,11 @@ impl StateStore for RocksStore {
     }
 
     fn wait_for_room(&self) {
-        // After a failed compaction nothing would ever get better; the next ingest reports why.
-        while self.pressure() >= 1.0 && self.task.number(properties::BACKGROUND_ERRORS) == 0 {
-            std::thread::park_timeout(LOOK_AGAIN);
-        }
+        self.wait_for_room_until(&|| false);
+    }
+
+    fn wait_for_room_until(&self, given_up: &dyn Fn() -> bool) {
+        self.wait_while_full(given_up);
     }
 
     fn measures(&self) -> Vec<(&'static str, u64)> {

@@ -1,0 +1,106 @@
+//! Code of the graph that asks the engine which is running it is told so, and nothing hangs.
+//!
+//! Property: every read of a view, every wait and every subscription is `Invalid` when it is called from within a fold of
+//! the same engine, on whichever thread its shards run, and answers when it is called from anywhere else, also from
+//! within the fold of another engine. Appends from within a fold are not held up by the fold itself.
+//!
+//! Method: folds that make every call there is, of their own table and of another one, in epochs small and large enough
+//! for one thread and for several. It once hung: the fold has the rows locked that it would read, and waits for itself.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use millpond::changelog::MemoryChangelog;
+use millpond::{Engine, ErrorKind, GraphBuilder, Position, Topic, View};
+use std::sync::{Arc, Mutex, OnceLock};
+
+type Handles = (Arc<Engine>, View<u32, u64>, View<u32, u64>);
+
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Every call there is.
+fn ask((engine, own, other): &Handles) -> Vec<(&'static str, Option<ErrorKind>)> {
+    let kind = |result: millpond::Result<()>| result.err().map(|error| error.kind());
+    let mut answers = Vec::new();
+    for view in [own, other] {
+        answers.extend([
+            ("get", kind(view.get(&1).map(drop))),
+            ("multi_get", kind(view.multi_get(&[1]).map(drop))),
+            ("scan", kind(view.scan().map(drop))),
+            ("count", kind(view.count().map(drop))),
+            ("snapshot", kind(view.snapshot().map(drop))),
+            ("changes", kind(view.changes().map(drop))),
+            ("subscribe", kind(view.subscribe(&1).map(drop))),
+        ]);
+    }
+    answers.extend([
+        ("Engine::snapshot", kind(engine.snapshot().map(drop))),
+        ("wait_for_blocking", kind(engine.wait_for_blocking(&Position::new()))),
+        ("wait_for", kind(block_on(engine.wait_for(&Position::new())))),
+        ("catch_up", kind(engine.catch_up().map(drop))),
+        ("ready", kind(engine.ready())),
+    ]);
+    answers
+}
+
+#[test]
+fn a_graph_that_asks_its_own_engine_is_told() {
+    let events = Topic::<u32, u64>::new("events");
+    let handles = Arc::new(OnceLock::<Handles>::new());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let graph = GraphBuilder::new();
+    let stream = graph.stream(&events).group_by_key();
+    let own = stream.fold("own", || 0_u64, {
+        let (handles, asked) = (Arc::clone(&handles), Arc::clone(&asked));
+        move |count: &mut u64, _: &u32, _: u64| {
+            *count += 1;
+            if let Some(handles) = handles.get()
+                && *count == 2
+            {
+                asked.lock().unwrap().extend(ask(handles));
+                let (engine, ..) = handles;
+                engine.append(&Topic::<u32, u64>::new("notes"), &1, &1).wait().unwrap();
+            }
+        }
+    });
+    let other = stream.count("other");
+    let builder = Engine::builder(&graph.build().unwrap()).changelog(Arc::new(MemoryChangelog::new()));
+    let engine = Arc::new(builder.in_memory().shards(3).max_lag(1).start().unwrap());
+    let views = (engine.view(&own).unwrap(), engine.view(&other).unwrap());
+    assert!(handles.set((Arc::clone(&engine), views.0.clone(), views.1)).is_ok());
+    let producer = engine.producer(&events).unwrap();
+    let mut calls = 0;
+    for (epoch, keys) in [0..1, 1..2000_u32].into_iter().enumerate() {
+        for _ in 0..2 {
+            let keys: Vec<u32> = keys.clone().collect();
+            let position = producer.send(keys.iter().map(|key| (key, Some(&1), 0))).wait().unwrap();
+            engine.wait_for_blocking(&position).unwrap();
+        }
+        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        assert_eq!(asked.len(), keys.len() * 19, "epoch {epoch}");
+        for (call, kind) in asked {
+            assert_eq!(kind, Some(ErrorKind::Invalid), "{call} from within a fold");
+            calls += 1;
+        }
+    }
+    println!("{calls} calls from within a fold");
+    assert!(ask(handles.get().unwrap()).iter().all(|(_, kind)| kind.is_none()), "from outside all answer");
+    let error = {
+        let message = Arc::new(Mutex::new(None));
+        let graph = GraphBuilder::new();
+        let (view, told) = (views.0, Arc::clone(&message));
+        graph.stream(&events).group_by_key().fold(
+            "mirror",
+            || 0_u64,
+            move |_, key: &u32, _: u64| {
+                *told.lock().unwrap() = Some(view.get(key));
+            },
+        );
+        let log = Arc::new(MemoryChangelog::new());
+        let second = Engine::builder(&graph.build().unwrap()).changelog(log).in_memory().start().unwrap();
+        second.wait_for_blocking(&second.append(&events, &1, &1).wait().unwrap()).unwrap();
+        let told = message.lock().unwrap().take();
+        told.unwrap()
+    };
+    assert_eq!(error.unwrap(), Some(2), "another engine may be asked");
+}
