@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     ended: AtomicBool,
     /// Set when newer tables have taken the place of those of this task.
     superseded: AtomicBool,
+    /// Set for rows of an older version of a table, which its successor reads only where it can.
+    former: AtomicBool,
     /// Held while an epoch is published or a drain is recorded, so that a subscriber can take a state and the
     /// changes after it without a gap.
     publishing: Mutex<()>,
@@ -77,6 +79,7 @@ impl Shared {
             status: RwLock::new(Status::Running),
             ended: AtomicBool::new(false),
             superseded: AtomicBool::new(false),
+            former: AtomicBool::new(false),
             publishing: Mutex::new(()),
             signal: watch::channel(0).0,
             changed: Condvar::new(),
@@ -191,6 +194,15 @@ impl Shared {
         drop(now);
         self.ended.store(true, Ordering::Release);
         self.wake();
+    }
+
+    /// Marks the rows as those of an older version.
+    pub(crate) fn set_former(&self) {
+        self.former.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_former(&self) -> bool {
+        self.former.load(Ordering::Relaxed)
     }
 
     /// Whether newer tables have taken the place of those of this task.

@@ -58,6 +58,7 @@ impl Core {
         for (cell, (spec, former)) in self.cells.iter().zip(self.setting.graph.tables.iter().zip(former)) {
             let Some(Former { id, position }) = former else { continue };
             let shared = Arc::new(Shared::new(Arc::clone(&self.store), position, Arc::clone(counts)));
+            shared.set_former();
             let table = (spec.make)(id, self.setting.router.shards(), shared);
             older.push(Arc::clone(&table));
             cell.serve(Serving::Former(table));

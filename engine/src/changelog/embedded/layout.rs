@@ -10,6 +10,7 @@
 //!           4, consumer                          -> hold: a position
 //!           5, producer, 0, number u64           -> epoch mark: two positions
 //!           6, topic id u32, partition u32       -> start offset u64, once something was trimmed
+//!           7, topic id u32                   -> what the topic holds, see `topic_type`, once it was declared
 //!
 //! position  count, { topic, partition, offset }
 //! ```
@@ -20,7 +21,7 @@
 
 use super::index::Piece;
 use crate::changelog::frame::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
-use crate::changelog::{EpochMark, TopicConfig};
+use crate::changelog::{EpochMark, TopicConfig, TopicType};
 use crate::{Position, TopicPartition};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -32,6 +33,7 @@ const SEGMENT: u8 = 3;
 const HOLD: u8 = 4;
 const MARK: u8 = 5;
 const START: u8 = 6;
+const TYPE: u8 = 7;
 
 /// A partition by the id of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +109,10 @@ pub(super) fn start_key(slot: Slot) -> Vec<u8> {
     [&[START][..], &slot.topic.to_be_bytes(), &slot.partition.to_be_bytes()].concat()
 }
 
+pub(super) fn type_key(topic: u32) -> Vec<u8> {
+    [&[TYPE][..], &topic.to_be_bytes()].concat()
+}
+
 /// One row of the metadata.
 #[derive(Debug, PartialEq)]
 pub(super) enum MetaRow {
@@ -116,6 +122,7 @@ pub(super) enum MetaRow {
     Hold { consumer: String, position: Position },
     Mark { producer: String, number: u64, mark: EpochMark },
     Start { slot: Slot, offset: u64 },
+    Type { topic: u32, holds: TopicType },
 }
 
 impl MetaRow {
@@ -138,6 +145,10 @@ impl MetaRow {
             START => {
                 let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
                 Self::Start { slot, offset: u64::from_le_bytes(*std::mem::take(rest).first_chunk()?) }
+            }
+            TYPE => {
+                let topic = take_u32(&mut key)?;
+                Self::Type { topic, holds: TopicType::from_bytes(std::mem::take(rest))? }
             }
             _ => return None,
         };
@@ -273,7 +284,7 @@ mod tests {
         let slot = Slot { topic: 1, partition: 2 };
         let piece = Piece { segment: 0, offsets: 5..9, stored_bytes: 300, max_timestamp_ms: -1 };
         let mark = EpochMark { from: position(1), to: position(300) };
-        let rows: [Golden; 6] = [
+        let rows: [Golden; 7] = [
             (FORMAT.into(), vec![1], FORMAT_VERSION.to_le_bytes().into(), MetaRow::Format(1)),
             (
                 topic_key(7),
@@ -305,14 +316,21 @@ mod tests {
                 6_u64.to_le_bytes().into(),
                 MetaRow::Start { slot, offset: 6 },
             ),
+            (
+                type_key(9),
+                vec![7, 0, 0, 0, 9],
+                TopicType::mixed().to_bytes(),
+                MetaRow::Type { topic: 9, holds: TopicType::mixed() },
+            ),
         ];
-        let values: [&[u8]; 6] = [
+        let values: [&[u8]; 7] = [
             &[1, 0, 0, 0],
             &[2, b'a', b'b', 3, 0, 0xac, 2],
             &[1, 1, 2, 5, 9, 0xac, 2, 1],
             &[1, 2, b'a', b'b', 2, 3],
             &[1, 2, b'a', b'b', 2, 1, 1, 2, b'a', b'b', 2, 0xac, 2],
             &[6, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 1],
         ];
         for ((key, golden_key, value, row), golden_value) in rows.into_iter().zip(values) {
             assert_eq!((&key, value.as_slice()), (&golden_key, golden_value));

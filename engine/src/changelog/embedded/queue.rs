@@ -5,7 +5,7 @@
 
 use super::index::IfThere;
 use super::layout::Slot;
-use crate::changelog::{AckSender, EpochMark, Record, Room, TopicConfig};
+use crate::changelog::{AckSender, EpochMark, Record, Room, TopicConfig, TopicType};
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
@@ -29,6 +29,7 @@ pub(super) enum Job {
     Epoch { producer: String, mark: EpochMark, appends: Vec<SlotAppend>, reply: Reply<bool> },
     Hold { consumer: String, position: Position, reply: Reply<()> },
     Topic { name: String, config: TopicConfig, if_there: IfThere, reply: Reply<()> },
+    Type { name: String, declared: TopicType, reply: Reply<()> },
     Trim { reply: Reply<u64> },
     Sync { reply: Reply<()> },
     Close { reply: Reply<()> },
@@ -44,6 +45,7 @@ impl Job {
             Self::Trim { reply } => drop(reply.send(Err(error.summary()))),
             Self::Hold { reply, .. }
             | Self::Topic { reply, .. }
+            | Self::Type { reply, .. }
             | Self::Sync { reply }
             | Self::Close { reply } => {
                 drop(reply.send(Err(error.summary())));

@@ -12,7 +12,7 @@ use super::index::Piece;
 use super::layout::{self, RecordKey, Slot};
 use super::options::Durability;
 use super::queue::{Job, Reply};
-use crate::changelog::TopicConfig;
+use crate::changelog::{TopicConfig, TopicType};
 use crate::{Error, Position, Result, fault};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl Writer {
                 group.sync = true;
                 group.answer(reply);
             }
-            alone @ (Job::Topic { .. } | Job::Trim { .. } | Job::Close { .. }) => return Ok(Some(alone)),
+            alone @ (Job::Topic { .. } | Job::Type { .. } | Job::Trim { .. } | Job::Close { .. }) => return Ok(Some(alone)),
         }
         Ok(None)
     }
@@ -218,6 +218,16 @@ impl Writer {
                 reply.send(there.map(drop)).ok();
                 Ok(())
             }
+            Job::Type { name, declared, reply } => {
+                // Looked at again here, where nobody else declares meanwhile.
+                let changed = self.shared.index().declare(&name, &declared);
+                if let Ok(Some((id, holds))) = changed {
+                    let stored = self.store_type(id, holds);
+                    return self.tell(&reply, stored);
+                }
+                reply.send(changed.map(drop)).ok();
+                Ok(())
+            }
             Job::Trim { reply } => {
                 let trimmed = self.trim();
                 self.tell(&reply, trimmed)
@@ -247,6 +257,15 @@ impl Writer {
         self.shared.database.write(true, |rows| rows.put_meta(&row.0, &row.1))?;
         fault::point("changelog.topic.after_write")?;
         self.shared.index_mut().put_topic(name, id, config.clone());
+        Ok(())
+    }
+
+    fn store_type(&mut self, topic: u32, holds: TopicType) -> Result<()> {
+        fault::point("changelog.type.before_write")?;
+        let row = (layout::type_key(topic), holds.to_bytes());
+        self.shared.database.write(true, |rows| rows.put_meta(&row.0, &row.1))?;
+        fault::point("changelog.type.after_write")?;
+        self.shared.index_mut().put_type(topic, holds);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ mod reader;
 mod state;
 
 use super::watchers::Watchers;
-use super::{Ack, Append, Changelog, EpochMark, PartitionReader, TopicConfig};
+use super::{Ack, Append, Changelog, EpochMark, PartitionReader, TopicConfig, TopicType};
 use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use reader::MemoryReader;
 use state::State;
@@ -134,6 +134,14 @@ impl Changelog for MemoryChangelog {
 
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         Ok(self.open_state()?.topics())
+    }
+
+    fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
+        Ok(self.open_state()?.topic_type(topic))
+    }
+
+    fn declare_type(&self, topic: &str, declared: &TopicType) -> Result<()> {
+        self.open_state()?.declare_type(topic, declared)
     }
 
     fn append(&self, appends: Vec<Append>) -> Ack {

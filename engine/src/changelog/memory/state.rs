@@ -2,8 +2,9 @@
 
 use crate::changelog::batch::BatchEncoder;
 use crate::changelog::epochs::Epochs;
+use crate::changelog::topic_type::no_topic;
 use crate::changelog::{
-    Append, DEFAULT_BATCH_BYTES, EpochMark, Readable, StoredBatch, TopicConfig, retention,
+    Append, DEFAULT_BATCH_BYTES, EpochMark, Readable, StoredBatch, TopicConfig, TopicType, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ pub(super) struct State {
 #[derive(Debug, Clone)]
 struct Topic {
     config: TopicConfig,
+    holds: Option<TopicType>,
     partitions: Vec<Partition>,
 }
 
@@ -47,7 +49,20 @@ impl State {
             return there.config.check_same_partitions(topic, config);
         }
         let partitions = vec![Partition::default(); config.partitions as usize];
-        self.topics.insert(topic.into(), Topic { config: config.clone(), partitions });
+        self.topics.insert(topic.into(), Topic { config: config.clone(), holds: None, partitions });
+        Ok(())
+    }
+
+    pub(super) fn topic_type(&self, topic: &str) -> Option<TopicType> {
+        self.topics.get(topic)?.holds.clone()
+    }
+
+    pub(super) fn declare_type(&mut self, topic: &str, declared: &TopicType) -> Result<()> {
+        let Some(there) = self.topics.get_mut(topic) else { return Err(no_topic(topic)) };
+        let changed = TopicType::declare(there.holds.as_ref(), declared);
+        if let Some(changed) = changed.map_err(|error| error.context(format!("topic `{topic}`")))? {
+            there.holds = Some(changed);
+        }
         Ok(())
     }
 

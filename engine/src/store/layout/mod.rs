@@ -34,7 +34,7 @@ mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use catalogue::sealed_catalogue_entry;
-pub(crate) use catalogue::{CatalogueEntry, TableState, decode_catalogue_entry, encode_catalogue_entry};
+pub(crate) use catalogue::{CatalogueEntry, TableState, Types, decode_catalogue_entry, encode_catalogue_entry};
 pub(crate) use counts::{decode_count, encode_count};
 pub(crate) use keys::{
     FORMAT_VERSION_KEY, TableId, catalogue_key, catalogue_range, count_key, count_range, decode_count_key,
