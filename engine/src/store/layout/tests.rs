@@ -52,7 +52,7 @@ fn a_catalogue_entry_has_its_golden_bytes() {
     let (body, checksum) = stored.split_at(stored.len() - 4);
     assert_eq!(body[..8], [2, 7, 1, 2, 0xac, 2, 1, 8]);
     assert_eq!(body[8..], *b"balances\x05table\x03u64\x04json\0");
-    assert_eq!(checksum, [0; 4]);
+    assert_eq!(checksum, [0xbe, 0x46, 0xd6, 0x08]);
 }
 
 #[test]
