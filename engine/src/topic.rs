@@ -1,16 +1,32 @@
 //! Typed topics: a name in the changelog together with what its keys and values are.
 
-use crate::changelog::TopicConfig;
-use crate::codec::{Bincode, Key, Value, ValueCodec};
+use crate::changelog::{TopicConfig, TopicType};
+use crate::codec::{Bincode, Checked, Key, Value, ValueCodec};
+use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A topic of the changelog with the types of its keys and values.
 ///
 /// Keys are encoded by their [`KeyCodec`](crate::codec::KeyCodec), values by the topic's [`ValueCodec`], which is
 /// [`Bincode`] unless another is chosen.
+///
+/// # One type for each topic
+/// A changelog remembers what a topic holds: the codec of its values and the shapes of its keys and values, as they were
+/// first declared by an engine or a producer. Whoever comes with others is refused (`Invalid`), and so is a graph that uses
+/// one topic in two ways, or a type that its codec cannot hold. What may change:
+/// - Names of types, and newtypes around the same: they are no part of a [shape](crate::codec::Shape).
+/// - In [`Json`](crate::codec::Json), fields that may be left out (`Option`, `#[serde(default)]`) come and go, enums gain
+///   variants, and a value becomes optional; in [`Bincode`], enums gain variants behind those they have. The changelog then
+///   remembers both shapes. A program that does not know a variant yet is refused from there on.
+/// - Anything else with a raised [`revision`](Self::revision): whoever raises it says that the records which are there can
+///   be read all the same, or are not needed any more.
+///
+/// Values that are raw bytes ([`Raw`](crate::codec::Raw) with `Vec<u8>` or `Bytes`) may be read from and appended to any
+/// topic, as tools do; the keys must fit. A topic of dead letters holds records of many topics, and is read as any of them.
+///
 /// # Examples
 /// ```
 /// use millpond::Topic;
@@ -30,6 +46,8 @@ pub struct Topic<K, V> {
     name: Arc<str>,
     config: TopicConfig,
     codec: Arc<dyn ValueCodec<V>>,
+    revision: u32,
+    declared: Arc<OnceLock<Result<TopicType>>>,
     key: PhantomData<fn() -> K>,
 }
 
@@ -39,6 +57,8 @@ impl<K, V> Clone for Topic<K, V> {
             name: Arc::clone(&self.name),
             config: self.config.clone(),
             codec: Arc::clone(&self.codec),
+            revision: self.revision,
+            declared: Arc::clone(&self.declared),
             key: PhantomData,
         }
     }
@@ -57,7 +77,14 @@ impl<K: Key, V: Value> Topic<K, V> {
     /// The topic `name` with a codec for its values.
     #[must_use]
     pub fn with_codec(name: &str, codec: impl ValueCodec<V>) -> Self {
-        Self { name: name.into(), config: TopicConfig::default(), codec: Arc::new(codec), key: PhantomData }
+        Self {
+            name: name.into(),
+            config: TopicConfig::default(),
+            codec: Arc::new(Checked::new::<V>(codec)),
+            revision: 0,
+            declared: Arc::default(),
+            key: PhantomData,
+        }
     }
 
     /// How the topic is created if it does not exist; one partition without retention unless set.
@@ -72,6 +99,45 @@ impl<K: Key, V: Value> Topic<K, V> {
     pub fn partitions(mut self, partitions: u32) -> Self {
         self.config.partitions = partitions;
         self
+    }
+
+    /// The revision of the topic's types; 0 unless set. A greater one than the changelog remembers replaces what it
+    /// remembers of the topic: raise it when keys, values or codec change on purpose.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::{MemoryChangelog, Producer};
+    /// use millpond::{ErrorKind, SystemClock, Topic};
+    /// use std::sync::Arc;
+    ///
+    /// let log = Arc::new(MemoryChangelog::new());
+    /// let producer = |topic: &Topic<u8, u64>| Producer::new(log.clone(), topic, Arc::new(SystemClock));
+    /// Producer::new(log.clone(), &Topic::<u8, u32>::new("sums"), Arc::new(SystemClock))?;
+    /// let refused = producer(&Topic::new("sums")).err().expect("the topic holds other values");
+    /// assert_eq!(refused.kind(), ErrorKind::Invalid);
+    /// producer(&Topic::new("sums").revision(1))?;
+    /// producer(&Topic::new("sums"))?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn revision(mut self, revision: u32) -> Self {
+        self.revision = revision;
+        self.declared = Arc::default();
+        self
+    }
+
+    /// What it holds, for a changelog to remember.
+    ///
+    /// # Errors
+    /// `Invalid` if the codec cannot hold the type.
+    pub(crate) fn declared(&self) -> Result<TopicType> {
+        let declare = || {
+            let shape = self.codec.shape().map_err(|error| {
+                Error::invalid(format!("topic `{}` cannot be declared: {error}", self.name))
+            })?;
+            Ok(TopicType::new(self.revision, &K::key_shape(), self.codec.id(), &shape))
+        };
+        self.declared.get_or_init(declare).as_ref().map(TopicType::clone).map_err(Error::summary)
     }
 
     /// The topic's name.

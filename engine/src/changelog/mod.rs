@@ -24,6 +24,7 @@ mod producer;
 mod record;
 mod retention;
 mod sequence;
+mod topic_type;
 mod watchers;
 
 pub use ack::{Ack, AckSender, Room};
@@ -33,6 +34,7 @@ pub use memory::MemoryChangelog;
 pub use names::{Lease, NameInUse};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::Producer;
+pub use topic_type::TopicType;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use frame::{framed, sealed};
@@ -197,6 +199,26 @@ pub trait Changelog: Send + Sync + 'static {
     /// # Errors
     /// `Closed` after [`close`](Self::close).
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>>;
+
+    /// What `topic` was declared to hold. An implementation that does not remember it answers `None`, and topics are then
+    /// checked within one graph only.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close).
+    fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
+        let _ = topic;
+        Ok(None)
+    }
+
+    /// Declares what a topic that is there holds, and remembers it durably as [`TopicType::declare`] says. Nothing is
+    /// written if it is remembered already.
+    ///
+    /// # Errors
+    /// `Invalid` if the topic is not there, or holds something else.
+    fn declare_type(&self, topic: &str, declared: &TopicType) -> Result<()> {
+        let _ = (topic, declared);
+        Ok(())
+    }
 
     /// Appends records, which take their places in the order given. The [`Ack`] resolves to the position after them once they are durable: for every
     /// partition named, the offset after its last record.

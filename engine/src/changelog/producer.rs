@@ -131,9 +131,12 @@ impl<K: Key, V: Value> Producer<K, V> {
     /// is, whatever the handle says.
     ///
     /// # Errors
-    /// `Invalid` if the topic exists with another number of partitions.
+    /// `Invalid` if the topic exists with another number of partitions, or holds other keys or values (see [`Topic`]), or if
+    /// its codec cannot hold the type.
     pub fn new(changelog: Arc<dyn Changelog>, topic: &Topic<K, V>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let declared = topic.declared()?;
         changelog.ensure_topic(topic.name(), topic.topic_config())?;
+        changelog.declare_type(topic.name(), &declared)?;
         let partitions = topic.topic_config().partitions;
         Ok(Self { changelog, topic: topic.clone(), partitions, clock, gate: None })
     }

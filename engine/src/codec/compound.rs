@@ -18,6 +18,19 @@ pub fn fields_schema(fields: &[String]) -> String {
     }
 }
 
+/// As [`fields_schema`], with the names of the fields, if they have any.
+#[doc(hidden)]
+#[must_use]
+pub fn fields_shape(fields: &[(&str, String)]) -> String {
+    match fields {
+        [(_, only)] => only.clone(),
+        fields => {
+            let fields: Vec<String> = fields.iter().map(|(name, shape)| format!("{name}:{shape}")).collect();
+            format!("({})", fields.join(","))
+        }
+    }
+}
+
 impl KeyCodec for () {
     #[inline]
     fn encode_key(&self, _: &mut Vec<u8>) {}
@@ -56,6 +69,10 @@ impl<T: KeyCodec> KeyCodec for Option<T> {
     fn key_schema() -> String {
         format!("option<{}>", T::key_schema())
     }
+
+    fn key_shape() -> String {
+        format!("option<{}>", T::key_shape())
+    }
 }
 
 impl<T: KeyCodec, const N: usize> KeyCodec for [T; N] {
@@ -85,6 +102,10 @@ impl<T: KeyCodec, const N: usize> KeyCodec for [T; N] {
     fn key_schema() -> String {
         format!("[{};{N}]", T::key_schema())
     }
+
+    fn key_shape() -> String {
+        format!("[{};{N}]", T::key_shape())
+    }
 }
 
 macro_rules! tuples {
@@ -102,6 +123,10 @@ macro_rules! tuples {
 
             fn key_schema() -> String {
                 fields_schema(&[$($part::key_schema()),+])
+            }
+
+            fn key_shape() -> String {
+                fields_schema(&[$($part::key_shape()),+])
             }
         }
     )+};

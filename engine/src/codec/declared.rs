@@ -77,6 +77,7 @@ pub const fn assert_tags_ascend(tags: &[u8]) {
 /// assert!(Shape::decode_whole_key(&[2]).is_err());
 ///
 /// assert_eq!(Route::key_schema(), "(string,string)");
+/// assert_eq!(Route::key_shape(), "(origin:string,dest:string)");
 /// assert_eq!(Tail::key_schema(), "string");
 /// assert_eq!(Shape::key_schema(), "enum{0,1:u32,4:(u32,u32)}");
 /// # Ok::<(), CodecError>(())
@@ -145,6 +146,18 @@ macro_rules! key_codec {
                 ),+];
                 ::std::format!("enum{{{}}}", variants.join(","))
             }
+
+            fn key_shape() -> ::std::string::String {
+                let variants: &[::std::string::String] = &[$(
+                    [
+                        ::std::stringify!($tag).to_owned(),
+                        $($crate::codec::fields_schema(&[
+                            $(<$type as $crate::codec::KeyCodec>::key_shape()),+
+                        ]),)?
+                    ].join(":")
+                ),+];
+                ::std::format!("enum{{{}}}", variants.join(","))
+            }
         }
     };
 
@@ -156,11 +169,20 @@ macro_rules! key_codec {
         $crate::key_codec! { @variants $name [$($done)* { $tag $variant ($($bound)+) }] $($rest)* }
     };
     (@bind structure [$name:ident] [$($field:ident $type:ty,)+] []) => {
-        $crate::key_codec! { @structure $name ($name($($field),+)) [$($field $type,)+]
+        $crate::key_codec! { @structure unnamed $name ($name($($field),+)) [$($field $type,)+]
             |input| { $name($(<$type as $crate::codec::KeyCodec>::decode_key(input)?),+) } }
     };
 
-    (@structure $name:ident ($pattern:pat) [$($field:ident $type:ty,)+] |$input:ident| $decoded:block) => {
+    (@shape named [$($field:ident $type:ty,)+]) => {
+        $crate::codec::fields_shape(&[
+            $((::std::stringify!($field), <$type as $crate::codec::KeyCodec>::key_shape())),+
+        ])
+    };
+    (@shape unnamed [$($field:ident $type:ty,)+]) => {
+        $crate::codec::fields_schema(&[$(<$type as $crate::codec::KeyCodec>::key_shape()),+])
+    };
+
+    (@structure $names:ident $name:ident ($pattern:pat) [$($field:ident $type:ty,)+] |$input:ident| $decoded:block) => {
         impl $crate::codec::KeyCodec for $name {
             #[inline]
             fn encode_key(&self, out: &mut ::std::vec::Vec<u8>) {
@@ -175,6 +197,10 @@ macro_rules! key_codec {
 
             fn key_schema() -> ::std::string::String {
                 $crate::codec::fields_schema(&[$(<$type as $crate::codec::KeyCodec>::key_schema()),+])
+            }
+
+            fn key_shape() -> ::std::string::String {
+                $crate::key_codec! { @shape $names [$($field $type,)+] }
             }
         }
 
@@ -201,7 +227,7 @@ macro_rules! key_codec {
     };
 
     (struct $name:ident { $($field:ident : $type:ty),+ $(,)? } $(;)?) => {
-        $crate::key_codec! { @structure $name ($name { $($field),+ }) [$($field $type,)+]
+        $crate::key_codec! { @structure named $name ($name { $($field),+ }) [$($field $type,)+]
             |input| { $name { $($field: <$type as $crate::codec::KeyCodec>::decode_key(input)?),+ } } }
     };
     (struct $name:ident ( $($type:ty),+ $(,)? ) $(;)?) => {

@@ -5,12 +5,15 @@
 //! to the frames around them (`changelog::record`, `store::layout`), never to a codec.
 
 mod bincode;
+mod checked;
 mod compound;
 mod declared;
+mod examine;
 mod integers;
 mod json;
 mod prefix;
 mod raw;
+mod shape;
 #[cfg(any(feature = "chrono", feature = "time"))]
 mod temporal;
 mod text;
@@ -21,13 +24,16 @@ mod unique;
 mod tests_keys;
 
 pub use self::bincode::Bincode;
+pub(crate) use checked::Checked;
 #[doc(hidden)]
-pub use compound::fields_schema;
+pub use compound::{fields_schema, fields_shape};
 #[doc(hidden)]
 pub use declared::assert_tags_ascend;
 pub use json::Json;
 pub use prefix::{KeyPart, KeyPrefix, prefix_end};
 pub use raw::Raw;
+pub use shape::Shape;
+pub(crate) use shape::{Growth, Node, is_told_by_its_name, short_name};
 
 use std::fmt;
 use std::hash::Hash;
@@ -93,6 +99,12 @@ pub trait KeyCodec: Sized {
     /// The name of the layout, such as `u64` or `(string,u32)`; part of a table's fingerprint.
     fn key_schema() -> String;
 
+    /// What a key looks like: its layout with the names of the fields of structs, so that two that are exchanged are
+    /// noticed. A table and a topic remember it. By default it is [`key_schema`](Self::key_schema).
+    fn key_shape() -> String {
+        Self::key_schema()
+    }
+
     /// Decodes a key that is the whole of `bytes`.
     ///
     /// # Errors
@@ -142,4 +154,15 @@ pub trait ValueCodec<V>: Send + Sync + 'static {
     /// # Errors
     /// If the bytes are not an encoding of a `V`.
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError>;
+
+    /// What a `V` looks like in this layout: a table or topic remembers it, and is refused to another one. By default that
+    /// is the name of the type. A codec on top of serde answers with [`Shape::traced`], one whose layout is defined
+    /// elsewhere with a [name](Shape::named) of the definition that changes when it does.
+    ///
+    /// # Errors
+    /// If the layout cannot hold the type, whatever the value; the message names a codec that can. A graph or a producer
+    /// that declares it is then refused.
+    fn shape(&self) -> Result<Shape, CodecError> {
+        Ok(Shape::of_name::<V>())
+    }
 }

@@ -1,6 +1,6 @@
 //! The codec that adds nothing: values that are bytes already.
 
-use super::{CodecError, ValueCodec};
+use super::{CodecError, Shape, ValueCodec};
 use bytes::Bytes;
 
 /// Stores a byte string or a string as its own bytes.
@@ -38,6 +38,10 @@ impl ValueCodec<Vec<u8>> for Raw {
     fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>, CodecError> {
         Ok(bytes.to_vec())
     }
+
+    fn shape(&self) -> Result<Shape, CodecError> {
+        Ok(Shape::of_any_bytes())
+    }
 }
 
 impl ValueCodec<Bytes> for Raw {
@@ -54,6 +58,10 @@ impl ValueCodec<Bytes> for Raw {
     #[inline]
     fn decode(&self, bytes: &[u8]) -> Result<Bytes, CodecError> {
         Ok(Bytes::copy_from_slice(bytes))
+    }
+
+    fn shape(&self) -> Result<Shape, CodecError> {
+        Ok(Shape::of_any_bytes())
     }
 }
 
@@ -74,6 +82,10 @@ impl ValueCodec<String> for Raw {
             Ok(text) => Ok(text.to_owned()),
             Err(error) => Err(CodecError::new(format!("the value is not a string: {error}"))),
         }
+    }
+
+    fn shape(&self) -> Result<Shape, CodecError> {
+        Ok(Shape::of_text())
     }
 }
 

@@ -2,13 +2,12 @@
 
 use super::handles::GraphId;
 use super::{Graph, Node, NodeId, Step, TableIndex, TableRef, TableSpec, TopicSpec};
-use crate::codec::{Bincode, Key, Value, ValueCodec};
+use crate::codec::{Bincode, Checked, Key, Shape, Value, ValueCodec, short_name};
 use crate::dataflow::{Gather, Operator, Source};
 use crate::state::TableState;
-use crate::{Result, Topic};
+use crate::{Error, Result, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::any::type_name;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How a table is kept: its name, its version and the codec of its values.
@@ -39,7 +38,7 @@ impl<V: Value> StoreOptions<V> {
     /// A table `name` with a codec for its values.
     #[must_use]
     pub fn with_codec(name: &str, codec: impl ValueCodec<V>) -> Self {
-        Self { name: name.into(), version: 0, codec: Arc::new(codec) }
+        Self { name: name.into(), version: 0, codec: Arc::new(Checked::new::<V>(codec)) }
     }
 
     /// A table `name` with [`Bincode`] values.
@@ -64,8 +63,8 @@ impl<V: Value> StoreOptions<V> {
     }
 
     /// The version of the table's meaning. Raise it when the fold changes, or a field of the value: the table is then
-    /// rebuilt from the changelog. The engine notices another type, codec or kind of table under the same version, but it
-    /// knows a type by its name only.
+    /// rebuilt from the changelog. The engine notices another [shape](crate::codec::Shape) of keys or values, another codec
+    /// or another kind of table under the same version, and refuses it.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = version;
@@ -87,6 +86,8 @@ pub(super) struct Parts {
     pub(super) topics: Vec<TopicSpec>,
     /// Topics that were named again with another number of partitions.
     pub(super) ambiguous: Vec<Arc<str>>,
+    /// Tables and topics whose types cannot be kept, or are not what they are elsewhere.
+    pub(super) unfit: Vec<Error>,
     /// Nodes that were given inputs or tables of another graph.
     pub(super) foreign: Vec<String>,
 }
@@ -211,13 +212,18 @@ impl Builder {
     pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: StoreOptions<V>) -> TableRef<K, V> {
         let StoreOptions { name, version, codec } = options;
         let (table_name, value_codec) = (Arc::clone(&name), codec.id());
+        let shape = codec.shape().map_err(|error| {
+            Error::invalid(format!("table `{name}` cannot be kept: {error}"))
+        });
         let spec = TableSpec {
             name,
             kind,
             version,
             key_schema: K::key_schema(),
+            key_shape: K::key_shape(),
             value_codec,
-            value_schema: schema_name(type_name::<V>()),
+            value_name: short_name::<V>(),
+            value_shape: shape.as_ref().map_or_else(|_| Shape::named("?"), Shape::clone),
             make: Box::new(move |id, shards, shared| {
                 Arc::new(TableState::<K, V>::new(
                     id,
@@ -229,24 +235,38 @@ impl Builder {
             }),
         };
         let mut parts = self.parts();
+        parts.unfit.extend(shape.err());
         parts.tables.push(spec);
         TableRef::new(TableIndex { graph: parts.id, index: parts.tables.len() - 1 })
     }
 
     fn topic<K: Key, V: Value>(&self, topic: &Topic<K, V>, read: bool, written: bool) {
+        let holds = topic.declared();
         let mut parts = self.parts();
-        let Parts { topics, ambiguous, .. } = &mut *parts;
+        let Parts { topics, ambiguous, unfit, .. } = &mut *parts;
+        let holds = match holds {
+            Ok(holds) => holds,
+            Err(error) => return unfit.push(error),
+        };
         if let Some(known) = topics.iter_mut().find(|known| known.name == *topic.name()) {
             known.read |= read;
             known.written |= written;
             if known.config.partitions != topic.topic_config().partitions {
                 ambiguous.push(Arc::clone(topic.name()));
             }
+            match known.holds.joined(&holds) {
+                Ok(both) => known.holds = both,
+                Err(error) => unfit.push(error.context(format!(
+                    "topic `{}` is used with two types in one graph",
+                    topic.name()
+                ))),
+            }
             return;
         }
         topics.push(TopicSpec {
             name: Arc::clone(topic.name()),
             config: topic.topic_config().clone(),
+            holds,
             read,
             written,
         });
@@ -255,8 +275,8 @@ impl Builder {
     /// Checks the graph and makes it ready to run. The builder is empty afterwards.
     ///
     /// # Errors
-    /// `Invalid`, naming the culprit, for a graph without a source, two tables of one name, an empty name, a topic
-    /// used with different numbers of partitions, a node that was given a stream or table of another graph, or a cycle
+    /// `Invalid`, naming the culprit, for a graph without a source, two tables of one name, an empty name, a table or topic
+    /// whose codec cannot hold its type, a topic used with different types, codecs or numbers of partitions, a node that was given a stream or table of another graph, or a cycle
     /// through topics. The builder is empty then too.
     pub fn build(&self) -> Result<Graph> {
         let mut parts = std::mem::take(&mut *self.parts());
@@ -283,38 +303,5 @@ fn decide_what_is_recorded(nodes: &mut [Node]) {
                 node.records = true;
             }
         }
-    }
-}
-
-/// The name of a type without the paths of its modules, so that moving it does not change a table's fingerprint.
-fn schema_name(full: &str) -> String {
-    let mut schema = String::with_capacity(full.len());
-    let mut segment = String::new();
-    for c in full.chars() {
-        if c.is_alphanumeric() || c == '_' {
-            segment.push(c);
-        } else if c == ':' {
-            segment.clear();
-        } else {
-            schema.push_str(&segment);
-            segment.clear();
-            if c != ' ' {
-                schema.push(c);
-            }
-        }
-    }
-    schema.push_str(&segment);
-    schema
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_schema_name_does_not_depend_on_modules() {
-        let full = "core::option::Option<(alloc::string::String, my::deep::Thing<u64>)>";
-        assert_eq!(schema_name(full), "Option<(String,Thing<u64>)>");
-        assert_eq!(schema_name("[u8; 4]"), "[u8;4]");
     }
 }

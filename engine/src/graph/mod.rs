@@ -11,7 +11,8 @@ mod validate;
 pub use builder::{Builder, StoreOptions};
 pub use handles::{NodeId, TableIndex, TableRef};
 
-use crate::changelog::TopicConfig;
+use crate::changelog::{TopicConfig, TopicType};
+use crate::codec::Shape;
 use crate::dataflow::{Operator, Source};
 use crate::state::{AnyTable, Shared};
 use crate::store::layout::TableId;
@@ -85,9 +86,13 @@ pub(crate) struct TableSpec {
     pub(crate) name: Arc<str>,
     pub(crate) kind: &'static str,
     pub(crate) version: u32,
+    /// The layout of its keys, as 0.1 has remembered it.
     pub(crate) key_schema: String,
+    pub(crate) key_shape: String,
     pub(crate) value_codec: &'static str,
-    pub(crate) value_schema: String,
+    /// The name of the type of its values, which 0.1 has remembered.
+    pub(crate) value_name: String,
+    pub(crate) value_shape: Shape,
     pub(crate) make: Box<MakeTable>,
 }
 
@@ -96,6 +101,7 @@ pub(crate) struct TableSpec {
 pub(crate) struct TopicSpec {
     pub(crate) name: Arc<str>,
     pub(crate) config: TopicConfig,
+    pub(crate) holds: TopicType,
     pub(crate) read: bool,
     pub(crate) written: bool,
 }

@@ -48,6 +48,9 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
             "topic `{topic}` is used with different numbers of partitions; give it the same number everywhere"
         )));
     }
+    if let Some(error) = parts.unfit.first() {
+        return Err(error.summary());
+    }
     refuse_cycles(&parts.nodes)
 }
 

@@ -65,6 +65,8 @@ pub(crate) struct Shared {
     goal: OnceLock<Position>,
     /// Set when newer tables have taken the place of those of this task.
     superseded: AtomicBool,
+    /// Set for rows of an older version of a table, which its successor reads only where it can.
+    former: AtomicBool,
     /// Held while an epoch is published or a drain is recorded, so that a subscriber can take a state and the
     /// changes after it without a gap.
     publishing: Mutex<()>,
@@ -90,6 +92,7 @@ impl Shared {
             obstacles: AtomicU8::new(0),
             goal: OnceLock::new(),
             superseded: AtomicBool::new(false),
+            former: AtomicBool::new(false),
             publishing: Mutex::new(()),
             signal: watch::channel(0).0,
             changed: Condvar::new(),
@@ -220,6 +223,15 @@ impl Shared {
     /// Whether the task runs, and if not, why.
     pub(crate) fn status(&self) -> Status {
         self.status.read().unwrap_or_else(PoisonError::into_inner).again()
+    }
+
+    /// Marks the rows as those of an older version.
+    pub(crate) fn set_former(&self) {
+        self.former.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_former(&self) -> bool {
+        self.former.load(Ordering::Relaxed)
     }
 
     /// Whether newer tables have taken the place of those of this task.

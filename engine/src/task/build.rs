@@ -60,6 +60,7 @@ impl Core {
             let Some(Former { id, position }) = former else { continue };
             let host = Arc::clone(&self.setting.host);
             let shared = Arc::new(Shared::new(host, Arc::clone(&self.store), position, Arc::clone(counts)));
+            shared.set_former();
             let table = (spec.make)(id, self.setting.router.shards(), shared);
             older.push(Arc::clone(&table));
             cell.serve(Serving::Former(table));

@@ -9,7 +9,7 @@ use super::input::first_to_read;
 use super::opening::Opening;
 use super::owner::{Owner, new_identity};
 use super::{Counters, EpochLimit, FailurePolicy, Plan, Setting, Task};
-use crate::changelog::{Changelog, Lease, TopicConfig};
+use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
 use crate::dataflow::Router;
 use crate::drain::Drain;
 use crate::graph::Graph;
@@ -308,6 +308,9 @@ fn check_topics(
         if let Some(&partitions) = there.get(&topic.name) {
             TopicConfig { partitions, ..TopicConfig::default() }
                 .check_same_partitions(&topic.name, &topic.config)?;
+            let holds = setting.changelog.topic_type(&topic.name)?;
+            TopicType::declare(holds.as_ref(), &topic.holds)
+                .map_err(|error| error.context(format!("topic `{}`", topic.name)))?;
         }
     }
     if let FailurePolicy::DeadLetter(topic) = &setting.policy {
@@ -341,11 +344,13 @@ fn check_input(
 fn create_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>) -> Result<()> {
     for topic in setting.graph.topics.iter() {
         setting.changelog.create_topic(&topic.name, &topic.config)?;
+        setting.changelog.declare_type(&topic.name, &topic.holds)?;
     }
-    if let FailurePolicy::DeadLetter(topic) = &setting.policy
-        && !there.contains_key(topic)
-    {
-        setting.changelog.ensure_topic(topic, &TopicConfig::default())?;
+    if let FailurePolicy::DeadLetter(topic) = &setting.policy {
+        if !there.contains_key(topic) {
+            setting.changelog.ensure_topic(topic, &TopicConfig::default())?;
+        }
+        setting.changelog.declare_type(topic, &TopicType::mixed())?;
     }
     Ok(())
 }

@@ -6,9 +6,12 @@
 
 use super::{Aggregate, Merge, Retract};
 use millpond_engine::codec::Value;
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Values with how often each occurs, in order.
 ///
@@ -28,10 +31,61 @@ use std::collections::btree_map::Entry;
 /// delays.remove(&30);
 /// assert_eq!(delays.max(), Some(&12));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent, bound(serialize = "T: Serialize", deserialize = "T: Deserialize<'de> + Ord"))]
+///
+/// Text formats such as JSON write it as a list of pairs, since the keys of their maps are texts; the maps that 0.1 wrote
+/// are read as well. Other formats write a map.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Multiset<T> {
     counts: BTreeMap<T, u64>,
+}
+
+impl<T: Serialize> Serialize for Multiset<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_seq(&self.counts)
+        } else {
+            self.counts.serialize(serializer)
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for Multiset<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let counts = if deserializer.is_human_readable() {
+            // Text formats read a struct from a list and from a map, without having to guess.
+            deserializer.deserialize_struct("Multiset", &["counts"], Counts(PhantomData))?
+        } else {
+            BTreeMap::deserialize(deserializer)?
+        };
+        Ok(Self { counts })
+    }
+}
+
+/// Reads counts from pairs or from the entries of a map.
+struct Counts<T>(PhantomData<fn() -> T>);
+
+impl<'de, T: Deserialize<'de> + Ord> Visitor<'de> for Counts<T> {
+    type Value = BTreeMap<T, u64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("values with how often each occurs")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Self::Value, A::Error> {
+        let mut counts = BTreeMap::new();
+        while let Some((value, count)) = pairs.next_element()? {
+            counts.insert(value, count);
+        }
+        Ok(counts)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let mut counts = BTreeMap::new();
+        while let Some((value, count)) = entries.next_entry()? {
+            counts.insert(value, count);
+        }
+        Ok(counts)
+    }
 }
 
 impl<T> Default for Multiset<T> {

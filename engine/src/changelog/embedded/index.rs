@@ -6,7 +6,8 @@
 use super::layout::Slot;
 use crate::changelog::frame::FrameHeader;
 use crate::changelog::sequence::Latest;
-use crate::changelog::{Appended, Readable, TopicConfig};
+use crate::changelog::topic_type::no_topic;
+use crate::changelog::{Appended, Readable, TopicConfig, TopicType};
 use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -29,6 +30,7 @@ pub(super) struct Piece {
 pub(super) struct Topic {
     pub(super) id: u32,
     pub(super) config: TopicConfig,
+    pub(super) holds: Option<TopicType>,
 }
 
 /// What becomes of the retention of a topic that is there already when it is to be created.
@@ -89,7 +91,25 @@ impl Index {
             let empty = Partition { name, start: 0, end: 0, pieces: VecDeque::new() };
             self.partitions.entry(Slot { topic: id, partition }).or_insert(empty);
         }
-        self.topics.insert(name, Topic { id, config });
+        let holds = self.topics.get(&name).and_then(|topic| topic.holds.clone());
+        self.topics.insert(name, Topic { id, config, holds });
+    }
+
+    /// Remembers what a topic holds. `false` if there is no such topic.
+    pub(super) fn put_type(&mut self, id: u32, holds: TopicType) -> bool {
+        let topic = self.topics.values_mut().find(|topic| topic.id == id);
+        topic.map(|topic| topic.holds = Some(holds)).is_some()
+    }
+
+    /// What is to be stored with the topic's id once it is declared to hold `declared`, if anything is.
+    ///
+    /// # Errors
+    /// `Invalid` if it is not there, or holds something else.
+    pub(super) fn declare(&self, name: &str, declared: &TopicType) -> Result<Option<(u32, TopicType)>> {
+        let topic = self.topic(name).ok_or_else(|| no_topic(name))?;
+        let changed = TopicType::declare(topic.holds.as_ref(), declared)
+            .map_err(|error| error.context(format!("topic `{name}`")))?;
+        Ok(changed.map(|changed| (topic.id, changed)))
     }
 
     pub(super) fn slot(&self, wanted: &TopicPartition) -> Result<Slot> {

@@ -14,6 +14,7 @@
 //!                                                   last record + 1, or 0 if its records have none, and
 //!                                                   zigzag(time of its last append) + 1, or 0 if not known
 //!           8                                    -> a lower bound of the next sequence number, u64
+//!           9, topic id u32                       -> what the topic holds, see `topic_type`, once it was declared
 //!           10, name                             -> who used the name last: text
 //!
 //! position  count, { topic, partition, offset }
@@ -25,7 +26,7 @@
 
 use super::index::Piece;
 use crate::changelog::frame::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
-use crate::changelog::{EpochMark, TopicConfig};
+use crate::changelog::{EpochMark, TopicConfig, TopicType};
 use crate::{Position, TopicPartition};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -41,6 +42,7 @@ const MARK: u8 = 5;
 const START: u8 = 6;
 const SEGMENT: u8 = 7;
 pub(super) const NEXT_SEQUENCE: &[u8] = &[8];
+const TYPE: u8 = 9;
 const OWNER: u8 = 10;
 
 /// A partition by the id of its topic.
@@ -128,6 +130,10 @@ pub(super) fn start_key(slot: Slot) -> Vec<u8> {
     [&[START][..], &slot.topic.to_be_bytes(), &slot.partition.to_be_bytes()].concat()
 }
 
+pub(super) fn type_key(topic: u32) -> Vec<u8> {
+    [&[TYPE][..], &topic.to_be_bytes()].concat()
+}
+
 /// One row of the metadata.
 #[derive(Debug, PartialEq)]
 pub(super) enum MetaRow {
@@ -139,6 +145,7 @@ pub(super) enum MetaRow {
     Start { slot: Slot, offset: u64 },
     NextSequence(u64),
     Owner { name: String, owner: String },
+    Type { topic: u32, holds: TopicType },
 }
 
 impl MetaRow {
@@ -169,6 +176,10 @@ impl MetaRow {
             START => {
                 let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
                 Self::Start { slot, offset: u64::from_le_bytes(*std::mem::take(rest).first_chunk()?) }
+            }
+            TYPE => {
+                let topic = take_u32(&mut key)?;
+                Self::Type { topic, holds: TopicType::from_bytes(std::mem::take(rest))? }
             }
             _ => return None,
         };
@@ -320,7 +331,7 @@ mod tests {
             appended_ms: last_sequence.map(|_| -2),
         };
         let mark = EpochMark { from: position(1), to: position(300) };
-        let rows: [Golden; 8] = [
+        let rows: [Golden; 9] = [
             (FORMAT.into(), vec![1], FORMAT_VERSION.to_le_bytes().into(), MetaRow::Format(2)),
             (
                 topic_key(7),
@@ -359,8 +370,14 @@ mod tests {
                 6_u64.to_le_bytes().into(),
                 MetaRow::Start { slot, offset: 6 },
             ),
+            (
+                type_key(9),
+                vec![9, 0, 0, 0, 9],
+                TopicType::mixed().to_bytes(),
+                MetaRow::Type { topic: 9, holds: TopicType::mixed() },
+            ),
         ];
-        let values: [&[u8]; 8] = [
+        let values: [&[u8]; 9] = [
             &[2, 0, 0, 0],
             &[2, b'a', b'b', 3, 0, 0xac, 2],
             &[1, 1, 2, 5, 9, 0xac, 2, 1, 0xac, 2, 4],
@@ -369,6 +386,7 @@ mod tests {
             &[1, 2, b'a', b'b', 2, 3],
             &[1, 2, b'a', b'b', 2, 1, 1, 2, b'a', b'b', 2, 0xac, 2],
             &[6, 0, 0, 0, 0, 0, 0, 0],
+            &[1, 1],
         ];
         for ((key, golden_key, value, row), golden_value) in rows.into_iter().zip(values) {
             assert_eq!((&key, value.as_slice()), (&golden_key, golden_value));

@@ -42,7 +42,9 @@ pub use options::{Durability, EmbeddedOptions};
 use super::epochs::Epochs;
 use super::names::Leases;
 use super::watchers::Watchers;
-use super::{Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, TopicConfig};
+use super::{
+    Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, TopicConfig, TopicType,
+};
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};
@@ -243,6 +245,19 @@ impl Changelog for EmbeddedChangelog {
         self.shared.check_open()?;
         let index = self.shared.index();
         Ok(index.topics().map(|(name, topic)| (name.clone(), topic.config.partitions)).collect())
+    }
+
+    fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
+        self.shared.check_open()?;
+        Ok(self.shared.index().topic(topic).and_then(|topic| topic.holds.clone()))
+    }
+
+    fn declare_type(&self, topic: &str, declared: &TopicType) -> Result<()> {
+        self.shared.queue.check()?;
+        if self.shared.index().declare(topic, declared)?.is_none() {
+            return Ok(());
+        }
+        self.ask(|reply| Job::Type { name: topic.into(), declared: declared.clone(), reply })
     }
 
     fn append(&self, appends: Vec<Append>) -> Ack {

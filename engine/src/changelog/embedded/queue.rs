@@ -5,7 +5,7 @@
 
 use super::index::IfThere;
 use super::layout::Slot;
-use crate::changelog::{AckSender, EpochMark, NameInUse, Record, Room, TopicConfig};
+use crate::changelog::{AckSender, EpochMark, NameInUse, Record, Room, TopicConfig, TopicType};
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
@@ -32,6 +32,7 @@ pub(super) enum Job {
     Owner { name: String, owner: String, reply: Reply<()> },
     Names { reply: Reply<Vec<NameInUse>> },
     Release { name: String, reply: Reply<()> },
+    Type { name: String, declared: TopicType, reply: Reply<()> },
     Trim { reply: Reply<u64> },
     Sync { reply: Reply<()> },
     Close { reply: Reply<()> },
@@ -50,6 +51,7 @@ impl Job {
             | Self::Owner { reply, .. }
             | Self::Release { reply, .. }
             | Self::Topic { reply, .. }
+            | Self::Type { reply, .. }
             | Self::Sync { reply }
             | Self::Close { reply } => {
                 drop(reply.send(Err(error.summary())));

@@ -69,6 +69,11 @@ impl Recovered {
         match row {
             MetaRow::Format(_) => {}
             MetaRow::Topic { id, name, config } => self.index.put_topic(&name, id, config),
+            MetaRow::Type { topic, holds } => {
+                if !self.index.put_type(topic, holds) {
+                    return Err(Error::corrupt(format!("what the unknown topic {topic} holds")));
+                }
+            }
             MetaRow::Start { slot, offset } => {
                 let unknown = || Error::corrupt(format!("the start of an unknown partition, {slot:?}"));
                 let partition = self.index.partition_mut(slot).ok_or_else(unknown)?;

@@ -15,7 +15,7 @@ use super::queue::{Job, Reply};
 use super::synced::Progress;
 use super::trim::Age;
 use crate::changelog::names::family;
-use crate::changelog::{NameInUse, TopicConfig};
+use crate::changelog::{NameInUse, TopicConfig, TopicType};
 use crate::{Error, Position, Result, fault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -143,7 +143,7 @@ impl Writer {
                 group.sync = true;
                 group.answer(reply);
             }
-            alone @ (Job::Topic { .. } | Job::Trim { .. } | Job::Close { .. }) => return Ok(Some(alone)),
+            alone @ (Job::Topic { .. } | Job::Type { .. } | Job::Trim { .. } | Job::Close { .. }) => return Ok(Some(alone)),
         }
         Ok(None)
     }
@@ -298,6 +298,16 @@ impl Writer {
                 reply.send(there.map(drop)).ok();
                 Ok(())
             }
+            Job::Type { name, declared, reply } => {
+                // Looked at again here, where nobody else declares meanwhile.
+                let changed = self.shared.index().declare(&name, &declared);
+                if let Ok(Some((id, holds))) = changed {
+                    let stored = self.store_type(id, holds);
+                    return self.tell(&reply, stored);
+                }
+                reply.send(changed.map(drop)).ok();
+                Ok(())
+            }
             Job::Trim { reply } => {
                 let trimmed = self.trim();
                 self.tell(&reply, trimmed)
@@ -339,6 +349,15 @@ impl Writer {
         index.put_topic(name, id, config.clone());
         drop(index);
         self.progress.synced(&self.shared.database)
+    }
+
+    fn store_type(&mut self, topic: u32, holds: TopicType) -> Result<()> {
+        fault::point("changelog.type.before_write")?;
+        let row = (layout::type_key(topic), holds.to_bytes());
+        self.shared.database.write(true, |rows| rows.put_meta(&row.0, &row.1))?;
+        fault::point("changelog.type.after_write")?;
+        self.shared.index_mut().put_type(topic, holds);
+        Ok(())
     }
 
     /// Answers a blocked caller, and hands on the error that poisons.

@@ -10,7 +10,9 @@ mod state;
 
 use super::names::Leases;
 use super::watchers::Watchers;
-use super::{Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, TopicConfig};
+use super::{
+    Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, TopicConfig, TopicType,
+};
 use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use reader::MemoryReader;
 use state::State;
@@ -136,6 +138,14 @@ impl Changelog for MemoryChangelog {
 
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         Ok(self.open_state()?.topics())
+    }
+
+    fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
+        Ok(self.open_state()?.topic_type(topic))
+    }
+
+    fn declare_type(&self, topic: &str, declared: &TopicType) -> Result<()> {
+        self.open_state()?.declare_type(topic, declared)
     }
 
     fn append(&self, appends: Vec<Append>) -> Ack {

@@ -4,8 +4,10 @@ use crate::changelog::batch::BatchEncoder;
 use crate::changelog::epochs::Epochs;
 use crate::changelog::names::{Leases, family};
 use crate::changelog::sequence::Latest;
+use crate::changelog::topic_type::no_topic;
 use crate::changelog::{
-    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, Readable, StoredBatch, TopicConfig, retention,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, Readable, StoredBatch, TopicConfig, TopicType,
+    retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,6 +29,7 @@ pub(super) struct State {
 #[derive(Debug, Clone)]
 struct Topic {
     config: TopicConfig,
+    holds: Option<TopicType>,
     partitions: Vec<Partition>,
 }
 
@@ -55,7 +58,20 @@ impl State {
             return there.config.check_same_partitions(topic, config);
         }
         let partitions = vec![Partition::default(); config.partitions as usize];
-        self.topics.insert(topic.into(), Topic { config: config.clone(), partitions });
+        self.topics.insert(topic.into(), Topic { config: config.clone(), holds: None, partitions });
+        Ok(())
+    }
+
+    pub(super) fn topic_type(&self, topic: &str) -> Option<TopicType> {
+        self.topics.get(topic)?.holds.clone()
+    }
+
+    pub(super) fn declare_type(&mut self, topic: &str, declared: &TopicType) -> Result<()> {
+        let Some(there) = self.topics.get_mut(topic) else { return Err(no_topic(topic)) };
+        let changed = TopicType::declare(there.holds.as_ref(), declared);
+        if let Some(changed) = changed.map_err(|error| error.context(format!("topic `{topic}`")))? {
+            there.holds = Some(changed);
+        }
         Ok(())
     }
 

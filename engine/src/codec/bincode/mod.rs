@@ -15,7 +15,8 @@ mod output;
 #[cfg(test)]
 mod tests;
 
-use super::{CodecError, ValueCodec};
+use super::examine::{Examined, Refusal, examine};
+use super::{CodecError, Growth, Shape, ValueCodec};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
 
@@ -43,8 +44,9 @@ const SIXTEEN_BYTES: u8 = 254;
 /// - Any size. `decode` reserves memory in proportion to the bytes it is given, whatever lengths they claim.
 /// - At most 256 levels of nesting: each option, variant, struct, tuple, newtype, sequence and map is one.
 /// - At most 1,048,576 elements that take no bytes, such as those of a `Vec<()>`.
-/// - No `#[serde(flatten)]`, no `#[serde(untagged)]` and no other type that must look at the data to know
-///   what it is; no field skipped on a condition. Use [`Json`](super::Json) for these.
+/// - No `#[serde(flatten)]`, no enum that is untagged or tagged inside, no `serde_json::Value` and no other type that must
+///   look at the data to know what it is; no field skipped on a condition, no `#[serde(skip)]` on a variant with others
+///   behind it. A graph or a producer that declares such a type is refused. Use [`Json`](super::Json) for these.
 ///
 /// Beyond them `encode` refuses the value and leaves the output as it was.
 ///
@@ -77,9 +79,9 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Bincode {
         let start = out.len();
         match encode::encode(value, out) {
             Ok(()) => Ok(()),
-            Err(Failure(message)) => {
+            Err(failure) => {
                 out.truncate(start);
-                Err(CodecError::new(format!("the value does not encode: {message}")))
+                Err(CodecError::new(format!("the value does not encode: {failure}")))
             }
         }
     }
@@ -88,19 +90,39 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Bincode {
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
         match decode::decode(bytes) {
             Ok(value) => Ok(value),
-            Err(Failure(message)) => Err(CodecError::new(format!("the value does not decode: {message}"))),
+            Err(failure) => Err(CodecError::new(format!("the value does not decode: {failure}"))),
         }
+    }
+
+    fn shape(&self) -> Result<Shape, CodecError> {
+        let encode = |value: &V, out: &mut Vec<u8>| {
+            encode::encode(value, out)
+                .map_err(|failure| Refusal { message: failure.to_string(), of_type: !failure.by_type_itself })
+        };
+        examine(
+            self,
+            &Examined {
+                encode: &encode,
+                human_readable: false,
+                growth: Growth::Variants,
+                advice: "keep it in `Json` (`Topic::with_codec`, `StoreOptions::with_codec`)",
+            },
+        )
     }
 }
 
 /// What serde reports errors with. It is not [`CodecError`], which would then have serde's traits for ever.
 #[derive(Debug)]
-struct Failure(Box<str>);
+struct Failure {
+    message: Box<str>,
+    /// Whether the type itself says so, and not the layout.
+    by_type_itself: bool,
+}
 
 impl Failure {
     #[cold]
     fn new(message: impl Into<Box<str>>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), by_type_itself: false }
     }
 
     #[cold]
@@ -116,7 +138,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -124,12 +146,12 @@ impl std::error::Error for Failure {}
 
 impl serde::ser::Error for Failure {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
+        Self { message: message.to_string().into(), by_type_itself: true }
     }
 }
 
 impl serde::de::Error for Failure {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string())
+        Self { message: message.to_string().into(), by_type_itself: true }
     }
 }

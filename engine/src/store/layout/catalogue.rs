@@ -4,7 +4,20 @@ use super::TableId;
 use super::frame::{FrameReader, FrameWriter};
 use crate::Result;
 
-const CATALOGUE_FORMAT: u8 = 1;
+/// The format of entries that know the type of the values by its name: those of 0.1.
+const NAMES: u8 = 1;
+
+/// The format of entries that know the shapes of keys and values.
+const SHAPES: u8 = 2;
+
+/// How an entry knows the types of its table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Types {
+    /// Keys by their layout, values by the name of their type.
+    Names,
+    /// Both by their shapes.
+    Shapes,
+}
 
 /// How far a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +43,13 @@ pub(crate) struct CatalogueEntry {
     pub(crate) kind: String,
     /// The user's version; raising it rebuilds the table.
     pub(crate) version: u32,
-    /// The layout of its keys.
+    /// How its types are known.
+    pub(crate) types: Types,
+    /// What its keys are.
     pub(crate) key_schema: String,
     /// The id of the codec of its values.
     pub(crate) value_codec: String,
-    /// What the user says its values are.
+    /// What its values are.
     pub(crate) value_schema: String,
     /// The group whose position its rows stand at.
     pub(crate) group: u16,
@@ -46,7 +61,10 @@ pub(crate) struct CatalogueEntry {
 
 /// The stored form of a catalogue entry.
 pub(crate) fn encode_catalogue_entry(entry: &CatalogueEntry) -> Vec<u8> {
-    let mut frame = FrameWriter::new(CATALOGUE_FORMAT);
+    let mut frame = FrameWriter::new(match entry.types {
+        Types::Names => NAMES,
+        Types::Shapes => SHAPES,
+    });
     frame.number(u64::from(entry.id.raw()));
     frame.number(match entry.state {
         TableState::Building => 0,
@@ -65,7 +83,8 @@ pub(crate) fn encode_catalogue_entry(entry: &CatalogueEntry) -> Vec<u8> {
 
 /// The entry that [`encode_catalogue_entry`] stored.
 pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
-    let mut fields = FrameReader::open("a catalogue entry", CATALOGUE_FORMAT, stored)?;
+    let (format, mut fields) = FrameReader::open_one_of("a catalogue entry", &[NAMES, SHAPES], stored)?;
+    let types = if format == NAMES { Types::Names } else { Types::Shapes };
     let id = TableId::new(fields.number_as()?).ok_or_else(|| fields.damaged("no such table id"))?;
     let state = match fields.number()? {
         0 => TableState::Building,
@@ -78,6 +97,7 @@ pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
     let entry = CatalogueEntry {
         id,
         state,
+        types,
         group: fields.number_as()?,
         version: fields.number_as()?,
         row_format: fields.number_as()?,
@@ -94,5 +114,5 @@ pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
 /// Arbitrary fields as a stored catalogue entry whose checksum is right.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn sealed_catalogue_entry(fields: &[u8]) -> Vec<u8> {
-    FrameWriter([&[CATALOGUE_FORMAT], fields].concat()).finish()
+    FrameWriter([&[SHAPES], fields].concat()).finish()
 }

@@ -41,15 +41,20 @@ pub(super) struct FrameReader<'a> {
 impl<'a> FrameReader<'a> {
     /// Checks the whole frame first, so that nothing is ever read out of damaged bytes.
     pub(super) fn open(what: &'static str, format: u8, stored: &'a [u8]) -> Result<Self> {
+        Self::open_one_of(what, &[format], stored).map(|(_, frame)| frame)
+    }
+
+    /// As [`open`](Self::open), for a layout that has several formats: which one it is comes with the frame.
+    pub(super) fn open_one_of(what: &'static str, formats: &[u8], stored: &'a [u8]) -> Result<(u8, Self)> {
         let frame = Self { what, rest: stored };
         let (body, checksum) = stored.split_last_chunk::<4>().ok_or_else(|| frame.damaged("too short"))?;
         if crc32c::crc32c(body) != u32::from_be_bytes(*checksum) {
             return Err(frame.damaged("its checksum does not match"));
         }
         match body.split_first() {
-            Some((&found, rest)) if found == format => Ok(Self { what, rest }),
+            Some((&found, rest)) if formats.contains(&found) => Ok((found, Self { what, rest })),
             Some((&found, _)) => Err(Error::corrupt(format!(
-                "{what} has format {found}, this version reads {format}: use the version that wrote it, or \
+                "{what} has format {found}, this version reads {formats:?}: use the version that wrote it, or \
                  delete the state directory to rebuild it from the changelog"
             ))),
             None => Err(frame.damaged("it is empty")),

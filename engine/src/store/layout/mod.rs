@@ -36,7 +36,7 @@ mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use catalogue::sealed_catalogue_entry;
-pub(crate) use catalogue::{CatalogueEntry, TableState, decode_catalogue_entry, encode_catalogue_entry};
+pub(crate) use catalogue::{CatalogueEntry, TableState, Types, decode_catalogue_entry, encode_catalogue_entry};
 pub(crate) use counts::{decode_count, encode_count};
 pub(crate) use identity::{decode_identity, encode_identity};
 pub(crate) use keys::{

@@ -11,6 +11,7 @@ fn entry() -> CatalogueEntry {
         id: TableId::new(7).unwrap(),
         kind: "table".into(),
         version: 300,
+        types: Types::Shapes,
         key_schema: "u64".into(),
         value_codec: "json".into(),
         value_schema: String::new(),
@@ -49,9 +50,20 @@ fn a_position_has_its_golden_bytes() {
 fn a_catalogue_entry_has_its_golden_bytes() {
     let stored = encode_catalogue_entry(&entry());
     let (body, checksum) = stored.split_at(stored.len() - 4);
+    assert_eq!(body[..8], [2, 7, 1, 2, 0xac, 2, 1, 8]);
+    assert_eq!(body[8..], *b"balances\x05table\x03u64\x04json\0");
+    assert_eq!(checksum, [0xbe, 0x46, 0xd6, 0x08]);
+}
+
+#[test]
+fn a_catalogue_entry_of_the_first_release_has_its_golden_bytes() {
+    let entry = CatalogueEntry { types: Types::Names, ..entry() };
+    let stored = encode_catalogue_entry(&entry);
+    let (body, checksum) = stored.split_at(stored.len() - 4);
     assert_eq!(body[..8], [1, 7, 1, 2, 0xac, 2, 1, 8]);
     assert_eq!(body[8..], *b"balances\x05table\x03u64\x04json\0");
     assert_eq!(checksum, [0xf8, 0xad, 0xa7, 0x55]);
+    assert_eq!(decode_catalogue_entry(&stored).unwrap(), entry);
 }
 
 #[test]
@@ -84,12 +96,13 @@ prop_compose! {
     fn entries()(
         texts in prop::collection::vec(".{0,12}", 5),
         id in 1..u16::MAX, version: u32, group: u16, row_format: u16, state in state(),
+        types in prop_oneof![Just(Types::Names), Just(Types::Shapes)],
     ) -> CatalogueEntry {
         let text = |index: usize| texts[index].clone();
         let id = TableId::new(id).unwrap();
         CatalogueEntry {
             name: text(0), kind: text(1), key_schema: text(2), value_codec: text(3), value_schema: text(4),
-            id, version, group, row_format, state,
+            id, version, group, row_format, state, types,
         }
     }
 }

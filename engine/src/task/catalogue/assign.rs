@@ -8,7 +8,7 @@ use super::compare::{can_read, unchanged};
 use super::{BUILD_GROUP, Catalogue, Write, former_group, is_building, is_kept};
 use crate::graph::{Graph, TableSpec};
 use crate::store::StateStore;
-use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState, Types};
 use crate::{Error, Position, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,6 +55,7 @@ impl Catalogue {
         self.sweep(store)?;
         self.take_back(graph);
         let mut build = self.to_build(graph)?;
+        self.learn_shapes(graph);
         let affected = affected(graph, &mut build);
         self.retire_removed(graph);
         self.leave_behind(graph, &build);
@@ -128,6 +129,23 @@ impl Catalogue {
             }
         }
         Ok(build)
+    }
+
+    /// Entries of 0.1 know types by their names. From here on they know the shapes of the tables that go on with them.
+    fn learn_shapes(&mut self, graph: &Graph) {
+        let mut learned = Vec::new();
+        for spec in graph.tables.iter() {
+            let by_name = |entry: &&mut CatalogueEntry| is_version(entry, spec) && entry.types == Types::Names;
+            for entry in self.entries.iter_mut().filter(by_name) {
+                if entry.state != TableState::Retired && unchanged(entry, spec).is_ok() {
+                    entry.types = Types::Shapes;
+                    entry.key_schema.clone_from(&spec.key_shape);
+                    entry.value_schema = spec.value_shape.to_text();
+                    learned.push(entry.clone());
+                }
+            }
+        }
+        self.decide(learned, Vec::new());
     }
 
     /// Marks the tables in whose place others are built: from here on the main group goes past their rows, which stay
@@ -280,9 +298,10 @@ fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableState) -> Catalo
         id,
         kind: spec.kind.to_owned(),
         version: spec.version,
-        key_schema: spec.key_schema.clone(),
+        types: Types::Shapes,
+        key_schema: spec.key_shape.clone(),
         value_codec: spec.value_codec.to_owned(),
-        value_schema: spec.value_schema.clone(),
+        value_schema: spec.value_shape.to_text(),
         group,
         state,
         row_format: layout::ROW_FORMAT,

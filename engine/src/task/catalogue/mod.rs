@@ -7,6 +7,9 @@
 mod assign;
 mod compare;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use assign::{Assignment, Former, Group};
 
 use crate::graph::Graph;

@@ -1,6 +1,9 @@
 //! Values as JSON, for tables that other programs read or whose types change by adding fields.
 
-use super::{CodecError, ValueCodec};
+mod faithful;
+
+use super::examine::{Examined, Refusal, examine};
+use super::{CodecError, Growth, Shape, ValueCodec};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::ser::Formatter;
 use std::io;
@@ -13,10 +16,9 @@ const DEPTH_LIMIT: u32 = 127;
 /// JSON describes itself, so a type may gain fields (with `#[serde(default)]`) and every attribute of serde
 /// works. It costs several times the time and space of [`Bincode`](super::Bincode).
 ///
-/// Not every value has a JSON form that decodes to it again. An infinite float or one that is not a number
-/// becomes `null`, so does `Some(None)`, and a finite float may come back different in its last bit. A map
-/// whose keys are not strings, numbers, `bool`s or unit variants, and a value nested deeper than 127 arrays
-/// and objects, are refused by `encode`.
+/// Not every value has a JSON form that decodes to it again. A float that is infinite or not a number, a value that is
+/// there and written as `null` (`Some(None)`, `Some(())`), a map whose keys are not strings, numbers, `bool`s or unit
+/// variants, and a value nested deeper than 127 arrays and objects, are refused by `encode`.
 ///
 /// # Examples
 /// ```
@@ -38,18 +40,36 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Json {
     }
 
     fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
-        let start = out.len();
-        let written =
-            value.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Compact::default()));
-        written.map_err(|error| {
-            out.truncate(start);
-            CodecError::new(format!("the value has no JSON form: {error}"))
-        })
+        encode(value, out).map_err(|refusal| CodecError::new(refusal.message))
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
         serde_json::from_slice(bytes).map_err(|error| CodecError::new(format!("bad JSON: {error}")))
     }
+
+    fn shape(&self) -> Result<Shape, CodecError> {
+        examine(
+            self,
+            &Examined {
+                encode: &encode::<V>,
+                human_readable: true,
+                growth: Growth::Fields,
+                advice: "keep maps whose keys are not texts in `Bincode`, or as lists of pairs",
+            },
+        )
+    }
+}
+
+fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    let refused = |error: &dyn std::fmt::Display| format!("the value has no JSON form: {error}");
+    faithful::check(value).map_err(|error| Refusal { message: refused(&error), of_type: false })?;
+    let start = out.len();
+    let mut writer = serde_json::Serializer::with_formatter(&mut *out, Compact::default());
+    value.serialize(&mut writer).map_err(|error| {
+        out.truncate(start);
+        // The syntax of keys depends on their type, but for floats that are no numbers.
+        Refusal { message: refused(&error), of_type: error.is_syntax() }
+    })
 }
 
 /// Writes no white space, and refuses what the decoder would refuse: a value that was stored but cannot be

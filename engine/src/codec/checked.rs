@@ -1,0 +1,105 @@
+//! The codec of a topic or a table, checked: nothing is written that cannot be read back.
+//!
+//! The type is examined once, before its first value. If the codec was proven to bring all of its samples back, the first
+//! values are read back and no later one; if the type decides by the value, or cannot be looked at, every value is. Of a
+//! codec that is not ours nothing is known: its first values must decode.
+
+use super::examine::{decoded, read_back};
+use super::shape::Trust;
+use super::{CodecError, Shape, ValueCodec};
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// How many values are read back whatever is known of their type.
+const FIRST: u32 = 64;
+
+type Examination = Result<Shape, CodecError>;
+
+/// What was found out about types and codecs that are nothing but types: handles on them come and go.
+static EXAMINED: Mutex<Option<HashMap<TypeId, Examination>>> = Mutex::new(None);
+
+/// A codec whose values are read back while there is doubt.
+pub(crate) struct Checked<C> {
+    codec: C,
+    /// The type of the values and of the codec, if the codec has no state.
+    of: Option<TypeId>,
+    examined: OnceLock<Examination>,
+    /// How many of the first values are still to come.
+    first: AtomicU32,
+}
+
+impl<C: 'static> Checked<C> {
+    /// `codec`, for values of the type `V`.
+    pub(crate) fn new<V: 'static>(codec: C) -> Self {
+        let of = (size_of::<C>() == 0).then(TypeId::of::<(V, C)>);
+        Self { codec, of, examined: OnceLock::new(), first: AtomicU32::new(FIRST) }
+    }
+
+    #[inline]
+    fn examined<V>(&self) -> &Examination
+    where
+        C: ValueCodec<V>,
+    {
+        self.examined.get_or_init(|| self.examine())
+    }
+
+    #[cold]
+    fn examine<V>(&self) -> Examination
+    where
+        C: ValueCodec<V>,
+    {
+        let known = || EXAMINED.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(of) = self.of else { return self.codec.shape() };
+        if let Some(examined) = known().as_ref().and_then(|known| known.get(&of)) {
+            return examined.clone();
+        }
+        // Not under the lock: user code runs.
+        let examined = self.codec.shape();
+        known().get_or_insert_default().insert(of, examined.clone());
+        examined
+    }
+
+    /// Whether this is one of the first values. Several threads may count a few values more than once.
+    #[inline]
+    fn is_first(&self) -> bool {
+        let left = self.first.load(Ordering::Relaxed);
+        if left > 0 {
+            self.first.store(left - 1, Ordering::Relaxed);
+        }
+        left > 0
+    }
+}
+
+impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
+    fn id(&self) -> &'static str {
+        self.codec.id()
+    }
+
+    fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
+        let trust = match self.examined::<V>() {
+            Ok(shape) => shape.trust(),
+            Err(refusal) => return Err(refusal.clone()),
+        };
+        let start = out.len();
+        self.codec.encode(value, out)?;
+        let written = out.get(start..).unwrap_or_default();
+        let checked = match trust {
+            Trust::Doubtful => read_back(&self.codec, written),
+            Trust::Proven if self.is_first() => read_back(&self.codec, written),
+            Trust::Unknown if self.is_first() => decoded(&self.codec, written).map(drop),
+            Trust::Proven | Trust::Unknown => Ok(()),
+        };
+        checked.inspect_err(|_| out.truncate(start))
+    }
+
+    #[inline]
+    fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
+        self.codec.decode(bytes)
+    }
+
+    fn shape(&self) -> Result<Shape, CodecError> {
+        self.examined::<V>().clone()
+    }
+}

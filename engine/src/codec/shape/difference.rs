@@ -1,0 +1,87 @@
+//! What differs between two shapes, told for people: where, what was there and what is there now.
+
+use super::node::{Node, Parts};
+
+/// The longest part of a shape that a message shows.
+const MAX_SHOWN: usize = 160;
+
+/// What differs between `stored` and `declared`; `None` if they agree as far as both are known.
+pub(super) fn difference(stored: &Node, declared: &Node) -> Option<String> {
+    at("", stored, declared)
+}
+
+fn at(path: &str, stored: &Node, declared: &Node) -> Option<String> {
+    // Whether a field may be left out changes nothing of what is there.
+    let (stored, declared) = (stored.present(), declared.present());
+    if stored.is_unknown() || declared.is_unknown() || stored == declared {
+        return None;
+    }
+    let (Some(a), Some(b)) = (stored.parts(), declared.parts()) else {
+        return match (stored.parts(), declared.parts()) {
+            (Some(Parts::Named(_, inner)), None) => at(path, inner, declared),
+            (None, Some(Parts::Named(_, inner))) => at(path, stored, inner),
+            _ => Some(other(path, stored, declared)),
+        };
+    };
+    let both = |path: &str, a: &Node, b: &Node| at(path, a, b);
+    match (a, b) {
+        (Parts::Named(name, a), Parts::Named(other, b)) => {
+            let renamed = || format!("{}was `{name}` and is `{other}`", place(path));
+            (name != other).then(renamed).or_else(|| both(path, a, b))
+        }
+        (Parts::Named(_, inner), _) => both(path, inner, declared),
+        (_, Parts::Named(_, inner)) => both(path, stored, inner),
+        (Parts::Option(a), Parts::Option(b)) => both(&format!("{path}?"), a, b),
+        (Parts::Seq(a), Parts::Seq(b)) => both(&format!("{path}[]"), a, b),
+        (Parts::Array(a, n), Parts::Array(b, m)) if n == m => both(&format!("{path}[]"), a, b),
+        (Parts::Map(k, v), Parts::Map(l, w)) => {
+            both(&format!("{path}.key"), k, l).or_else(|| both(&format!("{path}.value"), v, w))
+        }
+        (Parts::Tuple(a), Parts::Tuple(b)) | (Parts::Either(a), Parts::Either(b)) if a.len() == b.len() => {
+            let mut pairs = a.iter().zip(b).enumerate();
+            pairs.find_map(|(index, (a, b))| both(&format!("{path}.{index}"), a, b))
+        }
+        (Parts::Struct(a), Parts::Struct(b)) => members("field", path, ".", a, b),
+        (Parts::Enum(a), Parts::Enum(b)) => members("variant", path, "::", a, b),
+        _ => Some(other(path, stored, declared)),
+    }
+}
+
+/// What differs between fields or variants, which have an order.
+fn members(
+    what: &str,
+    path: &str,
+    mark: &str,
+    stored: &[(String, Node)],
+    declared: &[(String, Node)],
+) -> Option<String> {
+    let has = |all: &[(String, Node)], name: &str| all.iter().any(|(known, _)| known == name);
+    if let Some((name, _)) = declared.iter().find(|(name, _)| !has(stored, name)) {
+        return Some(format!("{what} `{path}{mark}{name}` is new"));
+    }
+    if let Some((name, _)) = stored.iter().find(|(name, _)| !has(declared, name)) {
+        return Some(format!("{what} `{path}{mark}{name}` is gone"));
+    }
+    stored.iter().zip(declared).find_map(|((name, a), (other, b))| {
+        if name != other {
+            return Some(format!("{what} `{path}{mark}{other}` stands where `{name}` was"));
+        }
+        at(&format!("{path}{mark}{name}"), a, b)
+    })
+}
+
+fn other(path: &str, stored: &Node, declared: &Node) -> String {
+    format!("{}was `{}` and is `{}`", place(path), shown(stored), shown(declared))
+}
+
+fn place(path: &str) -> String {
+    if path.is_empty() { "it ".to_owned() } else { format!("`{path}` ") }
+}
+
+pub(super) fn shown(node: &Node) -> String {
+    let text = node.to_string();
+    match text.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}

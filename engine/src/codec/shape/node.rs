@@ -1,0 +1,194 @@
+//! What a shape is made of, how it is stored, and how it is told.
+//!
+//! The stored form is JSON: a text for what has no parts, an object of one member for what has. It is golden.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A shape, or a part of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Node {
+    /// Something without parts, such as `u64`; `?` is unknown and `any` says itself what it is.
+    Leaf(String),
+    Of(Box<Parts>),
+}
+
+/// What has parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Parts {
+    Option(Node),
+    Seq(Node),
+    Map(Node, Node),
+    Tuple(Vec<Node>),
+    /// So many of the same.
+    Array(Node, usize),
+    Struct(Vec<(String, Node)>),
+    /// A field that may be left out.
+    Default(Node),
+    /// The variants with what they carry.
+    Enum(Vec<(String, Node)>),
+    /// One of several, without a mark.
+    Either(Vec<Node>),
+    /// What is known of a type with this name.
+    Named(String, Node),
+    /// A type that was met while tracing; replaced by what it is.
+    #[serde(skip)]
+    Type(usize),
+}
+
+const UNKNOWN: &str = "?";
+pub(super) const ANY: &str = "any";
+pub(super) const RAW: &str = "raw bytes";
+
+impl Node {
+    pub(super) fn leaf(name: &str) -> Self {
+        Self::Leaf(name.to_owned())
+    }
+
+    pub(super) fn of(parts: Parts) -> Self {
+        Self::Of(Box::new(parts))
+    }
+
+    pub(super) fn unknown() -> Self {
+        Self::leaf(UNKNOWN)
+    }
+
+    pub(super) fn named(name: &str, node: Self) -> Self {
+        Self::of(Parts::Named(name.to_owned(), node))
+    }
+
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Leaf(name) if name == UNKNOWN)
+    }
+
+    pub(super) fn is_any(&self) -> bool {
+        matches!(self, Self::Leaf(name) if name == ANY)
+    }
+
+    /// The parts, if there are any.
+    pub(super) fn parts(&self) -> Option<&Parts> {
+        match self {
+            Self::Of(parts) => Some(parts),
+            Self::Leaf(_) => None,
+        }
+    }
+
+    /// Whether it is a field that may be left out.
+    pub(super) fn may_be_absent(&self) -> bool {
+        matches!(self.parts(), Some(Parts::Default(_)))
+    }
+
+    /// What a field is where it is there.
+    pub(super) fn present(&self) -> &Self {
+        match self.parts() {
+            Some(Parts::Default(node)) => node,
+            _ => self,
+        }
+    }
+
+    /// Whether it stands for bytes as they are, whatever they mean.
+    pub(crate) fn is_raw(&self) -> bool {
+        matches!(self, Self::Leaf(name) if name == RAW)
+    }
+
+    /// Whether some part is unknown that a layout without marks would have to know.
+    pub(crate) fn has_gaps(&self) -> bool {
+        match self.parts() {
+            Some(Parts::Named(_, node)) if node.is_unknown() => false,
+            Some(parts) => parts.nodes().iter().any(|node| node.has_gaps()),
+            None => self.is_unknown(),
+        }
+    }
+
+    /// Whether all of it is known.
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            Self::Leaf(_) => !self.is_unknown() && !self.is_any(),
+            Self::Of(parts) => parts.nodes().iter().all(|node| node.is_complete()),
+        }
+    }
+
+    pub(crate) fn to_text(&self) -> String {
+        // Shapes hold texts and numbers only, which always have a JSON form.
+        serde_json::to_string(self).unwrap_or_else(|_| format!("\"{UNKNOWN}\""))
+    }
+
+    /// What [`to_text`](Self::to_text) wrote. Anything else is a shape of that name, which agrees with nothing traced.
+    pub(crate) fn from_text(text: &str) -> Self {
+        serde_json::from_str(text).unwrap_or_else(|_| Self::leaf(text))
+    }
+}
+
+impl Parts {
+    pub(super) fn nodes(&self) -> Vec<&Node> {
+        match self {
+            Self::Option(node)
+            | Self::Seq(node)
+            | Self::Array(node, _)
+            | Self::Default(node)
+            | Self::Named(_, node) => vec![node],
+            Self::Map(key, value) => vec![key, value],
+            Self::Tuple(nodes) | Self::Either(nodes) => nodes.iter().collect(),
+            Self::Struct(fields) | Self::Enum(fields) => fields.iter().map(|(_, node)| node).collect(),
+            Self::Type(_) => Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leaf(name) => f.write_str(name),
+            Self::Of(parts) => parts.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Option(node) => write!(f, "option<{node}>"),
+            Self::Seq(node) => write!(f, "[{node}]"),
+            Self::Map(key, value) => write!(f, "map<{key}, {value}>"),
+            Self::Tuple(nodes) => write!(f, "({})", Listed(nodes, ", ")),
+            Self::Array(node, len) => write!(f, "[{node}; {len}]"),
+            Self::Struct(fields) => {
+                let fields: Vec<String> = fields.iter().map(|(name, node)| field(name, node)).collect();
+                write!(f, "{{{}}}", fields.join(", "))
+            }
+            Self::Enum(variants) => {
+                let variants: Vec<String> = variants.iter().map(|(name, node)| variant(name, node)).collect();
+                write!(f, "<{}>", variants.join(" | "))
+            }
+            Self::Default(node) => node.fmt(f),
+            Self::Either(nodes) => f.write_str(&Listed(nodes, " or ").to_string()),
+            Self::Named(name, node) if node.is_unknown() => f.write_str(name),
+            Self::Named(name, node) => write!(f, "{name} = {node}"),
+            Self::Type(number) => write!(f, "@{number}"),
+        }
+    }
+}
+
+fn field(name: &str, node: &Node) -> String {
+    let mark = if node.may_be_absent() { "?" } else { "" };
+    format!("{name}{mark}: {node}")
+}
+
+fn variant(name: &str, payload: &Node) -> String {
+    match payload {
+        Node::Leaf(unit) if unit == "unit" => name.to_owned(),
+        Node::Of(parts) if matches!(**parts, Parts::Tuple(_) | Parts::Struct(_)) => format!("{name}{parts}"),
+        payload => format!("{name}({payload})"),
+    }
+}
+
+struct Listed<'a>(&'a [Node], &'a str);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&all.join(self.1))
+    }
+}

@@ -1,0 +1,242 @@
+//! A table is known by the shape of its keys and values: rows are never read as something that they are not.
+//!
+//! Property: under the same version another shape is refused, the message names the field, and the state stays as it was;
+//! another name of the same shape goes on. Under a raised version the rows of the older one answer if they have the shape
+//! of the new, and otherwise nothing does until the new version is built: `Unavailable`, never another value, never
+//! `Corrupt`.
+//!
+//! Method: a state is folded by one graph and opened with another; each pair of types differs in one way. Once a type was
+//! known by its name: `Account { paid: 100, owed: 0 }` was answered as `owed: 100` while its fields were exchanged, and a
+//! field more was called damage.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use millpond::changelog::{Changelog, MemoryChangelog, Producer};
+use millpond::codec::{Bincode, Json, Key, Value, ValueCodec};
+use millpond::store::MemoryStore;
+use millpond::{
+    Engine, ErrorKind, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table, Topic, View, key_codec,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+mod now {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(crate) struct Account {
+        pub(crate) paid: u64,
+        pub(crate) owed: u64,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(crate) enum Status {
+        Open,
+        Closed(u64),
+    }
+}
+
+/// The same names.
+mod later {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(crate) struct Account {
+        pub(crate) owed: u64,
+        pub(crate) paid: u64,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(crate) enum Status {
+        Closed(u64),
+        Open,
+    }
+}
+
+mod more {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(crate) struct Account {
+        pub(crate) paid: u64,
+        pub(crate) owed: u64,
+        #[serde(default)]
+        pub(crate) tax: u64,
+    }
+}
+
+/// The same shape under another name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Balance {
+    paid: Cents,
+    owed: Cents,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Cents(u64);
+
+struct Place {
+    log: Arc<MemoryChangelog>,
+    store: Arc<MemoryStore>,
+}
+
+impl Place {
+    /// A changelog with one payment.
+    fn new() -> Self {
+        let place = Self { log: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) };
+        let producer = Producer::new(place.log.clone(), &payments(), Arc::new(ManualClock::new(0))).unwrap();
+        producer.put(&1, &100).wait().unwrap();
+        place
+    }
+
+    fn open(&self, graph: &Graph) -> Result<Stepper> {
+        let changelog: Arc<dyn Changelog> = self.log.clone();
+        Engine::builder(graph).changelog(changelog).store(self.store.clone()).shards(2).stepper()
+    }
+
+    fn fold(&self, graph: &Graph) {
+        let mut stepper = self.open(graph).unwrap();
+        while stepper.epoch(10).unwrap() {}
+        stepper.drain().unwrap();
+    }
+}
+
+fn payments() -> Topic<u32, u64> {
+    Topic::new("payments")
+}
+
+/// A table of what `make` makes of each payment.
+fn table<V: Value>(store: StoreOptions<V>, make: fn(u64) -> V) -> (Graph, Table<u32, V>) {
+    let graph = GraphBuilder::new();
+    let table = graph.stream(&payments()).map_values(move |_, paid| make(paid)).to_table(store);
+    (graph.build().unwrap(), table)
+}
+
+fn store<V: Value>(codec: impl ValueCodec<V>, version: u32) -> StoreOptions<V> {
+    StoreOptions::with_codec("accounts", codec).version(version)
+}
+
+/// All ways of asking answer that the table is not there yet.
+fn is_unavailable<K: Key + std::fmt::Debug, V: Value + std::fmt::Debug>(view: &View<K, V>, key: &K) {
+    let scan = || view.scan()?.collect::<Result<Vec<_>>>();
+    let answers = [view.get(key).map(drop), view.multi_get(&[key.clone()]).map(drop), scan().map(drop)];
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+}
+
+/// Rows of `A` are no rows of `B`: refused under the same version with `told`, not read under a raised one.
+fn differ<A, B, C>(codec: C, a: fn(u64) -> A, b: fn(u64) -> B, told: &str)
+where
+    A: Value + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned,
+    B: Value + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned,
+    C: Copy + ValueCodec<A> + ValueCodec<B>,
+{
+    let place = Place::new();
+    let (before, accounts) = table(store::<A>(codec, 0), a);
+    place.fold(&before);
+
+    let (same_version, _) = table(store::<B>(codec, 0), b);
+    let error = place.open(&same_version).err().expect("another shape under the same version");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    for part in [told, "`accounts`", "raise the table's version"] {
+        assert!(error.message().contains(part), "`{part}` is not in: {error}");
+    }
+    assert_eq!(place.open(&before).unwrap().view(&accounts).unwrap().get(&1).unwrap(), Some(a(100)));
+
+    let (raised, accounts) = table(store::<B>(codec, 1), b);
+    let mut stepper = place.open(&raised).unwrap();
+    let view = stepper.view(&accounts).unwrap();
+    is_unavailable(&view, &1);
+    while stepper.epoch(10).unwrap() {}
+    assert_eq!(view.get(&1).unwrap(), Some(b(100)));
+}
+
+/// Rows of `A` are rows of `B`: they go on, and answer under a raised version.
+fn agree<A, B, C>(codec: C, a: fn(u64) -> A, b: fn(u64) -> B)
+where
+    A: Value + PartialEq + std::fmt::Debug,
+    B: Value + PartialEq + std::fmt::Debug,
+    C: Copy + ValueCodec<A> + ValueCodec<B>,
+{
+    let place = Place::new();
+    place.fold(&table(store::<A>(codec, 0), a).0);
+    for version in [0, 1] {
+        let (graph, accounts) = table(store::<B>(codec, version), b);
+        let stepper = place.open(&graph).unwrap();
+        let view = stepper.view(&accounts).unwrap();
+        assert_eq!((view.is_former(), view.get(&1).unwrap()), (version == 1, Some(b(100))));
+    }
+}
+
+#[test]
+fn fields_that_were_exchanged_are_not_read_as_each_other() {
+    let now = |paid| now::Account { paid, owed: 0 };
+    differ(Bincode, now, |paid| later::Account { owed: 0, paid }, "field `.owed` stands where `paid` was");
+    agree(Json, now, |paid| later::Account { owed: 0, paid });
+}
+
+#[test]
+fn a_field_more_is_no_damage() {
+    let now = |paid| now::Account { paid, owed: 0 };
+    let more = |paid| more::Account { paid, owed: 0, tax: 0 };
+    differ(Bincode, now, more, "field `.tax` is new");
+    differ(Bincode, more, now, "field `.tax` is gone");
+    differ(Json, now, more, "field `.tax` is new");
+    differ(Bincode, |paid| Some(vec![paid]), |paid| Some(vec![Some(paid)]), "`?[]` was `u64` and is `option<u64>`");
+}
+
+#[test]
+fn variants_that_were_exchanged_are_not_read_as_each_other() {
+    differ(Bincode, now::Status::Closed, later::Status::Closed, "variant `::Closed` stands where `Open` was");
+    differ(Bincode, |_| now::Status::Open, |_| later::Status::Open, "variant");
+}
+
+#[test]
+fn the_name_of_a_type_is_no_part_of_it() {
+    agree(
+        Bincode,
+        |paid| now::Account { paid, owed: 0 },
+        |paid| Balance { paid: Cents(paid), owed: Cents(0) },
+    );
+    agree(Json, |paid| now::Account { paid, owed: 0 }, |paid| Balance { paid: Cents(paid), owed: Cents(0) });
+    agree(Bincode, |paid| paid, Cents);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Route {
+    origin: u32,
+    dest: u32,
+}
+key_codec!(struct Route { origin: u32, dest: u32 });
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Back {
+    dest: u32,
+    origin: u32,
+}
+key_codec!(struct Back { dest: u32, origin: u32 });
+
+fn routes<K: Key>(version: u32, key: fn(u32) -> K) -> (Graph, Table<K, u64>) {
+    let graph = GraphBuilder::new();
+    let keyed = graph.stream(&payments()).group_by(move |origin, _| key(*origin));
+    let counts = keyed.count(StoreOptions::named("routes").version(version));
+    (graph.build().unwrap(), counts)
+}
+
+#[test]
+fn the_fields_of_keys_are_not_read_as_each_other() {
+    let place = Place::new();
+    place.fold(&routes(0, |origin| Route { origin, dest: 2 }).0);
+    let back = |origin| Back { dest: 2, origin };
+    let error = place.open(&routes(0, back).0).err().expect("another key under the same version");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.message().contains("key type `(origin:u32,dest:u32)`"), "{error}");
+    let (graph, counts) = routes(1, back);
+    let mut stepper = place.open(&graph).unwrap();
+    let view = stepper.view(&counts).unwrap();
+    is_unavailable(&view, &back(1));
+    while stepper.epoch(10).unwrap() {}
+    assert_eq!(view.get(&back(1)).unwrap(), Some(1));
+}
