@@ -34,6 +34,7 @@ use std::collections::BTreeMap;
 /// What an epoch led to.
 #[derive(Clone)]
 struct Epoch {
+    from: Position,
     position: Position,
     state: Interpreter,
     written: BTreeMap<usize, Vec<Event>>,
@@ -57,7 +58,7 @@ struct Run {
     start: Epoch,
     /// The epochs that are published.
     history: Vec<Epoch>,
-    /// The epochs whose output is in the changelog: at least those that are published.
+    /// The epochs whose output is in the changelog: at least those of the published ones that have any.
     written: Vec<Epoch>,
     /// How many epochs a crash leaves, and how many of the written a power cut leaves.
     drained: usize,
@@ -74,8 +75,10 @@ impl Run {
         let nodes = spec.nodes(false);
         let built = build(&nodes, &spec.partitions);
         let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
+        let position = driver.position().map_err(failed)?;
         let start = Epoch {
-            position: driver.position().map_err(failed)?,
+            from: position.clone(),
+            position,
             state: Interpreter::new(&nodes),
             written: BTreeMap::new(),
         };
@@ -119,7 +122,7 @@ impl Run {
             Step::PowerCut => {
                 self.driver.power_cut().map_err(failed)?;
                 self.history.truncate(self.drained);
-                self.written.truncate(self.synced.max(self.drained));
+                self.written.truncate(self.synced);
             }
             Step::Restart { shards, memory_bytes } => {
                 self.driver.restart_with(settings(*shards, *memory_bytes)).map_err(failed)?;
@@ -138,11 +141,8 @@ impl Run {
     fn note_drain(&mut self) {
         if self.drained < self.history.len() {
             self.drained = self.history.len();
-            self.synced = self.synced.max(self.drained);
-            if !self.built.outputs.is_empty() {
-                // The drain synced everything that was written.
-                self.synced = self.written.len();
-            }
+            // The drain synced everything that was written.
+            self.synced = self.written.len();
         }
     }
 
@@ -155,19 +155,26 @@ impl Run {
         let input = arrivals(&self.driver, &self.partitions, &self.order, &before.position, &position);
         let mut state = before.state;
         let written = state.epoch(&input);
-        let epoch = Epoch { position, state, written };
-        if self.built.outputs.is_empty() {
-            self.written.truncate(self.history.len());
-        }
-        match self.written.get(self.history.len()) {
-            Some(again) if again.position != epoch.position => {
-                return Err(format!("a replay cut to {}, not to {}", epoch.position, again.position));
-            }
-            Some(_) => {}
-            None => self.written.push(epoch.clone()),
-        }
+        let epoch = Epoch { from: before.position, position, state, written };
+        self.write(&epoch)?;
         self.history.push(epoch);
         Ok(true)
+    }
+
+    /// An epoch that writes is written once, and cut again as it was. What lies before one that was written wrote nothing,
+    /// and may be cut otherwise.
+    fn write(&mut self, epoch: &Epoch) -> Result<(), String> {
+        let next = self.written.iter().find(|written| !epoch.from.includes(&written.position));
+        match next {
+            Some(next) if next.from.includes(&epoch.position) || next.position == epoch.position => Ok(()),
+            Some(next) => Err(format!("a replay cut to {}, not to {}", epoch.position, next.position)),
+            None => {
+                if epoch.written.values().any(|events| !events.is_empty()) {
+                    self.written.push(epoch.clone());
+                }
+                Ok(())
+            }
+        }
     }
 
     fn hold(&mut self) -> Result<(), String> {
