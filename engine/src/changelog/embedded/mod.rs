@@ -35,6 +35,8 @@ mod wal;
 mod writer;
 
 #[cfg(test)]
+mod flip_tests;
+#[cfg(test)]
 mod tests;
 
 pub use options::{Durability, EmbeddedOptions};

@@ -7,7 +7,7 @@ use super::database::{Database, Span};
 use super::index::{Index, Piece};
 use super::layout::{self, MetaRow, RecordKey, Slot};
 use crate::changelog::epochs::Epochs;
-use crate::changelog::frame::FrameHeader;
+use crate::changelog::frame::{FrameHeader, UNCHECKED_BYTES};
 use crate::{Error, Position, Result};
 use std::collections::BTreeMap;
 
@@ -119,6 +119,10 @@ impl Recovered {
                 Err(_) => error,
             };
             let header = FrameHeader::read(frame).map_err(|damage| at(Error::corrupt(damage)))?;
+            // What the header says decides where the next record goes.
+            if crc32c::crc32c(frame.get(UNCHECKED_BYTES..).unwrap_or_default()) != header.crc {
+                return Err(at(Error::corrupt("the checksum of the batch does not match its bytes")));
+            }
             if header.base_offset != key.base_offset {
                 return Err(at(Error::corrupt("a stored batch lies at the offset of another one")));
             }

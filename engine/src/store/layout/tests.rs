@@ -2,7 +2,7 @@
 
 use super::frame::FrameWriter;
 use super::*;
-use crate::{Position, TopicPartition};
+use crate::{ErrorKind, Position, TopicPartition};
 use proptest::prelude::*;
 
 fn entry() -> CatalogueEntry {
@@ -157,5 +157,28 @@ proptest! {
         let at = at.index(stored.len());
         stored[at] ^= 1_u8 << bit;
         prop_assert!(decode_catalogue_entry(&stored).is_err());
+    }
+}
+
+/// Every bit of every field, the checksum's own among them.
+fn every_flip_is_corrupt<T: std::fmt::Debug>(stored: &[u8], decode: impl Fn(&[u8]) -> crate::Result<T>) {
+    for (at, bit) in (0..stored.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let mut flipped = stored.to_vec();
+        flipped[at] ^= 1 << bit;
+        let error = decode(&flipped).expect_err(&format!("bit {bit} of byte {at} of {stored:02x?}"));
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+    for length in 0..stored.len() {
+        assert_eq!(decode(&stored[..length]).expect_err("cut").kind(), ErrorKind::Corrupt, "cut to {length}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_flip_in_any_field_of_a_frame_is_noticed(entry in entries(), position in positions()) {
+        every_flip_is_corrupt(&encode_catalogue_entry(&entry), decode_catalogue_entry);
+        every_flip_is_corrupt(&encode_position(&position), decode_position);
     }
 }
