@@ -37,6 +37,14 @@ fn output() -> TopicPartition {
     TopicPartition::new("output", 0)
 }
 
+/// Kept for ever: a record now and then, so that what is left of old segments is moved.
+fn kept() -> TopicPartition {
+    TopicPartition::new("kept", 0)
+}
+
+/// After so many rounds a record is kept.
+const KEPT_EVERY: u64 = 5;
+
 fn record(partition: &TopicPartition, number: u64) -> Record {
     let noise = (0..8_u64).flat_map(|word| (number * 31 + word + 1).wrapping_pow(13).to_le_bytes());
     Record::new(format!("{partition}-{number}"), noise.collect::<Vec<u8>>())
@@ -65,6 +73,7 @@ fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) 
     let brief = TopicConfig { retention_age: Some(Duration::from_millis(1)), ..TopicConfig::default() };
     log.create_topic("input", &brief)?;
     log.create_topic("output", &brief)?;
+    log.create_topic("kept", &TopicConfig::default())?;
     for round in first..ROUNDS {
         let records = vec![record(&input(), round)];
         log.append(vec![Append { partition: input(), records }]).wait()?;
@@ -72,6 +81,11 @@ fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) 
         log.append_epoch("task", &mark(round), vec![Append { partition: output(), records }])?;
         if round % 8 == 7 {
             log.sync()?;
+        }
+        // An append that is repeated after a failure may have been there already.
+        if round % KEPT_EVERY == 0 && log.offsets(&kept())?.end == round / KEPT_EVERY {
+            let records = vec![record(&kept(), round / KEPT_EVERY)];
+            log.append(vec![Append { partition: kept(), records }]).wait()?;
         }
         acknowledged(round);
         if round == TRIM_AT {
@@ -106,7 +120,9 @@ fn check(log: &EmbeddedChangelog, partition: &TopicPartition) -> u64 {
 /// Opens what a failure left, checks it against what had been acknowledged, and finishes the work.
 fn check_and_go_on(dir: &Path, rounds_acknowledged: u64, context: &str) {
     let log = open(dir).unwrap();
-    if log.topics().unwrap().len() == 2 {
+    if log.topics().unwrap().len() == 3 {
+        let kept = check(&log, &kept());
+        assert!(kept >= rounds_acknowledged.div_ceil(KEPT_EVERY), "{context}: {kept} kept");
         let (inputs, outputs) = (check(&log, &input()), check(&log, &output()));
         assert!(inputs >= rounds_acknowledged, "{context}: {inputs} of {rounds_acknowledged} inputs");
         assert!(outputs >= rounds_acknowledged, "{context}: {outputs} of {rounds_acknowledged} outputs");
@@ -129,6 +145,9 @@ fn check_and_go_on(dir: &Path, rounds_acknowledged: u64, context: &str) {
     drop(log);
     let log = open(dir).unwrap();
     assert_eq!((check(&log, &input()), check(&log, &output())), (ROUNDS, ROUNDS), "{context}");
+    // Trimming never touches it.
+    let end = check(&log, &kept());
+    assert!(log.offsets(&kept()).unwrap() == (0..end) && end >= ROUNDS / KEPT_EVERY - 1, "{context}: {end} kept");
 }
 
 fn changelog_points() -> impl Iterator<Item = &'static str> {

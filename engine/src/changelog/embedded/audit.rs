@@ -51,7 +51,7 @@ struct Audit {
     next: Option<u64>,
     ends: BTreeMap<Slot, u64>,
     names: BTreeMap<u32, String>,
-    torn: Option<(PathBuf, u64)>,
+    torn: Vec<(PathBuf, u64)>,
 }
 
 /// Looks at the logs in `dir`.
@@ -113,7 +113,7 @@ impl Audit {
             (Some((at, next, first)), _) => {
                 let what = format!("before byte {at} of {} the writes {next} to {} are missing", file_name(path), first - 1);
                 // What was torn in the file before is part of the gap.
-                match self.torn.take() {
+                match self.torn.pop() {
                     Some((torn, end)) if at == 0 => {
                         let later = [&[path.to_owned()], later].concat();
                         return Ok(Some(self.damage(what, Some((torn, end, later)), &bytes, at)));
@@ -125,7 +125,7 @@ impl Audit {
                 (format!("{} is damaged at byte {at}", file_name(path)), readable.end, behind)
             }
             (None, Some(_)) => {
-                self.torn = Some((path.to_owned(), readable.end as u64));
+                self.torn.push((path.to_owned(), readable.end as u64));
                 return Ok(None);
             }
             (None, None) => return Ok(None),
