@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 /// the same, and nothing that was appended waits to be durable.
 pub(crate) struct Gate {
     most_lag: u64,
-    /// How many records are appended and not folded. Asked at every append: a fold that is stuck cannot tell.
-    lag: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Whether more than so many records are appended and not folded. Asked at every append: a fold that is stuck cannot
+    /// tell.
+    is_beyond: Box<dyn Fn(u64) -> bool + Send + Sync>,
     engine: EngineId,
     /// Why the engine reads no more.
     ended: OnceLock<Error>,
@@ -27,9 +28,9 @@ impl Gate {
     pub(crate) fn new(
         engine: EngineId,
         most_lag: u64,
-        lag: impl Fn() -> u64 + Send + Sync + 'static,
+        is_beyond: impl Fn(u64) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { most_lag, lag: Box::new(lag), engine, ended: OnceLock::new(), moved: Notify::new() }
+        Self { most_lag, is_beyond: Box::new(is_beyond), engine, ended: OnceLock::new(), moved: Notify::new() }
     }
 
     /// Whether records can be appended through the engine.
@@ -59,7 +60,7 @@ impl Gate {
 
     fn is_open(&self) -> bool {
         // The code of the graph itself would wait for what it holds up.
-        self.ended.get().is_some() || self.engine.is_folding() || (self.lag)() <= self.most_lag
+        self.ended.get().is_some() || self.engine.is_folding() || !(self.is_beyond)(self.most_lag)
     }
 
     /// The same promise, kept back while the fold is too far behind.

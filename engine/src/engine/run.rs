@@ -128,7 +128,7 @@ impl Background {
             gate: Arc::new(Gate::new(
                 core.setting().host.id,
                 limits.most_lag,
-                lag_of(core.main().shared(), &changelog, &core.setting().graph),
+                is_beyond(core.main().shared(), &changelog, &core.setting().graph),
             )),
         });
         let waker: Arc<dyn Fn() + Send + Sync> = {
@@ -208,20 +208,26 @@ impl Drop for Background {
     }
 }
 
-/// How many records of `changelog` the tables do not show yet. Whoever holds this holds no state open.
-fn lag_of(
+/// Whether there are more than so many records of `changelog` that the tables do not show yet. Whoever holds this holds no
+/// state open.
+fn is_beyond(
     shared: &Arc<Shared>,
     changelog: &Arc<dyn Changelog>,
     graph: &Graph,
-) -> impl Fn() -> u64 + Send + Sync + use<> {
+) -> impl Fn(u64) -> bool + Send + Sync + use<> {
     let graph = graph.clone();
     let (shared, changelog) = (Arc::downgrade(shared), Arc::downgrade(changelog));
-    move || {
-        let (Some(shared), Some(changelog)) = (shared.upgrade(), changelog.upgrade()) else { return 0 };
-        stats::lag(&*changelog, &graph, &shared.published().position)
-            .flatten()
-            .map(|(_, records)| records)
-            .sum()
+    move |most| {
+        let (Some(shared), Some(changelog)) = (shared.upgrade(), changelog.upgrade()) else { return false };
+        // At every append: so the log as a whole is asked first, and its partitions only if it has grown by more.
+        if let Ok(Some(appended)) = changelog.appended(u64::MAX)
+            && appended.end.saturating_sub(shared.passed()) <= most
+        {
+            return false;
+        }
+        let published = shared.published();
+        let lag = stats::lag(&*changelog, &graph, &published.position);
+        lag.flatten().map(|(_, records)| records).sum::<u64>() > most
     }
 }
 

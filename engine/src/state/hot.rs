@@ -148,8 +148,9 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Removes about `excess` entries that `drained` covers, first those that were not used since the last time.
-    pub(crate) fn evict(&self, excess: usize, drained: u64) {
+    /// Removes about `excess` entries that `drained` covers, first those that were not used since the last time. Answers how
+    /// many of them it did not find.
+    pub(crate) fn evict(&self, excess: usize, drained: u64) -> usize {
         let mut left = excess;
         // Two passes of a clock: the first takes away the mark of use, the second evicts whatever is clean.
         for _ in 0..2 {
@@ -169,6 +170,7 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
             });
         }
         self.map.shrink_to_fit();
+        left
     }
 
     /// Bytes of one entry in the map itself, without what key and value own elsewhere.

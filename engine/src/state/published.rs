@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     store: RwLock<Option<Arc<dyn StateStore>>>,
     front: Front<Published>,
     drained: AtomicU64,
+    /// Whatever the task reads below this place in the log is published.
+    passed: AtomicU64,
     status: RwLock<Status>,
     /// What stands in the way of an answer, so that a query need not take a lock: [`ENDED`], [`BEHIND`], [`STRICT`].
     obstacles: AtomicU8,
@@ -88,6 +90,7 @@ impl Shared {
             store: RwLock::new(Some(store)),
             front: Front::new(first),
             drained: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
             status: RwLock::new(Status::Running),
             obstacles: AtomicU8::new(0),
             goal: OnceLock::new(),
@@ -127,6 +130,16 @@ impl Shared {
     /// Everything up to this epoch is in the store.
     pub(crate) fn drained(&self) -> u64 {
         self.drained.load(Ordering::Acquire)
+    }
+
+    /// Whatever the task reads below this place in the log is published.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Acquire)
+    }
+
+    /// Notes that whatever the task reads below `place` is published.
+    pub(crate) fn pass(&self, place: u64) {
+        self.passed.fetch_max(place, Ordering::AcqRel);
     }
 
     pub(crate) fn published(&self) -> Arc<Published> {

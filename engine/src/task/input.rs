@@ -198,6 +198,11 @@ impl Input {
         &self.position
     }
 
+    /// Where the sequence of the log ended when the last epoch was cut.
+    pub(crate) fn end_of_log(&self) -> Option<u64> {
+        self.merge.end()
+    }
+
     /// The partition numbered `source`.
     pub(crate) fn partition(&self, source: u32) -> Option<&TopicPartition> {
         self.merge.id(source)

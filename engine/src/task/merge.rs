@@ -144,6 +144,11 @@ impl Merge {
         self.partitions.get(number as usize).map(|partition| &partition.id)
     }
 
+    /// Where the sequence ended when the log was last asked.
+    pub(super) fn end(&self) -> Option<u64> {
+        self.end
+    }
+
     /// Asks the log for what was appended since the last time.
     pub(super) fn refresh(&mut self, read_ahead_bytes: usize) -> Result<()> {
         let changelog = Arc::clone(&self.changelog);

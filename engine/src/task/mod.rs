@@ -165,11 +165,19 @@ impl Task {
         loop {
             let (limit, before) = self.caution.bound(limit);
             let bound = Bound { before: before.or(end), until };
-            let Some(input) = self.input.cut(limit, bound)? else { return Ok(end.is_some()) };
+            let Some(input) = self.input.cut(limit, bound)? else {
+                if bound.before.is_none() && bound.until.is_none() {
+                    self.input.end_of_log().into_iter().for_each(|end| self.shared.pass(end));
+                }
+                return Ok(end.is_some());
+            };
             let span =
                 tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
             let _entered = span.enter();
             let done = self.process(&input)?;
+            if done {
+                self.shared.pass(input.end);
+            }
             // Where a record fails the epoch becomes several, up to where it would have ended.
             let end = *end.get_or_insert(input.end);
             if done && input.end >= end {

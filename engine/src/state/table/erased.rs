@@ -10,7 +10,7 @@ use crate::store::layout::TableId;
 use crate::{Error, Position, Result};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
 
 /// What the engine does with a table without knowing its types.
@@ -132,10 +132,18 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         let Some(shard) = self.shards.get(shard) else { return };
         let bytes = Self::shard_bytes(shard);
         if bytes > budget_bytes {
+            let drained = self.shared.drained();
+            let mut pinned = shard.pinned.lock().unwrap_or_else(PoisonError::into_inner);
+            // A pass looks at every entry. What it found pinned stays so until a drain, so that it is not worth another one
+            // before that, or before many came that were only read.
+            if pinned.is_some_and(|(at, left)| at == drained && shard.map.len() <= left + left / 4 + 64) {
+                return;
+            }
             // A quarter below the budget, so that the next pass is not due at once.
             let target = budget_bytes / 4 * 3;
             let excess = (bytes - target) / Self::bytes_per_entry(shard).max(1);
-            shard.map.evict(excess, self.shared.drained());
+            let missed = shard.map.evict(excess, drained);
+            *pinned = (missed > 0).then(|| (drained, shard.map.len()));
         }
     }
 

@@ -39,6 +39,9 @@ struct Shard<K, V> {
     row_size: RowSize,
     /// By how many rows the running epoch has grown the table.
     grown: AtomicI64,
+    /// When the last eviction found less than it looked for: up to where the table was drained then, and how many entries
+    /// were left.
+    pinned: Mutex<Option<(u64, usize)>>,
 }
 
 /// Keyed state: the hot entries of every shard over the store of the task.
@@ -78,6 +81,7 @@ impl<K: Key, V: Value> TableState<K, V> {
                 dirty: Mutex::default(),
                 row_size: RowSize::new(),
                 grown: AtomicI64::new(0),
+                pinned: Mutex::default(),
             })
             .collect();
         Self {
