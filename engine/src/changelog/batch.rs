@@ -5,8 +5,8 @@
 //! the result cannot fail.
 
 use super::frame::{self, Damage, FrameHeader, Sequenced};
-use super::sequence::Run;
 use super::record::{Record, RecordRef};
+use super::sequence::Run;
 use crate::{Error, Result, TopicPartition};
 use bytes::Bytes;
 use std::fmt;
@@ -305,7 +305,12 @@ impl BatchEncoder {
     pub(super) fn finish(self, partition: TopicPartition, base_offset: u64) -> Result<StoredBatch> {
         let body_bytes = match u32::try_from(self.body.len()) {
             Ok(bytes) if bytes > 0 => bytes,
-            _ => return Err(Error::invalid(format!("{} bytes of records do not make a batch", self.body.len()))),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "{} bytes of records do not make a batch",
+                    self.body.len()
+                )));
+            }
         };
         let runs = Run::encode(&self.runs);
         let runs_bytes = u32::try_from(runs.len()).unwrap_or(u32::MAX);

@@ -76,7 +76,8 @@ fn sequenced(base_offset: u64, records: &[Record], places: impl IntoIterator<Ite
 
 #[test]
 fn the_layout_with_places_in_the_sequence_is_golden() {
-    let records = [Record::new("k1", "v").at(1000), Record::tombstone("k2").at(999), Record::new("", "").at(1300)];
+    let records =
+        [Record::new("k1", "v").at(1000), Record::tombstone("k2").at(999), Record::new("", "").at(1300)];
     let one_run = sequenced(0x0102, &records, 0x0a0b..);
     #[rustfmt::skip]
     let expected: Vec<u8> = vec![

@@ -108,7 +108,9 @@ impl FrameHeader {
     pub(super) fn runs(&self, frame: &[u8]) -> Result<Option<Vec<Run>>, Damage> {
         let Some(Sequenced { first, .. }) = self.sequenced else { return Ok(None) };
         let stored = frame.get(self.len()..self.body_start()).ok_or("the batch is shorter than its runs")?;
-        Run::decode(stored, first, self.records).map(Some).ok_or("the runs of the batch are not those of its records")
+        Run::decode(stored, first, self.records)
+            .map(Some)
+            .ok_or("the runs of the batch are not those of its records")
     }
 
     /// The sequence number of the last record of `frame`, which begins with this header.

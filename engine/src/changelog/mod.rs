@@ -35,8 +35,8 @@ pub use producer::Producer;
 #[cfg(any(test, fuzzing))]
 pub(crate) use frame::{framed, sealed};
 pub(crate) use producer::Gate;
-pub(crate) use sequence::Run;
 pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
+pub(crate) use sequence::Run;
 
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::ops::Range;

@@ -109,8 +109,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const EDGES: [u64; 12] =
-        [0, 1, 7, 8, 71, 72, 4167, 4168, 1_052_743, 1_052_744, u64::MAX - 1, u64::MAX];
+    const EDGES: [u64; 12] = [0, 1, 7, 8, 71, 72, 4167, 4168, 1_052_743, 1_052_744, u64::MAX - 1, u64::MAX];
 
     #[test]
     fn codes_sort_like_their_numbers_and_begin_no_other() {

@@ -96,12 +96,14 @@ impl Task {
         for piece in &input.pieces {
             let Some(left_out) = by_piece.get(&piece.source) else { continue };
             let Some(origin) = self.input.partition(piece.source) else { continue };
-            let mut left_out = left_out.iter().filter(|(offset, ..)| piece.offsets.contains(offset)).peekable();
+            let mut left_out =
+                left_out.iter().filter(|(offset, ..)| piece.offsets.contains(offset)).peekable();
             if left_out.peek().is_none() {
                 continue;
             }
             for record in piece.decode()?.iter() {
-                let Some((_, place, reason)) = left_out.next_if(|(offset, ..)| *offset == record.offset) else {
+                let Some((_, place, reason)) = left_out.next_if(|(offset, ..)| *offset == record.offset)
+                else {
                     continue;
                 };
                 letters.push(Sunk {

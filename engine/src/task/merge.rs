@@ -318,7 +318,9 @@ impl Partition {
 
     fn lost(&self) -> Error {
         let Self { id, next, .. } = self;
-        Error::corrupt(format!("{id} at offset {next}: the records were there and are gone; restore the changelog from a copy"))
+        Error::corrupt(format!(
+            "{id} at offset {next}: the records were there and are gone; restore the changelog from a copy"
+        ))
     }
 
     /// Gives the queue back, to be read again when its turn has come. Answers with its bytes.
@@ -416,7 +418,8 @@ impl Partition {
         if there {
             return 0;
         }
-        if self.queue.is_empty() && self.reader.as_ref().is_none_or(|reader| reader.offset() != piece.batch.end_offset())
+        if self.queue.is_empty()
+            && self.reader.as_ref().is_none_or(|reader| reader.offset() != piece.batch.end_offset())
         {
             // What came behind it was given back.
             self.reader = None;

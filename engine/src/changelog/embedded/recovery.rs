@@ -26,7 +26,8 @@ impl Recovered {
         let mut recovered = Self::default();
         let mut rows = read_rows(database)?;
         let is_current = matches!(rows.first(), Some(MetaRow::Format(layout::FORMAT_VERSION)));
-        let renewed: Vec<_> = rows.iter().filter(|_| !is_current).filter_map(layout::renewed_segment).collect();
+        let renewed: Vec<_> =
+            rows.iter().filter(|_| !is_current).filter_map(layout::renewed_segment).collect();
         // Where a partition begins must be known before what it holds.
         rows.sort_by_key(|row| !matches!(row, MetaRow::Topic { .. } | MetaRow::Start { .. }));
         rows.sort_by_key(|row| !matches!(row, MetaRow::Topic { .. }));
