@@ -8,7 +8,7 @@
 //! Method: a changelog with records in it, and states that are missing, a little behind, or complete; a fold that
 //! stands still until the test lets it go on. Once `ready` returned at once, and `get` said `None` of every key of a state
 //! that had been deleted, as messages advise, until all of it was folded.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::store::MemoryStore;

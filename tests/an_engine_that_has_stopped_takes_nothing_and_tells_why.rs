@@ -6,7 +6,7 @@
 //!
 //! Method: an engine that stops at a bad record, and one that is closed, on a changelog that others share. Once
 //! appends were acknowledged as if they would be folded, and `stats` was an error.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use millpond::changelog::{Ack, Changelog, MemoryChangelog, Producer, Record};
 use millpond::{Engine, ErrorKind, GraphBuilder, Health, ManualClock, Topic, TopicPartition};

@@ -85,7 +85,7 @@ pub(super) struct Counted<T> {
 
 impl<T> Counted<T> {
     /// Counts `bytes` for `item`, which is not in any queue yet.
-    pub(super) fn new(allowance: &Arc<Allowance>, item: T, epoch: u64, bytes: usize) -> Waiting<T> {
+    pub(super) fn waiting(allowance: &Arc<Allowance>, item: T, epoch: u64, bytes: usize) -> Waiting<T> {
         allowance.take(bytes, epoch);
         let allowance = Arc::clone(allowance);
         Waiting { item: Arc::new(Self { item, epoch, bytes, queues: AtomicUsize::new(1), allowance }) }

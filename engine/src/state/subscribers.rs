@@ -262,7 +262,7 @@ where
             return;
         }
         let pushed = Pushed { position: position.clone(), changes };
-        let pushed = Counted::new(&self.allowance, pushed, epoch, bytes);
+        let pushed = Counted::waiting(&self.allowance, pushed, epoch, bytes);
         alive.iter().for_each(|queue| queue.push(pushed.clone()));
     }
 
