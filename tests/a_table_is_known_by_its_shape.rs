@@ -14,7 +14,8 @@ use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::codec::{Bincode, Json, Key, Value, ValueCodec};
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table, Topic, View, key_codec,
+    Engine, ErrorKind, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table, Topic, View,
+    key_codec,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -184,7 +185,12 @@ fn a_field_more_is_no_damage() {
     differ(Bincode, now, more, "field `.tax` is new");
     differ(Bincode, more, now, "field `.tax` is gone");
     differ(Json, now, more, "field `.tax` is new");
-    differ(Bincode, |paid| Some(vec![paid]), |paid| Some(vec![Some(paid)]), "`?[]` was `u64` and is `option<u64>`");
+    differ(
+        Bincode,
+        |paid| Some(vec![paid]),
+        |paid| Some(vec![Some(paid)]),
+        "`?[]` was `u64` and is `option<u64>`",
+    );
 }
 
 #[test]
@@ -209,14 +215,24 @@ struct Route {
     origin: u32,
     dest: u32,
 }
-key_codec!(struct Route { origin: u32, dest: u32 });
+key_codec!(
+    struct Route {
+        origin: u32,
+        dest: u32,
+    }
+);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Back {
     dest: u32,
     origin: u32,
 }
-key_codec!(struct Back { dest: u32, origin: u32 });
+key_codec!(
+    struct Back {
+        dest: u32,
+        origin: u32,
+    }
+);
 
 fn routes<K: Key>(version: u32, key: fn(u32) -> K) -> (Graph, Table<K, u64>) {
     let graph = GraphBuilder::new();

@@ -17,8 +17,8 @@ use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, MemoryC
 use millpond::codec::{Json, Key, Raw, Value};
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Topic,
-    TopicPartition, key_codec,
+    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions,
+    Topic, TopicPartition, key_codec,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -133,7 +133,10 @@ fn a_changelog_remembers_what_a_topic_holds() {
             is_invalid(producer(&log, &customers), &["topic `orders`", "another type", "Topic::revision(1)"]);
             let json = Topic::<u32, Order>::with_codec("orders", Json);
             is_invalid(producer(&log, &json), &["topic `orders`", "`bincode-2`", "`json`"]);
-            is_invalid(producer(&log, &Topic::<u64, Order>::new("orders")), &["its keys are `u32`, not `u64`"]);
+            is_invalid(
+                producer(&log, &Topic::<u64, Order>::new("orders")),
+                &["its keys are `u32`, not `u64`"],
+            );
             // An engine that is refused creates no topic either.
             let graph = GraphBuilder::new();
             graph.stream(&customers).group_by_key().count("counts");
@@ -214,14 +217,24 @@ struct Route {
     origin: String,
     dest: String,
 }
-key_codec!(struct Route { origin: String, dest: String });
+key_codec!(
+    struct Route {
+        origin: String,
+        dest: String,
+    }
+);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Back {
     dest: String,
     origin: String,
 }
-key_codec!(struct Back { dest: String, origin: String });
+key_codec!(
+    struct Back {
+        dest: String,
+        origin: String,
+    }
+);
 
 #[test]
 fn the_fields_of_keys_have_names() {

@@ -20,8 +20,8 @@ use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::codec::{Bincode, CodecError, Json, Raw, Shape, Value, ValueCodec};
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table, Topic,
-    TopicPartition,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table,
+    Topic, TopicPartition,
 };
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
@@ -322,7 +322,10 @@ fn a_value_that_cannot_be_kept_fails_at_its_record() {
                 }
             };
             assert_eq!(error.kind(), ErrorKind::User, "{error}");
-            assert!(error.to_string().contains("orders/0 offset 1") && error.to_string().contains("NaN"), "{error}");
+            assert!(
+                error.to_string().contains("orders/0 offset 1") && error.to_string().contains("NaN"),
+                "{error}"
+            );
             stepper.drain().unwrap();
         }
         let mut stepper = place.open(&graph, FailurePolicy::DeadLetter("dead".into())).unwrap();

@@ -71,10 +71,9 @@ fn a_second_engine_is_refused_while_the_first_one_runs() {
         let (graph, dirs) = (service("counts", &["out"]), [(); 3].map(|()| tempfile::tempdir().unwrap()));
         let first = on(&log, &graph, dirs[0].path()).start().unwrap();
         let other = service("sums", &["elsewhere"]);
-        for refused in [
-            on(&log, &other, dirs[1].path()).start().err(),
-            on(&log, &graph, dirs[1].path()).stepper().err(),
-        ] {
+        for refused in
+            [on(&log, &other, dirs[1].path()).start().err(), on(&log, &graph, dirs[1].path()).stepper().err()]
+        {
             let refused = refused.expect("two engines of one name run on one changelog");
             assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
             assert!(refused.message().contains("EngineBuilder::name"), "{refused}");
@@ -142,8 +141,11 @@ fn the_same_service_goes_on_also_when_its_state_was_deleted() {
 fn services_that_only_answer_follow_each_other_under_one_name() {
     for (log, _dir) in logs() {
         for table in ["counts", "sums"] {
-            let engine =
-                Engine::builder(&service(table, &[])).in_memory().changelog(Arc::clone(&log)).start().unwrap();
+            let engine = Engine::builder(&service(table, &[]))
+                .in_memory()
+                .changelog(Arc::clone(&log))
+                .start()
+                .unwrap();
             engine.catch_up().unwrap();
             engine.close().unwrap();
         }
@@ -153,7 +155,8 @@ fn services_that_only_answer_follow_each_other_under_one_name() {
 #[test]
 fn reserved_names_are_refused() {
     for name in ["x.build", "x.letters", ".build"] {
-        let builder = Engine::builder(&service("counts", &[])).in_memory().changelog(Arc::new(MemoryChangelog::new()));
+        let builder =
+            Engine::builder(&service("counts", &[])).in_memory().changelog(Arc::new(MemoryChangelog::new()));
         let refused = builder.name(name).start().err().expect("it was accepted");
         assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
         assert!(refused.message().contains(name), "{refused}");

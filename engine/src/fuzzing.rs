@@ -7,7 +7,7 @@
 //! What is not checked here is how much a decoder allocates: the fuzz targets run under an allocator that refuses more
 //! than `fuzz/src/lib.rs` says.
 
-use crate::changelog::{Record, StoredBatch, framed, sealed};
+use crate::changelog::{Record, StoredBatch, TopicType, framed, sealed};
 use crate::codec::{Bincode, CodecError, Json, Key, KeyCodec, ValueCodec};
 use crate::store::layout;
 use crate::{Error, ErrorKind, TopicPartition, key_codec};
@@ -241,6 +241,19 @@ pub fn state_frame(data: &[u8]) {
     same(data, layout::decode_count(data).map(|rows| layout::encode_count(rows).to_vec()));
     let version = layout::decode_format_version(data);
     same(data, version.map(|version| layout::encode_format_version(version).to_vec()));
+    topic_type(data);
+}
+
+/// What a topic holds: what decodes is the same once it was stored again, and can be compared with anything.
+fn topic_type(data: &[u8]) {
+    let sealed = [&[1, 0, 0, 1, b'c', 1, b'k'][..], &[data.len().min(0x7f).to_le_bytes()[0]], data].concat();
+    for stored in [data, &sealed] {
+        if let Some(holds) = TopicType::from_bytes(stored) {
+            assert_eq!(TopicType::from_bytes(&holds.to_bytes()).as_ref(), Some(&holds));
+            assert_eq!(TopicType::declare(Some(&holds), &holds).ok(), Some(None));
+            drop(TopicType::declare(Some(&TopicType::mixed()), &holds));
+        }
+    }
 }
 
 fn same(stored: &[u8], again: Result<Vec<u8>, Error>) {

@@ -86,7 +86,8 @@ impl Position {
     /// Whether everything below `other` is included in this position.
     #[must_use]
     pub fn includes(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other) || other.0.iter().all(|(partition, &offset)| self.offset(partition) >= offset)
+        std::ptr::eq(self, other)
+            || other.0.iter().all(|(partition, &offset)| self.offset(partition) >= offset)
     }
 
     /// The partitions with their next offsets, ordered by topic and partition.

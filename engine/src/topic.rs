@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 ///   be read all the same, or are not needed any more.
 ///
 /// Values that are raw bytes ([`Raw`](crate::codec::Raw) with `Vec<u8>` or `Bytes`) may be read from and appended to any
-/// topic, as tools do; the keys must fit. A topic of dead letters holds records of many topics, and is read as any of them.
+/// topic, as tools do, and so may `serde_json::Value` where values are kept in `Json`; the keys must fit. A topic of dead letters holds records of many topics, and is read as any of them.
 ///
 /// # Examples
 /// ```
@@ -130,14 +130,14 @@ impl<K: Key, V: Value> Topic<K, V> {
     ///
     /// # Errors
     /// `Invalid` if the codec cannot hold the type.
-    pub(crate) fn declared(&self) -> Result<TopicType> {
+    pub(crate) fn declared(&self) -> Result<&TopicType> {
         let declare = || {
             let shape = self.codec.shape().map_err(|error| {
                 Error::invalid(format!("topic `{}` cannot be declared: {error}", self.name))
             })?;
             Ok(TopicType::new(self.revision, &K::key_shape(), self.codec.id(), &shape))
         };
-        self.declared.get_or_init(declare).as_ref().map(TopicType::clone).map_err(Error::summary)
+        self.declared.get_or_init(declare).as_ref().map_err(Error::summary)
     }
 
     /// The topic's name.

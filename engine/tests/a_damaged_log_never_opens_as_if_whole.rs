@@ -14,7 +14,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use millpond_engine::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
+use millpond_engine::changelog::{
+    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
+};
 use millpond_engine::{Error, ErrorKind, TopicPartition};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -265,7 +267,8 @@ fn logs_that_were_cut() {
                     let dir = copied(whole.path());
                     cut(&logs(dir.path())[which], place);
                     cut(&logs(dir.path())[which], place + zeros);
-                    let context = format!("segments of {segment_bytes}, log {which} cut at {place}, {zeros} zeros");
+                    let context =
+                        format!("segments of {segment_bytes}, log {which} cut at {place}, {zeros} zeros");
                     outcome(dir.path(), &context);
                 }
             }
@@ -296,7 +299,8 @@ fn files_that_are_gone() {
 fn flipped_bits_of_the_other_files() {
     let mut numbers = Numbers::new(13);
     let whole = crashed(300_000);
-    let small = |name: &str| name.starts_with("MANIFEST") || name.starts_with("millpond") || name == "CURRENT";
+    let small =
+        |name: &str| name.starts_with("MANIFEST") || name.starts_with("millpond") || name == "CURRENT";
     for file in files(whole.path(), small) {
         for _ in 0..(if length(&file) > 0 { 40 } else { 0 }) {
             let dir = copied(whole.path());

@@ -11,7 +11,9 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::ErrorKind;
-use millpond_engine::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
+use millpond_engine::changelog::{
+    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
+};
 use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
 use millpond_engine::{Error, TopicPartition};
 use std::any::Any;
@@ -126,7 +128,8 @@ fn every_path_to_a_directory_leads_to_the_same_lock() {
         }
         let opened = open(kind, dir.path()).unwrap();
         for path in [link, mounted].iter().filter(|path| is_mounted || !path.ends_with("mounted")) {
-            let refused = open(kind, path).err().unwrap_or_else(|| panic!("{kind} opened by {}", path.display()));
+            let refused =
+                open(kind, path).err().unwrap_or_else(|| panic!("{kind} opened by {}", path.display()));
             assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
             assert_eq!(another_process(kind, path), "Unavailable", "{kind} by {}", path.display());
         }

@@ -103,7 +103,10 @@ fn what_is_kept_for_ever_does_not_keep_the_rest() {
     let taken: u64 = tables(dir.path()).iter().sum();
     let alive = log.stored_bytes().unwrap().unwrap();
     // Without moving, it is nearly all of the 6.6 MB that were appended.
-    assert!(alive > 30_000 && taken < 3 * alive + 4 * SEGMENT_BYTES as u64, "{taken} bytes where {alive} are alive");
+    assert!(
+        alive > 30_000 && taken < 3 * alive + 4 * SEGMENT_BYTES as u64,
+        "{taken} bytes where {alive} are alive"
+    );
     let told = log.disk_bytes().unwrap().unwrap();
     assert!(told >= taken && told < taken + (1 << 20), "{told} bytes on disk, {taken} of records");
     drop(log);

@@ -6,7 +6,8 @@
 
 use millpond_engine::codec::{Bincode, Json, ValueCodec};
 use millpond_operators::aggregate::{
-    Aggregate, FloatSum, Mean, Multiset, TopK, count, distinct_count, last_n, max, mean, min, multiset, reduce, sum, top_k,
+    Aggregate, FloatSum, Mean, Multiset, TopK, count, distinct_count, last_n, max, mean, min, multiset,
+    reduce, sum, top_k,
 };
 use millpond_operators::testing::laws;
 use proptest::prelude::*;

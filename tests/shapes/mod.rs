@@ -6,7 +6,9 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor};
-use serde::ser::{SerializeMap, SerializeSeq, SerializeStruct, SerializeTuple, SerializeTupleVariant, Serializer};
+use serde::ser::{
+    SerializeMap, SerializeSeq, SerializeStruct, SerializeTuple, SerializeTupleVariant, Serializer,
+};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fmt;
@@ -214,7 +216,9 @@ impl<'de> DeserializeSeed<'de> for Seed<'_> {
             Schema::Seq(inner) => d.deserialize_seq(Parts::Seq(inner))?,
             Schema::Map(key, value) => d.deserialize_map(Parts::Map(*key, value))?,
             Schema::Tuple(parts) => d.deserialize_tuple(parts.len(), Parts::Tuple(parts))?,
-            Schema::Newtype(name, inner) => d.deserialize_newtype_struct(name, Parts::Newtype(name, inner))?,
+            Schema::Newtype(name, inner) => {
+                d.deserialize_newtype_struct(name, Parts::Newtype(name, inner))?
+            }
             Schema::Struct(names, parts) => {
                 d.deserialize_struct(names.of, names.parts, Parts::Struct(*names, parts))?
             }
@@ -535,11 +539,8 @@ pub(crate) fn values(schema: &Schema) -> BoxedStrategy<Dyn> {
         Schema::Internal(inner) => special(inner, |x| Internal::A { x }, vec![Internal::B], Dyn::Internal),
         Schema::Adjacent(inner) => {
             let (a, b) = (values(inner), values(inner));
-            let variants = prop_oneof![
-                a.prop_map(Adjacent::A),
-                b.prop_map(|y| Adjacent::B { y }),
-                Just(Adjacent::C),
-            ];
+            let variants =
+                prop_oneof![a.prop_map(Adjacent::A), b.prop_map(|y| Adjacent::B { y }), Just(Adjacent::C),];
             variants.prop_map(|value| Dyn::Adjacent(Box::new(value))).boxed()
         }
         Schema::Untagged(inner) => special(
@@ -622,7 +623,10 @@ impl Schema {
     /// Whether a layout without names cannot hold it.
     pub(crate) fn needs_names(&self) -> bool {
         self.has(&|schema| {
-            matches!(schema, Self::Internal(_) | Self::Untagged(_) | Self::Flat(_) | Self::Skipping(_) | Self::Shifted(_))
+            matches!(
+                schema,
+                Self::Internal(_) | Self::Untagged(_) | Self::Flat(_) | Self::Skipping(_) | Self::Shifted(_)
+            )
         })
     }
 

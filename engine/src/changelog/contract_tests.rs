@@ -498,6 +498,35 @@ fn behaves_as_a_vector<S: Subject>(steps: Vec<Step>) {
     }
 }
 
+fn a_topic_remembers_what_it_holds<S: Subject>() {
+    let subject = subject::<S>();
+    let holds = |topic: crate::Topic<u8, u64>| topic.declared().unwrap().clone();
+    let (numbers, raised) = (holds(crate::Topic::new("a")), holds(crate::Topic::new("a").revision(1)));
+    let texts = crate::Topic::<u8, String>::new("a").declared().unwrap().clone();
+    let log = subject.log();
+    assert_eq!(kind(log.declare_type("nowhere", &numbers)), ErrorKind::Invalid);
+    assert_eq!(log.topic_type("a").unwrap(), None);
+    log.declare_type("a", &numbers).unwrap();
+    log.declare_type("b", &TopicType::mixed()).unwrap();
+    let error = log.declare_type("a", &texts).unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.message().contains("topic `a`"), "{error}");
+    let subject = subject.reopen();
+    let log = subject.log();
+    let with_retention = TopicConfig { retention_bytes: Some(1), ..topic(2) };
+    log.create_topic("a", &with_retention).unwrap();
+    assert_eq!(log.topic_type("a").unwrap(), Some(numbers.clone()));
+    assert_eq!(log.topic_type("b").unwrap(), Some(TopicType::mixed()));
+    assert_eq!(kind(log.declare_type("a", &texts)), ErrorKind::Invalid);
+    log.declare_type("b", &texts).unwrap();
+    log.declare_type("a", &raised).unwrap();
+    let subject = subject.reopen();
+    assert_eq!(subject.log().topic_type("a").unwrap(), Some(raised));
+    assert_eq!(subject.log().topic_type("nowhere").unwrap(), None);
+    subject.log().close().unwrap();
+    assert_eq!(kind(subject.log().topic_type("a")), ErrorKind::Closed);
+    assert_eq!(kind(subject.log().declare_type("a", &numbers)), ErrorKind::Closed);
+}
+
 macro_rules! contract {
     ($implementation:ident: $subject:ty, $($guarantee:ident)*) => {
         mod $implementation {
@@ -519,6 +548,7 @@ macro_rules! contract {
             offsets_are_dense_and_records_keep_them
             an_append_is_all_or_nothing
             topics_are_created_once
+            a_topic_remembers_what_it_holds
             only_who_decides_changes_the_retention
             readers_know_where_a_partition_begins_and_ends
             an_epoch_is_appended_once

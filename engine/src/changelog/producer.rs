@@ -137,7 +137,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     pub fn new(changelog: Arc<dyn Changelog>, topic: &Topic<K, V>, clock: Arc<dyn Clock>) -> Result<Self> {
         let declared = topic.declared()?;
         changelog.ensure_topic(topic.name(), topic.topic_config())?;
-        changelog.declare_type(topic.name(), &declared)?;
+        changelog.declare_type(topic.name(), declared)?;
         let partitions = topic.topic_config().partitions;
         Ok(Self { changelog, topic: topic.clone(), partitions, clock, gate: None })
     }

@@ -86,7 +86,9 @@ impl TopicType {
             return Ok((!new.is_raw()).then(|| declared.clone()));
         }
         if kept.codec != new.codec {
-            return Err(kept.refuse(&format!("its values are kept in `{}`, not in `{}`", kept.codec, new.codec)));
+            return Err(
+                kept.refuse(&format!("its values are kept in `{}`, not in `{}`", kept.codec, new.codec))
+            );
         }
         let value = new
             .growth
@@ -187,7 +189,7 @@ mod tests {
     where
         V: crate::codec::Value + Serialize + serde::de::DeserializeOwned,
     {
-        Topic::<K, V>::new("t").declared().unwrap()
+        Topic::<K, V>::new("t").declared().unwrap().clone()
     }
 
     fn declare(kept: &TopicType, declared: &TopicType) -> Result<Option<TopicType>, String> {
@@ -200,28 +202,31 @@ mod tests {
         assert_eq!(TopicType::declare(None, &numbers).unwrap(), Some(numbers.clone()));
         assert_eq!(declare(&numbers, &numbers), Ok(None));
         assert!(declare(&numbers, &texts).unwrap_err().contains("`u64`"));
-        assert!(declare(&numbers, &bincode::<u16, u64>()).unwrap_err().contains("its keys are `u8`, not `u16`"));
-        let json = Topic::<u8, u64>::with_codec("t", Json).declared().unwrap();
+        assert!(
+            declare(&numbers, &bincode::<u16, u64>()).unwrap_err().contains("its keys are `u8`, not `u16`")
+        );
+        let json = Topic::<u8, u64>::with_codec("t", Json).declared().unwrap().clone();
         assert!(declare(&numbers, &json).unwrap_err().contains("`bincode-2`, not in `json`"));
-        let text = Topic::<u8, String>::with_codec("t", Raw).declared().unwrap();
+        let text = Topic::<u8, String>::with_codec("t", Raw).declared().unwrap().clone();
         assert!(declare(&texts, &text).is_err());
     }
 
     #[test]
     fn a_raised_revision_replaces_what_was_there() {
         let numbers = bincode::<u8, u64>();
-        let texts = Topic::<u16, String>::with_codec("t", Json).revision(2).declared().unwrap();
+        let texts = Topic::<u16, String>::with_codec("t", Json).revision(2).declared().unwrap().clone();
         assert_eq!(declare(&numbers, &texts), Ok(Some(texts.clone())));
         assert!(declare(&texts, &numbers).unwrap_err().contains("Topic::revision(3)"));
-        let unraised = Topic::<u16, String>::with_codec("t", Json).declared().unwrap();
+        let unraised = Topic::<u16, String>::with_codec("t", Json).declared().unwrap().clone();
         assert_eq!(declare(&texts, &unraised), Ok(None));
     }
 
     #[test]
     fn raw_bytes_and_mixed_topics_go_with_anything() {
         let numbers = bincode::<u8, u64>();
-        let raw = Topic::<u8, Vec<u8>>::with_codec("t", Raw).declared().unwrap();
-        let raw_bytes = Topic::<u8, bytes::Bytes>::with_codec("t", Raw).revision(9).declared().unwrap();
+        let raw = Topic::<u8, Vec<u8>>::with_codec("t", Raw).declared().unwrap().clone();
+        let raw_bytes =
+            Topic::<u8, bytes::Bytes>::with_codec("t", Raw).revision(9).declared().unwrap().clone();
         assert_eq!(TopicType::declare(None, &raw).unwrap(), None, "they say nothing");
         assert_eq!(declare(&numbers, &raw), Ok(None));
         assert_eq!(declare(&numbers, &raw_bytes), Ok(None));
@@ -250,10 +255,9 @@ mod tests {
 
     #[test]
     fn json_types_grow_and_stay_grown() {
-        let json = |topic: Result<TopicType>| topic.unwrap();
-        let old = json(Topic::<u8, Old>::with_codec("t", Json).declared());
-        let new = json(Topic::<u8, New>::with_codec("t", Json).declared());
-        let other = json(Topic::<u8, Other>::with_codec("t", Json).declared());
+        let old = Topic::<u8, Old>::with_codec("t", Json).declared().unwrap().clone();
+        let new = Topic::<u8, New>::with_codec("t", Json).declared().unwrap().clone();
+        let other = Topic::<u8, Other>::with_codec("t", Json).declared().unwrap().clone();
         let grown = declare(&old, &new).unwrap().unwrap();
         assert_eq!(declare(&grown, &new), Ok(None));
         assert_eq!(declare(&grown, &old), Ok(None));
@@ -266,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_stored_form_is_golden() {
-        let one = Topic::<u8, Old>::with_codec("t", Json).revision(300).declared().unwrap();
+        let one = Topic::<u8, Old>::with_codec("t", Json).revision(300).declared().unwrap().clone();
         let value = br#"{"struct":[["a","u8"]]}"#;
         let golden = [&[1, 0, 0xac, 2, 4][..], b"json\x02u8", &[23], value].concat();
         assert_eq!(one.to_bytes(), golden);

@@ -9,6 +9,7 @@ use super::shape::Trust;
 use super::{CodecError, Shape, ValueCodec};
 use std::any::TypeId;
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -72,6 +73,12 @@ impl<C: 'static> Checked<C> {
     }
 }
 
+/// Whoever appends a value has not asked for it to be read, and must not meet a panic of that.
+fn guarded(read: impl FnOnce() -> Result<(), CodecError>) -> Result<(), CodecError> {
+    let panicked = || CodecError::new("what is written of it is not read back: the codec panicked");
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(panicked()))
+}
+
 impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
     fn id(&self) -> &'static str {
         self.codec.id()
@@ -86,9 +93,9 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
         self.codec.encode(value, out)?;
         let written = out.get(start..).unwrap_or_default();
         let checked = match trust {
-            Trust::Doubtful => read_back(&self.codec, written),
-            Trust::Proven if self.is_first() => read_back(&self.codec, written),
-            Trust::Unknown if self.is_first() => decoded(&self.codec, written).map(drop),
+            Trust::Doubtful => guarded(|| read_back(&self.codec, written)),
+            Trust::Proven if self.is_first() => guarded(|| read_back(&self.codec, written)),
+            Trust::Unknown if self.is_first() => guarded(|| decoded(&self.codec, written).map(drop)),
             Trust::Proven | Trust::Unknown => Ok(()),
         };
         checked.inspect_err(|_| out.truncate(start))

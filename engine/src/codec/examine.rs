@@ -64,7 +64,9 @@ pub(super) fn read_back<V>(codec: &impl ValueCodec<V>, bytes: &[u8]) -> Result<(
 }
 
 pub(super) fn decoded<V>(codec: &impl ValueCodec<V>, bytes: &[u8]) -> Result<V, CodecError> {
-    codec.decode(bytes).map_err(|error| CodecError::new(format!("what is written of it is not read back: {error}")))
+    codec
+        .decode(bytes)
+        .map_err(|error| CodecError::new(format!("what is written of it is not read back: {error}")))
 }
 
 /// Whether the same bytes occur equally often.

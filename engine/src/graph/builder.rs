@@ -212,9 +212,8 @@ impl Builder {
     pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: StoreOptions<V>) -> TableRef<K, V> {
         let StoreOptions { name, version, codec } = options;
         let (table_name, value_codec) = (Arc::clone(&name), codec.id());
-        let shape = codec.shape().map_err(|error| {
-            Error::invalid(format!("table `{name}` cannot be kept: {error}"))
-        });
+        let shape =
+            codec.shape().map_err(|error| Error::invalid(format!("table `{name}` cannot be kept: {error}")));
         let spec = TableSpec {
             name,
             kind,
@@ -241,7 +240,7 @@ impl Builder {
     }
 
     fn topic<K: Key, V: Value>(&self, topic: &Topic<K, V>, read: bool, written: bool) {
-        let holds = topic.declared();
+        let holds = topic.declared().cloned();
         let mut parts = self.parts();
         let Parts { topics, ambiguous, unfit, .. } = &mut *parts;
         let holds = match holds {
@@ -256,10 +255,9 @@ impl Builder {
             }
             match known.holds.joined(&holds) {
                 Ok(both) => known.holds = both,
-                Err(error) => unfit.push(error.context(format!(
-                    "topic `{}` is used with two types in one graph",
-                    topic.name()
-                ))),
+                Err(error) => unfit.push(
+                    error.context(format!("topic `{}` is used with two types in one graph", topic.name())),
+                ),
             }
             return;
         }

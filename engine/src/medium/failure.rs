@@ -75,9 +75,11 @@ impl Failure {
             Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::Full,
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::Forbidden,
             Kind::NotFound => Self::Missing,
-            Kind::Interrupted | Kind::WouldBlock | Kind::TimedOut | Kind::ResourceBusy | Kind::OutOfMemory => {
-                Self::Busy
-            }
+            Kind::Interrupted
+            | Kind::WouldBlock
+            | Kind::TimedOut
+            | Kind::ResourceBusy
+            | Kind::OutOfMemory => Self::Busy,
             Kind::StaleNetworkFileHandle | Kind::HostUnreachable | Kind::NetworkUnreachable => Self::Medium,
             _ => match error.raw_os_error() {
                 Some(FILES_OF_SYSTEM | FILES_OF_PROCESS) => Self::TooManyFiles,
@@ -119,7 +121,10 @@ mod tests {
             ("IO error: while open a file for lock: /d/LOCK: Read-only file system", Failure::Forbidden),
             ("IO error: While open a file: /d/1.sst: Too many open files", Failure::TooManyFiles),
             ("IO error: No such file or directory: While opening a file: /d/MANIFEST-1: x", Failure::Missing),
-            ("IO error: While pread offset 0 len 1: /d/Corruption: /1.sst: Invalid argument", Failure::Unexpected),
+            (
+                "IO error: While pread offset 0 len 1: /d/Corruption: /1.sst: Invalid argument",
+                Failure::Unexpected,
+            ),
             ("IO error: Stale file handle", Failure::Medium),
             ("Corruption: block checksum mismatch in /d/LOCK/No space left on device", Failure::Damaged),
             ("Invalid argument: Corruption: lock : /d", Failure::Unexpected),

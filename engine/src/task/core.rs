@@ -287,7 +287,9 @@ fn pass_what_is_gone(
 /// The identity of the state; none if it is new or of 0.1.
 fn read_identity(store: &dyn StateStore) -> Result<Option<String>> {
     let mut identity = Ok(None);
-    store.read(layout::IDENTITY_KEY, &mut |stored| identity = stored.map(layout::decode_identity).transpose())?;
+    store.read(layout::IDENTITY_KEY, &mut |stored| {
+        identity = stored.map(layout::decode_identity).transpose()
+    })?;
     identity
 }
 

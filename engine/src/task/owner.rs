@@ -36,7 +36,12 @@ impl Owner {
         Self {
             state,
             reads: topics.filter(|topic| graph.reads(topic)).collect(),
-            appends_to: graph.nodes.iter().filter_map(|node| node.sink.as_deref()).map(str::to_owned).collect(),
+            appends_to: graph
+                .nodes
+                .iter()
+                .filter_map(|node| node.sink.as_deref())
+                .map(str::to_owned)
+                .collect(),
             tables: graph.tables.iter().map(|table| table.name.to_string()).collect(),
         }
     }
@@ -68,7 +73,8 @@ impl Owner {
     }
 
     fn is_continued_by(&self, next: &Self) -> bool {
-        let share = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.is_empty() || b.is_empty() || !a.is_disjoint(b);
+        let share =
+            |a: &BTreeSet<String>, b: &BTreeSet<String>| a.is_empty() || b.is_empty() || !a.is_disjoint(b);
         next.appends_to.is_subset(&self.appends_to)
             && share(&self.reads, &next.reads)
             && share(&self.tables, &next.tables)
@@ -81,7 +87,11 @@ impl Owner {
     pub(super) fn claim(&self, changelog: &dyn Changelog, name: &str) -> Result<()> {
         let owner = serde_json::to_string(self)
             .map_err(|error| Error::internal("the owner of a name has no JSON").with_source(error))?;
-        if changelog.owner(name)?.as_ref() == Some(&owner) { Ok(()) } else { changelog.set_owner(name, &owner) }
+        if changelog.owner(name)?.as_ref() == Some(&owner) {
+            Ok(())
+        } else {
+            changelog.set_owner(name, &owner)
+        }
     }
 }
 

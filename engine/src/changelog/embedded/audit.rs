@@ -111,7 +111,11 @@ impl Audit {
         });
         let (what, cut, behind) = match (gap, readable.broken) {
             (Some((at, next, first)), _) => {
-                let what = format!("before byte {at} of {} the writes {next} to {} are missing", file_name(path), first - 1);
+                let what = format!(
+                    "before byte {at} of {} the writes {next} to {} are missing",
+                    file_name(path),
+                    first - 1
+                );
                 // What was torn in the file before is part of the gap.
                 match self.torn.pop() {
                     Some((torn, end)) if at == 0 => {
@@ -156,7 +160,8 @@ impl Audit {
 
     /// The log ends before what was noted as synced.
     fn short(self, synced: &Synced, next: u64) -> Damage {
-        let missing = synced.ends.iter().filter(|(slot, end)| self.ends.get(slot).is_none_or(|found| found < end));
+        let missing =
+            synced.ends.iter().filter(|(slot, end)| self.ends.get(slot).is_none_or(|found| found < end));
         let beyond = missing.map(|&(slot, end)| (slot, Beyond::WasDurableTo(end))).collect();
         let what = format!("its newest writes, {next} to {}, were durable and are missing", synced.sequence);
         Damage { what, given_up: None, ends: self.ends, beyond, names: self.names }

@@ -90,7 +90,8 @@ impl Database {
         let lock = DirectoryLock::take(&dir).map_err(unusable)?.ok_or_else(in_use)?;
         let synced = Synced::read(&dir).map_err(unusable)?;
         let torn = check_files(&dir, options, synced.as_ref())?;
-        let cuts: Vec<_> = torn.iter().map(|(path, end)| Cut::at(path, *end)).collect::<Result<_, _>>().map_err(unusable)?;
+        let cuts: Vec<_> =
+            torn.iter().map(|(path, end)| Cut::at(path, *end)).collect::<Result<_, _>>().map_err(unusable)?;
         let opened = open_database(&dir, options);
         if opened.is_err() {
             cuts.into_iter().try_for_each(Cut::undo).map_err(unusable)?;
@@ -105,9 +106,8 @@ impl Database {
 
     /// What the files in the directory take.
     pub(super) fn disk_bytes(&self) -> Result<u64> {
-        let unreadable = |error: std::io::Error| {
-            self.name(failure(Failure::of_io(&error)).with_source(error))
-        };
+        let unreadable =
+            |error: std::io::Error| self.name(failure(Failure::of_io(&error)).with_source(error));
         let mut bytes = 0;
         for entry in std::fs::read_dir(&self.dir).map_err(unreadable)? {
             match entry.and_then(|entry| entry.metadata()) {
@@ -265,9 +265,15 @@ fn family<'a>(db: &'a DB, name: &str) -> Result<&'a ColumnFamily> {
 ///
 /// # Errors
 /// `Corrupt` for what is damaged or missing. With `salvage`, what lies behind the damage is given up instead.
-fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<&Synced>) -> Result<Vec<(PathBuf, u64)>> {
+fn check_files(
+    dir: &Path,
+    options: &EmbeddedOptions,
+    synced: Option<&Synced>,
+) -> Result<Vec<(PathBuf, u64)>> {
     let failed = |error: std::io::Error| {
-        failure(Failure::of_io(&error)).with_source(error).context(format!("the changelog in {}", dir.display()))
+        failure(Failure::of_io(&error))
+            .with_source(error)
+            .context(format!("the changelog in {}", dir.display()))
     };
     if audit::is_headless(dir).map_err(failed)? {
         return Err(Error::corrupt(format!(

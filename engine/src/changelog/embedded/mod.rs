@@ -45,7 +45,8 @@ use super::epochs::Epochs;
 use super::names::Leases;
 use super::watchers::Watchers;
 use super::{
-    Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, TopicConfig, TopicType,
+    Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, TopicConfig,
+    TopicType,
 };
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};

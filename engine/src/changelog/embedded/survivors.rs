@@ -72,9 +72,8 @@ impl Writer {
         let wasted: u64 = wasteful.map(|(_, live, bytes)| bytes - live).sum();
         let small = movable.iter().filter(|(.., bytes)| is_small(*bytes)).count();
         let (moves_wasteful, merges_small) = (wasted >= segment_bytes / 4, small >= MERGE_FROM);
-        let worth = |live, bytes| {
-            (moves_wasteful && is_wasteful(live, bytes)) || (merges_small && is_small(bytes))
-        };
+        let worth =
+            |live, bytes| (moves_wasteful && is_wasteful(live, bytes)) || (merges_small && is_small(bytes));
         let most = segment_bytes.min(MOST_BYTES);
         let mut taken = 0;
         let victims = movable.into_iter().filter(|&(_, live, bytes)| worth(live, bytes));

@@ -144,7 +144,8 @@ impl Progress {
 }
 
 fn unwritten(database: &Database, error: io::Error) -> Error {
-    let message = "how far it is durable could not be noted; look for space and permissions, then open it again";
+    let message =
+        "how far it is durable could not be noted; look for space and permissions, then open it again";
     database.name(Error::unavailable(message).with_source(error))
 }
 

@@ -176,12 +176,14 @@ impl Limits<'_> {
     /// Goes through each partition from its oldest piece on, up to the first one that must stay.
     fn trim_by_age(&self, topic: &Topic, starts: &mut BTreeMap<Slot, u64>) {
         for (slot, partition) in partitions(self.index, topic) {
-            let is_over = |piece: &Piece| retention::is_over(&topic.config, piece.newest_ms(), self.now_ms, 0);
+            let is_over =
+                |piece: &Piece| retention::is_over(&topic.config, piece.newest_ms(), self.now_ms, 0);
             if !partition.pieces.front().is_some_and(is_over) {
                 continue;
             }
             let held_from = retention::held_from(self.holds, &partition.name);
-            let gone = partition.pieces.iter().take_while(|piece| self.is_free(piece, held_from) && is_over(piece));
+            let gone =
+                partition.pieces.iter().take_while(|piece| self.is_free(piece, held_from) && is_over(piece));
             if let Some(last) = gone.last() {
                 starts.insert(slot, last.offsets.end);
             }

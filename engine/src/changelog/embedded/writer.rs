@@ -143,7 +143,9 @@ impl Writer {
                 group.sync = true;
                 group.answer(reply);
             }
-            alone @ (Job::Topic { .. } | Job::Type { .. } | Job::Trim { .. } | Job::Close { .. }) => return Ok(Some(alone)),
+            alone @ (Job::Topic { .. } | Job::Type { .. } | Job::Trim { .. } | Job::Close { .. }) => {
+                return Ok(Some(alone));
+            }
         }
         Ok(None)
     }

@@ -66,7 +66,12 @@ impl MemoryChangelog {
     /// An empty changelog that ages records by `clock`.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self::on(Arc::new(Shared { state: Mutex::default(), watchers: Watchers::default(), leases: Arc::default(), clock }))
+        Self::on(Arc::new(Shared {
+            state: Mutex::default(),
+            watchers: Watchers::default(),
+            leases: Arc::default(),
+            clock,
+        }))
     }
 
     /// A fresh, open handle on the same records, whether or not this one is closed.
@@ -83,7 +88,12 @@ impl MemoryChangelog {
         self.closed.store(true, Ordering::SeqCst);
         self.shared.watchers.wake();
         let clock = self.shared.clock.clone();
-        Self::on(Arc::new(Shared { state: Mutex::new(left), watchers: Watchers::default(), leases: Arc::default(), clock }))
+        Self::on(Arc::new(Shared {
+            state: Mutex::new(left),
+            watchers: Watchers::default(),
+            leases: Arc::default(),
+            clock,
+        }))
     }
 
     fn on(shared: Arc<Shared>) -> Self {
@@ -157,7 +167,8 @@ impl Changelog for MemoryChangelog {
     }
 
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
-        let appended = self.open_state()?.append_epoch(producer, mark, &appends, self.shared.clock.now_ms())?;
+        let appended =
+            self.open_state()?.append_epoch(producer, mark, &appends, self.shared.clock.now_ms())?;
         if appended {
             self.shared.watchers.wake();
         }

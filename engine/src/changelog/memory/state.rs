@@ -6,8 +6,8 @@ use crate::changelog::names::{Leases, family};
 use crate::changelog::sequence::Latest;
 use crate::changelog::topic_type::no_topic;
 use crate::changelog::{
-    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, Readable, StoredBatch, TopicConfig, TopicType,
-    retention,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, Readable, StoredBatch, TopicConfig,
+    TopicType, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -4,8 +4,8 @@
 //! number, and not a present value that is itself absent or empty. Both would come back as another value or not at all.
 
 use serde::ser::{
-    Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+    Error as _, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+    SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 use std::fmt;
 
@@ -53,7 +53,9 @@ fn finite(value: f64) -> Result<bool, Unfaithful> {
     if value.is_finite() {
         return Ok(IS_NOT_NULL);
     }
-    Err(Unfaithful(format!("{value} is no number that JSON has; keep such values in `Bincode`, or leave them out")))
+    Err(Unfaithful(format!(
+        "{value} is no number that JSON has; keep such values in `Bincode`, or leave them out"
+    )))
 }
 
 impl Serializer for Walk {

@@ -23,13 +23,16 @@ impl Growth {
         if stored.is_unknown() || stored == declared {
             return Ok(declared.clone());
         }
-        if declared.is_unknown() || declared.is_raw() {
+        if self == Self::Fields && stored.is_anything() {
+            return Ok(stored.clone());
+        }
+        if declared.is_unknown() || declared.is_raw() || (self == Self::Fields && declared.is_anything()) {
             return Ok(stored.clone());
         }
         let grown = match (stored.parts(), declared.parts()) {
             (Some(Parts::Named(name, a)), Some(Parts::Named(other, b))) => {
                 // Where something is known of both, that decides: two services may call one thing by two names.
-                if a.is_unknown() && b.is_unknown() && name != other {
+                if !a.is_told() && !b.is_told() && name != other {
                     return Err(format!("it was `{name}` and is `{other}`"));
                 }
                 return Ok(Node::named(name, self.union(a, b)?));

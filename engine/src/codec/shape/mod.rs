@@ -162,9 +162,35 @@ fn shortened(full: &str) -> String {
 /// Whether a type is one of the standard library's alone, whose name says all of its shape.
 pub(crate) fn is_told_by_its_name(name: &str) -> bool {
     const KNOWN: [&str; 29] = [
-        "bool", "char", "u8", "u16", "u32", "u64", "u128", "i8", "i16", "i32", "i64", "i128", "f32", "f64",
-        "usize", "isize", "str", "String", "Option", "Vec", "VecDeque", "Box", "Arc", "BTreeMap", "BTreeSet",
-        "HashMap", "HashSet", "RandomState", "Global",
+        "bool",
+        "char",
+        "u8",
+        "u16",
+        "u32",
+        "u64",
+        "u128",
+        "i8",
+        "i16",
+        "i32",
+        "i64",
+        "i128",
+        "f32",
+        "f64",
+        "usize",
+        "isize",
+        "str",
+        "String",
+        "Option",
+        "Vec",
+        "VecDeque",
+        "Box",
+        "Arc",
+        "BTreeMap",
+        "BTreeSet",
+        "HashMap",
+        "HashSet",
+        "RandomState",
+        "Global",
     ];
     let words = name.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty());
     words.into_iter().all(|word| KNOWN.contains(&word) || word.bytes().all(|byte| byte.is_ascii_digit()))

@@ -9,7 +9,8 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Node {
-    /// Something without parts, such as `u64`; `?` is unknown and `any` says itself what it is.
+    /// Something without parts, such as `u64`; `?` is unknown, `any` says itself what it is, and `anything`
+    /// may be whatever it says.
     Leaf(String),
     Of(Box<Parts>),
 }
@@ -41,6 +42,7 @@ pub(crate) enum Parts {
 const UNKNOWN: &str = "?";
 pub(super) const ANY: &str = "any";
 pub(super) const RAW: &str = "raw bytes";
+pub(super) const ANYTHING: &str = "anything";
 
 impl Node {
     pub(super) fn leaf(name: &str) -> Self {
@@ -88,6 +90,16 @@ impl Node {
         }
     }
 
+    /// Whether anything is known of it.
+    pub(super) fn is_told(&self) -> bool {
+        !self.is_unknown() && !self.is_any()
+    }
+
+    /// Whether it takes whatever says itself what it is.
+    pub(super) fn is_anything(&self) -> bool {
+        matches!(self, Self::Leaf(name) if name == ANYTHING)
+    }
+
     /// Whether it stands for bytes as they are, whatever they mean.
     pub(crate) fn is_raw(&self) -> bool {
         matches!(self, Self::Leaf(name) if name == RAW)
@@ -105,7 +117,7 @@ impl Node {
     /// Whether all of it is known.
     pub(super) fn is_complete(&self) -> bool {
         match self {
-            Self::Leaf(_) => !self.is_unknown() && !self.is_any(),
+            Self::Leaf(_) => self.is_told(),
             Self::Of(parts) => parts.nodes().iter().all(|node| node.is_complete()),
         }
     }

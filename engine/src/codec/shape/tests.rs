@@ -90,7 +90,9 @@ fn shapes_have_the_names_of_fields_and_variants() {
     is::<(HashSet<u8>, VecDeque<u8>, Box<u8>, [u8; 3])>("([u8], [u8], u8, (u8, u8, u8))");
     is::<[u16; 32]>("[u16; 32]");
     is::<bytes::Bytes>("bytes");
-    is::<Event>("<Opened | Paid(u64) | Moved(u8, u16) | Named{first: string, account: option<{paid: u64, owed: i64}>}>");
+    is::<Event>(
+        "<Opened | Paid(u64) | Moved(u8, u16) | Named{first: string, account: option<{paid: u64, owed: i64}>}>",
+    );
     is::<Generic<Generic<u8>>>("{of: {of: u8}}");
     is::<Aliased>("{#0: u8, #1: u8, debt|owed|paid: unit}");
     is::<Result<u8, String>>("<Ok(u8) | Err(string)>");
@@ -313,7 +315,10 @@ fn names_count_where_nothing_else_is_known() {
     assert_ne!(Shape::named("a"), Shape::named("b"));
     assert_eq!(Shape::of_name::<Vec<Account>>().to_string(), "Vec<Account>");
     assert_ne!(ValueCodec::<String>::shape(&Raw).unwrap(), bincode::<Account>());
-    assert_eq!(shortened("core::option::Option<(alloc::string::String, my::deep::Thing<u64>)>"), "Option<(String,Thing<u64>)>");
+    assert_eq!(
+        shortened("core::option::Option<(alloc::string::String, my::deep::Thing<u64>)>"),
+        "Option<(String,Thing<u64>)>"
+    );
     assert_eq!(shortened("[u8; 4]"), "[u8;4]");
     assert!(is_told_by_its_name("Option<(String,[u64;4])>") && !is_told_by_its_name("Option<Thing>"));
 }
@@ -382,11 +387,20 @@ fn a_shape_grows_as_its_codec_can_read() {
     assert!(grown(&bincode::<Account>(), &bincode::<Swapped>()).is_err());
     assert_eq!(grown(&bincode::<Account>(), &Shape::of_any_bytes()).unwrap(), *bincode::<Account>().node());
     assert!(grown(&Shape::named("a"), &Shape::named("b")).is_err());
+    // A tool reads all of JSON.
+    let any = json::<serde_json::Value>();
+    assert_eq!(any.to_string(), "anything");
+    for shape in [json::<Account>(), json::<Internal>(), json::<Vec<u8>>()] {
+        assert_eq!(grown(&shape, &any).unwrap(), *shape.node());
+        assert_eq!(grown(&any, &shape).unwrap(), *any.node());
+    }
+    assert!(grown(&json::<Internal>(), &json::<Untagged>()).is_err());
 }
 
 #[test]
 fn the_stored_form_is_golden() {
-    let golden = r#"{"struct":[["name","string"],["boss",{"option":"^1"}],["notes",{"map":["string","^1"]}]]}"#;
+    let golden =
+        r#"{"struct":[["name","string"],["boss",{"option":"^1"}],["notes",{"map":["string","^1"]}]]}"#;
     assert_eq!(bincode::<Person>().to_text(), golden);
     let golden = r#"{"enum":[["Opened","unit"],["Paid","u64"],["Moved",{"tuple":["u8","u16"]}],["Named",{"struct":[["first","string"],["account",{"option":{"struct":[["paid","u64"],["owed","i64"]]}}]]}]]}"#;
     assert_eq!(bincode::<Event>().to_text(), golden);

@@ -11,10 +11,10 @@
 mod reader;
 mod samples;
 
-use super::node::{Node, Parts};
+use super::node::{ANYTHING, Node, Parts};
 use super::{Growth, Shape, Trust, short_name};
 use reader::{Choice, Failure, Reader};
-use samples::{Mode, SAMPLES};
+use samples::{KINDS, Mode, SAMPLES};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -98,7 +98,13 @@ impl Map {
         let next = self.types.len();
         let number = *self.numbers.entry(of).or_insert(next);
         if number == next {
-            self.types.push(Met { node: Node::unknown(), variants: Vec::new(), leaf: None, fields: 0, optional: Vec::new() });
+            self.types.push(Met {
+                node: Node::unknown(),
+                variants: Vec::new(),
+                leaf: None,
+                fields: 0,
+                optional: Vec::new(),
+            });
         }
         number
     }
@@ -126,7 +132,9 @@ impl Map {
     /// The variants that were refused get another chance once it is known how recursions end.
     fn retry_refused(&mut self) -> bool {
         let mut refused = false;
-        for seen in self.types.iter_mut().flat_map(|met| &mut met.variants).filter(|seen| **seen == Seen::Refused) {
+        for seen in
+            self.types.iter_mut().flat_map(|met| &mut met.variants).filter(|seen| **seen == Seen::Refused)
+        {
             *seen = Seen::No;
             refused = true;
         }
@@ -236,7 +244,8 @@ fn either(a: Node, b: Node) -> Node {
 /// The shape of `V`; every value that comes of it is handed to `samples`.
 pub(in crate::codec) fn trace<V: DeserializeOwned>(human: bool, samples: Samples<'_, V>) -> Traced {
     let mut map = Map::default();
-    let mut tracing = Tracing { map: &mut map, human, passes: MAX_PASSES, root: Node::unknown(), refusal: None };
+    let mut tracing =
+        Tracing { map: &mut map, human, passes: MAX_PASSES, root: Node::unknown(), refusal: None };
     let mut smooth = tracing.explore(Mode::Usual, samples);
     if tracing.map.retry_refused() {
         smooth = tracing.explore(Mode::Usual, samples);
@@ -251,12 +260,17 @@ pub(in crate::codec) fn trace<V: DeserializeOwned>(human: bool, samples: Samples
     if human && tracing.refusal.is_none() {
         tracing.leave_out::<V>();
     }
+    if human && tracing.root.is_any() && tracing.takes_anything::<V>() {
+        tracing.root = Node::leaf(ANYTHING);
+    }
     let Tracing { root, refusal, passes, .. } = tracing;
     let node = map.expand(&root, human, &mut Vec::new(), &mut { MAX_PARTS });
-    let complete = node.is_complete() && !map.any;
+    let complete = node.is_complete() && (!map.any || node.is_anything());
     let node = if complete { node } else { Node::named(&short_name::<V>(), node) };
-    let trust = if complete && smooth && passes > 0 { Trust::Proven } else { Trust::Doubtful };
-    let shapeless = || "it must look at the data to know what it is (untagged, internally tagged or flattened?)".to_owned();
+    let trust = if complete && smooth && passes > 0 && !map.any { Trust::Proven } else { Trust::Doubtful };
+    let shapeless = || {
+        "it must look at the data to know what it is (untagged, internally tagged or flattened?)".to_owned()
+    };
     let refusal = refusal.or_else(|| map.shapeless.then(shapeless));
     Traced { shape: Shape { node, growth: Growth::None, trust }, refusal }
 }
@@ -306,7 +320,9 @@ impl Tracing<'_> {
 
     /// Finds out which fields may be left out, one after the other.
     fn leave_out<V: DeserializeOwned>(&mut self) {
-        let fields = |(number, met): (usize, &Met)| (0..met.fields).map(move |field| (number, field)).collect::<Vec<_>>();
+        let fields = |(number, met): (usize, &Met)| {
+            (0..met.fields).map(move |field| (number, field)).collect::<Vec<_>>()
+        };
         let all: Vec<_> = self.map.types.iter().enumerate().flat_map(fields).collect();
         for omitted in all {
             self.map.omitted = Some(omitted);
@@ -315,6 +331,16 @@ impl Tracing<'_> {
             drop(catch_unwind(AssertUnwindSafe(|| V::deserialize(reader.place()).map(drop))));
         }
         self.map.omitted = None;
+    }
+
+    /// Whether the type takes every sample that says what it is.
+    fn takes_anything<V: DeserializeOwned>(&mut self) -> bool {
+        let takes = |choice| {
+            self.map.choices = BTreeMap::from([(Vec::new(), choice)]);
+            let mut reader = Reader::new(&mut *self.map, true, Mode::Usual);
+            catch_unwind(AssertUnwindSafe(|| V::deserialize(reader.place()).is_ok())).unwrap_or(false)
+        };
+        (0..KINDS).all(takes)
     }
 
     /// Gives the leaf that was looked at last another sample. `false` if it has had them all.
@@ -328,7 +354,8 @@ impl Tracing<'_> {
     /// Notes which variants were seen. One must be, or the same would be tried for ever.
     fn note(&mut self, chosen: &[Choice], went_well: bool) {
         for &Choice { number, variant, ended, .. } in chosen.iter().filter(|choice| !choice.repeated) {
-            let Some(seen) = self.map.types.get_mut(number).and_then(|met| met.variants.get_mut(variant)) else {
+            let Some(seen) = self.map.types.get_mut(number).and_then(|met| met.variants.get_mut(variant))
+            else {
                 continue;
             };
             if went_well || ended {

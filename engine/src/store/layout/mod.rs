@@ -36,12 +36,15 @@ mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub(crate) use catalogue::sealed_catalogue_entry;
-pub(crate) use catalogue::{CatalogueEntry, TableState, Types, decode_catalogue_entry, encode_catalogue_entry};
+pub(crate) use catalogue::{
+    CatalogueEntry, TableState, Types, decode_catalogue_entry, encode_catalogue_entry,
+};
 pub(crate) use counts::{decode_count, encode_count};
 pub(crate) use identity::{decode_identity, encode_identity};
 pub(crate) use keys::{
-    FORMAT_VERSION_KEY, IDENTITY_KEY, TableId, catalogue_key, catalogue_range, count_key, count_range, decode_count_key,
-    decode_position_key, decode_row_key, position_key, position_range, row_prefix, table_range,
+    FORMAT_VERSION_KEY, IDENTITY_KEY, TableId, catalogue_key, catalogue_range, count_key, count_range,
+    decode_count_key, decode_position_key, decode_row_key, position_key, position_range, row_prefix,
+    table_range,
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use position::sealed_position;

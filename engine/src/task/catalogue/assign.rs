@@ -135,7 +135,8 @@ impl Catalogue {
     fn learn_shapes(&mut self, graph: &Graph) {
         let mut learned = Vec::new();
         for spec in graph.tables.iter() {
-            let by_name = |entry: &&mut CatalogueEntry| is_version(entry, spec) && entry.types == Types::Names;
+            let by_name =
+                |entry: &&mut CatalogueEntry| is_version(entry, spec) && entry.types == Types::Names;
             for entry in self.entries.iter_mut().filter(by_name) {
                 if entry.state != TableState::Retired && unchanged(entry, spec).is_ok() {
                     entry.types = Types::Shapes;

@@ -40,7 +40,8 @@ fn types_differ(entry: &CatalogueEntry, spec: &TableSpec) -> Option<String> {
 /// # Errors
 /// `Invalid` or `Corrupt`, saying what differs and what to do.
 pub(super) fn unchanged(entry: &CatalogueEntry, spec: &TableSpec) -> Result<()> {
-    let kind = (entry.kind != spec.kind).then(|| format!("kind `{}`, the graph has `{}`", entry.kind, spec.kind));
+    let kind =
+        (entry.kind != spec.kind).then(|| format!("kind `{}`, the graph has `{}`", entry.kind, spec.kind));
     if let Some(differs) = kind.or_else(|| types_differ(entry, spec)) {
         return Err(Error::invalid(format!(
             "the state holds table `{}` with {differs}; go back to the former, or raise the table's version to rebuild it \

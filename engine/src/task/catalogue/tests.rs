@@ -115,7 +115,10 @@ fn rows_of_0_1_answer_for_a_raised_version_if_their_name_says_what_they_are() {
         assert!(assignment.build.is_some());
         assignment.former[0].is_some()
     };
-    assert!(former("Option<(u64,String)>", &graph(StoreOptions::<Option<(u64, String)>>::named("rows").version(1))));
+    assert!(former(
+        "Option<(u64,String)>",
+        &graph(StoreOptions::<Option<(u64, String)>>::named("rows").version(1))
+    ));
     assert!(!former("Account", &graph(StoreOptions::<Account>::named("rows").version(1))));
     assert!(!former("u32", &graph(StoreOptions::<u64>::named("rows").version(1))));
 }

@@ -329,8 +329,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         let reader = self.0;
         reader.step()?;
-        let mut entries =
-            Items { left: usize::from(reader.fills()), nodes: Vec::new(), reader };
+        let mut entries = Items { left: usize::from(reader.fills()), nodes: Vec::new(), reader };
         let value = visitor.visit_map(&mut entries);
         let Items { nodes, reader, .. } = entries;
         let mut nodes = nodes.into_iter();
@@ -443,7 +442,6 @@ struct Items<'r, 'm> {
     reader: &'r mut Reader<'m>,
     left: usize,
     nodes: Vec<Node>,
-
 }
 
 impl Items<'_, '_> {

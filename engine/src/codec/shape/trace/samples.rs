@@ -14,6 +14,9 @@ pub(super) enum Mode {
 /// How many samples a leaf has.
 pub(super) const SAMPLES: usize = 12;
 
+/// How many kinds of data there are that say themselves what they are.
+pub(super) const KINDS: usize = 7;
+
 /// Texts that types with a form of their own may accept.
 const TEXTS: [&str; SAMPLES] = [
     "a",
@@ -56,7 +59,9 @@ impl Mode {
 
     pub(super) fn float(self, choice: usize) -> f64 {
         match self {
-            Self::Usual => NUMBERS.get(choice).copied().and_then(|n| i32::try_from(n).ok()).map_or(1.0, f64::from),
+            Self::Usual => {
+                NUMBERS.get(choice).copied().and_then(|n| i32::try_from(n).ok()).map_or(1.0, f64::from)
+            }
             Self::Least => -1.5e30,
             Self::Greatest => 1.5e30,
         }
