@@ -119,6 +119,11 @@ impl StoredBatch {
         self.frame.len()
     }
 
+    /// How many bytes its records take once it is decompressed.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.header.body_bytes as usize
+    }
+
     /// The stored bytes.
     #[must_use]
     pub fn frame(&self) -> &Bytes {

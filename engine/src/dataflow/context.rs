@@ -1,6 +1,6 @@
 //! What an operator sees while it runs: its shard, its tables, its inputs.
 
-use super::{Batch, Router, Slot, Stamp};
+use super::{Batch, Meter, Router, Slot, Stamp};
 use crate::changelog::Record;
 use crate::codec::{Key, KeyPrefix, Value};
 use crate::graph::TableRef;
@@ -42,9 +42,32 @@ pub struct Context<'a> {
     /// Whether anyone takes the output of the node that runs.
     pub(crate) read: bool,
     pub(crate) record: state::Record,
+    pub(crate) meter: &'a Meter,
     pub(crate) tracing: bool,
     pub(crate) current: Option<Stamp>,
     pub(crate) sunk: Vec<Sunk>,
+}
+
+/// Where an operator [charges](Context::charge), for closures that cannot hold its context.
+#[derive(Clone, Copy)]
+pub struct Charges<'a>(&'a Meter);
+
+impl Charges<'_> {
+    /// As [`Context::charge`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn charge<T>(&self, values: usize) -> Result<()> {
+        if self.0.add::<T>(values) { Ok(()) } else { Err(Meter::error()) }
+    }
+}
+
+impl<'a> Context<'a> {
+    /// Where the operator charges while its context is borrowed.
+    #[must_use]
+    pub fn charges(&self) -> Charges<'a> {
+        Charges(self.meter)
+    }
 }
 
 impl Context<'_> {
@@ -71,6 +94,16 @@ impl Context<'_> {
     #[must_use]
     pub fn record(&self) -> state::Record {
         self.record
+    }
+
+    /// Says that `values` values of type `T` were made beyond those that came in. An operator that makes many values of one
+    /// calls this now and then, in steps of a thousand or so, so that an epoch whose records become more than its part of
+    /// the memory budget is cut smaller.
+    ///
+    /// # Errors
+    /// The epoch has become too large: hand the error on.
+    pub fn charge<T>(&self, values: usize) -> Result<()> {
+        self.charges().charge::<T>(values)
     }
 
     /// Names the value that user code is about to see, so that a failure can be attributed to its record. Free

@@ -7,17 +7,19 @@ mod batch;
 mod branch;
 mod context;
 mod exchange;
+mod meter;
 mod source;
 mod stamp;
 
 pub use batch::{Batch, Change, Changes, Event, Output, Update};
-pub use context::{Context, Inputs};
+pub use context::{Charges, Context, Inputs};
 pub use exchange::{Gather, Router, Stamped};
 pub use source::{Source, SourceBatch};
 pub use stamp::Stamp;
 
 pub(crate) use batch::Slot;
 pub(crate) use context::{RecordFailure, Sunk};
+pub(crate) use meter::{Meter, TooMuch};
 pub(crate) use source::Skipped;
 
 use crate::Result;

@@ -280,6 +280,7 @@ impl EngineBuilder {
         Core::check_policy(&self.graph, &self.policy)?;
         let store = self.open_store()?;
         let (changelog, owned) = self.open_changelog()?;
+        let limit = self.epoch_limit(self.graph.width());
         let core = Core::open(CoreOptions {
             graph: self.graph,
             changelog: Arc::clone(&changelog),
@@ -287,11 +288,8 @@ impl EngineBuilder {
             name: self.name.into(),
             shards: self.shards,
             hot_bytes: self.memory.hot_bytes,
-            limit: EpochLimit {
-                // A record on its way takes some hundred bytes beside its own, in a handful of copies.
-                records: self.epoch_records.min((self.memory.input_bytes / 256).max(1)),
-                bytes: self.memory.input_bytes / 8,
-            },
+            limit,
+            input_bytes: self.memory.input_bytes,
             policy: self.policy,
             from_oldest_kept: self.from_oldest_kept,
             subscriber_bytes: self.memory.subscriber_bytes(),
@@ -306,6 +304,13 @@ impl EngineBuilder {
             clock: self.clock,
         };
         Ok((core, handles, owned))
+    }
+
+    /// How much an epoch may take that is in so many places at once.
+    fn epoch_limit(&self, width: usize) -> EpochLimit {
+        let share = self.memory.input_bytes / width.max(1);
+        // A record takes some hundred bytes beside its own in each place, in a handful of copies.
+        EpochLimit { records: self.epoch_records.min((share / 128).max(1)), bytes: (share / 4).max(1) }
     }
 
     fn open_store(&self) -> Result<Arc<dyn StateStore>> {

@@ -112,6 +112,13 @@ impl Graph {
         self.topics.iter().any(|topic| topic.written)
     }
 
+    /// In how many places a record can be at once while its epoch runs: with each source that decodes it, and in each table
+    /// that it touches.
+    pub(crate) fn width(&self) -> usize {
+        let sources = self.nodes.iter().filter(|node| matches!(node.step, Step::Source { .. })).count();
+        sources + self.tables.len()
+    }
+
     /// Whether the graph reads `topic`.
     pub(crate) fn reads(&self, topic: &str) -> bool {
         self.topics.iter().any(|known| known.read && *known.name == *topic)

@@ -26,6 +26,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// that outrun the two are held up by the lag of the main task.
 const EPOCHS_OF_BUILD: usize = 4;
 
+/// What every epoch may become, however small the memory budget is.
+const LEAST_GROWTH_BYTES: usize = 1 << 20;
+
 /// What an engine runs with.
 pub(crate) struct CoreOptions {
     pub(crate) graph: Graph,
@@ -35,6 +38,8 @@ pub(crate) struct CoreOptions {
     pub(crate) name: Arc<str>,
     pub(crate) shards: usize,
     pub(crate) hot_bytes: usize,
+    /// What an epoch may become beyond what it takes from the changelog.
+    pub(crate) input_bytes: usize,
     pub(crate) limit: EpochLimit,
     pub(crate) policy: FailurePolicy,
     pub(crate) from_oldest_kept: bool,
@@ -75,7 +80,8 @@ impl Core {
     /// # Errors
     /// Every error of recovery; see [`EngineBuilder::start`](crate::EngineBuilder::start).
     pub(crate) fn open(options: CoreOptions) -> Result<Self> {
-        let CoreOptions { graph, changelog, store, name, shards, hot_bytes, limit, policy, .. } = options;
+        let CoreOptions { graph, changelog, store, name, shards, hot_bytes, input_bytes, limit, policy, .. } =
+            options;
         let CoreOptions { from_oldest_kept, subscriber_bytes, reads, .. } = options;
         let span = tracing::info_span!("open", name = &*name, tables = graph.tables.len(), shards);
         let _entered = span.enter();
@@ -92,6 +98,7 @@ impl Core {
             policy,
             producer: name,
             hot_bytes,
+            growth_bytes: input_bytes.max(LEAST_GROWTH_BYTES),
             counters: Arc::new(Counters::default()),
             host: Host::new(subscriber_bytes),
         };

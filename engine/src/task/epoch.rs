@@ -5,7 +5,7 @@
 use super::input::{EpochInput, Piece};
 use super::plan::{Plan, node};
 use crate::dataflow::{
-    Batch, Context, Inputs, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Sunk,
+    Batch, Context, Inputs, Meter, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Sunk, TooMuch,
 };
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
@@ -27,6 +27,8 @@ pub(crate) struct Failure {
     pub(crate) record: Option<u64>,
     /// All the records that do not decode, if that is why.
     pub(crate) undecodable: Skipped,
+    /// Whether the epoch became too large, so that a part of it is to be tried.
+    pub(crate) too_much: bool,
 }
 
 impl Failure {
@@ -47,7 +49,7 @@ impl Failure {
     /// That there are records which do not decode.
     fn undecodable(undecodable: Skipped) -> Option<Self> {
         let (&place, reason) = undecodable.first_key_value()?;
-        Some(Self { error: Error::user(reason), record: Some(place), undecodable })
+        Some(Self { error: Error::user(reason), record: Some(place), undecodable, too_much: false })
     }
 }
 
@@ -57,7 +59,8 @@ impl From<Error> for Failure {
             .source()
             .and_then(|source| source.downcast_ref::<RecordFailure>())
             .map(|failure| failure.stamp.sequence);
-        Self { error, record, undecodable: Skipped::new() }
+        let too_much = error.source().is_some_and(|source| source.is::<TooMuch>());
+        Self { error, record, undecodable: Skipped::new(), too_much }
     }
 }
 
@@ -72,6 +75,7 @@ pub(crate) struct Run<'a> {
     pub(crate) skipped: &'a Skipped,
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
+    pub(crate) meter: &'a Meter,
     /// The engine whose epoch it is.
     pub(crate) engine: EngineId,
 }
@@ -81,6 +85,8 @@ pub(crate) struct Run<'a> {
 pub(crate) struct Sealed {
     pub(crate) parts: Vec<Part>,
     pub(crate) sunk: Vec<Sunk>,
+    /// What it has become beyond its input, in bytes.
+    pub(crate) grown_bytes: usize,
 }
 
 /// What the source nodes of a topic made of a piece: of each node one batch per shard, and what does not decode.
@@ -196,6 +202,7 @@ impl Run<'_> {
             read: true,
             record: state::Record::Changes,
             tracing: self.tracing,
+            meter: self.meter,
             current: None,
             sunk: Vec::new(),
         };

@@ -64,11 +64,16 @@ pub(super) struct Caution {
     before: Option<u64>,
     /// The record that seems to be to blame, by its place: it gets an epoch of its own.
     suspect: Option<u64>,
+    /// About how many bytes a record of the last epochs became beyond what it was.
+    growth: usize,
 }
 
 impl Caution {
-    /// What the next epoch may take.
-    pub(super) fn bound(&mut self, limit: EpochLimit) -> (EpochLimit, Option<u64>) {
+    /// What the next epoch may take, if it may become so many bytes more.
+    pub(super) fn bound(&mut self, limit: EpochLimit, growth_bytes: usize) -> (EpochLimit, Option<u64>) {
+        // With some room, since records differ.
+        let fitting = growth_bytes / 4 * 3 / self.growth.max(1);
+        let limit = EpochLimit { records: limit.records.min(fitting.max(1)), ..limit };
         if self.records.is_some_and(|records| records >= limit.records) {
             self.records = None;
         }
@@ -79,7 +84,9 @@ impl Caution {
     }
 
     /// An epoch went well: on to the record it was cut before, or to larger epochs again.
-    pub(super) fn relax(&mut self) {
+    pub(super) fn relax(&mut self, records: u64, grown_bytes: usize) {
+        let growth = grown_bytes / usize::try_from(records).unwrap_or(usize::MAX).max(1);
+        self.growth = growth.max(self.growth / 8 * 7);
         if self.before.take().is_none() {
             self.records = self.records.map(|records| records.saturating_mul(2));
         } else if let Some(suspect) = self.suspect.take() {
@@ -112,12 +119,19 @@ impl Task {
         loop {
             let failure = match self.attempt(input, &skipped, false) {
                 Ok(sealed) => {
+                    let grown_bytes = sealed.grown_bytes;
                     self.finish(input, sealed, &skipped)?;
-                    self.caution.relax();
+                    self.caution.relax(input.records, grown_bytes);
                     return Ok(true);
                 }
+                Err(failure) if failure.too_much => failure,
                 Err(failure) => self.attribute(failure, input, &skipped)?,
             };
+            if failure.too_much {
+                self.input.put_back(input)?;
+                self.caution.narrow(input, None);
+                return Ok(false);
+            }
             if !failure.is_of_user() {
                 return Err(failure.error);
             }

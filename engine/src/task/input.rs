@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 pub(crate) struct EpochLimit {
     /// Records.
     pub(crate) records: usize,
-    /// Stored bytes.
+    /// Bytes of batches, decompressed.
     pub(crate) bytes: usize,
 }
 
@@ -89,6 +89,8 @@ pub(crate) struct EpochInput {
     pub(crate) position: Position,
     /// The place in the log after its last record.
     pub(crate) end: u64,
+    /// How many bytes its batches have, decompressed, with what of them belongs to other epochs.
+    pub(crate) bytes: usize,
     /// Whether it was cut as it was before a crash, because its output was appended then.
     pub(crate) replayed: bool,
 }
@@ -269,6 +271,7 @@ impl Input {
             let allowed = Allowed { offset, place: before, records: most - epoch.records };
             let brought = self.merge.take(number, allowed, limit.bytes, epoch)?;
             left_bytes = left_bytes.saturating_sub(brought);
+            epoch.bytes += brought;
         }
         // Batches were taken whole. What overtook the first record that was left is not of this epoch.
         let left = self.merge.next().map_or(u64::MAX, |(_, place)| place);

@@ -226,7 +226,7 @@ impl Merge {
     }
 
     /// Moves the next records, which are those of partition `number`, to `epoch`: of one batch, and no more than is
-    /// `allowed`. Answers with the stored bytes that it had to bring along.
+    /// `allowed`. Answers with the bytes of records that it had to bring along.
     pub(super) fn take(
         &mut self,
         number: u32,
@@ -375,7 +375,8 @@ impl Partition {
         taken
     }
 
-    /// Adds records to `epoch`, as which `runs` stand. Answers with the bytes of their batch, if it is new there.
+    /// Adds records to `epoch`, as which `runs` stand. Answers with the bytes that their batch has once it is decompressed,
+    /// if it is new there.
     fn hand_over(&mut self, number: u32, runs: Vec<Run>, epoch: &mut EpochInput) -> usize {
         let (Some(last), Some(batch)) = (runs.last(), self.queue.front()) else { return 0 };
         let records: u64 = runs.iter().map(|run| run.records).sum();
@@ -397,7 +398,7 @@ impl Partition {
             runs,
             decoded: Arc::clone(&self.decoded),
         });
-        batch.stored_bytes()
+        batch.body_bytes()
     }
 
     /// Takes the first batch off the queue if all of it was handed over. Answers with its bytes then.

@@ -27,7 +27,7 @@ pub(crate) use input::{EpochLimit, Input};
 pub(crate) use plan::Plan;
 
 use crate::changelog::{Append, Changelog, EpochMark};
-use crate::dataflow::{Router, Skipped, Sunk};
+use crate::dataflow::{Meter, Router, Skipped, Sunk};
 use crate::graph::Graph;
 use crate::state::{AnyTable, Generation, Host, Published, Shared};
 use crate::store::layout::TableId;
@@ -66,6 +66,8 @@ pub(crate) struct Setting {
     /// The name under which epochs are marked and the changelog is held.
     pub(crate) producer: Arc<str>,
     pub(crate) hot_bytes: usize,
+    /// What an epoch may become beyond what it takes from the changelog.
+    pub(crate) growth_bytes: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) host: Arc<Host>,
 }
@@ -163,7 +165,7 @@ impl Task {
         let _folding = self.setting.host.id.fold();
         let mut end: Option<u64> = None;
         loop {
-            let (limit, before) = self.caution.bound(limit);
+            let (limit, before) = self.caution.bound(limit, self.setting.growth_bytes);
             let bound = Bound { before: before.or(end), until };
             let Some(input) = self.input.cut(limit, bound)? else {
                 if bound.before.is_none() && bound.until.is_none() {
@@ -188,6 +190,11 @@ impl Task {
 
     /// Runs an epoch and takes it back if it fails.
     fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, Failure> {
+        // What cannot be cut smaller may take what it takes.
+        let is_whole = input.records == 1 || input.replayed;
+        let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };
+        let record_bytes = input.bytes / usize::try_from(input.records).unwrap_or(usize::MAX).max(1);
+        let meter = Meter::new(most_bytes, record_bytes);
         let run = Run {
             graph: &self.setting.graph,
             plan: &self.plan,
@@ -197,12 +204,13 @@ impl Task {
             epoch: self.shared.epoch() + 1,
             skipped,
             tracing,
+            meter: &meter,
             engine: self.setting.host.id,
         };
         // What is left over of the epoch is dropped in there, too.
         let run = user_code("an epoch was run", || run.run(input)).unwrap_or_else(|panic| Err(panic.into()));
         match run {
-            Ok(sealed) => Ok(sealed),
+            Ok(sealed) => Ok(Sealed { grown_bytes: meter.used(), ..sealed }),
             Err(failure) => {
                 self.roll_back()?;
                 Err(failure)

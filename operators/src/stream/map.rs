@@ -11,6 +11,9 @@ use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
 use std::marker::PhantomData;
 
+/// So many values beyond those that came in are charged for together.
+pub(super) const CHARGED_TOGETHER: usize = 1 << 10;
+
 type Types<K, V, L, W> = fn() -> (K, V, L, W);
 
 /// Puts out what a closure makes of each event.
@@ -36,9 +39,15 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let mut out = Vec::with_capacity(events.len());
+        // One for one is what the engine reckons with.
+        let mut expected = events.len();
         for event in events {
             context.at(&event.stamp);
             (self.step)(event, &mut out);
+            if out.len() >= expected + CHARGED_TOGETHER {
+                context.charge::<Event<L, W>>(out.len() - expected)?;
+                expected = out.len();
+            }
         }
         Ok(Output::Local(Batch::new(out)))
     }

@@ -5,6 +5,7 @@
 //! Records come in the order of the log, late or not. Empty input does nothing.
 
 use super::Stream;
+use super::map::CHARGED_TOGETHER;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Stamp};
@@ -110,15 +111,26 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
         let table = context.table(&self.table)?;
         let mut emit = Emit { events: Vec::with_capacity(events.len()), stamp: Stamp::default(), index: 0 };
         // The stamp travels beside the value, for what is emitted.
-        let events = events
+        let events: Vec<_> = events
             .into_iter()
             .map(|Event { key, value, stamp }| Event { key, value: (value, stamp), stamp })
             .collect();
+        let charges = context.charges();
+        let (mut expected, mut charged) = (events.len(), Ok(()));
         table.fold(context, events, Record::Changes, |key, state, (value, stamp)| {
+            if charged.is_err() {
+                // The epoch is undone and cut smaller.
+                return;
+            }
             emit.stamp = stamp;
             emit.index = 0;
             self.process.process(key, value, state, &mut emit);
+            if emit.events.len() >= expected + CHARGED_TOGETHER {
+                charged = charges.charge::<Event<P::OutKey, P::OutValue>>(emit.events.len() - expected);
+                expected = emit.events.len();
+            }
         })?;
+        charged?;
         // Keys that had to be fetched were worked on after the others.
         emit.events.sort_by_key(|event| event.stamp);
         Ok(Output::Local(Batch::new(emit.events)))

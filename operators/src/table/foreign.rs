@@ -242,7 +242,9 @@ where
         let mut encoded = Vec::new();
         for Change { key: named, new, stamp, .. } in changes {
             context.at(stamp);
-            for ((_, key), row) in context.rows_before(&self.index, &(named.clone(),))? {
+            let rows = context.rows_before(&self.index, &(named.clone(),))?;
+            context.charge::<((F, K), V)>(rows.len())?;
+            for ((_, key), row) in rows {
                 if touched.contains(&(named, &key)) {
                     continue;
                 }
@@ -269,7 +271,9 @@ where
         let starts = Starts::with(context, &*self.right, changes, named.clone())?;
         let mut pairs: BTreeMap<(F, K), Pair<'_, V>> = BTreeMap::new();
         for named in named.collect::<BTreeSet<&F>>() {
-            for (pair, row) in context.rows_before(&self.index, &(named.clone(),))? {
+            let rows = context.rows_before(&self.index, &(named.clone(),))?;
+            context.charge::<((F, K), V)>(rows.len())?;
+            for (pair, row) in rows {
                 pairs.insert(pair, Pair { row: Some(row), links: Vec::new() });
             }
         }

@@ -1,0 +1,49 @@
+//! The meter: how much of an epoch is on its way that its input did not announce.
+//!
+//! The engine knows the size of an epoch's records, not what operators make of them. Those that make many of one charge
+//! for it; an epoch that becomes too large is undone and cut smaller, like one that fails.
+
+use crate::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// That an epoch has become too large.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TooMuch;
+
+impl fmt::Display for TooMuch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what the epoch has become does not fit into its part of the memory budget")
+    }
+}
+
+impl std::error::Error for TooMuch {}
+
+/// What one epoch may become, over all its shards, and what it has become.
+pub(crate) struct Meter {
+    used: AtomicUsize,
+    most_bytes: usize,
+    /// About how many bytes a value owns that owns anything: as many as a record of the epoch.
+    owned_bytes: usize,
+}
+
+impl Meter {
+    pub(crate) fn new(most_bytes: usize, owned_bytes: usize) -> Self {
+        Self { used: AtomicUsize::new(0), most_bytes, owned_bytes }
+    }
+
+    /// Counts `values` of type `T`. `false` if the epoch has become too large.
+    pub(crate) fn add<T>(&self, values: usize) -> bool {
+        let owned = if std::mem::needs_drop::<T>() { self.owned_bytes } else { 0 };
+        let bytes = values.saturating_mul(size_of::<T>().saturating_add(owned));
+        self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_bytes
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn error() -> Error {
+        Error::internal("an epoch became too large and is to be cut smaller").with_source(TooMuch)
+    }
+}
