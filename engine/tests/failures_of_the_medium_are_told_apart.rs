@@ -12,7 +12,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use millpond_engine::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
+use millpond_engine::changelog::{
+    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
+};
 use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
 use millpond_engine::{Error, ErrorKind, TopicPartition};
 use std::fs;
@@ -35,7 +37,9 @@ fn fill_log(log: &EmbeddedChangelog) -> Error {
     for number in 0_u64.. {
         let noise = (0..1000).flat_map(|word| (number * 31 + word + 1).wrapping_pow(13).to_le_bytes());
         let records = vec![Record::new("key", noise.collect::<Vec<u8>>())];
-        if let Err(error) = log.append(vec![Append { partition: TopicPartition::new("a", 0), records }]).wait() {
+        if let Err(error) =
+            log.append(vec![Append { partition: TopicPartition::new("a", 0), records }]).wait()
+        {
             return error;
         }
     }
@@ -78,7 +82,10 @@ impl Drop for Mounted {
 fn check(error: &Error, kind: ErrorKind, told: &str) {
     assert_eq!(error.kind(), kind, "{error}");
     assert!(error.message().contains(told), "{error}");
-    assert!(!error.message().contains("in use") && !error.message().contains("uses the directory"), "{error}");
+    assert!(
+        !error.message().contains("in use") && !error.message().contains("uses the directory"),
+        "{error}"
+    );
     if kind == ErrorKind::Unavailable {
         assert!(!error.message().contains("delete"), "{error}");
     }

@@ -147,7 +147,10 @@ fn check_and_go_on(dir: &Path, rounds_acknowledged: u64, context: &str) {
     assert_eq!((check(&log, &input()), check(&log, &output())), (ROUNDS, ROUNDS), "{context}");
     // Trimming never touches it.
     let end = check(&log, &kept());
-    assert!(log.offsets(&kept()).unwrap() == (0..end) && end >= ROUNDS / KEPT_EVERY - 1, "{context}: {end} kept");
+    assert!(
+        log.offsets(&kept()).unwrap() == (0..end) && end >= ROUNDS / KEPT_EVERY - 1,
+        "{context}: {end} kept"
+    );
 }
 
 fn changelog_points() -> impl Iterator<Item = &'static str> {

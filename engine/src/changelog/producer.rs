@@ -30,7 +30,13 @@ impl Gate {
         most_lag: u64,
         is_beyond: impl Fn(u64) -> bool + Send + Sync + 'static,
     ) -> Self {
-        Self { most_lag, is_beyond: Box::new(is_beyond), engine, ended: OnceLock::new(), moved: Notify::new() }
+        Self {
+            most_lag,
+            is_beyond: Box::new(is_beyond),
+            engine,
+            ended: OnceLock::new(),
+            moved: Notify::new(),
+        }
     }
 
     /// Whether records can be appended through the engine.

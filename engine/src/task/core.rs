@@ -80,8 +80,9 @@ impl Core {
     /// # Errors
     /// Every error of recovery; see [`EngineBuilder::start`](crate::EngineBuilder::start).
     pub(crate) fn open(options: CoreOptions) -> Result<Self> {
-        let CoreOptions { graph, changelog, store, name, shards, hot_bytes, input_bytes, limit, policy, .. } =
-            options;
+        let CoreOptions {
+            graph, changelog, store, name, shards, hot_bytes, input_bytes, limit, policy, ..
+        } = options;
         let CoreOptions { from_oldest_kept, subscriber_bytes, reads, .. } = options;
         let span = tracing::info_span!("open", name = &*name, tables = graph.tables.len(), shards);
         let _entered = span.enter();

@@ -10,8 +10,8 @@ use crate::store::layout::TableId;
 use crate::{Error, Position, Result};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, PoisonError};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 /// What the engine does with a table without knowing its types.
 pub(crate) trait AnyTable: Send + Sync {
