@@ -31,13 +31,19 @@ fn appends_that_fill_every_epoch_do_not_hold_a_build_up() {
     let (graph, count) = make(1);
     driver.upgrade(&graph).unwrap();
     let mut steps = 0;
+    let mut left = driver.stats().unwrap().build_lag;
+    assert_eq!(left, Some(100 * EPOCH as u64), "progress can be seen");
     while driver.is_building().unwrap() {
         append(&mut driver, EPOCH as u64);
         driver.epoch(EPOCH).unwrap();
         steps += 1;
         assert!(steps < 100, "the build does not gain");
+        let now = driver.stats().unwrap().build_lag;
+        assert!(now < left, "{now:?} records left after {left:?}");
+        left = now;
     }
     driver.run().unwrap();
+    assert_eq!(driver.stats().unwrap().build_lag, None);
     assert_eq!(driver.table(&count).unwrap().len(), usize::try_from(next).unwrap());
 }
 

@@ -6,7 +6,7 @@ use crate::drain::Drain;
 use crate::graph::Graph;
 use crate::query::Serving;
 use crate::state::{Shared, Status};
-use crate::task::Counters;
+use crate::task::{BUILD_GROUP, Counters};
 use crate::{ErrorKind, Position, Result, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -90,6 +90,9 @@ pub struct Stats {
     pub position: Position,
     /// Records of each partition that are not folded yet.
     pub lag: BTreeMap<TopicPartition, u64>,
+    /// Records that the tables which are being built have yet to fold until they stand where the others do; `None` if none
+    /// is being built.
+    pub build_lag: Option<u64>,
     /// Generations that are not drained yet, and the bytes they hold.
     pub undrained_generations: usize,
     /// Bytes of generations that are not drained yet.
@@ -164,6 +167,7 @@ pub(super) fn collect(handles: &Handles, counters: &Counters, drains: &Mutex<Vec
         drains: counters.drains.load(Ordering::Relaxed),
         position: published.position.clone(),
         lag: lag(&*handles.changelog, &handles.graph, &published.position).filter_map(Result::ok).collect(),
+        build_lag: build_lag(&published.position, drains),
         undrained_generations: published.generations.len(),
         undrained_bytes,
         changelog_bytes: handles.changelog.stored_bytes().ok().flatten(),
@@ -172,6 +176,14 @@ pub(super) fn collect(handles: &Handles, counters: &Counters, drains: &Mutex<Vec
         tables,
         store: handles.shared.store().map(|store| store.measures()).unwrap_or_default(),
     }
+}
+
+/// How far a build is behind the other tables, which stand at `main`.
+fn build_lag(main: &Position, drains: &Mutex<Vec<Arc<Drain>>>) -> Option<u64> {
+    let drains = drains.lock().unwrap_or_else(PoisonError::into_inner);
+    let build = drains.iter().find(|drain| drain.group == BUILD_GROUP)?.shared.published();
+    let left = build.position.iter().map(|(id, next)| main.offset(id).saturating_sub(next));
+    Some(left.sum())
 }
 
 /// How many records of each partition that `graph` reads lie beyond `position`.

@@ -21,6 +21,7 @@ mod plan;
 
 pub use failures::FailurePolicy;
 
+pub(crate) use catalogue::BUILD_GROUP;
 pub(crate) use consumer::Consumer;
 pub(crate) use core::{Core, CoreOptions, Reads, drain_all};
 pub(crate) use input::{EpochLimit, Input};
