@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 
 #[track_caller]
-fn outlives_restarts<A, V>(aggregate: &A, values: impl Strategy<Value = V>)
+fn outlives_restarts<A, V>(aggregate: &A, values: impl Strategy<Value = V> + 'static)
 where
     A: Aggregate<(), V, Acc: PartialEq + Debug>,
     V: Clone + Debug + 'static,
