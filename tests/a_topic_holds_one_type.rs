@@ -183,6 +183,7 @@ fn json_types_may_grow() {
         assert!(stepper.epoch(10).unwrap());
         let first = stepper.view(&table).unwrap().get(&1).unwrap();
         assert_eq!(first, Some(OrderWithNote { amount: 5, note: String::new() }));
+        drop(stepper);
         assert!(open(&log, &reading(&old)).unwrap().epoch(10).unwrap());
         // What would not read the records that are there is refused.
         let required = Topic::<u32, OrderWithCustomer>::with_codec("orders", Json);

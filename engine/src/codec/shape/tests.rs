@@ -292,6 +292,7 @@ fn what_a_type_cannot_do_is_refused() {
     is_refused::<serde_json::Value>(&Bincode, "`Json`");
     is_refused::<Vec<Option<Internal>>>(&Bincode, "`Json`");
     is_refused::<Skipping>(&Bincode, "field `maybe` is skipped");
+    is_refused::<Vec<Option<Skipping>>>(&Bincode, "field `maybe` is skipped");
     is_refused::<Shifted>(&Bincode, "skipped");
     is_refused::<Option<Generic<Shifted>>>(&Bincode, "skipped");
     is_refused::<OneWay>(&Bincode, "read back");

@@ -1,8 +1,8 @@
 //! Tracing: from a type to its shape, by asking for values of it.
 //!
 //! A value is asked for again and again until every variant of every enum was seen; the samples of a leaf that are
-//! refused are replaced by others. Then all is asked for twice more, with the least and with the greatest samples: a type
-//! that refuses one of them decides by the value. Each value that comes out is handed to the caller, who tries the codec
+//! refused are replaced by others. Then all is asked for again with the least and with the greatest samples, and with
+//! nothing where nothing may be: a type that refuses one of them decides by the value. Each value that comes out is handed to the caller, who tries the codec
 //! with it.
 //!
 //! Invariant: what is found depends on the type only. User code may panic or refuse whatever it likes: what it keeps
@@ -29,6 +29,9 @@ pub(in crate::codec) type Samples<'a, V> = &'a mut dyn FnMut(&V) -> Result<(), S
 /// How often a type is asked for values at the most.
 const MAX_PASSES: usize = 2_000;
 
+/// How many levels deep something is put where nothing may be and nothing below.
+const MAX_FILLED: usize = 4;
+
 /// What tracing has found out.
 pub(in crate::codec) struct Traced {
     pub(in crate::codec) shape: Shape,
@@ -47,7 +50,7 @@ pub(in crate::codec) fn trace<V: DeserializeOwned>(human: bool, samples: Samples
     }
     // A panic of user code that ends the process must not come of values that nobody has ever stored.
     if cfg!(panic = "unwind") && tracing.refusal.is_none() && !tracing.map.shapeless {
-        for mode in [Mode::Least, Mode::Greatest] {
+        for mode in [Mode::Least, Mode::Greatest].into_iter().chain((1..=MAX_FILLED).map(Mode::Filled)) {
             tracing.map.forget_what_was_seen();
             smooth &= tracing.explore(mode, samples);
         }

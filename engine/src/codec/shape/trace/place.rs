@@ -41,7 +41,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         self.0.choice("bool")?;
-        visitor.visit_bool(self.0.mode.is_some())
+        visitor.visit_bool(self.0.mode.is_some(0))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the samples are in range")]
@@ -99,7 +99,9 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         let value = if fills {
             // A part of its own: the sample of an absent value is no other than that of the present one.
             reader.path.push(0);
+            reader.filled += 1;
             let value = visitor.visit_some(Place(reader));
+            reader.filled -= 1;
             reader.path.pop();
             value
         } else {
@@ -125,9 +127,11 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         let reader = self.0;
         reader.step()?;
         let left = usize::from(reader.fills());
+        reader.filled += left;
         let mut parts = Items::new(reader, left);
         let value = visitor.visit_seq(&mut parts);
         let Items { nodes, reader, .. } = parts;
+        reader.filled -= left;
         reader.last = Node::of(Parts::Seq(nodes.into_iter().next().unwrap_or_else(Node::unknown)));
         value
     }
@@ -159,9 +163,11 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         let reader = self.0;
         reader.step()?;
         let left = usize::from(reader.fills());
+        reader.filled += left;
         let mut entries = Items::new(reader, left);
         let value = visitor.visit_map(&mut entries);
         let Items { nodes, reader, .. } = entries;
+        reader.filled -= left;
         let mut nodes = nodes.into_iter();
         let mut next = || nodes.next().unwrap_or_else(Node::unknown);
         reader.last = Node::of(Parts::Map(next(), next()));

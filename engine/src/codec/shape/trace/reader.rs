@@ -62,6 +62,8 @@ pub(super) struct Reader<'m> {
     pub(super) repeated: usize,
     pub(super) repetitions: usize,
     pub(super) path: Vec<usize>,
+    /// How much that might be nothing is being read.
+    pub(super) filled: usize,
     steps: usize,
     /// What was read last.
     pub(super) last: Node,
@@ -80,6 +82,7 @@ impl<'m> Reader<'m> {
             repeated: 0,
             repetitions: 0,
             path: Vec::new(),
+            filled: 0,
             steps: 0,
             last: Node::unknown(),
             recent: None,
@@ -100,7 +103,7 @@ impl<'m> Reader<'m> {
 
     /// Whether something is put where there may be nothing.
     pub(super) fn fills(&self) -> bool {
-        self.mode.is_some() && self.repeated == 0
+        self.mode.is_some(self.filled) && self.repeated == 0
     }
 
     /// Which sample the leaf at this place gets.

@@ -7,6 +7,8 @@ pub(super) enum Mode {
     Usual,
     /// The least numbers, and nothing where nothing may be.
     Least,
+    /// The usual ones, and something where nothing may be, but so many levels deep only.
+    Filled(usize),
     /// The greatest numbers, and text that is nothing but text.
     Greatest,
 }
@@ -41,7 +43,7 @@ const LENGTHS: [usize; SAMPLES] = [1, 0, 16, 4, 8, 20, 32, 12, 24, 48, 64, 2];
 impl Mode {
     pub(super) fn text(self, choice: usize) -> &'static str {
         match self {
-            Self::Usual => TEXTS.get(choice).copied().unwrap_or_default(),
+            Self::Usual | Self::Filled(_) => TEXTS.get(choice).copied().unwrap_or_default(),
             Self::Least => "",
             Self::Greatest => "\u{10ffff}\"\\ \u{0}",
         }
@@ -49,7 +51,7 @@ impl Mode {
 
     pub(super) fn number<N: TryFrom<i64>>(self, choice: usize, (least, greatest): (N, N)) -> N {
         match self {
-            Self::Usual => {
+            Self::Usual | Self::Filled(_) => {
                 NUMBERS.get(choice).and_then(|&number| N::try_from(number).ok()).unwrap_or(greatest)
             }
             Self::Least => least,
@@ -59,7 +61,7 @@ impl Mode {
 
     pub(super) fn float(self, choice: usize) -> f64 {
         match self {
-            Self::Usual => {
+            Self::Usual | Self::Filled(_) => {
                 NUMBERS.get(choice).copied().and_then(|n| i32::try_from(n).ok()).map_or(1.0, f64::from)
             }
             Self::Least => -1.5e30,
@@ -69,7 +71,7 @@ impl Mode {
 
     pub(super) fn bytes(self, choice: usize) -> Vec<u8> {
         let length = match self {
-            Self::Usual => LENGTHS.get(choice).copied().unwrap_or_default(),
+            Self::Usual | Self::Filled(_) => LENGTHS.get(choice).copied().unwrap_or_default(),
             Self::Least => 0,
             Self::Greatest => 17,
         };
@@ -78,14 +80,18 @@ impl Mode {
 
     pub(super) fn char(self) -> char {
         match self {
-            Self::Usual => 'a',
+            Self::Usual | Self::Filled(_) => 'a',
             Self::Least => '\0',
             Self::Greatest => char::MAX,
         }
     }
 
-    /// Whether there is something where there may be nothing.
-    pub(super) fn is_some(self) -> bool {
-        self != Self::Least
+    /// Whether there is something where there may be nothing, inside of so much else that might be nothing.
+    pub(super) fn is_some(self, level: usize) -> bool {
+        match self {
+            Self::Usual | Self::Greatest => true,
+            Self::Least => false,
+            Self::Filled(levels) => level < levels,
+        }
     }
 }
