@@ -120,7 +120,8 @@ fn store<V: Value>(codec: impl ValueCodec<V>, version: u32) -> StoreOptions<V> {
 /// All ways of asking answer that the table is not there yet.
 fn is_unavailable<K: Key + std::fmt::Debug, V: Value + std::fmt::Debug>(view: &View<K, V>, key: &K) {
     let scan = || view.scan()?.collect::<Result<Vec<_>>>();
-    let answers = [view.get(key).map(drop), view.multi_get(&[key.clone()]).map(drop), scan().map(drop)];
+    let answers =
+        [view.get(key).map(drop), view.multi_get(std::slice::from_ref(key)).map(drop), scan().map(drop)];
     for answer in answers {
         let error = answer.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

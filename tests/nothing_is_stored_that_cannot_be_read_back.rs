@@ -198,8 +198,12 @@ proptest! {
         let ts = graph.table(&t, StoreOptions::with_codec("ts", Raw));
         let graph = graph.build().unwrap();
         let (put_b, put_t) = (place.producer(&b).unwrap(), place.producer(&t).unwrap());
-        bytes.iter().for_each(|value| drop(put_b.put(&0, value).wait().unwrap()));
-        texts.iter().for_each(|value| drop(put_t.put(&0, value).wait().unwrap()));
+        for value in &bytes {
+            put_b.put(&0, value).wait().unwrap();
+        }
+        for value in &texts {
+            put_t.put(&0, value).wait().unwrap();
+        }
         place.fold(&graph).unwrap();
         let stepper = place.open(&graph, FailurePolicy::Stop).unwrap();
         prop_assert_eq!(rows(&stepper, &bs).remove(&0), bytes.last().cloned());

@@ -38,6 +38,7 @@ struct Trip {
     by: Option<Vec<u8>>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what an aggregate extracts from")]
 fn trip(km: &i64) -> Trip {
     Trip { km: *km, by: (km % 2 == 0).then(|| vec![1]) }
 }

@@ -414,8 +414,8 @@ impl Serialize for Dyn {
             Self::Newtype(name, inner) => s.serialize_newtype_struct(name, inner),
             Self::Struct(names, values) => {
                 let mut fields = s.serialize_struct(names.of, values.len())?;
-                let mut named = names.parts.iter().zip(values);
-                named.try_for_each(|(name, value)| fields.serialize_field(name, value))?;
+                let mut all = names.parts.iter().zip(values);
+                all.try_for_each(|(name, value)| fields.serialize_field(name, value))?;
                 fields.end()
             }
             Self::Enum(names, chosen, payload) => {
@@ -491,6 +491,7 @@ pub(crate) fn schemas() -> impl Strategy<Value = Schema> {
 }
 
 /// Values of `schema`.
+#[allow(clippy::too_many_lines, reason = "one arm for each kind")]
 pub(crate) fn values(schema: &Schema) -> BoxedStrategy<Dyn> {
     let boxed = |inner: &Schema| values(inner).prop_map(Box::new);
     let each = |parts: &[Schema]| parts.iter().map(values).collect::<Vec<_>>();

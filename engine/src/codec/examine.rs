@@ -15,9 +15,12 @@ pub(super) struct Refusal {
     pub(super) of_type: bool,
 }
 
+/// How a codec writes a value, telling whether its type is to blame if it does not.
+type Encode<'a, V> = &'a dyn Fn(&V, &mut Vec<u8>) -> Result<(), Refusal>;
+
 /// What a codec has to tell of itself to be examined.
 pub(super) struct Examined<'a, V> {
-    pub(super) encode: &'a dyn Fn(&V, &mut Vec<u8>) -> Result<(), Refusal>,
+    pub(super) encode: Encode<'a, V>,
     pub(super) human_readable: bool,
     pub(super) growth: Growth,
     /// What to do with a type that the codec cannot hold.

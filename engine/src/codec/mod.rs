@@ -101,6 +101,7 @@ pub trait KeyCodec: Sized {
 
     /// What a key looks like: its layout with the names of the fields of structs, so that two that are exchanged are
     /// noticed. A table and a topic remember it. By default it is [`key_schema`](Self::key_schema).
+    #[must_use]
     fn key_shape() -> String {
         Self::key_schema()
     }

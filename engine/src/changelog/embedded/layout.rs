@@ -319,6 +319,7 @@ mod tests {
     type Golden = (Vec<u8>, Vec<u8>, Vec<u8>, MetaRow);
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one entry for each kind of row")]
     fn metadata_is_golden() {
         let config = TopicConfig { partitions: 3, retention_age: None, retention_bytes: Some(299) };
         let slot = Slot { topic: 1, partition: 2 };

@@ -34,8 +34,9 @@ fn at(path: &str, stored: &Node, declared: &Node) -> Option<String> {
         (Parts::Option(a), Parts::Option(b)) => both(&format!("{path}?"), a, b),
         (Parts::Seq(a), Parts::Seq(b)) => both(&format!("{path}[]"), a, b),
         (Parts::Array(a, n), Parts::Array(b, m)) if n == m => both(&format!("{path}[]"), a, b),
-        (Parts::Map(k, v), Parts::Map(l, w)) => {
-            both(&format!("{path}.key"), k, l).or_else(|| both(&format!("{path}.value"), v, w))
+        (Parts::Map(key, value), Parts::Map(other_key, other_value)) => {
+            both(&format!("{path}.key"), key, other_key)
+                .or_else(|| both(&format!("{path}.value"), value, other_value))
         }
         (Parts::Tuple(a), Parts::Tuple(b)) | (Parts::Either(a), Parts::Either(b)) if a.len() == b.len() => {
             let mut pairs = a.iter().zip(b).enumerate();

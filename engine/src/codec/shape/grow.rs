@@ -54,7 +54,9 @@ impl Growth {
             (Parts::Option(a), Parts::Option(b)) => Parts::Option(self.union(a, b)?),
             (Parts::Seq(a), Parts::Seq(b)) => Parts::Seq(self.union(a, b)?),
             (Parts::Array(a, n), Parts::Array(b, m)) if n == m => Parts::Array(self.union(a, b)?, *n),
-            (Parts::Map(k, v), Parts::Map(l, w)) => Parts::Map(self.union(k, l)?, self.union(v, w)?),
+            (Parts::Map(key, value), Parts::Map(other_key, other_value)) => {
+                Parts::Map(self.union(key, other_key)?, self.union(value, other_value)?)
+            }
             (Parts::Tuple(a), Parts::Tuple(b)) if a.len() == b.len() => {
                 Parts::Tuple(a.iter().zip(b).map(|(a, b)| self.union(a, b)).collect::<Result<_, _>>()?)
             }

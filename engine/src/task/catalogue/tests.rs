@@ -33,6 +33,13 @@ struct Account {
     owed: u64,
 }
 
+/// The same shape under another name.
+#[derive(Clone, Serialize, Deserialize)]
+struct Renamed {
+    paid: u64,
+    owed: u64,
+}
+
 fn graph<V: crate::codec::Value>(store: StoreOptions<V>) -> Graph {
     let builder = Builder::new();
     let source = builder.source("stream", &Topic::<u32, u64>::new("in"), Nothing);
@@ -84,11 +91,6 @@ fn a_table_of_0_1_goes_on_and_its_shape_is_remembered() {
     assert_eq!(entry.types, Types::Shapes);
     assert_eq!(entry.value_schema, r#"{"struct":[["paid","u64"],["owed","u64"]]}"#);
     // From here on the shape decides.
-    #[derive(Clone, Serialize, Deserialize)]
-    struct Renamed {
-        paid: u64,
-        owed: u64,
-    }
     assert!(opened(&store, &graph(StoreOptions::<Renamed>::named("rows"))).is_ok());
     let error = opened(&store, &graph(StoreOptions::<(u64, u64)>::named("rows"))).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");

@@ -191,7 +191,9 @@ pub(super) fn united(a: Node, b: Node) -> Node {
         (Node::Of(a), Node::Of(b)) => match (*a, *b) {
             (Parts::Option(a), Parts::Option(b)) => Node::of(Parts::Option(united(a, b))),
             (Parts::Seq(a), Parts::Seq(b)) => Node::of(Parts::Seq(united(a, b))),
-            (Parts::Map(k, v), Parts::Map(l, w)) => Node::of(Parts::Map(united(k, l), united(v, w))),
+            (Parts::Map(key, value), Parts::Map(other_key, other_value)) => {
+                Node::of(Parts::Map(united(key, other_key), united(value, other_value)))
+            }
             (Parts::Tuple(a), Parts::Tuple(b)) if a.len() == b.len() => Node::of(Parts::Tuple(both(a, b))),
             (Parts::Struct(a), Parts::Struct(b)) if same(&a, &b) => Node::of(Parts::Struct(named(a, b))),
             (Parts::Enum(a), Parts::Enum(b)) if same(&a, &b) => Node::of(Parts::Enum(named(a, b))),
@@ -207,7 +209,7 @@ fn either(a: Node, b: Node) -> Node {
             Parts::Either(nodes) => nodes,
             parts => vec![Node::of(parts)],
         },
-        leaf => vec![leaf],
+        leaf @ Node::Leaf(_) => vec![leaf],
     };
     if !nodes.contains(&b) {
         nodes.push(b);

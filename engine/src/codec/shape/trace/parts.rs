@@ -104,7 +104,7 @@ pub(super) struct Variant<'r, 'm> {
     pub(super) name: &'static str,
 }
 
-impl<'de, 'r, 'm> EnumAccess<'de> for Variant<'r, 'm> {
+impl<'de> EnumAccess<'de> for Variant<'_, '_> {
     type Error = Failure;
     type Variant = Self;
 
