@@ -142,7 +142,8 @@ fn run(point: &str, hit: u64, action: &str, seed: u64) -> bool {
     assert!(fired || told("never fired"), "the child failed: {context}");
     // What a trim meets is only logged: it frees no space, and that is all.
     let is_told = lines.iter().any(|line| line.starts_with("stopped: ") || line == "panicked");
-    let may_pass = action == "abort" || point.starts_with("changelog.trim") || point.starts_with("changelog.move");
+    let may_pass =
+        action == "abort" || point.starts_with("changelog.trim") || point.starts_with("changelog.move");
     assert!(!fired || is_told || may_pass, "nobody was told of the fault: {context}");
     // Under either version of the tables, so that a rebuild that was cut short is dropped or gone on with.
     for version in random.pick(&[&[1, 2][..], &[2]]).iter().copied() {

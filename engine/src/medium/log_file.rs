@@ -88,8 +88,7 @@ pub(crate) fn read_from(bytes: &[u8], start: usize, visit: &mut dyn FnMut(usize,
             (Kind::Notice, _) => {}
             (Kind::Full, None) => visit(at, part),
             (Kind::First, None) => open = Some((at, part.to_vec())),
-            (Kind::Middle, Some((_, record))) => record.extend_from_slice(part),
-            (Kind::Last, Some((_, record))) => record.extend_from_slice(part),
+            (Kind::Middle | Kind::Last, Some((_, record))) => record.extend_from_slice(part),
             (Kind::Middle | Kind::Last, None) if resuming => {}
             // The fragment is valid; what should stand before it is not there.
             _ => return Readable { end, broken: Some(Broken { at, valid_behind: Some(at) }) },

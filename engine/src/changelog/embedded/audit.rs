@@ -100,16 +100,19 @@ impl Audit {
         let mut gap = None;
         let readable = log_file::read(&bytes, &mut |at, record| {
             let Some(write) = Write::read(record).filter(|_| gap.is_none()) else { return };
-            match self.next.filter(|&next| write.first > next) {
-                Some(next) => gap = Some((at, next, write.first)),
-                None => {
-                    self.next = Some(self.next.unwrap_or(0).max(write.first + write.count));
-                    write.rows(|row| match row {
-                        Row::Batch { slot, end, .. } => drop(self.ends.insert(slot, end)),
-                        Row::Topic { id, name } => drop(self.names.insert(id, name)),
-                    });
-                }
+            if let Some(next) = self.next.filter(|&next| write.first > next) {
+                gap = Some((at, next, write.first));
+                return;
             }
+            self.next = Some(self.next.unwrap_or(0).max(write.first + write.count));
+            write.rows(|row| match row {
+                Row::Batch { slot, end, .. } => {
+                    self.ends.insert(slot, end);
+                }
+                Row::Topic { id, name } => {
+                    self.names.insert(id, name);
+                }
+            });
         });
         let (what, cut, behind) = match (gap, readable.broken) {
             (Some((at, next, first)), _) => {

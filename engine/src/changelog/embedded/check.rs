@@ -71,7 +71,7 @@ fn damaged(dir: &Path, damage: &Damage) -> Error {
         let end = |(slot, end): (&Slot, &u64)| format!("{} can be read up to offset {end}", name(slot));
         places = damage.ends.iter().map(end).take(MOST_NAMED).collect();
     }
-    let places = places.iter().map(|place| format!(": {place}")).collect::<String>();
+    let places = [String::new()].into_iter().chain(places).collect::<Vec<_>>().join(": ");
     let advice = if damage.can_be_salvaged {
         "restore it from a copy, or open it with `salvage`, which gives up what lies behind the damage"
     } else {

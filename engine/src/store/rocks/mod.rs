@@ -166,7 +166,8 @@ fn keys_at_once(value_bytes: usize) -> usize {
 /// Refuses a manifest that is damaged. RocksDB may take damage for a torn end, go back to what the state was before it and
 /// delete what came after.
 fn check_manifest(dir: &Path) -> Result<()> {
-    let read = log_file::manifest(dir).map_err(|error| on_path("read the manifest of the state in", dir, error))?;
+    let read =
+        log_file::manifest(dir).map_err(|error| on_path("read the manifest of the state in", dir, error))?;
     let Some((path, bytes)) = read else { return Ok(()) };
     match log_file::read(&bytes, &mut |_, _| {}).broken {
         Some(log_file::Broken { at, valid_behind: Some(_) }) => Err(Error::corrupt(format!(
