@@ -1,11 +1,13 @@
 //! What the changelog and the state have in common below RocksDB: directories, who has them open, and what a failure of
 //! the medium means.
 //!
-//! This folder knows neither RocksDB nor what is stored; the one thing it knows of RocksDB is how its messages are built.
+//! This folder does not use RocksDB and does not know what is stored; of RocksDB it knows how its messages are built and its
+//! logs are laid out.
 
 mod directory;
 mod failure;
 mod lock;
+pub(crate) mod log_file;
 
 pub(crate) use directory::create;
 pub(crate) use failure::Failure;

@@ -114,11 +114,7 @@ impl Core {
         check_input(&setting, &there, &main, from_oldest_kept)?;
         setting.changelog.epochs_after(&setting.producer, &main.position)?;
         build.iter().try_for_each(|build| check_input(&setting, &there, build, from_oldest_kept))?;
-        let (identity, is_new) = match read_identity(&*store)? {
-            Some(identity) => (identity, false),
-            None => (new_identity(), true),
-        };
-        let owner = Owner::new(identity, &setting.graph);
+        let (owner, is_new) = owner_of(&setting, &*store)?;
         owner.check(&*setting.changelog, &setting.producer, &main.position)?;
         create_topics(&setting, &there)?;
         let main = Opening::new(&setting, main, MAIN_GROUP, from_oldest_kept)?;
@@ -292,11 +288,18 @@ fn pass_what_is_gone(
     Ok(())
 }
 
+/// This engine as the owner of its name, and whether its state gets an identity only now.
+fn owner_of(setting: &Setting, store: &dyn StateStore) -> Result<(Owner, bool)> {
+    let stored = read_identity(store)?;
+    let is_new = stored.is_none();
+    Ok((Owner::new(stored.unwrap_or_else(new_identity), &setting.graph), is_new))
+}
+
 /// The identity of the state; none if it is new or of 0.1.
 fn read_identity(store: &dyn StateStore) -> Result<Option<String>> {
     let mut identity = Ok(None);
     store.read(layout::IDENTITY_KEY, &mut |stored| {
-        identity = stored.map(layout::decode_identity).transpose()
+        identity = stored.map(layout::decode_identity).transpose();
     })?;
     identity
 }

@@ -8,8 +8,8 @@
 use super::layout::{MetaRow, RecordKey, Slot};
 use super::manifest::Manifest;
 use super::synced::Synced;
-use super::wal;
 use crate::changelog::frame::{FrameHeader, read_slice, read_varint};
+use crate::medium::log_file;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -28,6 +28,8 @@ pub(super) enum Finding {
 pub(super) struct Damage {
     /// What, and where.
     pub(super) what: String,
+    /// Whether it is known how to go on with what lies before it.
+    pub(super) can_be_salvaged: bool,
     /// What would have to be given up to go on: everything in this file from here on, and these files.
     pub(super) given_up: Option<(PathBuf, u64, Vec<PathBuf>)>,
     /// Where partitions end before the damage, as far as the logs tell.
@@ -60,7 +62,7 @@ pub(super) fn look(dir: &Path, synced: Option<&Synced>) -> io::Result<Finding> {
     let least = manifest.as_ref().and_then(|manifest| manifest.least_wal);
     let logs = logs(dir, least.unwrap_or(0))?;
     let torn_manifest = match manifest {
-        Some(Manifest { path, readable: wal::Readable { end, broken: Some(broken) }, .. }) => {
+        Some(Manifest { path, readable: log_file::Readable { end, broken: Some(broken) }, .. }) => {
             // What was torn while a table was taken over has left its logs behind. Without them it was taken over.
             let first = logs.first().and_then(|path| number(path));
             if broken.valid_behind.is_some() || first.is_none() || first != least {
@@ -96,18 +98,21 @@ impl Audit {
     fn read(&mut self, path: &Path, later: &[PathBuf]) -> io::Result<Option<Damage>> {
         let bytes = fs::read(path)?;
         let mut gap = None;
-        let readable = wal::read(&bytes, &mut |at, record| {
+        let readable = log_file::read(&bytes, &mut |at, record| {
             let Some(write) = Write::read(record).filter(|_| gap.is_none()) else { return };
-            match self.next.filter(|&next| write.first > next) {
-                Some(next) => gap = Some((at, next, write.first)),
-                None => {
-                    self.next = Some(self.next.unwrap_or(0).max(write.first + write.count));
-                    write.rows(|row| match row {
-                        Row::Batch { slot, end, .. } => drop(self.ends.insert(slot, end)),
-                        Row::Topic { id, name } => drop(self.names.insert(id, name)),
-                    });
-                }
+            if let Some(next) = self.next.filter(|&next| write.first > next) {
+                gap = Some((at, next, write.first));
+                return;
             }
+            self.next = Some(self.next.unwrap_or(0).max(write.first + write.count));
+            write.rows(|row| match row {
+                Row::Batch { slot, end, .. } => {
+                    self.ends.insert(slot, end);
+                }
+                Row::Topic { id, name } => {
+                    self.names.insert(id, name);
+                }
+            });
         });
         let (what, cut, behind) = match (gap, readable.broken) {
             (Some((at, next, first)), _) => {
@@ -125,7 +130,7 @@ impl Audit {
                     _ => (what, at, at),
                 }
             }
-            (None, Some(wal::Broken { at, valid_behind: Some(behind) })) => {
+            (None, Some(log_file::Broken { at, valid_behind: Some(behind) })) => {
                 (format!("{} is damaged at byte {at}", file_name(path)), readable.end, behind)
             }
             (None, Some(_)) => {
@@ -146,7 +151,7 @@ impl Audit {
         behind: usize,
     ) -> Damage {
         let (mut beyond, mut names) = (BTreeMap::new(), std::mem::take(&mut self.names));
-        wal::read_from(bytes, behind, &mut |_, record| {
+        log_file::read_from(bytes, behind, &mut |_, record| {
             let Some(write) = Write::read(record) else { return };
             write.rows(|row| match row {
                 Row::Batch { slot, first, .. } => {
@@ -155,7 +160,7 @@ impl Audit {
                 Row::Topic { id, name } => drop(names.insert(id, name)),
             });
         });
-        Damage { what, given_up, ends: std::mem::take(&mut self.ends), beyond, names }
+        Damage { what, can_be_salvaged: true, given_up, ends: std::mem::take(&mut self.ends), beyond, names }
     }
 
     /// The log ends before what was noted as synced.
@@ -164,7 +169,7 @@ impl Audit {
             synced.ends.iter().filter(|(slot, end)| self.ends.get(slot).is_none_or(|found| found < end));
         let beyond = missing.map(|&(slot, end)| (slot, Beyond::WasDurableTo(end))).collect();
         let what = format!("its newest writes, {next} to {}, were durable and are missing", synced.sequence);
-        Damage { what, given_up: None, ends: self.ends, beyond, names: self.names }
+        Damage { what, can_be_salvaged: true, given_up: None, ends: self.ends, beyond, names: self.names }
     }
 }
 

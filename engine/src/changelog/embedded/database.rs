@@ -4,8 +4,8 @@
 //! the default one for metadata. One write covers both, and both are flushed together, so that what a crash leaves
 //! is always a prefix of what was written.
 
-use super::audit::{self, Beyond, Damage, Finding};
-use super::layout::{MetaRow, RecordKey, Slot};
+use super::check::check_files;
+use super::layout::{MetaRow, RecordKey};
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
 use super::torn::Cut;
@@ -261,78 +261,9 @@ fn family<'a>(db: &'a DB, name: &str) -> Result<&'a ColumnFamily> {
     db.cf_handle(name).ok_or_else(|| Error::internal(format!("the column family {name} is not open")))
 }
 
-/// Looks at what RocksDB would open; tells of ends that are torn, and in which files.
-///
-/// # Errors
-/// `Corrupt` for what is damaged or missing. With `salvage`, what lies behind the damage is given up instead.
-fn check_files(
-    dir: &Path,
-    options: &EmbeddedOptions,
-    synced: Option<&Synced>,
-) -> Result<Vec<(PathBuf, u64)>> {
-    let failed = |error: std::io::Error| {
-        failure(Failure::of_io(&error))
-            .with_source(error)
-            .context(format!("the changelog in {}", dir.display()))
-    };
-    if audit::is_headless(dir).map_err(failed)? {
-        return Err(Error::corrupt(format!(
-            "the changelog in {} has records but no file CURRENT; restore it from a copy",
-            dir.display()
-        )));
-    }
-    let damage = match audit::look(dir, synced).map_err(failed)? {
-        Finding::Whole => return Ok(Vec::new()),
-        Finding::Torn(ends) => return Ok(ends),
-        Finding::Damaged(damage) => damage,
-    };
-    if !options.salvage {
-        return Err(damaged(dir, &damage));
-    }
-    tracing::warn!(dir = %dir.display(), damage = damage.what, "what lies behind the damage is given up");
-    let Some((path, end, later)) = &damage.given_up else { return Ok(Vec::new()) };
-    Cut::at(path, *end).map_err(failed)?;
-    later.iter().try_for_each(std::fs::remove_file).map_err(failed)?;
-    Ok(Vec::new())
-}
-
-/// The error that names what is known of the damage.
-fn damaged(dir: &Path, damage: &Damage) -> Error {
-    /// So many partitions are named.
-    const MOST_NAMED: usize = 4;
-    let mut names = damage.names.clone();
-    if damage.given_up.is_some() || !damage.beyond.is_empty() {
-        names.extend(topic_names(dir).unwrap_or_default());
-    }
-    let name = |slot: &Slot| {
-        let topic = names.get(&slot.topic).cloned().unwrap_or_else(|| format!("(topic {})", slot.topic));
-        format!("{topic}/{}", slot.partition)
-    };
-    let place = |(slot, beyond): (&Slot, &Beyond)| {
-        let ends = damage.ends.get(slot).map(|end| format!("can be read up to offset {end} and "));
-        let ends = ends.unwrap_or_default();
-        match beyond {
-            Beyond::GoesOnAt(offset) => format!("{} {ends}goes on at offset {offset}", name(slot)),
-            Beyond::WasDurableTo(offset) => format!("{} {ends}was durable up to offset {offset}", name(slot)),
-        }
-    };
-    let mut places: Vec<_> = damage.beyond.iter().map(place).take(MOST_NAMED).collect();
-    if places.is_empty() {
-        let end = |(slot, end): (&Slot, &u64)| format!("{} can be read up to offset {end}", name(slot));
-        places = damage.ends.iter().map(end).take(MOST_NAMED).collect();
-    }
-    let places = places.iter().map(|place| format!(": {place}")).collect::<String>();
-    Error::corrupt(format!(
-        "the changelog in {}: {}{places}; restore it from a copy, or open it with `salvage`, which gives up what lies \
-         behind the damage",
-        dir.display(),
-        damage.what
-    ))
-}
-
 /// The names of the topics by their ids, as far as RocksDB's tables tell them. Nothing in `dir` is written, and its logs
 /// are not read: they are looked for in an empty directory.
-fn topic_names(dir: &Path) -> Option<BTreeMap<u32, String>> {
+pub(super) fn topic_names(dir: &Path) -> Option<BTreeMap<u32, String>> {
     static CALLS: AtomicU64 = AtomicU64::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let empty = std::env::temp_dir().join(format!("millpond-no-logs-{}-{call}", std::process::id()));
@@ -433,7 +364,7 @@ fn storage_error(error: &rocksdb::Error) -> Error {
     failure(Failure::of_rocksdb(error.as_ref())).with_source(error.clone())
 }
 
-fn failure(failure: Failure) -> Error {
+pub(super) fn failure(failure: Failure) -> Error {
     let (kind, message) = match failure {
         Failure::InUse => {
             (ErrorKind::Unavailable, "the directory is in use; close the changelog that has it open")

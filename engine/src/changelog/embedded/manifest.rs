@@ -3,17 +3,17 @@
 //! A log below the least number is obsolete: it may be there, whole, torn or not at all. The manifest is read only, and
 //! only as far as it must be understood to pass over the rest; `None` if it cannot be, which RocksDB then reports itself.
 
-use super::wal;
 use crate::changelog::frame::{read_slice, read_varint};
+use crate::medium::log_file;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 /// What is known of the manifest in use.
 pub(super) struct Manifest {
     pub(super) path: PathBuf,
     /// How far it can be read.
-    pub(super) readable: wal::Readable,
+    pub(super) readable: log_file::Readable,
     /// The least number of a write-ahead log that is needed.
     pub(super) least_wal: Option<u64>,
 }
@@ -21,15 +21,9 @@ pub(super) struct Manifest {
 impl Manifest {
     /// Reads the manifest that `CURRENT` names; `None` if that cannot be told.
     pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {
-        let Ok(current) = fs::read_to_string(dir.join("CURRENT")) else { return Ok(None) };
-        let name = current.trim_end();
-        if !name.starts_with("MANIFEST-") || name.contains('/') {
-            return Ok(None);
-        }
-        let path = dir.join(name);
-        let Ok(bytes) = fs::read(&path) else { return Ok(None) };
+        let Some((path, bytes)) = log_file::manifest(dir)? else { return Ok(None) };
         let mut edits = Some(Edits::default());
-        let readable = wal::read(&bytes, &mut |_, record| {
+        let readable = log_file::read(&bytes, &mut |_, record| {
             edits = edits.take().and_then(|edits| edits.with(record));
         });
         Ok(Some(Self { path, readable, least_wal: edits.and_then(|edits| edits.least_wal()) }))

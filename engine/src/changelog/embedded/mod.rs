@@ -18,6 +18,7 @@
 //! Reads copy a batch once, out of RocksDB; nothing here looks at keys or values.
 
 mod audit;
+mod check;
 mod database;
 mod group;
 mod index;
@@ -31,7 +32,6 @@ mod survivors;
 mod synced;
 mod torn;
 mod trim;
-mod wal;
 mod writer;
 
 #[cfg(test)]

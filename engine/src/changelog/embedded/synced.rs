@@ -161,16 +161,16 @@ impl Index {
             Err(_) => Some(format!("topic {} is missing", slot.topic)),
         });
         let missing: Vec<_> = missing.take(4).collect();
+        let places =
+            [String::new()].into_iter().chain(missing.iter().cloned()).collect::<Vec<_>>().join(": ");
         let topics = u32::try_from(self.topics().count()).unwrap_or(u32::MAX);
         if missing.is_empty() && records >= synced.records && topics >= synced.topics {
             return Ok(());
         }
         Err(Error::corrupt(format!(
-            "of {} records in {} topics that were durable, {records} in {topics} are left or were trimmed{}; restore it \
+            "of {} records in {} topics that were durable, {records} in {topics} are left or were trimmed{places}; restore it \
              from a copy, or open it with `salvage` to go on with what is left",
-            synced.records,
-            synced.topics,
-            missing.iter().map(|place| format!(": {place}")).collect::<String>()
+            synced.records, synced.topics
         )))
     }
 }

@@ -21,7 +21,7 @@ mod tests;
 pub use options::StoreOptions;
 
 use super::{Row, StateStore, StoreSnapshot};
-use crate::medium::{self, DirectoryLock};
+use crate::medium::{self, DirectoryLock, log_file};
 use crate::{Error, Result};
 use failure::{during, in_use, on_path};
 use options::Tuning;
@@ -163,9 +163,26 @@ fn keys_at_once(value_bytes: usize) -> usize {
     (BYTES_AT_ONCE / value_bytes.max(1)).clamp(1, READ_AT_ONCE)
 }
 
+/// Refuses a manifest that is damaged. RocksDB may take damage for a torn end, go back to what the state was before it and
+/// delete what came after.
+fn check_manifest(dir: &Path) -> Result<()> {
+    let read =
+        log_file::manifest(dir).map_err(|error| on_path("read the manifest of the state in", dir, error))?;
+    let Some((path, bytes)) = read else { return Ok(()) };
+    match log_file::read(&bytes, &mut |_, _| {}).broken {
+        Some(log_file::Broken { at, valid_behind: Some(_) }) => Err(Error::corrupt(format!(
+            "{} is damaged at byte {at}: restore the state from a copy, or delete its directory, and it is rebuilt from \
+             the changelog",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The column families to open: all there are, since RocksDB refuses to open some of them.
 fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
     if dir.join("CURRENT").exists() {
+        check_manifest(dir)?;
         return Database::list_cf(&tuning.database, dir)
             .map_err(|error| during("list the tasks of the state", dir, error));
     }

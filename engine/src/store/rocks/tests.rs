@@ -298,3 +298,29 @@ fn a_snapshot_of_the_first_drain_keeps_its_rows_through_a_compaction() {
     compact(&store);
     assert_eq!(count(&*before), 1000);
 }
+
+/// RocksDB took a flipped length for a torn end, went back to an older state and deleted the files of the newer one.
+#[test]
+fn a_damaged_manifest_is_refused_and_nothing_is_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for key in 0..40 {
+        put(&store, key..key + 1);
+    }
+    drop(store);
+    let name = fs::read_to_string(dir.path().join("CURRENT")).unwrap();
+    let manifest = dir.path().join(name.trim_end());
+    let whole = fs::read(&manifest).unwrap();
+    let files = files_in(dir.path());
+    for at in (0..whole.len() / 2).step_by(37).chain([4, 5, 6]) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x40;
+        fs::write(&manifest, bytes).unwrap();
+        let refused = RocksStore::open(dir.path(), &options()).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corrupt, "byte {at}: {refused}");
+        assert!(refused.message().contains("is damaged at byte"), "{refused}");
+        assert_eq!(files_in(dir.path()), files, "byte {at}");
+    }
+    fs::write(&manifest, whole).unwrap();
+    assert!(has(&open(dir.path()), 39));
+}

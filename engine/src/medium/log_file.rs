@@ -11,24 +11,26 @@
 //! ```
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 const BLOCK_BYTES: usize = 32 << 10;
 const HEADER_BYTES: usize = 7;
 
 /// How far a file can be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Readable {
+pub(crate) struct Readable {
     /// The end of the last whole record.
-    pub(super) end: usize,
+    pub(crate) end: usize,
     /// Where reading stopped before the end of the file, if it did.
-    pub(super) broken: Option<Broken>,
+    pub(crate) broken: Option<Broken>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Broken {
-    pub(super) at: usize,
+pub(crate) struct Broken {
+    pub(crate) at: usize,
     /// Where something valid follows nevertheless: then it is no torn end.
-    pub(super) valid_behind: Option<usize>,
+    pub(crate) valid_behind: Option<usize>,
 }
 
 /// What a fragment is of a record.
@@ -47,13 +49,28 @@ struct Fragment {
     payload: Range<usize>,
 }
 
+/// The manifest that is in use in `dir`, with its bytes; `None` if that cannot be told, which RocksDB then says itself.
+pub(crate) fn manifest(dir: &Path) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
+    let Ok(current) = fs::read_to_string(dir.join("CURRENT")) else { return Ok(None) };
+    let name = current.trim_end();
+    if !name.starts_with("MANIFEST-") || name.contains('/') {
+        return Ok(None);
+    }
+    let path = dir.join(name);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some((path, bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Hands the records of `bytes` to `visit`, each with where it begins.
-pub(super) fn read(bytes: &[u8], visit: &mut dyn FnMut(usize, &[u8])) -> Readable {
+pub(crate) fn read(bytes: &[u8], visit: &mut dyn FnMut(usize, &[u8])) -> Readable {
     read_from(bytes, 0, visit)
 }
 
 /// As [`read`], from the fragment at `start` on; the rest of a record that began before it is passed over.
-pub(super) fn read_from(bytes: &[u8], start: usize, visit: &mut dyn FnMut(usize, &[u8])) -> Readable {
+pub(crate) fn read_from(bytes: &[u8], start: usize, visit: &mut dyn FnMut(usize, &[u8])) -> Readable {
     let mut resuming = start > 0;
     let (mut at, mut end) = (start, start);
     let mut open: Option<(usize, Vec<u8>)> = None;
@@ -71,8 +88,7 @@ pub(super) fn read_from(bytes: &[u8], start: usize, visit: &mut dyn FnMut(usize,
             (Kind::Notice, _) => {}
             (Kind::Full, None) => visit(at, part),
             (Kind::First, None) => open = Some((at, part.to_vec())),
-            (Kind::Middle, Some((_, record))) => record.extend_from_slice(part),
-            (Kind::Last, Some((_, record))) => record.extend_from_slice(part),
+            (Kind::Middle | Kind::Last, Some((_, record))) => record.extend_from_slice(part),
             (Kind::Middle | Kind::Last, None) if resuming => {}
             // The fragment is valid; what should stand before it is not there.
             _ => return Readable { end, broken: Some(Broken { at, valid_behind: Some(at) }) },
