@@ -195,11 +195,13 @@ impl Core {
         let held = self.build.as_ref().is_some_and(|build| build.holds_main);
         let ran = !held && self.main.step(limit, None)?;
         let Some(build) = &mut self.build else { return Ok(ran) };
+        // An older version goes on answering until the tables that take its place can.
+        let answers = build.holds_main || !self.main.shared().is_behind();
         let mut advanced = false;
         for _ in 0..EPOCHS_OF_BUILD {
             let more = build.task.step(limit, Some(self.main.position()))?;
             advanced |= more;
-            if build.has_caught_up(self.main.position(), !more) {
+            if answers && build.has_caught_up(self.main.position(), !more) {
                 self.complete_build()?;
                 break;
             }
