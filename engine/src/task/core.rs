@@ -86,15 +86,10 @@ impl Core {
         let CoreOptions { from_oldest_kept, subscriber_bytes, reads, .. } = options;
         let span = tracing::info_span!("open", name = &*name, tables = graph.tables.len(), shards);
         let _entered = span.enter();
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(shards)
-            .thread_name(|index| format!("millpond-shard-{index}"))
-            .build()
-            .map_err(|error| Error::internal("cannot start the threads of the shards").with_source(error))?;
         let setting = Setting {
             graph,
             changelog,
-            pool: Arc::new(pool),
+            pool: Arc::new(pool(shards)?),
             router: Router::new(shards),
             policy,
             producer: name,
@@ -331,6 +326,15 @@ fn check_topics(
         first_to_read(id, &kept, next, from_oldest)?;
     }
     Ok(())
+}
+
+/// The threads on which shards run.
+fn pool(shards: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(shards)
+        .thread_name(|index| format!("millpond-shard-{index}"))
+        .build()
+        .map_err(|error| Error::internal("cannot start the threads of the shards").with_source(error))
 }
 
 /// Checks that the changelog fits both groups, as far as that can be told without writing to it.
