@@ -8,7 +8,11 @@
 //! `reads_in_order_equal_a_sorted_map.rs`; its scans end within their first piece.)
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
