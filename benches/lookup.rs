@@ -290,7 +290,9 @@ fn measure(
         by_hand(database, key(rank))?;
     }
     let changelog: Arc<dyn Changelog> = Arc::clone(log) as _;
-    let engine = args.common.engine(&graph).store(store).changelog(changelog).start()?;
+    // What is read beside the fold is read before it has caught up.
+    let builder = args.common.engine(&graph).store(store).changelog(changelog);
+    let engine = builder.stale_reads(true).start()?;
     let view = engine.view(&table)?;
     eprintln!("reading while folding");
     let mut folding = Kinds::new(args.common.seed + 2);

@@ -1,6 +1,6 @@
 //! A scan reads a bounded number of bytes at a time, however large the rows are, and gives what a sorted map gives.
 //!
-//! Property: no single step of a scan has the store hand over more than 256 KiB and two rows; rows of all sizes, in the
+//! Property: no single look into the store has it hand over more than 256 KiB and two rows; rows of all sizes, in the
 //! store, in generations and deleted in one of them, read from both ends in any mixture, are those of a sorted map.
 //!
 //! Method: a store that counts what its scans hand over. Pieces were once bounded in rows only, 4,096 of each layer: 1,000
@@ -8,7 +8,11 @@
 //! `reads_in_order_equal_a_sorted_map.rs`; its scans end within their first piece.)
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
@@ -24,7 +28,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What one step may have the store hand over, beside rows that are larger.
+/// What one look into the store may have it hand over, beside rows that are larger.
 const PIECE_BYTES: usize = 256 << 10;
 
 #[derive(Default)]
@@ -73,10 +77,13 @@ impl StoreSnapshot for CountingSnapshot {
     }
 
     fn scan(&self, keys: Range<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
-        self.0.scan(keys, direction, &mut |key, value| {
-            self.1.fetch_add(key.len() + value.len(), Ordering::Relaxed);
+        let mut bytes = 0;
+        let scanned = self.0.scan(keys, direction, &mut |key, value| {
+            bytes += key.len() + value.len();
             visit(key, value)
-        })
+        });
+        self.1.fetch_max(bytes, Ordering::Relaxed);
+        scanned
     }
 }
 
@@ -124,25 +131,21 @@ fn a_scan_holds_little_at_a_time() {
         let mut scan = stepper.view(&latest).unwrap().scan().unwrap();
         let mut expected: VecDeque<(u32, Vec<u8>)> = model.into_iter().collect();
         let from_behind = random.pick(&[0, 1, 50, 100]);
-        let (mut most, mut rows) = (0, 0);
+        let mut rows = 0;
         loop {
-            scanned_bytes.store(0, Ordering::Relaxed);
             let (row, wanted) = if random.below(100) < from_behind {
                 (scan.next_back(), expected.pop_back())
             } else {
                 (scan.next(), expected.pop_front())
             };
             assert!(row.transpose().unwrap() == wanted, "round {round}: row {rows} of sizes {sizes:?}");
-            most = most.max(scanned_bytes.load(Ordering::Relaxed));
             if wanted.is_none() {
                 break;
             }
             rows += 1;
         }
-        println!("round {round}: {rows} rows of {sizes:?}, at most {most} bytes in a step");
-        assert!(
-            most <= PIECE_BYTES + 2 * largest,
-            "round {round}: {most} bytes in one step, sizes {sizes:?}"
-        );
+        let most = scanned_bytes.load(Ordering::Relaxed);
+        println!("round {round}: {rows} rows of {sizes:?}, at most {most} bytes at a time");
+        assert!(most <= PIECE_BYTES + 2 * largest, "round {round}: {most} bytes at a time, sizes {sizes:?}");
     }
 }

@@ -3,7 +3,7 @@
 use super::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot};
 use crate::codec::{Key, KeyPrefix, Value};
 use crate::dataflow::Router;
-use crate::state::{AnyTable, Status, TableState};
+use crate::state::{AnyTable, Seen, Status, TableState};
 use crate::{Error, Result};
 use std::ops::RangeBounds;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -141,8 +141,10 @@ impl<K: Key, V: Value> View<K, V> {
     pub fn get(&self, key: &K) -> Result<Option<V>> {
         self.ask(|table| {
             table.ask()?;
-            if let Some(value) = table.visible(key, self.router) {
-                return Ok(value);
+            match table.visible(key, self.router) {
+                Seen::Here(value) => return Ok(value),
+                Seen::Missing => {}
+                Seen::Busy => return Snapshot::capture(table.shared())?.table(Arc::clone(table)).get(key),
             }
             let mut value = Ok(None);
             table.shared().store()?.read(&table.row_key(key), &mut |bytes| {

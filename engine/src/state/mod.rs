@@ -20,6 +20,7 @@ pub use table::{Record, TableState};
 
 pub(crate) use generation::{Generation, Newest, Part};
 pub(crate) use host::Host;
+pub(crate) use hot::Seen;
 pub(crate) use published::{Published, Shared, Status};
 pub(crate) use subscribers::{Next, Queue, Slot, Taken};
 pub(crate) use table::AnyTable;

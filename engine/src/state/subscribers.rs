@@ -263,7 +263,9 @@ where
         }
         let pushed = Pushed { position: position.clone(), changes };
         let pushed = Counted::waiting(&self.allowance, pushed, epoch, bytes);
-        alive.iter().for_each(|queue| queue.push(pushed.clone()));
+        for queue in alive {
+            queue.push(pushed.clone());
+        }
     }
 
     /// Tells the subscribers of keys that `epoch` has changed them. It has touched `touched` keys, over which `each` goes;

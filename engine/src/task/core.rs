@@ -86,15 +86,10 @@ impl Core {
         let CoreOptions { from_oldest_kept, subscriber_bytes, reads, .. } = options;
         let span = tracing::info_span!("open", name = &*name, tables = graph.tables.len(), shards);
         let _entered = span.enter();
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(shards)
-            .thread_name(|index| format!("millpond-shard-{index}"))
-            .build()
-            .map_err(|error| Error::internal("cannot start the threads of the shards").with_source(error))?;
         let setting = Setting {
             graph,
             changelog,
-            pool: Arc::new(pool),
+            pool: Arc::new(pool(shards)?),
             router: Router::new(shards),
             policy,
             producer: name,
@@ -110,10 +105,7 @@ impl Core {
         let Assignment { mut main, build, former } = catalogue.assign(&*store, &setting.graph)?;
         let there = setting.changelog.topics()?.into_iter().collect();
         pass_what_is_gone(&setting, &there, &mut main, from_oldest_kept)?;
-        check_topics(&setting, &there, &main.position, from_oldest_kept)?;
-        check_input(&setting, &there, &main, from_oldest_kept)?;
-        setting.changelog.epochs_after(&setting.producer, &main.position)?;
-        build.iter().try_for_each(|build| check_input(&setting, &there, build, from_oldest_kept))?;
+        check_changelog(&setting, &there, (&main, build.as_ref()), from_oldest_kept)?;
         let (owner, is_new) = owner_of(&setting, &*store)?;
         owner.check(&*setting.changelog, &setting.producer, &main.position)?;
         create_topics(&setting, &there)?;
@@ -191,11 +183,13 @@ impl Core {
         let held = self.build.as_ref().is_some_and(|build| build.holds_main);
         let ran = !held && self.main.step(limit, None)?;
         let Some(build) = &mut self.build else { return Ok(ran) };
+        // An older version goes on answering until the tables that take its place can.
+        let answers = build.holds_main || !self.main.shared().is_behind();
         let mut advanced = false;
         for _ in 0..EPOCHS_OF_BUILD {
             let more = build.task.step(limit, Some(self.main.position()))?;
             advanced |= more;
-            if build.has_caught_up(self.main.position(), !more) {
+            if answers && build.has_caught_up(self.main.position(), !more) {
                 self.complete_build()?;
                 break;
             }
@@ -335,6 +329,28 @@ fn check_topics(
         first_to_read(id, &kept, next, from_oldest)?;
     }
     Ok(())
+}
+
+/// The threads on which shards run.
+fn pool(shards: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(shards)
+        .thread_name(|index| format!("millpond-shard-{index}"))
+        .build()
+        .map_err(|error| Error::internal("cannot start the threads of the shards").with_source(error))
+}
+
+/// Checks that the changelog fits both groups, as far as that can be told without writing to it.
+fn check_changelog(
+    setting: &Setting,
+    there: &BTreeMap<Arc<str>, u32>,
+    (main, build): (&Group, Option<&Group>),
+    from_oldest: bool,
+) -> Result<()> {
+    check_topics(setting, there, &main.position, from_oldest)?;
+    check_input(setting, there, main, from_oldest)?;
+    setting.changelog.epochs_after(&setting.producer, &main.position)?;
+    build.map_or(Ok(()), |build| check_input(setting, there, build, from_oldest))
 }
 
 /// Checks that the changelog holds what `group` has to read, from where it stands. A topic that is not there yet holds

@@ -13,7 +13,7 @@ mod rows;
 pub(crate) use erased::AnyTable;
 
 use super::entry::Entry;
-use super::hot::HotMap;
+use super::hot::{HotMap, Seen};
 use super::published::Shared;
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
@@ -234,20 +234,21 @@ impl<K: Key, V: Value> TableState<K, V> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The value that queries see for `key` in memory: `None` if only the store knows.
-    #[expect(clippy::option_option, reason = "known here or not, and if known, present or not")]
-    pub(crate) fn visible(&self, key: &K, router: Router) -> Option<Option<V>> {
-        let shard = self.shards.get(router.shard(key))?;
-        shard.map.read(key, |entry| entry.visible(self.shared.epoch()).cloned())
+    /// The value that queries see for `key` in memory. What is published has it too, if the fold is at work beside it.
+    pub(crate) fn visible(&self, key: &K, router: Router) -> Seen<Option<V>> {
+        let Some(shard) = self.shards.get(router.shard(key)) else { return Seen::Missing };
+        shard.map.try_read(key, |entry| entry.visible(self.shared.epoch()).cloned())
     }
 
-    /// As [`visible`](Self::visible), with the epoch at which the value is that of the key.
+    /// As [`visible`](Self::visible), with the epoch at which the value is that of the key; `None` if it is to be looked up
+    /// in what is published.
     pub(crate) fn visible_at(&self, key: &K) -> Option<(Option<V>, u64)> {
         let shard = self.shards.get(Router::new(self.shards.len()).shard(key))?;
-        shard.map.read(key, |entry| {
+        let seen = shard.map.try_read(key, |entry| {
             let epoch = self.shared.epoch();
             (entry.visible(epoch).cloned(), epoch)
-        })
+        });
+        if let Seen::Here(found) = seen { Some(found) } else { None }
     }
 
     /// Whether the table can be asked.

@@ -1,6 +1,6 @@
 //! The rows of a table: how its keys and values become bytes, and come back from them.
 
-use super::{Dirty, TableState};
+use super::{Dirty, Encoded, TableState};
 use crate::codec::{Key, Value};
 use crate::dataflow::{Change, RecordFailure, Router};
 use crate::state::entry::Entry;
@@ -61,11 +61,16 @@ impl<K: Key, V: Value> TableState<K, V> {
         bytes
     }
 
-    /// Whether `epoch`, which was just published, has changed `key`.
+    /// Whether `epoch`, which was just published, has changed the value of `key`.
     pub(super) fn has_changed(&self, key: &K, epoch: u64) -> bool {
         let shard = self.shards.get(Router::new(self.shards.len()).shard(key));
-        let changed =
-            |entry: &Entry<V>| entry.epoch == epoch && (entry.value.is_some() || entry.before.is_some());
+        let changed = |entry: &Entry<V>| {
+            let mut before = Encoded::default();
+            entry.epoch == epoch && {
+                before.encode(&*self.codec, entry.before.as_ref());
+                !before.is(&*self.codec, entry.value.as_ref())
+            }
+        };
         shard.and_then(|shard| shard.map.read(key, changed)).unwrap_or(false)
     }
 
