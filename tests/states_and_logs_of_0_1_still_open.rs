@@ -100,7 +100,8 @@ fn derived(log: &Log) -> BTreeMap<String, Vec<String>> {
 fn settled(derived: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     let value = |record: &String| record.split(' ').nth(1).map(str::to_owned);
     let mut derived = derived.clone();
-    for records in derived.iter_mut().filter(|(key, _)| key.starts_with("cities")).map(|(_, records)| records) {
+    for records in derived.iter_mut().filter(|(key, _)| key.starts_with("cities")).map(|(_, records)| records)
+    {
         records.dedup_by_key(|record| value(record));
     }
     derived

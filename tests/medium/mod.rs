@@ -68,29 +68,20 @@ impl Medium {
         ]
     }
 
-    /// The power goes and comes back: of the directories named, and all below them, what was synced is what there is.
-    /// [`keep`](Self::keep) it before another child runs.
-    pub(crate) fn lose_power(&self, names: &[&str]) {
-        for name in names {
-            let lost = self.scratch.path().join("lost");
-            let dir = self.disk().join(name);
-            if !dir.exists() {
-                continue;
-            }
-            let id = id(&dir);
-            fs::rename(&dir, &lost).unwrap();
-            self.restore(&id, &dir);
-            fs::remove_dir_all(&lost).unwrap();
-        }
+    /// The power goes and comes back: what was synced is what there is. [`keep`](Self::keep) it before another child runs.
+    pub(crate) fn lose_power(&self) {
+        let (disk, lost) = (self.disk(), self.scratch.path().join("lost"));
+        let id = id(&disk);
+        fs::rename(&disk, &lost).unwrap();
+        self.restore(&id, &disk);
+        fs::remove_dir_all(&lost).unwrap();
     }
 
-    /// What is in these directories, as it is, is what the image knows from here on.
-    pub(crate) fn keep(&self, names: &[&str]) {
+    /// What is there, as it is, is what the image knows from here on.
+    pub(crate) fn keep(&self) {
         fs::remove_dir_all(self.image()).unwrap();
         fs::create_dir(self.image()).unwrap();
-        for name in names {
-            self.remember(&self.disk().join(name));
-        }
+        self.remember(&self.disk());
     }
 
     fn remember(&self, dir: &Path) {
