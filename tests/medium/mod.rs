@@ -1,7 +1,7 @@
 //! A medium that fails or forgets: `shim.c`, compiled and preloaded into a child process.
 //!
 //! What would be there after a loss of power is built anew from what the shim remembers of files and directories that
-//! were synced. Who has no C compiler, or a system without LD_PRELOAD, cannot have it, and says so.
+//! were synced. Who has no C compiler, or a system without `LD_PRELOAD`, cannot have it, and says so.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
