@@ -137,7 +137,7 @@ fn run(shim: &Path, fault: &str, seed: u64) -> bool {
     assert!(!lines.iter().any(|line| line == "panicked"), "{context}");
     let mut random = Random::new(!seed);
     if random.below(2) == 0 {
-        medium.lose_power(&["changelog", "state"]);
+        medium.lose_power();
     }
     for version in random.pick(&[&[1, 2][..], &[2]]).iter().copied() {
         let ledger = Ledger::new(version);

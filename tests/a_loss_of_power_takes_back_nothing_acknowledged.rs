@@ -7,8 +7,8 @@
 //! Method: a child process (this program again) pays, folds and drains on a directory whose files and directories are
 //! remembered as they were at their last sync; it is killed after a random number of acknowledgements, what is remembered
 //! takes the place of what was there, and the parent audits it. `MILLPOND_ROUNDS` says how often, `MILLPOND_SEED` repeats
-//! the draw. Before this test the log could have lost its sync, and no other would have failed. The two directories
-//! themselves are taken to be there, whoever made them. Without a C compiler this is skipped, and says so.
+//! the draw. Before this test the log could have lost its sync, and no other would have failed. Without a C
+//! compiler this is skipped, and says so.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -113,7 +113,7 @@ fn a_loss_of_power_takes_back_nothing_acknowledged() {
         drop(stepper);
         changelog.close().unwrap();
         // What the audit did is there: this process has no such medium.
-        medium.keep(&["changelog", "state"]);
+        medium.keep();
     }
     println!("{losses} losses of power, {} payments were acknowledged", acknowledged.len());
     assert!(acknowledged.len() > losses, "the children did nothing");
@@ -154,5 +154,5 @@ fn run_and_lose(
     for line in lines {
         take_up(acknowledged, &line);
     }
-    medium.lose_power(&["changelog", "state"]);
+    medium.lose_power();
 }

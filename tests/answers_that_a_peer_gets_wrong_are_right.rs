@@ -199,8 +199,8 @@ fn a_row_that_changes_its_partner_twice_in_a_record_leaves_no_result_behind() {
         for script in scripts(NAMES.len() + 4, 3) {
             let append = |driver: &Driver, event: usize, at: i64| match event.checked_sub(NAMES.len()) {
                 None => driver.put(&orders, 9, NAMES[event].to_vec(), at).map(drop).unwrap(),
-                Some(0) => driver.put(&partners, 1, 100 + at as u64, at).map(drop).unwrap(),
-                Some(1) => driver.put(&partners, 2, 100 + at as u64, at).map(drop).unwrap(),
+                Some(0) => driver.put(&partners, 1, 100 + at.cast_unsigned(), at).map(drop).unwrap(),
+                Some(1) => driver.put(&partners, 2, 100 + at.cast_unsigned(), at).map(drop).unwrap(),
                 Some(2) => driver.delete(&partners, 1, at).map(drop).unwrap(),
                 _ => driver.delete(&partners, 2, at).map(drop).unwrap(),
             };

@@ -29,7 +29,7 @@ const RECORDS: u64 = 6_000;
 
 fn topic(number: usize) -> Topic<u32, u64> {
     // What has no table yet must stay.
-    let retention_bytes = (number % 2 == 0 && number < FIRST).then_some(1 << 10);
+    let retention_bytes = (number.is_multiple_of(2) && number < FIRST).then_some(1 << 10);
     let partitions = 1 + number as u32 % 5;
     Topic::new(&format!("topic-{number}")).config(TopicConfig {
         partitions,
@@ -38,8 +38,10 @@ fn topic(number: usize) -> Topic<u32, u64> {
     })
 }
 
+type Tables = Vec<Table<u32, u64>>;
+
 /// Sums of each of the first `topics` topics, and every third sum with its neighbour's.
-fn graph(topics: usize) -> (Graph, Vec<Table<u32, u64>>, Vec<Table<u32, u64>>) {
+fn graph(topics: usize) -> (Graph, Tables, Tables) {
     let graph = GraphBuilder::new();
     let sum = |number: usize| {
         graph.stream(&topic(number)).group_by_key().reduce(&*format!("sum-{number}"), |a, b| a + b)
@@ -84,7 +86,9 @@ fn append(engine: &Engine, numbers: std::ops::Range<u64>) {
         let (topic, key, value) = record(number);
         acks.push(producers[topic].send([(&key, Some(&value), (number / 8) as i64)]));
     }
-    acks.into_iter().for_each(|ack| drop(ack.wait().unwrap()));
+    for ack in acks {
+        ack.wait().unwrap();
+    }
     engine.catch_up().unwrap();
 }
 

@@ -96,6 +96,17 @@ fn derived(log: &Log) -> BTreeMap<String, Vec<String>> {
     derived
 }
 
+/// Without what says once more what was said: 0.1 passed on that a row had changed also where it had not.
+fn settled(derived: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+    let value = |record: &String| record.split(' ').nth(1).map(str::to_owned);
+    let mut derived = derived.clone();
+    for records in derived.iter_mut().filter(|(key, _)| key.starts_with("cities")).map(|(_, records)| records)
+    {
+        records.dedup_by_key(|record| value(record));
+    }
+    derived
+}
+
 /// Opens `dir` and asks it everything: as it is, caught up, and after some more records.
 fn ask(dir: &Path, versions: Versions) -> Result<Answers> {
     let changelog = open_changelog(dir)?;
@@ -133,7 +144,8 @@ fn still_opens((name, versions): (&str, Versions)) {
     }
     same_rows(&got.caught_up, &expected.caught_up, "when it has caught up");
     same_rows(&got.later, &expected.later, "after new records");
-    assert_eq!(got.derived, expected.derived, "derived topics");
+    let written = settled(&expected.derived);
+    assert_eq!(settled(&got.derived), written, "derived topics");
 
     // Opened again, as it is, and with tables whose version is raised once more.
     let raised = Versions { clicks: versions.clicks + 1, spent: versions.spent + 1, ..versions };
@@ -148,7 +160,8 @@ fn still_opens((name, versions): (&str, Versions)) {
         same_rows(&answers::all(&shop, &stepper).unwrap(), &expected.later, when);
         stepper.drain().unwrap();
         drop(stepper);
-        assert_eq!(derived(&answers::log(&*changelog).unwrap()), expected.derived, "{when}: derived topics");
+        let again = derived(&answers::log(&*changelog).unwrap());
+        assert_eq!(again, got.derived, "{when}: derived topics");
         changelog.close().unwrap();
     }
 }

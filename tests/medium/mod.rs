@@ -1,7 +1,7 @@
 //! A medium that fails or forgets: `shim.c`, compiled and preloaded into a child process.
 //!
 //! What would be there after a loss of power is built anew from what the shim remembers of files and directories that
-//! were synced. Who has no C compiler, or a system without LD_PRELOAD, cannot have it, and says so.
+//! were synced. Who has no C compiler, or a system without `LD_PRELOAD`, cannot have it, and says so.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -68,29 +68,20 @@ impl Medium {
         ]
     }
 
-    /// The power goes and comes back: of the directories named, and all below them, what was synced is what there is.
-    /// [`keep`](Self::keep) it before another child runs.
-    pub(crate) fn lose_power(&self, names: &[&str]) {
-        for name in names {
-            let lost = self.scratch.path().join("lost");
-            let dir = self.disk().join(name);
-            if !dir.exists() {
-                continue;
-            }
-            let id = id(&dir);
-            fs::rename(&dir, &lost).unwrap();
-            self.restore(&id, &dir);
-            fs::remove_dir_all(&lost).unwrap();
-        }
+    /// The power goes and comes back: what was synced is what there is. [`keep`](Self::keep) it before another child runs.
+    pub(crate) fn lose_power(&self) {
+        let (disk, lost) = (self.disk(), self.scratch.path().join("lost"));
+        let id = id(&disk);
+        fs::rename(&disk, &lost).unwrap();
+        self.restore(&id, &disk);
+        fs::remove_dir_all(&lost).unwrap();
     }
 
-    /// What is in these directories, as it is, is what the image knows from here on.
-    pub(crate) fn keep(&self, names: &[&str]) {
+    /// What is there, as it is, is what the image knows from here on.
+    pub(crate) fn keep(&self) {
         fs::remove_dir_all(self.image()).unwrap();
         fs::create_dir(self.image()).unwrap();
-        for name in names {
-            self.remember(&self.disk().join(name));
-        }
+        self.remember(&self.disk());
     }
 
     fn remember(&self, dir: &Path) {

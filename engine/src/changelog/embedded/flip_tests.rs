@@ -95,8 +95,7 @@ fn check(good: &Path, key: RecordKey, frame: &[u8], byte: usize, bit: u32) {
 
 fn check_all(good: &Path) {
     let all = batches(good);
-    let (key, frame) =
-        all.iter().filter(|(key, _)| key.slot.topic == all[0].0.slot.topic).next_back().unwrap();
+    let (key, frame) = all.iter().rfind(|(key, _)| key.slot.topic == all[0].0.slot.topic).unwrap();
     assert_eq!(key.base_offset + 3, 12, "the last batch of {}", partition());
     // Every byte of the header and some of what follows; always the lowest bits, which make a likely number of another.
     for byte in (0..60).chain((60..frame.len()).step_by(5)) {
