@@ -16,7 +16,7 @@ fn a_join_on_an_old_handle_changes_nothing() {
     let rows = graph.table(&players, "players");
     let handle: Arc<OnceLock<Table<u32, Grouped<u64>>>> = Arc::default();
     let (old, numbers) = (Arc::clone(&handle), ticks.clone());
-    graph.stream(&ticks).inspect(move |_, _| {
+    let _ticking = graph.stream(&ticks).inspect(move |_, _| {
         let late = GraphBuilder::new();
         let sizes = old.get().unwrap();
         let _joined = late.stream(&numbers).join(sizes, |_, value, team: &Grouped<u64>| value + team.members);
