@@ -34,7 +34,7 @@ proptest! {
         prop_assert_eq!(pond.rows(&table), table_of(&records));
     }
 
-    /// What a table emits differs from cut to cut, but folds to the table.
+    /// What a table writes to a topic differs from cut to cut, but folds to the table.
     #[test]
     fn the_changes_of_a_table_fold_to_the_table(records in upserts(0..3_i32), run in runs()) {
         let (topic, changes) = (Topic::<u8, i32>::new("records").partitions(2), Topic::<u8, i32>::new("changes"));
@@ -48,8 +48,15 @@ proptest! {
         let plain: Vec<(u8, Option<i32>)> = written.iter().map(|(key, value, _)| (*key, *value)).collect();
         prop_assert_eq!(&table_of(&plain), &table_of(&records));
         prop_assert_eq!(&pond.rows(&again), &table_of(&records));
-        let put = |key: u8| plain.iter().filter(|(k, value)| *k == key && value.is_some()).count() as u64;
-        prop_assert!(pond.rows(&puts).into_iter().all(|(key, puts)| puts == put(key)));
+        // A fold is told of every update, wherever epochs were cut, but for those that change nothing.
+        let mut rows = std::collections::BTreeMap::new();
+        let mut updated = std::collections::BTreeMap::<u8, u64>::new();
+        for (key, value) in &records {
+            if rows.insert(*key, *value).flatten() != *value && value.is_some() {
+                *updated.entry(*key).or_default() += 1;
+            }
+        }
+        prop_assert_eq!(pond.rows(&puts), updated);
         prop_assert!(written.is_sorted_by_key(|(_, _, ms)| *ms), "a change has the timestamp of its last update");
     }
 }

@@ -1,5 +1,5 @@
-//! A record meets the row that the table has at that moment: the table first where timestamps are equal, and wherever
-//! epochs are cut while records come in the order of their timestamps.
+//! A record meets the row that the table has at its place in the log, wherever epochs are cut and whatever the timestamps are:
+//! what it has itself made of the table is there already.
 //!
 //! It once failed for rows that came and went within one epoch below an outer join, and for tables that are grouped or
 //! joined by foreign key, which passed on only where a row stood at the end of the epoch.
@@ -79,7 +79,7 @@ fn met(
     records.left_join(&table, |_, number, row| (number, row.copied())).to(&topics.met);
     let pond = Pond::fed(&graph.build()?, &feed(&topics, steps), run);
     let mut met = pond.written(&topics.met).concat();
-    // Records of one epoch are written by timestamp, which is the order they came in.
+    // Records of one epoch are written in the order they came in.
     prop_assert!(met.is_sorted_by_key(|(_, value, _)| value.map(|(number, _)| number)));
     met.sort();
     Ok(met)
@@ -191,8 +191,7 @@ proptest! {
 }
 
 #[test]
-fn a_late_record_meets_the_row_as_it_was_within_its_epoch_and_as_it_is_after() -> millpond_engine::Result<()>
-{
+fn a_record_meets_the_row_of_its_place_in_the_log_however_late_it_is() -> millpond_engine::Result<()> {
     let topics = topics();
     let graph = GraphBuilder::new();
     let table = graph.table(&topics.lefts, "lefts").map_values(|_, value| u64::from(value));
@@ -208,7 +207,6 @@ fn a_late_record_meets_the_row_as_it_was_within_its_epoch_and_as_it_is_after() -
     pond.step(&[put(&topics.records, &1, &3, 1)]);
     let met: Vec<_> =
         pond.written(&topics.met).concat().into_iter().filter_map(|(_, met, ms)| Some((met?, ms))).collect();
-    // The third is late in its own partition: it stays behind the record before it.
-    assert_eq!(met, [((0, None), 9), ((1, Some(5)), 10), ((2, Some(5)), 3), ((3, Some(5)), 1)]);
+    assert_eq!(met, [((0, Some(5)), 9), ((1, Some(5)), 10), ((2, Some(5)), 3), ((3, Some(5)), 1)]);
     Ok(())
 }
