@@ -1,0 +1,155 @@
+//! The peak of a process beside its memory budget, where records become more, or other, than their size says.
+//!
+//! *fold*: a count over many keys. *wide*: each record becomes 1,000 values. *tables*: one topic folded into 200 tables.
+//! *rows*: rows of a mebibyte, written, then scanned. *unread*: a subscriber that does not read, beside values of 100 kB.
+
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
+mod support;
+
+use clap::Parser;
+use millpond::changelog::Durability;
+use millpond::{Engine, Graph, GraphBuilder, Table, Topic};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use support::report::{Targets, mebibytes, rounded};
+use support::{Outcome, args, phase, report};
+
+/// Peak memory beside the budget.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(flatten)]
+    common: args::Common,
+}
+
+/// What one shape took.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Measured {
+    seconds: f64,
+    peak_bytes: u64,
+}
+
+/// A shape: its name, its budget, its largest value in bytes.
+const SHAPES: [(&str, usize, u64); 6] = [
+    ("fold", 32 << 20, 16),
+    ("fold", 64 << 20, 16),
+    ("wide", 64 << 20, 16),
+    ("tables", 256 << 20, 16),
+    ("rows", 64 << 20, 1 << 20),
+    ("unread", 64 << 20, 100_000),
+];
+
+/// How many of the largest values may be beside the budget.
+const VALUES_BESIDE: u64 = 8;
+
+fn main() -> Outcome<()> {
+    let args = Args::parse();
+    let Some(phase) = args.common.phase.as_deref() else { return compare(&args) };
+    let (shape, budget) = phase.split_once(' ').ok_or("a phase needs a budget")?;
+    phase::report(&measure(&args, shape, budget.parse()?)?)
+}
+
+fn compare(args: &Args) -> Outcome<()> {
+    args.common.only_uniform()?;
+    args.common.only_one_round()?;
+    let mut table = report::Table::new(["shape", "budget", "peak resident", "of the budget", "seconds"]);
+    let (mut figures, mut worst) = (Vec::new(), 0.0_f64);
+    for (shape, budget, value_bytes) in SHAPES {
+        let scratch = phase::scratch(&args.common)?;
+        let Measured { seconds, peak_bytes } = phase::run(&format!("{shape} {budget}"), scratch.path())?;
+        #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+        let ratio = peak_bytes.saturating_sub(VALUES_BESIDE * value_bytes) as f64 / budget as f64;
+        worst = worst.max(ratio);
+        table.row([
+            shape.to_owned(),
+            mebibytes(budget as u64),
+            mebibytes(peak_bytes),
+            format!("{ratio:.2}"),
+            format!("{seconds:.1}"),
+        ]);
+        figures.push(json!({
+            "shape": shape,
+            "budget_bytes": budget,
+            "peak_bytes": peak_bytes,
+            "of_budget": rounded(ratio),
+            "seconds": rounded(seconds),
+        }));
+    }
+    println!("memory: the peak without {VALUES_BESIDE} of the largest values, beside the budget\n");
+    table.print();
+    Targets::default().at_most("worst_of_budget", worst, 1.25).finish(json!({
+        "bench": "memory",
+        "worst_of_budget": rounded(worst),
+        "shapes": figures,
+    }));
+    Ok(())
+}
+
+type Values = Topic<u64, Vec<u8>>;
+
+fn measure(args: &Args, shape: &str, budget: usize) -> Outcome<Measured> {
+    let topic = Values::new("values");
+    let begin = std::time::Instant::now();
+    let (graph, latest) = graph(shape, &topic)?;
+    let engine = Engine::builder(&graph)
+        .dir(phase::given(&args.common)?)
+        .memory(budget)
+        .durability(Durability::Os)
+        .start()?;
+    let (records, value_bytes) = match shape {
+        "fold" => (args.common.records(4_000_000, 2_000), 8),
+        "wide" => (args.common.records(40_000, 200), 8),
+        "tables" => (args.common.records(40_000, 200), 8),
+        "rows" => (args.common.records(1_000, 5), 1 << 20),
+        _ => (args.common.records(10_000, 20), 100_000),
+    };
+    let view = latest.as_ref().map(|latest| engine.view(latest)).transpose()?;
+    let unread = match &view {
+        Some(view) if shape == "unread" => Some((view.subscribe(&0)?, view.subscribe(&1)?, view.changes()?)),
+        _ => None,
+    };
+    append(&engine, &topic, records, value_bytes)?;
+    engine.catch_up()?;
+    if let Some(view) = view.filter(|_| shape == "rows") {
+        let rows = view.scan()?.chain(view.scan()?.rev()).try_fold(0, |rows, row| row.map(|_| rows + 1))?;
+        if rows != 2 * records {
+            return Err(format!("a scan found {rows} rows").into());
+        }
+    }
+    drop(unread);
+    engine.close()?;
+    let peak_bytes = phase::resident_bytes().1;
+    Ok(Measured { seconds: begin.elapsed().as_secs_f64(), peak_bytes })
+}
+
+fn graph(shape: &str, topic: &Values) -> Outcome<(Graph, Option<Table<u64, Vec<u8>>>)> {
+    let graph = GraphBuilder::new();
+    let mut latest = None;
+    match shape {
+        "fold" => drop(graph.stream(topic).group_by_key().count("counts")),
+        "wide" => {
+            let made = graph.stream(topic).flat_map(|key, _| (0..1_000).map(move |n| (key * 7 + n, n)));
+            made.group_by_key().count("counts");
+        }
+        "tables" => {
+            for number in 0..200 {
+                graph.stream(topic).group_by_key().count(format!("counts {number}").as_str());
+            }
+        }
+        _ => latest = Some(graph.table(topic, "latest")),
+    }
+    Ok((graph.build()?, latest))
+}
+
+/// Appends as fast as the engine lets.
+fn append(engine: &Engine, topic: &Values, records: u64, value_bytes: usize) -> Outcome<()> {
+    let producer = engine.producer(topic)?;
+    let value = vec![7; value_bytes];
+    let together = (1 << 20) / (value_bytes as u64 + 64) + 1;
+    let mut next = 0;
+    while next < records {
+        let keys: Vec<u64> = (next..records.min(next + together)).map(support::random::key).collect();
+        producer.send(keys.iter().map(|key| (key, Some(&value), 0))).wait()?;
+        next += together;
+    }
+    Ok(())
+}
