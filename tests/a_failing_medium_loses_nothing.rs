@@ -1,7 +1,8 @@
 //! A medium that fails, once or from then on, in any call that changes it, loses nothing and makes no wrong answer.
 //!
 //! Property: as for a killed engine; a service that meets the fault ends with an error or does not notice, and never
-//! hangs; and once the medium is whole again, its directory opens and goes on, also after a loss of power.
+//! hangs; and once the medium is whole again, its directory opens and goes on, also after a loss of power. A sync of the
+//! state that fails may cost the state, which says so and is built anew from the log.
 //!
 //! Method: for every kind of call (write, sync, allocate, truncate, create, rename, unlink), on the log and on the
 //! state, with EIO, a full medium and, for writes, a half that arrives, a child process pays, folds, drains and rebuilds
@@ -28,8 +29,8 @@ use ledger::{
     Acknowledged, ChildProcess, Ledger, Random, audit, open_changelog, pay, rounds, seed, take_up, tell,
 };
 use medium::{Medium, calls, shim};
-use millpond::Result;
 use millpond::changelog::Changelog;
+use millpond::{ErrorKind, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -145,12 +146,25 @@ fn run(shim: &Path, fault: &str, seed: u64) -> bool {
         let changelog =
             open_changelog(&dir.join("changelog")).unwrap_or_else(|error| panic!("{error}: {context}"));
         let changelog = Arc::new(changelog);
-        let mut stepper = match ledger.builder(&dir, &mut random, Arc::clone(&changelog)).stepper() {
+        let opened = ledger.builder(&dir, &mut random, Arc::clone(&changelog)).stepper();
+        let mut stepper = match opened {
             Ok(stepper) => stepper,
             Err(error) if version == 1 && error.message().contains("the state holds version 2") => continue,
+            Err(error) if may_cost_the_state(fault, &error) => {
+                println!("the state is gone: {error}");
+                std::fs::remove_dir_all(dir.join("state")).unwrap();
+                ledger.builder(&dir, &mut random, Arc::clone(&changelog)).stepper().unwrap()
+            }
             Err(error) => panic!("{error}: {context}"),
         };
         audit(&ledger, &mut stepper, &acknowledged).unwrap_or_else(|error| panic!("{error}: {context}"));
     }
     !told.is_empty()
+}
+
+/// Whether the state may have to be built anew: after a failed sync of its manifest RocksDB deletes the file that it was to
+/// take over, although the record of it may have arrived.
+fn may_cost_the_state(fault: &str, error: &millpond::Error) -> bool {
+    let of_state = fault.starts_with("sync") && fault.ends_with("/state/");
+    of_state && error.kind() == ErrorKind::Corrupt && error.to_string().contains("delete the directory")
 }
