@@ -97,8 +97,7 @@ fn measure(args: &Args, shape: &str, budget: usize) -> Outcome<Measured> {
         .start()?;
     let (records, value_bytes) = match shape {
         "fold" => (args.common.records(4_000_000, 2_000), 8),
-        "wide" => (args.common.records(40_000, 200), 8),
-        "tables" => (args.common.records(40_000, 200), 8),
+        "wide" | "tables" => (args.common.records(40_000, 200), 8),
         "rows" => (args.common.records(1_000, 5), 1 << 20),
         _ => (args.common.records(10_000, 20), 100_000),
     };
@@ -121,7 +120,10 @@ fn measure(args: &Args, shape: &str, budget: usize) -> Outcome<Measured> {
     Ok(Measured { seconds: begin.elapsed().as_secs_f64(), peak_bytes })
 }
 
-fn graph(shape: &str, topic: &Values) -> Outcome<(Graph, Option<Table<u64, Vec<u8>>>)> {
+/// A graph, and its table if it is one of values.
+type Shaped = (Graph, Option<Table<u64, Vec<u8>>>);
+
+fn graph(shape: &str, topic: &Values) -> Outcome<Shaped> {
     let graph = GraphBuilder::new();
     let mut latest = None;
     match shape {

@@ -29,7 +29,7 @@ fn service(table: &str, outputs: &[&'static str]) -> Graph {
     let stream = graph.stream(&clicks());
     stream.clone().group_by_key().count(table);
     for output in outputs {
-        stream.clone().map_values(|_, value| value + 1).to(&Topic::<u64, u64>::new(*output));
+        stream.clone().map_values(|_, value| value + 1).to(&Topic::<u64, u64>::new(output));
     }
     graph.build().unwrap()
 }

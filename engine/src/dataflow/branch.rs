@@ -30,12 +30,14 @@ const PAYLOADS: [u32; 5] = [3, 6, 12, 20, 64];
 impl Branch {
     fn new(path: u128, length: u32) -> Self {
         let whole = (path & !LENGTH) | u128::from(length);
-        Self { high: (whole >> 64) as u64, low: whole as u64 }
+        #[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
+        let (high, low) = ((whole >> 64) as u64, whole as u64);
+        Self { high, low }
     }
 
     fn path(self) -> (u128, u32) {
         let whole = (u128::from(self.high) << 64) | u128::from(self.low);
-        (whole & !LENGTH, (self.low as u32) & LENGTH as u32)
+        (whole & !LENGTH, u32::try_from(whole & LENGTH).unwrap_or(MOST_BITS))
     }
 
     /// The `index`th that is made from this one.
@@ -82,8 +84,7 @@ impl Branch {
 
 /// The code of a number, and how many bits it has. No code begins another one, and they sort like their numbers.
 fn code(mut number: u64) -> (u128, u32) {
-    let mut ones = 0;
-    for payload in PAYLOADS {
+    for (ones, payload) in (0_u32..).zip(PAYLOADS) {
         let numbers = 1_u64.checked_shl(payload).unwrap_or(0);
         if numbers == 0 {
             // All ones: the last kind of code needs no zero behind them.
@@ -94,7 +95,6 @@ fn code(mut number: u64) -> (u128, u32) {
             return ((prefix << payload) | u128::from(number), ones + 1 + payload);
         }
         number -= numbers;
-        ones += 1;
     }
     (0, 0)
 }

@@ -184,7 +184,7 @@ mod tests {
 
     fn records() -> Vec<Vec<u8>> {
         let sizes = [0, 1, 500, 70_000, 3, 32_740, 10, 32_768 - 7, 32_768 - 14, 5, 100];
-        let noise = |size: usize| (0..size).map(|at| (at * 7 + size) as u8).collect();
+        let noise = |size: usize| (0..size).map(|at| ((at * 7 + size) & 0xff).try_into().unwrap()).collect();
         sizes.map(noise).to_vec()
     }
 

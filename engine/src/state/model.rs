@@ -20,8 +20,10 @@ mod sync {
 
 #[path = "entry.rs"]
 #[allow(dead_code, reason = "the model needs a part of it")]
+#[allow(clippy::duplicate_mod, reason = "compiled once more, with the primitives of loom")]
 mod entry;
 #[path = "front.rs"]
+#[allow(clippy::duplicate_mod, reason = "compiled once more, with the primitives of loom")]
 mod front;
 
 use entry::Entry;

@@ -59,7 +59,7 @@ impl From<Error> for Failure {
             .source()
             .and_then(|source| source.downcast_ref::<RecordFailure>())
             .map(|failure| failure.stamp.sequence);
-        let too_much = error.source().is_some_and(|source| source.is::<TooMuch>());
+        let too_much = error.source().is_some_and(<dyn std::error::Error>::is::<TooMuch>);
         Self { error, record, undecodable: Skipped::new(), too_much }
     }
 }

@@ -386,7 +386,9 @@ impl Partition {
         epoch.end = epoch.end.max(last.end());
         if let Some(piece) = self.piece.and_then(|piece| epoch.pieces.get_mut(piece)) {
             piece.offsets.end = offsets.end;
-            runs.into_iter().for_each(|run| Run::extend(&mut piece.runs, run));
+            for run in runs {
+                Run::extend(&mut piece.runs, run);
+            }
             return 0;
         }
         self.piece = Some(epoch.pieces.len());

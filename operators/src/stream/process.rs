@@ -116,9 +116,9 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
             .map(|Event { key, value, stamp }| Event { key, value: (value, stamp), stamp })
             .collect();
         let charges = context.charges();
-        let (mut expected, mut charged) = (events.len(), Ok(()));
+        let (mut expected, mut fits) = (events.len(), Ok(()));
         table.fold(context, events, Record::Changes, |key, state, (value, stamp)| {
-            if charged.is_err() {
+            if fits.is_err() {
                 // The epoch is undone and cut smaller.
                 return;
             }
@@ -126,11 +126,11 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
             emit.index = 0;
             self.process.process(key, value, state, &mut emit);
             if emit.events.len() >= expected + CHARGED_TOGETHER {
-                charged = charges.charge::<Event<P::OutKey, P::OutValue>>(emit.events.len() - expected);
+                fits = charges.charge::<Event<P::OutKey, P::OutValue>>(emit.events.len() - expected);
                 expected = emit.events.len();
             }
         })?;
-        charged?;
+        fits?;
         // Keys that had to be fetched were worked on after the others.
         emit.events.sort_by_key(|event| event.stamp);
         Ok(Output::Local(Batch::new(emit.events)))
