@@ -4,7 +4,7 @@
 //! off unless asked for: without it a point compiles to nothing, no environment variable is looked at, and this module is
 //! empty to its users. With it, anyone who can set the environment of the process can end it.
 //!
-//! IMPORTANT: nothing but [`injection`] may know that faults can be injected.
+//! IMPORTANT: nothing but the module `injection` may know that faults can be injected.
 
 #[cfg(feature = "fault-injection")]
 mod injection;
