@@ -31,6 +31,8 @@ const POINTS: &[&str] = &[
     "changelog.roll.after_flush",
     "changelog.topic.before_write",
     "changelog.topic.after_write",
+    "changelog.type.before_write",
+    "changelog.type.after_write",
     "changelog.sync.before",
     "changelog.sync.after",
     "changelog.trim.before_mark",
