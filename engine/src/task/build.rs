@@ -27,9 +27,37 @@ pub(super) struct Build {
     target: Position,
     /// What the older versions answer from meanwhile, each at a position of its own.
     former: Vec<Arc<dyn AnyTable>>,
+    gains: Gains,
+}
+
+/// After so many epochs of the main task without a gain a build gets more of its own.
+const PATIENCE: u32 = 4;
+
+/// So many then, for each of the main task: the build gains on whatever arrives, and appends that outrun the two are held
+/// up by the lag of the main task.
+const MORE_EPOCHS: usize = 4;
+
+/// Whether a build comes nearer to the main task.
+#[derive(Debug)]
+struct Gains {
+    /// How many records it was behind the last time.
+    behind: u64,
+    /// How often it was no nearer.
+    missed: u32,
 }
 
 impl Build {
+    /// How many epochs the build gets now. The main task is at `main`, and `ran` an epoch.
+    pub(super) fn epochs(&mut self, ran: bool, main: &Position) -> usize {
+        if ran && self.gains.missed < PATIENCE {
+            let left = self.task.position().iter().map(|(id, next)| main.offset(id).saturating_sub(next));
+            let behind = left.sum();
+            self.gains.missed += u32::from(behind >= self.gains.behind);
+            self.gains.behind = behind;
+        }
+        if self.gains.missed < PATIENCE { 1 } else { MORE_EPOCHS }
+    }
+
     /// Whether the build stands at the same input as the main task, which is at `main`. Of the partitions that only it
     /// reads it must have read what there was when it began, or all that comes before the next record of the main task in
     /// the order of the log: then it is `idle`, and goes on with the main task.
@@ -70,7 +98,15 @@ impl Core {
             target.set(id.clone(), self.setting.changelog.offsets(id)?.end);
         }
         tracing::info!(tables = wanted.len(), "building tables from the start of the changelog");
-        self.build = Some(Build { task, ids, drain, holds_main, target, former: older });
+        self.build = Some(Build {
+            task,
+            ids,
+            drain,
+            holds_main,
+            target,
+            former: older,
+            gains: Gains { behind: u64::MAX, missed: 0 },
+        });
         Ok(())
     }
 

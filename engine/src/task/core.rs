@@ -22,10 +22,6 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// So many epochs of a build for each of the main task: whatever arrives meanwhile, the build gains on it, and appends
-/// that outrun the two are held up by the lag of the main task.
-const EPOCHS_OF_BUILD: usize = 4;
-
 /// What every epoch may become, however small the memory budget is.
 const LEAST_GROWTH_BYTES: usize = 1 << 20;
 
@@ -186,7 +182,7 @@ impl Core {
         // An older version goes on answering until the tables that take its place can.
         let answers = build.holds_main || !self.main.shared().is_behind();
         let mut advanced = false;
-        for _ in 0..EPOCHS_OF_BUILD {
+        for _ in 0..build.epochs(ran, self.main.position()) {
             let more = build.task.step(limit, Some(self.main.position()))?;
             advanced |= more;
             if answers && build.has_caught_up(self.main.position(), !more) {
