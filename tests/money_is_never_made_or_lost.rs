@@ -111,6 +111,8 @@ fn builder(bank: &Bank, random: &mut Random) -> EngineBuilder {
         .memory(4 << 20)
         .epoch_records(random.pick(&[3, 300, 30_000]))
         .drain_interval(Duration::from_millis(random.pick(&[1, 10])))
+        // Nothing is missing from what was folded so far, either.
+        .stale_reads(true)
 }
 
 /// Pays, reads and stops in the midst of it.

@@ -14,7 +14,7 @@
 
 use millpond_engine::changelog::{
     Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, EpochMark, PartitionReader, Record,
-    TopicConfig,
+    TopicConfig, TopicType,
 };
 use millpond_engine::fault::{self, Action};
 use millpond_engine::{Error, ErrorKind, ManualClock, Position, TopicPartition};
@@ -74,6 +74,7 @@ fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) 
     log.create_topic("input", &brief)?;
     log.create_topic("output", &brief)?;
     log.create_topic("kept", &TopicConfig::default())?;
+    log.declare_type("kept", &TopicType::mixed())?;
     for round in first..ROUNDS {
         let records = vec![record(&input(), round)];
         log.append(vec![Append { partition: input(), records }]).wait()?;
