@@ -90,6 +90,11 @@ impl Position {
             || other.0.iter().all(|(partition, &offset)| self.offset(partition) >= offset)
     }
 
+    /// How many records of the partitions that this position names lie between it and `ahead`.
+    pub(crate) fn records_to(&self, ahead: &Self) -> u64 {
+        self.iter().map(|(id, next)| ahead.offset(id).saturating_sub(next)).sum()
+    }
+
     /// The partitions with their next offsets, ordered by topic and partition.
     pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, u64)> {
         self.0.iter().map(|(partition, &offset)| (partition, offset))

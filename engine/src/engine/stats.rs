@@ -182,8 +182,7 @@ pub(super) fn collect(handles: &Handles, counters: &Counters, drains: &Mutex<Vec
 fn build_lag(main: &Position, drains: &Mutex<Vec<Arc<Drain>>>) -> Option<u64> {
     let drains = drains.lock().unwrap_or_else(PoisonError::into_inner);
     let build = drains.iter().find(|drain| drain.group == BUILD_GROUP)?.shared.published();
-    let left = build.position.iter().map(|(id, next)| main.offset(id).saturating_sub(next));
-    Some(left.sum())
+    Some(build.position.records_to(main))
 }
 
 /// How many records of each partition that `graph` reads lie beyond `position`.

@@ -278,8 +278,8 @@ impl Shared {
     /// How many records of those that were there when the task was opened it has not folded yet.
     pub(crate) fn records_left(&self) -> u64 {
         let Some(goal) = self.goal.get().filter(|_| self.is_behind()) else { return 0 };
-        let published = self.published();
-        goal.iter().map(|(id, end)| end.saturating_sub(published.position.offset(id))).sum()
+        // The goal was made of what the position names.
+        self.published().position.records_to(goal)
     }
 
     /// Whether the task runs.

@@ -50,8 +50,7 @@ impl Build {
     /// How many epochs the build gets now. The main task is at `main`, and `ran` an epoch.
     pub(super) fn epochs(&mut self, ran: bool, main: &Position) -> usize {
         if ran && self.gains.missed < PATIENCE {
-            let left = self.task.position().iter().map(|(id, next)| main.offset(id).saturating_sub(next));
-            let behind = left.sum();
+            let behind = self.task.position().records_to(main);
             self.gains.missed += u32::from(behind >= self.gains.behind);
             self.gains.behind = behind;
         }

@@ -173,7 +173,7 @@ impl Merge {
 
     /// Makes the next record of a partition known, if there is one.
     fn load(&mut self, number: u32, read_ahead_bytes: usize) -> Result<()> {
-        let share = read_ahead_bytes / self.partitions.len().max(1);
+        let share = self.share(read_ahead_bytes);
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(()) };
         if partition.front.is_some() {
             return Ok(());
@@ -221,6 +221,11 @@ impl Merge {
         }
     }
 
+    /// How much of one partition may be read ahead.
+    fn share(&self, read_ahead_bytes: usize) -> usize {
+        read_ahead_bytes / self.partitions.len().max(1)
+    }
+
     fn place(&self, number: u32) -> Option<Place> {
         self.partitions.get(number as usize)?.front.as_ref()?.place()
     }
@@ -237,7 +242,7 @@ impl Merge {
         self.set_aside(number);
         let rival = self.ready.first().map(|&(place, other)| (place, other < number));
         let place = allowed.place.min(self.end.unwrap_or(u64::MAX));
-        let share = read_ahead_bytes / self.partitions.len().max(1);
+        let share = self.share(read_ahead_bytes);
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(0) };
         self.queued_bytes += partition.fill(&*self.changelog, share)?;
         if partition.queue.is_empty() {
