@@ -146,7 +146,7 @@ fn graph(shape: &str, topic: &Values) -> Outcome<Shaped> {
 fn append(engine: &Engine, topic: &Values, records: u64, value_bytes: usize) -> Outcome<()> {
     let producer = engine.producer(topic)?;
     let value = vec![7; value_bytes];
-    let together = (1 << 20) / (value_bytes as u64 + 64) + 1;
+    let together = (64 << 10) / (value_bytes as u64 + 64) + 1;
     let mut next = 0;
     while next < records {
         let keys: Vec<u64> = (next..records.min(next + together)).map(support::random::key).collect();

@@ -1,8 +1,9 @@
 //! An epoch is sized by all that it becomes, not by its input records alone.
 //!
 //! Method: values that count how many of them are alive at once. Records that become 1,000 values each, by `flat_map` and by
-//! a `Process`, a table of which one row is joined to 50,000 others, and a graph of 100 tables; all with a small budget. An
-//! epoch of 15,000 records once became 15 million values, 2 GiB with a budget of 64 MiB.
+//! a `Process`, into values of few keys and of as many keys; a table of which one row is joined to 50,000 others, and a graph
+//! of 100 tables; all with a small budget. An epoch of 15,000 records once became 15 million values, 2 GiB with a budget of
+//! 64 MiB; and the rows of all the small epochs that it became were once in memory before any was drained.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use millpond::changelog::MemoryChangelog;
@@ -105,6 +106,19 @@ fn a_flat_map_into_many_values() {
     made.group_by_key().count("counts");
     fold(&graph.build().unwrap(), &input, 2_000);
     assert!(most() < 400_000, "{} values were alive at once", most());
+    drop(turn);
+}
+
+#[test]
+fn a_flat_map_into_many_rows() {
+    let turn = counters();
+    let input = Topic::<u64, Counted>::new("in");
+    let graph = GraphBuilder::new();
+    let made =
+        graph.stream(&input).flat_map(|key, _| (0..MADE).map(move |n| (key * MADE + n, Counted::new(n))));
+    made.group_by_key().reduce("latest", |_, new| new);
+    fold(&graph.build().unwrap(), &input, 1_000);
+    assert!(most() < 200_000, "{} values were alive at once", most());
     drop(turn);
 }
 

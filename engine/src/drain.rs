@@ -13,6 +13,31 @@ use crate::{Result, fault};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What waits for a drain.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Backlog {
+    /// Bytes of generations.
+    pub(crate) generation_bytes: usize,
+    /// About how many bytes of hot entries cannot be evicted until then.
+    pub(crate) pinned_bytes: usize,
+}
+
+impl Backlog {
+    /// What waits for any of `drains`.
+    pub(crate) fn of(drains: &Mutex<Vec<Arc<Drain>>>) -> Self {
+        let drains = drains.lock().unwrap_or_else(PoisonError::into_inner);
+        drains.iter().map(|drain| drain.backlog()).fold(Self::default(), |sum, next| Self {
+            generation_bytes: sum.generation_bytes + next.generation_bytes,
+            pinned_bytes: sum.pinned_bytes + next.pinned_bytes,
+        })
+    }
+
+    /// Bytes of memory that a drain would free where hot entries may take `hot_bytes`.
+    pub(crate) fn bytes_beside(&self, hot_bytes: usize) -> usize {
+        self.generation_bytes + self.pinned_bytes.saturating_sub(hot_bytes)
+    }
+}
+
 /// Moves the generations of one task into its store.
 pub(crate) struct Drain {
     pub(crate) shared: Arc<Shared>,
@@ -61,8 +86,12 @@ impl Drain {
         Ok(true)
     }
 
-    /// Bytes of generations that are not drained yet.
-    pub(crate) fn backlog_bytes(&self) -> usize {
-        self.shared.published().generations.iter().map(|generation| generation.bytes()).sum()
+    /// How much is not drained yet.
+    pub(crate) fn backlog(&self) -> Backlog {
+        let published = self.shared.published();
+        Backlog {
+            generation_bytes: published.generations.iter().map(|generation| generation.bytes()).sum(),
+            pinned_bytes: published.generations.iter().map(|generation| generation.pinned_bytes).sum(),
+        }
     }
 }

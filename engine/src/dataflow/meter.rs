@@ -7,6 +7,10 @@ use crate::Error;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// In about how many places a value is at once on its way: what an operator made, what it sends to each shard, what comes
+/// together there, what a table sorts by where its keys are, and the list of what it has touched.
+const PLACES: usize = 4;
+
 /// That an epoch has become too large.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TooMuch;
@@ -35,7 +39,7 @@ impl Meter {
     /// Counts `values` of type `T`. `false` if the epoch has become too large.
     pub(crate) fn add<T>(&self, values: usize) -> bool {
         let owned = if std::mem::needs_drop::<T>() { self.owned_bytes } else { 0 };
-        let bytes = values.saturating_mul(size_of::<T>().saturating_add(owned));
+        let bytes = values.saturating_mul(size_of::<T>() * PLACES + owned);
         self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_bytes
     }
 

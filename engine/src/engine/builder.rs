@@ -240,6 +240,7 @@ impl EngineBuilder {
         let limits = DrainLimits {
             begin_bytes: self.memory.generation_bytes / 2,
             most_bytes: self.memory.generation_bytes,
+            hot_bytes: self.memory.hot_bytes,
             interval: self.drain_interval,
             most_lag: self.max_lag,
             retention: IDLE_RETENTION,
@@ -309,7 +310,7 @@ impl EngineBuilder {
     /// How much an epoch may take that is in so many places at once.
     fn epoch_limit(&self, width: usize) -> EpochLimit {
         let share = self.memory.input_bytes / width.max(1);
-        // A record takes some hundred bytes beside its own in each place, in a handful of copies.
+        // A record takes some sixty bytes beside its own in each place, in a handful of copies.
         EpochLimit { records: self.epoch_records.min((share / 128).max(1)), bytes: (share / 4).max(1) }
     }
 
@@ -326,9 +327,7 @@ impl EngineBuilder {
                 ));
             }
         };
-        let options =
-            StoreOptions { block_cache_bytes: self.memory.block_cache_bytes, ..StoreOptions::default() };
-        let state = RocksState::open(&dir, &options)?;
+        let state = RocksState::open(&dir, &StoreOptions::within(self.memory.block_cache_bytes))?;
         Ok(Arc::new(state.task("task-0")?))
     }
 

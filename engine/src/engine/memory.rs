@@ -7,15 +7,18 @@
 /// ([`EmbeddedOptions`](crate::changelog::EmbeddedOptions), some 136 MiB), and has a floor of 3 MiB below which it would
 /// only get slow. A changelog that is given to the engine has options of its own.
 ///
-/// | of a [`budget`](Memory::budget) | for |
+/// Of a [`budget`](Memory::budget) 20 MiB, or five eighths of one below 32 MiB, are left to the program and its threads. Of the
+/// rest
+///
+/// | part | is for |
 /// |---|---|
-/// | 25 % | hot entries |
-/// | 10 % | generations |
+/// | 25 %, and 15 % of what exceeds 256 MiB | hot entries |
+/// | 18 % | rows that are not drained yet |
 /// | 20 % | the block cache of the state |
-/// | 6 % | input |
-/// | 12 % | the changelog that the engine opens itself |
+/// | 5 % | input |
+/// | 13 % | the changelog that the engine opens itself |
 /// | 5 % | changes that wait for subscribers |
-/// | 22 % | left for what is on its way through an epoch, for compactions and for the allocator |
+/// | 14 % | what is on its way through an epoch, compactions and the allocator |
 ///
 /// What the allocator makes of it is not ours to say. That of glibc keeps freed memory in an arena per thread: with
 /// `MALLOC_ARENA_MAX=2` in its environment a process that folds a state many times larger than its budget takes about a
@@ -26,7 +29,7 @@
 /// use millpond::Memory;
 ///
 /// let memory = Memory::budget(64 << 20);
-/// assert_eq!(memory.hot_bytes, (64 << 20) / 100 * 25);
+/// assert_eq!(memory.hot_bytes, (44 << 20) / 100 * 25);
 /// // The same with more for queries that miss the hot entries.
 /// let memory = Memory { block_cache_bytes: 32 << 20, ..memory };
 /// # assert_eq!(memory.block_cache_bytes, 32 << 20);
@@ -35,13 +38,20 @@
 pub struct Memory {
     /// Typed entries that folds and queries find without the store.
     pub hot_bytes: usize,
-    /// Encoded epochs that are not drained yet; folding waits beyond this.
+    /// Encoded rows that are not drained yet, with what a drain needs for them, and what hot entries that cannot be evicted
+    /// before it take beyond their part; folding waits beyond this.
     pub generation_bytes: usize,
     /// Blocks, indexes and filters of the store.
     pub block_cache_bytes: usize,
     /// Batches read ahead from the changelog and records on their way through an epoch.
     pub input_bytes: usize,
 }
+
+/// What a program and its threads take that holds no data: the pages of its code, stacks, what RocksDB opens with.
+const PROGRAM_BYTES: usize = 20 << 20;
+
+/// Above this what is on its way through an epoch takes no larger part of what is for data: hot entries get it.
+const LARGE_BYTES: usize = 256 << 20;
 
 /// How many times more than this the named parts are.
 const PARTS_PER_SUBSCRIBERS: usize = 12;
@@ -53,11 +63,12 @@ impl Memory {
     /// Splits a budget for the whole engine, as the table above says.
     #[must_use]
     pub fn budget(bytes: usize) -> Self {
+        let bytes = data_bytes(bytes);
         Self {
-            hot_bytes: bytes / 100 * 25,
-            generation_bytes: bytes / 100 * 10,
+            hot_bytes: bytes / 100 * 25 + bytes.saturating_sub(LARGE_BYTES) / 100 * 15,
+            generation_bytes: bytes / 100 * 18,
             block_cache_bytes: bytes / 100 * 20,
-            input_bytes: bytes / 100 * 6,
+            input_bytes: bytes / 100 * 5,
         }
     }
 
@@ -77,9 +88,14 @@ impl Memory {
 
     /// What is left to a changelog that the engine opens itself.
     pub(super) fn changelog_bytes(&self) -> usize {
-        // Of a budget the parts are 61 %, so a fifth of them is 12 %.
+        // Of what is for data the parts are 68 %, so a fifth of them is 13 %.
         self.parts().into_iter().map(|part| part / 5).fold(0, usize::saturating_add)
     }
+}
+
+/// What of a budget is for data.
+fn data_bytes(budget: usize) -> usize {
+    budget - PROGRAM_BYTES.min(budget / 8 * 5)
 }
 
 #[cfg(test)]
@@ -93,9 +109,11 @@ mod tests {
             let Memory { hot_bytes, generation_bytes, block_cache_bytes, input_bytes } = memory;
             let state = hot_bytes + generation_bytes + block_cache_bytes + input_bytes;
             let spent = state + memory.changelog_bytes();
-            assert!(spent <= bytes / 100 * 74 && spent > bytes / 100 * 72, "{spent} of {bytes}");
+            let bytes = data_bytes(bytes);
+            let large = bytes.saturating_sub(LARGE_BYTES) / 100 * 18;
+            assert!(spent <= bytes / 100 * 82 + large && spent > bytes / 100 * 80, "{spent} of {bytes}");
             let subscribers = memory.subscriber_bytes();
-            assert!(spent + subscribers <= bytes / 100 * 79 || subscribers == LEAST_SUBSCRIBER_BYTES);
+            assert!(spent + subscribers <= bytes / 100 * 88 + large || subscribers == LEAST_SUBSCRIBER_BYTES);
         }
         let endless = Memory { hot_bytes: usize::MAX, ..Memory::budget(usize::MAX) };
         assert!(endless.changelog_bytes() > usize::MAX / 5);

@@ -6,7 +6,7 @@
 use super::cadence::Cadence;
 use super::{Handles, Stats, stats};
 use crate::changelog::{Changelog, Gate, Lease};
-use crate::drain::Drain;
+use crate::drain::{Backlog, Drain};
 use crate::graph::Graph;
 use crate::query::Cell;
 use crate::state::{Host, Shared, Status};
@@ -20,10 +20,12 @@ use std::time::Duration;
 /// When to drain.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DrainLimits {
-    /// Drain at this many bytes of generations.
+    /// Drain when a drain would free so many bytes of memory.
     pub(crate) begin_bytes: usize,
     /// Cut no further epoch at this many.
     pub(crate) most_bytes: usize,
+    /// What hot entries may take.
+    pub(crate) hot_bytes: usize,
     /// Drain after this long even if there is less.
     pub(crate) interval: Duration,
     /// Hold up appends when this many records are not folded yet.
@@ -279,11 +281,11 @@ impl Common {
 
     /// Lets drains know how far the fold is, and waits while they are too far behind.
     fn make_room(&self) {
-        if self.backlog() < self.limits.begin_bytes {
+        if self.backlog_bytes() < self.limits.begin_bytes {
             return;
         }
         self.drain.ring();
-        while self.backlog() >= self.limits.most_bytes && self.shared.check().is_ok() {
+        while self.backlog_bytes() >= self.limits.most_bytes && self.shared.check().is_ok() {
             // Woken by the drain; the limit on the wait only guards against a missed call.
             if !self.fold.wait_for(Duration::from_millis(50)) {
                 break;
@@ -291,9 +293,8 @@ impl Common {
         }
     }
 
-    fn backlog(&self) -> usize {
-        let drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
-        drains.iter().map(|drain| drain.backlog_bytes()).sum()
+    fn backlog_bytes(&self) -> usize {
+        Backlog::of(&self.drains).bytes_beside(self.limits.hot_bytes)
     }
 
     /// The draining thread.
@@ -362,8 +363,14 @@ mod tests {
         let builder = Engine::builder(&idle_graph()).in_memory().changelog(log.clone());
         let (core, _, owns_changelog) = builder.open(crate::task::Reads::Current).unwrap();
         let tick = Duration::from_millis(1);
-        let limits =
-            DrainLimits { begin_bytes: 1, most_bytes: 2, interval: tick, most_lag: 1, retention: 2 * tick };
+        let limits = DrainLimits {
+            begin_bytes: 1,
+            most_bytes: 2,
+            hot_bytes: 1,
+            interval: tick,
+            most_lag: 1,
+            retention: 2 * tick,
+        };
         let mut background = Background::start(core, limits, owns_changelog).unwrap();
         clock.advance(1000);
         let dropped = (0..60_000).any(|_| {

@@ -2,7 +2,7 @@
 
 use super::Handles;
 use crate::changelog::Changelog;
-use crate::drain::Drain;
+use crate::drain::{Backlog, Drain};
 use crate::graph::Graph;
 use crate::query::Serving;
 use crate::state::{Shared, Status};
@@ -141,8 +141,7 @@ impl TableStats {
 
 pub(super) fn collect(handles: &Handles, counters: &Counters, drains: &Mutex<Vec<Arc<Drain>>>) -> Stats {
     let published = handles.shared.published();
-    let undrained_bytes =
-        drains.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|drain| drain.backlog_bytes()).sum();
+    let undrained_bytes = Backlog::of(drains).generation_bytes;
     let mut tables = BTreeMap::new();
     for cell in handles.cells.iter() {
         let mut stats = TableStats { building: true, ..TableStats::default() };

@@ -72,6 +72,14 @@ impl Part {
         (key, value)
     }
 
+    /// Gives back what was set aside for more than came, if it is much.
+    pub(crate) fn shrink(&mut self) {
+        if self.bytes.capacity() > self.bytes.len() / 4 * 5 {
+            self.bytes.shrink_to_fit();
+        }
+        self.spans.shrink_to_fit();
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
     }
@@ -95,6 +103,8 @@ pub(crate) struct Generation {
     pub(crate) position: Position,
     /// How many rows each table has with it.
     pub(crate) counts: Counts,
+    /// About how many bytes of hot entries cannot be evicted before its rows are drained.
+    pub(crate) pinned_bytes: usize,
     parts: Vec<Part>,
     order: OnceLock<Vec<Place>>,
 }
@@ -126,8 +136,14 @@ impl Place {
 }
 
 impl Generation {
-    pub(crate) fn new(epoch: u64, position: Position, counts: Counts, parts: Vec<Part>) -> Self {
-        Self { epoch, position, counts, parts, order: OnceLock::new() }
+    pub(crate) fn new(
+        epoch: u64,
+        position: Position,
+        counts: Counts,
+        pinned_bytes: usize,
+        parts: Vec<Part>,
+    ) -> Self {
+        Self { epoch, position, counts, pinned_bytes, parts, order: OnceLock::new() }
     }
 
     /// How many rows.
@@ -135,10 +151,10 @@ impl Generation {
         self.parts.iter().map(Part::len).sum()
     }
 
-    /// Bytes of memory held.
+    /// Bytes of memory held, with the places by which a drain will sort the rows.
     pub(crate) fn bytes(&self) -> usize {
-        let order = self.order.get().map_or(0, |order| order.capacity() * size_of::<Place>());
-        self.parts.iter().map(Part::bytes).sum::<usize>() + order
+        let order = self.order.get().map_or(0, Vec::capacity) + self.len();
+        self.parts.iter().map(Part::bytes).sum::<usize>() + order * size_of::<Place>()
     }
 
     /// The row of `key`, if the generation says anything about it.
@@ -188,8 +204,14 @@ impl Generation {
     /// One generation in place of several adjacent ones, given oldest first: of each key the newest row.
     pub(crate) fn merge<G: Deref<Target = Self>>(generations: &[G]) -> Option<Self> {
         let newest = generations.last()?;
-        let mut part = Part::default();
-        for (key, value) in Newest::new(generations).rows() {
+        let rows = Newest::new(generations);
+        let all: usize = generations.iter().map(|generation| generation.len()).sum();
+        let arenas = generations.iter().flat_map(|generation| &generation.parts);
+        let mut part = Part {
+            bytes: Vec::with_capacity(arenas.map(|part| part.bytes.len()).sum()),
+            spans: Vec::with_capacity(rows.len()),
+        };
+        for (key, value) in rows.rows() {
             let pushed = part.push::<std::convert::Infallible>(
                 |out| out.extend_from_slice(key),
                 |out| {
@@ -199,7 +221,11 @@ impl Generation {
             );
             debug_assert!(pushed.is_ok());
         }
-        Some(Self::new(newest.epoch, newest.position.clone(), Arc::clone(&newest.counts), vec![part]))
+        part.shrink();
+        // A row that was written twice pins one entry.
+        let pinned: usize = generations.iter().map(|generation| generation.pinned_bytes).sum();
+        let pinned = pinned / all.max(1) * rows.len();
+        Some(Self::new(newest.epoch, newest.position.clone(), Arc::clone(&newest.counts), pinned, vec![part]))
     }
 }
 
@@ -274,7 +300,7 @@ mod tests {
             };
             parts[index % 2].push(|out| out.extend_from_slice(key), write_value).unwrap();
         }
-        Generation::new(epoch, Position::new(), Counts::default(), parts)
+        Generation::new(epoch, Position::new(), Counts::default(), 0, parts)
     }
 
     fn owned<'a>(rows: impl Iterator<Item = Row<'a>>) -> Rows {

@@ -202,10 +202,20 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
         left
     }
 
-    /// Bytes of one entry in the map itself, without what key and value own elsewhere.
+    /// Bytes of a map of `entries` entries itself, without what keys and values own elsewhere. All segments of a large map
+    /// double at about the same time, as keys are spread evenly.
+    pub(crate) fn bytes_of(entries: usize) -> usize {
+        let used = entries.min(SEGMENTS);
+        let each = entries.div_ceil(SEGMENTS);
+        // A table of hashbrown has a power of two of slots, of which at most 7/8 are filled, and a byte of control for each.
+        let slots =
+            if each < 8 { (each + 1).next_power_of_two().max(4) } else { (each * 8 / 7).next_power_of_two() };
+        used * if each == 0 { 0 } else { slots * (size_of::<(K, Entry<V>)>() + 1) }
+    }
+
+    /// Bytes of one entry in the map itself, on average.
     pub(crate) const fn entry_bytes() -> usize {
-        // A table of hashbrown is filled to at most 7/8 and grows twofold: on average 2/3 full, and a byte of
-        // control for each slot.
+        // Two thirds of the slots are filled on average.
         (size_of::<(K, Entry<V>)>() + 1) * 3 / 2
     }
 }

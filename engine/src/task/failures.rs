@@ -111,10 +111,20 @@ impl Caution {
     }
 }
 
+/// What became of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is published.
+    Done,
+    /// It was put back to be cut shorter, since a record of it fails.
+    Failed,
+    /// It was put back to be cut shorter, since it became too large.
+    TooMuch,
+}
+
 impl Task {
-    /// Runs the epoch `input`, without the records that the failure policy leaves out. `false` if it was put back, to be
-    /// cut shorter.
-    pub(super) fn process(&mut self, input: &EpochInput) -> Result<bool> {
+    /// Runs the epoch `input`, without the records that the failure policy leaves out.
+    pub(super) fn process(&mut self, input: &EpochInput) -> Result<Outcome> {
         let mut skipped = Skipped::new();
         loop {
             let failure = match self.attempt(input, &skipped, false) {
@@ -122,7 +132,7 @@ impl Task {
                     let grown_bytes = sealed.grown_bytes;
                     self.finish(input, sealed, &skipped)?;
                     self.caution.relax(input.records, grown_bytes);
-                    return Ok(true);
+                    return Ok(Outcome::Done);
                 }
                 Err(failure) if failure.too_much => failure,
                 Err(failure) => self.attribute(failure, input, &skipped)?,
@@ -130,7 +140,7 @@ impl Task {
             if failure.too_much {
                 self.input.put_back(input)?;
                 self.caution.narrow(input, None);
-                return Ok(false);
+                return Ok(Outcome::TooMuch);
             }
             if !failure.is_of_user() {
                 return Err(failure.error);
@@ -141,7 +151,7 @@ impl Task {
                 }
                 self.input.put_back(input)?;
                 self.caution.narrow(input, failure.record);
-                return Ok(false);
+                return Ok(Outcome::Failed);
             };
             let before = skipped.len();
             skipped.extend(left_out);

@@ -34,7 +34,7 @@ use crate::state::{AnyTable, Generation, Host, Published, Shared};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
 use epoch::{Failure, Run, Sealed};
-use failures::Caution;
+use failures::{Caution, Outcome};
 use input::{Bound, EpochInput};
 use letters::Letters;
 use std::collections::BTreeMap;
@@ -165,6 +165,7 @@ impl Task {
     pub(crate) fn step(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<bool> {
         let _folding = self.setting.host.id.fold();
         let mut end: Option<u64> = None;
+        let mut too_much = false;
         loop {
             let (limit, before) = self.caution.bound(limit, self.setting.growth_bytes);
             let bound = Bound { before: before.or(end), until };
@@ -177,14 +178,17 @@ impl Task {
             let span =
                 tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
             let _entered = span.enter();
-            let done = self.process(&input)?;
-            if done {
-                self.shared.pass(input.end);
-            }
-            // Where a record fails the epoch becomes several, up to where it would have ended.
-            let end = *end.get_or_insert(input.end);
-            if done && input.end >= end {
-                return Ok(true);
+            match self.process(&input)? {
+                Outcome::Done => {
+                    self.shared.pass(input.end);
+                    // Where a record fails the epoch becomes several, up to where it would have ended. Where there is too
+                    // much in it, what is left waits: there has to be room first.
+                    if too_much || end.is_none_or(|end| input.end >= end) {
+                        return Ok(true);
+                    }
+                }
+                Outcome::Failed => _ = end.get_or_insert(input.end),
+                Outcome::TooMuch => too_much = true,
             }
         }
     }
@@ -259,7 +263,9 @@ impl Task {
             *count = count.saturating_add_signed(shards.clone().map(|shard| table.grown(shard)).sum());
         }
         let counts = Arc::new(counts);
-        let generation = Generation::new(epoch, input.position.clone(), Arc::clone(&counts), sealed.parts);
+        let pinned_bytes = self.written().map(|table| table.pins()).sum();
+        let generation =
+            Generation::new(epoch, input.position.clone(), Arc::clone(&counts), pinned_bytes, sealed.parts);
         let mut generations = now.generations.clone();
         stack(&mut generations, Arc::new(generation));
         self.shared.publish(
@@ -282,14 +288,14 @@ impl Task {
 
     /// Keeps the hot state under its part of the memory budget, shared by the tables as they need it.
     fn evict(&self) {
-        let tables: Vec<_> = self.tables.iter().flatten().collect();
-        let held: usize = tables.iter().map(|table| table.hot().1).sum();
+        let tables: Vec<_> = self.tables.iter().flatten().map(|table| (table, table.holds_soon())).collect();
+        let held: usize = tables.iter().map(|(_, bytes)| bytes).sum();
         if held <= self.setting.hot_bytes {
             return;
         }
-        for table in tables {
+        for (table, bytes) in tables {
             // A table gives up in proportion to what it holds.
-            let share = table.hot().1 as u128 * self.setting.hot_bytes as u128 / held.max(1) as u128;
+            let share = bytes as u128 * self.setting.hot_bytes as u128 / held.max(1) as u128;
             let per_shard = usize::try_from(share).unwrap_or(usize::MAX) / self.setting.router.shards();
             (0..self.setting.router.shards()).for_each(|shard| table.evict(shard, per_shard));
         }

@@ -303,15 +303,23 @@ fn database_options(options: &EmbeddedOptions) -> Options {
     db.set_max_open_files(MAX_OPEN_FILES);
     db.set_log_level(LogLevel::Warn);
     db.set_keep_log_file_num(2);
+    db.set_writable_file_max_buffer_size((options.segment_bytes as u64 / 16).clamp(64 << 10, 1 << 20));
     db
 }
 
 fn open_database(dir: &Path, options: &EmbeddedOptions) -> Result<DB, rocksdb::Error> {
     let families = [
-        ColumnFamilyDescriptor::new(METADATA, Options::default()),
+        ColumnFamilyDescriptor::new(METADATA, metadata_options()),
         ColumnFamilyDescriptor::new(RECORDS, record_options(options)),
     ];
     DB::open_cf_descriptors(&database_options(options), dir, families)
+}
+
+/// There is little of it, and it is read once.
+fn metadata_options() -> Options {
+    let mut metadata = Options::default();
+    metadata.set_arena_block_size(64 << 10);
+    metadata
 }
 
 fn open_error(error: &rocksdb::Error, dir: &Path, options: &EmbeddedOptions) -> Error {
@@ -330,7 +338,7 @@ fn record_options(options: &EmbeddedOptions) -> Options {
     let mut records = Options::default();
     // Room enough that only the roll of a segment begins a new file.
     records.set_write_buffer_size(options.segment_bytes.saturating_mul(2).saturating_add(16 << 20));
-    records.set_arena_block_size(1 << 20);
+    records.set_arena_block_size((options.segment_bytes / 8).clamp(64 << 10, 1 << 20));
     records.set_max_write_buffer_number(4);
     records.set_compression_type(DBCompressionType::None);
     records.set_num_levels(2);

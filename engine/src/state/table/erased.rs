@@ -25,7 +25,12 @@ pub(crate) trait AnyTable: Send + Sync {
     fn commit(&self, shard: usize);
     /// Takes back what the running epoch did on `shard`. Panics afterwards if the `Drop` of a value did.
     fn roll_back(&self, shard: usize);
-    /// Evicts drained entries of `shard` until the table holds about `budget_bytes` there.
+    /// About how many bytes of hot entries what the running epoch did pins until it is drained.
+    fn pins(&self) -> usize;
+    /// About how many bytes of hot entries the table will hold after one more epoch like the one that has ended. Called
+    /// once for each.
+    fn holds_soon(&self) -> usize;
+    /// Evicts drained entries of `shard` until the table holds no more than `budget_bytes` there after one more epoch.
     fn evict(&self, shard: usize, budget_bytes: usize);
     /// The id of the table's rows.
     fn id(&self) -> TableId;
@@ -69,6 +74,7 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         }
         shard.row_size.note(&rows);
         shard.grown.store(grown, Ordering::Relaxed);
+        part.shrink();
         Ok(part)
     }
 
@@ -128,10 +134,25 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         }
     }
 
+    fn pins(&self) -> usize {
+        let shards = self.shards.iter();
+        shards.map(|shard| Self::dirty(shard).len() * Self::bytes_per_entry(shard)).sum()
+    }
+
+    fn holds_soon(&self) -> usize {
+        let each = self.shards.iter().map(|shard| {
+            let now = shard.map.len();
+            let last = shard.last.swap(now, Ordering::Relaxed);
+            shard.brought.store(now.saturating_sub(last), Ordering::Relaxed);
+            Self::bytes_of(shard, Self::entries_soon(shard))
+        });
+        each.sum()
+    }
+
     fn evict(&self, shard: usize, budget_bytes: usize) {
         let Some(shard) = self.shards.get(shard) else { return };
-        let bytes = Self::shard_bytes(shard);
-        if bytes > budget_bytes {
+        let soon = Self::entries_soon(shard);
+        if Self::bytes_of(shard, soon) > budget_bytes {
             let drained = self.shared.drained();
             let mut pinned = shard.pinned.lock().unwrap_or_else(PoisonError::into_inner);
             // A pass looks at every entry. What it found pinned stays so until a drain, so that it is not worth another one
@@ -140,9 +161,9 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
                 return;
             }
             // A quarter below the budget, so that the next pass is not due at once.
-            let target = budget_bytes / 4 * 3;
-            let excess = (bytes - target) / Self::bytes_per_entry(shard).max(1);
-            let missed = shard.map.evict(excess, drained);
+            let target = Self::fitting(shard, budget_bytes) / 4 * 3;
+            let missed = shard.map.evict(soon.saturating_sub(target).min(shard.map.len()), drained);
+            shard.last.store(shard.map.len(), Ordering::Relaxed);
             *pinned = (missed > 0).then(|| (drained, shard.map.len()));
         }
     }

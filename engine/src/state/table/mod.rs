@@ -21,7 +21,7 @@ use crate::codec::{Key, Value, ValueCodec};
 use crate::dataflow::{Change, Changes, Context, Event, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A key that the running epoch touched.
@@ -42,6 +42,9 @@ struct Shard<K, V> {
     /// When the last eviction found less than it looked for: up to where the table was drained then, and how many entries
     /// were left.
     pinned: Mutex<Option<(u64, usize)>>,
+    /// How many entries there were at the end of the last epoch, and by how many it had grown the map.
+    last: AtomicUsize,
+    brought: AtomicUsize,
 }
 
 /// Keyed state: the hot entries of every shard over the store of the task.
@@ -82,6 +85,8 @@ impl<K: Key, V: Value> TableState<K, V> {
                 row_size: RowSize::new(),
                 grown: AtomicI64::new(0),
                 pinned: Mutex::default(),
+                last: AtomicUsize::new(0),
+                brought: AtomicUsize::new(0),
             })
             .collect();
         Self {
@@ -294,7 +299,29 @@ impl<K: Key, V: Value> TableState<K, V> {
     }
 
     fn shard_bytes(shard: &Shard<K, V>) -> usize {
-        shard.map.len() * Self::bytes_per_entry(shard)
+        Self::bytes_of(shard, shard.map.len())
+    }
+
+    /// Bytes of `entries` entries of `shard`.
+    fn bytes_of(shard: &Shard<K, V>, entries: usize) -> usize {
+        let owned = entries.saturating_mul(shard.row_size.owned_bytes::<K, V>());
+        HotMap::<K, V>::bytes_of(entries).saturating_add(owned)
+    }
+
+    /// How many entries of `shard` fit into `bytes`.
+    fn fitting(shard: &Shard<K, V>, bytes: usize) -> usize {
+        let most = bytes / size_of::<(K, Entry<V>)>() + 1;
+        let (mut low, mut high) = (0, most);
+        while low < high {
+            let middle = high - (high - low) / 2;
+            if Self::bytes_of(shard, middle) <= bytes { low = middle } else { high = middle - 1 }
+        }
+        low
+    }
+
+    /// How many entries `shard` will have after an epoch like the last one.
+    fn entries_soon(shard: &Shard<K, V>) -> usize {
+        shard.map.len() + shard.brought.load(Ordering::Relaxed)
     }
 
     fn bytes_per_entry(shard: &Shard<K, V>) -> usize {

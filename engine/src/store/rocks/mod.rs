@@ -44,7 +44,7 @@ const NO_TASK: &str = "default";
 
 /// At most so many keys are read in one step, so that the blocks their values pin stay few; and so many in the first,
 /// which tells how large the values are.
-const READ_AT_ONCE: usize = 256;
+const READ_AT_ONCE: usize = 128;
 const READ_FIRST: usize = 32;
 
 /// About so many bytes of values are read in one step.

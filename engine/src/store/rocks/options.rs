@@ -22,6 +22,18 @@ pub struct StoreOptions {
     pub max_open_files: u32,
 }
 
+/// With a block cache below this one thread compacts: each takes a few mebibytes for what it reads, writes and filters.
+const ONE_THREAD_BELOW_BYTES: usize = 16 << 20;
+
+impl StoreOptions {
+    /// The defaults, with such a block cache, and as much less memory for compactions as befits it.
+    pub(crate) fn within(block_cache_bytes: usize) -> Self {
+        let usual = Self::default();
+        let threads = if block_cache_bytes < ONE_THREAD_BELOW_BYTES { 1 } else { usual.compaction_threads };
+        Self { block_cache_bytes, compaction_threads: threads, ..usual }
+    }
+}
+
 impl Default for StoreOptions {
     fn default() -> Self {
         Self { block_cache_bytes: 64 << 20, compaction_threads: 2, max_open_files: 512 }
@@ -40,7 +52,7 @@ pub(super) struct Tuning {
 impl Tuning {
     pub(super) fn new(options: &StoreOptions) -> Self {
         let cache = cache(options.block_cache_bytes);
-        let family = family(&cache);
+        let family = family(&cache, options);
         Self {
             database: database(options),
             writer: family.clone(),
@@ -61,7 +73,10 @@ fn database(options: &StoreOptions) -> Options {
     // Opening takes the counts of some twenty files, however many there are. Skipping that would make the
     // estimate of rows 0 after every reopen.
     database.set_skip_stats_update_on_db_open(false);
-    database.set_compaction_readahead_size(256 << 10);
+    // A compaction has a buffer for each file that it reads or writes.
+    let buffer_bytes = (options.block_cache_bytes / 64).clamp(64 << 10, 256 << 10);
+    database.set_compaction_readahead_size(buffer_bytes);
+    database.set_writable_file_max_buffer_size(buffer_bytes as u64);
     database.set_bytes_per_sync(1 << 20);
     database.set_max_manifest_file_size(4 << 20);
     database.set_keep_log_file_num(2);
@@ -74,14 +89,15 @@ fn database(options: &StoreOptions) -> Options {
     database
 }
 
-fn family(cache: &Cache) -> Options {
+fn family(cache: &Cache, options: &StoreOptions) -> Options {
     let mut family = Options::default();
     family.set_block_based_table_factory(&blocks(cache));
     // IMPORTANT: if the last level is given a compression of its own, every drain is written with that one.
     family.set_compression_type(DBCompressionType::Lz4);
     family.set_level_compaction_dynamic_level_bytes(true);
     family.set_max_bytes_for_level_base(256 << 20);
-    family.set_target_file_size_base(32 << 20);
+    // The filters of a file are in memory until it is complete: a byte or two for each row.
+    family.set_target_file_size_base(options.block_cache_bytes.clamp(4 << 20, 32 << 20) as u64);
     family.set_level_zero_file_num_compaction_trigger(COMPACT_FROM_FILES.cast_signed());
     family.set_level_zero_slowdown_writes_trigger(NEVER_FILES);
     family.set_level_zero_stop_writes_trigger(NEVER_FILES);
