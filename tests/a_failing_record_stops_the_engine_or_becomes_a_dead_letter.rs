@@ -263,6 +263,20 @@ fn a_value_that_its_table_cannot_encode() {
     check(&graph, &counts, &log, &bad, "table `picky`: a value does not encode");
 }
 
+/// Such a value was once stored nowhere and blamed on nobody where the record that replaced it was of the same epoch.
+#[test]
+fn a_value_that_its_table_cannot_encode_and_another_record_replaces() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let stream = graph.stream(&events);
+    let counts = stream.group_by_key().count("counts");
+    stream.group_by_key().reduce(StoreOptions::with_codec("picky", Picky), |_, new| new);
+    let graph = graph.build().unwrap();
+    let bad = encoded(&events, &666);
+    let log = log_with(&events, &1, bad.clone());
+    check(&graph, &counts, &log, &bad, "table `picky`: a value does not encode");
+}
+
 /// Such a record was once refused by the changelog, which does not know what it was made from.
 #[test]
 fn a_record_that_is_too_large_for_the_changelog() {

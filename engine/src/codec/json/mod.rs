@@ -34,9 +34,14 @@ const DEPTH_LIMIT: u32 = 127;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json;
 
+impl Json {
+    /// The name of the layout.
+    pub(crate) const ID: &str = "json";
+}
+
 impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Json {
     fn id(&self) -> &'static str {
-        "json"
+        Self::ID
     }
 
     fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {

@@ -114,6 +114,28 @@ impl Node {
         }
     }
 
+    /// Whether each of its values surely has a JSON form of its own: there is no float, which may be no number, no `Some` that
+    /// looks like `None`, no key of a map that has parts, and nothing that nests as deep as it likes.
+    pub(crate) fn is_all_json(&self) -> bool {
+        let all = |nodes: &[&Self]| nodes.iter().all(|node| node.is_all_json());
+        match self {
+            Self::Leaf(name) => {
+                self.is_told()
+                    && !self.is_anything()
+                    && !name.starts_with('^')
+                    && !matches!(&**name, "f32" | "f64")
+            }
+            Self::Of(parts) => match &**parts {
+                Parts::Option(inner) => match inner {
+                    Self::Leaf(name) => name != "unit" && inner.is_all_json(),
+                    Self::Of(parts) => !matches!(**parts, Parts::Option(_)) && inner.is_all_json(),
+                },
+                Parts::Map(key, value) => matches!(key, Self::Leaf(_)) && all(&[key, value]),
+                parts => all(&parts.nodes()),
+            },
+        }
+    }
+
     /// Whether all of it is known.
     pub(super) fn is_complete(&self) -> bool {
         match self {

@@ -17,7 +17,7 @@ use super::hot::{HotMap, Seen};
 use super::published::Shared;
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
-use crate::codec::{Key, Value, ValueCodec};
+use crate::codec::{CodecError, Key, Value, ValueCodec, may_refuse};
 use crate::dataflow::{Change, Changes, Context, Event, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
@@ -52,6 +52,8 @@ pub struct TableState<K, V> {
     id: TableId,
     name: Arc<str>,
     codec: Arc<dyn ValueCodec<V>>,
+    /// Whether the codec may refuse a value.
+    is_picky: bool,
     shards: Vec<Shard<K, V>>,
     shared: Arc<Shared>,
     /// The first published epoch that has the table.
@@ -92,6 +94,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         Self {
             id,
             name,
+            is_picky: may_refuse(&*codec),
             codec,
             shards,
             since: shared.epoch(),
@@ -121,10 +124,22 @@ impl<K: Key, V: Value> TableState<K, V> {
         let total = events.len();
         let epoch = context.epoch;
         let mut before = Encoded::default();
+        let mut refused: Option<(Stamp, Error)> = None;
         let mut one = |context: &mut Context<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
             let Some(entry) = entry else { return Some(event) };
             context.at(&event.stamp);
             let Event { key, value, stamp } = event;
+            // A value that cannot be written is the failure of its record even if the next record would replace it: that
+            // must not depend on where epochs are cut.
+            if self.is_picky
+                && entry.epoch == epoch
+                && let Err(error) = before.check(&*self.codec, entry.value.as_ref())
+            {
+                let stamp = dirty.get(entry.dirty as usize).map_or(stamp, |dirty| dirty.stamp);
+                if refused.as_ref().is_none_or(|(earliest, _)| stamp < *earliest) {
+                    refused = Some((stamp, self.refused(&error, stamp)));
+                }
+            }
             touch(entry, epoch, stamp, &mut dirty, &key);
             if record == Record::Changes {
                 apply(&key, &mut entry.value, value);
@@ -158,6 +173,9 @@ impl<K: Key, V: Value> TableState<K, V> {
         }
         self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
         self.misses.fetch_add(misses as u64, Ordering::Relaxed);
+        if let Some((_, error)) = refused {
+            return Err(error);
+        }
         Ok(updates)
     }
 
@@ -345,6 +363,12 @@ impl Encoded {
             Some(value) => codec.encode(value, &mut self.bytes).is_ok().then_some(true),
             None => Some(false),
         };
+    }
+
+    /// Whether `value` can be written.
+    fn check<V: Value>(&mut self, codec: &dyn ValueCodec<V>, value: Option<&V>) -> Result<(), CodecError> {
+        self.bytes.clear();
+        value.map_or(Ok(()), |value| codec.encode(value, &mut self.bytes))
     }
 
     /// Whether `value` is the same. What does not encode is like nothing else.

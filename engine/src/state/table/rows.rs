@@ -1,8 +1,8 @@
 //! The rows of a table: how its keys and values become bytes, and come back from them.
 
 use super::{Dirty, Encoded, TableState};
-use crate::codec::{Key, Value};
-use crate::dataflow::{Change, RecordFailure, Router};
+use crate::codec::{CodecError, Key, Value};
+use crate::dataflow::{Change, RecordFailure, Router, Stamp};
 use crate::state::entry::Entry;
 use crate::state::generation::Part;
 use crate::state::row_size::Rows;
@@ -29,12 +29,16 @@ impl<K: Key, V: Value> TableState<K, V> {
             Some(value) => self.codec.encode(value, out).map(|()| true),
             None => Ok(false),
         };
-        let (key_bytes, value_bytes) = part.push(write_key, write_value).map_err(|error| {
-            let failed = format!("table `{}`: a value does not encode: {error}", self.name);
-            Error::user(failed).with_source(RecordFailure { stamp: dirty.stamp })
-        })?;
+        let (key_bytes, value_bytes) =
+            part.push(write_key, write_value).map_err(|error| self.refused(&error, dirty.stamp))?;
         rows.add(key_bytes, entry.value.as_ref().map(|_| value_bytes), entry.before.is_some());
         Ok(())
+    }
+
+    /// That the value which the record of `stamp` has left cannot be written.
+    pub(super) fn refused(&self, error: &CodecError, stamp: Stamp) -> Error {
+        let failed = format!("table `{}`: a value does not encode: {error}", self.name);
+        Error::user(failed).with_source(RecordFailure { stamp })
     }
 
     /// About how many bytes `changes` hold.
