@@ -98,7 +98,7 @@ impl Changed {
 /// A row that becomes another.
 pub struct Step {
     pub key: K,
-    old: Option<V>,
+    pub old: Option<V>,
     pub new: Option<V>,
     pub stamp: Stamp,
 }

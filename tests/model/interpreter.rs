@@ -259,7 +259,9 @@ fn stream(node: Node, by_step: bool, outs: &[Out], input: &[(usize, K, Option<V>
         }),
         Op::ToStream { table } => {
             let steps = changed(outs, table).steps(by_step).into_iter();
+            // A row that a filter has never let through is not there to be deleted.
             steps
+                .filter(|step| step.old.is_some() || step.new.is_some())
                 .map(|Step { key, new, stamp, .. }| Event { key, value: new.unwrap_or(DELETED), stamp })
                 .collect()
         }

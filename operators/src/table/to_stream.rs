@@ -24,18 +24,39 @@ pub(super) fn to_stream<K: Key, V: Value>(table: &Table<K, V>) -> Stream<K, Upse
 
 struct ToStream<K, V>(PhantomData<fn() -> (K, V)>);
 
+/// Whether each row that was updated was there before the epoch.
+fn were_there<K: Key, V>(
+    changes: &[Change<K, V>],
+    updates: &[Update<K, V>],
+) -> HashMap<K, (bool, Numbering)> {
+    // A row without a change ends as it began, so that its last update tells.
+    let mut rows: HashMap<K, (bool, Numbering)> = HashMap::new();
+    for Update { key, value, .. } in updates {
+        rows.entry(key.clone()).or_default().0 = value.is_some();
+    }
+    for Change { key, old, .. } in changes {
+        if let Some((is_there, _)) = rows.get_mut(key) {
+            *is_there = old.is_some();
+        }
+    }
+    rows
+}
+
 impl<K: Key, V: Value> Operator for ToStream<K, V> {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
         let mut encoded = Vec::new();
         let mut events: Vec<Event<K, Upsert<V>>>;
         if context.record() == Record::Updates {
-            let mut numberings: HashMap<K, Numbering> = HashMap::new();
+            let mut rows = were_there(&changes, &updates);
             events = Vec::with_capacity(updates.len());
             for Update { key, value, stamp } in updates {
-                let numbering = numberings.entry(key.clone()).or_default();
-                let stamp = numbering.next(stamp, &key, &mut encoded);
-                events.push(Event { key, value: value.into(), stamp });
+                let Some((is_there, numbering)) = rows.get_mut(&key) else { continue };
+                // A filter below passes on that a row it never let through was updated: there is nothing to delete.
+                if std::mem::replace(is_there, value.is_some()) || value.is_some() {
+                    let stamp = numbering.next(stamp, &key, &mut encoded);
+                    events.push(Event { key, value: value.into(), stamp });
+                }
             }
         } else {
             events = Vec::with_capacity(changes.len());

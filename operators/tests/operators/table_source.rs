@@ -52,6 +52,40 @@ proptest! {
     }
 }
 
+proptest! {
+    /// A filter dropped what came and went below it, but once a stream noted every update it passed each on as a deletion.
+    #[test]
+    fn a_filtered_table_deletes_only_what_was_there(records in upserts(0..9_i32), run in runs(), folded: bool) {
+        let topic = Topic::<u8, i32>::new("records").partitions(3);
+        let (out, joined) = (Topic::<u8, i32>::new("out"), Topic::<u8, i32>::new("joined"));
+        let graph = GraphBuilder::new();
+        let table = graph.table(&topic, "table");
+        let odd = table.filter(|_, value| value % 2 == 1);
+        let both = odd.join(&table.filter(|_, value| *value > 3), |_, odd, _| *odd);
+        for (name, table, out) in [("odd", &odd, &out), ("both", &both, &joined)] {
+            let changes = table.to_stream();
+            changes.to_upserts(out);
+            if folded {
+                changes.map_values(|_, _| 1).group_by_key().count(name);
+            }
+        }
+        let pond = Pond::fed(&graph.build()?, &inputs(&topic, &records), &run);
+        let shown: [(_, fn(i32) -> bool); 2] =
+            [(&out, |value| value % 2 == 1), (&joined, |value| value % 2 == 1 && value > 3)];
+        for (topic, row) in shown {
+            let mut rows: BTreeMap<u8, i32> = BTreeMap::new();
+            for (key, value, _) in pond.written(topic).into_iter().flatten() {
+                match value {
+                    Some(value) => _ = rows.insert(key, value),
+                    None => prop_assert!(rows.remove(&key).is_some(), "{} was not there", key),
+                }
+            }
+            let expected = table_of(&records).into_iter().filter(|(_, value)| row(*value));
+            prop_assert_eq!(rows, expected.collect());
+        }
+    }
+}
+
 #[test]
 fn deleting_an_absent_key_changes_nothing() -> millpond_engine::Result<()> {
     let (topic, out) = (Topic::<u8, i32>::new("records"), Topic::<u8, i32>::new("out"));
