@@ -287,6 +287,27 @@ impl From<Percent> for u8 {
     }
 }
 
+/// A pair of which the first is not above the second.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "(u32, u32)")]
+struct Ordered(u32, u32);
+
+impl TryFrom<(u32, u32)> for Ordered {
+    type Error = String;
+
+    fn try_from((a, b): (u32, u32)) -> std::result::Result<Self, String> {
+        if a <= b { Ok(Self(a, b)) } else { Err(format!("{a} is above {b}")) }
+    }
+}
+
+/// What is written of it is not all read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct OneWay {
+    a: u8,
+    #[serde(skip_deserializing)]
+    b: u8,
+}
+
 #[test]
 fn a_value_that_its_own_type_refuses_is_not_appended() {
     // Many good ones first: it is not only the first values that are looked at.
@@ -294,6 +315,17 @@ fn a_value_that_its_own_type_refuses_is_not_appended() {
     values.extend([Percent(200), Percent(2)]);
     let expected: Vec<bool> = values.iter().map(|value| value.0 <= 100).collect();
     assert_eq!(taken(&Bincode, &values), Some(expected.clone()));
+    assert_eq!(taken(&Json, &values), Some(expected));
+    // What no sample shows, as samples are few and chosen to fit.
+    let ordered = |a, b| Ordered(a, b);
+    let mut values = vec![ordered(1, 2); 70];
+    values.extend([ordered(3, 2), ordered(2, 2)]);
+    let expected: Vec<bool> = values.iter().map(|value| value.0 <= value.1).collect();
+    assert_eq!(taken(&Bincode, &values), Some(expected.clone()));
+    assert_eq!(taken(&Json, &values), Some(expected));
+    let mut values = vec![OneWay { a: 1, b: 0 }; 70];
+    values.extend([OneWay { a: 1, b: 5 }, OneWay { a: 2, b: 0 }]);
+    let expected: Vec<bool> = values.iter().map(|value| value.b == 0).collect();
     assert_eq!(taken(&Json, &values), Some(expected));
     let floats = [1.5, f64::NAN, f64::INFINITY, -0.0];
     assert_eq!(taken(&Json, &floats), Some(vec![true, false, false, true]));

@@ -87,7 +87,9 @@ impl<K: Key, V: Value> Topic<K, V> {
         }
     }
 
-    /// How the topic is created if it does not exist; one partition without retention unless set.
+    /// How the topic is created if it does not exist; one partition without retention unless set. An engine whose graph has
+    /// the topic gives a topic that exists the retention that is set here, whoever else uses it: records that no engine by
+    /// name still has to read are dropped by it. Without one the topic keeps what it has.
     #[must_use]
     pub fn config(mut self, config: TopicConfig) -> Self {
         self.config = config;

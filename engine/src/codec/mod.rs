@@ -171,6 +171,7 @@ pub trait ValueCodec<V>: Send + Sync + 'static {
 /// Whether there may be values of a type which `codec` cannot write although it takes the type.
 pub(crate) fn may_refuse<V: Value>(codec: &dyn ValueCodec<V>) -> bool {
     codec.shape().is_ok_and(|shape| {
-        shape.trust() != Trust::Proven || (codec.id() == Json::ID && !shape.node().is_all_json())
+        matches!(shape.trust(), Trust::Doubtful | Trust::Unknown)
+            || (codec.id() == Json::ID && !shape.node().is_all_json())
     })
 }

@@ -7,6 +7,7 @@ use crate::graph::TableRef;
 use crate::query::Snapshot;
 use crate::state::{self, AnyTable, TableState};
 use crate::{Error, Result};
+use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 
@@ -147,8 +148,13 @@ impl Context<'_> {
     }
 
     /// Sends a record to a derived topic when the epoch is complete.
-    pub fn emit(&mut self, topic: Arc<str>, partition: u32, stamp: Stamp, record: Record) {
+    ///
+    /// # Errors
+    /// The epoch has become too large: hand the error on.
+    pub fn emit(&mut self, topic: Arc<str>, partition: u32, stamp: Stamp, record: Record) -> Result<()> {
+        let bytes = record.key.len() + record.value.as_ref().map_or(0, Bytes::len);
         self.sunk.push(Sunk { topic, partition, stamp, record });
+        if self.meter.add_bytes(bytes + size_of::<Sunk>()) { Ok(()) } else { Err(Meter::error()) }
     }
 }
 

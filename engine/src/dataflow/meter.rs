@@ -1,7 +1,8 @@
 //! The meter: how much of an epoch is on its way that its input did not announce.
 //!
 //! The engine knows the size of an epoch's records, not what operators make of them. Those that make many of one charge
-//! for it; an epoch that becomes too large is undone and cut smaller, like one that fails.
+//! for it, and what is encoded in the end is charged for as it is. An epoch that becomes too large is undone and cut smaller,
+//! like one that fails; and the next ones are cut by what records became in the last ones.
 
 use crate::Error;
 use std::fmt;
@@ -39,7 +40,11 @@ impl Meter {
     /// Counts `values` of type `T`. `false` if the epoch has become too large.
     pub(crate) fn add<T>(&self, values: usize) -> bool {
         let owned = if std::mem::needs_drop::<T>() { self.owned_bytes } else { 0 };
-        let bytes = values.saturating_mul(size_of::<T>() * PLACES + owned);
+        self.add_bytes(values.saturating_mul(size_of::<T>() * PLACES + owned))
+    }
+
+    /// Counts `bytes` of what is to be stored. `false` if the epoch has become too large.
+    pub(crate) fn add_bytes(&self, bytes: usize) -> bool {
         self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_bytes
     }
 

@@ -239,7 +239,8 @@ impl EngineBuilder {
     pub fn start(self) -> Result<Engine> {
         let limits = DrainLimits {
             begin_bytes: self.memory.generation_bytes / 2,
-            most_bytes: self.memory.generation_bytes,
+            // Whatever is set, an epoch is folded once nothing waits.
+            most_bytes: self.memory.generation_bytes.max(1),
             hot_bytes: self.memory.hot_bytes,
             interval: self.drain_interval,
             most_lag: self.max_lag,

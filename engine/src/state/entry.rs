@@ -6,7 +6,7 @@
 pub(crate) struct Entry<V> {
     /// The value as the fold left it.
     pub(crate) value: Option<V>,
-    /// The value at the start of epoch `epoch`.
+    /// The value at the start of epoch `epoch`; dropped once that is published if values are large.
     pub(crate) before: Option<V>,
     /// The last epoch that touched the entry.
     pub(crate) epoch: u64,

@@ -84,7 +84,8 @@ impl Part {
         self.spans.len()
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes of memory held.
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
     }
 }

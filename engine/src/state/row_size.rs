@@ -9,6 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// About so many rows a mean looks back on: newer ones push older ones out.
 const WINDOW: u64 = 1 << 16;
 
+/// Values from this many bytes on are large.
+const LARGE_BYTES: u64 = 1 << 10;
+
 /// Means are kept in parts of this many to the unit.
 const UNIT: u64 = 256;
 
@@ -60,6 +63,11 @@ impl RowSize {
         self.values.note(rows.held, rows.keys);
     }
 
+    /// Whether values own so much that it pays to drop the one before as soon as nobody can ask for it.
+    pub(super) fn are_large<V>(&self) -> bool {
+        std::mem::needs_drop::<V>() && self.value_bytes.load() >= LARGE_BYTES * UNIT
+    }
+
     /// About how many bytes one entry owns. A type without a destructor owns nothing.
     pub(super) fn owned_bytes<K, V>(&self) -> usize {
         let mut owned = 0;
@@ -67,7 +75,8 @@ impl RowSize {
             owned += self.key_bytes.load() + ALLOCATION_BYTES * UNIT;
         }
         if std::mem::needs_drop::<V>() {
-            owned += (self.value_bytes.load() + ALLOCATION_BYTES * UNIT) * self.values.load() / UNIT;
+            let values = if self.are_large::<V>() { UNIT } else { self.values.load() };
+            owned += (self.value_bytes.load() + ALLOCATION_BYTES * UNIT) * values / UNIT;
         }
         usize::try_from(owned / UNIT).unwrap_or(usize::MAX)
     }

@@ -90,6 +90,7 @@ impl Core {
             policy,
             producer: name,
             hot_bytes,
+            starts_small: options.reads != Reads::Stepped,
             growth_bytes: input_bytes.max(LEAST_GROWTH_BYTES),
             counters: Arc::new(Counters::default()),
             host: Host::new(subscriber_bytes),
@@ -318,6 +319,9 @@ fn check_topics(
     }
     if let FailurePolicy::DeadLetter(topic) = &setting.policy {
         TopicConfig::default().check(topic)?;
+        let holds = if there.contains_key(topic) { setting.changelog.topic_type(topic)? } else { None };
+        TopicType::declare(holds.as_ref(), &TopicType::mixed())
+            .map_err(|error| error.context(format!("topic `{topic}` cannot be that of dead letters")))?;
     }
     for (id, next) in position.iter().filter(|(id, _)| setting.graph.reads(&id.topic)) {
         let kept =
@@ -368,7 +372,13 @@ fn check_input(
 
 fn create_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>) -> Result<()> {
     for topic in setting.graph.topics.iter() {
-        setting.changelog.create_topic(&topic.name, &topic.config)?;
+        // Without a retention of its own the handle does not know what was decided for the topic.
+        let decides = topic.config.retention_age.is_some() || topic.config.retention_bytes.is_some();
+        if decides {
+            setting.changelog.create_topic(&topic.name, &topic.config)?;
+        } else {
+            setting.changelog.ensure_topic(&topic.name, &topic.config)?;
+        }
         setting.changelog.declare_type(&topic.name, &topic.holds)?;
     }
     if let FailurePolicy::DeadLetter(topic) = &setting.policy {

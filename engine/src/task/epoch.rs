@@ -216,7 +216,11 @@ impl Run<'_> {
         if last {
             for table in self.plan.writes.iter().filter_map(|&table| self.tables.get(table)?.as_ref()) {
                 let sealed = catch_unwind(AssertUnwindSafe(|| table.seal(shard)));
-                lane.sealed.parts.push(sealed.unwrap_or_else(|panic| Err(panicked(&*panic)))?);
+                let part = sealed.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
+                if !self.meter.add_bytes(part.bytes()) {
+                    return Err(Meter::error().into());
+                }
+                lane.sealed.parts.push(part);
             }
         }
         Ok(())

@@ -68,7 +68,15 @@ pub(super) struct Caution {
     growth: usize,
 }
 
+/// How many records the first epoch takes of an engine that knows nothing of what they become.
+const FIRST_RECORDS: usize = 16;
+
 impl Caution {
+    /// Nothing is known of what records become: the first epochs are short, and each may have twice as many as the last.
+    pub(super) fn of_a_beginner() -> Self {
+        Self { records: Some(FIRST_RECORDS), ..Self::default() }
+    }
+
     /// What the next epoch may take, if it may become so many bytes more.
     pub(super) fn bound(&mut self, limit: EpochLimit, growth_bytes: usize) -> (EpochLimit, Option<u64>) {
         // With some room, since records differ.

@@ -67,6 +67,8 @@ pub(crate) struct Setting {
     /// The name under which epochs are marked and the changelog is held.
     pub(crate) producer: Arc<str>,
     pub(crate) hot_bytes: usize,
+    /// Whether the first epochs are short, as nothing is known of what records become.
+    pub(crate) starts_small: bool,
     /// What an epoch may become beyond what it takes from the changelog.
     pub(crate) growth_bytes: usize,
     pub(crate) counters: Arc<Counters>,
@@ -123,17 +125,8 @@ impl Task {
         input: Input,
         produces: bool,
     ) -> Self {
-        Self {
-            setting,
-            plan,
-            tables,
-            ids,
-            shared,
-            input,
-            caution: Caution::default(),
-            letters: Letters::default(),
-            produces,
-        }
+        let caution = if setting.starts_small { Caution::of_a_beginner() } else { Caution::default() };
+        Self { setting, plan, tables, ids, shared, input, caution, letters: Letters::default(), produces }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

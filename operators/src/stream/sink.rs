@@ -62,6 +62,7 @@ where
             }
             self.check("key", split, MAX_KEY_BYTES)?;
             self.check("value", bytes.len() - split, MAX_VALUE_BYTES)?;
+            bytes.shrink_to_fit();
             let mut key = Bytes::from(bytes);
             let encoded = key.split_off(split);
             let record = Record {
@@ -70,7 +71,7 @@ where
                 timestamp_ms: event.stamp.timestamp_ms,
                 headers: Vec::new(),
             };
-            context.emit(Arc::clone(self.topic.name()), partition, event.stamp, record);
+            context.emit(Arc::clone(self.topic.name()), partition, event.stamp, record)?;
         }
         Ok(Output::Nothing)
     }

@@ -52,8 +52,10 @@ pub struct Shape {
 /// How far a codec can be relied on to read back what it writes of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// All samples came back as they were, whatever their values.
+    /// All samples came back as they were, and no code but that of the standard library or our own decides which do.
     Proven,
+    /// All samples came back as they were, but code of the user may decide otherwise by the value: every value is read back.
+    Likely,
     /// The type decides by the value, or could not be looked at: every value is read back before it is stored.
     Doubtful,
     /// Nothing is known of the codec: the first values are read back.
@@ -157,6 +159,19 @@ fn shortened(full: &str) -> String {
     }
     short.push_str(&segment);
     short
+}
+
+/// Whether the type with this full name is made of the standard library's types, of which any value that encodes decodes,
+/// and our own accumulators.
+pub(super) fn is_ours_or_of_std(full: &str) -> bool {
+    const OURS: &str = "millpond_operators::aggregate::";
+    let paths = full.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
+    let mut paths = paths.filter(|path| !path.is_empty() && !path.bytes().all(|byte| byte.is_ascii_digit()));
+    paths.all(|path| {
+        let of_std =
+            ["alloc::", "core::", "std::"].iter().any(|root| path.starts_with(root)) || !path.contains("::");
+        path.starts_with(OURS) || (of_std && is_told_by_its_name(path.rsplit("::").next().unwrap_or(path)))
+    })
 }
 
 /// Whether a type is one of the standard library's alone, whose name says all of its shape.

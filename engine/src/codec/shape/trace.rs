@@ -15,7 +15,7 @@ mod reader;
 mod samples;
 
 use super::node::{ANYTHING, Node, Parts};
-use super::{Growth, Shape, Trust, short_name};
+use super::{Growth, Shape, Trust, is_ours_or_of_std, short_name};
 use map::{Map, Met, Seen, united};
 use reader::{Choice, Failure, Reader};
 use samples::{KINDS, Mode, SAMPLES};
@@ -65,7 +65,11 @@ pub(in crate::codec) fn trace<V: DeserializeOwned>(human: bool, samples: Samples
     let node = map.expanded(&root, human);
     let complete = node.is_complete() && (!map.any || node.is_anything());
     let node = if complete { node } else { Node::named(&short_name::<V>(), node) };
-    let trust = if complete && smooth && passes > 0 && !map.any { Trust::Proven } else { Trust::Doubtful };
+    let trust = match complete && smooth && passes > 0 && !map.any {
+        false => Trust::Doubtful,
+        true if is_ours_or_of_std(std::any::type_name::<V>()) => Trust::Proven,
+        true => Trust::Likely,
+    };
     let shapeless = || {
         "it must look at the data to know what it is (untagged, internally tagged or flattened?)".to_owned()
     };

@@ -107,6 +107,11 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
     fn commit(&self, shard: usize) {
         let Some(shard) = self.shards.get(shard) else { return };
         let mut dirty = Self::dirty(shard);
+        if shard.row_size.are_large::<V>() {
+            for Dirty { key, .. } in dirty.iter() {
+                shard.map.update(key, |entry| entry.before = None);
+            }
+        }
         dirty.clear();
         dirty.shrink_to(1 << 16);
         shard.grown.store(0, Ordering::Relaxed);

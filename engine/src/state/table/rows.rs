@@ -105,7 +105,8 @@ impl<K: Key, V: Value> TableState<K, V> {
     fn undecodable(&self, key: &[u8], error: crate::codec::CodecError) -> Error {
         if self.shared.is_former() {
             return Error::unavailable(format!(
-                "table `{}` is being rebuilt, and a row of its older version is not one of the new (key bytes {key:02x?});                  wait with `Engine::ready`",
+                "table `{}` is being rebuilt, and a row of its older version is not one of the new (key bytes \
+                 {key:02x?}); wait with `Engine::ready`",
                 self.name
             ))
             .with_source(error);
