@@ -340,3 +340,33 @@ fn a_torn_write_at_the_end_is_cut() {
         }
     }
 }
+
+/// A write-ahead log in which there are no records: how long a topic is kept, and for whom.
+#[test]
+fn what_is_kept_is_not_forgotten_with_a_log_that_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let brief = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
+    let log = open(dir.path()).unwrap();
+    log.create_topic("orders", &brief).unwrap();
+    log.append(vec![Append { partition: partition(0), records: vec![record(1)] }]).wait().unwrap();
+    log.close().unwrap();
+    let log = open(dir.path()).unwrap();
+    log.create_topic("orders", &TopicConfig::default()).unwrap();
+    log.hold("backup", &[(partition(0), 0)].into_iter().collect()).unwrap();
+    log.sync().unwrap();
+    let crash = copied(dir.path());
+    drop(log);
+    assert_eq!(outcome_of(crash.path()), None, "as it is it opens");
+
+    for damage in [|path: &Path| fs::remove_file(path).unwrap(), |path: &Path| cut(path, 0)] {
+        let damaged = copied(crash.path());
+        logs(damaged.path()).iter().for_each(|path| damage(path));
+        assert_eq!(outcome_of(damaged.path()), Some(ErrorKind::Corrupt));
+        assert_eq!(outcome_of(damaged.path()), Some(ErrorKind::Corrupt), "and so the next time");
+    }
+}
+
+/// Why `dir` does not open, if so. It is looked at as it is: opening a copy changes nothing.
+fn outcome_of(dir: &Path) -> Option<ErrorKind> {
+    open(copied(dir).path()).err().map(|error| error.kind())
+}

@@ -158,7 +158,7 @@ impl EmbeddedChangelog {
         if !options.salvage
             && let Some(synced) = &synced
         {
-            index.check_synced(synced).map_err(|error| database.name(error))?;
+            index.check_synced(synced, database.last_write()?).map_err(|error| database.name(error))?;
         }
         let progress = Progress::begin(&database, &index)?;
         let shared = Arc::new(Shared {

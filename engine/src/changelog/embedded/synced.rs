@@ -150,8 +150,9 @@ fn unwritten(database: &Database, error: io::Error) -> Error {
 }
 
 impl Index {
-    /// Refuses a log that has less than was noted as durable.
-    pub(super) fn check_synced(&self, synced: &Synced) -> Result<()> {
+    /// Refuses a log that has less than was noted as durable; its last write has the number `last_write`. Not every write
+    /// is one of records: what is to be kept, and for whom, is one too.
+    pub(super) fn check_synced(&self, synced: &Synced, last_write: u64) -> Result<()> {
         let records: u64 = self.partitions().map(|(_, partition)| partition.end).sum();
         let missing = synced.ends.iter().filter_map(|&(slot, end)| match self.partition(slot) {
             Ok(partition) if partition.end >= end => None,
@@ -164,13 +165,14 @@ impl Index {
         let places =
             [String::new()].into_iter().chain(missing.iter().cloned()).collect::<Vec<_>>().join(": ");
         let topics = u32::try_from(self.topics().count()).unwrap_or(u32::MAX);
-        if missing.is_empty() && records >= synced.records && topics >= synced.topics {
+        let written = last_write >= synced.sequence;
+        if missing.is_empty() && records >= synced.records && topics >= synced.topics && written {
             return Ok(());
         }
         Err(Error::corrupt(format!(
-            "of {} records in {} topics that were durable, {records} in {topics} are left or were trimmed{places}; restore it \
-             from a copy, or open it with `salvage` to go on with what is left",
-            synced.records, synced.topics
+            "of {} records in {} topics and {} writes that were durable, {records} in {topics} and {last_write} are left or were \
+             trimmed{places}; restore it from a copy, or open it with `salvage` to go on with what is left",
+            synced.records, synced.topics, synced.sequence
         )))
     }
 }
