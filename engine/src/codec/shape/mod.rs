@@ -47,6 +47,7 @@ pub struct Shape {
     node: Node,
     growth: Growth,
     trust: Trust,
+    unordered: bool,
 }
 
 /// How far a codec can be relied on to read back what it writes of a type.
@@ -93,7 +94,7 @@ impl Shape {
     }
 
     fn of(node: Node, trust: Trust) -> Self {
-        Self { node, growth: Growth::None, trust }
+        Self { node, growth: Growth::None, trust, unordered: false }
     }
 
     pub(super) fn growing(self, growth: Growth) -> Self {
@@ -102,6 +103,11 @@ impl Shape {
 
     pub(crate) fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// Whether one value may be written in several ways, because some part of it is hashed.
+    pub(crate) fn is_unordered(&self) -> bool {
+        self.unordered
     }
 
     pub(crate) fn growth(&self) -> Growth {

@@ -54,6 +54,8 @@ pub struct TableState<K, V> {
     codec: Arc<dyn ValueCodec<V>>,
     /// Whether the codec may refuse a value.
     is_picky: bool,
+    /// Whether the same value is always written in the same way, so that two can be compared.
+    compares: bool,
     shards: Vec<Shard<K, V>>,
     shared: Arc<Shared>,
     /// The first published epoch that has the table.
@@ -95,6 +97,7 @@ impl<K: Key, V: Value> TableState<K, V> {
             id,
             name,
             is_picky: may_refuse(&*codec),
+            compares: !codec.shape().is_ok_and(|shape| shape.is_unordered()),
             codec,
             shards,
             since: shared.epoch(),
@@ -123,7 +126,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         let mut updates = Vec::new();
         let total = events.len();
         let epoch = context.epoch;
-        let mut before = Encoded::default();
+        let mut before = self.encoded();
         let mut refused: Option<(Stamp, Error)> = None;
         let mut one = |context: &mut Context<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
             let Some(entry) = entry else { return Some(event) };
@@ -228,7 +231,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     fn changed(&self, shard: &Shard<K, V>) -> Option<Vec<Change<K, V>>> {
         let dirty = Self::dirty(shard);
         let mut changes = Vec::with_capacity(dirty.len());
-        let mut before = Encoded::default();
+        let mut before = self.encoded();
         for Dirty { key, stamp, .. } in dirty.iter() {
             let change = shard.map.read(key, |entry| {
                 before.encode(&*self.codec, entry.before.as_ref());
@@ -281,6 +284,10 @@ impl<K: Key, V: Value> TableState<K, V> {
     #[inline]
     pub(crate) fn ask(&self) -> Result<()> {
         self.shared.ask(Some(&self.name))
+    }
+
+    fn encoded(&self) -> Encoded {
+        Encoded { compares: self.compares, known: None, bytes: Vec::new(), other: Vec::new() }
     }
 
     fn lost(&self) -> Error {
@@ -348,8 +355,9 @@ impl<K: Key, V: Value> TableState<K, V> {
 }
 
 /// A value as its codec writes it, to compare it with another one: values need not know whether they are equal.
-#[derive(Default)]
 struct Encoded {
+    /// Whether what is written tells.
+    compares: bool,
     /// Whether there is a value, and it encodes.
     known: Option<bool>,
     bytes: Vec<u8>,
@@ -360,6 +368,7 @@ impl Encoded {
     fn encode<V: Value>(&mut self, codec: &dyn ValueCodec<V>, value: Option<&V>) {
         self.bytes.clear();
         self.known = match value {
+            Some(_) if !self.compares => None,
             Some(value) => codec.encode(value, &mut self.bytes).is_ok().then_some(true),
             None => Some(false),
         };

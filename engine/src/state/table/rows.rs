@@ -1,6 +1,6 @@
 //! The rows of a table: how its keys and values become bytes, and come back from them.
 
-use super::{Dirty, Encoded, TableState};
+use super::{Dirty, TableState};
 use crate::codec::{CodecError, Key, Value};
 use crate::dataflow::{Change, RecordFailure, Router, Stamp};
 use crate::state::entry::Entry;
@@ -69,7 +69,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     pub(super) fn has_changed(&self, key: &K, epoch: u64) -> bool {
         let shard = self.shards.get(Router::new(self.shards.len()).shard(key));
         let changed = |entry: &Entry<V>| {
-            let mut before = Encoded::default();
+            let mut before = self.encoded();
             entry.epoch == epoch && {
                 before.encode(&*self.codec, entry.before.as_ref());
                 !before.is(&*self.codec, entry.value.as_ref())

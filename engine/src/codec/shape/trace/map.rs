@@ -60,6 +60,8 @@ pub(super) struct Map {
     pub(super) any: bool,
     /// Whether some type asks for what a layout without names cannot do.
     pub(super) shapeless: bool,
+    /// Whether some part has no order of its own, so that the same value is written in one order now and in another then.
+    pub(super) unordered: bool,
     /// The field of a type that is left out for once.
     pub(super) omitted: Option<(usize, usize)>,
 }

@@ -125,6 +125,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         let reader = self.0;
+        reader.map.unordered |= fills_what_is_hashed::<V>();
         reader.step()?;
         let left = usize::from(reader.fills());
         reader.filled += left;
@@ -161,6 +162,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         let reader = self.0;
+        reader.map.unordered |= fills_what_is_hashed::<V>();
         reader.step()?;
         let left = usize::from(reader.fills());
         reader.filled += left;
@@ -259,4 +261,11 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
         self.deserialize_any(visitor)
     }
+}
+
+/// Whether a visitor makes a map or set that is hashed. Its name says for whom it works; if it ever does not, such values are
+/// compared like others.
+fn fills_what_is_hashed<V>() -> bool {
+    let name = std::any::type_name::<V>();
+    ["HashMap", "HashSet", "RandomState"].iter().any(|hashed| name.contains(hashed))
 }
