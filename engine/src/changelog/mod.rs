@@ -331,6 +331,15 @@ pub trait Changelog: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Where the log ended each time that records of it were given up, oldest first: offsets beyond were given once more
+    /// afterwards, to other records. A state that had read beyond does not fit the log any more. Empty if none ever were.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close).
+    fn salvages(&self) -> Result<Vec<Position>> {
+        Ok(Vec::new())
+    }
+
     /// Every name that something is kept under, in order; empty if the implementation does not tell.
     ///
     /// # Examples

@@ -267,6 +267,11 @@ impl EngineBuilder {
                 "an engine needs 1 to 1,024 shards, epochs of at least one record, and an interval between drains",
             ));
         }
+        if self.name.is_empty() {
+            return Err(Error::invalid(
+                "an engine needs a name of at least one character, or none at all for the usual one",
+            ));
+        }
         if let Some(suffix) = SUFFIXES.into_iter().find(|suffix| self.name.ends_with(suffix)) {
             return Err(Error::invalid(format!(
                 "an engine cannot be named `{}`: what ends in `{suffix}` is kept for what engines do beside their work",

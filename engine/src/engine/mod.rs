@@ -19,6 +19,7 @@ use crate::codec::{Key, Value};
 use crate::graph::Graph;
 use crate::query::{Cell, Snapshot, Stored, View};
 use crate::state::Shared;
+use crate::task::user_code;
 use crate::{Clock, Position, Result, Topic, TopicPartition};
 use run::Background;
 use std::path::Path;
@@ -181,7 +182,11 @@ impl Engine {
     }
 
     /// Resolves once the tables include everything below `position`, and answer: with the position of an append it gives
-    /// read-your-writes.
+    /// read-your-writes, also of what joins and re-groupings make of it.
+    ///
+    /// A table that is being rebuilt goes on answering from its older version, which takes in nothing since the engine was
+    /// opened ([`View::is_former`]): whoever needs more waits with [`ready`](Self::ready) first. What goes into a derived topic
+    /// and is read from there by the same graph is not waited for.
     ///
     /// # Errors
     /// `Invalid` if the position names a partition that the engine does not read (or, until it is built, that only a
@@ -270,6 +275,8 @@ impl Engine {
     /// # Errors
     /// The reason why the engine had stopped before, or an error of the last drain.
     pub fn close(mut self) -> Result<()> {
-        self.background.close()
+        let closed = self.background.close();
+        // What is left of rows and closures of the user is dropped here.
+        closed.and(user_code("the engine was closed", || drop(self)))
     }
 }

@@ -35,6 +35,7 @@ pub(crate) enum Failure {
 const NO_DEVICE: i32 = 6;
 const INPUT_OUTPUT: i32 = 5;
 const FILES_OF_SYSTEM: i32 = 23;
+const NAME_TOO_LONG: i32 = if cfg!(target_os = "linux") { 36 } else { 63 };
 const FILES_OF_PROCESS: i32 = 24;
 
 /// More error codes than any system has.
@@ -64,6 +65,8 @@ impl Failure {
         match subkind {
             "No space left on device" | "Space limit reached" => Self::Full,
             "No such file or directory" => Self::Missing,
+            // It comes from a file that names others.
+            _ if code_of(said) == Some(NAME_TOO_LONG) => Self::Damaged,
             _ => code_of(said).map_or(Self::Medium, |code| Self::of_io(&io::Error::from_raw_os_error(code))),
         }
     }
@@ -75,6 +78,8 @@ impl Failure {
             Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::Full,
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::Forbidden,
             Kind::NotFound => Self::Missing,
+            // A name that no file can have: it was read from one.
+            Kind::InvalidInput if error.raw_os_error().is_none() => Self::Damaged,
             Kind::Interrupted
             | Kind::WouldBlock
             | Kind::TimedOut
@@ -126,6 +131,7 @@ mod tests {
                 Failure::Unexpected,
             ),
             ("IO error: Stale file handle", Failure::Medium),
+            ("IO error: While opening a file: /d/MANIFEST-1xx: File name too long", Failure::Damaged),
             ("Corruption: block checksum mismatch in /d/LOCK/No space left on device", Failure::Damaged),
             ("Invalid argument: Corruption: lock : /d", Failure::Unexpected),
             ("Shutdown in progress: ", Failure::Closing),

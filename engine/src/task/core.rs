@@ -103,6 +103,7 @@ impl Core {
         let there = setting.changelog.topics()?.into_iter().collect();
         pass_what_is_gone(&setting, &there, &mut main, from_oldest_kept)?;
         check_changelog(&setting, &there, (&main, build.as_ref()), from_oldest_kept)?;
+        let salvages = check_salvages(&setting, &*store, (&main, build.as_ref()))?;
         let (owner, is_new) = owner_of(&setting, &*store)?;
         owner.check(&*setting.changelog, &setting.producer, &main.position)?;
         create_topics(&setting, &there)?;
@@ -111,6 +112,10 @@ impl Core {
             build.map(|group| Opening::new(&setting, group, BUILD_GROUP, from_oldest_kept)).transpose()?;
         if is_new {
             write_identity(&*store, &owner.state)?;
+        }
+        if let Some(salvages) = salvages {
+            let stored = layout::encode_count(salvages);
+            store.ingest(&mut std::iter::once((layout::SALVAGES_KEY, Some(stored.as_slice()))))?;
         }
         owner.claim(&*setting.changelog, &setting.producer)?;
         catalogue.carry_out(&*store)?;
@@ -156,11 +161,11 @@ impl Core {
     /// `Invalid`.
     pub(crate) fn check_policy(graph: &Graph, policy: &FailurePolicy) -> Result<()> {
         if let FailurePolicy::DeadLetter(topic) = policy
-            && graph.reads(topic)
+            && graph.topics.iter().any(|used| used.name == *topic)
         {
             return Err(Error::invalid(format!(
-                "dead letters would go to topic `{topic}`, which the graph reads: a record that fails would fail for ever; \
-                 give them a topic of their own"
+                "dead letters would go to topic `{topic}`, which the graph reads or writes: a record that fails would fail for \
+                 ever, or stand among others of another type; give them a topic of their own"
             )));
         }
         Ok(())
@@ -277,6 +282,39 @@ fn pass_what_is_gone(
         main.position.set(id.clone(), begin);
     }
     Ok(())
+}
+
+/// Refuses a state that has read what its changelog has given up since: other records have the offsets of those now. Answers
+/// what the state is to remember, if that is something new.
+fn check_salvages(
+    setting: &Setting,
+    store: &dyn StateStore,
+    (main, build): (&Group, Option<&Group>),
+) -> Result<Option<u64>> {
+    let salvages = setting.changelog.salvages()?;
+    let mut known = Ok(0);
+    store.read(layout::SALVAGES_KEY, &mut |stored| {
+        known = stored.map_or(Ok(0), layout::decode_count);
+    })?;
+    let known = known?;
+    let later = salvages.iter().skip(usize::try_from(known).unwrap_or(usize::MAX));
+    for ends in later {
+        let read = [Some(main), build].into_iter().flatten().flat_map(|group| group.position.iter());
+        let beyond =
+            read.filter(|(id, _)| setting.graph.reads(&id.topic)).find(|(id, next)| *next > ends.offset(id));
+        if let Some((id, next)) = beyond {
+            return Err(Error::new(
+                ErrorKind::AheadOfChangelog,
+                format!(
+                    "the state includes {id} up to offset {next}, of which the changelog has given up what lay beyond offset {} \
+                     when it was opened with `salvage`: delete the state directory, and it is folded again from what is left",
+                    ends.offset(id)
+                ),
+            ));
+        }
+    }
+    let now = salvages.len() as u64;
+    Ok((now != known).then_some(now))
 }
 
 /// This engine as the owner of its name, and whether its state gets an identity only now.

@@ -10,15 +10,20 @@ use crate::medium::Failure;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Looks at what RocksDB would open; tells of ends that are torn, and in which files.
+/// What is left to do with files that were looked at.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    /// Ends that are torn, and in which files.
+    pub(super) torn: Vec<(PathBuf, u64)>,
+    /// Whether something was given up.
+    pub(super) salvaged: bool,
+}
+
+/// Looks at what RocksDB would open.
 ///
 /// # Errors
 /// `Corrupt` for what is damaged or missing. With `salvage`, what lies behind the damage is given up instead.
-pub(super) fn check_files(
-    dir: &Path,
-    options: &EmbeddedOptions,
-    synced: Option<&Synced>,
-) -> Result<Vec<(PathBuf, u64)>> {
+pub(super) fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<&Synced>) -> Result<Checked> {
     let failed = |error: std::io::Error| {
         failure(Failure::of_io(&error))
             .with_source(error)
@@ -31,8 +36,8 @@ pub(super) fn check_files(
         )));
     }
     let damage = match audit::look(dir, synced).map_err(failed)? {
-        Finding::Whole => return Ok(Vec::new()),
-        Finding::Torn(ends) => return Ok(ends),
+        Finding::Whole => return Ok(Checked::default()),
+        Finding::Torn(torn) => return Ok(Checked { torn, salvaged: false }),
         Finding::Damaged(damage) => damage,
     };
     // RocksDB is never asked to read what is damaged: there are remains that it never comes to an end with.
@@ -40,10 +45,11 @@ pub(super) fn check_files(
         return Err(damaged(dir, &damage));
     }
     tracing::warn!(dir = %dir.display(), damage = damage.what, "what lies behind the damage is given up");
-    let Some((path, end, later)) = &damage.given_up else { return Ok(Vec::new()) };
-    Cut::at(path, *end).map_err(failed)?;
-    later.iter().try_for_each(std::fs::remove_file).map_err(failed)?;
-    Ok(Vec::new())
+    if let Some((path, end, later)) = &damage.given_up {
+        Cut::at(path, *end).map_err(failed)?;
+        later.iter().try_for_each(std::fs::remove_file).map_err(failed)?;
+    }
+    Ok(Checked { torn: Vec::new(), salvaged: true })
 }
 
 /// The error that names what is known of the damage.

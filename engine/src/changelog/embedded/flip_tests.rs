@@ -34,7 +34,7 @@ fn fill(dir: &Path) {
 }
 
 fn batches(dir: &Path) -> Vec<(RecordKey, Vec<u8>)> {
-    let (database, _) = Database::open(dir, &EmbeddedOptions::default()).unwrap();
+    let (database, ..) = Database::open(dir, &EmbeddedOptions::default()).unwrap();
     let bounds = RecordKey::segments(0..u64::MAX);
     let mut batches = Vec::new();
     let mut visit = |key: &[u8], frame: &[u8]| {
@@ -74,7 +74,7 @@ fn check(good: &Path, key: RecordKey, frame: &[u8], byte: usize, bit: u32) {
     copy(good, dir.path());
     let mut flipped = frame.to_vec();
     flipped[byte] ^= 1 << bit;
-    let (database, _) = Database::open(dir.path(), &EmbeddedOptions::default()).unwrap();
+    let (database, ..) = Database::open(dir.path(), &EmbeddedOptions::default()).unwrap();
     database.write(true, |rows| rows.put_frame(key, &flipped)).unwrap();
     database.close();
     drop(database);

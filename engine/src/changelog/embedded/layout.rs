@@ -44,6 +44,7 @@ const SEGMENT: u8 = 7;
 pub(super) const NEXT_SEQUENCE: &[u8] = &[8];
 const TYPE: u8 = 9;
 const OWNER: u8 = 10;
+const SALVAGE: u8 = 11;
 
 /// A partition by the id of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,6 +127,11 @@ pub(super) fn owner_key(name: &str) -> Vec<u8> {
     [&[OWNER][..], name.as_bytes()].concat()
 }
 
+/// Where the log ended when it was salvaged the time with this number, from 0.
+pub(super) fn salvage_key(number: u64) -> Vec<u8> {
+    [&[SALVAGE][..], &number.to_be_bytes()].concat()
+}
+
 pub(super) fn start_key(slot: Slot) -> Vec<u8> {
     [&[START][..], &slot.topic.to_be_bytes(), &slot.partition.to_be_bytes()].concat()
 }
@@ -145,6 +151,7 @@ pub(super) enum MetaRow {
     Start { slot: Slot, offset: u64 },
     NextSequence(u64),
     Owner { name: String, owner: String },
+    Salvage { number: u64, ends: Position },
     Type { topic: u32, holds: TopicType },
 }
 
@@ -173,6 +180,7 @@ impl MetaRow {
                 let owner = text(std::mem::take(rest))?;
                 Self::Owner { name: text(std::mem::take(&mut key))?, owner }
             }
+            SALVAGE => Self::Salvage { number: take_u64(&mut key)?, ends: read_position(rest)? },
             START => {
                 let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
                 Self::Start { slot, offset: u64::from_le_bytes(*std::mem::take(rest).first_chunk()?) }
@@ -400,6 +408,15 @@ mod tests {
         let segment = MetaRow::Segment { segment: 8, pieces: vec![(slot, piece(None))] };
         let stored = [1, 1, 2, 5, 9, 0xac, 2, 1];
         assert_eq!(MetaRow::read(&[3, 0, 0, 0, 0, 0, 0, 0, 8], &stored), Some(segment));
+    }
+
+    #[test]
+    fn a_salvage_is_golden() {
+        let ends: Position = [(TopicPartition::new("ab", 3), 300)].into_iter().collect();
+        let stored = [1, 2, b'a', b'b', 3, 0xac, 2];
+        assert_eq!(salvage_key(7), [11, 0, 0, 0, 0, 0, 0, 0, 7]);
+        assert_eq!(position_value(&ends), stored);
+        assert_eq!(MetaRow::read(&salvage_key(7), &stored), Some(MetaRow::Salvage { number: 7, ends }));
     }
 
     #[test]

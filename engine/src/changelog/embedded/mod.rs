@@ -100,6 +100,8 @@ struct Shared {
     index: RwLock<Index>,
     epochs: Mutex<Epochs>,
     owners: Mutex<BTreeMap<String, String>>,
+    /// Where the log ended each time that it was salvaged.
+    salvages: Vec<Position>,
     leases: Arc<Leases>,
     watchers: Watchers,
     closed: AtomicBool,
@@ -150,16 +152,24 @@ impl EmbeddedChangelog {
     /// an unknown format version, `Invalid` if an option is 0. What is stored stays as it was.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
-        let (database, synced) = Database::open(dir.as_ref(), &options)?;
+        let (database, synced, mut salvaged) = Database::open(dir.as_ref(), &options)?;
         let now_ms = options.clock.now_ms();
-        let Recovered { index, epochs, holds, owners, closed_segments, next_segment, .. } =
-            Recovered::read(&database, now_ms)?;
-        let next_sequence = index.end_sequence;
-        if !options.salvage
-            && let Some(synced) = &synced
-        {
-            index.check_synced(synced, database.last_write()?).map_err(|error| database.name(error))?;
+        let mut recovered = Recovered::read(&database, now_ms)?;
+        if let Some(synced) = &synced {
+            let whole = recovered.index.check_synced(synced, database.last_write()?);
+            if !options.salvage {
+                whole.map_err(|error| database.name(error))?;
+            } else if let Err(loss) = whole {
+                tracing::warn!(dir = %database.dir().display(), %loss, "it is opened with what is left");
+                salvaged = true;
+            }
         }
+        if salvaged {
+            recovered.note_salvage(&database)?;
+        }
+        let Recovered { index, epochs, holds, owners, salvages, closed_segments, next_segment, .. } =
+            recovered;
+        let next_sequence = index.end_sequence;
         let progress = Progress::begin(&database, &index)?;
         let shared = Arc::new(Shared {
             queue: Queue::new(options.max_queued_bytes),
@@ -168,6 +178,7 @@ impl EmbeddedChangelog {
             index: RwLock::new(index),
             epochs: Mutex::new(epochs),
             owners: Mutex::new(owners),
+            salvages: salvages.into_values().collect(),
             leases: Arc::default(),
             watchers: Watchers::default(),
             closed: AtomicBool::new(false),
@@ -335,6 +346,10 @@ impl Changelog for EmbeddedChangelog {
     fn owner(&self, name: &str) -> Result<Option<String>> {
         self.shared.check_open()?;
         Ok(self.shared.owners().get(name).cloned())
+    }
+
+    fn salvages(&self) -> Result<Vec<Position>> {
+        Ok(self.shared.salvages.clone())
     }
 
     fn set_owner(&self, name: &str, owner: &str) -> Result<()> {

@@ -32,7 +32,8 @@ pub struct EmbeddedOptions {
     pub max_queued_bytes: usize,
     /// The blocks of records that are kept in memory for readers which poll in small steps. Default: 8 MiB.
     pub cache_bytes: usize,
-    /// Opens a log whose newest part is damaged, by giving up everything after the damage, acknowledged or not.
+    /// Opens a log whose newest part is damaged, by giving up everything after the damage, acknowledged or not. States that
+    /// had read what is given up are refused from then on, and have to be folded again.
     /// Default: false, which makes such damage an error.
     pub salvage: bool,
 }

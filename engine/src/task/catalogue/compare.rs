@@ -44,7 +44,7 @@ pub(super) fn unchanged(entry: &CatalogueEntry, spec: &TableSpec) -> Result<()> 
         (entry.kind != spec.kind).then(|| format!("kind `{}`, the graph has `{}`", entry.kind, spec.kind));
     if let Some(differs) = kind.or_else(|| types_differ(entry, spec)) {
         return Err(Error::invalid(format!(
-            "the state holds table `{}` with {differs}; go back to the former, or raise the table's version to rebuild it \
+            "the state holds table `{}` with {differs}; go back to the former, or raise the table's version (`StoreOptions::version`) to rebuild it \
              from the changelog",
             spec.name
         )));
