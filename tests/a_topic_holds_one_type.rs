@@ -273,6 +273,22 @@ fn dead_letters_are_read_as_any_of_their_topics() {
 }
 
 #[test]
+fn dead_letters_are_not_put_among_records_of_one_type() {
+    on_every_changelog(|reopen| {
+        let log = reopen();
+        let (orders, payments) = (Topic::<u32, Order>::new("orders"), Topic::<u64, String>::new("payments"));
+        producer(&log, &payments).unwrap().put(&1, &"ada".to_owned()).wait().unwrap();
+        let graph = GraphBuilder::new();
+        graph.stream(&orders).group_by_key().count("orders");
+        let graph = graph.build().unwrap();
+        let builder = Engine::builder(&graph).store(Arc::new(MemoryStore::new())).changelog(log);
+        let error = builder.on_failure(FailurePolicy::DeadLetter("payments".into())).stepper().err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("`payments`"), "{error}");
+    });
+}
+
+#[test]
 fn bytes_as_they_are_go_with_any_topic() {
     on_every_changelog(|reopen| {
         let log = reopen();

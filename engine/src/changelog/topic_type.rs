@@ -69,14 +69,7 @@ impl TopicType {
     pub fn declare(kept: Option<&Self>, declared: &Self) -> Result<Option<Self>> {
         let (kept, new) = match (kept, declared) {
             (Some(Self(Kind::Mixed)), _) => return Ok(None),
-            (None, Self(Kind::Mixed)) => return Ok(Some(declared.clone())),
-            (Some(Self(Kind::One(kept))), Self(Kind::Mixed)) => {
-                return Err(Error::invalid(format!(
-                    "it holds keys `{}` and values `{}`, and records of every kind would be put among them: give dead letters a \
-                     topic of their own",
-                    kept.key, kept.value
-                )));
-            }
+            (_, Self(Kind::Mixed)) => return Ok(Some(declared.clone())),
             (None, Self(Kind::One(new))) => return Ok((!new.is_raw()).then(|| declared.clone())),
             (Some(Self(Kind::One(kept))), Self(Kind::One(new))) => (kept, new),
         };
@@ -240,8 +233,7 @@ mod tests {
         assert!(raw.joined(&numbers).unwrap() == numbers && numbers.joined(&raw).unwrap() == numbers);
         assert!(declare(&bincode::<u16, u64>(), &raw).is_err(), "keys must fit");
         let mixed = TopicType::mixed();
-        assert!(declare(&numbers, &mixed).unwrap_err().contains("a topic of their own"));
-        assert_eq!(TopicType::declare(None, &mixed).unwrap(), Some(mixed.clone()));
+        assert_eq!(declare(&numbers, &mixed), Ok(Some(mixed.clone())));
         assert_eq!(declare(&mixed, &numbers), Ok(None));
     }
 

@@ -1,8 +1,9 @@
 //! The codec of a topic or a table, checked: nothing is written that cannot be read back.
 //!
 //! The type is examined once, before its first value. If the codec was proven to bring all of its samples back and no code of
-//! the user has a part in it, the first values are read back and no later one; else every value is. Of a codec that is not
-//! ours nothing is known: its first values must decode.
+//! the user has a part in it, no value is looked at again; else every value is read back, and of a codec that is not ours
+//! every value must decode. What is refused depends on the value alone, and not on how many came before it: a crash would
+//! change that.
 
 use super::examine::{decoded, read_back};
 use super::shape::Trust;
@@ -10,14 +11,10 @@ use super::{CodecError, Shape, ValueCodec};
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Beyond so many bytes a value of a type that nothing speaks against is only decoded, and not encoded once more.
 const LARGE_BYTES: usize = 1 << 12;
-
-/// How many values are read back whatever is known of their type.
-const FIRST: u32 = 64;
 
 type Examination = Result<Shape, CodecError>;
 
@@ -30,15 +27,13 @@ pub(crate) struct Checked<C> {
     /// The type of the values and of the codec, if the codec has no state.
     of: Option<TypeId>,
     examined: OnceLock<Examination>,
-    /// How many of the first values are still to come.
-    first: AtomicU32,
 }
 
 impl<C: 'static> Checked<C> {
     /// `codec`, for values of the type `V`.
     pub(crate) fn new<V: 'static>(codec: C) -> Self {
         let of = (size_of::<C>() == 0).then(TypeId::of::<(V, C)>);
-        Self { codec, of, examined: OnceLock::new(), first: AtomicU32::new(FIRST) }
+        Self { codec, of, examined: OnceLock::new() }
     }
 
     #[inline]
@@ -64,16 +59,6 @@ impl<C: 'static> Checked<C> {
         known().get_or_insert_default().insert(of, examined.clone());
         examined
     }
-
-    /// Whether this is one of the first values. Several threads may count a few values more than once.
-    #[inline]
-    fn is_first(&self) -> bool {
-        let left = self.first.load(Ordering::Relaxed);
-        if left > 0 {
-            self.first.store(left - 1, Ordering::Relaxed);
-        }
-        left > 0
-    }
 }
 
 /// Whoever appends a value has not asked for it to be read, and must not meet a panic of that.
@@ -96,13 +81,12 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
         self.codec.encode(value, out)?;
         let written = out.get(start..).unwrap_or_default();
         let checked = match trust {
-            Trust::Likely if written.len() > LARGE_BYTES && !self.is_first() => {
+            Trust::Proven => Ok(()),
+            Trust::Likely if written.len() > LARGE_BYTES => {
                 guarded(|| decoded(&self.codec, written).map(drop))
             }
             Trust::Doubtful | Trust::Likely => guarded(|| read_back(&self.codec, written)),
-            Trust::Proven if self.is_first() => guarded(|| read_back(&self.codec, written)),
-            Trust::Unknown if self.is_first() => guarded(|| decoded(&self.codec, written).map(drop)),
-            Trust::Proven | Trust::Unknown => Ok(()),
+            Trust::Unknown => guarded(|| decoded(&self.codec, written).map(drop)),
         };
         checked.inspect_err(|_| out.truncate(start))
     }

@@ -107,6 +107,11 @@ impl Context<'_> {
         self.charges().charge::<T>(values)
     }
 
+    /// As [`charge`](Self::charge), where the bytes are known.
+    pub(crate) fn charge_bytes(&self, bytes: usize) -> Result<()> {
+        if self.meter.add_bytes(bytes) { Ok(()) } else { Err(Meter::error()) }
+    }
+
     /// Names the value that user code is about to see, so that a failure can be attributed to its record. Free
     /// unless the engine is looking for the record of a failure.
     #[inline]
@@ -154,7 +159,7 @@ impl Context<'_> {
     pub fn emit(&mut self, topic: Arc<str>, partition: u32, stamp: Stamp, record: Record) -> Result<()> {
         let bytes = record.key.len() + record.value.as_ref().map_or(0, Bytes::len);
         self.sunk.push(Sunk { topic, partition, stamp, record });
-        if self.meter.add_bytes(bytes + size_of::<Sunk>()) { Ok(()) } else { Err(Meter::error()) }
+        self.charge_bytes(bytes + size_of::<Sunk>())
     }
 }
 

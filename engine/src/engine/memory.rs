@@ -110,7 +110,7 @@ mod tests {
             let state = hot_bytes + generation_bytes + block_cache_bytes + input_bytes;
             let spent = state + memory.changelog_bytes();
             let bytes = data_bytes(bytes);
-            let large = bytes.saturating_sub(LARGE_BYTES) / 100 * 18;
+            let large = bytes.saturating_sub(LARGE_BYTES) / 100 * 20;
             assert!(spent <= bytes / 100 * 82 + large && spent > bytes / 100 * 80, "{spent} of {bytes}");
             let subscribers = memory.subscriber_bytes();
             assert!(spent + subscribers <= bytes / 100 * 88 + large || subscribers == LEAST_SUBSCRIBER_BYTES);

@@ -357,14 +357,28 @@ fn check_topics(
     }
     if let FailurePolicy::DeadLetter(topic) = &setting.policy {
         TopicConfig::default().check(topic)?;
-        let holds = if there.contains_key(topic) { setting.changelog.topic_type(topic)? } else { None };
-        TopicType::declare(holds.as_ref(), &TopicType::mixed())
-            .map_err(|error| error.context(format!("topic `{topic}` cannot be that of dead letters")))?;
+        check_letters(setting, topic, there.get(topic).copied().unwrap_or(0))?;
     }
     for (id, next) in position.iter().filter(|(id, _)| setting.graph.reads(&id.topic)) {
         let kept =
             if there.contains_key(&id.topic) { setting.changelog.offsets(id)? } else { Range::default() };
         first_to_read(id, &kept, next, from_oldest)?;
+    }
+    Ok(())
+}
+
+/// Refuses to put dead letters among the records of others: into a topic of so many partitions that holds one type, and has
+/// some. Whoever declared it and wrote nothing is a reader of dead letters.
+fn check_letters(setting: &Setting, topic: &Arc<str>, partitions: u32) -> Result<()> {
+    let holds_one = partitions > 0
+        && setting.changelog.topic_type(topic)?.is_some_and(|holds| holds != TopicType::mixed());
+    for partition in 0..if holds_one { partitions } else { 0 } {
+        if setting.changelog.offsets(&TopicPartition::new(Arc::clone(topic), partition))?.end > 0 {
+            return Err(Error::invalid(format!(
+                "dead letters would go to topic `{topic}`, which holds records of one type: records of every kind would be put \
+                 among them; give dead letters a topic of their own"
+            )));
+        }
     }
     Ok(())
 }

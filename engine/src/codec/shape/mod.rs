@@ -53,13 +53,14 @@ pub struct Shape {
 /// How far a codec can be relied on to read back what it writes of a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// All samples came back as they were, and no code but that of the standard library or our own decides which do.
+    /// All samples came back as they were, and no code but that of the standard library or our own decides which do: none is
+    /// looked at again.
     Proven,
     /// All samples came back as they were, but code of the user may decide otherwise by the value: every value is read back.
     Likely,
     /// The type decides by the value, or could not be looked at: every value is read back before it is stored.
     Doubtful,
-    /// Nothing is known of the codec: the first values are read back.
+    /// Nothing is known of the codec: every value must decode.
     Unknown,
 }
 

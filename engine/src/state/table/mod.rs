@@ -179,6 +179,10 @@ impl<K: Key, V: Value> TableState<K, V> {
         if let Some((_, error)) = refused {
             return Err(error);
         }
+        if shard.row_size.are_large::<V>() {
+            // The value before is kept beside each that was touched.
+            context.charge_bytes(dirty.len().saturating_mul(shard.row_size.owned_bytes::<K, V>()))?;
+        }
         Ok(updates)
     }
 
@@ -205,6 +209,8 @@ impl<K: Key, V: Value> TableState<K, V> {
         }
         self.hits.fetch_add((values.len() - missing.len()) as u64, Ordering::Relaxed);
         self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
+        // What is found goes on its way as a copy.
+        context.charge_bytes(values.len().saturating_mul(shard.row_size.owned_bytes::<(), V>()))?;
         if !missing.is_empty() {
             self.fetch(shard, missing.iter().map(|(_, key)| *key))?;
             for (index, key) in missing {
