@@ -360,7 +360,9 @@ fn what_is_kept_is_not_forgotten_with_a_log_that_is_gone() {
 
     for damage in [|path: &Path| fs::remove_file(path).unwrap(), |path: &Path| cut(path, 0)] {
         let damaged = copied(crash.path());
-        logs(damaged.path()).iter().for_each(|path| damage(path));
+        for path in logs(damaged.path()) {
+            damage(&path);
+        }
         assert_eq!(outcome_of(damaged.path()), Some(ErrorKind::Corrupt));
         assert_eq!(outcome_of(damaged.path()), Some(ErrorKind::Corrupt), "and so the next time");
     }
