@@ -1,7 +1,8 @@
 //! The peak of a process beside its memory budget, where records become more, or other, than their size says.
 //!
-//! *fold*: a count over many keys. *wide*: each record becomes 1,000 values. *tables*: one topic folded into 200 tables.
-//! *rows*: rows of a mebibyte, written, then scanned. *unread*: a subscriber that does not read, beside values of 100 kB.
+//! *fold*: a count over many keys. *wide*: each record becomes 1,000 values. *mapped*: each becomes a row of 100 kB.
+//! *grown*: each is folded into one of 200 accumulators of a mebibyte. *tables*: one topic folded into 200 tables. *rows*:
+//! rows of a mebibyte, written, then scanned. *unread*: a subscriber that does not read, beside values of 100 kB.
 
 #[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod support;
@@ -29,10 +30,12 @@ struct Measured {
 }
 
 /// A shape: its name, its budget, its largest value in bytes.
-const SHAPES: [(&str, usize, u64); 6] = [
+const SHAPES: [(&str, usize, u64); 8] = [
     ("fold", 32 << 20, 16),
     ("fold", 64 << 20, 16),
     ("wide", 64 << 20, 16),
+    ("mapped", 64 << 20, 100_000),
+    ("grown", 64 << 20, 1 << 20),
     ("tables", 256 << 20, 16),
     ("rows", 64 << 20, 1 << 20),
     ("unread", 64 << 20, 100_000),
@@ -97,7 +100,10 @@ fn measure(args: &Args, shape: &str, budget: usize) -> Outcome<Measured> {
         .start()?;
     let (records, value_bytes) = match shape {
         "fold" => (args.common.records(4_000_000, 2_000), 8),
-        "wide" | "tables" => (args.common.records(40_000, 200), 8),
+        "wide" => (args.common.records(10_000, 200), 8),
+        "mapped" => (args.common.records(10_000, 20), 8),
+        "grown" => (args.common.records(3_000, 20), 8),
+        "tables" => (args.common.records(40_000, 200), 8),
         "rows" => (args.common.records(1_000, 5), 1 << 20),
         _ => (args.common.records(10_000, 20), 100_000),
     };
@@ -132,6 +138,19 @@ fn graph(shape: &str, topic: &Values) -> Outcome<Shaped> {
             let made = graph.stream(topic).flat_map(|key, _| (0..1_000).map(move |n| (key * 7 + n, n)));
             made.group_by_key().count("counts");
         }
+        "mapped" => drop(graph.stream(topic).map_values(|key, _| noise(*key, 100_000)).to_table("rows")),
+        "grown" => {
+            let groups = graph.stream(topic).group_by(|key, _| key % 200);
+            groups.fold(
+                "accumulators",
+                || vec![0_u64; 1 << 17],
+                |all: &mut Vec<u64>, key, _| {
+                    if let Some(slot) = all.get_mut(*key as usize % (1 << 17)) {
+                        *slot = slot.wrapping_add(*key);
+                    }
+                },
+            );
+        }
         "tables" => {
             for number in 0..200 {
                 graph.stream(topic).group_by_key().count(format!("counts {number}").as_str());
@@ -142,15 +161,21 @@ fn graph(shape: &str, topic: &Values) -> Outcome<Shaped> {
     Ok((graph.build()?, latest))
 }
 
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    let words = (0..bytes as u64 / 8).map(|word| support::random::key(seed.wrapping_mul(0x9e37) + word));
+    words.flat_map(u64::to_le_bytes).collect()
+}
+
 /// Appends as fast as the engine lets.
 fn append(engine: &Engine, topic: &Values, records: u64, value_bytes: usize) -> Outcome<()> {
     let producer = engine.producer(topic)?;
-    let value = vec![7; value_bytes];
     let together = (64 << 10) / (value_bytes as u64 + 64) + 1;
     let mut next = 0;
     while next < records {
         let keys: Vec<u64> = (next..records.min(next + together)).map(support::random::key).collect();
-        producer.send(keys.iter().map(|key| (key, Some(&value), 0))).wait()?;
+        // Nothing that compresses: it would hide what is copied.
+        let values: Vec<Vec<u8>> = keys.iter().map(|&key| noise(key, value_bytes)).collect();
+        producer.send(keys.iter().zip(&values).map(|(key, value)| (key, Some(value), 0))).wait()?;
         next += together;
     }
     Ok(())

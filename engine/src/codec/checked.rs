@@ -96,6 +96,10 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
         self.codec.decode(bytes)
     }
 
+    fn owned_bytes(&self, value: &V) -> Option<usize> {
+        self.codec.owned_bytes(value)
+    }
+
     fn shape(&self) -> Result<Shape, CodecError> {
         self.examined::<V>().clone()
     }

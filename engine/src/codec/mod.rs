@@ -9,6 +9,7 @@ mod checked;
 mod compound;
 mod declared;
 mod examine;
+mod footprint;
 mod integers;
 mod json;
 mod prefix;
@@ -155,6 +156,13 @@ pub trait ValueCodec<V>: Send + Sync + 'static {
     /// # Errors
     /// If the bytes are not an encoding of a `V`.
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError>;
+
+    /// About how many bytes `value` owns outside of itself; `None` if the codec cannot tell, and as many as its encoding has
+    /// are reckoned with. Tables ask it of some of their rows, to keep within their part of the memory budget.
+    fn owned_bytes(&self, value: &V) -> Option<usize> {
+        let _ = value;
+        None
+    }
 
     /// What a `V` looks like in this layout: a table or topic remembers it, and is refused to another one. By default that
     /// is the name of the type. A codec on top of serde answers with [`Shape::traced`], one whose layout is defined

@@ -1,6 +1,7 @@
 //! The size of a row: about how many bytes keys and values own outside of the map that holds them.
 //!
-//! Nobody can ask a type what it owns, but what it owns is about as much as its encoding. Sizes are running means over
+//! Nobody can ask a type what it owns. Its codec can tell of some of its values how many bytes they own for each of their
+//! encoding; else what they own is taken for as much as their encoding. Sizes are running means over
 //! the rows of the last epochs, so that neither an epoch of deletions nor a few odd rows make the table forget what it
 //! holds. It knows nothing of the map and its slots.
 
@@ -8,6 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// About so many rows a mean looks back on: newer ones push older ones out.
 const WINDOW: u64 = 1 << 16;
+
+/// So many values are looked at, one by one, and of the later ones each of so many.
+const SAMPLED_AT_FIRST: u64 = 16;
+const SAMPLED_OF: u64 = 16;
 
 /// Values from this many bytes on are large.
 const LARGE_BYTES: u64 = 1 << 10;
@@ -29,9 +34,17 @@ pub(super) struct Rows {
     values: u64,
     value_bytes: u64,
     held: u64,
+    sampled: u64,
+    owned_bytes: u64,
 }
 
 impl Rows {
+    /// Takes in that a value which encodes to `value_bytes` owns `owned_bytes`.
+    pub(super) fn sample(&mut self, value_bytes: usize, owned_bytes: usize) {
+        self.sampled += value_bytes as u64;
+        self.owned_bytes += owned_bytes as u64;
+    }
+
     /// Takes in an entry with a key of so many bytes, a value if it has one, and the value before if that is kept.
     pub(super) fn add(&mut self, key_bytes: usize, value_bytes: Option<usize>, has_before: bool) {
         self.keys += 1;
@@ -49,23 +62,43 @@ pub(super) struct RowSize {
     value_bytes: Mean,
     /// How many values an entry holds: the one it has, and the one before.
     values: Mean,
+    /// How many bytes a value owns for each of its encoding, in parts of [`UNIT`].
+    ratio: Mean,
+    /// How many values were seen.
+    turn: AtomicU64,
 }
 
 impl RowSize {
     pub(super) fn new() -> Self {
-        let values = Mean::new(1);
-        Self { key_bytes: Mean::new(UNSEEN_BYTES), value_bytes: Mean::new(UNSEEN_BYTES), values }
+        let [values, ratio] = [Mean::new(1), Mean::new(1)];
+        let [key_bytes, value_bytes] = [Mean::new(UNSEEN_BYTES), Mean::new(UNSEEN_BYTES)];
+        Self { key_bytes, value_bytes, values, ratio, turn: AtomicU64::new(0) }
+    }
+
+    /// Whether the next value is one of those that are looked at: the first ones, and some of the later ones.
+    pub(super) fn is_sampled<V>(&self) -> bool {
+        if !std::mem::needs_drop::<V>() {
+            return false;
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        turn < SAMPLED_AT_FIRST || turn.is_multiple_of(SAMPLED_OF)
     }
 
     pub(super) fn note(&self, rows: &Rows) {
         self.key_bytes.note(rows.key_bytes, rows.keys);
         self.value_bytes.note(rows.value_bytes, rows.values);
         self.values.note(rows.held, rows.keys);
+        self.ratio.note(rows.owned_bytes, rows.sampled);
+    }
+
+    /// About how many bytes a value owns, in parts of [`UNIT`].
+    fn value_units(&self) -> u64 {
+        self.value_bytes.load().saturating_mul(self.ratio.load()) / UNIT
     }
 
     /// Whether values own so much that it pays to drop the one before as soon as nobody can ask for it.
     pub(super) fn are_large<V>(&self) -> bool {
-        std::mem::needs_drop::<V>() && self.value_bytes.load() >= LARGE_BYTES * UNIT
+        std::mem::needs_drop::<V>() && self.value_units() >= LARGE_BYTES * UNIT
     }
 
     /// About how many bytes one entry owns. A type without a destructor owns nothing.
@@ -76,7 +109,7 @@ impl RowSize {
         }
         if std::mem::needs_drop::<V>() {
             let values = if self.are_large::<V>() { UNIT } else { self.values.load() };
-            owned += (self.value_bytes.load() + ALLOCATION_BYTES * UNIT) * values / UNIT;
+            owned += (self.value_units() + ALLOCATION_BYTES * UNIT) * values / UNIT;
         }
         usize::try_from(owned / UNIT).unwrap_or(usize::MAX)
     }

@@ -16,7 +16,7 @@ mod output;
 mod tests;
 
 use super::examine::{Examined, Refusal, examine};
-use super::{CodecError, Growth, Shape, ValueCodec};
+use super::{CodecError, Growth, Shape, ValueCodec, footprint};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
 
@@ -92,6 +92,10 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Bincode {
             Ok(value) => Ok(value),
             Err(failure) => Err(CodecError::new(format!("the value does not decode: {failure}"))),
         }
+    }
+
+    fn owned_bytes(&self, value: &V) -> Option<usize> {
+        footprint::of(value)
     }
 
     fn shape(&self) -> Result<Shape, CodecError> {

@@ -3,7 +3,7 @@
 mod faithful;
 
 use super::examine::{Examined, Refusal, examine};
-use super::{CodecError, Growth, Shape, ValueCodec};
+use super::{CodecError, Growth, Shape, ValueCodec, footprint};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::ser::Formatter;
 use std::io;
@@ -50,6 +50,10 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Json {
 
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
         serde_json::from_slice(bytes).map_err(|error| CodecError::new(format!("bad JSON: {error}")))
+    }
+
+    fn owned_bytes(&self, value: &V) -> Option<usize> {
+        footprint::of(value)
     }
 
     fn shape(&self) -> Result<Shape, CodecError> {

@@ -59,7 +59,7 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
             |dirty, entry| {
                 let row = entry.ok_or_else(|| self.lost()).and_then(|entry| {
                     grown += i64::from(entry.value.is_some()) - i64::from(entry.before.is_some());
-                    self.encode(&mut part, &mut rows, dirty, entry)
+                    self.encode(&mut part, &mut rows, dirty, entry, shard.row_size.is_sampled::<V>())
                 });
                 // The earliest, so that which one is told does not depend on the shards.
                 if let Err(error) = row

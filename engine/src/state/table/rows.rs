@@ -17,6 +17,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         rows: &mut Rows,
         dirty: &Dirty<K>,
         entry: &Entry<V>,
+        is_sampled: bool,
     ) -> Result<()> {
         if entry.value.is_none() && entry.before.is_none() {
             return Ok(());
@@ -31,6 +32,11 @@ impl<K: Key, V: Value> TableState<K, V> {
         };
         let (key_bytes, value_bytes) =
             part.push(write_key, write_value).map_err(|error| self.refused(&error, dirty.stamp))?;
+        if let Some(owned) =
+            entry.value.as_ref().filter(|_| is_sampled).and_then(|value| self.codec.owned_bytes(value))
+        {
+            rows.sample(value_bytes, owned);
+        }
         rows.add(key_bytes, entry.value.as_ref().map(|_| value_bytes), entry.before.is_some());
         Ok(())
     }

@@ -16,16 +16,6 @@ pub(super) const COMPACT_FROM_FILES: u32 = 8;
 /// times at 6, and 1.1 times at none.
 const SETTLE_FROM_FILES: u32 = 1;
 
-/// The least of them from which on drains of large rows are compacted away.
-const COMPACT_FROM_FEW_FILES: u32 = 2;
-
-/// From how many files on drains are compacted whose largest row takes `row_bytes`: a compaction holds a block of each
-/// file, and a large row is a block of its own. In half of a cache of `cache_bytes` there is room for so many.
-fn compact_from(row_bytes: usize, cache_bytes: usize) -> u32 {
-    let room = cache_bytes / 2 / row_bytes.max(1);
-    u32::try_from(room).unwrap_or(u32::MAX).clamp(COMPACT_FROM_FEW_FILES, COMPACT_FROM_FILES)
-}
-
 /// Files at which no more drains should be made.
 const FULL_AT_FILES: u32 = 32;
 
@@ -112,12 +102,10 @@ impl RocksStore {
         }
     }
 
-    /// A drain has come whose largest row takes `row_bytes`.
-    pub(super) fn unsettle(&self, row_bytes: usize) {
-        let files = compact_from(row_bytes, self.task.opened().tuning.cache_bytes);
-        let was = self.files.swap(files, Ordering::AcqRel);
-        if self.settled.swap(false, Ordering::AcqRel) || was != files {
-            self.task.compact_from(files);
+    /// A drain comes.
+    pub(super) fn unsettle(&self) {
+        if self.settled.swap(false, Ordering::AcqRel) {
+            self.task.compact_from(COMPACT_FROM_FILES);
         }
     }
 }
@@ -184,14 +172,6 @@ mod tests {
         store.wait_for_room_until(&|| looks.replace(looks.get() + 1) == 3);
         assert_eq!(looks.get(), 4);
         assert!(store.pressure() >= 1.0, "it is as full as before");
-    }
-
-    #[test]
-    fn large_rows_are_compacted_sooner() {
-        assert_eq!(
-            [0, 100, 1 << 20, 2 << 20, 16 << 20].map(|row| compact_from(row, 12 << 20)),
-            [8, 8, 6, 3, 2]
-        );
     }
 
     #[test]

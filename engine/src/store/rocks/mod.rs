@@ -24,7 +24,6 @@ use super::{Row, StateStore, StoreSnapshot};
 use crate::medium::{self, DirectoryLock, log_file};
 use crate::{Error, Result};
 use failure::{during, in_use, on_path};
-use level_zero::COMPACT_FROM_FILES;
 use options::Tuning;
 use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, ReadOptions};
 use rocksdb::{SnapshotWithThreadMode, properties, statistics::Ticker};
@@ -32,7 +31,7 @@ use snapshot::RocksSnapshot;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Database = DBWithThreadMode<MultiThreaded>;
@@ -148,7 +147,6 @@ impl RocksState {
         Ok(RocksStore {
             task: Arc::new(self.present_task(name)?),
             settled: Arc::default(),
-            files: Arc::new(AtomicU32::new(COMPACT_FROM_FILES)),
             failures: Arc::default(),
         })
     }
@@ -268,8 +266,6 @@ pub struct RocksStore {
     task: Arc<Task>,
     /// Whether no more drains are expected.
     settled: Arc<AtomicBool>,
-    /// From how many files on level 0 is compacted while drains come.
-    files: Arc<AtomicU32>,
     /// How many failures of compactions a drain has already been let through for.
     failures: Arc<AtomicU64>,
 }
@@ -281,15 +277,6 @@ impl RocksStore {
     /// As for [`RocksState::open`].
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self> {
         RocksState::open(dir, options)?.task(ONLY_TASK)
-    }
-
-    /// Deletes the rows in `gone` and writes `rows`.
-    fn ingest_over(&self, gone: Option<Range<&[u8]>>, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
-        let mut largest = 0;
-        let mut rows = rows.inspect(|(_, value)| largest = largest.max(value.map_or(0, <[u8]>::len)));
-        ingest::ingest(&self.task, gone, &mut rows)?;
-        self.unsettle(largest);
-        Ok(())
     }
 
     /// Reads `keys` in one step. Returns how many bytes their values take.
@@ -353,11 +340,13 @@ impl StateStore for RocksStore {
     }
 
     fn ingest(&self, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
-        self.ingest_over(None, rows)
+        self.unsettle();
+        ingest::ingest(&self.task, None, rows)
     }
 
     fn replace_range(&self, keys: Range<&[u8]>, rows: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
-        self.ingest_over(Some(keys), rows)
+        self.unsettle();
+        ingest::ingest(&self.task, Some(keys), rows)
     }
 
     fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>> {

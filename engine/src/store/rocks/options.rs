@@ -43,7 +43,6 @@ impl Default for StoreOptions {
 /// Everything that RocksDB is opened with. Kept, because a column family or a sorted file may be made later.
 pub(super) struct Tuning {
     pub(super) cache: Cache,
-    pub(super) cache_bytes: usize,
     pub(super) database: Options,
     pub(super) family: Options,
     pub(super) writer: Options,
@@ -59,7 +58,6 @@ impl Tuning {
             writer: family.clone(),
             family,
             cache,
-            cache_bytes: options.block_cache_bytes,
             read: ReadOptions::default(),
         }
     }
