@@ -145,7 +145,7 @@ fn graph(shape: &str, topic: &Values) -> Outcome<Shaped> {
                 "accumulators",
                 || vec![0_u64; 1 << 17],
                 |all: &mut Vec<u64>, key, _| {
-                    if let Some(slot) = all.get_mut(*key as usize % (1 << 17)) {
+                    if let Some(slot) = all.get_mut(usize::try_from(*key % (1 << 17)).unwrap_or(0)) {
                         *slot = slot.wrapping_add(*key);
                     }
                 },
