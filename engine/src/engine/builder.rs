@@ -238,7 +238,8 @@ impl EngineBuilder {
     /// do.
     pub fn start(self) -> Result<Engine> {
         let limits = DrainLimits {
-            begin_bytes: self.memory.generation_bytes / 2,
+            // So late that drains are large, so early that the next rows have room while one runs.
+            begin_bytes: self.memory.generation_bytes / 8 * 5,
             // Whatever is set, an epoch is folded once nothing waits.
             most_bytes: self.memory.generation_bytes.max(1),
             hot_bytes: self.memory.hot_bytes,

@@ -134,14 +134,8 @@ impl<K: Key, V: Value> TableState<K, V> {
             let Event { key, value, stamp } = event;
             // A value that cannot be written is the failure of its record even if the next record would replace it: that
             // must not depend on where epochs are cut.
-            if self.is_picky
-                && entry.epoch == epoch
-                && let Err(error) = before.check(&*self.codec, entry.value.as_ref())
-            {
-                let stamp = dirty.get(entry.dirty as usize).map_or(stamp, |dirty| dirty.stamp);
-                if refused.as_ref().is_none_or(|(earliest, _)| stamp < *earliest) {
-                    refused = Some((stamp, self.refused(&error, stamp)));
-                }
+            if self.is_picky && entry.epoch == epoch {
+                self.check_replaced(entry, &dirty, stamp, &mut before, &mut refused);
             }
             touch(entry, epoch, stamp, &mut dirty, &key);
             if record == Record::Changes {
@@ -184,6 +178,25 @@ impl<K: Key, V: Value> TableState<K, V> {
             context.charge_bytes(dirty.len().saturating_mul(shard.row_size.owned_bytes::<K, V>()))?;
         }
         Ok(updates)
+    }
+
+    /// Notes in `refused` that the value which an earlier record of the epoch has left in `entry` cannot be written. Out of the
+    /// way of the fold, which mostly has no such values.
+    #[cold]
+    #[inline(never)]
+    fn check_replaced(
+        &self,
+        entry: &Entry<V>,
+        dirty: &[Dirty<K>],
+        stamp: Stamp,
+        scratch: &mut Encoded,
+        refused: &mut Option<(Stamp, Error)>,
+    ) {
+        let Err(error) = scratch.check(&*self.codec, entry.value.as_ref()) else { return };
+        let stamp = dirty.get(entry.dirty as usize).map_or(stamp, |dirty| dirty.stamp);
+        if refused.as_ref().is_none_or(|(earliest, _)| stamp < *earliest) {
+            *refused = Some((stamp, self.refused(&error, stamp)));
+        }
     }
 
     /// The current value of each key, in the running epoch; fetched from the store where it is not in memory.
