@@ -34,7 +34,7 @@ pub use json::Json;
 pub use prefix::{KeyPart, KeyPrefix, prefix_end};
 pub use raw::Raw;
 pub use shape::Shape;
-pub(crate) use shape::{Growth, Node, Trust, is_told_by_its_name, short_name};
+pub(crate) use shape::{Growth, Node, is_told_by_its_name, short_name};
 
 use std::fmt;
 use std::hash::Hash;
@@ -174,12 +174,4 @@ pub trait ValueCodec<V>: Send + Sync + 'static {
     fn shape(&self) -> Result<Shape, CodecError> {
         Ok(Shape::of_name::<V>())
     }
-}
-
-/// Whether there may be values of a type which `codec` cannot write although it takes the type.
-pub(crate) fn may_refuse<V: Value>(codec: &dyn ValueCodec<V>) -> bool {
-    codec.shape().is_ok_and(|shape| {
-        matches!(shape.trust(), Trust::Doubtful | Trust::Unknown)
-            || (codec.id() == Json::ID && !shape.node().is_all_json())
-    })
 }

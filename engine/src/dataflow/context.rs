@@ -59,7 +59,7 @@ impl Charges<'_> {
     /// # Errors
     /// As there.
     pub fn charge<T>(&self, values: usize) -> Result<()> {
-        if self.0.add::<T>(values) { Ok(()) } else { Err(Meter::error()) }
+        self.0.add::<T>(values)
     }
 }
 
@@ -109,7 +109,7 @@ impl Context<'_> {
 
     /// As [`charge`](Self::charge), where the bytes are known.
     pub(crate) fn charge_bytes(&self, bytes: usize) -> Result<()> {
-        if self.meter.add_bytes(bytes) { Ok(()) } else { Err(Meter::error()) }
+        self.meter.add_bytes(bytes)
     }
 
     /// Names the value that user code is about to see, so that a failure can be attributed to its record. Free

@@ -4,7 +4,7 @@
 //! for it, and what is encoded in the end is charged for as it is. An epoch that becomes too large is undone and cut smaller,
 //! like one that fails; and the next ones are cut by what records became in the last ones.
 
-use crate::Error;
+use crate::{Error, Result};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,22 +37,27 @@ impl Meter {
         Self { used: AtomicUsize::new(0), most_bytes, owned_bytes }
     }
 
-    /// Counts `values` of type `T`. `false` if the epoch has become too large.
-    pub(crate) fn add<T>(&self, values: usize) -> bool {
+    /// Counts `values` of type `T`.
+    ///
+    /// # Errors
+    /// The epoch has become too large.
+    pub(crate) fn add<T>(&self, values: usize) -> Result<()> {
         let owned = if std::mem::needs_drop::<T>() { self.owned_bytes } else { 0 };
         self.add_bytes(values.saturating_mul(size_of::<T>() * PLACES + owned))
     }
 
-    /// Counts `bytes` of what is to be stored. `false` if the epoch has become too large.
-    pub(crate) fn add_bytes(&self, bytes: usize) -> bool {
-        self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_bytes
+    /// Counts `bytes` of what is to be stored.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    pub(crate) fn add_bytes(&self, bytes: usize) -> Result<()> {
+        if self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_bytes {
+            return Ok(());
+        }
+        Err(Error::internal("an epoch became too large and is to be cut smaller").with_source(TooMuch))
     }
 
     pub(crate) fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn error() -> Error {
-        Error::internal("an epoch became too large and is to be cut smaller").with_source(TooMuch)
     }
 }

@@ -317,7 +317,7 @@ impl EngineBuilder {
     /// How much an epoch may take that is in so many places at once.
     fn epoch_limit(&self, width: usize) -> EpochLimit {
         let share = self.memory.input_bytes / width.max(1);
-        // A record takes some sixty bytes beside its own in each place, in a handful of copies.
+        // A record takes some hundred bytes beside its own in each place, in a handful of copies.
         EpochLimit { records: self.epoch_records.min((share / 128).max(1)), bytes: (share / 4).max(1) }
     }
 

@@ -210,7 +210,7 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
         // A table of hashbrown has a power of two of slots, of which at most 7/8 are filled, and a byte of control for each.
         let slots =
             if each < 8 { (each + 1).next_power_of_two().max(4) } else { (each * 8 / 7).next_power_of_two() };
-        used * if each == 0 { 0 } else { slots * (size_of::<(K, Entry<V>)>() + 1) }
+        used * slots * (size_of::<(K, Entry<V>)>() + 1)
     }
 
     /// Bytes of one entry in the map itself, on average.

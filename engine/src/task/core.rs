@@ -111,11 +111,10 @@ impl Core {
         let build =
             build.map(|group| Opening::new(&setting, group, BUILD_GROUP, from_oldest_kept)).transpose()?;
         if is_new {
-            write_identity(&*store, &owner.state)?;
+            write_row(&*store, layout::IDENTITY_KEY, &layout::encode_identity(&owner.state))?;
         }
         if let Some(salvages) = salvages {
-            let stored = layout::encode_count(salvages);
-            store.ingest(&mut std::iter::once((layout::SALVAGES_KEY, Some(stored.as_slice()))))?;
+            write_row(&*store, layout::SALVAGES_KEY, &layout::encode_count(salvages))?;
         }
         owner.claim(&*setting.changelog, &setting.producer)?;
         catalogue.carry_out(&*store)?;
@@ -333,9 +332,8 @@ fn read_identity(store: &dyn StateStore) -> Result<Option<String>> {
     identity
 }
 
-fn write_identity(store: &dyn StateStore, identity: &str) -> Result<()> {
-    let stored = layout::encode_identity(identity);
-    store.ingest(&mut std::iter::once((layout::IDENTITY_KEY, Some(stored.as_slice()))))
+fn write_row(store: &dyn StateStore, key: &[u8], stored: &[u8]) -> Result<()> {
+    store.ingest(&mut std::iter::once((key, Some(stored))))
 }
 
 /// Checks that the topics that are `there` fit the graph and hold what it has not folded yet.

@@ -217,9 +217,7 @@ impl Run<'_> {
             for table in self.plan.writes.iter().filter_map(|&table| self.tables.get(table)?.as_ref()) {
                 let sealed = catch_unwind(AssertUnwindSafe(|| table.seal(shard)));
                 let part = sealed.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
-                if !self.meter.add_bytes(part.bytes()) {
-                    return Err(Meter::error().into());
-                }
+                self.meter.add_bytes(part.bytes())?;
                 lane.sealed.parts.push(part);
             }
         }

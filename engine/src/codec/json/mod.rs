@@ -34,14 +34,9 @@ const DEPTH_LIMIT: u32 = 127;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json;
 
-impl Json {
-    /// The name of the layout.
-    pub(crate) const ID: &str = "json";
-}
-
 impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Json {
     fn id(&self) -> &'static str {
-        Self::ID
+        "json"
     }
 
     fn encode(&self, value: &V, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -57,7 +52,7 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Json {
     }
 
     fn shape(&self) -> Result<Shape, CodecError> {
-        examine(
+        let shape = examine(
             self,
             &Examined {
                 encode: &encode::<V>,
@@ -65,7 +60,9 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Json {
                 growth: Growth::Fields,
                 advice: "keep maps whose keys are not texts in `Bincode`, or as lists of pairs",
             },
-        )
+        )?;
+        let refuses = !shape.node().is_all_json();
+        Ok(shape.refusing(refuses))
     }
 }
 

@@ -48,6 +48,7 @@ pub struct Shape {
     growth: Growth,
     trust: Trust,
     unordered: bool,
+    refuses: bool,
 }
 
 /// How far a codec can be relied on to read back what it writes of a type.
@@ -95,7 +96,7 @@ impl Shape {
     }
 
     fn of(node: Node, trust: Trust) -> Self {
-        Self { node, growth: Growth::None, trust, unordered: false }
+        Self { node, growth: Growth::None, trust, unordered: false, refuses: false }
     }
 
     pub(super) fn growing(self, growth: Growth) -> Self {
@@ -104,6 +105,16 @@ impl Shape {
 
     pub(crate) fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// Says that the codec refuses single values of the type.
+    pub(super) fn refusing(self, refuses: bool) -> Self {
+        Self { refuses, ..self }
+    }
+
+    /// Whether there may be values which the codec cannot write although it takes the type.
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.refuses || matches!(self.trust, Trust::Doubtful | Trust::Unknown)
     }
 
     /// Whether one value may be written in several ways, because some part of it is hashed.

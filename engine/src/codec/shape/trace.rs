@@ -74,7 +74,10 @@ pub(in crate::codec) fn trace<V: DeserializeOwned>(human: bool, samples: Samples
         "it must look at the data to know what it is (untagged, internally tagged or flattened?)".to_owned()
     };
     let refusal = refusal.or_else(|| map.shapeless.then(shapeless));
-    Traced { shape: Shape { node, growth: Growth::None, trust, unordered: map.unordered }, refusal }
+    Traced {
+        shape: Shape { node, growth: Growth::None, trust, unordered: map.unordered, refuses: false },
+        refusal,
+    }
 }
 
 struct Tracing<'m> {

@@ -17,7 +17,7 @@ use super::hot::{HotMap, Seen};
 use super::published::Shared;
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
-use crate::codec::{CodecError, Key, Value, ValueCodec, may_refuse};
+use crate::codec::{CodecError, Key, Shape, Value, ValueCodec};
 use crate::dataflow::{Change, Changes, Context, Event, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
@@ -93,11 +93,13 @@ impl<K: Key, V: Value> TableState<K, V> {
                 brought: AtomicUsize::new(0),
             })
             .collect();
+        // Of a type that its codec refuses there are no values.
+        let shape = codec.shape().ok();
         Self {
             id,
             name,
-            is_picky: may_refuse(&*codec),
-            compares: !codec.shape().is_ok_and(|shape| shape.is_unordered()),
+            is_picky: shape.as_ref().is_some_and(Shape::may_refuse),
+            compares: !shape.is_some_and(|shape| shape.is_unordered()),
             codec,
             shards,
             since: shared.epoch(),
