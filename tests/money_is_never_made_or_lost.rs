@@ -26,7 +26,7 @@ use millpond::store::{MemoryStore, RocksStore, StateStore};
 use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Result, Snapshot, Table, Topic, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 const ACCOUNTS: u32 = 50;
@@ -131,11 +131,14 @@ fn pay_and_read(engine: &Engine, bank: &Bank, random: &mut Random, times: usize,
     };
     // What was there at the start, before anything is folded again.
     check(&engine.snapshot().unwrap(), &views).unwrap();
-    let (done, snapshots) = (AtomicBool::new(false), AtomicU64::new(0));
+    let snapshots = AtomicU64::new(0);
+    // Whoever pays holds it: the readers end with them, also if they panic.
+    let paying = Arc::new(());
+    let payments = Arc::downgrade(&paying);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
+                while payments.strong_count() > 0 {
                     check(&engine.snapshot().unwrap(), &views).unwrap();
                     snapshots.fetch_add(1, Ordering::Relaxed);
                 }
@@ -160,7 +163,7 @@ fn pay_and_read(engine: &Engine, bank: &Bank, random: &mut Random, times: usize,
         if random.below(2) == 0 {
             engine.wait_for_blocking(&last).unwrap();
         }
-        done.store(true, Ordering::Relaxed);
+        drop(paying);
     });
     check(&engine.snapshot().unwrap(), &views).unwrap();
     snapshots.into_inner()

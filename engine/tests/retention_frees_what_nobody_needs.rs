@@ -123,11 +123,13 @@ fn readers_go_on_while_records_are_moved() {
     log.create_topic("brief", &kept_for(Some(HOUR))).unwrap();
     log.create_topic("for-ever", &kept_for(None)).unwrap();
     let numbers = 0..3000;
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    // The writer holds it: the reader ends with the writer, also if it panics.
+    let writing = Arc::new(());
+    let written = Arc::downgrade(&writing);
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
             let mut rounds = 0;
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) || rounds == 0 {
+            while written.strong_count() > 0 || rounds == 0 {
                 let values = read(&log, "for-ever");
                 for (number, found) in (0..).step_by(50).zip(&values) {
                     assert_eq!(*found, value(number, 400));
@@ -146,7 +148,7 @@ fn readers_go_on_while_records_are_moved() {
                 log.enforce_retention().unwrap();
             }
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(writing);
         assert!(reading.join().unwrap() > 0);
     });
     assert_eq!(read(&log, "for-ever").len(), 60);
