@@ -244,6 +244,54 @@ fn a_map_that_panics_behind_an_exchange() {
     check(&graph, &counts, &log, &bad, "the number of the beast");
 }
 
+/// The value that no closure of a table likes.
+fn taste(value: u64) -> u64 {
+    assert!(value != 666, "the number of the beast");
+    value
+}
+
+/// What the next record of its key replaces within the epoch is shown to the closures of tables all the same.
+#[test]
+fn a_closure_of_a_table_that_panics_at_a_value_which_is_replaced() {
+    let events = Topic::<u32, u64>::new("events");
+    for kind in 0..6 {
+        let graph = GraphBuilder::new();
+        let rows = graph.table(&events, "rows");
+        let other = graph.stream(&events).group_by_key().count("other");
+        match kind {
+            0 => _ = rows.map_values(|_, value| taste(value)).materialize("plain"),
+            1 => _ = rows.filter(|_, value| taste(*value) > 0).materialize("plain"),
+            2 => _ = rows.join(&other, |_, value, _| taste(*value)).materialize("plain"),
+            3 => _ = other.left_join(&rows, |_, _, value| value.copied().map(taste)).materialize("plain"),
+            4 => _ = rows.group_by(|key, value| (taste(*value), *key)).count("plain"),
+            _ => {
+                _ = rows.foreign_left_join(
+                    &other,
+                    "plain",
+                    |_, value| taste(*value) as u32,
+                    |_, value, _| *value,
+                );
+            }
+        }
+        let graph = graph.build().unwrap();
+        let log = log_with(&events, &1, encoded(&events, &666));
+        for (shards, epoch) in [(1, 1), (1, 1000), (3, 50), (4, 1000)] {
+            let log = log.crash();
+            let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+            let policy = FailurePolicy::DeadLetter("dead".into());
+            let mut stepper = engine(&graph, &log, &store, shards).on_failure(policy).stepper().unwrap();
+            while stepper.epoch(epoch).unwrap() {}
+            let shown: BTreeMap<u32, u64> =
+                stepper.view(&other).unwrap().scan().unwrap().map(Result::unwrap).collect();
+            let expected = occurrences((0..RECORDS).filter(|&offset| offset != BAD));
+            assert_eq!(shown, expected, "closure {kind}, {shards} shards, epochs of {epoch}");
+            let letters = dead_letters(&log);
+            assert_eq!(letters.len(), 1, "closure {kind}, {shards} shards, epochs of {epoch}");
+            assert_eq!(letters[0].1["millpond.offset"], "130");
+        }
+    }
+}
+
 /// Checks a fold that leaves a value which its table cannot encode; `keep` makes the next value of the last one and a record.
 fn check_unwritable(keep: fn(u64, u64) -> u64) {
     let events = Topic::<u32, u64>::new("events");

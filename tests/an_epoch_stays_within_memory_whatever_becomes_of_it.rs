@@ -160,3 +160,24 @@ fn one_row_that_many_others_name() {
     assert!(most() < 300_000, "{} values were alive at once", most());
     drop(turn);
 }
+
+/// Each of them is kept for whoever follows the table.
+#[test]
+fn a_large_row_with_many_updates_that_are_followed() {
+    let turn = counters();
+    let input = Topic::<u64, Counted>::new("in");
+    let graph = GraphBuilder::new();
+    let lists = graph.stream(&input).re_key(|_, _| 7_u8).group_by_key().fold(
+        "lists",
+        || (0..5_000).map(|number| Counted::new(number << 40)).collect(),
+        |list: &mut Vec<Counted>, _, value| list[0] = value,
+    );
+    lists
+        .to_stream()
+        .map_values(|_, list| list.into_option().map_or(0, |list| list.len() as u64))
+        .group_by_key()
+        .count("updates");
+    fold(&graph.build().unwrap(), &input, 2_000);
+    assert!(most() < 600_000, "{} values were alive at once", most());
+    drop(turn);
+}

@@ -187,7 +187,12 @@ impl fmt::Debug for StoredBatch {
 pub struct DecodedBatch {
     header: FrameHeader,
     body: Bytes,
+    /// Where in the body every so many records begin, without the first.
+    starts: Vec<u32>,
 }
+
+/// How many records there are from one of the starts that a batch remembers to the next.
+const RECORDS_PER_START: u32 = 64;
 
 impl DecodedBatch {
     /// Parses every record once, so that nobody has to do it with care again.
@@ -195,7 +200,11 @@ impl DecodedBatch {
         const BROKEN: Damage = "a record of the batch does not parse";
         let mut rest = &*body;
         let mut latest_ms = i64::MIN;
-        for _ in 0..header.records {
+        let mut starts = Vec::with_capacity((header.records / RECORDS_PER_START) as usize);
+        for record in 0..header.records {
+            if record > 0 && record % RECORDS_PER_START == 0 {
+                starts.push(u32::try_from(body.len() - rest.len()).map_err(|_| BROKEN)?);
+            }
             let record = frame::read_record(&mut rest).ok_or(BROKEN)?;
             latest_ms = latest_ms.max(header.base_timestamp_ms.wrapping_add(record.timestamp_delta));
             let mut headers = record.headers;
@@ -209,7 +218,7 @@ impl DecodedBatch {
         if latest_ms != header.max_timestamp_ms {
             return Err("the batch claims another greatest timestamp than its records have");
         }
-        Ok(Self { header, body })
+        Ok(Self { header, body, starts })
     }
 
     /// How many records it holds; never 0.
@@ -227,6 +236,21 @@ impl DecodedBatch {
             end_offset: self.header.base_offset + u64::from(self.header.records),
             base_timestamp_ms: self.header.base_timestamp_ms,
         }
+    }
+
+    /// The records from `offset` on, in offset order. Where they begin is found without a look at all those before.
+    #[must_use]
+    pub fn iter_from(&self, offset: u64) -> RecordIter<'_> {
+        let mut records = self.iter();
+        let before = offset.saturating_sub(self.header.base_offset).min(self.header.records.into());
+        let known = usize::try_from(before / u64::from(RECORDS_PER_START)).unwrap_or(usize::MAX);
+        let known = known.min(self.starts.len());
+        if let Some(&start) = known.checked_sub(1).and_then(|last| self.starts.get(last)) {
+            records.rest = self.body.get(start as usize..).unwrap_or_default();
+            records.offset += known as u64 * u64::from(RECORDS_PER_START);
+        }
+        while records.offset < offset && records.next().is_some() {}
+        records
     }
 }
 

@@ -226,6 +226,22 @@ proptest! {
     }
 
     #[test]
+    fn records_are_found_by_their_offset(
+        base_offset in 0..u64::MAX / 2,
+        some in any_records(),
+        count in 1..400_usize,
+        from in -2..402_i64,
+    ) {
+        let records: Vec<Record> = some.iter().cycle().take(count).cloned().collect();
+        let decoded = encode(base_offset, &records).decode().unwrap();
+        let from = base_offset.saturating_add_signed(from);
+        let found: Vec<RecordRef<'_>> = decoded.iter_from(from).collect();
+        let expected: Vec<RecordRef<'_>> = decoded.iter().filter(|record| record.offset >= from).collect();
+        prop_assert_eq!(decoded.iter_from(from).len(), expected.len());
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
     fn places_in_the_sequence_come_back(records in any_records(), first in 0..u64::MAX / 2, gaps in any::<u64>()) {
         // A gap wherever a bit is set.
         let places: Vec<u64> = (0..records.len() as u64)

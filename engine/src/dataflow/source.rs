@@ -49,8 +49,7 @@ impl SourceBatch<'_> {
     pub fn records(&self) -> impl Iterator<Item = (RecordRef<'_>, Stamp)> {
         let mut places = self.runs.iter().flat_map(|run| run.sequence..run.end());
         self.batch
-            .iter()
-            .skip_while(|record| record.offset < self.offsets.start)
+            .iter_from(self.offsets.start)
             .take_while(|record| record.offset < self.offsets.end)
             .filter_map(move |record| {
                 let place = places.next()?;

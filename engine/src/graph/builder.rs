@@ -197,7 +197,7 @@ impl Builder {
     /// Declares that what `node` puts out depends on every single update of the tables that it derives from, and not only
     /// on what an epoch made of each key: because it looks at them in between, or keeps a state of what it is told. These
     /// tables, and all between them and the node, then hand on every update: see
-    /// [`Context::record`](crate::dataflow::Context::record).
+    /// [`Context::record`](crate::dataflow::Context::record). In an engine with dead letters all tables do.
     pub fn follows_updates(&self, node: NodeId) {
         let mut parts = self.parts();
         if parts.id == node.graph

@@ -73,6 +73,9 @@ pub(crate) struct Run<'a> {
     pub(crate) router: Router,
     pub(crate) epoch: u64,
     pub(crate) skipped: &'a Skipped,
+    /// Whether records are left out at which user code fails. Which these are must not depend on where epochs are cut, so
+    /// that code is asked about every update of a table, and not only about what an epoch made of each row.
+    pub(crate) sets_aside: bool,
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
     pub(crate) meter: &'a Meter,
@@ -233,7 +236,8 @@ impl Run<'_> {
             }
             Step::Operator(operator) => {
                 context.read = self.plan.consumers.get(id).is_some_and(|&consumers| consumers > 0);
-                context.record = if node.records { state::Record::Updates } else { state::Record::Changes };
+                let records = node.records || (self.sets_aside && context.read);
+                context.record = if records { state::Record::Updates } else { state::Record::Changes };
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
                 match (operator.run(context, inputs)?, node.exchange) {
                     (Output::Local(batch), false) => vec![batch],

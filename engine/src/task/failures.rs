@@ -1,10 +1,12 @@
 //! The failure policy: which record is to blame for a failed epoch, and what becomes of it.
 //!
 //! Invariant: user code is to blame at a record only if it fails in an epoch of that record alone, everything before it
-//! applied; so what is left out does not depend on where epochs were cut. The way there is short: an epoch that fails is
-//! put back and cut before the record at which it failed, and the next ones are smaller for a while, so that many
-//! failing records cost in proportion to their number. Records that do not decode need none of this: they fail whatever
-//! stands beside them, and one run finds all of them.
+//! applied; so what is left out does not depend on where epochs were cut. For the same reason code is asked about every
+//! update of a table where records may be left out, not only about what an epoch made of each row.
+//!
+//! The way there is short: an epoch that fails is put back and cut before the record at which it failed, and the next ones
+//! are smaller for a while, so that many failing records cost in proportion to their number. Records that do not decode
+//! need none of this: they fail whatever stands beside them, and one run finds all of them.
 //!
 //! An epoch that was appended before a crash keeps its cut while records are left out of it, since what was appended
 //! belongs to it; it is cut only where the engine stops within it.

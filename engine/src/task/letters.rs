@@ -42,6 +42,8 @@ pub(super) struct Letters {
     known: HashSet<u64>,
     /// Up to where the topic was read.
     next: u64,
+    /// Whether the log knows that nothing is to be kept for whoever appends them.
+    released: bool,
 }
 
 impl Letters {
@@ -96,14 +98,13 @@ impl Task {
         for piece in &input.pieces {
             let Some(left_out) = by_piece.get(&piece.source) else { continue };
             let Some(origin) = self.input.partition(piece.source) else { continue };
-            let mut left_out =
-                left_out.iter().filter(|(offset, ..)| piece.offsets.contains(offset)).peekable();
-            if left_out.peek().is_none() {
-                continue;
-            }
-            for record in piece.decode()?.iter() {
-                let Some((_, place, reason)) = left_out.next_if(|(offset, ..)| *offset == record.offset)
-                else {
+            let left_out = left_out.iter().filter(|(offset, ..)| piece.offsets.contains(offset));
+            let mut decoded = None;
+            for (offset, place, reason) in left_out {
+                if decoded.is_none() {
+                    decoded = Some(piece.decode()?);
+                }
+                let Some(record) = decoded.as_ref().and_then(|batch| batch.iter_from(*offset).next()) else {
                     continue;
                 };
                 letters.push(Sunk {
@@ -142,7 +143,10 @@ impl Task {
             )));
         }
         // It is never replayed. Nothing is held with this: nobody needs what lies below the end of time.
-        self.setting.changelog.hold(&producer, &at(u64::MAX))?;
+        if !self.letters.released {
+            self.setting.changelog.hold(&producer, &at(u64::MAX))?;
+            self.letters.released = true;
+        }
         self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
         self.setting.counters.dead_letters.fetch_add(total, Ordering::Relaxed);
         Ok(())

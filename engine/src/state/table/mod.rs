@@ -130,8 +130,12 @@ impl<K: Key, V: Value> TableState<K, V> {
         let epoch = context.epoch;
         let mut before = self.encoded();
         let mut refused: Option<(Stamp, Error)> = None;
+        let mut noted = Noted { bytes: 0, outcome: Ok(()) };
         let mut one = |context: &mut Context<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
             let Some(entry) = entry else { return Some(event) };
+            if noted.outcome.is_err() {
+                return None;
+            }
             context.at(&event.stamp);
             let Event { key, value, stamp } = event;
             // A value that cannot be written is the failure of its record even if the next record would replace it: that
@@ -148,6 +152,7 @@ impl<K: Key, V: Value> TableState<K, V> {
             apply(&key, &mut entry.value, value);
             if !before.is(&*self.codec, entry.value.as_ref()) {
                 updates.push(Update { key, value: entry.value.clone(), stamp });
+                noted.add(context, size_of::<Update<K, V>>() + before.other.len());
             }
             None
         };
@@ -172,6 +177,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         }
         self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
         self.misses.fetch_add(misses as u64, Ordering::Relaxed);
+        noted.outcome?;
         if let Some((_, error)) = refused {
             return Err(error);
         }
@@ -372,6 +378,24 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     fn bytes_per_entry(shard: &Shard<K, V>) -> usize {
         HotMap::<K, V>::entry_bytes() + shard.row_size.owned_bytes::<K, V>()
+    }
+}
+
+/// What a fold that notes every update has noted, until it is charged for.
+struct Noted {
+    bytes: usize,
+    outcome: Result<()>,
+}
+
+impl Noted {
+    /// In steps, as shards share the meter.
+    const STEP_BYTES: usize = 64 << 10;
+
+    fn add(&mut self, context: &Context<'_>, bytes: usize) {
+        self.bytes += bytes;
+        if self.bytes >= Self::STEP_BYTES {
+            self.outcome = context.charge_bytes(std::mem::take(&mut self.bytes));
+        }
     }
 }
 
