@@ -79,14 +79,12 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
         };
         let start = out.len();
         self.codec.encode(value, out)?;
-        let written = out.get(start..).unwrap_or_default();
+        let decoded = |out: &[u8]| decoded(&self.codec, out.get(start..).unwrap_or_default()).map(drop);
         let checked = match trust {
-            Trust::Proven => Ok(()),
-            Trust::Likely if written.len() > LARGE_BYTES => {
-                guarded(|| decoded(&self.codec, written).map(drop))
-            }
-            Trust::Doubtful | Trust::Likely => guarded(|| read_back(&self.codec, written)),
-            Trust::Unknown => guarded(|| decoded(&self.codec, written).map(drop)),
+            Trust::Proven => return Ok(()),
+            Trust::Likely if out.len() - start > LARGE_BYTES => guarded(|| decoded(out)),
+            Trust::Doubtful | Trust::Likely => guarded(|| read_back(&self.codec, out, start)),
+            Trust::Unknown => guarded(|| decoded(out)),
         };
         checked.inspect_err(|_| out.truncate(start))
     }

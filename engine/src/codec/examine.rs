@@ -38,7 +38,7 @@ pub(super) fn examine<V: DeserializeOwned>(
     let traced = trace::<V>(examined.human_readable, &mut |value| {
         let mut bytes = Vec::new();
         match (examined.encode)(value, &mut bytes) {
-            Ok(()) => read_back(codec, &bytes).map_err(|error| error.to_string()),
+            Ok(()) => read_back(codec, &mut bytes, 0).map_err(|error| error.to_string()),
             Err(refusal) if refusal.of_type => Err(refusal.message),
             Err(_) => Ok(()),
         }
@@ -52,11 +52,18 @@ pub(super) fn examine<V: DeserializeOwned>(
     }
 }
 
-/// Refuses `bytes`, which `codec` has written, if they do not come back as what they were written for.
-pub(super) fn read_back<V>(codec: &impl ValueCodec<V>, bytes: &[u8]) -> Result<(), CodecError> {
-    let value = decoded(codec, bytes)?;
-    let mut again = Vec::with_capacity(bytes.len());
-    let same = codec.encode(&value, &mut again).is_ok() && are_alike(bytes, &again);
+/// Refuses the bytes from `start` on, which `codec` has written, if they do not come back as what they were written for.
+pub(super) fn read_back<V>(
+    codec: &impl ValueCodec<V>,
+    bytes: &mut Vec<u8>,
+    start: usize,
+) -> Result<(), CodecError> {
+    let end = bytes.len();
+    let value = decoded(codec, bytes.get(start..).unwrap_or_default())?;
+    // Behind the first encoding: there is room as a rule, and a buffer of its own would have to be allocated.
+    let encoded = codec.encode(&value, bytes).is_ok();
+    let same = encoded && bytes.get(start..end).zip(bytes.get(end..)).is_some_and(|(a, b)| are_alike(a, b));
+    bytes.truncate(end);
     if same {
         return Ok(());
     }

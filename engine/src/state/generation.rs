@@ -272,7 +272,7 @@ impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
             // them together instead of for one after the other.
             let rows: Vec<Row<'_>> = places.iter().map(|place| row(self.generations, place)).collect();
             for row in &rows {
-                std::hint::black_box(row.0.first());
+                std::hint::black_box(row.0.first().copied());
             }
             rows
         })
