@@ -2,7 +2,8 @@
 //!
 //! Property: every read of a view, every wait and every subscription is `Invalid` when it is called from within a fold of
 //! the same engine, on whichever thread its shards run, and answers when it is called from anywhere else, also from
-//! within the fold of another engine. Appends from within a fold are not held up by the fold itself.
+//! within the fold of another engine. Appends from within a fold are not held up by the fold itself. An engine that is
+//! closed or dropped from within its own fold ends all the same.
 //!
 //! Method: folds that make every call there is, of their own table and of another one, in epochs small and large enough
 //! for one thread and for several. It once hung: the fold has the rows locked that it would read, and waits for itself.
@@ -103,4 +104,53 @@ fn a_graph_that_asks_its_own_engine_is_told() {
         told.unwrap()
     };
     assert_eq!(error.unwrap(), Some(2), "another engine may be asked");
+}
+
+#[test]
+fn a_graph_that_gives_up_its_own_engine_ends_it() {
+    for keys in [1, 2000_u32] {
+        for closes in [false, true] {
+            let events = Topic::<u32, u64>::new("events");
+            let held = Arc::new(Mutex::new(None::<Engine>));
+            let answer = Arc::new(Mutex::new(None));
+            let graph = GraphBuilder::new();
+            let counts = graph.stream(&events).group_by_key().fold("counts", || 0_u64, {
+                let (held, answer) = (Arc::clone(&held), Arc::clone(&answer));
+                move |count: &mut u64, key: &u32, _: u64| {
+                    *count += 1;
+                    let given_up = if *key == keys / 2 { held.lock().unwrap().take() } else { None };
+                    match given_up {
+                        Some(engine) if closes => *answer.lock().unwrap() = Some(engine.close()),
+                        given_up => drop(given_up),
+                    }
+                }
+            });
+            let log = Arc::new(MemoryChangelog::new());
+            let dir = tempfile::tempdir().unwrap();
+            let graph = graph.build().unwrap();
+            let open =
+                || Engine::builder(&graph).changelog(log.clone()).state_dir(dir.path()).shards(3).start();
+            let engine = open().unwrap();
+            let mut changes = engine.view(&counts).unwrap().changes().unwrap().1;
+            let producer = engine.producer(&events).unwrap();
+            *held.lock().unwrap() = Some(engine);
+            let records: Vec<u32> = (0..keys).collect();
+            let position = producer.send(records.iter().map(|key| (key, Some(&1), 0))).wait().unwrap();
+            // The epoch that is under way is published or not; then nothing more comes.
+            while block_on(changes.next()).is_ok() {}
+            drop(changes);
+            let told = answer.lock().unwrap().take().map(|result| result.unwrap_err().kind());
+            assert_eq!(told, closes.then_some(ErrorKind::Invalid));
+            // The directory is free once it is closed, which is a matter of milliseconds.
+            let engine = loop {
+                match open() {
+                    Ok(engine) => break engine,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}"),
+                }
+                std::thread::yield_now();
+            };
+            engine.wait_for_blocking(&position).unwrap();
+            assert_eq!(engine.view(&counts).unwrap().count().unwrap(), u64::from(keys));
+        }
+    }
 }

@@ -273,8 +273,10 @@ impl Engine {
     /// once they are dropped.
     ///
     /// # Errors
-    /// The reason why the engine had stopped before, or an error of the last drain.
+    /// The reason why the engine had stopped before, or an error of the last drain. `Invalid` if it is called by a closure
+    /// that the engine runs: then it is closed behind its back, once that has returned.
     pub fn close(mut self) -> Result<()> {
+        self.background.check_outside()?;
         let closed = self.background.close();
         // What is left of rows and closures of the user is dropped here.
         closed.and(user_code("the engine was closed", || drop(self)))

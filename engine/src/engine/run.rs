@@ -114,6 +114,16 @@ pub(crate) struct Background {
     _lease: Arc<Lease>,
 }
 
+impl Common {
+    /// Has the threads end what they are at, and lets nobody append who would wait for them.
+    fn stop_threads(&self) {
+        self.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
+        self.host().begin_to_close();
+        self.fold.close();
+        self.drain.close();
+    }
+}
+
 impl Background {
     pub(crate) fn start(core: Core, limits: DrainLimits, owns_changelog: bool) -> Result<Self> {
         let changelog = Arc::clone(&core.setting().changelog);
@@ -180,11 +190,25 @@ impl Background {
         stats::collect(handles, &self.common.counters, &self.common.drains)
     }
 
+    /// # Errors
+    /// `Invalid` if the caller is run by the engine, so that it must not wait for its threads.
+    pub(crate) fn check_outside(&self) -> Result<()> {
+        self.common.host().id.check_outside()?;
+        let here = std::thread::current().id();
+        if self.threads.iter().any(|thread| thread.thread().id() == here) {
+            return Err(Error::invalid("the engine is closed by what it drops itself"));
+        }
+        Ok(())
+    }
+
+    fn close_or_tell(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "the engine did not close cleanly");
+        }
+    }
+
     pub(crate) fn close(&mut self) -> Result<()> {
-        self.common.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
-        self.common.host().begin_to_close();
-        self.common.fold.close();
-        self.common.drain.close();
+        self.common.stop_threads();
         for thread in self.threads.drain(..) {
             // A panic was caught and has poisoned the engine.
             let _ = thread.join();
@@ -202,10 +226,27 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        if !self.threads.is_empty()
-            && let Err(error) = self.close()
-        {
-            tracing::error!(%error, "the engine did not close cleanly");
+        if self.threads.is_empty() {
+            return;
+        }
+        if self.check_outside().is_ok() {
+            return self.close_or_tell();
+        }
+        // The engine is dropped by code that it runs, which cannot wait for itself.
+        let mut rest = Self {
+            common: Arc::clone(&self.common),
+            _waker: Arc::clone(&self._waker),
+            threads: Vec::new(),
+            _lease: Arc::clone(&self._lease),
+        };
+        let threads = std::mem::take(&mut self.threads);
+        self.common.stop_threads();
+        let closed = std::thread::Builder::new().name("millpond-close".to_owned()).spawn(move || {
+            rest.threads = threads;
+            rest.close_or_tell();
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "no thread could be started to close the engine");
         }
     }
 }

@@ -55,6 +55,11 @@ impl DirectoryLock {
     pub(crate) fn is_in_place(&self) -> io::Result<bool> {
         self.path.try_exists()
     }
+
+    /// Whether the database of RocksDB that it locks is there. Who empties a directory may leave the lock.
+    pub(crate) fn has_database(&self) -> io::Result<bool> {
+        self.path.with_file_name("CURRENT").try_exists()
+    }
 }
 
 impl Drop for DirectoryLock {

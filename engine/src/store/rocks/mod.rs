@@ -233,11 +233,11 @@ impl Task {
     fn check_in_place(&self) -> Result<()> {
         let opened = self.opened();
         let failed = |error| on_path("find the lock of the state in", &opened.dir, error);
-        if opened.lock.is_in_place().map_err(failed)? {
+        if opened.lock.is_in_place().map_err(failed)? && opened.lock.has_database().map_err(failed)? {
             return Ok(());
         }
         Err(Error::unavailable(format!(
-            "the state directory {} was deleted, moved or replaced while it was open; put it back or leave it away, and \
+            "the state directory {} was deleted, emptied, moved or replaced while it was open; put it back or leave it away, and \
              open the engine again: the state goes on where it was, or is rebuilt from the changelog",
             opened.dir.display()
         )))
