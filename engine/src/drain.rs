@@ -62,6 +62,8 @@ impl Drain {
         let newest = Newest::new(&published.generations);
         let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
         let _entered = span.enter();
+        // Before the sync, so that it is durable before the state speaks of it.
+        let terms = self.consumer.changelog.terms()?;
         fault::point("drain.before_sync")?;
         self.consumer.changelog.sync()?;
         fault::point("drain.after_sync")?;
@@ -72,6 +74,8 @@ impl Drain {
                 (layout::count_key(table).to_vec(), layout::encode_count(rows).to_vec())
             }),
         );
+        // Behind the counts, in the order of the keys.
+        head.extend(terms.last().map(|term| (layout::TERM_KEY.to_vec(), layout::encode_term(&term.id()))));
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
         let store = self.shared.store()?;
         let shared = &self.shared;

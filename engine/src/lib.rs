@@ -21,6 +21,7 @@ mod drain;
 mod engine;
 mod error;
 mod folding;
+mod identity;
 mod medium;
 mod position;
 mod task;

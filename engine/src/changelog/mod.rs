@@ -24,6 +24,7 @@ mod producer;
 mod record;
 mod retention;
 mod sequence;
+mod term;
 mod topic_type;
 mod watchers;
 
@@ -34,6 +35,7 @@ pub use memory::MemoryChangelog;
 pub use names::{Lease, NameInUse};
 pub use partitioner::{murmur2, partition_for_key};
 pub use producer::Producer;
+pub use term::Term;
 pub use topic_type::TopicType;
 
 #[cfg(any(test, fuzzing))]
@@ -42,6 +44,7 @@ pub(crate) use names::SUFFIXES;
 pub(crate) use producer::Gate;
 pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
 pub(crate) use sequence::Run;
+pub(crate) use term::{Misfit, TermId};
 
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::ops::Range;
@@ -331,12 +334,12 @@ pub trait Changelog: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Where the log ended each time that records of it were given up, oldest first: offsets beyond were given once more
-    /// afterwards, to other records. A state that had read beyond does not fit the log any more. Empty if none ever were.
+    /// The last terms of the log, in order, by which a state finds out whether it was folded from this log: from an older
+    /// copy, one that gave up records or another one it was not. Empty if the log does not tell; then none is asked.
     ///
     /// # Errors
     /// `Closed` after [`close`](Self::close).
-    fn salvages(&self) -> Result<Vec<Position>> {
+    fn terms(&self) -> Result<Vec<Term>> {
         Ok(Vec::new())
     }
 

@@ -43,6 +43,7 @@ pub struct Context<'a> {
     /// Whether anyone takes the output of the node that runs.
     pub(crate) read: bool,
     pub(crate) record: state::Record,
+    pub(crate) followed: bool,
     pub(crate) meter: &'a Meter,
     pub(crate) tracing: bool,
     pub(crate) current: Option<Stamp>,
@@ -90,11 +91,19 @@ impl Context<'_> {
         self.read
     }
 
-    /// Whether the node that runs is to hand on every update of a table, because a node that derives from it
-    /// [follows](crate::graph::Builder::follows_updates) them, or only the change of each key. The same in every epoch.
+    /// Whether the node that runs is to hand on every update of a table, or only the change of each key: every one where a
+    /// node that derives from it [follows](crate::graph::Builder::follows_updates) them, and where code of the user is to be
+    /// asked about all of them, as records at which it fails are left out. The same in every epoch.
     #[must_use]
     pub fn record(&self) -> state::Record {
         self.record
+    }
+
+    /// Whether a node that derives from the one that runs [follows](crate::graph::Builder::follows_updates) updates. What
+    /// leaves the tables should not depend on whether they are recorded for another reason.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.followed
     }
 
     /// Says that `values` values of type `T` were made beyond those that came in. An operator that makes many values of one

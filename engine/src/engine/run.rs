@@ -108,10 +108,10 @@ struct Common {
 pub(crate) struct Background {
     common: Arc<Common>,
     /// Rung by the changelog; dropped with the engine, which ends the watch.
-    _waker: Arc<dyn Fn() + Send + Sync>,
+    waker: Arc<dyn Fn() + Send + Sync>,
     threads: Vec<JoinHandle<()>>,
     /// The engine's name is its own until the last drain.
-    _lease: Arc<Lease>,
+    lease: Arc<Lease>,
 }
 
 impl Common {
@@ -150,7 +150,7 @@ impl Background {
         changelog.watch(Arc::downgrade(&waker));
         common.fold.ring();
         let lease = Arc::clone(core.lease());
-        let mut background = Self { common, _waker: waker, threads: Vec::new(), _lease: lease };
+        let mut background = Self { common, waker, threads: Vec::new(), lease };
         let common = Arc::clone(&background.common);
         background.spawn("millpond-fold", move || common.fold_all(core))?;
         let common = Arc::clone(&background.common);
@@ -235,9 +235,9 @@ impl Drop for Background {
         // The engine is dropped by code that it runs, which cannot wait for itself.
         let mut rest = Self {
             common: Arc::clone(&self.common),
-            _waker: Arc::clone(&self._waker),
+            waker: Arc::clone(&self.waker),
             threads: Vec::new(),
-            _lease: Arc::clone(&self._lease),
+            lease: Arc::clone(&self.lease),
         };
         let threads = std::mem::take(&mut self.threads);
         self.common.stop_threads();

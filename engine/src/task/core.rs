@@ -7,12 +7,13 @@ use super::build::Build;
 use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, Group};
 use super::input::first_to_read;
 use super::opening::Opening;
-use super::owner::{Owner, new_identity};
+use super::owner::Owner;
 use super::{Counters, EpochLimit, FailurePolicy, Plan, Setting, Task};
-use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
+use crate::changelog::{Changelog, Lease, Misfit, TopicConfig, TopicType};
 use crate::dataflow::Router;
 use crate::drain::Drain;
 use crate::graph::Graph;
+use crate::identity::new_identity;
 use crate::query::{Cell, Serving};
 use crate::state::{AnyTable, Host};
 use crate::store::StateStore;
@@ -103,7 +104,7 @@ impl Core {
         let there = setting.changelog.topics()?.into_iter().collect();
         pass_what_is_gone(&setting, &there, &mut main, from_oldest_kept)?;
         check_changelog(&setting, &there, (&main, build.as_ref()), from_oldest_kept)?;
-        let salvages = check_salvages(&setting, &*store, (&main, build.as_ref()))?;
+        check_term(&setting, &*store, (&main, build.as_ref()))?;
         let (owner, is_new) = owner_of(&setting, &*store)?;
         owner.check(&*setting.changelog, &setting.producer, &main.position)?;
         create_topics(&setting, &there)?;
@@ -112,9 +113,6 @@ impl Core {
             build.map(|group| Opening::new(&setting, group, BUILD_GROUP, from_oldest_kept)).transpose()?;
         if is_new {
             write_row(&*store, layout::IDENTITY_KEY, &layout::encode_identity(&owner.state))?;
-        }
-        if let Some(salvages) = salvages {
-            write_row(&*store, layout::SALVAGES_KEY, &layout::encode_count(salvages))?;
         }
         owner.claim(&*setting.changelog, &setting.producer)?;
         catalogue.carry_out(&*store)?;
@@ -283,37 +281,32 @@ fn pass_what_is_gone(
     Ok(())
 }
 
-/// Refuses a state that has read what its changelog has given up since: other records have the offsets of those now. Answers
-/// what the state is to remember, if that is something new.
-fn check_salvages(
+/// Refuses a state that was not folded from this changelog, or has read what the changelog has given up since: other records
+/// have the offsets of those now.
+fn check_term(
     setting: &Setting,
     store: &dyn StateStore,
     (main, build): (&Group, Option<&Group>),
-) -> Result<Option<u64>> {
-    let salvages = setting.changelog.salvages()?;
-    let mut known = Ok(0);
-    store.read(layout::SALVAGES_KEY, &mut |stored| {
-        known = stored.map_or(Ok(0), layout::decode_count);
-    })?;
-    let known = known?;
-    let later = salvages.iter().skip(usize::try_from(known).unwrap_or(usize::MAX));
-    for ends in later {
-        let read = [Some(main), build].into_iter().flatten().flat_map(|group| group.position.iter());
-        let beyond =
-            read.filter(|(id, _)| setting.graph.reads(&id.topic)).find(|(id, next)| *next > ends.offset(id));
-        if let Some((id, next)) = beyond {
-            return Err(Error::new(
-                ErrorKind::AheadOfChangelog,
-                format!(
-                    "the state includes {id} up to offset {next}, of which the changelog has given up what lay beyond offset {} \
-                     when it was opened with `salvage`: delete the state directory, and it is folded again from what is left",
-                    ends.offset(id)
-                ),
-            ));
+) -> Result<()> {
+    let mut term = Ok(None);
+    store.read(layout::TERM_KEY, &mut |stored| term = stored.map(layout::decode_term).transpose())?;
+    let Some(term) = term? else { return Ok(()) };
+    let read = [Some(main), build].into_iter().flatten().flat_map(|group| group.position.iter());
+    let read = read.filter(|(id, _)| setting.graph.reads(&id.topic));
+    let message = match term.check(&setting.changelog.terms()?, read) {
+        Ok(()) => return Ok(()),
+        Err(Misfit::Foreign) => {
+            "the state was folded from another changelog, or from a later copy of this one: put that back, or delete the \
+             state directory, and it is folded again from this one"
+                .to_owned()
         }
-    }
-    let now = salvages.len() as u64;
-    Ok((now != known).then_some(now))
+        Err(Misfit::GivenUp { partition, read, kept }) => format!(
+            "the state includes {partition} up to offset {read}, but this changelog ended at {kept} before other records were \
+             appended: it was opened with `salvage`, or put back as an older copy; delete the state directory, and it is \
+             folded again from what the changelog has"
+        ),
+    };
+    Err(Error::new(ErrorKind::AheadOfChangelog, message))
 }
 
 /// This engine as the owner of its name, and whether its state gets an identity only now.

@@ -204,6 +204,7 @@ impl Run<'_> {
             tables: self.tables,
             read: true,
             record: state::Record::Changes,
+            followed: false,
             tracing: self.tracing,
             meter: self.meter,
             current: None,
@@ -236,6 +237,7 @@ impl Run<'_> {
             }
             Step::Operator(operator) => {
                 context.read = self.plan.consumers.get(id).is_some_and(|&consumers| consumers > 0);
+                context.followed = node.records;
                 let records = node.records || (self.sets_aside && context.read);
                 context.record = if records { state::Record::Updates } else { state::Record::Changes };
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };

@@ -12,7 +12,6 @@ use crate::graph::Graph;
 use crate::{Error, Position, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, RandomState};
 
 /// The engine that a name belongs to, as the changelog keeps it: JSON, of which later releases may add fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,12 +21,6 @@ pub(super) struct Owner {
     reads: BTreeSet<String>,
     appends_to: BTreeSet<String>,
     tables: BTreeSet<String>,
-}
-
-/// An identity for a new state. No result depends on it.
-pub(super) fn new_identity() -> String {
-    let random = || RandomState::new().hash_one(std::process::id());
-    format!("{:016x}{:016x}", random(), random())
 }
 
 impl Owner {
@@ -133,11 +126,5 @@ mod tests {
         assert!(same(&["in", "new"], &["out"], &["u", "v"]) && same(&["in"], &[], &[]));
         assert!(!same(&["in"], &["out", "other"], &["t"]));
         assert!(!same(&["elsewhere"], &["out"], &["t"]) && !same(&["in"], &["out"], &["v"]));
-    }
-
-    #[test]
-    fn identities_differ() {
-        let identities: BTreeSet<_> = (0..100).map(|_| new_identity()).collect();
-        assert_eq!((identities.len(), identities.first().unwrap().len()), (100, 32));
     }
 }

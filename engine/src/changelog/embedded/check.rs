@@ -10,20 +10,15 @@ use crate::medium::Failure;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// What is left to do with files that were looked at.
-#[derive(Debug, Default)]
-pub(super) struct Checked {
-    /// Ends that are torn, and in which files.
-    pub(super) torn: Vec<(PathBuf, u64)>,
-    /// Whether something was given up.
-    pub(super) salvaged: bool,
-}
-
-/// Looks at what RocksDB would open.
+/// Looks at what RocksDB would open. Answers which files have torn ends, and where these begin.
 ///
 /// # Errors
 /// `Corrupt` for what is damaged or missing. With `salvage`, what lies behind the damage is given up instead.
-pub(super) fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<&Synced>) -> Result<Checked> {
+pub(super) fn check_files(
+    dir: &Path,
+    options: &EmbeddedOptions,
+    synced: Option<&Synced>,
+) -> Result<Vec<(PathBuf, u64)>> {
     let failed = |error: std::io::Error| {
         failure(Failure::of_io(&error))
             .with_source(error)
@@ -36,8 +31,8 @@ pub(super) fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<
         )));
     }
     let damage = match audit::look(dir, synced).map_err(failed)? {
-        Finding::Whole => return Ok(Checked::default()),
-        Finding::Torn(torn) => return Ok(Checked { torn, salvaged: false }),
+        Finding::Whole => return Ok(Vec::new()),
+        Finding::Torn(torn) => return Ok(torn),
         Finding::Damaged(damage) => damage,
     };
     // RocksDB is never asked to read what is damaged: there are remains that it never comes to an end with.
@@ -49,7 +44,7 @@ pub(super) fn check_files(dir: &Path, options: &EmbeddedOptions, synced: Option<
         Cut::at(path, *end).map_err(failed)?;
         later.iter().try_for_each(std::fs::remove_file).map_err(failed)?;
     }
-    Ok(Checked { torn: Vec::new(), salvaged: true })
+    Ok(Vec::new())
 }
 
 /// The error that names what is known of the damage.

@@ -4,7 +4,7 @@
 //! the default one for metadata. One write covers both, and both are flushed together, so that what a crash leaves
 //! is always a prefix of what was written.
 
-use super::check::{Checked, check_files};
+use super::check::check_files;
 use super::layout::{MetaRow, RecordKey};
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
@@ -77,8 +77,8 @@ pub(super) struct Span {
 }
 
 impl Database {
-    /// Opens what is in `dir`, and tells how far it was noted as durable, and whether something was given up.
-    pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<(Self, Option<Synced>, bool)> {
+    /// Opens what is in `dir`, and tells how far it was noted as durable.
+    pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<(Self, Option<Synced>)> {
         let unusable = |error: std::io::Error| {
             let message = format!("the changelog's directory {} cannot be used", dir.display());
             Error::unavailable(message).with_source(error)
@@ -89,7 +89,7 @@ impl Database {
         // closed any handle on its file.
         let lock = DirectoryLock::take(&dir).map_err(unusable)?.ok_or_else(in_use)?;
         let synced = Synced::read(&dir).map_err(unusable)?;
-        let Checked { torn, salvaged } = check_files(&dir, options, synced.as_ref())?;
+        let torn = check_files(&dir, options, synced.as_ref())?;
         let cuts: Vec<_> =
             torn.iter().map(|(path, end)| Cut::at(path, *end)).collect::<Result<_, _>>().map_err(unusable)?;
         let opened = open_database(&dir, options);
@@ -97,7 +97,7 @@ impl Database {
             cuts.into_iter().try_for_each(Cut::undo).map_err(unusable)?;
         }
         let db = opened.map_err(|refused| open_error(&refused, &dir, options))?;
-        Ok((Self { dir, db: RwLock::new(Some(Opened { db, lock })) }, synced, salvaged))
+        Ok((Self { dir, db: RwLock::new(Some(Opened { db, lock })) }, synced))
     }
 
     pub(super) fn dir(&self) -> &Path {

@@ -16,6 +16,7 @@
 //!           8                                    -> a lower bound of the next sequence number, u64
 //!           9, topic id u32                       -> what the topic holds, see `topic_type`, once it was declared
 //!           10, name                             -> who used the name last: text
+//!           11, number u64                       -> a term: its identity, and a position
 //!
 //! position  count, { topic, partition, offset }
 //! ```
@@ -26,7 +27,7 @@
 
 use super::index::Piece;
 use crate::changelog::frame::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
-use crate::changelog::{EpochMark, TopicConfig, TopicType};
+use crate::changelog::{EpochMark, Term, TopicConfig, TopicType};
 use crate::{Position, TopicPartition};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -44,7 +45,7 @@ const SEGMENT: u8 = 7;
 pub(super) const NEXT_SEQUENCE: &[u8] = &[8];
 const TYPE: u8 = 9;
 const OWNER: u8 = 10;
-const SALVAGE: u8 = 11;
+const TERM: u8 = 11;
 
 /// A partition by the id of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,9 +128,15 @@ pub(super) fn owner_key(name: &str) -> Vec<u8> {
     [&[OWNER][..], name.as_bytes()].concat()
 }
 
-/// Where the log ended when it was salvaged the time with this number, from 0.
-pub(super) fn salvage_key(number: u64) -> Vec<u8> {
-    [&[SALVAGE][..], &number.to_be_bytes()].concat()
+pub(super) fn term_key(number: u64) -> Vec<u8> {
+    [&[TERM][..], &number.to_be_bytes()].concat()
+}
+
+pub(super) fn term_value(term: &Term) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_slice(&mut out, term.identity.as_bytes());
+    out.extend(position_value(&term.start));
+    out
 }
 
 pub(super) fn start_key(slot: Slot) -> Vec<u8> {
@@ -151,7 +158,7 @@ pub(super) enum MetaRow {
     Start { slot: Slot, offset: u64 },
     NextSequence(u64),
     Owner { name: String, owner: String },
-    Salvage { number: u64, ends: Position },
+    Term(Term),
     Type { topic: u32, holds: TopicType },
 }
 
@@ -180,7 +187,10 @@ impl MetaRow {
                 let owner = text(std::mem::take(rest))?;
                 Self::Owner { name: text(std::mem::take(&mut key))?, owner }
             }
-            SALVAGE => Self::Salvage { number: take_u64(&mut key)?, ends: read_position(rest)? },
+            TERM => {
+                let identity = text(read_slice(rest)?)?;
+                Self::Term(Term::new(take_u64(&mut key)?, identity, read_position(rest)?))
+            }
             START => {
                 let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
                 Self::Start { slot, offset: u64::from_le_bytes(*std::mem::take(rest).first_chunk()?) }
@@ -411,12 +421,13 @@ mod tests {
     }
 
     #[test]
-    fn a_salvage_is_golden() {
-        let ends: Position = [(TopicPartition::new("ab", 3), 300)].into_iter().collect();
-        let stored = [1, 2, b'a', b'b', 3, 0xac, 2];
-        assert_eq!(salvage_key(7), [11, 0, 0, 0, 0, 0, 0, 0, 7]);
-        assert_eq!(position_value(&ends), stored);
-        assert_eq!(MetaRow::read(&salvage_key(7), &stored), Some(MetaRow::Salvage { number: 7, ends }));
+    fn a_term_is_golden() {
+        let term = Term::new(7, "id".into(), position(300));
+        let stored = [2, b'i', b'd', 1, 2, b'a', b'b', 2, 0xac, 2];
+        assert_eq!(term_key(7), [11, 0, 0, 0, 0, 0, 0, 0, 7]);
+        assert_eq!(term_value(&term), stored);
+        assert_eq!(MetaRow::read(&term_key(7), &stored), Some(MetaRow::Term(term)));
+        assert!((0..stored.len()).all(|end| MetaRow::read(&term_key(7), &stored[..end]).is_none()));
     }
 
     #[test]

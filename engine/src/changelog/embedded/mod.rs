@@ -45,7 +45,7 @@ use super::epochs::Epochs;
 use super::names::Leases;
 use super::watchers::Watchers;
 use super::{
-    Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, TopicConfig,
+    Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, Term, TopicConfig,
     TopicType,
 };
 use crate::{Error, Position, Result, TopicPartition};
@@ -100,8 +100,8 @@ struct Shared {
     index: RwLock<Index>,
     epochs: Mutex<Epochs>,
     owners: Mutex<BTreeMap<String, String>>,
-    /// Where the log ended each time that it was salvaged.
-    salvages: Vec<Position>,
+    /// The last terms, in order.
+    terms: Mutex<Vec<Term>>,
     leases: Arc<Leases>,
     watchers: Watchers,
     closed: AtomicBool,
@@ -122,6 +122,10 @@ impl Shared {
 
     fn owners(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn terms(&self) -> MutexGuard<'_, Vec<Term>> {
+        self.terms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_open(&self) -> Result<()> {
@@ -152,23 +156,18 @@ impl EmbeddedChangelog {
     /// an unknown format version, `Invalid` if an option is 0. What is stored stays as it was.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
-        let (database, synced, mut salvaged) = Database::open(dir.as_ref(), &options)?;
+        let (database, synced) = Database::open(dir.as_ref(), &options)?;
         let now_ms = options.clock.now_ms();
-        let mut recovered = Recovered::read(&database, now_ms)?;
+        let recovered = Recovered::read(&database, now_ms)?;
         if let Some(synced) = &synced {
             let whole = recovered.index.check_synced(synced, database.last_write()?);
             if !options.salvage {
                 whole.map_err(|error| database.name(error))?;
             } else if let Err(loss) = whole {
                 tracing::warn!(dir = %database.dir().display(), %loss, "it is opened with what is left");
-                salvaged = true;
             }
         }
-        if salvaged {
-            recovered.note_salvage(&database)?;
-        }
-        let Recovered { index, epochs, holds, owners, salvages, closed_segments, next_segment, .. } =
-            recovered;
+        let Recovered { index, epochs, holds, owners, terms, closed_segments, next_segment, .. } = recovered;
         let next_sequence = index.end_sequence;
         let progress = Progress::begin(&database, &index)?;
         let shared = Arc::new(Shared {
@@ -178,7 +177,7 @@ impl EmbeddedChangelog {
             index: RwLock::new(index),
             epochs: Mutex::new(epochs),
             owners: Mutex::new(owners),
-            salvages: salvages.into_values().collect(),
+            terms: Mutex::new(terms),
             leases: Arc::default(),
             watchers: Watchers::default(),
             closed: AtomicBool::new(false),
@@ -192,6 +191,7 @@ impl EmbeddedChangelog {
             closed_segments,
             holds,
             next_sequence,
+            term_begun: false,
             progress,
             last_jobs: 1,
             last_sync: Duration::ZERO,
@@ -348,8 +348,9 @@ impl Changelog for EmbeddedChangelog {
         Ok(self.shared.owners().get(name).cloned())
     }
 
-    fn salvages(&self) -> Result<Vec<Position>> {
-        Ok(self.shared.salvages.clone())
+    fn terms(&self) -> Result<Vec<Term>> {
+        self.shared.check_open()?;
+        Ok(self.shared.terms().clone())
     }
 
     fn set_owner(&self, name: &str, owner: &str) -> Result<()> {

@@ -6,6 +6,7 @@
 use super::database::{Database, Span};
 use super::index::{Index, Piece};
 use super::layout::{self, MetaRow, RecordKey, Slot};
+use crate::changelog::Term;
 use crate::changelog::epochs::Epochs;
 use crate::changelog::frame::{FrameHeader, UNCHECKED_BYTES};
 use crate::{Error, Position, Result};
@@ -18,7 +19,8 @@ pub(super) struct Recovered {
     pub(super) epochs: Epochs,
     pub(super) holds: BTreeMap<String, Position>,
     pub(super) owners: BTreeMap<String, String>,
-    pub(super) salvages: BTreeMap<u64, Position>,
+    /// In order.
+    pub(super) terms: Vec<Term>,
     pub(super) closed_segments: BTreeMap<u64, u64>,
     pub(super) next_segment: u64,
     pieces: Vec<(Slot, Piece)>,
@@ -66,18 +68,6 @@ impl Recovered {
         self.index.end_sequence = self.index.end_sequence.max(ends.sum());
     }
 
-    /// Remembers that the log was salvaged, and where it ends with what is left: whoever has read further has read what is
-    /// gone.
-    pub(super) fn note_salvage(&mut self, database: &Database) -> Result<()> {
-        let ends = self.index.partitions().map(|(_, partition)| (partition.name.clone(), partition.end));
-        let ends: Position = ends.collect();
-        let number = self.salvages.last_key_value().map_or(0, |(last, _)| last + 1);
-        let row = (layout::salvage_key(number), layout::position_value(&ends));
-        database.write(true, |rows| rows.put_meta(&row.0, &row.1))?;
-        self.salvages.insert(number, ends);
-        Ok(())
-    }
-
     fn take_in(&mut self, row: MetaRow) -> Result<()> {
         match row {
             MetaRow::Format(_) => {}
@@ -94,7 +84,7 @@ impl Recovered {
             }
             MetaRow::Segment { segment, pieces } => self.take_in_segment(segment, pieces),
             MetaRow::Hold { consumer, position } => drop(self.holds.insert(consumer, position)),
-            MetaRow::Salvage { number, ends } => drop(self.salvages.insert(number, ends)),
+            MetaRow::Term(term) => self.terms.push(term),
             MetaRow::Owner { name, owner } => drop(self.owners.insert(name, owner)),
             MetaRow::Mark { producer, number, mark } => self.epochs.restore(&producer, number, mark)?,
             MetaRow::NextSequence(next) => self.index.end_sequence = self.index.end_sequence.max(next),

@@ -8,14 +8,16 @@
 
 use super::Shared;
 use super::group::Group;
-use super::index::Piece;
+use super::index::{Partition, Piece};
 use super::layout::{self, RecordKey, Slot};
 use super::options::Durability;
 use super::queue::{Job, Reply};
 use super::synced::Progress;
 use super::trim::Age;
 use crate::changelog::names::family;
-use crate::changelog::{NameInUse, TopicConfig, TopicType};
+use crate::changelog::term::KEPT_TERMS;
+use crate::changelog::{NameInUse, Term, TopicConfig, TopicType};
+use crate::identity::new_identity;
 use crate::{Error, Position, Result, fault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +43,8 @@ pub(super) struct Writer {
     pub(super) holds: BTreeMap<String, Position>,
     /// The number of the next record in the sequence of the log.
     pub(super) next_sequence: u64,
+    /// Whether something was appended since the log was opened.
+    pub(super) term_begun: bool,
     pub(super) progress: Progress,
     /// How many jobs were done at once the last time, and how long their sync took: how many more it is worth
     /// waiting for the next time, and how long.
@@ -225,12 +229,21 @@ impl Writer {
         if self.segment_bytes > 0 && self.age.is_over(now_ms) {
             self.roll()?;
         }
+        let begins = !self.term_begun && !group.batches.is_empty();
+        let term = begins.then(|| self.next_term());
         fault::point("changelog.append.before_write")?;
         let begun = Instant::now();
         self.shared.database.write(group.sync, |rows| {
             for (slot, batch) in &group.batches {
                 let key = RecordKey { segment: self.segment, slot: *slot, base_offset: batch.base_offset() };
                 rows.put_frame(key, batch.frame());
+            }
+            // Together with the first records: a term without any would only make the log forget another one.
+            if let Some(term) = &term {
+                rows.put_meta(&layout::term_key(term.number), &layout::term_value(term));
+                if let Some(forgotten) = term.number.checked_sub(KEPT_TERMS) {
+                    rows.delete_meta(&layout::term_key(forgotten));
+                }
             }
             for (key, value) in &group.metadata {
                 match value {
@@ -241,6 +254,12 @@ impl Writer {
         })?;
         self.last_sync = if group.sync { begun.elapsed().min(MAX_LAST_SYNC) } else { Duration::ZERO };
         fault::point("changelog.append.after_write")?;
+        if let Some(term) = term {
+            let mut terms = self.shared.terms();
+            terms.retain(|kept| term.number - kept.number < KEPT_TERMS);
+            terms.push(term);
+            self.term_begun = true;
+        }
         let mut index = self.shared.index_mut();
         for (slot, batch) in &group.batches {
             self.segment_bytes += batch.stored_bytes();
@@ -255,6 +274,14 @@ impl Writer {
             self.progress.synced(&self.shared.database)?;
         }
         fault::point("changelog.append.before_ack")
+    }
+
+    /// The term that this opening begins.
+    fn next_term(&self) -> Term {
+        let ends = |(_, partition): (_, &Partition)| (partition.name.clone(), partition.end);
+        let start = self.shared.index().partitions().map(ends).collect();
+        let number = self.shared.terms().last().map_or(0, |last| last.number + 1);
+        Term::new(number, new_identity(), start)
     }
 
     fn sync(&mut self) -> Result<()> {

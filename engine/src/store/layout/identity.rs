@@ -1,9 +1,12 @@
-//! The identity of a state, as it is stored: it tells this state from every other one, also of the same service.
+//! The identity of a state, as it is stored: it tells this state from every other one, also of the same service. And that of
+//! the term in which it was drained, which tells the log it was folded from.
 
 use super::frame::{FrameReader, FrameWriter};
 use crate::Result;
+use crate::changelog::TermId;
 
 const IDENTITY_FORMAT: u8 = 1;
+const TERM_FORMAT: u8 = 1;
 
 /// The stored form of an identity.
 pub(crate) fn encode_identity(identity: &str) -> Vec<u8> {
@@ -20,9 +23,36 @@ pub(crate) fn decode_identity(stored: &[u8]) -> Result<String> {
     Ok(identity)
 }
 
+/// The stored form of a term.
+pub(crate) fn encode_term(term: &TermId) -> Vec<u8> {
+    let mut frame = FrameWriter::new(TERM_FORMAT);
+    frame.number(term.number);
+    frame.string(&term.identity);
+    frame.finish()
+}
+
+/// The term that [`encode_term`] stored.
+pub(crate) fn decode_term(stored: &[u8]) -> Result<TermId> {
+    let mut fields = FrameReader::open("the term of the changelog", TERM_FORMAT, stored)?;
+    let number = fields.number()?;
+    let identity = fields.string()?.to_owned();
+    fields.finish()?;
+    Ok(TermId { number, identity })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_term_is_golden() {
+        let fields = [1, 7, 2, b'a', b'b'];
+        let golden = [&fields[..], &crc32c::crc32c(&fields).to_be_bytes()].concat();
+        let term = TermId { number: 7, identity: "ab".into() };
+        assert_eq!(encode_term(&term), golden);
+        assert_eq!(decode_term(&golden).unwrap(), term);
+        assert!((0..golden.len()).all(|end| decode_term(&golden[..end]).is_err()));
+    }
 
     #[test]
     fn an_identity_is_golden() {

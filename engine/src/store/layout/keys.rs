@@ -9,8 +9,8 @@ pub(crate) const FORMAT_VERSION_KEY: &[u8] = &[0, 0, 0];
 /// Where the identity of the state is kept.
 pub(crate) const IDENTITY_KEY: &[u8] = &[0, 0, 8];
 
-/// How many times the changelog had been salvaged when the state was opened last.
-pub(crate) const SALVAGES_KEY: &[u8] = &[0, 0, 9];
+/// In which term of its changelog the state was drained last.
+pub(crate) const TERM_KEY: &[u8] = &[0, 0, 9];
 
 const POSITION: u8 = 1;
 const CATALOGUE: u8 = 2;

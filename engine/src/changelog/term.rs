@@ -1,0 +1,107 @@
+//! Terms: the life of a log from one opening to the next, so that a state finds out whether it was folded from this log.
+//!
+//! Offsets tell nothing of that. A log that lost records, or was put back as an older copy, gives the offsets that it gave
+//! before to other records; a copy of another log has offsets too. So each opening that appends begins a term, with an
+//! identity that occurs nowhere else, and notes where the log ended then; a state notes in which term it was drained
+//! last. It fits if the log has that term, and the next one did not begin before what the state has read. Kafka's brokers
+//! find the records they have to give up in the same way, by leader epochs (KIP-101).
+
+use crate::{Position, TopicPartition};
+
+/// How many terms a log remembers.
+pub(super) const KEPT_TERMS: u64 = 16;
+
+/// What was appended to a log from one opening to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Term {
+    /// Counted from 0.
+    pub number: u64,
+    /// What no other term has, in any log.
+    pub identity: String,
+    /// Where the log ended when the term began.
+    pub start: Position,
+}
+
+/// A term as a state remembers it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TermId {
+    pub(crate) number: u64,
+    pub(crate) identity: String,
+}
+
+/// Why a state does not fit a log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Misfit {
+    /// The log never had the term.
+    Foreign,
+    /// The state has read this partition up to here, and the log went on from there.
+    GivenUp { partition: TopicPartition, read: u64, kept: u64 },
+}
+
+impl Term {
+    /// A term of a log.
+    #[must_use]
+    pub fn new(number: u64, identity: String, start: Position) -> Self {
+        Self { number, identity, start }
+    }
+
+    pub(crate) fn id(&self) -> TermId {
+        TermId { number: self.number, identity: self.identity.clone() }
+    }
+}
+
+impl TermId {
+    /// Looks whether a state of this term fits the log with these terms, given in order; `read` is what the state has read.
+    /// A term that the log has forgotten fits, and so does a log without terms: nothing can be told.
+    pub(crate) fn check<'p>(
+        &self,
+        terms: &[Term],
+        mut read: impl Iterator<Item = (&'p TopicPartition, u64)>,
+    ) -> Result<(), Misfit> {
+        if terms.first().is_none_or(|first| self.number < first.number) {
+            return Ok(());
+        }
+        let mut later = terms.iter().skip_while(|term| term.number < self.number);
+        if later.next().is_none_or(|term| term.identity != self.identity) {
+            return Err(Misfit::Foreign);
+        }
+        let Some(next) = later.next() else { return Ok(()) };
+        match read.find(|(id, read)| *read > next.start.offset(id)) {
+            Some((id, read)) => {
+                Err(Misfit::GivenUp { partition: id.clone(), read, kept: next.start.offset(id) })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(offset: u64) -> Position {
+        [(TopicPartition::new("a", 0), offset)].into_iter().collect()
+    }
+
+    fn terms(terms: &[(u64, &str, u64)]) -> Vec<Term> {
+        terms.iter().map(|&(number, identity, start)| Term::new(number, identity.into(), at(start))).collect()
+    }
+
+    #[test]
+    fn a_state_fits_the_log_it_was_folded_from_and_what_became_of_it() {
+        let log = terms(&[(3, "x", 10), (4, "y", 20), (5, "z", 30)]);
+        let fits = |number, identity: &str, read| {
+            TermId { number, identity: identity.into() }.check(&log, at(read).iter())
+        };
+        assert!(fits(3, "x", 20).is_ok() && fits(4, "y", 30).is_ok() && fits(5, "z", 1000).is_ok());
+        let given_up = |read, kept| Misfit::GivenUp { partition: TopicPartition::new("a", 0), read, kept };
+        assert_eq!(fits(3, "x", 21), Err(given_up(21, 20)));
+        assert_eq!(fits(4, "y", 31), Err(given_up(31, 30)));
+        // The term of another log, or one that an older copy does not have.
+        assert_eq!([fits(4, "x", 1), fits(6, "a", 1)], [Err(Misfit::Foreign), Err(Misfit::Foreign)]);
+        // What is not remembered any more, and a log that does not tell.
+        assert!(fits(2, "w", 1000).is_ok());
+        assert!(TermId { number: 0, identity: "x".into() }.check(&[], at(1).iter()).is_ok());
+    }
+}

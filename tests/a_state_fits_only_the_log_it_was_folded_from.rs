@@ -1,0 +1,172 @@
+//! A state whose changelog gave up what it had read, was put back as an older copy, or is another one, is refused, also once
+//! other records stand at the offsets that it has read.
+//!
+//! Property: after a salvage that lost records, or with a copy from before them, a state which included some of them never
+//! answers; one that did not goes on, and one that is folded again equals what the log has. The state of one log never
+//! answers on another one.
+//!
+//! Method: an engine folds and drains all records, or only the first ones; the write-ahead log of the changelog is cut in
+//! half and opened with `salvage`, or the directory is a copy from before; then it gets more records than were lost. Once
+//! the old state took the new records behind the offsets it knew for the next ones: 5 lost records were in its sums, and 5
+//! new ones were not.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, Producer};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Result, SystemClock, Table, Topic, TopicPartition};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+fn topic() -> Topic<u8, u64> {
+    Topic::new("numbers")
+}
+
+fn sums() -> (Graph, Table<u8, u64>) {
+    let graph = GraphBuilder::new();
+    let sums = graph.stream(&topic()).group_by_key().reduce("sums", |a, b| a + b);
+    (graph.build().unwrap(), sums)
+}
+
+fn open(log: &Path, salvage: bool) -> Result<Arc<EmbeddedChangelog>> {
+    EmbeddedChangelog::open(log, EmbeddedOptions { salvage, ..EmbeddedOptions::default() }).map(Arc::new)
+}
+
+fn append(log: &Arc<EmbeddedChangelog>, number: u64, times: u64) {
+    let producer = Producer::new(log.clone(), &topic(), Arc::new(SystemClock)).unwrap();
+    for _ in 0..times {
+        producer.put(&7, &number).wait().unwrap();
+    }
+}
+
+/// The sum that an engine with the state in `state` answers.
+fn fold(log: &Arc<EmbeddedChangelog>, state: &Path) -> Result<u64> {
+    let (graph, sums) = sums();
+    let engine = Engine::builder(&graph).changelog(log.clone()).state_dir(state).start()?;
+    engine.catch_up()?;
+    let sum = engine.view(&sums)?.get(&7)?.unwrap_or(0);
+    engine.close()?;
+    Ok(sum)
+}
+
+fn copied(from: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn a_state_that_has_read_what_is_gone_is_refused() {
+    let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [early, late, anew] = ["early", "late", "anew"].map(|name| states.path().join(name));
+    let log = open(dir.path(), false).unwrap();
+    append(&log, 1, 20);
+    assert_eq!(fold(&log, &early).unwrap(), 20);
+    append(&log, 1, 280);
+    assert_eq!(fold(&log, &late).unwrap(), 300);
+
+    // As a crash would leave it: the log was not closed.
+    let crash = copied(dir.path());
+    drop(log);
+    for entry in fs::read_dir(crash.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.extension().is_some_and(|extension| extension == "log") {
+            let half = fs::metadata(&entry).unwrap().len() / 2;
+            fs::OpenOptions::new().write(true).open(&entry).unwrap().set_len(half).unwrap();
+        }
+    }
+    assert_eq!(open(crash.path(), false).unwrap_err().kind(), ErrorKind::Corrupt);
+    let log = open(crash.path(), true).unwrap();
+    let left = log.offsets(&TopicPartition::new("numbers", 0)).unwrap().end;
+    assert!((20..300).contains(&left), "{left} records are left");
+    append(&log, 1000, 300);
+
+    refused(&log, &late, "the state includes numbers/0 up to offset 300");
+    let expected = left + 300_000;
+    assert_eq!([&early, &anew].map(|state| fold(&log, state).unwrap()), [expected; 2]);
+
+    // Both are beyond what was left then, and have seen nothing that is gone: they are not refused later.
+    append(&log, 1, 1);
+    log.close().unwrap();
+    let log = open(crash.path(), true).unwrap();
+    assert_eq!([&early, &anew].map(|state| fold(&log, state).unwrap()), [expected + 1; 2]);
+}
+
+/// Refused, with an error that names what is wrong.
+fn refused(log: &Arc<EmbeddedChangelog>, state: &Path, why: &str) {
+    for _ in 0..2 {
+        let refused = fold(log, state).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AheadOfChangelog, "{refused}");
+        assert!(refused.to_string().contains(why) && refused.to_string().contains("delete"), "{refused}");
+    }
+}
+
+#[test]
+fn a_state_that_has_read_more_than_an_older_copy_is_refused() {
+    // Of the same opening as the copy, or of a later one.
+    for reopened in [false, true] {
+        let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [early, late] = ["early", "late"].map(|name| states.path().join(name));
+        let mut log = open(dir.path(), false).unwrap();
+        append(&log, 1, 20);
+        assert_eq!(fold(&log, &early).unwrap(), 20);
+        log.sync().unwrap();
+        let copy = copied(dir.path());
+        if reopened {
+            log.close().unwrap();
+            log = open(dir.path(), false).unwrap();
+        }
+        append(&log, 1, 30);
+        assert_eq!(fold(&log, &late).unwrap(), 50);
+        let later = copied(dir.path());
+        log.close().unwrap();
+
+        let log = open(copy.path(), false).unwrap();
+        append(&log, 1000, 100);
+        let why = if reopened { "a later copy of this one" } else { "but this changelog ended at 20" };
+        refused(&log, &late, why);
+        assert_eq!(fold(&log, &early).unwrap(), 100_020);
+
+        // Where it was folded from it goes on, and what was folded from the copy does not.
+        let log = open(later.path(), false).unwrap();
+        append(&log, 1, 100);
+        assert_eq!(fold(&log, &late).unwrap(), 150);
+        refused(&log, &early, "another changelog");
+    }
+}
+
+#[test]
+fn the_state_of_another_log_is_refused() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let states = tempfile::tempdir().unwrap();
+    let logs = [0, 1].map(|number: usize| open(dirs[number].path(), false).unwrap());
+    let state = states.path().join("state");
+    append(&logs[0], 1, 20);
+    append(&logs[1], 7, 20);
+    assert_eq!(fold(&logs[0], &state).unwrap(), 20);
+    refused(&logs[1], &state, "another changelog");
+    assert_eq!(fold(&logs[0], &state).unwrap(), 20);
+}
+
+/// Only so many terms are remembered, and an opening without appends begins none.
+#[test]
+fn a_state_outlives_any_number_of_openings() {
+    let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [often, seldom] = ["often", "seldom"].map(|name| states.path().join(name));
+    for opening in 1..=40 {
+        let log = open(dir.path(), false).unwrap();
+        append(&log, 1, 1);
+        assert_eq!(fold(&log, &often).unwrap(), opening);
+        if opening % 19 == 1 {
+            assert_eq!(fold(&log, &seldom).unwrap(), opening);
+        }
+        log.close().unwrap();
+        let log = open(dir.path(), false).unwrap();
+        let terms = log.terms().unwrap();
+        assert_eq!(terms.last().unwrap().number + 1, opening);
+        assert_eq!(terms.len() as u64, opening.min(16));
+        assert_eq!(fold(&log, &often).unwrap(), opening);
+        log.close().unwrap();
+    }
+}
