@@ -21,6 +21,15 @@ impl TopicPartition {
         Self { topic: topic.into(), partition }
     }
 
+    /// A partition that is read after `last`, with whose topic it shares the name if it is the same: of thousands of partitions
+    /// each would have a copy of its own.
+    pub(crate) fn after(last: Option<&Self>, topic: &str, partition: u32) -> Self {
+        match last {
+            Some(last) if *last.topic == *topic => Self { topic: Arc::clone(&last.topic), partition },
+            _ => Self::new(topic, partition),
+        }
+    }
+
     /// The order of partitions, without a look at names that are one and the same.
     fn compare(&self, other: &Self) -> Ordering {
         let topics = if Arc::ptr_eq(&self.topic, &other.topic) {
@@ -114,6 +123,11 @@ impl Position {
     /// How many records of the partitions that this position names lie between it and `ahead`.
     pub(crate) fn records_to(&self, ahead: &Self) -> u64 {
         self.iter().map(|(id, next)| ahead.offset(id).saturating_sub(next)).sum()
+    }
+
+    /// How many partitions it names.
+    pub(crate) fn partitions(&self) -> usize {
+        self.0.size()
     }
 
     /// The partitions with their next offsets, ordered by topic and partition.

@@ -266,7 +266,7 @@ pub(super) fn mark_value(mark: &EpochMark) -> Vec<u8> {
 
 pub(super) fn position_value(position: &Position) -> Vec<u8> {
     let mut out = Vec::new();
-    write_varint(&mut out, position.iter().count() as u64);
+    write_varint(&mut out, position.partitions() as u64);
     for (partition, offset) in position.iter() {
         write_slice(&mut out, partition.topic.as_bytes());
         write_varint(&mut out, partition.partition.into());
@@ -278,10 +278,12 @@ pub(super) fn position_value(position: &Position) -> Vec<u8> {
 fn read_position(rest: &mut &[u8]) -> Option<Position> {
     let count = read_varint(rest)?;
     let mut position = Position::new();
+    let mut last = None;
     for _ in 0..count {
-        let topic = text(read_slice(rest)?)?;
-        let partition = TopicPartition::new(topic, read_u32(rest)?);
-        position.set(partition, read_varint(rest)?);
+        let topic = std::str::from_utf8(read_slice(rest)?).ok()?;
+        let partition = TopicPartition::after(last.as_ref(), topic, read_u32(rest)?);
+        position.set(partition.clone(), read_varint(rest)?);
+        last = Some(partition);
     }
     Some(position)
 }

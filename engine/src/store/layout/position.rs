@@ -8,7 +8,7 @@ const POSITION_FORMAT: u8 = 1;
 /// The stored form of a position.
 pub(crate) fn encode_position(position: &Position) -> Vec<u8> {
     let mut frame = FrameWriter::new(POSITION_FORMAT);
-    frame.number(position.iter().count() as u64);
+    frame.number(position.partitions() as u64);
     for (partition, next_offset) in position.iter() {
         frame.string(&partition.topic);
         frame.number(u64::from(partition.partition));
@@ -22,10 +22,9 @@ pub(crate) fn decode_position(stored: &[u8]) -> Result<Position> {
     let mut fields = FrameReader::open("a position", POSITION_FORMAT, stored)?;
     let count = fields.number()?;
     let mut position = Position::new();
-    let mut last = None;
+    let mut last: Option<TopicPartition> = None;
     for _ in 0..count {
-        let topic = fields.string()?;
-        let partition = TopicPartition::new(topic, fields.number_as()?);
+        let partition = TopicPartition::after(last.as_ref(), fields.string()?, fields.number_as()?);
         // A partition that stands there twice would leave it open which input the rows include.
         if last.as_ref() >= Some(&partition) {
             return Err(fields.damaged("its partitions are out of order"));
