@@ -134,7 +134,8 @@ impl<T: Clone + Send + Sync + 'static> Value for T {}
 /// A way to write values of type `V`, chosen per topic and per table.
 ///
 /// # Contract
-/// 1. `decode(encode(v)) == v`.
+/// 1. `decode(encode(v)) == v`. What is not written is lost: a field with `#[serde(skip)]` has its value while the row is in
+///    memory, and its default once the row was fetched from the state, so such fields must not matter to anybody.
 /// 2. `decode` never panics, never aborts (a hostile length is refused before it is allocated) and refuses
 ///    trailing bytes.
 /// 3. `id` names the layout for ever: a table remembers it, and opening it under another id is an error.

@@ -24,6 +24,10 @@
 /// `MALLOC_ARENA_MAX=2` in its environment a process that folds a state many times larger than its budget takes about a
 /// third less.
 ///
+/// A value is never cut into pieces, so beside the budget there is room for some values of the largest size: about ten of a
+/// mebibyte, and up to thirty where one takes a quarter of the budget, as a compaction holds one of each file that it reads.
+/// With `MALLOC_MMAP_THRESHOLD_=1048576` in its environment, a third less: glibc gives blocks of that size back at once.
+///
 /// # Examples
 /// ```
 /// use millpond::Memory;
