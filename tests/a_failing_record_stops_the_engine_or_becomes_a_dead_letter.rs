@@ -254,7 +254,7 @@ fn taste(value: u64) -> u64 {
 #[test]
 fn a_closure_of_a_table_that_panics_at_a_value_which_is_replaced() {
     let events = Topic::<u32, u64>::new("events");
-    for kind in 0..6 {
+    for kind in 0..8 {
         let graph = GraphBuilder::new();
         let rows = graph.table(&events, "rows");
         let other = graph.stream(&events).group_by_key().count("other");
@@ -263,6 +263,13 @@ fn a_closure_of_a_table_that_panics_at_a_value_which_is_replaced() {
             1 => _ = rows.filter(|_, value| taste(*value) > 0).materialize("plain"),
             2 => _ = rows.join(&other, |_, value, _| taste(*value)).materialize("plain"),
             3 => _ = other.left_join(&rows, |_, _, value| value.copied().map(taste)).materialize("plain"),
+            6 => rows.to_stream().map_values(|_, row| row.into_option().map(taste)).to(&Topic::new("out")),
+            7 => {
+                let (some, _) = rows
+                    .to_stream()
+                    .split(|_, row| row.clone().into_option().is_some_and(|row| taste(row) > 0));
+                some.to_upserts(&Topic::new("out"));
+            }
             4 => _ = rows.group_by(|key, value| (taste(*value), *key)).count("plain"),
             _ => {
                 _ = rows.foreign_left_join(

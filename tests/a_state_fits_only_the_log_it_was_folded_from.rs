@@ -11,7 +11,7 @@
 //! new ones were not.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, Producer};
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, TopicConfig};
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Result, SystemClock, Table, Topic, TopicPartition};
 use std::fs;
 use std::path::Path;
@@ -104,8 +104,8 @@ fn refused(log: &Arc<EmbeddedChangelog>, state: &Path, why: &str) {
 
 #[test]
 fn a_state_that_has_read_more_than_an_older_copy_is_refused() {
-    // Of the same opening as the copy, or of a later one.
-    for reopened in [false, true] {
+    // Of the same opening as the copy, or of a later one; the copy is opened once or often before the state meets it.
+    for (reopened, openings) in [(false, 1), (true, 1), (false, 30), (true, 30)] {
         let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let [early, late] = ["early", "late"].map(|name| states.path().join(name));
         let mut log = open(dir.path(), false).unwrap();
@@ -122,6 +122,9 @@ fn a_state_that_has_read_more_than_an_older_copy_is_refused() {
         let later = copied(dir.path());
         log.close().unwrap();
 
+        for _ in 1..openings {
+            append(&open(copy.path(), false).unwrap(), 0, 1);
+        }
         let log = open(copy.path(), false).unwrap();
         append(&log, 1000, 100);
         let why = if reopened { "a later copy of this one" } else { "but this changelog ended at 20" };
@@ -130,8 +133,8 @@ fn a_state_that_has_read_more_than_an_older_copy_is_refused() {
 
         // Where it was folded from it goes on, and what was folded from the copy does not.
         let log = open(later.path(), false).unwrap();
-        append(&log, 1, 100);
-        assert_eq!(fold(&log, &late).unwrap(), 150);
+        append(&log, 1, 200);
+        assert_eq!(fold(&log, &late).unwrap(), 250);
         refused(&log, &early, "another changelog");
     }
 }
@@ -146,10 +149,19 @@ fn the_state_of_another_log_is_refused() {
     append(&logs[1], 7, 20);
     assert_eq!(fold(&logs[0], &state).unwrap(), 20);
     refused(&logs[1], &state, "another changelog");
+    // Also after a long life of its own.
+    let [log, mut other] = logs;
+    for _ in 0..30 {
+        drop(other);
+        other = open(dirs[1].path(), false).unwrap();
+        append(&other, 7, 1);
+    }
+    refused(&other, &state, "another changelog");
+    let logs = [log];
     assert_eq!(fold(&logs[0], &state).unwrap(), 20);
 }
 
-/// Only so many terms are remembered, and an opening without appends begins none.
+/// However many terms follow, the one of a state tells; and an opening without appends begins none.
 #[test]
 fn a_state_outlives_any_number_of_openings() {
     let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -165,8 +177,49 @@ fn a_state_outlives_any_number_of_openings() {
         let log = open(dir.path(), false).unwrap();
         let terms = log.terms().unwrap();
         assert_eq!(terms.last().unwrap().number + 1, opening);
-        assert_eq!(terms.len() as u64, opening.min(16));
+        assert_eq!(terms.len() as u64, opening);
         assert_eq!(fold(&log, &often).unwrap(), opening);
         log.close().unwrap();
     }
+}
+
+/// What a graph has not read meanwhile may be gone: that is no sign of another log.
+#[test]
+fn a_topic_that_is_read_again_behind_what_is_gone_fits() {
+    let other = Topic::<u8, u64>::new("left");
+    let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let state = states.path().join("state");
+    let reads = |both: bool| {
+        let graph = GraphBuilder::new();
+        graph.stream(&topic()).group_by_key().reduce("sums", |a, b| a + b);
+        let merged = graph.stream(&topic());
+        let merged = if both { merged.merge(&graph.stream(&other)) } else { merged };
+        drop(merged.inspect(|_, _| ()));
+        graph.build().unwrap()
+    };
+    let step = |log: &Arc<EmbeddedChangelog>, both: bool| -> Result<()> {
+        let builder = Engine::builder(&reads(both)).changelog(log.clone()).state_dir(&state);
+        let engine = builder.from_oldest_kept(true).start()?;
+        engine.catch_up()?;
+        engine.close()
+    };
+    let log = open(dir.path(), false).unwrap();
+    log.create_topic("left", &TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() }).unwrap();
+    append(&log, 1, 5);
+    let left = |log: &Arc<EmbeddedChangelog>, times: u64| {
+        let producer = Producer::new(log.clone(), &other, Arc::new(SystemClock)).unwrap();
+        (0..times).for_each(|_| _ = producer.put(&7, &1).wait().unwrap());
+    };
+    left(&log, 5);
+    step(&log, true).unwrap();
+    step(&log, false).unwrap();
+    drop(log);
+    let options = EmbeddedOptions { segment_bytes: 1 << 10, ..EmbeddedOptions::default() };
+    let log = Arc::new(EmbeddedChangelog::open(dir.path(), options).unwrap());
+    left(&log, 500);
+    log.enforce_retention().unwrap();
+    let kept = log.offsets(&TopicPartition::new("left", 0)).unwrap();
+    assert!(kept.start > 5, "{kept:?}: nothing is gone");
+    step(&log, true).unwrap();
+    step(&log, true).unwrap();
 }

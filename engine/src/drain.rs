@@ -45,8 +45,8 @@ pub(crate) struct Drain {
     /// What is told to the changelog once rows are durable.
     pub(crate) consumer: Consumer,
     pub(crate) counters: Arc<Counters>,
-    /// One drain at a time.
-    pub(crate) turn: Mutex<()>,
+    /// One drain of an engine at a time: the term that one writes is that of the log when it is written.
+    pub(crate) turn: Arc<Mutex<()>>,
 }
 
 impl Drain {
@@ -63,7 +63,7 @@ impl Drain {
         let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
         let _entered = span.enter();
         // Before the sync, so that it is durable before the state speaks of it.
-        let terms = self.consumer.changelog.terms()?;
+        let term = self.consumer.changelog.term()?;
         fault::point("drain.before_sync")?;
         self.consumer.changelog.sync()?;
         fault::point("drain.after_sync")?;
@@ -75,7 +75,7 @@ impl Drain {
             }),
         );
         // Behind the counts, in the order of the keys.
-        head.extend(terms.last().map(|term| (layout::TERM_KEY.to_vec(), layout::encode_term(&term.id()))));
+        head.extend(term.map(|term| (layout::TERM_KEY.to_vec(), layout::encode_term(&term.id()))));
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
         let store = self.shared.store()?;
         let shared = &self.shared;

@@ -334,6 +334,14 @@ pub trait Changelog: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The term of the log that runs: the last of [`terms`](Self::terms).
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Self::close).
+    fn term(&self) -> Result<Option<Term>> {
+        Ok(self.terms()?.pop())
+    }
+
     /// The last terms of the log, in order, by which a state finds out whether it was folded from this log: from an older
     /// copy, one that gave up records or another one it was not. Empty if the log does not tell; then none is asked.
     ///

@@ -8,8 +8,23 @@
 
 use crate::{Position, TopicPartition};
 
-/// How many terms a log remembers.
-pub(super) const KEPT_TERMS: u64 = 16;
+/// What the terms take that a log remembers, in bytes: thousands of openings, as a rule.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// How many it remembers, whatever they take.
+const KEPT_AT_LEAST: usize = 64;
+
+/// How many of the oldest terms are to be forgotten; they are given in order.
+pub(super) fn forgettable(terms: &[Term]) -> usize {
+    let mut left = KEPT_BYTES;
+    let fit = terms.iter().rev().take_while(|term| {
+        // A row for each, with a name, a number and an offset for each partition.
+        let partitions = term.start.iter().map(|(id, _)| id.topic.len() + 12);
+        let bytes = 64 + partitions.sum::<usize>();
+        left.checked_sub(bytes).inspect(|rest| left = *rest).is_some()
+    });
+    terms.len() - fit.count().max(KEPT_AT_LEAST.min(terms.len()))
+}
 
 /// What was appended to a log from one opening to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +101,19 @@ mod tests {
 
     fn terms(terms: &[(u64, &str, u64)]) -> Vec<Term> {
         terms.iter().map(|&(number, identity, start)| Term::new(number, identity.into(), at(start))).collect()
+    }
+
+    #[test]
+    fn terms_are_forgotten_by_what_they_take() {
+        let of = |partitions: u32, count: u64| -> Vec<Term> {
+            let start: Position =
+                (0..partitions).map(|number| (TopicPartition::new("abcd", number), 7)).collect();
+            (0..count).map(|number| Term::new(number, "x".into(), start.clone())).collect()
+        };
+        assert_eq!([forgettable(&of(1, 10_000)), forgettable(&of(1, 15_000))], [0, 15_000 - (1 << 20) / 80]);
+        // At least so many, of whatever size.
+        assert_eq!([forgettable(&of(10_000, 63)), forgettable(&of(10_000, 70))], [0, 6]);
+        assert_eq!(forgettable(&[]), 0);
     }
 
     #[test]

@@ -43,7 +43,6 @@ pub struct Context<'a> {
     /// Whether anyone takes the output of the node that runs.
     pub(crate) read: bool,
     pub(crate) record: state::Record,
-    pub(crate) followed: bool,
     pub(crate) meter: &'a Meter,
     pub(crate) tracing: bool,
     pub(crate) current: Option<Stamp>,
@@ -97,13 +96,6 @@ impl Context<'_> {
     #[must_use]
     pub fn record(&self) -> state::Record {
         self.record
-    }
-
-    /// Whether a node that derives from the one that runs [follows](crate::graph::Builder::follows_updates) updates. What
-    /// leaves the tables should not depend on whether they are recorded for another reason.
-    #[must_use]
-    pub fn is_followed(&self) -> bool {
-        self.followed
     }
 
     /// Says that `values` values of type `T` were made beyond those that came in. An operator that makes many values of one

@@ -95,6 +95,7 @@ impl Core {
             growth_bytes: input_bytes.max(LEAST_GROWTH_BYTES),
             counters: Arc::new(Counters::default()),
             host: Host::new(subscriber_bytes),
+            drain_turn: Arc::default(),
         };
         // First of all, so that two engines of one name never look at the same things.
         let lease = setting.changelog.lease(&setting.producer)?;
@@ -102,9 +103,11 @@ impl Core {
         // Whatever can be refused is refused before anything is written, to the state or to the changelog.
         let Assignment { mut main, build, former } = catalogue.assign(&*store, &setting.graph)?;
         let there = setting.changelog.topics()?.into_iter().collect();
+        let groups = [Some(&main), build.as_ref()].into_iter().flatten();
+        let read: Vec<Position> = groups.map(|group| group.position.clone()).collect();
         pass_what_is_gone(&setting, &there, &mut main, from_oldest_kept)?;
         check_changelog(&setting, &there, (&main, build.as_ref()), from_oldest_kept)?;
-        check_term(&setting, &*store, (&main, build.as_ref()))?;
+        check_term(&setting, &*store, &read)?;
         let (owner, is_new) = owner_of(&setting, &*store)?;
         owner.check(&*setting.changelog, &setting.producer, &main.position)?;
         create_topics(&setting, &there)?;
@@ -282,17 +285,12 @@ fn pass_what_is_gone(
 }
 
 /// Refuses a state that was not folded from this changelog, or has read what the changelog has given up since: other records
-/// have the offsets of those now.
-fn check_term(
-    setting: &Setting,
-    store: &dyn StateStore,
-    (main, build): (&Group, Option<&Group>),
-) -> Result<()> {
+/// have the offsets of those now. `read` is what its groups have read, as it is stored.
+fn check_term(setting: &Setting, store: &dyn StateStore, read: &[Position]) -> Result<()> {
     let mut term = Ok(None);
     store.read(layout::TERM_KEY, &mut |stored| term = stored.map(layout::decode_term).transpose())?;
     let Some(term) = term? else { return Ok(()) };
-    let read = [Some(main), build].into_iter().flatten().flat_map(|group| group.position.iter());
-    let read = read.filter(|(id, _)| setting.graph.reads(&id.topic));
+    let read = read.iter().flat_map(Position::iter).filter(|(id, _)| setting.graph.reads(&id.topic));
     let message = match term.check(&setting.changelog.terms()?, read) {
         Ok(()) => return Ok(()),
         Err(Misfit::Foreign) => {

@@ -25,6 +25,8 @@ pub(crate) struct Failure {
     pub(crate) error: Error,
     /// By its place in the log.
     pub(crate) record: Option<u64>,
+    /// Which step of the epoch failed, in the order in which one shard takes them: a node, or behind them a table.
+    step: usize,
     /// All the records that do not decode, if that is why.
     pub(crate) undecodable: Skipped,
     /// Whether the epoch became too large, so that a part of it is to be tried.
@@ -49,7 +51,7 @@ impl Failure {
     /// That there are records which do not decode.
     fn undecodable(undecodable: Skipped) -> Option<Self> {
         let (&place, reason) = undecodable.first_key_value()?;
-        Some(Self { error: Error::user(reason), record: Some(place), undecodable, too_much: false })
+        Some(Self { error: Error::user(reason), record: Some(place), step: 0, undecodable, too_much: false })
     }
 }
 
@@ -60,7 +62,7 @@ impl From<Error> for Failure {
             .and_then(|source| source.downcast_ref::<RecordFailure>())
             .map(|failure| failure.stamp.sequence);
         let too_much = error.source().is_some_and(<dyn std::error::Error>::is::<TooMuch>);
-        Self { error, record, undecodable: Skipped::new(), too_much }
+        Self { error, record, step: 0, undecodable: Skipped::new(), too_much }
     }
 }
 
@@ -204,23 +206,30 @@ impl Run<'_> {
             tables: self.tables,
             read: true,
             record: state::Record::Changes,
-            followed: false,
             tracing: self.tracing,
             meter: self.meter,
             current: None,
             sunk: Vec::new(),
         };
+        let mut step = 0;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            nodes.iter().try_for_each(|&id| self.node(id, lane, &mut context))
+            nodes.iter().try_for_each(|&id| {
+                step = id;
+                self.node(id, lane, &mut context)
+            })
         }));
         if let Err(error) = outcome.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-            return Err(Failure::at(error, context.current.map(|stamp| stamp.sequence)));
+            let failure = Failure::at(error, context.current.map(|stamp| stamp.sequence));
+            return Err(Failure { step, ..failure });
         }
         lane.sealed.sunk.append(&mut context.sunk);
         if last {
-            for table in self.plan.writes.iter().filter_map(|&table| self.tables.get(table)?.as_ref()) {
+            for &index in &self.plan.writes {
+                let Some(table) = self.tables.get(index).and_then(Option::as_ref) else { continue };
                 let sealed = catch_unwind(AssertUnwindSafe(|| table.seal(shard)));
-                let part = sealed.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
+                let part = sealed.unwrap_or_else(|panic| Err(panicked(&*panic)));
+                let step = self.graph.nodes.len() + index;
+                let part = part.map_err(|error| Failure { step, ..error.into() })?;
                 self.meter.add_bytes(part.bytes())?;
                 lane.sealed.parts.push(part);
             }
@@ -237,7 +246,6 @@ impl Run<'_> {
             }
             Step::Operator(operator) => {
                 context.read = self.plan.consumers.get(id).is_some_and(|&consumers| consumers > 0);
-                context.followed = node.records;
                 let records = node.records || (self.sets_aside && context.read);
                 context.record = if records { state::Record::Updates } else { state::Record::Changes };
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
@@ -284,12 +292,13 @@ impl Run<'_> {
     }
 }
 
-/// The failure of the earliest record, so that which one is reported does not depend on threads.
+/// The failure of the earliest record, so that which one is reported does not depend on threads; of several of the same record
+/// the one that a single shard would come to first.
 fn earliest(results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
     let failures = results.into_iter().filter_map(Result::err);
     let first = failures.min_by_key(|failure| {
         // Failures that no record is to blame for come first: they are not for the policy to decide.
-        (failure.is_of_user(), failure.record)
+        (failure.is_of_user(), failure.record, failure.step)
     });
     first.map_or(Ok(()), Err)
 }

@@ -39,8 +39,8 @@ use input::{Bound, EpochInput};
 use letters::Letters;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Generations below this size are merged as they come, so that a snapshot has few to look through. Larger ones come
 /// under load only, where drains follow soon and the folding thread has better things to do.
@@ -73,6 +73,8 @@ pub(crate) struct Setting {
     pub(crate) growth_bytes: usize,
     pub(crate) counters: Arc<Counters>,
     pub(crate) host: Arc<Host>,
+    /// Held by the drain that runs.
+    pub(crate) drain_turn: Arc<Mutex<()>>,
 }
 
 impl Setting {

@@ -8,7 +8,7 @@ use crate::store::StateStore;
 use crate::store::layout::{MAIN_GROUP, TableId};
 use crate::{Position, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// A task whose input is open. Nothing was written for it yet, neither to the state nor to the changelog.
 pub(super) struct Opening {
@@ -59,7 +59,7 @@ impl Opening {
             group: number,
             consumer,
             counters: Arc::clone(&setting.counters),
-            turn: Mutex::new(()),
+            turn: Arc::clone(&setting.drain_turn),
         };
         Ok((Task::new(setting.clone(), plan, ids, tables, shared, input, produces), Arc::new(drain)))
     }

@@ -210,8 +210,8 @@ impl<K: Key, V: Value> Table<K, V> {
     /// Where the stream is folded, joined with a table, or stored, every update of the table comes through, each with the
     /// place of the record that caused it: what becomes of them does not depend on where epochs were cut.
     ///
-    /// NOTE: where it is only sent to topics, several updates of a key within one epoch come out as one, so how many there
-    /// are depends on the cuts; the last value of each key does not.
+    /// NOTE: where it is only sent to topics, and the engine has no dead letters, several updates of a key within one epoch
+    /// come out as one, so how many there are depends on the cuts; the last value of each key does not.
     #[must_use]
     #[doc(alias = "toStream")]
     pub fn to_stream(&self) -> Stream<K, Upsert<V>> {

@@ -12,6 +12,7 @@ use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
+use millpond_engine::state::Record;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
@@ -46,7 +47,7 @@ impl<K: Key, V: Value> Operator for ToStream<K, V> {
         let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
         let mut encoded = Vec::new();
         let mut events: Vec<Event<K, Upsert<V>>>;
-        if context.is_followed() {
+        if context.record() == Record::Updates {
             let mut rows = were_there(&changes, &updates);
             events = Vec::with_capacity(updates.len());
             for Update { key, value, stamp } in updates {

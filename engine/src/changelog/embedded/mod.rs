@@ -348,6 +348,11 @@ impl Changelog for EmbeddedChangelog {
         Ok(self.shared.owners().get(name).cloned())
     }
 
+    fn term(&self) -> Result<Option<Term>> {
+        self.shared.check_open()?;
+        Ok(self.shared.terms().last().cloned())
+    }
+
     fn terms(&self) -> Result<Vec<Term>> {
         self.shared.check_open()?;
         Ok(self.shared.terms().clone())

@@ -15,8 +15,8 @@ use super::queue::{Job, Reply};
 use super::synced::Progress;
 use super::trim::Age;
 use crate::changelog::names::family;
-use crate::changelog::term::KEPT_TERMS;
-use crate::changelog::{NameInUse, Term, TopicConfig, TopicType};
+use crate::changelog::term::{self, Term};
+use crate::changelog::{NameInUse, TopicConfig, TopicType};
 use crate::identity::new_identity;
 use crate::{Error, Position, Result, fault};
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,6 +231,7 @@ impl Writer {
         }
         let begins = !self.term_begun && !group.batches.is_empty();
         let term = begins.then(|| self.next_term());
+        let forgotten: Vec<u64> = if begins { self.forgettable_terms() } else { Vec::new() };
         fault::point("changelog.append.before_write")?;
         let begun = Instant::now();
         self.shared.database.write(group.sync, |rows| {
@@ -241,9 +242,7 @@ impl Writer {
             // Together with the first records: a term without any would only make the log forget another one.
             if let Some(term) = &term {
                 rows.put_meta(&layout::term_key(term.number), &layout::term_value(term));
-                if let Some(forgotten) = term.number.checked_sub(KEPT_TERMS) {
-                    rows.delete_meta(&layout::term_key(forgotten));
-                }
+                forgotten.iter().for_each(|number| rows.delete_meta(&layout::term_key(*number)));
             }
             for (key, value) in &group.metadata {
                 match value {
@@ -256,7 +255,7 @@ impl Writer {
         fault::point("changelog.append.after_write")?;
         if let Some(term) = term {
             let mut terms = self.shared.terms();
-            terms.retain(|kept| term.number - kept.number < KEPT_TERMS);
+            terms.drain(..forgotten.len());
             terms.push(term);
             self.term_begun = true;
         }
@@ -274,6 +273,12 @@ impl Writer {
             self.progress.synced(&self.shared.database)?;
         }
         fault::point("changelog.append.before_ack")
+    }
+
+    /// The numbers of the terms that make way for a new one.
+    fn forgettable_terms(&self) -> Vec<u64> {
+        let terms = self.shared.terms();
+        terms.iter().take(term::forgettable(&terms)).map(|term| term.number).collect()
     }
 
     /// The term that this opening begins.
