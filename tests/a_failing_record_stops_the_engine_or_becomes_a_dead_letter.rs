@@ -299,6 +299,40 @@ fn a_closure_of_a_table_that_panics_at_a_value_which_is_replaced() {
     }
 }
 
+/// Of what fails at one record, one shard and many tell the same: a letter is known by its reason.
+#[test]
+fn a_record_that_fails_at_several_places() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let many = graph.stream(&events).flat_map(|key, value| (0..8).map(move |n| (n * 100 + key, value)));
+    for table in ["one", "two"] {
+        many.group_by_key().fold(
+            table,
+            || 0_u64,
+            move |count, key, value| {
+                assert!(value != 666, "{table} at {key}");
+                *count += 1;
+            },
+        );
+    }
+    let graph = graph.build().unwrap();
+    let log = log_with(&events, &1, encoded(&events, &666));
+    let reasons: Vec<String> = (1..6)
+        .map(|shards| {
+            let log = log.crash();
+            let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+            let policy = FailurePolicy::DeadLetter("dead".into());
+            let mut stepper = engine(&graph, &log, &store, shards).on_failure(policy).stepper().unwrap();
+            while stepper.epoch(50).unwrap() {}
+            let letters = dead_letters(&log);
+            assert_eq!(letters.len(), 1, "{shards} shards");
+            letters[0].1["millpond.reason"].clone()
+        })
+        .collect();
+    assert!(reasons[0].contains("one at 9"), "{reasons:?}");
+    assert!(reasons.iter().all(|reason| *reason == reasons[0]), "{reasons:?}");
+}
+
 /// Checks a fold that leaves a value which its table cannot encode; `keep` makes the next value of the last one and a record.
 fn check_unwritable(keep: fn(u64, u64) -> u64) {
     let events = Topic::<u32, u64>::new("events");

@@ -5,7 +5,8 @@
 use super::input::{EpochInput, Piece};
 use super::plan::{Plan, node};
 use crate::dataflow::{
-    Batch, Context, Inputs, Meter, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Sunk, TooMuch,
+    Batch, Context, Inputs, Meter, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Stamp, Sunk,
+    TooMuch,
 };
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
@@ -27,6 +28,8 @@ pub(crate) struct Failure {
     pub(crate) record: Option<u64>,
     /// Which step of the epoch failed, in the order in which one shard takes them: a node, or behind them a table.
     step: usize,
+    /// Which value it failed at, of those that the record became.
+    stamp: Option<Stamp>,
     /// All the records that do not decode, if that is why.
     pub(crate) undecodable: Skipped,
     /// Whether the epoch became too large, so that a part of it is to be tried.
@@ -51,18 +54,26 @@ impl Failure {
     /// That there are records which do not decode.
     fn undecodable(undecodable: Skipped) -> Option<Self> {
         let (&place, reason) = undecodable.first_key_value()?;
-        Some(Self { error: Error::user(reason), record: Some(place), step: 0, undecodable, too_much: false })
+        Some(Self {
+            error: Error::user(reason),
+            record: Some(place),
+            step: 0,
+            stamp: None,
+            undecodable,
+            too_much: false,
+        })
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let record = error
+        let stamp = error
             .source()
             .and_then(|source| source.downcast_ref::<RecordFailure>())
-            .map(|failure| failure.stamp.sequence);
+            .map(|failure| failure.stamp);
         let too_much = error.source().is_some_and(<dyn std::error::Error>::is::<TooMuch>);
-        Self { error, record, step: 0, undecodable: Skipped::new(), too_much }
+        let record = stamp.map(|stamp| stamp.sequence);
+        Self { error, record, step: 0, stamp, undecodable: Skipped::new(), too_much }
     }
 }
 
@@ -220,7 +231,7 @@ impl Run<'_> {
         }));
         if let Err(error) = outcome.unwrap_or_else(|panic| Err(panicked(&*panic))) {
             let failure = Failure::at(error, context.current.map(|stamp| stamp.sequence));
-            return Err(Failure { step, ..failure });
+            return Err(Failure { step, stamp: failure.stamp.or(context.current), ..failure });
         }
         lane.sealed.sunk.append(&mut context.sunk);
         if last {
@@ -298,7 +309,7 @@ fn earliest(results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
     let failures = results.into_iter().filter_map(Result::err);
     let first = failures.min_by_key(|failure| {
         // Failures that no record is to blame for come first: they are not for the policy to decide.
-        (failure.is_of_user(), failure.record, failure.step)
+        (failure.is_of_user(), failure.record, failure.step, failure.stamp)
     });
     first.map_or(Ok(()), Err)
 }

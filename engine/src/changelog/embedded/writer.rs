@@ -242,7 +242,9 @@ impl Writer {
             // Together with the first records: a term without any would only make the log forget another one.
             if let Some(term) = &term {
                 rows.put_meta(&layout::term_key(term.number), &layout::term_value(term));
-                forgotten.iter().for_each(|number| rows.delete_meta(&layout::term_key(*number)));
+                for &number in &forgotten {
+                    rows.delete_meta(&layout::term_key(number));
+                }
             }
             for (key, value) in &group.metadata {
                 match value {
