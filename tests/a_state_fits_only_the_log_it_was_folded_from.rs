@@ -183,43 +183,71 @@ fn a_state_outlives_any_number_of_openings() {
     }
 }
 
+/// A graph over both topics, or over the first one only.
+fn reading(both: bool) -> Graph {
+    let graph = GraphBuilder::new();
+    graph.stream(&topic()).group_by_key().reduce("sums", |a, b| a + b);
+    let merged = graph.stream(&topic());
+    let merged = if both { merged.merge(&graph.stream(&left())) } else { merged };
+    drop(merged.inspect(|_, _| ()));
+    graph.build().unwrap()
+}
+
+fn left() -> Topic<u8, u64> {
+    Topic::new("left")
+}
+
+fn append_left(log: &Arc<EmbeddedChangelog>, times: u64) {
+    let producer = Producer::new(log.clone(), &left(), Arc::new(SystemClock)).unwrap();
+    (0..times).for_each(|_| _ = producer.put(&7, &1).wait().unwrap());
+}
+
+/// Folds and drains what there is.
+fn read_on(log: &Arc<EmbeddedChangelog>, state: &Path, both: bool) -> Result<()> {
+    let builder = Engine::builder(&reading(both)).changelog(log.clone()).state_dir(state);
+    let engine = builder.from_oldest_kept(true).start()?;
+    engine.catch_up()?;
+    engine.close()
+}
+
+/// Else a graph without it would make the state one of the copy, and a later one would pass over what the copy gets.
+#[test]
+fn a_topic_that_is_not_read_for_a_while_counts() {
+    let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let state = states.path().join("state");
+    let log = open(dir.path(), false).unwrap();
+    append(&log, 1, 5);
+    append_left(&log, 5);
+    log.sync().unwrap();
+    let copy = copied(dir.path());
+    append_left(&log, 5);
+    read_on(&log, &state, true).unwrap();
+    drop(log);
+    let log = open(copy.path(), false).unwrap();
+    append(&log, 1, 5);
+    for both in [false, true] {
+        assert_eq!(read_on(&log, &state, both).unwrap_err().kind(), ErrorKind::AheadOfChangelog);
+    }
+}
+
 /// What a graph has not read meanwhile may be gone: that is no sign of another log.
 #[test]
 fn a_topic_that_is_read_again_behind_what_is_gone_fits() {
-    let other = Topic::<u8, u64>::new("left");
     let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let state = states.path().join("state");
-    let reads = |both: bool| {
-        let graph = GraphBuilder::new();
-        graph.stream(&topic()).group_by_key().reduce("sums", |a, b| a + b);
-        let merged = graph.stream(&topic());
-        let merged = if both { merged.merge(&graph.stream(&other)) } else { merged };
-        drop(merged.inspect(|_, _| ()));
-        graph.build().unwrap()
-    };
-    let step = |log: &Arc<EmbeddedChangelog>, both: bool| -> Result<()> {
-        let builder = Engine::builder(&reads(both)).changelog(log.clone()).state_dir(&state);
-        let engine = builder.from_oldest_kept(true).start()?;
-        engine.catch_up()?;
-        engine.close()
-    };
     let log = open(dir.path(), false).unwrap();
     log.create_topic("left", &TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() }).unwrap();
     append(&log, 1, 5);
-    let left = |log: &Arc<EmbeddedChangelog>, times: u64| {
-        let producer = Producer::new(log.clone(), &other, Arc::new(SystemClock)).unwrap();
-        (0..times).for_each(|_| _ = producer.put(&7, &1).wait().unwrap());
-    };
-    left(&log, 5);
-    step(&log, true).unwrap();
-    step(&log, false).unwrap();
+    append_left(&log, 5);
+    read_on(&log, &state, true).unwrap();
+    read_on(&log, &state, false).unwrap();
     drop(log);
     let options = EmbeddedOptions { segment_bytes: 1 << 10, ..EmbeddedOptions::default() };
     let log = Arc::new(EmbeddedChangelog::open(dir.path(), options).unwrap());
-    left(&log, 500);
+    append_left(&log, 500);
     log.enforce_retention().unwrap();
     let kept = log.offsets(&TopicPartition::new("left", 0)).unwrap();
     assert!(kept.start > 5, "{kept:?}: nothing is gone");
-    step(&log, true).unwrap();
-    step(&log, true).unwrap();
+    read_on(&log, &state, true).unwrap();
+    read_on(&log, &state, true).unwrap();
 }

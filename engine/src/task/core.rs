@@ -290,8 +290,8 @@ fn check_term(setting: &Setting, store: &dyn StateStore, read: &[Position]) -> R
     let mut term = Ok(None);
     store.read(layout::TERM_KEY, &mut |stored| term = stored.map(layout::decode_term).transpose())?;
     let Some(term) = term? else { return Ok(()) };
-    let read = read.iter().flat_map(Position::iter).filter(|(id, _)| setting.graph.reads(&id.topic));
-    let message = match term.check(&setting.changelog.terms()?, read) {
+    // Also of topics that the graph does not read now: a later one may, and takes up where they were left.
+    let message = match term.check(&setting.changelog.terms()?, read.iter().flat_map(Position::iter)) {
         Ok(()) => return Ok(()),
         Err(Misfit::Foreign) => {
             "the state was folded from another changelog, or from a later copy of this one: put that back, or delete the \
