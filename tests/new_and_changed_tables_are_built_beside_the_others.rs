@@ -23,7 +23,7 @@ mod model;
 use millpond::testing::Driver;
 use millpond::{ErrorKind, Position, TopicPartition};
 use model::grammar::Op;
-use model::graph::{Built, Handle, build};
+use model::graph::{Built, Handle, build, operands};
 use model::interpreter::Interpreter;
 use model::steps::{Evolution, Order, Step, append, arrivals, evolution, settings, started, step};
 use model::{K, Rows, V, grammar};
@@ -194,6 +194,9 @@ impl Run {
         if !change.is_crash() {
             self.drain()?;
         }
+        if let Some(raised) = change.raises(&self.spec) {
+            self.forget_what_was_said(raised);
+        }
         change.apply(&mut self.spec);
         self.built = build(&self.spec.nodes(true), &self.spec.partitions);
         if change.is_crash() {
@@ -206,6 +209,18 @@ impl Run {
         let written: Vec<_> = self.built.outputs.iter().map(|(_, topic)| topic.name().to_string()).collect();
         self.outputs.retain(|output| written.contains(output));
         self.note_first()
+    }
+
+    /// What topics were told by the former closure of a table stays as it was said.
+    fn forget_what_was_said(&mut self, raised: usize) {
+        let nodes = self.spec.nodes(true);
+        let mut derived = vec![false; nodes.len()];
+        for (index, node) in nodes.iter().enumerate() {
+            derived[index] = node.id == raised || operands(node.op).into_iter().any(|input| derived[input]);
+        }
+        let said = self.built.outputs.iter().filter(|(node, _)| derived[*node]);
+        let said: Vec<_> = said.map(|(_, topic)| topic.name().to_string()).collect();
+        self.outputs.retain(|output| !said.contains(output));
     }
 
     fn check(&self) -> Result<(), String> {

@@ -102,16 +102,22 @@ impl Evolution {
     pub fn apply(&self, spec: &mut Spec) {
         match self {
             Self::Add { draws, .. } => spec.draws.extend(draws),
-            Self::Raise { which, .. } => {
-                let raisable = spec.raisable();
-                let draw = &mut spec.draws[raisable[which % raisable.len()]];
-                *draw = draw.raised();
+            Self::Raise { .. } => {
+                let raised = self.raises(spec).unwrap();
+                spec.draws[raised] = spec.draws[raised].raised();
             }
             // The first two stay, so that there is a source.
             Self::Remove { draws, .. } => {
                 spec.draws.truncate((spec.draws.len() - 2).saturating_sub(*draws) + 2);
             }
         }
+    }
+
+    /// The number of the draw whose table gets another closure, in the graph before.
+    pub fn raises(&self, spec: &Spec) -> Option<usize> {
+        let Self::Raise { which, .. } = self else { return None };
+        let raisable = spec.raisable();
+        Some(raisable[which % raisable.len()])
     }
 
     pub fn is_crash(&self) -> bool {
