@@ -33,7 +33,11 @@ fn open(log: &Path, salvage: bool) -> Result<Arc<EmbeddedChangelog>> {
 }
 
 fn append(log: &Arc<EmbeddedChangelog>, number: u64, times: u64) {
-    let producer = Producer::new(log.clone(), &topic(), Arc::new(SystemClock)).unwrap();
+    append_to(log, &topic(), number, times);
+}
+
+fn append_to(log: &Arc<EmbeddedChangelog>, topic: &Topic<u8, u64>, number: u64, times: u64) {
+    let producer = Producer::new(log.clone(), topic, Arc::new(SystemClock)).unwrap();
     for _ in 0..times {
         producer.put(&7, &number).wait().unwrap();
     }
@@ -143,22 +147,20 @@ fn a_state_that_has_read_more_than_an_older_copy_is_refused() {
 fn the_state_of_another_log_is_refused() {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let states = tempfile::tempdir().unwrap();
-    let logs = [0, 1].map(|number: usize| open(dirs[number].path(), false).unwrap());
+    let [log, mut other] = [0, 1].map(|number: usize| open(dirs[number].path(), false).unwrap());
     let state = states.path().join("state");
-    append(&logs[0], 1, 20);
-    append(&logs[1], 7, 20);
-    assert_eq!(fold(&logs[0], &state).unwrap(), 20);
-    refused(&logs[1], &state, "another changelog");
+    append(&log, 1, 20);
+    append(&other, 7, 20);
+    assert_eq!(fold(&log, &state).unwrap(), 20);
+    refused(&other, &state, "another changelog");
     // Also after a long life of its own.
-    let [log, mut other] = logs;
     for _ in 0..30 {
         drop(other);
         other = open(dirs[1].path(), false).unwrap();
         append(&other, 7, 1);
     }
     refused(&other, &state, "another changelog");
-    let logs = [log];
-    assert_eq!(fold(&logs[0], &state).unwrap(), 20);
+    assert_eq!(fold(&log, &state).unwrap(), 20);
 }
 
 /// However many terms follow, the one of a state tells; and an opening without appends begins none.
@@ -197,11 +199,6 @@ fn left() -> Topic<u8, u64> {
     Topic::new("left")
 }
 
-fn append_left(log: &Arc<EmbeddedChangelog>, times: u64) {
-    let producer = Producer::new(log.clone(), &left(), Arc::new(SystemClock)).unwrap();
-    (0..times).for_each(|_| _ = producer.put(&7, &1).wait().unwrap());
-}
-
 /// Folds and drains what there is.
 fn read_on(log: &Arc<EmbeddedChangelog>, state: &Path, both: bool) -> Result<()> {
     let builder = Engine::builder(&reading(both)).changelog(log.clone()).state_dir(state);
@@ -217,10 +214,10 @@ fn a_topic_that_is_not_read_for_a_while_counts() {
     let state = states.path().join("state");
     let log = open(dir.path(), false).unwrap();
     append(&log, 1, 5);
-    append_left(&log, 5);
+    append_to(&log, &left(), 1, 5);
     log.sync().unwrap();
     let copy = copied(dir.path());
-    append_left(&log, 5);
+    append_to(&log, &left(), 1, 5);
     read_on(&log, &state, true).unwrap();
     drop(log);
     let log = open(copy.path(), false).unwrap();
@@ -238,13 +235,13 @@ fn a_topic_that_is_read_again_behind_what_is_gone_fits() {
     let log = open(dir.path(), false).unwrap();
     log.create_topic("left", &TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() }).unwrap();
     append(&log, 1, 5);
-    append_left(&log, 5);
+    append_to(&log, &left(), 1, 5);
     read_on(&log, &state, true).unwrap();
     read_on(&log, &state, false).unwrap();
     drop(log);
     let options = EmbeddedOptions { segment_bytes: 1 << 10, ..EmbeddedOptions::default() };
     let log = Arc::new(EmbeddedChangelog::open(dir.path(), options).unwrap());
-    append_left(&log, 500);
+    append_to(&log, &left(), 1, 500);
     log.enforce_retention().unwrap();
     let kept = log.offsets(&TopicPartition::new("left", 0)).unwrap();
     assert!(kept.start > 5, "{kept:?}: nothing is gone");

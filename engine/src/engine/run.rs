@@ -232,7 +232,8 @@ impl Drop for Background {
         if self.check_outside().is_ok() {
             return self.close_or_tell();
         }
-        // The engine is dropped by code that it runs, which cannot wait for itself.
+        // The engine is dropped by code that it runs, which cannot wait for itself. `rest` gets the threads in the new thread
+        // only: without it nobody could wait for them, and dropping `rest` must not lead here again.
         let mut rest = Self {
             common: Arc::clone(&self.common),
             waker: Arc::clone(&self.waker),

@@ -56,9 +56,9 @@ impl DirectoryLock {
         self.path.try_exists()
     }
 
-    /// Whether the database of RocksDB that it locks is there. Who empties a directory may leave the lock.
+    /// Whether the directory is still there with the database of RocksDB in it. Who empties a directory may leave the lock.
     pub(crate) fn has_database(&self) -> io::Result<bool> {
-        self.path.with_file_name("CURRENT").try_exists()
+        Ok(self.is_in_place()? && self.path.with_file_name("CURRENT").try_exists()?)
     }
 }
 

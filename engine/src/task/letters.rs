@@ -98,15 +98,14 @@ impl Task {
         for piece in &input.pieces {
             let Some(left_out) = by_piece.get(&piece.source) else { continue };
             let Some(origin) = self.input.partition(piece.source) else { continue };
-            let left_out = left_out.iter().filter(|(offset, ..)| piece.offsets.contains(offset));
-            let mut decoded = None;
+            let mut left_out =
+                left_out.iter().filter(|(offset, ..)| piece.offsets.contains(offset)).peekable();
+            if left_out.peek().is_none() {
+                continue;
+            }
+            let batch = piece.decode()?;
             for (offset, place, reason) in left_out {
-                if decoded.is_none() {
-                    decoded = Some(piece.decode()?);
-                }
-                let Some(record) = decoded.as_ref().and_then(|batch| batch.iter_from(*offset).next()) else {
-                    continue;
-                };
+                let Some(record) = batch.iter_from(*offset).next() else { continue };
                 letters.push(Sunk {
                     topic: Arc::clone(topic),
                     partition: 0,

@@ -233,7 +233,7 @@ impl Task {
     fn check_in_place(&self) -> Result<()> {
         let opened = self.opened();
         let failed = |error| on_path("find the lock of the state in", &opened.dir, error);
-        if opened.lock.is_in_place().map_err(failed)? && opened.lock.has_database().map_err(failed)? {
+        if opened.lock.has_database().map_err(failed)? {
             return Ok(());
         }
         Err(Error::unavailable(format!(
