@@ -1,0 +1,1 @@
+//! `#[derive(Key)]`: keys of your own, as bytes that keep their order.

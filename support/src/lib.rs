@@ -1,0 +1,1 @@
+//! What the tests, benchmarks and examples of millpond share. Never published.
