@@ -20,6 +20,7 @@ mod clock;
 mod drain;
 mod engine;
 mod error;
+mod flow;
 mod folding;
 mod identity;
 mod medium;

@@ -1,29 +1,15 @@
 //! What an operator sees while it runs: its shard, its tables, its inputs.
 
-use super::{Batch, Meter, Router, Slot, Stamp};
-use crate::changelog::Record;
+use super::{Batch, Pass, Record, Router, Stamp};
+use crate::changelog;
 use crate::codec::{Key, KeyPrefix, Value};
-use crate::graph::TableRef;
+use crate::flow::{Slot, TableRef};
 use crate::query::Snapshot;
-use crate::state::{self, AnyTable, TableState};
+use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
 use bytes::Bytes;
-use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-
-/// Names the record that a failure of user code is attributed to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RecordFailure {
-    pub(crate) stamp: Stamp,
-}
-
-impl fmt::Display for RecordFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at number {} in the sequence of the log", self.stamp.sequence)
-    }
-}
-
-impl std::error::Error for RecordFailure {}
 
 /// A record on its way to a derived topic.
 #[derive(Clone)]
@@ -31,53 +17,35 @@ pub(crate) struct Sunk {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: u32,
     pub(crate) stamp: Stamp,
-    pub(crate) record: Record,
+    pub(crate) record: changelog::Record,
 }
 
-/// One shard of one epoch, as an operator sees it.
+/// One shard of one epoch, as an operator sees it: a [`Pass`] with the tables of the task.
 pub struct Context<'a> {
-    pub(crate) shard: usize,
+    pub(crate) pass: Pass<'a>,
     pub(crate) router: Router,
-    pub(crate) epoch: u64,
     pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
     /// Whether anyone takes the output of the node that runs.
     pub(crate) read: bool,
-    pub(crate) record: state::Record,
-    pub(crate) meter: &'a Meter,
-    pub(crate) tracing: bool,
-    pub(crate) current: Option<Stamp>,
+    pub(crate) record: Record,
     pub(crate) sunk: Vec<Sunk>,
 }
 
-/// Where an operator [charges](Context::charge), for closures that cannot hold its context.
-#[derive(Clone, Copy)]
-pub struct Charges<'a>(&'a Meter);
+impl<'a> Deref for Context<'a> {
+    type Target = Pass<'a>;
 
-impl Charges<'_> {
-    /// As [`Context::charge`].
-    ///
-    /// # Errors
-    /// As there.
-    pub fn charge<T>(&self, values: usize) -> Result<()> {
-        self.0.add::<T>(values)
+    fn deref(&self) -> &Pass<'a> {
+        &self.pass
     }
 }
 
-impl<'a> Context<'a> {
-    /// Where the operator charges while its context is borrowed.
-    #[must_use]
-    pub fn charges(&self) -> Charges<'a> {
-        Charges(self.meter)
+impl DerefMut for Context<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.pass
     }
 }
 
 impl Context<'_> {
-    /// The shard that runs.
-    #[must_use]
-    pub fn shard(&self) -> usize {
-        self.shard
-    }
-
     /// Maps keys to shards.
     #[must_use]
     pub fn router(&self) -> Router {
@@ -94,32 +62,8 @@ impl Context<'_> {
     /// node that derives from it [follows](crate::graph::Builder::follows_updates) them, and where code of the user is to be
     /// asked about all of them, as records at which it fails are left out. The same in every epoch.
     #[must_use]
-    pub fn record(&self) -> state::Record {
+    pub fn record(&self) -> Record {
         self.record
-    }
-
-    /// Says that `values` values of type `T` were made beyond those that came in. An operator that makes many values of one
-    /// calls this now and then, in steps of a thousand or so, so that an epoch whose records become more than its part of
-    /// the memory budget is cut smaller.
-    ///
-    /// # Errors
-    /// The epoch has become too large: hand the error on.
-    pub fn charge<T>(&self, values: usize) -> Result<()> {
-        self.charges().charge::<T>(values)
-    }
-
-    /// As [`charge`](Self::charge), where the bytes are known.
-    pub(crate) fn charge_bytes(&self, bytes: usize) -> Result<()> {
-        self.meter.add_bytes(bytes)
-    }
-
-    /// Names the value that user code is about to see, so that a failure can be attributed to its record. Free
-    /// unless the engine is looking for the record of a failure.
-    #[inline]
-    pub fn at(&mut self, stamp: &Stamp) {
-        if self.tracing {
-            self.current = Some(*stamp);
-        }
     }
 
     /// The table behind `table`.
@@ -157,7 +101,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// The epoch has become too large: hand the error on.
-    pub fn emit(&mut self, topic: Arc<str>, partition: u32, stamp: Stamp, record: Record) -> Result<()> {
+    pub fn emit(&mut self, topic: Arc<str>, partition: u32, stamp: Stamp, record: changelog::Record) -> Result<()> {
         let bytes = record.key.len() + record.value.as_ref().map_or(0, Bytes::len);
         self.sunk.push(Sunk { topic, partition, stamp, record });
         self.charge_bytes(bytes + size_of::<Sunk>())

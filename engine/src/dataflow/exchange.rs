@@ -1,76 +1,12 @@
 //! The exchange: how values reach the shard that owns their key.
 //!
-//! A routing operator splits its output by [`Router::shard`]; [`Gather`] on the other side concatenates what
+//! A routing operator splits its output by [`Router::shard`](super::Router::shard); [`Gather`] on the other side concatenates what
 //! shards 0..S sent, in that order, and sorts by stamp, so that the result does not depend on how many shards
 //! there were. Values of one stamp keep the order in which they were made.
 
-use super::{Batch, Context, Event, Inputs, Operator, Output, Stamp};
+use super::{Batch, Context, Inputs, Operator, Output, Stamped};
 use crate::Result;
-use rustc_hash::FxBuildHasher;
-use std::hash::{BuildHasher, Hash};
 use std::marker::PhantomData;
-
-/// Maps keys to shards.
-#[derive(Debug, Clone, Copy)]
-pub struct Router {
-    shards: usize,
-}
-
-impl Router {
-    pub(crate) fn new(shards: usize) -> Self {
-        Self { shards }
-    }
-
-    /// How many shards there are.
-    #[must_use]
-    pub fn shards(&self) -> usize {
-        self.shards
-    }
-
-    /// The shard that owns `key`.
-    #[inline]
-    #[must_use]
-    pub fn shard<K: Hash>(&self, key: &K) -> usize {
-        if self.shards == 1 {
-            return 0;
-        }
-        // Mixed once more, so that the bits which choose the shard are not those by which a shard's hash map
-        // places the key: it would leave most of its buckets empty.
-        let mixed = FxBuildHasher.hash_one(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        ((mixed * self.shards as u64) >> 32) as usize
-    }
-
-    /// Splits `items` by the shard of their key, keeping the order within a shard.
-    pub fn split<T, K: Hash>(
-        &self,
-        items: impl IntoIterator<Item = T>,
-        key: impl Fn(&T) -> &K,
-    ) -> Vec<Vec<T>> {
-        let items = items.into_iter();
-        let expected = items.size_hint().0 / self.shards;
-        let mut parts: Vec<Vec<T>> =
-            (0..self.shards).map(|_| Vec::with_capacity(expected + expected / 8)).collect();
-        for item in items {
-            let shard = self.shard(key(&item));
-            if let Some(part) = parts.get_mut(shard) {
-                part.push(item);
-            }
-        }
-        parts
-    }
-}
-
-/// A value that an exchange can put in order.
-pub trait Stamped {
-    /// Its stamp.
-    fn stamp(&self) -> &Stamp;
-}
-
-impl<K, V> Stamped for Event<K, V> {
-    fn stamp(&self) -> &Stamp {
-        &self.stamp
-    }
-}
 
 /// The receiving side of an exchange: from `Vec<T>` of every shard to one `Vec<T>` ordered by stamp.
 pub struct Gather<T>(PhantomData<fn() -> T>);

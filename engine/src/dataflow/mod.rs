@@ -1,25 +1,20 @@
-//! The dataflow: what an operator is, and what travels between operators.
+//! The dataflow: what an operator is. What travels between operators stands in `flow`.
 //!
 //! Architecture invariant: nothing in here knows an operator by name. Operators (the crate
 //! `millpond-operators`, or a user's own) implement [`Operator`], [`Source`] and use [`TableRef`](crate::graph::TableRef) for state.
 
-mod batch;
-mod branch;
 mod context;
 mod exchange;
-mod meter;
 mod source;
-mod stamp;
 
-pub use batch::{Batch, Change, Changes, Event, Output, Update};
-pub use context::{Charges, Context, Inputs};
-pub use exchange::{Gather, Router, Stamped};
+pub use crate::flow::{
+    Batch, Change, Changes, Charges, Event, Output, Pass, Record, Router, Stamp, Stamped, Update,
+};
+pub use context::{Context, Inputs};
+pub use exchange::Gather;
 pub use source::{Source, SourceBatch};
-pub use stamp::Stamp;
 
-pub(crate) use batch::Slot;
-pub(crate) use context::{RecordFailure, Sunk};
-pub(crate) use meter::{Meter, TooMuch};
+pub(crate) use context::Sunk;
 pub(crate) use source::Skipped;
 
 use crate::Result;

@@ -31,7 +31,7 @@ pub(crate) struct Handles {
     pub(crate) graph: Graph,
     pub(crate) shared: Arc<Shared>,
     pub(crate) cells: Arc<[Arc<Cell>]>,
-    pub(crate) router: crate::dataflow::Router,
+    pub(crate) router: crate::flow::Router,
     pub(crate) changelog: Arc<dyn Changelog>,
     pub(crate) clock: Arc<dyn Clock>,
 }

@@ -1,9 +1,9 @@
 //! The erased builder on which the typed streams and tables stand.
 
-use super::handles::GraphId;
 use super::{Graph, Node, NodeId, Step, TableIndex, TableRef, TableSpec, TopicSpec};
 use crate::codec::{Bincode, Checked, Key, Shape, Value, ValueCodec, short_name};
 use crate::dataflow::{Gather, Operator, Source};
+use crate::flow::GraphId;
 use crate::state::TableState;
 use crate::{Error, Result, Topic};
 use serde::Serialize;

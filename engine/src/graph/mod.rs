@@ -5,18 +5,17 @@
 
 mod builder;
 mod describe;
-mod handles;
 mod validate;
 
 pub use builder::{Builder, StoreOptions};
-pub use handles::{NodeId, TableIndex, TableRef};
+pub use crate::flow::{NodeId, TableIndex, TableRef};
 
 use crate::changelog::{TopicConfig, TopicType};
 use crate::codec::Shape;
 use crate::dataflow::{Operator, Source};
+use crate::flow::GraphId;
 use crate::state::{AnyTable, Shared};
 use crate::store::layout::TableId;
-use handles::GraphId;
 use std::sync::Arc;
 
 /// A validated graph, ready to run.

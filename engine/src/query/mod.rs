@@ -15,7 +15,7 @@ pub use view::View;
 
 pub(crate) use view::{Cell, Serving};
 
-use crate::graph::TableRef;
+use crate::flow::TableRef;
 
 /// A handle of a graph's table that can be asked: what [`Engine::view`](crate::Engine::view) takes.
 pub trait Stored {

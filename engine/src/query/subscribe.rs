@@ -6,7 +6,7 @@
 
 use super::{Snapshot, TableSnapshot};
 use crate::codec::{Key, Value};
-use crate::dataflow::Change;
+use crate::flow::Change;
 use crate::state::{Next, Queue, Slot, TableState, Taken};
 use crate::{Error, Position, Result};
 use std::sync::Arc;

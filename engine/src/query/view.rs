@@ -2,7 +2,7 @@
 
 use super::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot};
 use crate::codec::{Key, KeyPrefix, Value};
-use crate::dataflow::Router;
+use crate::flow::Router;
 use crate::state::{AnyTable, Seen, Status, TableState};
 use crate::{Error, Result};
 use std::ops::RangeBounds;

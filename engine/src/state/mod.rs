@@ -16,7 +16,8 @@ mod row_size;
 mod subscribers;
 mod table;
 
-pub use table::{Record, TableState};
+pub use crate::flow::Record;
+pub use table::TableState;
 
 pub(crate) use generation::{Generation, Newest, Part};
 pub(crate) use host::Host;

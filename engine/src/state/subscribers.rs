@@ -10,7 +10,7 @@
 use super::allowance::{Allowance, Counted, Queued, Waiting};
 use super::hot::KeyedHash;
 use crate::Position;
-use crate::dataflow::Change;
+use crate::flow::Change;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

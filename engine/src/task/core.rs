@@ -10,7 +10,7 @@ use super::opening::Opening;
 use super::owner::Owner;
 use super::{Counters, EpochLimit, FailurePolicy, Plan, Setting, Task};
 use crate::changelog::{Changelog, Lease, Misfit, TopicConfig, TopicType};
-use crate::dataflow::Router;
+use crate::flow::Router;
 use crate::drain::Drain;
 use crate::graph::Graph;
 use crate::identity::new_identity;

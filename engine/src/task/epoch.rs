@@ -4,13 +4,13 @@
 
 use super::input::{EpochInput, Piece};
 use super::plan::{Plan, node};
-use crate::dataflow::{
-    Batch, Context, Inputs, Meter, Output, RecordFailure, Router, Skipped, Slot, SourceBatch, Stamp, Sunk,
-    TooMuch,
+use crate::dataflow::{Context, Inputs, Skipped, SourceBatch, Sunk};
+use crate::flow::{
+    Batch, Meter, Output, Pass, Record, RecordFailure, Router, Slot, Stamp, TooMuch,
 };
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
-use crate::state::{self, AnyTable, Part};
+use crate::state::{AnyTable, Part};
 use crate::{Error, ErrorKind, Result, panic_message};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -210,16 +210,13 @@ impl Run<'_> {
     /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.
     fn level(&self, shard: usize, lane: &mut Lane, nodes: &[usize], last: bool) -> Result<(), Failure> {
         let _folding = self.engine.fold();
+        let pass = Pass { shard, epoch: self.epoch, meter: self.meter, tracing: self.tracing, current: None };
         let mut context = Context {
-            shard,
+            pass,
             router: self.router,
-            epoch: self.epoch,
             tables: self.tables,
             read: true,
-            record: state::Record::Changes,
-            tracing: self.tracing,
-            meter: self.meter,
-            current: None,
+            record: Record::Changes,
             sunk: Vec::new(),
         };
         let mut step = 0;
@@ -258,7 +255,7 @@ impl Run<'_> {
             Step::Operator(operator) => {
                 context.read = self.plan.consumers.get(id).is_some_and(|&consumers| consumers > 0);
                 let records = node.records || (self.sets_aside && context.read);
-                context.record = if records { state::Record::Updates } else { state::Record::Changes };
+                context.record = if records { Record::Updates } else { Record::Changes };
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
                 match (operator.run(context, inputs)?, node.exchange) {
                     (Output::Local(batch), false) => vec![batch],

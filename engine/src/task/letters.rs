@@ -11,7 +11,8 @@
 use super::input::EpochInput;
 use super::{FailurePolicy, Setting, Task, appends};
 use crate::changelog::{EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef};
-use crate::dataflow::{Skipped, Stamp, Sunk};
+use crate::dataflow::{Skipped, Sunk};
+use crate::flow::Stamp;
 use crate::{Error, Position, Result, TopicPartition};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};

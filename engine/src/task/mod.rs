@@ -28,7 +28,8 @@ pub(crate) use input::{EpochLimit, Input};
 pub(crate) use plan::Plan;
 
 use crate::changelog::{Append, Changelog, EpochMark};
-use crate::dataflow::{Meter, Router, Skipped, Sunk};
+use crate::dataflow::{Skipped, Sunk};
+use crate::flow::{Meter, Router};
 use crate::graph::Graph;
 use crate::state::{AnyTable, Generation, Host, Published, Shared};
 use crate::store::layout::TableId;

@@ -2,7 +2,7 @@
 
 use super::{Dirty, TableState};
 use crate::codec::{Key, Value};
-use crate::dataflow::Stamp;
+use crate::flow::Stamp;
 use crate::state::generation::Part;
 use crate::state::published::Shared;
 use crate::state::row_size::Rows;

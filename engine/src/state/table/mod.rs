@@ -18,7 +18,7 @@ use super::published::Shared;
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
 use crate::codec::{CodecError, Key, Shape, Value, ValueCodec};
-use crate::dataflow::{Change, Changes, Context, Event, Router, Stamp, Update};
+use crate::flow::{Change, Changes, Event, Pass, Record, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -65,15 +65,6 @@ pub struct TableState<K, V> {
     misses: AtomicU64,
 }
 
-/// Whether a fold notes every single update, for a stream that joins the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Record {
-    /// Only the change of each key.
-    Changes,
-    /// Every update too, but for those that leave the value as it was.
-    Updates,
-}
-
 impl<K: Key, V: Value> TableState<K, V> {
     pub(crate) fn new(
         id: TableId,
@@ -118,7 +109,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     /// `Corrupt` if a stored value does not decode, or an error of the store. The epoch is then undone.
     pub fn fold<T>(
         &self,
-        context: &mut Context<'_>,
+        context: &mut Pass<'_>,
         events: Vec<Event<K, T>>,
         record: Record,
         mut apply: impl FnMut(&K, &mut Option<V>, T),
@@ -131,7 +122,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         let mut before = self.encoded();
         let mut refused: Option<(Stamp, Error)> = None;
         let mut noted = Noted { bytes: 0, outcome: Ok(()) };
-        let mut one = |context: &mut Context<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
+        let mut one = |context: &mut Pass<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
             let Some(entry) = entry else { return Some(event) };
             if noted.outcome.is_err() {
                 return None;
@@ -211,7 +202,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     ///
     /// # Errors
     /// As for [`fold`](Self::fold).
-    pub fn look_up(&self, context: &Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
+    pub fn look_up(&self, context: &Pass<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
         let shard = self.shard(context.shard())?;
         let read = |key: &K| {
             shard.map.update(key, |entry| {
@@ -249,7 +240,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     ///
     /// # Errors
     /// `Internal` if the table has no such shard.
-    pub fn changes(&self, context: &Context<'_>, updates: Vec<Update<K, V>>) -> Result<Changes<K, V>> {
+    pub fn changes(&self, context: &Pass<'_>, updates: Vec<Update<K, V>>) -> Result<Changes<K, V>> {
         let changes = self.changed(self.shard(context.shard())?).ok_or_else(|| self.lost())?;
         Ok(Changes { changes, updates })
     }
@@ -391,7 +382,7 @@ impl Noted {
     /// In steps, as shards share the meter.
     const STEP_BYTES: usize = 64 << 10;
 
-    fn add(&mut self, context: &Context<'_>, bytes: usize) {
+    fn add(&mut self, context: &Pass<'_>, bytes: usize) {
         self.bytes += bytes;
         if self.bytes >= Self::STEP_BYTES {
             self.outcome = context.charge_bytes(std::mem::take(&mut self.bytes));

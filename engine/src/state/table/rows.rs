@@ -2,7 +2,7 @@
 
 use super::{Dirty, TableState};
 use crate::codec::{CodecError, Key, Value};
-use crate::dataflow::{Change, RecordFailure, Router, Stamp};
+use crate::flow::{Change, RecordFailure, Router, Stamp};
 use crate::state::entry::Entry;
 use crate::state::generation::Part;
 use crate::state::row_size::Rows;

@@ -3,6 +3,7 @@
 //! Invariant: the order is total over the values of one node and depends only on the input, never on epochs, shards or
 //! threads. It is the order in which the values would be made if records were taken one after the other.
 
+use super::Event;
 use super::branch::Branch;
 
 /// The origin of a value.
@@ -67,6 +68,18 @@ impl Stamp {
     }
 }
 
+/// A value that an exchange can put in order.
+pub trait Stamped {
+    /// Its stamp.
+    fn stamp(&self) -> &Stamp;
+}
+
+impl<K, V> Stamped for Event<K, V> {
+    fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +104,6 @@ mod tests {
 
     #[test]
     fn an_event_of_two_integers_takes_48_bytes() {
-        assert_eq!(size_of::<crate::dataflow::Event<u64, u64>>(), 48);
+        assert_eq!(size_of::<Event<u64, u64>>(), 48);
     }
 }

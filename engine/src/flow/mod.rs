@@ -1,0 +1,23 @@
+//! What flows: values with their stamps, how they find their shard, and how much of them there may be.
+//!
+//! Architecture invariant: this is the bottom. It knows codecs, and neither operators, nor tables, nor the changelog.
+
+mod batch;
+mod branch;
+mod failure;
+mod handles;
+mod meter;
+mod pass;
+mod router;
+mod stamp;
+
+pub use batch::{Batch, Change, Changes, Event, Output, Update};
+pub use handles::{NodeId, TableIndex, TableRef};
+pub use pass::{Charges, Pass, Record};
+pub use router::Router;
+pub use stamp::{Stamp, Stamped};
+
+pub(crate) use batch::Slot;
+pub(crate) use failure::RecordFailure;
+pub(crate) use handles::GraphId;
+pub(crate) use meter::{Meter, TooMuch};

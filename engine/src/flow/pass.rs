@@ -1,0 +1,77 @@
+//! A pass: one shard on its way through one epoch, as far as tables have to know of it.
+
+use super::{Meter, Stamp};
+use crate::Result;
+
+/// Whether a fold hands on every single update of a table, or only what became of each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Record {
+    /// Only the change of each key.
+    Changes,
+    /// Every update too, but for those that leave the value as it was.
+    Updates,
+}
+
+/// One shard on its way through one epoch.
+pub struct Pass<'a> {
+    pub(crate) shard: usize,
+    pub(crate) epoch: u64,
+    pub(crate) meter: &'a Meter,
+    /// Whether to note which record is being worked on.
+    pub(crate) tracing: bool,
+    pub(crate) current: Option<Stamp>,
+}
+
+/// Where an operator [charges](Pass::charge), for closures that cannot hold its context.
+#[derive(Clone, Copy)]
+pub struct Charges<'a>(&'a Meter);
+
+impl Charges<'_> {
+    /// As [`Pass::charge`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn charge<T>(&self, values: usize) -> Result<()> {
+        self.0.add::<T>(values)
+    }
+}
+
+impl<'a> Pass<'a> {
+    /// Where the operator charges while its context is borrowed.
+    #[must_use]
+    pub fn charges(&self) -> Charges<'a> {
+        Charges(self.meter)
+    }
+}
+
+impl Pass<'_> {
+    /// The shard that runs.
+    #[must_use]
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// Says that `values` values of type `T` were made beyond those that came in. An operator that makes many values of one
+    /// calls this now and then, in steps of a thousand or so, so that an epoch whose records become more than its part of
+    /// the memory budget is cut smaller.
+    ///
+    /// # Errors
+    /// The epoch has become too large: hand the error on.
+    pub fn charge<T>(&self, values: usize) -> Result<()> {
+        self.charges().charge::<T>(values)
+    }
+
+    /// As [`charge`](Self::charge), where the bytes are known.
+    pub(crate) fn charge_bytes(&self, bytes: usize) -> Result<()> {
+        self.meter.add_bytes(bytes)
+    }
+
+    /// Names the value that user code is about to see, so that a failure can be attributed to its record. Free
+    /// unless the engine is looking for the record of a failure.
+    #[inline]
+    pub fn at(&mut self, stamp: &Stamp) {
+        if self.tracing {
+            self.current = Some(*stamp);
+        }
+    }
+}
