@@ -182,7 +182,7 @@ fn engine(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let (engine, measured) = measured::engine(&args.common, &graph.build()?, &[TOPIC], (scratch, &state))?;
     let view = engine.view(&summaries)?;
     let digest = digest(args, |key| Ok(view.get(&key)?))?;
-    engine.close()?;
+    engine.close_blocking()?;
     std::fs::remove_dir_all(state)?;
     Ok(measured.with_digest(digest))
 }

@@ -92,7 +92,7 @@ fn engine(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let (engine, measured) = measured::engine(&args.common, &graph.build()?, &TOPICS, (scratch, &state))?;
     let view = engine.view(&open)?;
     let digest = digest(args, |key| Ok(view.get(&key)?))?;
-    engine.close()?;
+    engine.close_blocking()?;
     std::fs::remove_dir_all(state)?;
     Ok(measured.with_digest(digest))
 }

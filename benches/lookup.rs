@@ -116,7 +116,7 @@ fn load(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Outcome<()> {
     let (graph, _) = graph(args)?;
     let engine = open(args, &graph, log, scratch, Memory::budget(args.common.memory))?;
     engine.wait_for_blocking(&log::end(&**log, &[TOPIC], args.common.partitions)?)?;
-    Ok(engine.close()?)
+    Ok(engine.close_blocking()?)
 }
 
 /// The database by hand: the log folded in memory, and the rows that changed written once for each `BATCH_RECORDS`.
@@ -304,7 +304,7 @@ fn measure(
             break;
         }
     }
-    engine.drain()?;
+    engine.drain_blocking()?;
     // An idle engine compacts what it has drained; how long that takes is not what is measured here.
     eprintln!("waiting until the store has settled");
     while level_zero_files(&engine)? > 0 {
@@ -325,12 +325,12 @@ fn measure(
             return Err("the engine and the database by hand came to different rows".into());
         }
     }
-    engine.close()?;
+    engine.close_blocking()?;
     Ok((folding.summary(), idle.summary()))
 }
 
 fn level_zero_files(engine: &Engine) -> Outcome<u64> {
-    let store = engine.stats()?.store;
+    let store = engine.stats().store;
     let files = store.iter().find(|(name, _)| *name == "level_zero_files");
     files.map(|(_, files)| *files).ok_or_else(|| "the store does not tell its level-0 files".into())
 }
@@ -362,7 +362,7 @@ fn measure_scarce(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Out
         while latencies.count() < args.reads() {
             read(&mut latencies, &mut any, |key| Ok(view.get(&key)?))?;
         }
-        engine.close()?;
+        engine.close_blocking()?;
         Outcome::Ok(latencies.summary())
     };
     let state = usize::try_from(state_bytes)?;

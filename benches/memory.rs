@@ -113,7 +113,7 @@ fn measure(args: &Args, shape: &str, budget: usize) -> Outcome<Measured> {
         _ => None,
     };
     append(&engine, &topic, records, value_bytes)?;
-    engine.catch_up()?;
+    engine.catch_up_blocking()?;
     if let Some(view) = view.filter(|_| shape == "rows") {
         let rows = view.scan()?.chain(view.scan()?.rev()).try_fold(0, |rows, row| row.map(|_| rows + 1))?;
         if rows != 2 * records {
@@ -121,7 +121,7 @@ fn measure(args: &Args, shape: &str, budget: usize) -> Outcome<Measured> {
         }
     }
     drop(unread);
-    engine.close()?;
+    engine.close_blocking()?;
     let peak_bytes = phase::resident_bytes().1;
     Ok(Measured { seconds: begin.elapsed().as_secs_f64(), peak_bytes })
 }
@@ -175,7 +175,7 @@ fn append(engine: &Engine, topic: &Values, records: u64, value_bytes: usize) -> 
         let keys: Vec<u64> = (next..records.min(next + together)).map(support::random::key).collect();
         // Nothing that compresses: it would hide what is copied.
         let values: Vec<Vec<u8>> = keys.iter().map(|&key| noise(key, value_bytes)).collect();
-        producer.send(keys.iter().zip(&values).map(|(key, value)| (key, Some(value), 0))).wait()?;
+        producer.send(keys.iter().zip(&values).map(|(key, value)| (key, Some(value), 0))).wait_blocking()?;
         next += together;
     }
     Ok(())

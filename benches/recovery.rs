@@ -194,7 +194,7 @@ fn load(args: &Args, size: Size, dir: &Path) -> Outcome<()> {
     drop(log);
     let (engine, _, _) = open(args, dir)?;
     catch_up(args, &engine)?;
-    engine.close()?;
+    engine.close_blocking()?;
     phase::report(&())
 }
 
@@ -206,15 +206,15 @@ fn catch_up(args: &Args, engine: &Engine) -> Outcome<()> {
 fn ingest(args: &Args, size: Size, dir: &Path) -> Outcome<()> {
     let (engine, _, _) = open(args, dir)?;
     catch_up(args, &engine)?;
-    engine.drain()?;
+    engine.drain_blocking()?;
     let producer = engine.producer(&Topic::<u64, u64>::new(TOPIC).partitions(args.common.partitions))?;
     let mut random = Random::new(args.common.seed);
     let mut acknowledged = 0;
     let mut said = false;
     loop {
         let keys: Vec<u64> = (0..APPEND_RECORDS).map(|_| key(random.below(args.keys(size)))).collect();
-        producer.wait_ready();
-        producer.send(keys.iter().map(|key| (key, Some(&1), 0))).wait()?;
+        producer.ready_blocking();
+        producer.send(keys.iter().map(|key| (key, Some(&1), 0))).wait_blocking()?;
         acknowledged += APPEND_RECORDS;
         if acknowledged >= args.updates() && !said {
             println!("now");
@@ -236,7 +236,7 @@ fn answer(args: &Args, size: Size, dir: &Path) -> Outcome<()> {
     if sum.is_none() {
         return Err("the row that was asked for is lost".into());
     }
-    let replayed = engine.stats()?.records_in;
-    engine.close()?;
+    let replayed = engine.stats().records_in;
+    engine.close_blocking()?;
     phase::report(&Recovery { changelog_ms, first_answer_ms, caught_up_ms, replayed })
 }

@@ -112,7 +112,7 @@ fn engine(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let (engine, measured) = measured::engine(&args.common, &graph.build()?, &[TOPIC], (scratch, &state))?;
     let view = engine.view(&totals)?;
     let digest = digest(|class| Ok(view.get(&class)?.map(|total| (total.members, total.value))))?;
-    engine.close()?;
+    engine.close_blocking()?;
     std::fs::remove_dir_all(state)?;
     Ok(measured.with_digest(digest))
 }

@@ -118,7 +118,7 @@ fn measure(args: &Args, way: &str, subscribers: u32) -> Outcome<Measured> {
     let rounds = args.common.records(20_000, 200);
     for _ in 0..rounds {
         let read = latencies.time(|| -> millpond::Result<bool> {
-            let position = producer.put(&KEY, &value).wait()?;
+            let position = producer.put(&KEY, &value).wait_blocking()?;
             engine.wait_for_blocking(&position)?;
             Ok(view.get(&KEY)?.is_some())
         });
@@ -127,6 +127,6 @@ fn measure(args: &Args, way: &str, subscribers: u32) -> Outcome<Measured> {
         }
     }
     drop((keys, stream));
-    engine.close()?;
+    engine.close_blocking()?;
     Ok(Measured { latency: latencies.summary(), subscribed_bytes, peak_bytes: phase::resident_bytes().1 })
 }

@@ -96,7 +96,7 @@ fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let (boiler, cellar) = ("boiler".to_owned(), "cellar".to_owned());
     let mut position = millpond::Position::new();
     for (sensor, celsius) in [(&boiler, 85), (&cellar, 10), (&boiler, 90), (&cellar, 11), (&boiler, 95)] {
-        position = producer.put(sensor, &celsius).wait()?;
+        position = producer.put(sensor, &celsius).wait_blocking()?;
     }
     engine.wait_for_blocking(&position)?;
 
@@ -106,5 +106,5 @@ fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
     if notice != Some(Notice::TooHot { celsius: 95 }) || counts != [Some(1), Some(1)] {
         return Err("that is not what was read".into());
     }
-    Ok(engine.close()?)
+    Ok(engine.close_blocking()?)
 }

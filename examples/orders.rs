@@ -105,9 +105,9 @@ fn place_orders(engine: &Engine, from: u64, count: u64) -> Result<millpond::Posi
         .collect();
     let mut after = millpond::Position::new();
     for batch in placed.chunks(10_000) {
-        producer.wait_ready();
+        producer.ready_blocking();
         let records = batch.iter().map(|(number, order)| (number, order.as_ref(), 0));
-        after = producer.send(records).wait()?;
+        after = producer.send(records).wait_blocking()?;
     }
     Ok(after)
 }
@@ -154,15 +154,15 @@ fn run(&Arguments { orders: count }: &Arguments) -> std::result::Result<(), Box<
 
     let (sales, revenue) = sales(&changelog, dir.path())?;
     place_orders(&shipping, 0, count)?;
-    shipping.catch_up()?;
-    sales.catch_up()?;
+    shipping.catch_up_blocking()?;
+    sales.catch_up_blocking()?;
     let before = sales.view(&revenue)?.get(&customer(9))?;
     println!("shipping packs {} of {count} orders; {} paid {before:?} cents", to_pack.count()?, customer(9));
     agree("what is to be packed", &to_pack.count()?, &(count - count / 10))?;
     agree("the revenue", &before, &(count > 9).then(|| reckoned(count, true)))?;
 
     // The next release of `sales`. `shipping` runs on and takes orders meanwhile.
-    sales.close()?;
+    sales.close_blocking()?;
     let (sales, revenue) = sales_2(&changelog, dir.path())?;
     let revenue = sales.view(&revenue)?;
     // The older version answers at once, and until the new one has read all there is.
@@ -179,13 +179,13 @@ fn run(&Arguments { orders: count }: &Arguments) -> std::result::Result<(), Box<
     shipping.wait_for_blocking(&position)?;
     agree("what is to be packed", &to_pack.count()?, &(count + 10 - (count + 10) / 10))?;
 
-    sales.ready()?;
-    sales.catch_up()?;
+    sales.ready_blocking()?;
+    sales.catch_up_blocking()?;
     let after = revenue.get(&customer(9))?.unwrap_or(0);
     println!("now {} paid {after} cents: the cancelled orders are given back", customer(9));
     agree("the rebuilt revenue", &after, &reckoned(count + 10, false))?;
-    sales.close()?;
-    shipping.close()?;
+    sales.close_blocking()?;
+    shipping.close_blocking()?;
     Ok(changelog.close()?)
 }
 

@@ -13,8 +13,8 @@ fn main() -> Result<()> {
 
     let dir = std::env::temp_dir().join(format!("millpond-quickstart-{}", std::process::id()));
     let engine = Engine::open(&dir, &graph.build()?)?;
-    engine.append(&lines, &1, &"the mill turns the stone".to_owned()).wait()?;
-    let position = engine.append(&lines, &2, &"the pond turns the mill".to_owned()).wait()?;
+    engine.append(&lines, &1, &"the mill turns the stone".to_owned()).wait_blocking()?;
+    let position = engine.append(&lines, &2, &"the pond turns the mill".to_owned()).wait_blocking()?;
     engine.wait_for_blocking(&position)?;
 
     let view = engine.view(&words)?;
@@ -23,7 +23,7 @@ fn main() -> Result<()> {
         let (word, count) = row?;
         println!("{count} {word}");
     }
-    engine.close()?;
+    engine.close_blocking()?;
     let _ = std::fs::remove_dir_all(dir);
     Ok(())
 }

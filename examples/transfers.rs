@@ -138,7 +138,7 @@ fn run(arguments: &Arguments) -> std::result::Result<(), Box<dyn std::error::Err
     let opened = engine
         .producer(&bank.branches)?
         .send(accounts.iter().map(|(account, branch)| (account, Some(branch), 0)))
-        .wait()?;
+        .wait_blocking()?;
     engine.wait_for_blocking(&opened)?;
     let audit = Audit { balances: engine.view(&bank.balances)?, totals: engine.view(&bank.totals)? };
 
@@ -151,12 +151,12 @@ fn run(arguments: &Arguments) -> std::result::Result<(), Box<dyn std::error::Err
         (moved, auditor.join())
     });
     let transfers = moved?;
-    engine.catch_up()?;
+    engine.catch_up_blocking()?;
     let elapsed = begun.elapsed();
     let snapshots = audited.map_err(|_| "the reader panicked")??;
     audit.check(&engine.snapshot()?)??;
     report(transfers, snapshots, elapsed);
-    Ok(engine.close()?)
+    Ok(engine.close_blocking()?)
 }
 
 /// Takes snapshots until `done` and checks each; returns how many, and at how many positions.
@@ -182,8 +182,8 @@ fn move_money(engine: &Engine, bank: &Bank, arguments: &Arguments, begun: Instan
         let batch: Vec<(u64, Transfer)> = (transfers..arguments.transfers.min(transfers + BATCH))
             .map(|number| (number, next_transfer(&mut random, arguments.accounts)))
             .collect();
-        producer.wait_ready();
-        producer.send(batch.iter().map(|(number, transfer)| (number, Some(transfer), 0))).wait()?;
+        producer.ready_blocking();
+        producer.send(batch.iter().map(|(number, transfer)| (number, Some(transfer), 0))).wait_blocking()?;
         transfers += batch.len() as u64;
     }
     Ok(transfers)

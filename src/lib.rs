@@ -14,10 +14,10 @@
 //!     # let dir = tempfile::tempdir().expect("a directory");
 //!     # let path = dir.path();
 //!     let engine = Engine::open(path, &graph.build()?)?;
-//!     let position = engine.append(&lines, &1, &"to be or not to be".to_owned()).wait()?;
+//!     let position = engine.append(&lines, &1, &"to be or not to be".to_owned()).wait_blocking()?;
 //!     engine.wait_for_blocking(&position)?;
 //!     assert_eq!(engine.view(&words)?.get(&"be".to_owned())?, Some(2));
-//!     engine.close()
+//!     engine.close_blocking()
 //! }
 //! ```
 //!

@@ -77,7 +77,7 @@ fn run(point: &str, hit: u64) {
     let (log, store) = (Arc::new(MemoryChangelog::new()), Arc::new(MemoryStore::new()));
     let producer = Producer::new(log.clone(), &numbers(), Arc::new(ManualClock::new(0))).unwrap();
     for number in 0..60_u64 {
-        producer.put(&(number as u32 % 20), &number).wait().unwrap();
+        producer.put(&(number as u32 % 20), &number).wait_blocking().unwrap();
     }
     let (mut stepper, _) = open(0, &log, &store);
     catch_up(&mut stepper).unwrap();

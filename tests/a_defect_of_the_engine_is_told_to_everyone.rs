@@ -33,7 +33,7 @@ fn a_defect_of_the_engine_is_told_to_everyone() {
         let view = engine.view(&counts).unwrap();
         let (mut changes, mut key) = (view.changes().unwrap().1, view.subscribe(&9).unwrap());
         fault::arm(point, 1, Action::Panic).unwrap();
-        let mut position = engine.append(&events, &1, &1).wait().unwrap();
+        let mut position = engine.append(&events, &1, &1).wait_blocking().unwrap();
         position.set(millpond::TopicPartition::new("events", 0), 2);
         let waiting = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -54,8 +54,8 @@ fn a_defect_of_the_engine_is_told_to_everyone() {
         {
             assert_eq!(error.kind(), ErrorKind::Internal, "{point}: {error}");
         }
-        engine.producer(&events).unwrap().wait_ready();
-        assert_eq!(engine.close().unwrap_err().kind(), ErrorKind::Internal);
+        engine.producer(&events).unwrap().ready_blocking();
+        assert_eq!(engine.close_blocking().unwrap_err().kind(), ErrorKind::Internal);
         fault::disarm();
     }
 }

@@ -56,11 +56,11 @@ fn serve(dir: &Path, phase: u64, version: u32, random: &mut Random) -> Result<()
     let engine = ledger.builder(dir, random, Arc::clone(&changelog)).start()?;
     for part in 0..4 {
         pay(&*changelog, random, (phase << 40) + (part << 32), 30)?;
-        engine.catch_up()?;
-        engine.drain()?;
+        engine.catch_up_blocking()?;
+        engine.drain_blocking()?;
     }
-    engine.ready()?;
-    engine.close()?;
+    engine.ready_blocking()?;
+    engine.close_blocking()?;
     changelog.close()
 }
 

@@ -49,7 +49,7 @@ fn log_of<V: millpond::codec::Value>(topic: &Topic<u32, V>, records: &[Record]) 
     log.create_topic(topic.name(), topic.topic_config()).unwrap();
     for records in records.chunks(37) {
         let partition = TopicPartition::new(Arc::clone(topic.name()), 0);
-        log.append(vec![Append { partition, records: records.to_vec() }]).wait().unwrap();
+        log.append(vec![Append { partition, records: records.to_vec() }]).wait_blocking().unwrap();
     }
     log
 }
@@ -442,10 +442,10 @@ fn an_engine_that_stopped_says_why_to_everyone() {
         view.changes().map(drop).unwrap_err(),
         view.subscribe(&1).map(drop).unwrap_err(),
         engine.snapshot().map(drop).unwrap_err(),
-        engine.catch_up().unwrap_err(),
-        engine.drain().unwrap_err(),
-        engine.ready().unwrap_err(),
-        engine.close().unwrap_err(),
+        engine.catch_up_blocking().unwrap_err(),
+        engine.drain_blocking().unwrap_err(),
+        engine.ready_blocking().unwrap_err(),
+        engine.close_blocking().unwrap_err(),
     ];
     for error in answers {
         assert!(error.to_string().contains("events/0 offset 130"), "{error}");

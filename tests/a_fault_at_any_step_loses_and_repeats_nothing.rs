@@ -58,11 +58,11 @@ fn serve(dir: &Path, phase: u64, version: u32, random: &mut Random) -> Result<()
     let engine = ledger.builder(dir, random, Arc::clone(&changelog)).start()?;
     for part in 0..4 {
         pay(&*changelog, random, (phase << 40) + (part << 32), 12)?;
-        engine.catch_up()?;
-        engine.drain()?;
+        engine.catch_up_blocking()?;
+        engine.drain_blocking()?;
     }
-    engine.ready()?;
-    engine.close()?;
+    engine.ready_blocking()?;
+    engine.close_blocking()?;
     changelog.close()
 }
 
@@ -77,9 +77,9 @@ fn trim(changelog: &dyn Changelog) -> Result<()> {
         let mut random = Random::new(number);
         let noise: Vec<u8> = (0..10_000).map(|_| random.next() as u8).collect();
         let records = vec![Record::new("noise", noise)];
-        changelog.append(vec![Append { partition: partition.clone(), records }]).wait()?;
+        changelog.append(vec![Append { partition: partition.clone(), records }]).wait_blocking()?;
         let records = vec![Record::new("kept", number.to_be_bytes().to_vec())];
-        changelog.append(vec![Append { partition: kept.clone(), records }]).wait()?;
+        changelog.append(vec![Append { partition: kept.clone(), records }]).wait_blocking()?;
     }
     changelog.enforce_retention().map(drop)
 }

@@ -81,7 +81,7 @@ fn pay_until_full(
             disk.fill_up();
         }
         let (appends, numbers) = batch(random, number * 50, 50);
-        match changelog.append(appends).wait() {
+        match changelog.append(appends).wait_blocking() {
             Ok(position) => acknowledged.extend(numbers.at(&position)),
             Err(error) => {
                 failed = Some(error);
@@ -94,7 +94,7 @@ fn pay_until_full(
     }
     let view = engine.view(&ledger.balances).unwrap();
     let read = view.get(&1);
-    let closed = engine.close().and_then(|()| changelog.close());
+    let closed = engine.close_blocking().and_then(|()| changelog.close());
     let closed = closed.err().or(read.err()).or_else(|| failed.as_ref().map(millpond::Error::summary));
     (failed, closed.expect("nothing failed on a full disk"))
 }

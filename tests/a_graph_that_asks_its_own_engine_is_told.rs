@@ -38,8 +38,8 @@ fn ask((engine, own, other): &Handles) -> Vec<(&'static str, Option<ErrorKind>)>
         ("Engine::snapshot", kind(engine.snapshot().map(drop))),
         ("wait_for_blocking", kind(engine.wait_for_blocking(&Position::new()))),
         ("wait_for", kind(block_on(engine.wait_for(&Position::new())))),
-        ("catch_up", kind(engine.catch_up().map(drop))),
-        ("ready", kind(engine.ready())),
+        ("catch_up", kind(engine.catch_up_blocking().map(drop))),
+        ("ready", kind(engine.ready_blocking())),
     ]);
     answers
 }
@@ -60,7 +60,7 @@ fn a_graph_that_asks_its_own_engine_is_told() {
             {
                 asked.lock().unwrap().extend(ask(handles));
                 let (engine, ..) = handles;
-                engine.append(&Topic::<u32, u64>::new("notes"), &1, &1).wait().unwrap();
+                engine.append(&Topic::<u32, u64>::new("notes"), &1, &1).wait_blocking().unwrap();
             }
         }
     });
@@ -74,7 +74,7 @@ fn a_graph_that_asks_its_own_engine_is_told() {
     for (epoch, keys) in [0..1, 1..2000_u32].into_iter().enumerate() {
         for _ in 0..2 {
             let keys: Vec<u32> = keys.clone().collect();
-            let position = producer.send(keys.iter().map(|key| (key, Some(&1), 0))).wait().unwrap();
+            let position = producer.send(keys.iter().map(|key| (key, Some(&1), 0))).wait_blocking().unwrap();
             engine.wait_for_blocking(&position).unwrap();
         }
         let asked = std::mem::take(&mut *asked.lock().unwrap());
@@ -99,7 +99,7 @@ fn a_graph_that_asks_its_own_engine_is_told() {
         );
         let log = Arc::new(MemoryChangelog::new());
         let second = Engine::builder(&graph.build().unwrap()).changelog(log).in_memory().start().unwrap();
-        second.wait_for_blocking(&second.append(&events, &1, &1).wait().unwrap()).unwrap();
+        second.wait_for_blocking(&second.append(&events, &1, &1).wait_blocking().unwrap()).unwrap();
         let told = message.lock().unwrap().take();
         told.unwrap()
     };
@@ -120,7 +120,7 @@ fn a_graph_that_gives_up_its_own_engine_ends_it() {
                     *count += 1;
                     let given_up = if *key == keys / 2 { held.lock().unwrap().take() } else { None };
                     match given_up {
-                        Some(engine) if closes => *answer.lock().unwrap() = Some(engine.close()),
+                        Some(engine) if closes => *answer.lock().unwrap() = Some(engine.close_blocking()),
                         given_up => drop(given_up),
                     }
                 }
@@ -135,7 +135,7 @@ fn a_graph_that_gives_up_its_own_engine_ends_it() {
             let producer = engine.producer(&events).unwrap();
             *held.lock().unwrap() = Some(engine);
             let records: Vec<u32> = (0..keys).collect();
-            let position = producer.send(records.iter().map(|key| (key, Some(&1), 0))).wait().unwrap();
+            let position = producer.send(records.iter().map(|key| (key, Some(&1), 0))).wait_blocking().unwrap();
             // The epoch that is under way is published or not; then nothing more comes.
             while block_on(changes.next()).is_ok() {}
             drop(changes);

@@ -43,7 +43,7 @@ fn a_loss_of_power_leaves_no_state_ahead_of_its_changelog() {
     let log = MemoryChangelog::new();
     let clock = Arc::new(ManualClock::new(0));
     let producer = Producer::new(Arc::new(log.reopen()), &numbers(), clock).unwrap();
-    producer.send([(&1, Some(&5), 0), (&1, Some(&6), 0)]).wait().unwrap();
+    producer.send([(&1, Some(&5), 0), (&1, Some(&6), 0)]).wait_blocking().unwrap();
     let stores: [Arc<dyn StateStore>; 2] = [Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new())];
 
     let (sum_graph, sums) = summing();

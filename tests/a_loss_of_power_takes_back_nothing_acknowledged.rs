@@ -61,7 +61,7 @@ fn append_one_by_one(dir: &Path, random: &mut Random, durability: &str) {
     changelog.create_topic("payments", Ledger::new(1).payments.topic_config()).unwrap();
     tell("open");
     for number in 0..APPENDS {
-        changelog.append(batch(random, number, 1).0).wait().unwrap();
+        changelog.append(batch(random, number, 1).0).wait_blocking().unwrap();
     }
     // Not closed, which would sync.
     std::process::abort();

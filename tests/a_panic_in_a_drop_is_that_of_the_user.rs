@@ -55,7 +55,7 @@ fn run(records: &[(u32, u64)]) -> Option<millpond::Error> {
     let producer = engine.producer(&events()).unwrap();
     let mut stopped = None;
     for (key, value) in records {
-        let Ok(position) = producer.put(key, value).wait() else { break };
+        let Ok(position) = producer.put(key, value).wait_blocking() else { break };
         if let Err(error) = engine.wait_for_blocking(&position) {
             stopped = Some(error);
             break;
@@ -64,12 +64,12 @@ fn run(records: &[(u32, u64)]) -> Option<millpond::Error> {
     if stopped.is_some() {
         assert_eq!(engine.view(&table).unwrap().count().unwrap_err().kind(), ErrorKind::User);
     }
-    let closed = engine.close();
+    let closed = engine.close_blocking();
     assert_eq!(closed.is_err(), stopped.is_some(), "{closed:?}");
 
     MENDED.store(true, Ordering::Relaxed);
     let engine = Engine::builder(&graph).changelog(log).in_memory().start().unwrap();
-    let position = engine.append(&events(), &0, &1).wait().unwrap();
+    let position = engine.append(&events(), &0, &1).wait_blocking().unwrap();
     if records.iter().all(|(_, value)| *value != 13) {
         engine.wait_for_blocking(&position).unwrap();
     }

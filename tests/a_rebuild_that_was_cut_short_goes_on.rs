@@ -40,7 +40,7 @@ fn append(log: &MemoryChangelog, random: &mut Random, next: &mut u64, acknowledg
     let payments = 1 + random.below(40);
     let (appends, numbers) = batch(random, *next, payments);
     *next += payments;
-    acknowledged.extend(numbers.at(&log.append(appends).wait().unwrap()));
+    acknowledged.extend(numbers.at(&log.append(appends).wait_blocking().unwrap()));
 }
 
 fn run(seed: u64) {

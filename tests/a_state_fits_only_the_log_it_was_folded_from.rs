@@ -39,7 +39,7 @@ fn append(log: &Arc<EmbeddedChangelog>, number: u64, times: u64) {
 fn append_to(log: &Arc<EmbeddedChangelog>, topic: &Topic<u8, u64>, number: u64, times: u64) {
     let producer = Producer::new(log.clone(), topic, Arc::new(SystemClock)).unwrap();
     for _ in 0..times {
-        producer.put(&7, &number).wait().unwrap();
+        producer.put(&7, &number).wait_blocking().unwrap();
     }
 }
 
@@ -47,9 +47,9 @@ fn append_to(log: &Arc<EmbeddedChangelog>, topic: &Topic<u8, u64>, number: u64, 
 fn fold(log: &Arc<EmbeddedChangelog>, state: &Path) -> Result<u64> {
     let (graph, sums) = sums();
     let engine = Engine::builder(&graph).changelog(log.clone()).state_dir(state).start()?;
-    engine.catch_up()?;
+    engine.catch_up_blocking()?;
     let sum = engine.view(&sums)?.get(&7)?.unwrap_or(0);
-    engine.close()?;
+    engine.close_blocking()?;
     Ok(sum)
 }
 
@@ -203,8 +203,8 @@ fn left() -> Topic<u8, u64> {
 fn read_on(log: &Arc<EmbeddedChangelog>, state: &Path, both: bool) -> Result<()> {
     let builder = Engine::builder(&reading(both)).changelog(log.clone()).state_dir(state);
     let engine = builder.from_oldest_kept(true).start()?;
-    engine.catch_up()?;
-    engine.close()
+    engine.catch_up_blocking()?;
+    engine.close_blocking()
 }
 
 /// Else a graph without it would make the state one of the copy, and a later one would pass over what the copy gets.

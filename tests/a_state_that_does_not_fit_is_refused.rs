@@ -50,23 +50,23 @@ fn append(dir: &Path, records: u32) {
     let producer = engine.producer(&events()).unwrap();
     let acks: Vec<_> = (0..records).map(|number| producer.put(&(number % 10), &1)).collect();
     for ack in acks {
-        ack.wait().unwrap();
+        ack.wait_blocking().unwrap();
     }
-    engine.catch_up().unwrap();
-    engine.close().unwrap();
+    engine.catch_up_blocking().unwrap();
+    engine.close_blocking().unwrap();
 }
 
 /// Checks that every key was counted `times`.
 fn answers(dir: &Path, times: u64) {
     let (graph, counts) = counting("counts");
     let engine = Engine::open(dir, &graph).unwrap();
-    engine.catch_up().unwrap();
+    engine.catch_up_blocking().unwrap();
     let view = engine.view(&counts).unwrap();
     for key in 0..10 {
         assert_eq!(view.get(&key).unwrap(), Some(times), "key {key}");
     }
     drop(view);
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
 }
 
 fn refused(dir: &Path, graph: &Graph, kind: ErrorKind, parts: &[&str]) -> Error {
@@ -141,9 +141,9 @@ fn an_older_version_of_a_table() {
     let dir = counted();
     let (graph, counts) = counting(StoreOptions::named("counts").version(2));
     let engine = Engine::open(dir.path(), &graph).unwrap();
-    engine.ready().unwrap();
+    engine.ready_blocking().unwrap();
     assert_eq!(engine.view(&counts).unwrap().get(&3).unwrap(), Some(10));
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
     let (graph, _) = counting(StoreOptions::named("counts").version(1));
     refused(
         dir.path(),
@@ -227,7 +227,7 @@ fn a_changelog_that_was_trimmed_past_the_position() {
     let at = TopicPartition::new("events", 0);
     for number in 0..20_u32 {
         let records = vec![Record::new((number % 10).to_be_bytes().to_vec(), vec![1; 600])];
-        log.append(vec![Append { partition: at.clone(), records }]).wait().unwrap();
+        log.append(vec![Append { partition: at.clone(), records }]).wait_blocking().unwrap();
     }
     log.enforce_retention().unwrap();
     let kept = log.offsets(&at).unwrap();
@@ -249,7 +249,7 @@ fn a_changelog_that_was_trimmed_past_the_position() {
     std::fs::remove_dir_all(dir.path().join("state")).unwrap();
     refused(dir.path(), &graph, ErrorKind::BehindChangelog, &["from offset 0", "from_oldest_kept"]);
     let engine = Engine::builder(&graph).dir(dir.path()).from_oldest_kept(true).start().unwrap();
-    engine.catch_up().unwrap();
+    engine.catch_up_blocking().unwrap();
     let view = engine.view(&counts).unwrap();
     let counted: u64 = view.scan().unwrap().map(|row| row.unwrap().1).sum();
     assert_eq!(counted, kept.end - kept.start);
@@ -268,10 +268,10 @@ fn a_directory_in_use_by_this_process() {
     let Err(error) = builder.start() else { panic!("two engines on one state") };
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     // The first goes on.
-    let position = first.append(&events(), &3, &1).wait().unwrap();
+    let position = first.append(&events(), &3, &1).wait_blocking().unwrap();
     first.wait_for_blocking(&position).unwrap();
     assert_eq!(first.view(&counts).unwrap().get(&3).unwrap(), Some(11));
-    first.close().unwrap();
+    first.close_blocking().unwrap();
 }
 
 /// The body of the other process; nothing when it is run as a test.
@@ -292,7 +292,7 @@ fn a_directory_in_use_by_another_process() {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the other process ran the test");
-    first.close().unwrap();
+    first.close_blocking().unwrap();
     answers(dir.path(), 10);
 }
 

@@ -86,7 +86,7 @@ impl Place {
     fn new() -> Self {
         let place = Self { log: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) };
         let producer = Producer::new(place.log.clone(), &payments(), Arc::new(ManualClock::new(0))).unwrap();
-        producer.put(&1, &100).wait().unwrap();
+        producer.put(&1, &100).wait_blocking().unwrap();
         place
     }
 

@@ -107,7 +107,7 @@ impl Service {
         let producer =
             Producer::new(self.log.clone() as Arc<dyn Changelog>, &events(), Arc::new(ManualClock::new(0)));
         let keys: Vec<u64> = keys.collect();
-        producer.unwrap().send(keys.iter().map(|key| (key, Some(&7), 0))).wait().unwrap();
+        producer.unwrap().send(keys.iter().map(|key| (key, Some(&7), 0))).wait_blocking().unwrap();
     }
 
     fn start(&self, stale: bool) -> (Engine, View<u64, u64>) {
@@ -152,13 +152,13 @@ fn a_state_that_was_deleted_and_one_that_is_a_little_behind() {
         let left = RECORDS - folded;
         every_call_is_refused(&engine, &view, left);
         assert_eq!(engine.health(), Health::CatchingUp { records_left: left });
-        assert_eq!(engine.stats().unwrap().health, engine.health());
+        assert_eq!(engine.stats().health, engine.health());
         // What comes later need not be waited for.
         service.append(RECORDS..RECORDS + 1);
         every_call_is_refused(&engine, &view, left);
 
         service.weir.open();
-        engine.ready().unwrap();
+        engine.ready_blocking().unwrap();
         assert_eq!(view.get(&(RECORDS - 1)).unwrap(), Some(7));
         assert!(view.count().unwrap() >= RECORDS && view.is_live());
         assert_eq!((engine.health(), view.get(&(RECORDS + 9)).unwrap()), (Health::Running, None));
@@ -170,7 +170,7 @@ fn ready_means_that_everything_is_there() {
     let service = Service::folded(0);
     service.weir.open();
     let (engine, view) = service.start(false);
-    engine.ready().unwrap();
+    engine.ready_blocking().unwrap();
     let missing = (0..RECORDS).filter(|key| view.get(key).unwrap().is_none()).count();
     assert_eq!(missing, 0, "keys that the table does not have yet");
 }
@@ -181,7 +181,7 @@ fn whoever_waited_for_an_append_is_answered() {
     service.weir.open();
     let (engine, view) = service.start(false);
     // The append is in one partition; the others may be behind when it is folded.
-    let position = engine.append(&events(), &1, &1).wait().unwrap();
+    let position = engine.append(&events(), &1, &1).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
     assert_eq!(view.get(&1).unwrap(), Some(8));
 }
@@ -195,7 +195,7 @@ fn a_state_that_is_complete_answers_at_once() {
     service.append(0..1);
     assert_eq!((view.snapshot().unwrap().get(&0).unwrap(), view.count().unwrap()), (Some(7), RECORDS));
     assert!(view.is_live());
-    engine.ready().unwrap();
+    engine.ready_blocking().unwrap();
 }
 
 #[test]
@@ -207,12 +207,12 @@ fn stale_answers_are_given_to_whoever_asks_for_them() {
     service.weir.wait_for_someone();
     assert_eq!((view.get(&0).unwrap(), view.get(&(RECORDS - 1)).unwrap()), (Some(7), None));
     assert_eq!(view.multi_get(&[0, RECORDS - 1]).unwrap(), [Some(7), None]);
-    assert!(engine.stats().unwrap().tables["sums"].hot_entries > 0);
+    assert!(engine.stats().tables["sums"].hot_entries > 0);
     assert_eq!(engine.snapshot().unwrap().of(&view).unwrap().count(), RECORDS - 1);
     assert!(!view.is_live(), "it can be told from one that is up to date");
     assert_eq!(engine.health(), Health::CatchingUp { records_left: 1 });
     service.weir.open();
-    engine.ready().unwrap();
+    engine.ready_blocking().unwrap();
     assert!(view.is_live());
     assert_eq!(view.get(&(RECORDS - 1)).unwrap(), Some(7));
 }
@@ -221,11 +221,11 @@ fn stale_answers_are_given_to_whoever_asks_for_them() {
 fn a_failure_on_the_way_is_told_instead() {
     let log = Arc::new(MemoryChangelog::new());
     let producer = Producer::new(log.clone(), &events(), Arc::new(ManualClock::new(0))).unwrap();
-    producer.put(&1, &0).wait().unwrap();
+    producer.put(&1, &0).wait_blocking().unwrap();
     let graph = GraphBuilder::new();
     let shares = graph.stream(&events()).map_values(|_, people| 100 / people).to_table("shares");
     let engine = Engine::builder(&graph.build().unwrap()).changelog(log).in_memory().start().unwrap();
     let view = engine.view(&shares).unwrap();
-    assert_eq!(engine.ready().unwrap_err().kind(), ErrorKind::User);
+    assert_eq!(engine.ready_blocking().unwrap_err().kind(), ErrorKind::User);
     assert_eq!(view.get(&1).unwrap_err().kind(), ErrorKind::User);
 }

@@ -126,7 +126,7 @@ fn a_changelog_remembers_what_a_topic_holds() {
     on_every_changelog(|reopen| {
         let log = reopen();
         let orders = Topic::<u32, Order>::new("orders");
-        producer(&log, &orders).unwrap().put(&1, &Order { amount: 5 }).wait().unwrap();
+        producer(&log, &orders).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
         for again in [false, true] {
             let log = if again { reopen() } else { Arc::clone(&log) };
             let customers = Topic::<u32, Customer>::new("orders");
@@ -172,9 +172,9 @@ fn json_types_may_grow() {
         let log = reopen();
         let old = Topic::<u32, Order>::with_codec("orders", Json);
         let new = Topic::<u32, OrderWithNote>::with_codec("orders", Json);
-        producer(&log, &old).unwrap().put(&1, &Order { amount: 5 }).wait().unwrap();
+        producer(&log, &old).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
         let with_note = OrderWithNote { amount: 6, note: "soon".to_owned() };
-        producer(&log, &new).unwrap().put(&2, &with_note).wait().unwrap();
+        producer(&log, &new).unwrap().put(&2, &with_note).wait_blocking().unwrap();
         let log = reopen();
         // Either reads what the other has written.
         let graph = GraphBuilder::new();
@@ -258,8 +258,8 @@ fn dead_letters_are_read_as_any_of_their_topics() {
         let policy = FailurePolicy::DeadLetter("dead".into());
         let engine = Engine::builder(&graph).store(Arc::new(MemoryStore::new())).changelog(Arc::clone(&log));
         let mut stepper = engine.on_failure(policy).stepper().unwrap();
-        producer(&log, &orders).unwrap().put(&1, &Order { amount: 5 }).wait().unwrap();
-        producer(&log, &customers).unwrap().put(&1, &"ada".to_owned()).wait().unwrap();
+        producer(&log, &orders).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
+        producer(&log, &customers).unwrap().put(&1, &"ada".to_owned()).wait_blocking().unwrap();
         while stepper.epoch(10).unwrap() {}
         drop(stepper);
         for again in [false, true] {
@@ -277,7 +277,7 @@ fn dead_letters_are_not_put_among_records_of_one_type() {
     on_every_changelog(|reopen| {
         let log = reopen();
         let (orders, payments) = (Topic::<u32, Order>::new("orders"), Topic::<u64, String>::new("payments"));
-        producer(&log, &payments).unwrap().put(&1, &"ada".to_owned()).wait().unwrap();
+        producer(&log, &payments).unwrap().put(&1, &"ada".to_owned()).wait_blocking().unwrap();
         let graph = GraphBuilder::new();
         graph.stream(&orders).group_by_key().count("orders");
         let graph = graph.build().unwrap();
@@ -294,7 +294,7 @@ fn bytes_as_they_are_go_with_any_topic() {
         let log = reopen();
         // A bridge that copies what another system has encoded comes first, and decides nothing.
         let bridge = Topic::<u32, Vec<u8>>::with_codec("orders", Raw);
-        producer(&log, &bridge).unwrap().put(&1, &br#"{"amount":5}"#.to_vec()).wait().unwrap();
+        producer(&log, &bridge).unwrap().put(&1, &br#"{"amount":5}"#.to_vec()).wait_blocking().unwrap();
         let orders = Topic::<u32, Order>::with_codec("orders", Json);
         assert!(open(&log, &reading(&orders)).unwrap().epoch(10).unwrap());
         let log = reopen();

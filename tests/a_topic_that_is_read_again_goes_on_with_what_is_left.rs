@@ -47,7 +47,7 @@ impl Service {
         let records = vec![Record::new(key_bytes, value_bytes).at(7)];
         let partition = TopicPartition::new(topic.name().clone(), 0);
         self.log.ensure_topic(topic.name(), topic.topic_config()).unwrap();
-        self.log.append(vec![Append { partition, records }]).wait().unwrap();
+        self.log.append(vec![Append { partition, records }]).wait_blocking().unwrap();
     }
 
     fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {

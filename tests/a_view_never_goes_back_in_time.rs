@@ -39,11 +39,11 @@ const MEMORY: Memory =
 /// whoever reads them fetches them from the disk.
 fn rest(engine: &Engine, producer: &Producer<u32, ()>) {
     let begun = Instant::now();
-    while engine.stats().unwrap().tables["counts"].hot_entries > KEYS as usize / 2 {
-        while engine.stats().unwrap().undrained_bytes > 0 && begun.elapsed() < PATIENCE {
+    while engine.stats().tables["counts"].hot_entries > KEYS as usize / 2 {
+        while engine.stats().undrained_bytes > 0 && begun.elapsed() < PATIENCE {
             std::thread::yield_now();
         }
-        let position = producer.put(&OTHER, &()).wait().unwrap();
+        let position = producer.put(&OTHER, &()).wait_blocking().unwrap();
         engine.wait_for_blocking(&position).unwrap();
         assert!(begun.elapsed() < PATIENCE, "no row leaves the memory: {:?}", engine.stats());
     }
@@ -118,7 +118,7 @@ fn a_view_never_goes_back_in_time() {
         let mut kept = Vec::new();
         let producer = engine.producer(&ticks).unwrap();
         for tick in 1..=3000 {
-            let position = producer.put(&7, &()).wait().unwrap();
+            let position = producer.put(&7, &()).wait_blocking().unwrap();
             if tick % 10 == 0 {
                 engine.wait_for_blocking(&position).unwrap();
                 let seen = view.get(&((tick % 64) as u32)).unwrap();
@@ -137,6 +137,6 @@ fn a_view_never_goes_back_in_time() {
         }
         drop(writing);
     });
-    let stats = engine.stats().unwrap();
+    let stats = engine.stats();
     println!("{} reads, {} epochs, {} drains", reads.into_inner(), stats.epochs, stats.drains);
 }

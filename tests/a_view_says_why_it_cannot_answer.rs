@@ -63,7 +63,7 @@ fn a_closed_engine() {
     let (graph, counts) = graph();
     let log = Arc::new(MemoryChangelog::new());
     let engine = Engine::builder(&graph).changelog(log).in_memory().start().unwrap();
-    let position = engine.append(&events(), &1, &5).wait().unwrap();
+    let position = engine.append(&events(), &1, &5).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
     let view = engine.view(&counts).unwrap();
     let snapshot = view.snapshot().unwrap();
@@ -74,14 +74,14 @@ fn a_closed_engine() {
         std::thread::spawn(move || block_on(changes.next()).map(drop)),
         std::thread::spawn(move || block_on(key.next()).map(drop)),
     ];
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
     for waiter in waiters {
         let error = waiter.join().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Closed, "{error}");
     }
     every_call_says(&view, ErrorKind::Closed);
     assert_eq!(snapshot.get(&1).unwrap(), Some(1), "a snapshot holds what it needs");
-    producer.wait_ready();
+    producer.ready_blocking();
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_table_that_is_being_built() {
         Arc::new(millpond::ManualClock::new(0)),
     );
     for key in [1, 2, 1] {
-        producer.as_ref().map(|producer| producer.put(&key, &7)).unwrap().wait().unwrap();
+        producer.as_ref().map(|producer| producer.put(&key, &7)).unwrap().wait_blocking().unwrap();
     }
     while stepper.epoch(10).unwrap() {}
     stepper.drain().unwrap();

@@ -98,7 +98,7 @@ fn an_append_asks_about_the_partition_it_goes_to() {
     let engine = Engine::builder(&graph.build().unwrap()).in_memory().changelog(log.clone()).start().unwrap();
     let producer = engine.producer(&events).unwrap();
     let put = |key| {
-        let position = producer.put(&key, &key).wait().unwrap();
+        let position = producer.put(&key, &key).wait_blocking().unwrap();
         engine.wait_for_blocking(&position).unwrap();
     };
     put(0);

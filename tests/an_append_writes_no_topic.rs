@@ -26,15 +26,15 @@ fn an_append_writes_no_topic() {
     fault::arm("changelog.topic.before_write", 1, Action::Error).unwrap();
     let other_handle = Topic::<u32, u64>::new("events");
     for key in 0..20 {
-        engine.append(&events, &key, &1).wait().unwrap();
-        engine.append(&other_handle, &key, &2).wait().unwrap();
-        engine.delete(&other_handle, &key).wait().unwrap();
+        engine.append(&events, &key, &1).wait_blocking().unwrap();
+        engine.append(&other_handle, &key, &2).wait_blocking().unwrap();
+        engine.delete(&other_handle, &key).wait_blocking().unwrap();
     }
-    let position = engine.append(&events, &7, &3).wait().unwrap();
+    let position = engine.append(&events, &7, &3).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
     assert_eq!(engine.view(&latest).unwrap().count().unwrap(), 1);
 
     // The point was armed all the while: a topic that is new comes upon it.
-    assert!(engine.append(&Topic::<u32, u64>::new("new"), &1, &1).wait().is_err());
+    assert!(engine.append(&Topic::<u32, u64>::new("new"), &1, &1).wait_blocking().is_err());
     assert!(fault::fired("changelog.topic.before_write"));
 }

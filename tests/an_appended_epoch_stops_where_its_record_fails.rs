@@ -49,7 +49,7 @@ fn numbers(partitions: u32) -> MemoryChangelog {
     for value in 0..RECORDS {
         let partition = TopicPartition::new("events", value as u32 % partitions);
         let records = vec![record(value, encoded(&events(partitions), &value))];
-        log.append(vec![Append { partition, records }]).wait().unwrap();
+        log.append(vec![Append { partition, records }]).wait_blocking().unwrap();
     }
     log
 }

@@ -30,7 +30,7 @@ fn seen(log: &MemoryChangelog) -> Vec<(String, u64)> {
 }
 
 fn refused(way: &str, ack: Ack, kind: ErrorKind, reason: &str) {
-    let error = ack.wait().expect_err(way);
+    let error = ack.wait_blocking().expect_err(way);
     assert_eq!(error.kind(), kind, "{way}: {error}");
     assert!(error.to_string().contains(reason), "{way}: {error}");
     assert!(error.to_string().contains("nothing was appended"), "{way}: {error}");
@@ -45,12 +45,12 @@ fn an_engine_that_has_stopped() {
     let log = Arc::new(MemoryChangelog::new());
     let engine = engine(&log);
     let producer = engine.producer(&events()).unwrap();
-    let position = producer.put(&1, &5).wait().unwrap();
+    let position = producer.put(&1, &5).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
-    let before = engine.stats().unwrap();
+    let before = engine.stats();
     assert_eq!((before.records_in, &before.health), (1, &Health::Running));
     // What is in the changelog is acknowledged, whether or not it stops the engine.
-    let bad = producer.put(&1, &0).wait().unwrap();
+    let bad = producer.put(&1, &0).wait_blocking().unwrap();
     engine.wait_for_blocking(&bad).unwrap_err();
 
     let there = seen(&log);
@@ -68,10 +68,10 @@ fn an_engine_that_has_stopped() {
     );
     let partition = TopicPartition::new("events", 0);
     refused("Engine::append_records", engine.append_records(partition, raw()), kind, reason);
-    producer.wait_ready();
+    producer.ready_blocking();
     assert_eq!(seen(&log), there, "the changelog is as it was");
 
-    let after = engine.stats().unwrap();
+    let after = engine.stats();
     assert_eq!((after.records_in, after.epochs, &after.position), (1, 1, &before.position));
     assert_eq!(after.tables["shares"].rows, 1);
     assert_eq!(after.lag[&TopicPartition::new("events", 0)], 1);
@@ -82,7 +82,7 @@ fn an_engine_that_has_stopped() {
 
     // Others are not concerned.
     let own = Producer::new(log.clone(), &events(), Arc::new(ManualClock::new(0))).unwrap();
-    own.put(&2, &2).wait().unwrap();
+    own.put(&2, &2).wait_blocking().unwrap();
     assert_eq!(seen(&log), [("events".to_owned(), 3)]);
 }
 
@@ -91,12 +91,12 @@ fn an_engine_that_was_closed() {
     let log = Arc::new(MemoryChangelog::new());
     let engine = engine(&log);
     let producer = engine.producer(&events()).unwrap();
-    producer.put(&1, &5).wait().unwrap();
-    engine.close().unwrap();
+    producer.put(&1, &5).wait_blocking().unwrap();
+    engine.close_blocking().unwrap();
     let there = seen(&log);
     refused("Producer::put", producer.put(&1, &1), ErrorKind::Closed, "closed");
     refused("Producer::send", producer.send([(&1, Some(&1), 0)]), ErrorKind::Closed, "closed");
-    producer.wait_ready();
+    producer.ready_blocking();
     assert_eq!(seen(&log), there);
 }
 
@@ -104,14 +104,14 @@ fn an_engine_that_was_closed() {
 fn an_engine_whose_changelog_was_closed() {
     let log = Arc::new(MemoryChangelog::new());
     let engine = engine(&log);
-    let position = engine.append(&events(), &1, &5).wait().unwrap();
+    let position = engine.append(&events(), &1, &5).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
     log.close().unwrap();
-    drop(engine.ready());
+    drop(engine.ready_blocking());
     while engine.health() == Health::Running {
         std::thread::yield_now();
     }
-    let stats = engine.stats().unwrap();
+    let stats = engine.stats();
     assert_eq!((stats.records_in, stats.changelog_bytes), (1, None), "what is known is told");
     assert!(stats.lag.is_empty(), "and what is not is left out");
     assert!(matches!(stats.health, Health::Stopped { kind: ErrorKind::Closed, .. }), "{:?}", stats.health);

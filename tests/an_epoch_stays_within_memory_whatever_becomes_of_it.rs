@@ -85,12 +85,12 @@ fn fold(graph: &Graph, input: &Topic<u64, Counted>, records: u64) {
         millpond::changelog::Producer::new(log.clone(), input, Arc::new(millpond::SystemClock)).unwrap();
     for first in (0..records).step_by(1_000) {
         let batch: Vec<(u64, Counted)> = (first..first + 1_000).map(|key| (key, Counted::new(key))).collect();
-        producer.send(batch.iter().map(|(key, value)| (key, Some(value), 0))).wait().unwrap();
+        producer.send(batch.iter().map(|(key, value)| (key, Some(value), 0))).wait_blocking().unwrap();
     }
     let memory = Memory { hot_bytes: 1 << 20, ..Memory::budget(BUDGET) };
     let engine = Engine::builder(graph).in_memory().changelog(log).memory_split(memory).start().unwrap();
-    engine.catch_up().unwrap();
-    engine.close().unwrap();
+    engine.catch_up_blocking().unwrap();
+    engine.close_blocking().unwrap();
 }
 
 fn most() -> i64 {

@@ -54,8 +54,8 @@ fn the_older_version_answers_until_the_new_one_is_built() -> Result<()> {
         Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) };
     let producer = Producer::new(Arc::clone(&service.changelog), &topic(), Arc::new(SystemClock))?;
     let alice = "alice".to_owned();
-    producer.put(&alice, &30).wait()?;
-    producer.put(&alice, &12).wait()?;
+    producer.put(&alice, &30).wait_blocking()?;
+    producer.put(&alice, &12).wait_blocking()?;
 
     let mut before = None;
     for (table, expected) in [(sums as fn(&GraphBuilder) -> _, 42), (counts, 2), (last_twice, 24)] {
@@ -91,7 +91,7 @@ fn the_rows_of_an_older_version_say_where_they_stand() -> Result<()> {
     let producer = Producer::new(Arc::clone(&service.changelog), &topic(), Arc::new(SystemClock))?;
     let alice = "alice".to_owned();
     for value in [1, 2, 3] {
-        producer.put(&alice, &value).wait()?;
+        producer.put(&alice, &value).wait_blocking()?;
     }
     let at =
         |offset: u64| -> Position { [(TopicPartition::new("payments", 0), offset)].into_iter().collect() };
@@ -103,7 +103,7 @@ fn the_rows_of_an_older_version_say_where_they_stand() -> Result<()> {
 
     // The others go on while the rebuild has only begun, again and again.
     for (restart, value) in [(0, 4), (1, 5), (2, 6)] {
-        producer.put(&alice, &value).wait()?;
+        producer.put(&alice, &value).wait_blocking()?;
         let (graph, paid, largest) = with_largest(1);
         let mut stepper = service.open(&graph)?;
         let (paid, largest) = (stepper.view(&paid)?, stepper.view(&largest)?);
@@ -129,7 +129,7 @@ fn a_snapshot_from_before_a_table_was_built_does_not_show_half_of_it() -> Result
         Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) };
     let producer = Producer::new(Arc::clone(&service.changelog), &topic(), Arc::new(SystemClock))?;
     for (key, value) in [("alice", 1), ("bob", 2), ("carol", 3)] {
-        producer.put(&key.to_owned(), &value).wait()?;
+        producer.put(&key.to_owned(), &value).wait_blocking()?;
     }
     let graph = GraphBuilder::new();
     sums(&graph);

@@ -81,12 +81,12 @@ fn appends_wait_for_a_fold_that_stands_still() {
     assert!(appended > 100, "only {appended} records were let through");
     let waiting = std::thread::spawn({
         let producer = producer.clone();
-        move || producer.wait_ready()
+        move || producer.ready_blocking()
     });
     weir.open();
     waiting.join().unwrap();
     for ack in acks {
-        engine.wait_for_blocking(&ack.wait().unwrap()).unwrap();
+        engine.wait_for_blocking(&ack.wait_blocking().unwrap()).unwrap();
     }
     assert!(resolves_at_once(producer.ready()));
     let view = engine.view(&counts).unwrap();
@@ -109,10 +109,10 @@ fn a_close_lets_go_of_whoever_waits() {
     }
     assert!(!resolves_at_once(producer.ready()));
     let waiting = std::thread::spawn(move || {
-        producer.wait_ready();
-        producer.put(&1, &1).wait()
+        producer.ready_blocking();
+        producer.put(&1, &1).wait_blocking()
     });
-    let closing = std::thread::spawn(move || engine.close());
+    let closing = std::thread::spawn(move || engine.close_blocking());
     // The close lets the producer go on before the fold, which it must wait for, comes to an end; what it appends would
     // not be folded by this engine any more.
     assert_eq!(waiting.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
@@ -178,11 +178,11 @@ fn generations_stay_within_their_budget_while_drains_are_slow() {
     let mut last = millpond::Position::new();
     for round in 0..ROUNDS {
         let records: Vec<(u64, u64)> = (0..KEYS).map(|key| (round * KEYS + key, round)).collect();
-        last = producer.send(records.iter().map(|(key, value)| (key, Some(value), 0))).wait().unwrap();
-        most = most.max(engine.stats().unwrap().undrained_bytes);
+        last = producer.send(records.iter().map(|(key, value)| (key, Some(value), 0))).wait_blocking().unwrap();
+        most = most.max(engine.stats().undrained_bytes);
     }
     while !engine.position().includes(&last) {
-        most = most.max(engine.stats().unwrap().undrained_bytes);
+        most = most.max(engine.stats().undrained_bytes);
         std::thread::yield_now();
     }
     // Rows of about 20 bytes are kept with as much again for their order, in parts that grow by doubling.
@@ -191,5 +191,5 @@ fn generations_stay_within_their_budget_while_drains_are_slow() {
     assert!(most <= BUDGET + 2 * epoch, "{most} bytes were not drained, the budget is {BUDGET}");
     assert!(most > BUDGET / 4, "the drains were not slow");
     assert_eq!(engine.view(&latest).unwrap().count().unwrap(), ROUNDS * KEYS);
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
 }

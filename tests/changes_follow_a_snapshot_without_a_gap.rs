@@ -94,7 +94,7 @@ fn run(random: &mut Random) {
     }
     let mut followers = Vec::new();
     for (number, appends) in (0..).zip(batches) {
-        log.append(appends).wait().unwrap();
+        log.append(appends).wait_blocking().unwrap();
         if number % 80 == 0 {
             let (view, end) = (view.clone(), end.clone());
             followers.push(std::thread::spawn(move || {

@@ -75,7 +75,7 @@ fn waiting(store: &Arc<FullStore>, log: &Arc<MemoryChangelog>) -> (Engine, Table
         graph.stream(&events()).group_by_key().fold("shares", || 0, |sum, _, value: u64| *sum += 100 / value);
     let builder = Engine::builder(&graph.build().unwrap()).changelog(log.clone()).store(store.clone());
     let engine = builder.drain_interval(Duration::from_millis(1)).start().unwrap();
-    let position = engine.append(&events(), &1, &5).wait().unwrap();
+    let position = engine.append(&events(), &1, &5).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
     while store.waits.load(Ordering::SeqCst) == 0 {
         std::thread::yield_now();
@@ -88,7 +88,7 @@ fn closing_does_not_wait_for_room() {
     let (store, log) = (Arc::new(FullStore::default()), Arc::new(MemoryChangelog::new()));
     let (engine, _) = waiting(&store, &log);
     let before = store.ingests.load(Ordering::SeqCst);
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
     assert!(store.ingests.load(Ordering::SeqCst) > before, "what was published is durable");
     let rows = store.measures().into_iter().find(|(name, _)| *name == "state_rows_estimate").unwrap().1;
     assert!(rows > 2, "{rows} rows");
@@ -98,9 +98,9 @@ fn closing_does_not_wait_for_room() {
 fn a_stop_does_not_wait_for_room() {
     let (store, log) = (Arc::new(FullStore::default()), Arc::new(MemoryChangelog::new()));
     let (engine, shares) = waiting(&store, &log);
-    let position = engine.append(&events(), &1, &0).wait().unwrap();
+    let position = engine.append(&events(), &1, &0).wait_blocking().unwrap();
     assert_eq!(engine.wait_for_blocking(&position).unwrap_err().kind(), ErrorKind::User);
     assert!(matches!(engine.health(), Health::Stopped { .. }));
     assert_eq!(engine.view(&shares).unwrap().get(&1).unwrap_err().kind(), ErrorKind::User);
-    assert_eq!(engine.close().unwrap_err().kind(), ErrorKind::User);
+    assert_eq!(engine.close_blocking().unwrap_err().kind(), ErrorKind::User);
 }

@@ -41,12 +41,12 @@ fn fill(dir: &Path) {
         let changelog = Arc::new(open_changelog(&dir.join("changelog")).unwrap());
         let engine = ledger.builder(dir, &mut Random::new(1), Arc::clone(&changelog)).start().unwrap();
         for _ in 0..BATCHES / 4 {
-            changelog.append(batch(&mut random, next, 20).0).wait().unwrap();
+            changelog.append(batch(&mut random, next, 20).0).wait_blocking().unwrap();
             next += 20;
         }
-        engine.catch_up().unwrap();
-        engine.drain().unwrap();
-        engine.close().unwrap();
+        engine.catch_up_blocking().unwrap();
+        engine.drain_blocking().unwrap();
+        engine.close_blocking().unwrap();
         changelog.close().unwrap();
     }
 }
@@ -58,7 +58,7 @@ fn payments() -> Vec<Vec<(u32, u64)>> {
     log.create_topic("payments", ledger.payments.topic_config()).unwrap();
     let mut random = Random::new(GOOD_SEED);
     for number in 0..BATCHES as u64 {
-        log.append(batch(&mut random, number * 20, 20).0).wait().unwrap();
+        log.append(batch(&mut random, number * 20, 20).0).wait_blocking().unwrap();
     }
     read(&log, &ledger.payments).unwrap()
 }

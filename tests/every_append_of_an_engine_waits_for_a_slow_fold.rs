@@ -78,8 +78,8 @@ fn every_append_of_an_engine_waits_for_a_slow_fold() {
     }
     weir.open();
     for (_, ack) in acks {
-        engine.wait_for_blocking(&ack.wait().unwrap()).unwrap();
+        engine.wait_for_blocking(&ack.wait_blocking().unwrap()).unwrap();
     }
     assert_eq!(engine.view(&counts).unwrap().get(&1).unwrap(), Some(104));
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
 }

@@ -31,30 +31,30 @@ fn keys_and_values_of_any_size_are_kept() {
     let engine = Engine::open(dir.path(), &graph).unwrap();
     let view = engine.view(&latest).unwrap();
     for value in [Vec::new(), large.clone()] {
-        let position = engine.append(&nothing, &(), &value).wait().unwrap();
+        let position = engine.append(&nothing, &(), &value).wait_blocking().unwrap();
         engine.wait_for_blocking(&position).unwrap();
         assert!(view.get(&()).unwrap() == Some(value));
     }
-    let too_large = engine.append(&nothing, &(), &vec![7; MAX_VALUE_BYTES + 1]).wait().unwrap_err();
+    let too_large = engine.append(&nothing, &(), &vec![7; MAX_VALUE_BYTES + 1]).wait_blocking().unwrap_err();
     assert_eq!(too_large.kind(), ErrorKind::Invalid, "{too_large}");
     assert!(too_large.message().contains("nothing/0"), "{too_large}");
     let at = TopicPartition::new("nothing", 0);
     let records = vec![Record::new("", "good"), Record::new(vec![0; MAX_KEY_BYTES + 1], "bad")];
-    let error = engine.append_records(at.clone(), records.clone()).wait().unwrap_err();
+    let error = engine.append_records(at.clone(), records.clone()).wait_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     let error =
-        engine.changelog().append(vec![Append { partition: at.clone(), records }]).wait().unwrap_err();
+        engine.changelog().append(vec![Append { partition: at.clone(), records }]).wait_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert_eq!(engine.changelog().offsets(&at).unwrap(), 0..2, "nothing of a refused append is there");
     drop(view);
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
 
     let engine = Engine::open(dir.path(), &graph).unwrap();
     let view = engine.view(&latest).unwrap();
     assert!(view.get(&()).unwrap() == Some(large.clone()), "after a restart");
     let rows: Vec<((), Vec<u8>)> = view.scan().unwrap().map(Result::unwrap).collect();
     assert!(rows == [((), large)]);
-    let position = engine.delete(&nothing, &()).wait().unwrap();
+    let position = engine.delete(&nothing, &()).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
     assert_eq!(view.get(&()).unwrap(), None);
     assert_eq!(view.count().unwrap(), 0);
@@ -69,10 +69,10 @@ fn an_empty_text_is_a_key() {
     let graph = graph.build().unwrap();
     let engine = Engine::open(dir.path(), &graph).unwrap();
     for word in ["", "a", "", "\0", ""] {
-        engine.append(&words, &word.to_owned(), &1).wait().unwrap();
+        engine.append(&words, &word.to_owned(), &1).wait_blocking().unwrap();
     }
-    engine.catch_up().unwrap();
-    engine.drain().unwrap();
+    engine.catch_up_blocking().unwrap();
+    engine.drain_blocking().unwrap();
     let rows: Vec<(String, u64)> =
         engine.view(&counts).unwrap().scan().unwrap().map(Result::unwrap).collect();
     assert_eq!(rows, [(String::new(), 3), ("\0".to_owned(), 1), ("a".to_owned(), 1)]);

@@ -87,9 +87,9 @@ fn append(engine: &Engine, numbers: std::ops::Range<u64>) {
         acks.push(producers[topic].send([(&key, Some(&value), (number / 8) as i64)]));
     }
     for ack in acks {
-        ack.wait().unwrap();
+        ack.wait_blocking().unwrap();
     }
-    engine.catch_up().unwrap();
+    engine.catch_up_blocking().unwrap();
 }
 
 fn rows(engine: &Engine, table: &Table<u32, u64>) -> BTreeMap<u32, u64> {
@@ -115,14 +115,14 @@ fn many_topics_tables_and_subscribers_are_as_right_as_few() {
     let (log, engine) = open(dir.path(), &few);
     append(&engine, 0..RECORDS / 2);
     check(&engine, &sums, &joined, RECORDS / 2);
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
     log.close().unwrap();
     drop(log);
 
     let (all, sums, joined) = graph(TOPICS);
     let (log, engine) = open(dir.path(), &all);
-    engine.ready().unwrap();
-    engine.catch_up().unwrap();
+    engine.ready_blocking().unwrap();
+    engine.catch_up_blocking().unwrap();
     check(&engine, &sums, &joined, RECORDS / 2);
     let mut subscribers: Vec<_> = (0..SUBSCRIBERS)
         .map(|number| {
@@ -142,15 +142,15 @@ fn many_topics_tables_and_subscribers_are_as_right_as_few() {
             seen = runtime.block_on(subscriber.next()).unwrap();
         }
     }
-    engine.drain().unwrap();
-    engine.close().unwrap();
+    engine.drain_blocking().unwrap();
+    engine.close_blocking().unwrap();
     log.enforce_retention().unwrap();
     log.close().unwrap();
     drop(log);
 
     let (all, sums, joined) = graph(TOPICS);
     let (_log, engine) = open(dir.path(), &all);
-    engine.catch_up().unwrap();
+    engine.catch_up_blocking().unwrap();
     check(&engine, &sums, &joined, RECORDS);
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
 }

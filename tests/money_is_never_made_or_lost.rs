@@ -156,7 +156,7 @@ fn pay_and_read(engine: &Engine, bank: &Bank, random: &mut Random, times: usize,
                 .collect();
             let records =
                 transfers.iter().map(|(key, transfer)| (key, Some(transfer), random.below(1000) as i64));
-            last = producer.send(records.collect::<Vec<_>>()).wait().unwrap();
+            last = producer.send(records.collect::<Vec<_>>()).wait_blocking().unwrap();
             paid();
         }
         // Sometimes everything is folded, sometimes the end comes in between.
@@ -238,7 +238,7 @@ fn money_survives_kills() {
     let bank = Bank::new();
     let engine = builder(&bank, &mut random).dir(dir.path()).start().unwrap();
     pay_and_read(&engine, &bank, &mut random, 1, &|| ());
-    engine.catch_up().unwrap();
+    engine.catch_up_blocking().unwrap();
     assert_eq!(engine.view(&bank.balances).unwrap().count().unwrap(), u64::from(ACCOUNTS));
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
 }

@@ -141,7 +141,7 @@ where
     let mut taken = Vec::new();
     for (number, value) in values.iter().enumerate() {
         let key = u8::try_from(number % 2).unwrap();
-        match producer.put(&key, value).wait() {
+        match producer.put(&key, value).wait_blocking() {
             Ok(_) => {
                 latest.insert(key, value.clone());
                 all.entry(key).or_default().push(value.clone());
@@ -199,10 +199,10 @@ proptest! {
         let graph = graph.build().unwrap();
         let (put_b, put_t) = (place.producer(&b).unwrap(), place.producer(&t).unwrap());
         for value in &bytes {
-            put_b.put(&0, value).wait().unwrap();
+            put_b.put(&0, value).wait_blocking().unwrap();
         }
         for value in &texts {
-            put_t.put(&0, value).wait().unwrap();
+            put_t.put(&0, value).wait_blocking().unwrap();
         }
         place.fold(&graph).unwrap();
         let stepper = place.open(&graph, FailurePolicy::Stop).unwrap();
@@ -353,7 +353,7 @@ fn a_value_that_cannot_be_kept_fails_at_its_record() {
         let place = Place::new();
         let producer = place.producer(&orders).unwrap();
         for value in [1.0, f64::NAN, 2.0] {
-            producer.put(&7, &value).wait().unwrap();
+            producer.put(&7, &value).wait_blocking().unwrap();
         }
         // Without dead letters the engine stops at the record, and names it, as often as it is asked.
         for _ in 0..2 {

@@ -105,11 +105,11 @@ fn reads_in_order_equal_a_sorted_map() {
             for _ in 0..random.below(12) {
                 let key = key(&mut random);
                 if random.below(3) == 0 {
-                    producer.delete(&key).wait().unwrap();
+                    producer.delete(&key).wait_blocking().unwrap();
                     model.remove(&key);
                 } else {
                     let value = random.below(1000);
-                    producer.put(&key, &value).wait().unwrap();
+                    producer.put(&key, &value).wait_blocking().unwrap();
                     model.insert(key, value);
                 }
             }

@@ -83,7 +83,7 @@ fn spans_tell_what_an_engine_does() {
     let changelog = Arc::new(MemoryChangelog::new());
     let store = Arc::new(MemoryStore::new());
     let producer = Producer::new(changelog.clone(), &events(), Arc::new(ManualClock::new(0))).unwrap();
-    producer.send([(&1, Some(&1), 0), (&2, Some(&1), 0), (&1, Some(&1), 0)]).wait().unwrap();
+    producer.send([(&1, Some(&1), 0), (&2, Some(&1), 0), (&1, Some(&1), 0)]).wait_blocking().unwrap();
     tracing::subscriber::with_default(notes.clone(), || {
         for version in [0, 1] {
             let log: Arc<dyn Changelog> = changelog.clone();

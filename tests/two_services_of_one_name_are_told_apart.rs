@@ -43,7 +43,7 @@ fn logs() -> [(Arc<dyn Changelog>, Option<TempDir>); 2] {
     for (log, _) in &logs {
         let producer = Producer::new(Arc::clone(log), &clicks(), Arc::new(ManualClock::new(7))).unwrap();
         for key in 0..RECORDS {
-            producer.put(&(key % 10), &key).wait().unwrap();
+            producer.put(&(key % 10), &key).wait_blocking().unwrap();
         }
     }
     logs
@@ -55,8 +55,8 @@ fn on(log: &Arc<dyn Changelog>, graph: &Graph, dir: &Path) -> EngineBuilder {
 
 fn run(builder: EngineBuilder) {
     let engine = builder.start().unwrap();
-    engine.catch_up().unwrap();
-    engine.close().unwrap();
+    engine.catch_up_blocking().unwrap();
+    engine.close_blocking().unwrap();
 }
 
 /// How many records were appended to `topic`; `None` if there is none of that name.
@@ -82,10 +82,10 @@ fn a_second_engine_is_refused_while_the_first_one_runs() {
         // A name of its own, and it runs beside the first one.
         run(on(&log, &other, dirs[2].path()).name("second"));
         assert_eq!(appended(&log, "elsewhere"), Some(RECORDS));
-        first.catch_up().unwrap();
+        first.catch_up_blocking().unwrap();
         assert_eq!(appended(&log, "out"), Some(RECORDS));
         assert!(log.release("millpond").is_err_and(|error| error.kind() == ErrorKind::Unavailable));
-        first.close().unwrap();
+        first.close_blocking().unwrap();
         // Closed, or dropped as by a crash, an engine leaves its name.
         drop(on(&log, &graph, dirs[0].path()).stepper().unwrap());
         run(on(&log, &graph, dirs[0].path()));
@@ -130,7 +130,7 @@ fn the_same_service_goes_on_also_when_its_state_was_deleted() {
         // The state knows itself, whatever its service has become meanwhile.
         run(on(&log, &service("counts", &["out", "more"]), dir.path()));
         let producer = Producer::new(Arc::clone(&log), &clicks(), Arc::new(ManualClock::new(8))).unwrap();
-        producer.put(&1, &1).wait().unwrap();
+        producer.put(&1, &1).wait_blocking().unwrap();
         run(on(&log, &service("counts", &["out", "more"]), dir.path()));
         assert_eq!((appended(&log, "out"), appended(&log, "more")), (Some(RECORDS + 1), Some(1)));
     }
@@ -146,8 +146,8 @@ fn services_that_only_answer_follow_each_other_under_one_name() {
                 .changelog(Arc::clone(&log))
                 .start()
                 .unwrap();
-            engine.catch_up().unwrap();
-            engine.close().unwrap();
+            engine.catch_up_blocking().unwrap();
+            engine.close_blocking().unwrap();
         }
     }
 }
@@ -173,13 +173,13 @@ fn names_are_listed_and_survive_a_restart_of_the_changelog() {
     drop((log, log_dir));
     let log = open();
     let producer = Producer::new(Arc::clone(&log), &clicks(), Arc::new(ManualClock::new(7))).unwrap();
-    producer.put(&1, &1).wait().unwrap();
+    producer.put(&1, &1).wait_blocking().unwrap();
     drop(producer);
     let state = tempfile::tempdir().unwrap();
     let engine = on(&log, &service("counts", &["out"]), state.path()).name("shop").start().unwrap();
-    engine.catch_up().unwrap();
+    engine.catch_up_blocking().unwrap();
     assert!(log.names().unwrap().iter().any(|name| name.name == "shop" && name.leased));
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
     let before = log.names().unwrap();
     let shop = before.iter().find(|name| name.name == "shop").unwrap();
     assert!(shop.hold.is_some() && shop.marks > 0 && !shop.leased);

@@ -44,32 +44,32 @@ fn a_topic_that_is_no_longer_read_holds_nothing_up() {
     let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
     let engine = open(&both(), &log, &store).start().unwrap();
     for key in 0..5 {
-        engine.append(&kept(), &key, &1).wait().unwrap();
-        engine.append(&left(), &key, &1).wait().unwrap();
+        engine.append(&kept(), &key, &1).wait_blocking().unwrap();
+        engine.append(&left(), &key, &1).wait_blocking().unwrap();
     }
-    engine.catch_up().unwrap();
-    engine.close().unwrap();
+    engine.catch_up_blocking().unwrap();
+    engine.close_blocking().unwrap();
 
     let id = TopicPartition::new("left", 0);
     let engine = open(&only_kept(), &log, &store).start().unwrap();
     // More than the engine may lag behind. Past the gate of a producer, so that nothing hangs if it is closed.
     let records = (0..100).map(|_| Record::new(vec![1], vec![2])).collect();
-    log.append(vec![Append { partition: id.clone(), records }]).wait().unwrap();
-    let position = engine.append(&kept(), &9, &1).wait().unwrap();
+    log.append(vec![Append { partition: id.clone(), records }]).wait_blocking().unwrap();
+    let position = engine.append(&kept(), &9, &1).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
-    let stats = engine.stats().unwrap();
+    let stats = engine.stats();
     assert_eq!(stats.position.offset(&id), 5, "the position remembers it");
     assert_eq!(stats.lag.keys().map(|id| &*id.topic).collect::<Vec<_>>(), ["kept"]);
 
     let error = engine.wait_for_blocking(&[(id.clone(), 105)].into_iter().collect()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    engine.catch_up().unwrap();
+    engine.catch_up_blocking().unwrap();
 
-    engine.drain().unwrap();
+    engine.drain_blocking().unwrap();
     log.enforce_retention().unwrap();
     assert!(log.offsets(&id).unwrap().start > 5, "nobody needs what is left");
     // Durable state, too, remembers where it was.
-    engine.close().unwrap();
+    engine.close_blocking().unwrap();
     let again = open(&only_kept(), &log, &store).start().unwrap();
     assert_eq!(again.position().offset(&id), 5);
 }

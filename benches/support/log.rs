@@ -49,7 +49,7 @@ where
     }
     pending.flush()?;
     if let Some(ack) = pending.ack {
-        ack.wait()?;
+        ack.wait_blocking()?;
     }
     log.sync()?;
     Ok(())
@@ -82,7 +82,7 @@ impl Pending<'_> {
             })
             .collect();
         if let Some(ack) = self.ack.replace(self.log.append(appends)) {
-            ack.wait()?;
+            ack.wait_blocking()?;
         }
         Ok(())
     }

@@ -74,10 +74,10 @@ pub(crate) fn engine(
     let clock = Clock::start();
     let engine = common.engine(graph).state_dir(state_dir).changelog(log).start()?;
     engine.wait_for_blocking(&end)?;
-    engine.drain()?;
+    engine.drain_blocking()?;
     let measured = clock.stop(records);
 
-    let stats = engine.stats()?;
+    let stats = engine.stats();
     for (name, table) in &stats.tables {
         let (rows, hits) = (table.rows, table.hit_rate() * 100.0);
         eprintln!("  {} epochs, {} drains, {rows} {name}, {hits:.0}% hits", stats.epochs, stats.drains);

@@ -39,7 +39,7 @@ impl Clock for SystemClock {
 /// let engine =
 ///     Engine::builder(&graph.build()?).in_memory().changelog(changelog.clone()).clock(clock.clone()).start()?;
 /// clock.advance(500);
-/// let position = engine.append(&readings, &1, &20.5).wait()?;
+/// let position = engine.append(&readings, &1, &20.5).wait_blocking()?;
 /// # let (id, end) = position.iter().next().expect("a partition");
 /// # let batch = changelog.reader(id, end - 1)?.poll(1)?.remove(0);
 /// # assert_eq!(batch.max_timestamp_ms(), 1_500);

@@ -16,6 +16,8 @@ pub enum ErrorKind {
     Invalid,
     /// Not now: the directory is in use, the disk is full, a table is still being built. Try again later.
     Unavailable,
+    /// What was waited for has not come within its time limit. It may still come: wait again, or look what holds it up.
+    TimedOut,
     /// The engine, changelog or subscription was closed. Open it again.
     Closed,
     /// Stored bytes are damaged or of an unknown format. Nothing was changed.

@@ -17,7 +17,7 @@ pub mod state;
 pub mod store;
 
 mod clock;
-mod drain;
+
 mod engine;
 mod error;
 mod flow;
@@ -27,6 +27,7 @@ mod medium;
 mod position;
 mod task;
 mod topic;
+mod wait;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::{Engine, EngineBuilder, Health, Memory, Stats, Stepper, TableStats};
@@ -35,3 +36,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use position::{Position, TopicPartition};
 pub use task::FailurePolicy;
 pub use topic::Topic;
+pub use wait::Wait;

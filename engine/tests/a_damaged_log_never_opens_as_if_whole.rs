@@ -72,7 +72,7 @@ fn crashed(segment_bytes: usize) -> TempDir {
     }
     for number in 0..RECORDS {
         let append = Append { partition: partition(number), records: vec![record(number)] };
-        log.append(vec![append]).wait().unwrap();
+        log.append(vec![append]).wait_blocking().unwrap();
     }
     copied(dir.path())
 }
@@ -348,7 +348,7 @@ fn what_is_kept_is_not_forgotten_with_a_log_that_is_gone() {
     let brief = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
     let log = open(dir.path()).unwrap();
     log.create_topic("orders", &brief).unwrap();
-    log.append(vec![Append { partition: partition(0), records: vec![record(1)] }]).wait().unwrap();
+    log.append(vec![Append { partition: partition(0), records: vec![record(1)] }]).wait_blocking().unwrap();
     log.close().unwrap();
     let log = open(dir.path()).unwrap();
     log.create_topic("orders", &TopicConfig::default()).unwrap();

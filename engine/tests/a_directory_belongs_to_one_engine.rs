@@ -96,7 +96,7 @@ fn a_reader_of_a_closed_changelog_does_not_keep_it() {
     log.create_topic("a", &TopicConfig::default()).unwrap();
     let partition = TopicPartition::new("a", 0);
     let append = Append { partition: partition.clone(), records: vec![Record::new("k", "v")] };
-    log.append(vec![append]).wait().unwrap();
+    log.append(vec![append]).wait_blocking().unwrap();
     let mut reader = log.reader(&partition, 0).unwrap();
     log.close().unwrap();
     assert_eq!(another_process("log", dir.path()), "opened");

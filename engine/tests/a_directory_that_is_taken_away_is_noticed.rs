@@ -61,7 +61,7 @@ fn open(dir: &Path, durability: Durability) -> EmbeddedChangelog {
 fn append(log: &EmbeddedChangelog) -> Result<u64, Error> {
     let partition = TopicPartition::new("a", 0);
     let append = Append { partition: partition.clone(), records: vec![Record::new("key", "value")] };
-    log.append(vec![append]).wait().map(|after| after.offset(&partition))
+    log.append(vec![append]).wait_blocking().map(|after| after.offset(&partition))
 }
 
 #[test]

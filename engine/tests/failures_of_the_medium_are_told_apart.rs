@@ -38,7 +38,7 @@ fn fill_log(log: &EmbeddedChangelog) -> Error {
         let noise = (0..1000).flat_map(|word| (number * 31 + word + 1).wrapping_pow(13).to_le_bytes());
         let records = vec![Record::new("key", noise.collect::<Vec<u8>>())];
         if let Err(error) =
-            log.append(vec![Append { partition: TopicPartition::new("a", 0), records }]).wait()
+            log.append(vec![Append { partition: TopicPartition::new("a", 0), records }]).wait_blocking()
         {
             return error;
         }

@@ -48,7 +48,7 @@ fn value(number: u64, bytes: u64) -> Vec<u8> {
 
 fn append(log: &dyn Changelog, topic: &'static str, value: Vec<u8>, at_ms: i64) {
     let records = vec![Record::new("key", value).at(at_ms)];
-    log.append(vec![Append { partition: partition(topic), records }]).wait().unwrap();
+    log.append(vec![Append { partition: partition(topic), records }]).wait_blocking().unwrap();
 }
 
 fn read(log: &dyn Changelog, topic: &'static str) -> Vec<Vec<u8>> {

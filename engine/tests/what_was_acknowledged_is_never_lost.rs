@@ -77,7 +77,7 @@ fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) 
     log.declare_type("kept", &TopicType::mixed())?;
     for round in first..ROUNDS {
         let records = vec![record(&input(), round)];
-        log.append(vec![Append { partition: input(), records }]).wait()?;
+        log.append(vec![Append { partition: input(), records }]).wait_blocking()?;
         let records = vec![record(&output(), round)];
         log.append_epoch("task", &mark(round), vec![Append { partition: output(), records }])?;
         if round % 8 == 7 {
@@ -86,7 +86,7 @@ fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) 
         // After a failure those that are missing are appended, and no other twice.
         for number in log.offsets(&kept())?.end..=round / KEPT_EVERY {
             let records = vec![record(&kept(), number)];
-            log.append(vec![Append { partition: kept(), records }]).wait()?;
+            log.append(vec![Append { partition: kept(), records }]).wait_blocking()?;
         }
         acknowledged(round);
         if round == TRIM_AT {
@@ -172,7 +172,7 @@ fn after_an_error_or_a_panic() {
             assert!(fired || hit > 1, "{context}: the work does not pass the point");
             if fired {
                 let error = result.unwrap_err();
-                let refused = log.append(vec![Append { partition: input(), records: vec![] }]).wait();
+                let refused = log.append(vec![Append { partition: input(), records: vec![] }]).wait_blocking();
                 // Topics may not be there yet, which is refused first.
                 let refusal = refused.unwrap_err().kind();
                 let expected = if action == Action::Panic { ErrorKind::Internal } else { error.kind() };

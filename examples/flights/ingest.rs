@@ -17,7 +17,7 @@ const BATCH_ROWS: usize = 1000;
 
 /// Takes in what is not there yet, and returns once the tables include all of it.
 pub(crate) fn ingest(engine: &Engine, flights: &FlightGraph, input: &Input) -> Result<(), Box<dyn Error>> {
-    engine.catch_up()?;
+    engine.catch_up_blocking()?;
     let fingerprint = input.fingerprint()?;
     let name = "flights".to_owned();
     match engine.view(&flights.intake)?.get(&name)? {
@@ -49,13 +49,13 @@ pub(crate) fn ingest(engine: &Engine, flights: &FlightGraph, input: &Input) -> R
     });
     append_rest(engine, &flights.flights, numbered)?;
     note(engine, flights, &name, &Intake { fingerprint, is_complete: true })?;
-    engine.catch_up()?;
+    engine.catch_up_blocking()?;
     progress.finish_and_clear();
     Ok(())
 }
 
 fn note(engine: &Engine, flights: &FlightGraph, name: &String, intake: &Intake) -> millpond::Result<()> {
-    engine.append(&flights.intakes, name, intake).wait()?;
+    engine.append(&flights.intakes, name, intake).wait_blocking()?;
     Ok(())
 }
 
@@ -71,9 +71,9 @@ fn append_rest<K: Key, V: Value>(
     let mut rows = rows.skip(taken).peekable();
     while rows.peek().is_some() {
         let batch = rows.by_ref().take(BATCH_ROWS).collect::<Result<Vec<_>, _>>()?;
-        producer.wait_ready();
+        producer.ready_blocking();
         // Waiting for each batch keeps the topic free of gaps: after a failed append there is no later one.
-        producer.send(batch.iter().map(|(key, value, at_ms)| (key, Some(value), *at_ms))).wait()?;
+        producer.send(batch.iter().map(|(key, value, at_ms)| (key, Some(value), *at_ms))).wait_blocking()?;
     }
     Ok(())
 }

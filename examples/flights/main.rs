@@ -86,7 +86,7 @@ fn run() -> Result<ExitCode, Box<dyn Error>> {
     } else {
         ask_all(&answers, &questions)?
     };
-    engine.close()?;
+    engine.close_blocking()?;
     Ok(code)
 }
 

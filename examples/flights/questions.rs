@@ -96,7 +96,7 @@ impl<'e> Answers<'e> {
     }
 
     fn stats(&self) -> millpond::Result<Line> {
-        let stats = self.engine.stats()?;
+        let stats = self.engine.stats();
         let rows: Map<String, Value> =
             stats.tables.iter().map(|(name, table)| (name.clone(), json!(table.rows))).collect();
         Ok(Line::new()

@@ -21,8 +21,8 @@ use millpond_engine::{Result, Topic};
 /// let by_timestamp = graph.table_by(&places, "by_timestamp", Latest::Timestamp);
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// let (new, old) = ("Lisbon".to_owned(), "Porto".to_owned());
-/// engine.producer(&places)?.send([(&1, Some(&new), 20), (&1, Some(&old), 10)]).wait()?;
-/// engine.catch_up()?;
+/// engine.producer(&places)?.send([(&1, Some(&new), 20), (&1, Some(&old), 10)]).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&by_offset)?.get(&1)?, Some(old));
 /// assert_eq!(engine.view(&by_timestamp)?.get(&1)?, Some(new));
 /// # Ok::<(), millpond::Error>(())

@@ -19,10 +19,10 @@
 ///     })
 ///     .upsert_table("open");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// engine.append(&orders, &1, &"tea".to_owned()).wait()?;
-/// engine.append(&orders, &2, &"jam".to_owned()).wait()?;
-/// engine.append(&orders, &1, &"cancelled".to_owned()).wait()?;
-/// engine.catch_up()?;
+/// engine.append(&orders, &1, &"tea".to_owned()).wait_blocking()?;
+/// engine.append(&orders, &2, &"jam".to_owned()).wait_blocking()?;
+/// engine.append(&orders, &1, &"cancelled".to_owned()).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&open)?.multi_get(&[1, 2])?, [None, Some("jam".to_owned())]);
 /// assert_eq!(Upsert::from(Some(7)).into_option(), Some(7));
 /// # Ok::<(), millpond::Error>(())

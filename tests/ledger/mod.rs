@@ -274,11 +274,11 @@ pub(crate) fn pay(
         waiting.push_back((changelog.append(appends), numbers));
         if waiting.len() > 3 {
             let (ack, numbers) = waiting.pop_front().unwrap();
-            report(&numbers.at(&ack.wait()?));
+            report(&numbers.at(&ack.wait_blocking()?));
         }
     }
     for (ack, numbers) in waiting {
-        report(&numbers.at(&ack.wait()?));
+        report(&numbers.at(&ack.wait_blocking()?));
     }
     Ok(())
 }

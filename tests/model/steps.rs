@@ -137,7 +137,7 @@ pub fn append(driver: &Driver, records: &[Record], partitions: &[u32]) -> Result
         let topic = graph::topic(run[0].topic, partitions);
         let producer = driver.producer(&topic).map_err(|error| error.to_string())?;
         let sent = producer.send(run.iter().map(|r| (&r.key, r.value.as_ref(), r.timestamp_ms)));
-        sent.wait().map_err(|error| error.to_string())?;
+        sent.wait_blocking().map_err(|error| error.to_string())?;
     }
     Ok(())
 }

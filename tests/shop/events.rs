@@ -55,7 +55,7 @@ pub(crate) fn append(log: &dyn Changelog, records: Vec<(TopicPartition, Record)>
             None => appends.push(Append { partition, records: vec![record] }),
         }
     }
-    log.append(appends).wait()
+    log.append(appends).wait_blocking()
 }
 
 /// Customers 1 to 9, of whom 9 is there, gone and there again, and whose timestamps do not ascend.

@@ -3,17 +3,17 @@
 //! Both resolve exactly once, from whatever thread did the work, and neither knows an async runtime: they can
 //! be awaited on any, or waited for without one.
 
+use crate::wait::{Wait, block_on};
 use crate::{Error, Position, Result};
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The promise of an [`append`](super::Changelog::append): resolves to the position after the appended records.
 ///
-/// Await it, or call [`wait`](Ack::wait) outside of async code. Dropping it does not take the append back.
+/// Await it, or call [`wait_blocking`](Ack::wait_blocking) where a thread may block. Dropping it does not take the append back.
 ///
 /// # Examples
 /// ```
@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 ///
 /// let (sender, ack) = Ack::pending();
 /// sender.resolve(Ok(Position::new()));
-/// assert_eq!(ack.wait()?, Position::new());
+/// assert_eq!(ack.wait_blocking()?, Position::new());
 /// # Ok::<(), millpond_engine::Error>(())
 /// ```
 #[must_use = "the append is acknowledged only when this resolves"]
@@ -77,6 +77,16 @@ impl Ack {
         })))
     }
 
+    /// The same for at most so long, counted from now: then it resolves to an error of kind
+    /// [`TimedOut`](crate::ErrorKind::TimedOut). The records may be appended all the same.
+    pub fn within(self, limit: Duration) -> Wait<Position> {
+        let progress = || {
+            "the append is not acknowledged yet; its records may become durable all the same: read before you append again"
+                .to_owned()
+        };
+        Wait::new(self, progress).within(limit)
+    }
+
     /// Blocks the thread until the append is acknowledged.
     ///
     /// Inside of an async runtime this holds up every task of the thread, though nothing worse: await there.
@@ -85,7 +95,7 @@ impl Ack {
     /// `Invalid` if the append names an unknown partition or a record is too large, `Unavailable` if the queue
     /// is full or the medium failed, `Closed` after close. After an `Unavailable` or `Closed` that comes from a
     /// failed write, the records may or may not be there when the changelog is opened again.
-    pub fn wait(self) -> Result<Position> {
+    pub fn wait_blocking(self) -> Result<Position> {
         block_on(self)
     }
 }
@@ -128,7 +138,7 @@ impl Room {
     }
 
     /// Blocks the thread until there is room. Do not call it inside of async code: await there.
-    pub fn wait(self) {
+    pub fn wait_blocking(self) {
         block_on(self);
     }
 }
@@ -140,27 +150,6 @@ impl Future for Room {
         match &mut self.0 {
             None => Poll::Ready(()),
             Some(receiver) => Pin::new(receiver).poll(context).map(drop),
-        }
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Unlike the blocking calls of async runtimes, this does not panic inside of one.
-pub(super) fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        match future.as_mut().poll(&mut context) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
         }
     }
 }
@@ -177,8 +166,8 @@ mod tests {
     #[test]
     fn an_ack_resolves_from_another_thread() {
         let (sender, ack) = Ack::pending();
-        let other = thread::spawn(move || sender.resolve(Ok(position())));
-        assert_eq!(ack.wait().unwrap(), position());
+        let other = std::thread::spawn(move || sender.resolve(Ok(position())));
+        assert_eq!(ack.wait_blocking().unwrap(), position());
         other.join().unwrap();
     }
 
@@ -186,12 +175,12 @@ mod tests {
     fn a_dropped_sender_is_a_closed_error() {
         let (sender, ack) = Ack::pending();
         drop(sender);
-        assert_eq!(ack.wait().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(ack.wait_blocking().unwrap_err().kind(), ErrorKind::Closed);
     }
 
     #[tokio::test]
     async fn an_ack_can_be_awaited_and_waiting_inside_a_runtime_does_not_panic() {
         assert_eq!(Ack::ready(Ok(position())).await.unwrap(), position());
-        assert_eq!(Ack::ready(Ok(position())).wait().unwrap(), position());
+        assert_eq!(Ack::ready(Ok(position())).wait_blocking().unwrap(), position());
     }
 }

@@ -135,9 +135,9 @@ fn read_from(log: &impl Changelog, partition: &TopicPartition, offset: u64, max_
 
 fn offsets_are_dense_and_records_keep_them<S: Subject>() {
     let mut subject = subject::<S>();
-    let after = subject.log().append(to(a(0), records(0..50))).wait().unwrap();
+    let after = subject.log().append(to(a(0), records(0..50))).wait_blocking().unwrap();
     assert_eq!(after, position(&[(a(0), 50)]));
-    let after = subject.log().append(to(a(0), records(50..51))).wait().unwrap();
+    let after = subject.log().append(to(a(0), records(50..51))).wait_blocking().unwrap();
     assert_eq!(after, position(&[(a(0), 51)]));
     for _ in 0..2 {
         for offset in [0, 1, 17, 49, 50, 51] {
@@ -154,20 +154,20 @@ fn offsets_are_dense_and_records_keep_them<S: Subject>() {
 fn an_append_is_all_or_nothing<S: Subject>() {
     let subject = subject::<S>();
     let unknown = [to(a(0), records(0..3)), to(a(2), records(0..1))].concat();
-    assert_eq!(kind(subject.log().append(unknown).wait()), ErrorKind::Invalid);
+    assert_eq!(kind(subject.log().append(unknown).wait_blocking()), ErrorKind::Invalid);
     let too_large =
         [to(b(), records(0..3)), to(a(0), vec![Record::new(vec![0; MAX_KEY_BYTES + 1], "")])].concat();
-    assert_eq!(kind(subject.log().append(too_large).wait()), ErrorKind::Invalid);
+    assert_eq!(kind(subject.log().append(too_large).wait_blocking()), ErrorKind::Invalid);
     assert_eq!(subject.log().offsets(&a(0)).unwrap(), 0..0);
     assert_eq!(subject.log().offsets(&b()).unwrap(), 0..0);
 
     let both =
         [to(a(0), records(0..3)), to(b(), records(3..5)), to(a(0), records(5..6)), to(a(1), vec![])].concat();
-    let after = subject.log().append(both).wait().unwrap();
+    let after = subject.log().append(both).wait_blocking().unwrap();
     assert_eq!(after, position(&[(a(0), 4), (a(1), 0), (b(), 2)]));
     assert_eq!(read_from(subject.log(), &a(0), 0, 1), [records(0..3), records(5..6)].concat());
     assert_eq!(read_from(subject.log(), &b(), 0, 1), records(3..5));
-    assert_eq!(subject.log().append(vec![]).wait().unwrap(), Position::new());
+    assert_eq!(subject.log().append(vec![]).wait_blocking().unwrap(), Position::new());
 }
 
 fn topics_are_created_once<S: Subject>() {
@@ -192,7 +192,7 @@ fn only_who_decides_changes_the_retention<S: Subject>() {
     };
     // Created by whoever appends to it first.
     subject.log().ensure_topic("b", &topic(1)).unwrap();
-    subject.log().append(to(b(), records(0..20))).wait().unwrap();
+    subject.log().append(to(b(), records(0..20))).wait_blocking().unwrap();
     // The embedded log never drops the segment that it writes.
     subject = subject.reopen();
     subject.log().ensure_topic("b", &tiny).unwrap();
@@ -212,13 +212,13 @@ fn only_who_decides_changes_the_retention<S: Subject>() {
 
 fn readers_know_where_a_partition_begins_and_ends<S: Subject>() {
     let subject = subject::<S>();
-    subject.log().append(to(a(0), records(0..3))).wait().unwrap();
+    subject.log().append(to(a(0), records(0..3))).wait_blocking().unwrap();
     assert_eq!(kind(subject.log().reader(&a(0), 4).map(drop)), ErrorKind::AheadOfChangelog);
     assert_eq!(kind(subject.log().reader(&a(7), 0).map(drop)), ErrorKind::Invalid);
     assert_eq!(kind(subject.log().offsets(&TopicPartition::new("c", 0))), ErrorKind::Invalid);
     let mut reader = subject.log().reader(&a(0), 3).unwrap();
     assert!(reader.poll(100).unwrap().is_empty());
-    subject.log().append(to(a(0), records(3..4))).wait().unwrap();
+    subject.log().append(to(a(0), records(3..4))).wait_blocking().unwrap();
     assert_eq!(reader.poll(100).unwrap().len(), 1);
     assert_eq!(reader.offset(), 4);
 }
@@ -257,8 +257,8 @@ fn nothing_held_is_trimmed<S: Subject>() {
     subject.log().create_topic("a", &brief).unwrap();
     subject.log().create_topic("b", &topic(1)).unwrap();
     for number in 0..200 {
-        subject.log().append(to(a(0), records(number..number + 1))).wait().unwrap();
-        subject.log().append(to(b(), records(number..number + 1))).wait().unwrap();
+        subject.log().append(to(a(0), records(number..number + 1))).wait_blocking().unwrap();
+        subject.log().append(to(b(), records(number..number + 1))).wait_blocking().unwrap();
     }
     let start = |subject: &S| subject.log().offsets(&a(0)).unwrap().start;
     subject.log().enforce_retention().unwrap();
@@ -288,7 +288,7 @@ fn nothing_held_is_trimmed<S: Subject>() {
     subject = subject.reopen();
     assert_eq!(start(&subject), second);
     assert_eq!(read_from(subject.log(), &a(0), second, 1), records(second..200));
-    subject.log().append(to(a(0), records(200..201))).wait().unwrap();
+    subject.log().append(to(a(0), records(200..201))).wait_blocking().unwrap();
     assert_eq!(read_from(subject.log(), &a(0), second, 1), records(second..201));
 }
 
@@ -297,7 +297,7 @@ fn an_emptied_partition_keeps_its_offsets<S: Subject>() {
     let tiny = TopicConfig { retention_bytes: Some(0), ..topic(1) };
     subject.log().create_topic("b", &tiny).unwrap();
     assert_eq!(subject.log().stored_bytes().unwrap(), Some(0));
-    subject.log().append(to(b(), records(0..20))).wait().unwrap();
+    subject.log().append(to(b(), records(0..20))).wait_blocking().unwrap();
     let stored = subject.log().stored_bytes().unwrap();
     assert!(stored.is_some_and(|bytes| bytes > 200), "{stored:?}");
     // The embedded log never drops the segment that it writes.
@@ -308,7 +308,7 @@ fn an_emptied_partition_keeps_its_offsets<S: Subject>() {
     assert_eq!(subject.log().offsets(&b()).unwrap(), 20..20);
     subject = subject.reopen();
     assert_eq!(subject.log().offsets(&b()).unwrap(), 20..20);
-    assert_eq!(subject.log().append(to(b(), records(20..22))).wait().unwrap(), position(&[(b(), 22)]));
+    assert_eq!(subject.log().append(to(b(), records(20..22))).wait_blocking().unwrap(), position(&[(b(), 22)]));
     subject = subject.reopen();
     assert_eq!(read_from(subject.log(), &b(), 20, 1), records(20..22));
 }
@@ -325,13 +325,13 @@ fn a_closed_changelog_says_so<S: Subject>() {
         })
     };
     log.watch(Arc::downgrade(&on_wake));
-    log.append(to(a(0), records(0..1))).wait().unwrap();
+    log.append(to(a(0), records(0..1))).wait_blocking().unwrap();
     assert_eq!(wakes.load(Ordering::SeqCst), 1, "woken before it is acknowledged");
-    log.room().wait();
+    log.room().wait_blocking();
     log.close().unwrap();
     log.close().unwrap();
     assert!(wakes.load(Ordering::SeqCst) > 1);
-    assert_eq!(kind(log.append(to(a(0), records(0..1))).wait()), ErrorKind::Closed);
+    assert_eq!(kind(log.append(to(a(0), records(0..1))).wait_blocking()), ErrorKind::Closed);
     assert_eq!(kind(reader.poll(1)), ErrorKind::Closed);
     assert_eq!(kind(log.topics()), ErrorKind::Closed);
     assert_eq!(kind(log.offsets(&a(0))), ErrorKind::Closed);
@@ -339,7 +339,7 @@ fn a_closed_changelog_says_so<S: Subject>() {
     assert_eq!(kind(log.sync()), ErrorKind::Closed);
     assert_eq!(kind(log.stored_bytes()), ErrorKind::Closed);
     assert_eq!(kind(log.hold("c", &Position::new())), ErrorKind::Closed);
-    log.room().wait();
+    log.room().wait_blocking();
 }
 
 /// A step of the model test.
@@ -418,7 +418,7 @@ fn all_records_are_one_sequence<S: Subject>() {
             acks.push(subject.log().append(appends));
         }
         for ack in acks {
-            ack.wait().unwrap();
+            ack.wait_blocking().unwrap();
         }
         let mark = EpochMark { from: position(&[(b(), round)]), to: position(&[(b(), round + 1)]) };
         assert!(subject.log().append_epoch("p", &mark, to(a(1), records(0..2))).unwrap());
@@ -440,11 +440,11 @@ fn whoever_follows_the_sequence_learns_where_to_look<S: Subject>() {
     };
     let (empty, none) = appended(&subject, 0);
     assert!(none.is_empty());
-    subject.log().append([to(a(1), records(0..3)), to(b(), records(0..1))].concat()).wait().unwrap();
+    subject.log().append([to(a(1), records(0..3)), to(b(), records(0..1))].concat()).wait_blocking().unwrap();
     let (first, both) = appended(&subject, empty);
     assert_eq!(both, [a(1), b()]);
     assert_eq!(appended(&subject, first), (first, vec![]));
-    subject.log().append(to(b(), records(1..2))).wait().unwrap();
+    subject.log().append(to(b(), records(1..2))).wait_blocking().unwrap();
     let (second, one) = appended(&subject, first);
     assert_eq!(one, [b()]);
     assert_eq!(appended(&subject, empty), (second, both.clone()));
@@ -472,7 +472,7 @@ fn behaves_as_a_vector<S: Subject>(steps: Vec<Step>) {
                 }
                 let appends =
                     appends.into_iter().map(|(p, records)| Append { partition: a(p), records }).collect();
-                assert_eq!(subject.log().append(appends).wait().unwrap(), after);
+                assert_eq!(subject.log().append(appends).wait_blocking().unwrap(), after);
             }
             Step::Epoch(partition, records) => {
                 model[partition as usize].extend(records.clone());

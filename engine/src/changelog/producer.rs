@@ -1,10 +1,10 @@
 //! Producers: typed appends to one topic, partitioned by key.
 
-use super::ack::block_on;
+use crate::wait::block_on;
 use super::{Ack, Append, Changelog, Record, partition_for_key};
 use crate::codec::{Key, Value};
 use crate::folding::EngineId;
-use crate::{Clock, Error, Result, Topic, TopicPartition};
+use crate::{Clock, Error, Position, Result, Topic, TopicPartition};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -104,11 +104,11 @@ impl Gate {
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 ///
 /// let producer = engine.producer(&readings)?;
-/// producer.put(&1, &20.5).wait()?;
-/// producer.delete(&2).wait()?;
+/// producer.put(&1, &20.5).wait_blocking()?;
+/// producer.delete(&2).wait_blocking()?;
 /// // Many at once, with timestamps of their own: all of them or none.
-/// producer.wait_ready();
-/// let position = producer.send([(&1, Some(&21.0), 1_000), (&3, None, 1_001)]).wait()?;
+/// producer.ready_blocking();
+/// let position = producer.send([(&1, Some(&21.0), 1_000), (&3, None, 1_001)]).wait_blocking()?;
 /// engine.wait_for_blocking(&position)?;
 /// assert_eq!(engine.view(&latest)?.get(&1)?, Some(21.0));
 /// # Ok::<(), millpond::Error>(())
@@ -164,7 +164,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     }
 
     /// As [`ready`](Self::ready), for threads that may block.
-    pub fn wait_ready(&self) {
+    pub fn ready_blocking(&self) {
         block_on(self.ready());
     }
 
@@ -173,9 +173,25 @@ impl<K: Key, V: Value> Producer<K, V> {
         self.send(std::iter::once((key, Some(value), self.clock.now_ms())))
     }
 
+    /// As [`put`](Self::put), for threads that may block.
+    ///
+    /// # Errors
+    /// As for [`Ack::wait_blocking`].
+    pub fn put_blocking(&self, key: &K, value: &V) -> Result<Position> {
+        self.put(key, value).wait_blocking()
+    }
+
     /// Appends a tombstone for `key`.
     pub fn delete(&self, key: &K) -> Ack {
         self.send(std::iter::once((key, None, self.clock.now_ms())))
+    }
+
+    /// As [`delete`](Self::delete), for threads that may block.
+    ///
+    /// # Errors
+    /// As for [`Ack::wait_blocking`].
+    pub fn delete_blocking(&self, key: &K) -> Result<Position> {
+        self.delete(key).wait_blocking()
     }
 
     /// Appends many records, each a key, a value (`None` is a tombstone) and a timestamp in milliseconds, in one
@@ -192,6 +208,17 @@ impl<K: Key, V: Value> Producer<K, V> {
             Ok(appends) => self.held_up(self.changelog.append(appends)),
             Err(error) => Ack::ready(Err(error)),
         }
+    }
+
+    /// As [`send`](Self::send), for threads that may block.
+    ///
+    /// # Errors
+    /// As for [`Ack::wait_blocking`].
+    pub fn send_blocking<'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>,
+    ) -> Result<Position> {
+        self.send(records).wait_blocking()
     }
 
     fn held_up(&self, ack: Ack) -> Ack {

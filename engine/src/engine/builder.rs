@@ -1,15 +1,20 @@
 //! The options of an engine.
 
-use super::run::{Background, DrainLimits};
-use super::{Engine, Handles, Memory, Stepper};
+use super::threads::{DrainLimits, Threads};
+use super::{Engine, Memory, Stepper};
 use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, SUFFIXES};
 use crate::graph::Graph;
 use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
-use crate::task::{Core, CoreOptions, EpochLimit, FailurePolicy, Reads};
+use crate::flow::Router;
+use crate::state::Host;
+use crate::task::{Core, Counters, Decided, EpochLimit, FailurePolicy, Reads, Setting, check_policy, pool};
 use crate::{Clock, Error, Result, SystemClock};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What every epoch may become, however small the memory budget is.
+const LEAST_GROWTH_BYTES: usize = 1 << 20;
 
 /// How often retention is enforced while nothing is drained.
 const IDLE_RETENTION: Duration = Duration::from_secs(60);
@@ -34,7 +39,7 @@ const IDLE_RETENTION: Duration = Duration::from_secs(60);
 ///     .on_failure(FailurePolicy::DeadLetter("orders-dead".into()))
 ///     .start()?;
 /// assert_eq!(engine.view(&table)?.count()?, 0);
-/// engine.close()?;
+/// engine.close_blocking()?;
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[must_use]
@@ -126,8 +131,8 @@ impl EngineBuilder {
     /// # let path = dir.path();
     /// // Clicks that a loss of power takes back are not missed.
     /// let engine = Engine::builder(&graph.build()?).dir(path).durability(Durability::Os).start()?;
-    /// engine.append(&clicks, &"home".to_owned(), &1).wait()?;
-    /// # engine.close()?;
+    /// engine.append(&clicks, &"home".to_owned(), &1).wait_blocking()?;
+    /// # engine.close_blocking()?;
     /// # Ok::<(), millpond::Error>(())
     /// ```
     pub fn durability(mut self, durability: Durability) -> Self {
@@ -218,7 +223,7 @@ impl EngineBuilder {
     /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).stale_reads(true).start()?;
     /// let view = engine.view(&counts)?;
     /// let so_far = view.get(&"home".to_owned())?; // of whatever time
-    /// engine.ready()?;
+    /// engine.ready_blocking()?;
     /// assert!(view.is_live());
     /// # assert_eq!(so_far, None);
     /// # Ok::<(), millpond::Error>(())
@@ -248,9 +253,8 @@ impl EngineBuilder {
             retention: IDLE_RETENTION,
         };
         let reads = self.reads;
-        let (core, handles, owns_changelog) = self.open(reads)?;
-        let background = Background::start(core, limits, owns_changelog)?;
-        Ok(Engine { handles, background })
+        let (core, owns_changelog) = self.open(reads)?;
+        Ok(Engine::new(Threads::start(core, limits, owns_changelog)?))
     }
 
     /// Opens the state as [`start`](Self::start) does, to be moved by hand.
@@ -261,7 +265,7 @@ impl EngineBuilder {
         Stepper::new(self)
     }
 
-    pub(super) fn open(self, reads: Reads) -> Result<(Core, Handles, bool)> {
+    pub(super) fn open(self, reads: Reads) -> Result<(Core, bool)> {
         if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 || self.drain_interval.is_zero()
         {
             return Err(Error::invalid(
@@ -285,33 +289,30 @@ impl EngineBuilder {
                  `EmbeddedOptions::durability` there, or leave the changelog to the engine",
             ));
         }
-        Core::check_policy(&self.graph, &self.policy)?;
+        check_policy(&self.graph, &self.policy)?;
         let store = self.open_store()?;
         let (changelog, owned) = self.open_changelog()?;
         let limit = self.epoch_limit(self.graph.width());
-        let core = Core::open(CoreOptions {
-            graph: self.graph,
-            changelog: Arc::clone(&changelog),
-            store,
-            name: self.name.into(),
-            shards: self.shards,
-            hot_bytes: self.memory.hot_bytes,
-            limit,
-            input_bytes: self.memory.input_bytes,
-            policy: self.policy,
-            from_oldest_kept: self.from_oldest_kept,
-            subscriber_bytes: self.memory.subscriber_bytes(),
-            reads,
-        })?;
-        let handles = Handles {
-            graph: core.setting().graph.clone(),
-            shared: Arc::clone(core.main().shared()),
-            cells: Arc::clone(core.cells()),
-            router: core.setting().router,
+        let setting = Setting {
             changelog,
             clock: self.clock,
+            name: self.name.into(),
+            pool: pool(self.shards)?,
+            router: Router::new(self.shards),
+            policy: self.policy,
+            from_oldest_kept: self.from_oldest_kept,
+            reads,
+            limit,
+            hot_bytes: self.memory.hot_bytes,
+            growth_bytes: self.memory.input_bytes.max(LEAST_GROWTH_BYTES),
+            counters: Counters::default(),
+            host: Host::new(self.memory.subscriber_bytes()),
+            graph: self.graph,
         };
-        Ok((core, handles, owned))
+        let span = tracing::info_span!("open", name = &*setting.name, tables = setting.graph.tables.len());
+        let _entered = span.enter();
+        let core = Decided::new(Arc::new(setting), store)?.check()?.write()?.start()?;
+        Ok((core, owned))
     }
 
     /// How much an epoch may take that is in so many places at once.

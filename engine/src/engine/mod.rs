@@ -5,60 +5,26 @@ mod cadence;
 #[cfg(test)]
 mod idle_graph;
 mod memory;
-mod run;
 mod stats;
 mod stepper;
+mod threads;
+mod waits;
 
 pub use builder::EngineBuilder;
 pub use memory::Memory;
 pub use stats::{Health, Stats, TableStats};
 pub use stepper::Stepper;
 
-use crate::changelog::{Ack, Append, Changelog, Producer};
+use crate::changelog::{Ack, Append, Changelog, Producer, Record};
 use crate::codec::{Key, Value};
 use crate::graph::Graph;
-use crate::query::{Cell, Snapshot, Stored, View};
-use crate::state::Shared;
-use crate::task::user_code;
-use crate::{Clock, Position, Result, Topic, TopicPartition};
-use run::Background;
+use crate::query::{Snapshot, Stored, View};
+use crate::task::Service;
+use crate::{Position, Result, Topic, TopicPartition, Wait};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-
-/// What queries need; shared by the engine and the stepper.
-#[derive(Clone)]
-pub(crate) struct Handles {
-    pub(crate) graph: Graph,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) cells: Arc<[Arc<Cell>]>,
-    pub(crate) router: crate::flow::Router,
-    pub(crate) changelog: Arc<dyn Changelog>,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
-impl Handles {
-    pub(crate) fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>>
-    where
-        T::Key: Key,
-        T::Value: Value,
-    {
-        let table = table.stored()?;
-        let index = table.index();
-        let cell = self.cells.get(index.index).filter(|_| index.graph == self.graph.id).ok_or_else(|| {
-            crate::Error::invalid("the table belongs to another graph than the one that this engine runs")
-        })?;
-        Ok(View::new(Arc::clone(cell), self.router))
-    }
-
-    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
-        self.shared.ask(None)?;
-        Snapshot::capture(&self.shared)
-    }
-
-    pub(crate) fn position(&self) -> Position {
-        self.shared.published().position.clone()
-    }
-}
+use threads::Threads;
 
 /// A graph at work: it reads its changelog as records arrive, folds them into tables, and answers queries meanwhile.
 ///
@@ -75,24 +41,41 @@ impl Handles {
 /// let balances = graph.stream(&payments).group_by_key().reduce("balances", |sum, amount| sum + amount);
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 ///
-/// engine.append(&payments, &"alice".to_owned(), &12).wait()?;
-/// let position = engine.append(&payments, &"alice".to_owned(), &-2).wait()?;
+/// engine.append(&payments, &"alice".to_owned(), &12).wait_blocking()?;
+/// let position = engine.append(&payments, &"alice".to_owned(), &-2).wait_blocking()?;
 /// engine.wait_for_blocking(&position)?; // read your writes
 /// assert_eq!(engine.view(&balances)?.get(&"alice".to_owned())?, Some(10));
 ///
 /// // Several tables at one position, and what the engine has done.
 /// let snapshot = engine.snapshot()?;
 /// assert!(snapshot.position().includes(&position));
-/// assert_eq!(engine.stats()?.records_in, 2);
-/// engine.close()?;
+/// assert_eq!(engine.stats().records_in, 2);
+/// engine.close_blocking()?;
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct Engine {
-    handles: Handles,
-    background: Background,
+    threads: Threads,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("name", &self.service().name)
+            .field("health", &self.health())
+            .field("position", &self.position())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {
+    pub(crate) fn new(threads: Threads) -> Self {
+        Self { threads }
+    }
+
+    fn service(&self) -> &Arc<Service> {
+        self.threads.service()
+    }
+
     /// Runs `graph` in the directory `dir`, on an embedded changelog of its own and with default options.
     ///
     /// # Errors
@@ -115,7 +98,7 @@ impl Engine {
         T::Key: Key,
         T::Value: Value,
     {
-        self.handles.view(table)
+        self.service().view(table)
     }
 
     /// All tables at one position: read them through [`Snapshot::of`].
@@ -124,13 +107,13 @@ impl Engine {
     /// `Closed`, or the reason of the stop; `Unavailable` until what was in the changelog when the engine was opened is
     /// folded, unless the engine was told to give [stale answers](EngineBuilder::stale_reads).
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.handles.snapshot()
+        self.service().snapshot()
     }
 
     /// The changelog that the engine reads.
     #[must_use]
     pub fn changelog(&self) -> &Arc<dyn Changelog> {
-        &self.handles.changelog
+        &self.service().changelog
     }
 
     /// A handle with which to append to `topic`.
@@ -138,13 +121,14 @@ impl Engine {
     /// # Errors
     /// `Invalid` if the topic exists with another number of partitions.
     pub fn producer<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
-        let clock = Arc::clone(&self.handles.clock);
-        Ok(Producer::new(Arc::clone(&self.handles.changelog), topic, clock)?.gated(self.background.gate()))
+        let clock = Arc::clone(&self.service().clock);
+        let changelog = Arc::clone(&self.service().changelog);
+        Ok(Producer::new(changelog, topic, clock)?.gated(Arc::clone(self.threads.gate())))
     }
 
     /// The same, of an engine that reads what is appended: one that has ended must not even create the topic.
     fn open_producer<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
-        self.background.gate().check()?;
+        self.threads.gate().check()?;
         self.producer(topic)
     }
 
@@ -157,6 +141,19 @@ impl Engine {
         }
     }
 
+    /// As [`append`](Self::append), for threads that may block.
+    ///
+    /// # Errors
+    /// As for [`Ack::wait_blocking`].
+    pub fn append_blocking<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<Position> {
+        self.append(topic, key, value).wait_blocking()
+    }
+
     /// Appends a tombstone for `key` to `topic`.
     pub fn delete<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K) -> Ack {
         match self.open_producer(topic) {
@@ -165,37 +162,43 @@ impl Engine {
         }
     }
 
+    /// As [`delete`](Self::delete), for threads that may block.
+    ///
+    /// # Errors
+    /// As for [`Ack::wait_blocking`].
+    pub fn delete_blocking<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K) -> Result<Position> {
+        self.delete(topic, key).wait_blocking()
+    }
+
     /// Appends raw records, acknowledged as those of a [`Producer`] are: once they are durable, and not before this engine
     /// is within its [`max_lag`](EngineBuilder::max_lag).
-    pub fn append_records(&self, partition: TopicPartition, records: Vec<crate::changelog::Record>) -> Ack {
-        let gate = self.background.gate();
+    pub fn append_records(&self, partition: TopicPartition, records: Vec<Record>) -> Ack {
+        let gate = self.threads.gate();
         if let Err(error) = gate.check() {
             return Ack::ready(Err(error));
         }
-        gate.hold_up(self.handles.changelog.append(vec![Append { partition, records }]))
+        gate.hold_up(self.service().changelog.append(vec![Append { partition, records }]))
     }
 
     /// Which input the tables include.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.handles.position()
+        self.service().tasks.position()
     }
 
     /// Resolves once the tables include everything below `position`, and answer: with the position of an append it gives
-    /// read-your-writes, also of what joins and re-groupings make of it.
+    /// read-your-writes, also of what joins and re-groupings make of it, and of what the graph appends to derived topics
+    /// and reads from there again.
     ///
     /// A table that is being rebuilt goes on answering from its older version, which takes in nothing since the engine was
-    /// opened ([`View::is_former`]): whoever needs more waits with [`ready`](Self::ready) first. What goes into a derived topic
-    /// and is read from there by the same graph is not waited for.
+    /// opened ([`View::is_former`]): whoever needs more waits with [`ready`](Self::ready) first.
     ///
     /// # Errors
     /// `Invalid` if the position names a partition that the engine does not read (or, until it is built, that only a
     /// new table reads), or for code of the graph itself, which would wait for itself; `Closed`, or the reason of the
     /// stop.
-    pub async fn wait_for(&self, position: &Position) -> Result<()> {
-        self.reads(position)?;
-        let shared = &self.handles.shared;
-        shared.wait_async(|published| published.position.includes(position) && shared.answers()).await
+    pub fn wait_for(&self, position: &Position) -> Wait<()> {
+        waits::wait_for(self.service(), position.clone())
     }
 
     /// As [`wait_for`](Self::wait_for), for threads that may block.
@@ -203,82 +206,142 @@ impl Engine {
     /// # Errors
     /// As for `wait_for`.
     pub fn wait_for_blocking(&self, position: &Position) -> Result<()> {
-        self.reads(position)?;
-        let shared = &self.handles.shared;
-        shared.wait(|published| published.position.includes(position) && shared.answers())
+        self.wait_for(position).wait_blocking()
     }
 
-    /// Refuses to wait for what will never be read.
-    fn reads(&self, position: &Position) -> Result<()> {
-        let read = self.position();
-        let unread = |id: &TopicPartition| read.known(id).is_none() || !self.handles.graph.reads(&id.topic);
-        match position.iter().find(|(id, _)| unread(id)) {
-            Some((id, _)) => Err(crate::Error::invalid(format!(
-                "this engine does not read {id}, so it would wait for ever; name partitions that its graph reads"
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    /// Blocks until the tables include everything that is in the changelog at the time of the call.
+    /// Resolves once the tables include everything that is in the changelog at the time of the call, and what the graph
+    /// makes of it through derived topics that it reads again. Answers with the position that was waited for.
     ///
     /// # Errors
     /// As for [`wait_for`](Self::wait_for).
-    pub fn catch_up(&self) -> Result<Position> {
-        let mut target = Position::new();
-        for (id, _) in self.position().iter().filter(|(id, _)| self.handles.graph.reads(&id.topic)) {
-            target.set(id.clone(), self.handles.changelog.offsets(id)?.end);
-        }
-        self.wait_for_blocking(&target)?;
-        Ok(target)
+    pub fn catch_up(&self) -> Wait<Position> {
+        waits::catch_up(self.service())
     }
 
-    /// Blocks until every table answers with its own rows, up to date: none is being built or rebuilt any more, and what
+    /// As [`catch_up`](Self::catch_up), for threads that may block.
+    ///
+    /// # Errors
+    /// As for `catch_up`.
+    pub fn catch_up_blocking(&self) -> Result<Position> {
+        self.catch_up().wait_blocking()
+    }
+
+    /// Resolves once every table answers with its own rows, up to date: none is being built or rebuilt any more, and what
     /// was in the changelog when the engine was opened is folded.
     ///
     /// # Errors
     /// As for [`wait_for`](Self::wait_for).
-    pub fn ready(&self) -> Result<()> {
-        let Handles { shared, cells, .. } = &self.handles;
-        shared.wait(|_| !shared.is_behind() && !cells.iter().any(|cell| cell.is_building()))
+    pub fn ready(&self) -> Wait<()> {
+        waits::ready(self.service())
+    }
+
+    /// As [`ready`](Self::ready), for threads that may block.
+    ///
+    /// # Errors
+    /// As for `ready`.
+    pub fn ready_blocking(&self) -> Result<()> {
+        self.ready().wait_blocking()
     }
 
     /// Whether the engine runs, and if not, why. It can always be asked.
     #[must_use]
     pub fn health(&self) -> Health {
-        stats::health(&self.handles.shared)
+        self.threads.health()
     }
 
-    /// Makes everything that is published durable in the state, and returns the position that a restart would go
-    /// on from.
+    /// Makes everything that is published at the time of the call durable in the state, and answers with the position
+    /// that a restart would go on from, or one beyond it.
     ///
     /// # Errors
-    /// `Unavailable` if the disk is full; nothing was lost, and nothing more became durable.
-    pub fn drain(&self) -> Result<Position> {
-        let position = self.position();
-        self.background.drain()?;
-        Ok(position)
+    /// The reason why the engine has stopped: `Unavailable` if the disk is full; nothing was lost then, and nothing more
+    /// became durable. `Invalid` for code of the graph itself; `Closed`.
+    pub fn drain(&self) -> Wait<Position> {
+        self.threads.drain()
+    }
+
+    /// As [`drain`](Self::drain), for threads that may block.
+    ///
+    /// # Errors
+    /// As for `drain`.
+    pub fn drain_blocking(&self) -> Result<Position> {
+        self.drain().wait_blocking()
+    }
+
+    /// Begins no further epoch until [`resume`](Self::resume): the epoch that runs may still be published. Tables go on
+    /// answering, drains go on, and records can be appended until they are more than
+    /// [`max_lag`](EngineBuilder::max_lag) ahead. Pausing twice is pausing once.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::{Engine, GraphBuilder, Health, Topic};
+    /// # use millpond::changelog::MemoryChangelog;
+    /// # use std::sync::Arc;
+    /// # let changelog = Arc::new(MemoryChangelog::new());
+    ///
+    /// let clicks = Topic::<u32, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let counts = graph.stream(&clicks).group_by_key().count("counts");
+    /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+    /// engine.ready_blocking()?;
+    /// engine.pause();
+    /// assert_eq!(engine.health(), Health::Paused);
+    /// let position = engine.append_blocking(&clicks, &1, &1)?;
+    /// assert_eq!(engine.view(&counts)?.get(&1)?, None);
+    /// engine.resume();
+    /// engine.wait_for_blocking(&position)?;
+    /// assert_eq!(engine.view(&counts)?.get(&1)?, Some(1));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn pause(&self) {
+        self.threads.pause(true);
+    }
+
+    /// Goes on after a [`pause`](Self::pause).
+    pub fn resume(&self) {
+        self.threads.pause(false);
     }
 
     /// What the engine is doing, or was doing when it stopped.
-    ///
-    /// # Errors
-    /// None at present: what cannot be told is left out.
-    pub fn stats(&self) -> Result<Stats> {
-        Ok(self.background.stats(&self.handles))
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.threads.stats()
     }
 
-    /// Stops reading, drains what is published, and closes the state. The changelog stays open if it was given to the
-    /// builder. Views answer with `Closed` from now on; snapshots and scans go on, and the directory can be opened again
-    /// once they are dropped.
+    /// Ends subscriptions and queries, stops reading, drains what is published, and closes the state. It begins at the call,
+    /// whether the answer is awaited or not. The changelog stays open if it was given to the builder. Views answer with
+    /// `Closed` from now on, and streams of changes end; snapshots and scans go on, and the directory can be opened again
+    /// once they are dropped. Closing once more does nothing, and answers as the first time.
     ///
     /// # Errors
     /// The reason why the engine had stopped before, or an error of the last drain. `Invalid` if it is called by a closure
     /// that the engine runs: then it is closed behind its back, once that has returned.
-    pub fn close(mut self) -> Result<()> {
-        self.background.check_outside()?;
-        let closed = self.background.close();
-        // What is left of rows and closures of the user is dropped here.
-        closed.and(user_code("the engine was closed", || drop(self)))
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::{Engine, GraphBuilder, Health, Topic};
+    /// # use millpond::changelog::MemoryChangelog;
+    /// use std::sync::Arc;
+    /// # let changelog = Arc::new(MemoryChangelog::new());
+    ///
+    /// let clicks = Topic::<u32, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&clicks).group_by_key().count("counts");
+    /// // Shared by the handlers of a server; whoever is told to shut down closes it for all.
+    /// let engine = Arc::new(Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?);
+    /// engine.close_blocking()?;
+    /// engine.close_blocking()?;
+    /// assert_eq!(engine.health(), Health::Closed);
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn close(&self) -> Wait<()> {
+        self.threads.close()
+    }
+
+    /// As [`close`](Self::close), for threads that may block.
+    ///
+    /// # Errors
+    /// As for `close`.
+    pub fn close_blocking(&self) -> Result<()> {
+        self.close().wait_blocking()
     }
 }

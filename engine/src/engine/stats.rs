@@ -1,16 +1,12 @@
 //! What an engine tells of itself.
 
-use super::Handles;
-use crate::changelog::Changelog;
-use crate::drain::{Backlog, Drain};
-use crate::graph::Graph;
 use crate::query::Serving;
-use crate::state::{Shared, Status};
-use crate::task::{BUILD_GROUP, Counters};
-use crate::{ErrorKind, Position, Result, TopicPartition};
+use crate::state::Status;
+use crate::task::{BUILD_GROUP, Service};
+use crate::{ErrorKind, Position, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// Whether an engine runs, and if not, why.
 ///
@@ -25,17 +21,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// let graph = GraphBuilder::new();
 /// let shares = graph.stream(&events).map_values(|_, people| 100 / people).to_table("shares");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// engine.ready()?;
+/// engine.ready_blocking()?;
 /// assert_eq!(engine.health(), Health::Running);
 ///
-/// let position = engine.append(&events, &1, &0).wait()?; // 100 / 0
+/// let position = engine.append(&events, &1, &0).wait_blocking()?; // 100 / 0
 /// assert!(engine.wait_for_blocking(&position).is_err());
 /// match engine.health() {
 ///     Health::Stopped { reason, .. } => assert!(reason.contains("events/0 offset 0"), "{reason}"),
 ///     other => panic!("{other:?}"),
 /// }
-/// assert!(engine.append(&events, &1, &1).wait().is_err(), "it would not be folded");
-/// assert_eq!(engine.stats()?.records_in, 0); // statistics are there as before
+/// assert!(engine.append(&events, &1, &1).wait_blocking().is_err(), "it would not be folded");
+/// assert_eq!(engine.stats().records_in, 0); // statistics are there as before
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +45,8 @@ pub enum Health {
         /// So many records of it are not folded yet.
         records_left: u64,
     },
+    /// It was [paused](crate::Engine::pause): it folds nothing until it is resumed.
+    Paused,
     /// It has stopped with an error and folds no more; nothing is appended through it.
     Stopped {
         /// What the caller can do about it.
@@ -60,9 +58,11 @@ pub enum Health {
     Closed,
 }
 
-pub(super) fn health(shared: &Shared) -> Health {
+pub(super) fn health(service: &Service) -> Health {
+    let shared = &service.tasks.main().shared;
     match shared.status() {
         Status::Running if shared.is_behind() => Health::CatchingUp { records_left: shared.records_left() },
+        Status::Running if service.paused.load(Ordering::Acquire) => Health::Paused,
         Status::Running => Health::Running,
         Status::Closed => Health::Closed,
         Status::Poisoned(reason) => Health::Stopped { kind: reason.kind(), reason: reason.to_string() },
@@ -139,11 +139,12 @@ impl TableStats {
     }
 }
 
-pub(super) fn collect(handles: &Handles, counters: &Counters, drains: &Mutex<Vec<Arc<Drain>>>) -> Stats {
-    let published = handles.shared.published();
-    let undrained_bytes = Backlog::of(drains).generation_bytes;
+pub(super) fn collect(service: &Service) -> Stats {
+    let counters = &service.counters;
+    let shared = &service.tasks.main().shared;
+    let published = shared.published();
     let mut tables = BTreeMap::new();
-    for cell in handles.cells.iter() {
+    for cell in &service.cells {
         let mut stats = TableStats { building: true, ..TableStats::default() };
         let serving = match &*cell.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) => Some(Arc::clone(table)),
@@ -158,38 +159,27 @@ pub(super) fn collect(handles: &Handles, counters: &Counters, drains: &Mutex<Vec
         tables.insert(cell.name.to_string(), stats);
     }
     Stats {
-        health: health(&handles.shared),
+        health: health(service),
         records_in: counters.records_in.load(Ordering::Relaxed),
         records_out: counters.records_out.load(Ordering::Relaxed),
         dead_letters: counters.dead_letters.load(Ordering::Relaxed),
         epochs: counters.epochs.load(Ordering::Relaxed),
         drains: counters.drains.load(Ordering::Relaxed),
         position: published.position.clone(),
-        lag: lag(&*handles.changelog, &handles.graph, &published.position).filter_map(Result::ok).collect(),
-        build_lag: build_lag(&published.position, drains),
+        lag: service.lag(&published.position).filter_map(Result::ok).collect(),
+        build_lag: build_lag(service, &published.position),
         undrained_generations: published.generations.len(),
-        undrained_bytes,
-        changelog_bytes: handles.changelog.stored_bytes().ok().flatten(),
-        changelog_disk_bytes: handles.changelog.disk_bytes().ok().flatten(),
-        subscriber_bytes: handles.shared.host().allowance.used(),
+        undrained_bytes: service.tasks.backlog().generation_bytes,
+        changelog_bytes: service.changelog.stored_bytes().ok().flatten(),
+        changelog_disk_bytes: service.changelog.disk_bytes().ok().flatten(),
+        subscriber_bytes: service.host.allowance.used(),
         tables,
-        store: handles.shared.store().map(|store| store.measures()).unwrap_or_default(),
+        store: shared.store().map(|store| store.measures()).unwrap_or_default(),
     }
 }
 
 /// How far a build is behind the other tables, which stand at `main`.
-fn build_lag(main: &Position, drains: &Mutex<Vec<Arc<Drain>>>) -> Option<u64> {
-    let drains = drains.lock().unwrap_or_else(PoisonError::into_inner);
-    let build = drains.iter().find(|drain| drain.group == BUILD_GROUP)?.shared.published();
-    Some(build.position.records_to(main))
-}
-
-/// How many records of each partition that `graph` reads lie beyond `position`.
-pub(super) fn lag<'p>(
-    changelog: &'p dyn Changelog,
-    graph: &'p Graph,
-    position: &'p Position,
-) -> impl Iterator<Item = Result<(TopicPartition, u64)>> + 'p {
-    let read = position.iter().filter(|(id, _)| graph.reads(&id.topic));
-    read.map(|(id, next)| Ok((id.clone(), changelog.offsets(id)?.end.saturating_sub(next))))
+fn build_lag(service: &Service, main: &Position) -> Option<u64> {
+    let build = service.tasks.get(BUILD_GROUP)?;
+    Some(build.shared.published().position.records_to(main))
 }

@@ -1,6 +1,6 @@
 //! The stepper: the engine without threads, one step at a time.
 
-use super::{EngineBuilder, Handles, Health, Stats, stats};
+use super::{EngineBuilder, Health, Stats, stats};
 use crate::Result;
 use crate::codec::{Key, Value};
 use crate::query::{Snapshot, Stored, View};
@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// let mut stepper = Engine::builder(&graph.build()?).in_memory().changelog(changelog.clone()).stepper()?;
 ///
 /// let producer = Producer::new(changelog, &words, Arc::new(ManualClock::new(0)))?;
-/// producer.put(&"mill".to_owned(), &()).wait()?;
+/// producer.put(&"mill".to_owned(), &()).wait_blocking()?;
 /// let view = stepper.view(&counts)?;
 /// assert_eq!(view.count()?, 0, "nothing happens between calls");
 /// assert!(stepper.epoch(100)?);
@@ -35,19 +35,18 @@ use std::sync::Arc;
 /// ```
 pub struct Stepper {
     core: Core,
-    handles: Handles,
 }
 
 impl Stepper {
     pub(super) fn new(builder: EngineBuilder) -> Result<Self> {
-        let (core, handles, _) = builder.open(Reads::Stepped)?;
-        Ok(Self { core, handles })
+        let (core, _) = builder.open(Reads::Stepped)?;
+        Ok(Self { core })
     }
 
     /// Cuts and publishes one epoch of at most `records` records; `false` if there was nothing to read.
     ///
     /// # Errors
-    /// As the engine would stop with; the stepper must not be used further.
+    /// As the engine would stop with. Whoever steps on gets the same error again: nothing after it is applied.
     pub fn epoch(&mut self, records: usize) -> Result<bool> {
         self.core.step_within(EpochLimit { records, bytes: usize::MAX })
     }
@@ -57,7 +56,7 @@ impl Stepper {
     /// # Errors
     /// As for [`Engine::drain`](crate::Engine::drain).
     pub fn drain(&mut self) -> Result<bool> {
-        self.core.drain()
+        self.core.service().tasks.drain()
     }
 
     /// Whether tables are still being built.
@@ -75,7 +74,7 @@ impl Stepper {
         T::Key: Key,
         T::Value: Value,
     {
-        self.handles.view(table)
+        self.core.service().view(table)
     }
 
     /// As [`Engine::snapshot`](crate::Engine::snapshot).
@@ -83,32 +82,30 @@ impl Stepper {
     /// # Errors
     /// As there.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        self.handles.snapshot()
+        self.core.service().snapshot()
     }
 
     /// Which input the tables include.
     #[must_use]
     pub fn position(&self) -> crate::Position {
-        self.handles.position()
+        self.core.service().tasks.position()
     }
 
     /// As [`Engine::stats`](crate::Engine::stats).
-    ///
-    /// # Errors
-    /// As there.
-    pub fn stats(&self) -> Result<Stats> {
-        Ok(stats::collect(&self.handles, &self.core.setting().counters, self.core.drains()))
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        stats::collect(self.core.service())
     }
 
     /// As [`Engine::health`](crate::Engine::health).
     #[must_use]
     pub fn health(&self) -> Health {
-        stats::health(&self.handles.shared)
+        stats::health(self.core.service())
     }
 
     /// The changelog that is read.
     #[must_use]
     pub fn changelog(&self) -> &Arc<dyn crate::changelog::Changelog> {
-        &self.handles.changelog
+        &self.core.service().changelog
     }
 }

@@ -118,6 +118,11 @@ impl Graph {
         sources + self.tables.len()
     }
 
+    /// The topics that the graph appends to and reads again.
+    pub(crate) fn topics_read_again(&self) -> impl Iterator<Item = &str> {
+        self.topics.iter().filter(|topic| topic.read && topic.written).map(|topic| &*topic.name)
+    }
+
     /// Whether the graph reads `topic`.
     pub(crate) fn reads(&self, topic: &str) -> bool {
         self.topics.iter().any(|known| known.read && *known.name == *topic)

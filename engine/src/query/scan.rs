@@ -34,8 +34,8 @@ const MOST_BYTES: usize = 256 << 10;
 /// let squares = graph.table(&numbers, "squares");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// let all: Vec<(u32, u32)> = (0..10).map(|number| (number, number * number)).collect();
-/// engine.producer(&numbers)?.send(all.iter().map(|(key, value)| (key, Some(value), 0))).wait()?;
-/// engine.catch_up()?;
+/// engine.producer(&numbers)?.send(all.iter().map(|(key, value)| (key, Some(value), 0))).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 ///
 /// let mut scan = engine.view(&squares)?.range(2..=4)?;
 /// assert_eq!(scan.next_back().transpose()?, Some((4, 16)));

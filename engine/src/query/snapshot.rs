@@ -29,12 +29,12 @@ use std::sync::Arc;
 /// let paid = stream.group_by_key().reduce("paid", |a, b| a + b);
 /// let times = stream.group_by_key().count("times");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// engine.append(&moves, &1, &5).wait()?;
-/// engine.catch_up()?;
+/// engine.append(&moves, &1, &5).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 ///
 /// let snapshot = engine.snapshot()?;
-/// engine.append(&moves, &1, &7).wait()?;
-/// engine.catch_up()?;
+/// engine.append(&moves, &1, &7).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// let (paid, times) = (snapshot.of(&engine.view(&paid)?)?, snapshot.of(&engine.view(&times)?)?);
 /// assert_eq!((paid.get(&1)?, times.get(&1)?), (Some(5), Some(1)), "both as they were, together");
 /// assert_eq!(paid.position(), snapshot.position());
@@ -138,13 +138,13 @@ impl Snapshot {
 /// let shelves = graph.table(&stock, "shelves");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// for (aisle, shelf) in [(1, 1), (1, 2), (2, 1)] {
-///     engine.append(&stock, &(aisle, shelf), &10).wait()?;
+///     engine.append(&stock, &(aisle, shelf), &10).wait_blocking()?;
 /// }
-/// engine.catch_up()?;
+/// engine.catch_up_blocking()?;
 ///
 /// let before = engine.view(&shelves)?.snapshot()?;
-/// engine.delete(&stock, &(1, 1)).wait()?;
-/// engine.catch_up()?;
+/// engine.delete(&stock, &(1, 1)).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!((before.count(), engine.view(&shelves)?.count()?), (3, 2));
 /// let first_aisle = before.prefix(&(1,)).map(|row| row.map(|(key, _)| key));
 /// assert_eq!(first_aisle.collect::<Result<Vec<_>, _>>()?, [(1, 1), (1, 2)]);

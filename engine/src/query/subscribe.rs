@@ -40,13 +40,13 @@ impl<K, V> Published<K, V> {
 /// let graph = GraphBuilder::new();
 /// let table = graph.table(&stock, "stock");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// engine.append(&stock, &"apples".to_owned(), &3).wait()?;
-/// engine.catch_up()?;
+/// engine.append(&stock, &"apples".to_owned(), &3).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 ///
 /// let (start, mut changes) = engine.view(&table)?.changes()?;
 /// assert_eq!(start.get(&"apples".to_owned())?, Some(3));
-/// engine.delete(&stock, &"apples".to_owned()).wait()?;
-/// engine.catch_up()?;
+/// engine.delete(&stock, &"apples".to_owned()).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// let published = changes.try_next()?.expect("an epoch was published");
 /// let change = &published.changes()[0];
 /// assert_eq!((change.old, change.new), (Some(3), None));

@@ -92,9 +92,9 @@ type Found<K, V> = Option<Arc<TableState<K, V>>>;
 /// let routes = graph.table(&flights, "routes");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// for (from, to, minutes) in [("JFK", "LAX", 330), ("JFK", "SFO", 350), ("EWR", "LAX", 335)] {
-///     engine.append(&flights, &(from.to_owned(), to.to_owned()), &minutes).wait()?;
+///     engine.append(&flights, &(from.to_owned(), to.to_owned()), &minutes).wait_blocking()?;
 /// }
-/// engine.catch_up()?;
+/// engine.catch_up_blocking()?;
 ///
 /// let view = engine.view(&routes)?;
 /// let route = |from: &str, to: &str| (from.to_owned(), to.to_owned());

@@ -10,8 +10,7 @@ use super::host::Host;
 use crate::store::StateStore;
 use crate::{Error, Position, Result};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 /// The task has ended.
 const ENDED: u8 = 1;
@@ -72,9 +71,6 @@ pub(crate) struct Shared {
     /// Held while an epoch is published or a drain is recorded, so that a subscriber can take a state and the
     /// changes after it without a gap.
     publishing: Mutex<()>,
-    signal: watch::Sender<u64>,
-    /// The same signal for threads that wait.
-    changed: Condvar,
 }
 
 impl Shared {
@@ -97,8 +93,6 @@ impl Shared {
             superseded: AtomicBool::new(false),
             former: AtomicBool::new(false),
             publishing: Mutex::new(()),
-            signal: watch::channel(0).0,
-            changed: Condvar::new(),
         }
     }
 
@@ -161,8 +155,7 @@ impl Shared {
                 self.obstacles.fetch_and(!(BEHIND | STRICT), Ordering::AcqRel);
             }
         });
-        self.signal.send_replace(epoch);
-        self.changed.notify_all();
+        self.host.signal();
     }
 
     /// Records that everything up to `epoch` is in the store.
@@ -177,49 +170,7 @@ impl Shared {
             counts: Arc::clone(&published.counts),
         };
         self.front.replace(published.epoch, Arc::new(next), || self.drained.store(epoch, Ordering::Release));
-        self.changed.notify_all();
-    }
-
-    /// Lets everyone who waits look again.
-    pub(crate) fn wake(&self) {
-        let _held = self.hold_publishing();
-        self.signal.send_modify(|_| ());
-        self.changed.notify_all();
-    }
-
-    /// Blocks until `done` is true of what is published; it is asked again after every epoch and drain.
-    ///
-    /// # Errors
-    /// As for [`check`](Self::check); `Invalid` for code of the graph itself, which would wait for ever.
-    pub(crate) fn wait(&self, done: impl Fn(&Published) -> bool) -> Result<()> {
-        self.host.id.check_outside()?;
-        let mut held = self.hold_publishing();
-        loop {
-            self.check()?;
-            if done(&self.published()) {
-                return Ok(());
-            }
-            held = self.changed.wait(held).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Resolves once `done` is true of what is published.
-    ///
-    /// # Errors
-    /// As for [`wait`](Self::wait).
-    pub(crate) async fn wait_async(&self, done: impl Fn(&Published) -> bool) -> Result<()> {
-        self.host.id.check_outside()?;
-        let mut signal = self.signal.subscribe();
-        loop {
-            signal.borrow_and_update();
-            self.check()?;
-            if done(&self.published()) {
-                return Ok(());
-            }
-            if signal.changed().await.is_err() {
-                return Err(Error::closed("the engine is closed"));
-            }
-        }
+        self.host.signal();
     }
 
     /// Ends the task for queries: `Closed`, or `Poisoned` with the reason. The first reason stays.
@@ -230,7 +181,7 @@ impl Shared {
         }
         drop(now);
         self.obstacles.fetch_or(ENDED, Ordering::AcqRel);
-        self.wake();
+        self.host.signal();
     }
 
     /// Whether the task runs, and if not, why.

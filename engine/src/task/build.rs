@@ -3,23 +3,20 @@
 //! The older version of a table answers meanwhile, from rows that nothing touches any more. Once the build stands at the
 //! same input as the main task, the catalogue is rewritten in one step and the main task goes on with all tables.
 
-use super::catalogue::Former;
-use super::core::{Core, add, serve};
-use super::opening::{Opening, open_input};
-use super::{Plan, Task};
-use crate::drain::Drain;
+use super::catalogue::{BUILD_GROUP, Former, Group};
+use super::opening::{open_input, start};
+use super::{Core, Plan, Task};
 use crate::query::Serving;
 use crate::state::{AnyTable, Published, Shared};
 use crate::store::layout::{MAIN_GROUP, TableId};
 use crate::{Position, Result, TopicPartition, fault};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// A table build beside the running tables.
 pub(super) struct Build {
     pub(super) task: Task,
     ids: BTreeMap<usize, TableId>,
-    drain: Arc<Drain>,
     /// Whether the main task must not go on meanwhile: a derived topic hangs on what is built, and would miss what the
     /// main task reads without it.
     pub(super) holds_main: bool,
@@ -72,123 +69,143 @@ impl Build {
 impl Core {
     pub(super) fn begin_build(
         &mut self,
-        opening: Opening,
+        group: Group,
         former: Vec<Option<Former>>,
         holds_main: bool,
     ) -> Result<()> {
+        let service = Arc::clone(&self.service);
         let wanted: BTreeSet<usize> =
-            (0..self.setting.graph.tables.len()).filter(|&table| self.main.table(table).is_none()).collect();
-        let ids = wanted.iter().filter_map(|&table| Some((table, (*opening.ids.get(table)?)?))).collect();
-        let (task, drain) = opening.start(&self.setting, &self.store)?;
-        add(&self.drains, Arc::clone(&drain));
+            (0..service.graph.tables.len()).filter(|&table| self.main.table(table).is_none()).collect();
+        let ids = wanted.iter().filter_map(|&table| Some((table, (*group.ids.get(table)?)?))).collect();
+        let (task, drain) = start(service.setting(), &self.store, group, BUILD_GROUP)?;
+        service.tasks.add(drain);
         let counts = &self.main.shared().published().counts;
         let mut older = Vec::new();
-        for (cell, (spec, former)) in self.cells.iter().zip(self.setting.graph.tables.iter().zip(former)) {
+        for (cell, (spec, former)) in service.cells.iter().zip(service.graph.tables.iter().zip(former)) {
             let Some(Former { id, position }) = former else { continue };
-            let host = Arc::clone(&self.setting.host);
+            let host = Arc::clone(&service.host);
             let shared = Arc::new(Shared::new(host, Arc::clone(&self.store), position, Arc::clone(counts)));
             shared.set_former();
-            let table = (spec.make)(id, self.setting.router.shards(), shared);
+            let table = (spec.make)(id, service.router.shards(), shared);
             older.push(Arc::clone(&table));
             cell.serve(Serving::Former(table));
         }
         let mut target = Position::new();
         for (id, _) in task.position().iter().filter(|(id, _)| self.main.position().known(id).is_none()) {
-            target.set(id.clone(), self.setting.changelog.offsets(id)?.end);
+            target.set(id.clone(), service.changelog.offsets(id)?.end);
         }
         tracing::info!(tables = wanted.len(), "building tables from the start of the changelog");
-        self.build = Some(Build {
-            task,
-            ids,
-            drain,
-            holds_main,
-            target,
-            former: older,
-            gains: Gains { behind: u64::MAX, missed: 0 },
-        });
+        let gains = Gains { behind: u64::MAX, missed: 0 };
+        self.build = Some(Build { task, ids, holds_main, target, former: older, gains });
         Ok(())
     }
 
     /// Puts the built tables in place: both tasks stand at the same input.
     pub(super) fn complete_build(&mut self) -> Result<()> {
         let Some(build) = self.build.take() else { return Ok(()) };
-        let span = tracing::info_span!("complete_build", tables = build.ids.len());
+        let tables = build.ids.len();
+        let span = tracing::info_span!("complete_build", tables);
         let _entered = span.enter();
-        let main_drain = self.drains.lock().unwrap_or_else(PoisonError::into_inner).first().cloned();
-        if let Some(drain) = main_drain {
-            drain.run()?;
-        }
-        build.drain.run()?;
-        fault::point("build.before_complete")?;
-        let mut position = self.main.position().clone();
+        Met::new(self, build)?.write(self)?.start(self)?;
+        tracing::info!(tables, "the new tables have caught up and answer now");
+        Ok(())
+    }
+}
+
+/// A build that has met the main task, and all that either has folded is in the store.
+struct Met {
+    build: Build,
+    position: Position,
+}
+
+/// The state has the built tables. Memory has to follow.
+struct Swapped {
+    met: Met,
+    /// The tables in whose places they are.
+    unneeded: Vec<TableId>,
+}
+
+impl Met {
+    fn new(core: &Core, build: Build) -> Result<Self> {
+        core.service.tasks.drain()?;
+        let mut position = core.main.position().clone();
         position.advance_to(build.task.position());
-        let unneeded = self.catalogue.complete(&*self.store, &self.setting.graph, &build.ids, &position)?;
+        Ok(Self { build, position })
+    }
+
+    /// Rewrites the catalogue, in one step.
+    fn write(self, core: &mut Core) -> Result<Swapped> {
+        fault::point("build.before_complete")?;
+        let Core { service, catalogue, store, .. } = core;
+        let unneeded = catalogue.complete(&**store, &service.graph, &self.build.ids, &self.position)?;
         fault::point("build.after_complete")?;
-        // From here on the state on disk has the new tables; memory follows.
-        let shared = Arc::clone(self.main.shared());
-        let nodes: BTreeSet<usize> = (0..self.setting.graph.nodes.len()).collect();
-        let plan = Plan::new(&self.setting.graph, &nodes)?;
-        let input = open_input(&self.setting, &plan, &position, MAIN_GROUP, self.from_oldest)?;
-        self.setting.consumer().hold(input.position())?;
-        let mut ids = self.main.ids().to_vec();
-        let mut tables = self.main.tables().to_vec();
+        Ok(Swapped { met: self, unneeded })
+    }
+}
+
+impl Swapped {
+    /// Goes on with one task for all tables.
+    fn start(self, core: &mut Core) -> Result<()> {
+        let Self { met: Met { build, position }, unneeded } = self;
+        let service = Arc::clone(&core.service);
+        let shared = Arc::clone(core.main.shared());
+        let nodes: BTreeSet<usize> = (0..service.graph.nodes.len()).collect();
+        let plan = Plan::new(&service.graph, &nodes)?;
+        let input = open_input(&service, &plan, &position, MAIN_GROUP)?;
+        service.consumer().hold(input.position())?;
+        let mut ids = core.main.ids().to_vec();
+        let mut tables = core.main.tables().to_vec();
         let held = shared.hold_publishing();
-        let next = Self::with_built(&shared, &build, &position, &unneeded);
+        let next = with_built(&shared, &build, &position, &unneeded);
         // Whoever sees the position of the new tables finds them, and nobody finds an older version afterwards.
         shared.publish(&held, next, || {
             for table in &build.former {
                 table.shared().supersede();
             }
             for (&table, &id) in &build.ids {
-                let Some(spec) = self.setting.graph.tables.get(table) else { continue };
-                let made = (spec.make)(id, self.setting.router.shards(), Arc::clone(&shared));
+                let Some(spec) = service.graph.tables.get(table) else { continue };
+                let made = (spec.make)(id, service.router.shards(), Arc::clone(&shared));
                 if let (Some(slot), Some(held)) = (ids.get_mut(table), tables.get_mut(table)) {
                     *slot = Some(id);
                     *held = Some(made);
                 }
             }
-            serve(&self.cells, &tables);
+            service.serve(&tables);
         });
         drop(held);
-        self.main =
-            Task::new(self.setting.clone(), plan, ids, tables, shared, input, self.setting.produces());
+        let setting = Arc::clone(service.setting());
+        core.main = Task::new(setting, plan, ids, tables, shared, input, service.produces());
         for table in &build.former {
             // Whoever waits for changes of an older version learns that none will come.
             table.close();
             table.shared().release_store();
         }
-        self.main.shared().wake();
-        self.drains
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|drain| !Arc::ptr_eq(drain, &build.drain));
-        self.catalogue.delete(&*self.store, &unneeded)?;
-        self.setting.build_consumer().release()?;
-        tracing::info!(tables = build.ids.len(), "the new tables have caught up and answer now");
-        Ok(())
+        service.host.signal();
+        service.tasks.remove(BUILD_GROUP);
+        core.catalogue.delete(&*core.store, &unneeded)?;
+        service.build_consumer().release()
     }
+}
 
-    /// What is published, with the position and the row counts of the built tables in place of those of the tables that
-    /// go.
-    fn with_built(
-        shared: &Arc<Shared>,
-        build: &Build,
-        position: &Position,
-        unneeded: &[TableId],
-    ) -> Published {
-        let now = shared.published();
-        let rows = &build.task.shared().published().counts;
-        let mut counts = BTreeMap::clone(&now.counts);
-        counts.retain(|id, _| !unneeded.contains(id));
-        for id in build.ids.values() {
-            counts.insert(*id, rows.get(id).copied().unwrap_or(0));
-        }
-        Published {
-            epoch: now.epoch + 1,
-            position: position.clone(),
-            generations: now.generations.clone(),
-            drained: now.drained,
-            counts: Arc::new(counts),
-        }
+/// What is published, with the position and the row counts of the built tables in place of those of the tables that go.
+fn with_built(
+    shared: &Arc<Shared>,
+    build: &Build,
+    position: &Position,
+    unneeded: &[TableId],
+) -> Published {
+    let now = shared.published();
+    let rows = &build.task.shared().published().counts;
+    let mut counts = BTreeMap::clone(&now.counts);
+    counts.retain(|id, _| !unneeded.contains(id));
+    for id in build.ids.values() {
+        counts.insert(*id, rows.get(id).copied().unwrap_or(0));
+    }
+    Published {
+        epoch: now.epoch + 1,
+        position: position.clone(),
+        generations: now.generations.clone(),
+        drained: now.drained,
+        counts: Arc::new(counts),
     }
 }

@@ -36,10 +36,10 @@ use std::sync::Arc;
 ///     .stepper()?;
 /// # use millpond::{ManualClock, TopicPartition, changelog::{Changelog, Producer}};
 /// # let producer = Producer::new(changelog.clone(), &orders, Arc::new(ManualClock::new(0)))?;
-/// producer.send([(&1, Some(&4), 0), (&2, Some(&0), 0), (&3, Some(&5), 0)]).wait()?;
+/// producer.send([(&1, Some(&4), 0), (&2, Some(&0), 0), (&3, Some(&5), 0)]).wait_blocking()?;
 /// stepper.epoch(100)?;
 /// assert_eq!(stepper.view(&shares)?.multi_get(&[1, 2, 3])?, [Some(25), None, Some(20)]);
-/// assert_eq!(stepper.stats()?.dead_letters, 1);
+/// assert_eq!(stepper.stats().dead_letters, 1);
 /// assert_eq!(changelog.offsets(&TopicPartition::new(dead.name().clone(), 0))?, 0..1);
 /// # Ok::<(), millpond::Error>(())
 /// ```

@@ -7,7 +7,7 @@ use super::merge::{Allowed, Merge};
 use crate::changelog::{Changelog, DecodedBatch, EpochMark, Run, StoredBatch};
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -138,28 +138,25 @@ pub(crate) struct Input {
 }
 
 impl Input {
-    /// Makes every partition of `topics`, which are in ascending order, ready to be read from `position` on.
+    /// Makes `partitions`, which are in ascending order and each with the number of its topic, ready to be read from `position`
+    /// on.
     ///
     /// # Errors
     /// `AheadOfChangelog` or `BehindChangelog` if the changelog does not hold `position`.
     pub(crate) fn open(
         changelog: &Arc<dyn Changelog>,
-        topics: &[Arc<str>],
+        partitions: &[(TopicPartition, usize)],
         position: &Position,
         cuts: Vec<EpochMark>,
         from_oldest: bool,
     ) -> Result<Self> {
-        let counts: BTreeMap<Arc<str>, u32> = changelog.topics()?.into_iter().collect();
         // A topic that an earlier graph read stays in the position: the marks of its epochs name it.
         let mut position = position.clone();
         let mut merge = Merge::new(Arc::clone(changelog));
-        for (topic, name) in topics.iter().enumerate() {
-            for partition in 0..counts.get(name).copied().unwrap_or(0) {
-                let id = TopicPartition::new(Arc::clone(name), partition);
-                let next = first_to_read(&id, &changelog.offsets(&id)?, position.offset(&id), from_oldest)?;
-                position.set(id.clone(), next);
-                merge.add(id, topic, next);
-            }
+        for (id, topic) in partitions {
+            let next = first_to_read(id, &changelog.offsets(id)?, position.offset(id), from_oldest)?;
+            position.set(id.clone(), next);
+            merge.add(id.clone(), *topic, next);
         }
         let mut input = Self { merge, position, cuts: cuts.into() };
         input.pass_marks();

@@ -77,7 +77,7 @@ fn identity<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, setting: &Se
         }
     }
     let [(_, engine), origin @ ..] = named;
-    if engine != Some(setting.producer.as_bytes()) || origin.iter().any(|(_, value)| value.is_none()) {
+    if engine != Some(setting.name.as_bytes()) || origin.iter().any(|(_, value)| value.is_none()) {
         return None;
     }
     let mut hasher = DefaultHasher::new();
@@ -111,7 +111,7 @@ impl Task {
                     topic: Arc::clone(topic),
                     partition: 0,
                     stamp: Stamp::new(record.timestamp_ms, *place),
-                    record: letter(&record, origin, reason, &self.setting.producer),
+                    record: letter(&record, origin, reason, &self.setting.name),
                 });
             }
         }
@@ -132,7 +132,7 @@ impl Task {
         }
         // As an epoch of a producer of its own, which waits for no disk: the next drain syncs it before its rows. What it
         // has appended is the only input that such a producer can be said to have, so that every epoch is a new one.
-        let producer = format!("{}.letters", self.setting.producer);
+        let producer = format!("{}.letters", self.setting.name);
         let end = self.setting.changelog.offsets(&id)?.end;
         let at = |offset| -> Position { [(id.clone(), offset)].into_iter().collect() };
         let mark = EpochMark { from: at(end), to: at(end + letters.len() as u64) };

@@ -9,7 +9,9 @@
 mod build;
 mod catalogue;
 mod consumer;
+mod checks;
 mod core;
+mod drain;
 mod epoch;
 mod failures;
 mod input;
@@ -18,20 +20,27 @@ mod merge;
 mod opening;
 mod owner;
 mod plan;
+mod service;
+mod setting;
+mod tasks;
 
 pub use failures::FailurePolicy;
 
 pub(crate) use catalogue::BUILD_GROUP;
 pub(crate) use consumer::Consumer;
-pub(crate) use core::{Core, CoreOptions, Reads, drain_all};
+pub(crate) use checks::check_policy;
+pub(crate) use core::Core;
 pub(crate) use input::{EpochLimit, Input};
+pub(crate) use opening::Decided;
 pub(crate) use plan::Plan;
+pub(crate) use service::Service;
+pub(crate) use setting::{Counters, Reads, Setting, pool};
+pub(crate) use tasks::Tasks;
 
-use crate::changelog::{Append, Changelog, EpochMark};
+use crate::changelog::{Append, EpochMark};
 use crate::dataflow::{Skipped, Sunk};
-use crate::flow::{Meter, Router};
-use crate::graph::Graph;
-use crate::state::{AnyTable, Generation, Host, Published, Shared};
+use crate::flow::Meter;
+use crate::state::{AnyTable, Generation, Published, Shared};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
 use epoch::{Failure, Run, Sealed};
@@ -40,73 +49,16 @@ use input::{Bound, EpochInput};
 use letters::Letters;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Generations below this size are merged as they come, so that a snapshot has few to look through. Larger ones come
 /// under load only, where drains follow soon and the folding thread has better things to do.
 const MERGE_BYTES: usize = 1 << 20;
 
-/// Counters of a task.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) records_in: AtomicU64,
-    pub(crate) records_out: AtomicU64,
-    pub(crate) epochs: AtomicU64,
-    pub(crate) dead_letters: AtomicU64,
-    pub(crate) drains: AtomicU64,
-}
-
-/// What does not change while a task runs.
-#[derive(Clone)]
-pub(crate) struct Setting {
-    pub(crate) graph: Graph,
-    pub(crate) changelog: Arc<dyn Changelog>,
-    pub(crate) pool: Arc<rayon::ThreadPool>,
-    pub(crate) router: Router,
-    pub(crate) policy: FailurePolicy,
-    /// The name under which epochs are marked and the changelog is held.
-    pub(crate) producer: Arc<str>,
-    pub(crate) hot_bytes: usize,
-    /// Whether the first epochs are short, as nothing is known of what records become.
-    pub(crate) starts_small: bool,
-    /// What an epoch may become beyond what it takes from the changelog.
-    pub(crate) growth_bytes: usize,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) host: Arc<Host>,
-    /// Held by the drain that runs.
-    pub(crate) drain_turn: Arc<Mutex<()>>,
-}
-
-impl Setting {
-    /// As whom the main task reads.
-    pub(crate) fn consumer(&self) -> Consumer {
-        self.consumer_named(Arc::clone(&self.producer))
-    }
-
-    /// As whom a task that builds tables reads.
-    pub(crate) fn build_consumer(&self) -> Consumer {
-        self.consumer_named(format!("{}.build", self.producer).into())
-    }
-
-    fn consumer_named(&self, name: Arc<str>) -> Consumer {
-        Consumer { changelog: Arc::clone(&self.changelog), name, graph: self.graph.clone() }
-    }
-
-    /// Whether epochs append to the changelog, so that their marks matter.
-    pub(crate) fn produces(&self) -> bool {
-        self.graph.has_sinks() || self.sets_aside()
-    }
-
-    /// Whether there are dead letters.
-    pub(crate) fn sets_aside(&self) -> bool {
-        matches!(self.policy, FailurePolicy::DeadLetter(_))
-    }
-}
-
 /// Nodes that advance together.
 pub(crate) struct Task {
-    setting: Setting,
+    setting: Arc<Setting>,
     plan: Plan,
     tables: Vec<Option<Arc<dyn AnyTable>>>,
     ids: Vec<Option<TableId>>,
@@ -120,7 +72,7 @@ pub(crate) struct Task {
 
 impl Task {
     pub(crate) fn new(
-        setting: Setting,
+        setting: Arc<Setting>,
         plan: Plan,
         ids: Vec<Option<TableId>>,
         tables: Vec<Option<Arc<dyn AnyTable>>>,
@@ -128,7 +80,7 @@ impl Task {
         input: Input,
         produces: bool,
     ) -> Self {
-        let caution = if setting.starts_small { Caution::of_a_beginner() } else { Caution::default() };
+        let caution = if setting.starts_small() { Caution::of_a_beginner() } else { Caution::default() };
         Self { setting, plan, tables, ids, shared, input, caution, letters: Letters::default(), produces }
     }
 
@@ -314,7 +266,7 @@ impl Task {
         let _entered = span.enter();
         let mark = EpochMark { from: input.from.clone(), to: input.position.clone() };
         fault::point("epoch.before_append")?;
-        if self.setting.changelog.append_epoch(&self.setting.producer, &mark, appends(sunk))? {
+        if self.setting.changelog.append_epoch(&self.setting.name, &mark, appends(sunk))? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
             self.setting.counters.dead_letters.fetch_add(letters.len() as u64, Ordering::Relaxed);
         } else {

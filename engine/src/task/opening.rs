@@ -1,90 +1,217 @@
-//! Opening a task: from its group of nodes and tables to where it goes on in the changelog.
+//! Opening a state, step by step: decide what becomes of each table, check it against the changelog, write it down, start.
+//!
+//! Invariant: whatever can be refused is refused before anything is written, to the state or to the changelog. The types
+//! of the steps see to the order: only what was checked can be written, and only what was written can be started.
 
-use super::catalogue::Group;
-use super::{Consumer, Input, Plan, Setting, Task};
-use crate::drain::Drain;
+use super::catalogue::{Assignment, Catalogue, Group};
+use super::drain::Drain;
+use super::owner::Owner;
+use super::{Consumer, Core, FailurePolicy, Input, Plan, Reads, Service, Setting, Task, Tasks, checks};
+use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
+use crate::identity::new_identity;
 use crate::state::{AnyTable, Shared};
 use crate::store::StateStore;
-use crate::store::layout::{MAIN_GROUP, TableId};
-use crate::{Position, Result};
+use crate::store::layout::{self, MAIN_GROUP};
+use crate::{Position, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A task whose input is open. Nothing was written for it yet, neither to the state nor to the changelog.
-pub(super) struct Opening {
-    number: u16,
-    nodes: BTreeSet<usize>,
-    plan: Plan,
-    input: Input,
-    /// By the table's number in the graph.
-    pub(super) ids: Vec<Option<TableId>>,
-    counts: BTreeMap<TableId, u64>,
+/// What is to become of each table of a state. Nothing was written.
+pub(crate) struct Decided {
+    setting: Arc<Setting>,
+    store: Arc<dyn StateStore>,
+    lease: Lease,
+    catalogue: Catalogue,
+    assignment: Assignment,
 }
 
-impl Opening {
-    /// Opens the input of the group `number`.
+/// What was decided, and fits the changelog.
+pub(crate) struct Checked {
+    decided: Decided,
+    /// The topics of the changelog, with their partitions.
+    there: BTreeMap<Arc<str>, u32>,
+    owner: Owner,
+    /// Whether the state gets an identity only now.
+    is_new: bool,
+}
+
+/// What was decided stands in the state and in the changelog.
+pub(crate) struct Written(Decided);
+
+impl Decided {
+    /// Takes the engine's name, and decides what becomes of the tables in `store`.
     ///
     /// # Errors
-    /// `AheadOfChangelog` or `BehindChangelog` if the changelog does not fit the state.
-    pub(super) fn new(setting: &Setting, group: Group, number: u16, from_oldest: bool) -> Result<Self> {
-        let Group { nodes, ids, position, counts } = group;
-        let plan = Plan::new(&setting.graph, &nodes)?;
-        let input = open_input(setting, &plan, &position, number, from_oldest)?;
-        Ok(Self { number, nodes, plan, input, ids, counts })
+    /// `Unavailable` if another engine has the name; `Invalid` if the graph does not fit the state; `Corrupt`.
+    pub(crate) fn new(setting: Arc<Setting>, store: Arc<dyn StateStore>) -> Result<Self> {
+        // First of all, so that two engines of one name never look at the same things.
+        let lease = setting.changelog.lease(&setting.name)?;
+        let mut catalogue = Catalogue::open(&*store)?;
+        let assignment = catalogue.assign(&*store, &setting.graph)?;
+        Ok(Self { setting, store, lease, catalogue, assignment })
     }
 
-    /// Whether `node` is run by the task.
-    pub(super) fn runs(&self, node: usize) -> bool {
-        self.nodes.contains(&node)
+    /// Checks it against the changelog.
+    ///
+    /// # Errors
+    /// Every error of recovery; see [`EngineBuilder::start`](crate::EngineBuilder::start).
+    pub(crate) fn check(mut self) -> Result<Checked> {
+        let Self { setting, store, assignment: Assignment { main, build, .. }, .. } = &mut self;
+        let there = setting.changelog.topics()?.into_iter().collect();
+        let groups = [Some(&*main), build.as_ref()].into_iter().flatten();
+        let read: Vec<Position> = groups.map(|group| group.position.clone()).collect();
+        checks::pass_what_is_gone(setting, &there, main)?;
+        checks::check_changelog(setting, &there, (main, build.as_ref()))?;
+        checks::check_term(setting, &**store, &read)?;
+        let stored = read_identity(&**store)?;
+        let is_new = stored.is_none();
+        let owner = Owner::new(stored.unwrap_or_else(new_identity), &setting.graph);
+        owner.check(&*setting.changelog, &setting.name, &main.position)?;
+        Ok(Checked { decided: self, there, owner, is_new })
     }
+}
 
-    /// Makes the task and its drain.
-    pub(super) fn start(self, setting: &Setting, store: &Arc<dyn StateStore>) -> Result<(Task, Arc<Drain>)> {
-        let Self { number, plan, input, ids, counts, .. } = self;
-        let produces = setting.produces() && number == MAIN_GROUP;
-        let consumer = consumer(setting, number);
-        consumer.hold(input.position())?;
-        let host = Arc::clone(&setting.host);
-        let shared =
-            Arc::new(Shared::new(host, Arc::clone(store), input.position().clone(), Arc::new(counts)));
-        let tables: Vec<Option<Arc<dyn AnyTable>>> = setting
-            .graph
-            .tables
-            .iter()
-            .zip(&ids)
-            .map(|(spec, id)| id.map(|id| (spec.make)(id, setting.router.shards(), Arc::clone(&shared))))
-            .collect();
-        let drain = Drain {
-            shared: Arc::clone(&shared),
-            group: number,
-            consumer,
-            counters: Arc::clone(&setting.counters),
-            turn: Arc::clone(&setting.drain_turn),
-        };
-        Ok((Task::new(setting.clone(), plan, ids, tables, shared, input, produces), Arc::new(drain)))
+impl Checked {
+    /// Writes it down: topics, who the state is, and what became of its tables.
+    ///
+    /// # Errors
+    /// If a medium failed; opening again goes on from what was written.
+    pub(crate) fn write(self) -> Result<Written> {
+        let Self { mut decided, there, owner, is_new } = self;
+        let Decided { setting, store, catalogue, .. } = &mut decided;
+        create_topics(setting, &there)?;
+        if is_new {
+            let identity = layout::encode_identity(&owner.state);
+            store.ingest(&mut std::iter::once((layout::IDENTITY_KEY, Some(&identity[..]))))?;
+        }
+        owner.claim(&*setting.changelog, &setting.name)?;
+        catalogue.carry_out(&**store)?;
+        Ok(Written(decided))
     }
+}
+
+impl Written {
+    /// Opens the inputs and lets the tables answer.
+    ///
+    /// # Errors
+    /// If the changelog failed.
+    pub(crate) fn start(self) -> Result<Core> {
+        let Decided { setting, store, lease, catalogue, assignment } = self.0;
+        let Assignment { main, build, former } = assignment;
+        let runs: BTreeSet<usize> = main.nodes.iter().copied().collect();
+        let sinks = setting.graph.nodes.iter().enumerate().filter(|(_, node)| node.sink.is_some());
+        // A derived topic that hangs on what is built would miss what the main task reads without it.
+        let holds_main = sinks.map(|(id, _)| id).any(|id| !runs.contains(&id));
+        let (main, drain) = start(&setting, &store, main, MAIN_GROUP)?;
+        let service = Arc::new(Service::new(Arc::clone(&setting), Tasks::new(drain), lease));
+        service.serve(main.tables());
+        let mut core = Core::new(service, catalogue, store, main);
+        match build {
+            Some(group) => core.begin_build(group, former, holds_main)?,
+            None => setting.build_consumer().release()?,
+        }
+        if setting.reads != Reads::Stepped {
+            core.main().shared().catch_up_to(core.end_of_changelog()?, setting.reads == Reads::Stale);
+        }
+        tell_what_was_opened(&core);
+        Ok(core)
+    }
+}
+
+fn tell_what_was_opened(core: &Core) {
+    let service = core.service();
+    let tables = service.graph.tables.len();
+    let building = service.cells.iter().filter(|cell| cell.is_building()).count();
+    let position = service.tasks.position();
+    let records_left = core.main().shared().records_left();
+    tracing::info!(name = &*service.name, tables, building, %position, records_left, "the engine is open");
+}
+
+/// Makes the task of a group, and what others know of it. Its input is opened where the group stands.
+///
+/// # Errors
+/// If the changelog failed, or does not hold what the group has to read.
+pub(super) fn start(
+    setting: &Arc<Setting>,
+    store: &Arc<dyn StateStore>,
+    group: Group,
+    number: u16,
+) -> Result<(Task, Arc<Drain>)> {
+    let Group { nodes, ids, position, counts } = group;
+    let plan = Plan::new(&setting.graph, &nodes)?;
+    let input = open_input(setting, &plan, &position, number)?;
+    let consumer = consumer(setting, number);
+    consumer.hold(input.position())?;
+    let host = Arc::clone(&setting.host);
+    let shared = Arc::new(Shared::new(host, Arc::clone(store), input.position().clone(), Arc::new(counts)));
+    let tables: Vec<Option<Arc<dyn AnyTable>>> = setting
+        .graph
+        .tables
+        .iter()
+        .zip(&ids)
+        .map(|(spec, id)| id.map(|id| (spec.make)(id, setting.router.shards(), Arc::clone(&shared))))
+        .collect();
+    let drain =
+        Drain { shared: Arc::clone(&shared), group: number, consumer, setting: Arc::clone(setting) };
+    let produces = setting.produces() && number == MAIN_GROUP;
+    Ok((Task::new(Arc::clone(setting), plan, ids, tables, shared, input, produces), Arc::new(drain)))
 }
 
 /// Opens the input of `plan` at `position`.
 ///
 /// The main group keeps to the epochs that were marked before a crash, also where the graph no longer writes anything: it
 /// must not end up in the middle of one, where a later graph that writes again could not go on.
-pub(super) fn open_input(
-    setting: &Setting,
-    plan: &Plan,
-    position: &Position,
-    number: u16,
-    from_oldest: bool,
-) -> Result<Input> {
+pub(super) fn open_input(setting: &Setting, plan: &Plan, position: &Position, number: u16) -> Result<Input> {
     let cuts = if number == MAIN_GROUP {
-        setting.changelog.epochs_after(&setting.producer, position)?
+        setting.changelog.epochs_after(&setting.name, position)?
     } else {
         Vec::new()
     };
-    let topics: Vec<Arc<str>> = plan.sources.iter().map(|(topic, _)| Arc::clone(topic)).collect();
-    Input::open(&setting.changelog, &topics, position, cuts, from_oldest)
+    let partitions = partitions(&*setting.changelog, plan)?;
+    Input::open(&setting.changelog, &partitions, position, cuts, setting.from_oldest_kept)
+}
+
+/// All partitions of the topics that `plan` reads, each with the number of its topic in the plan: one task has all of them.
+fn partitions(changelog: &dyn Changelog, plan: &Plan) -> Result<Vec<(TopicPartition, usize)>> {
+    let there: BTreeMap<Arc<str>, u32> = changelog.topics()?.into_iter().collect();
+    let mut partitions: Vec<(TopicPartition, usize)> = Vec::new();
+    for (number, (topic, _)) in plan.sources.iter().enumerate() {
+        for partition in 0..there.get(topic).copied().unwrap_or(0) {
+            partitions.push((TopicPartition::new(Arc::clone(topic), partition), number));
+        }
+    }
+    Ok(partitions)
 }
 
 fn consumer(setting: &Setting, number: u16) -> Consumer {
     if number == MAIN_GROUP { setting.consumer() } else { setting.build_consumer() }
+}
+
+/// The identity of the state; none if it is new or of 0.1.
+fn read_identity(store: &dyn StateStore) -> Result<Option<String>> {
+    let mut identity = Ok(None);
+    store.read(layout::IDENTITY_KEY, &mut |stored| {
+        identity = stored.map(layout::decode_identity).transpose();
+    })?;
+    identity
+}
+
+fn create_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>) -> Result<()> {
+    for topic in setting.graph.topics.iter() {
+        // Without a retention of its own the handle does not know what was decided for the topic.
+        let decides = topic.config.retention_age.is_some() || topic.config.retention_bytes.is_some();
+        if decides {
+            setting.changelog.create_topic(&topic.name, &topic.config)?;
+        } else {
+            setting.changelog.ensure_topic(&topic.name, &topic.config)?;
+        }
+        setting.changelog.declare_type(&topic.name, &topic.holds)?;
+    }
+    if let FailurePolicy::DeadLetter(topic) = &setting.policy {
+        if !there.contains_key(topic) {
+            setting.changelog.ensure_topic(topic, &TopicConfig::default())?;
+        }
+        setting.changelog.declare_type(topic, &TopicType::mixed())?;
+    }
+    Ok(())
 }

@@ -33,8 +33,8 @@ use std::marker::PhantomData;
 /// let over_10 = by_driver.fold("over_10", || 0_u32, |n, _, km| *n += u32::from(km > 10));
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// let ada = "ada".to_owned();
-/// engine.producer(&trips)?.send([12, 30, 6].iter().map(|km| (&ada, Some(km), 0))).wait()?;
-/// engine.catch_up()?;
+/// engine.producer(&trips)?.send([12, 30, 6].iter().map(|km| (&ada, Some(km), 0))).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 ///
 /// assert_eq!(engine.view(&count)?.get(&ada)?, Some(3));
 /// assert_eq!(engine.view(&longest)?.get(&ada)?, Some(30));

@@ -51,10 +51,10 @@ use std::sync::Arc;
 ///     .to_table("greetings");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 ///
-/// engine.producer(&names)?.send([(&7, Some(&"Ada".to_owned()), 0)]).wait()?;
-/// engine.producer(&web)?.send([(&7, Some(&120), 1), (&8, Some(&30), 2)]).wait()?;
-/// engine.producer(&shop)?.send([(&28, Some(&5), 3), (&9, Some(&0), 4)]).wait()?;
-/// engine.catch_up()?;
+/// engine.producer(&names)?.send([(&7, Some(&"Ada".to_owned()), 0)]).wait_blocking()?;
+/// engine.producer(&web)?.send([(&7, Some(&120), 1), (&8, Some(&30), 2)]).wait_blocking()?;
+/// engine.producer(&shop)?.send([(&28, Some(&5), 3), (&9, Some(&0), 4)]).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&small)?.get(&8)?, Some(2));
 /// let found = engine.view(&greetings)?.multi_get(&[7, 8, 9])?;
 /// assert_eq!(found, [Some("Ada: 120".to_owned()), Some("?: 30".to_owned()), None]);

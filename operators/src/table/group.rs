@@ -80,17 +80,17 @@ impl<A> Deref for Grouped<A> {
 /// let best = by_team.aggregate("best", max(|points: &u32| *points).retractable());
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// let [ada, bo] = ["ada", "bo"].map(str::to_owned);
-/// engine.producer(&players)?.send([(&ada, Some(&(1, 10)), 0), (&bo, Some(&(1, 7)), 0)]).wait()?;
-/// engine.catch_up()?;
+/// engine.producer(&players)?.send([(&ada, Some(&(1, 10)), 0), (&bo, Some(&(1, 7)), 0)]).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&points)?.get(&1)?.map(|team| team.value), Some(17));
 ///
 /// // The best one goes to another team: the next best is known, and a team goes with its last member.
-/// engine.append(&players, &ada, &(2, 10)).wait()?;
-/// engine.catch_up()?;
+/// engine.append(&players, &ada, &(2, 10)).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&best)?.get(&1)?.and_then(|team| team.max().copied()), Some(7));
 /// assert_eq!(engine.view(&sizes)?.get(&2)?.map(|team| team.members), Some(1));
-/// engine.delete(&players, &bo).wait()?;
-/// engine.catch_up()?;
+/// engine.delete(&players, &bo).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&sizes)?.get(&1)?, None);
 /// # Ok::<(), millpond::Error>(())
 /// ```

@@ -51,15 +51,15 @@ use std::sync::Arc;
 /// let known = stock_table.outer_join(&price_table, |_, pieces, price| (pieces.is_some(), price.is_some())).materialize("known");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// let [apples, pears, plums] = ["apples", "pears", "plums"].map(str::to_owned);
-/// engine.producer(&stock)?.send([(&apples, Some(&3), 0), (&pears, Some(&5), 0), (&plums, Some(&0), 0)]).wait()?;
-/// engine.producer(&price)?.send([(&apples, Some(&0.5), 0), (&plums, Some(&0.2), 0)]).wait()?;
-/// engine.catch_up()?;
+/// engine.producer(&stock)?.send([(&apples, Some(&3), 0), (&pears, Some(&5), 0), (&plums, Some(&0), 0)]).wait_blocking()?;
+/// engine.producer(&price)?.send([(&apples, Some(&0.5), 0), (&plums, Some(&0.2), 0)]).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 ///
 /// assert_eq!(engine.view(&worth)?.get(&apples)?, Some(1.5));
 /// assert_eq!(engine.view(&unpriced)?.scan()?.collect::<Result<Vec<_>, _>>()?, [(pears.clone(), true)]);
 /// assert_eq!(engine.view(&known)?.get(&pears)?, Some((true, false)));
-/// engine.delete(&stock, &apples).wait()?;
-/// engine.catch_up()?;
+/// engine.delete(&stock, &apples).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&worth)?.get(&apples)?, None);
 /// # Ok::<(), millpond::Error>(())
 /// ```
@@ -83,12 +83,12 @@ use std::sync::Arc;
 /// );
 /// named.to_stream().to_upserts(&labels);
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// engine.append(&orders, &1, &(7, 120)).wait()?;
-/// engine.append(&customers, &7, &"Ada".to_owned()).wait()?;
-/// engine.catch_up()?;
+/// engine.append(&orders, &1, &(7, 120)).wait_blocking()?;
+/// engine.append(&customers, &7, &"Ada".to_owned()).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&named)?.get(&1)?, Some("Ada: 120".to_owned()));
-/// engine.append(&customers, &7, &"Ada L.".to_owned()).wait()?;
-/// engine.catch_up()?;
+/// engine.append(&customers, &7, &"Ada L.".to_owned()).wait_blocking()?;
+/// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&named)?.get(&1)?, Some("Ada L.: 120".to_owned()));
 /// # Ok::<(), millpond::Error>(())
 /// ```

@@ -181,7 +181,7 @@ impl Driver {
         value: Option<&V>,
         timestamp_ms: i64,
     ) -> Result<Position> {
-        self.producer(topic)?.send([(key, value, timestamp_ms)]).wait()
+        self.producer(topic)?.send([(key, value, timestamp_ms)]).wait_blocking()
     }
 
     /// Appends records that [`changelog`](super::changelogs::changelog) made, each to the partition it names.
@@ -210,7 +210,7 @@ impl Driver {
     /// # Errors
     /// `Invalid` if there is no such partition, or a record is too large.
     pub fn append(&self, partition: TopicPartition, records: Vec<Record>) -> Result<Position> {
-        self.changelog.append(vec![Append { partition, records }]).wait()
+        self.changelog.append(vec![Append { partition, records }]).wait_blocking()
     }
 
     /// A producer for `topic` that stamps records with the driver's clock.
@@ -386,7 +386,7 @@ impl Driver {
     /// # Errors
     /// As for [`position`](Self::position).
     pub fn stats(&self) -> Result<Stats> {
-        self.running()?.stats()
+        Ok(self.running()?.stats())
     }
 
     /// The changelog, which survives restarts; a [power cut](Self::power_cut) replaces it.

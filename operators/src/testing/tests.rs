@@ -121,7 +121,7 @@ fn time_is_moved_by_hand() {
     let (graph, ..) = sums();
     let driver = Driver::new(&graph.build().unwrap()).unwrap();
     driver.advance(42);
-    driver.producer(&orders()).unwrap().put(&1, &10).wait().unwrap();
+    driver.producer(&orders()).unwrap().put(&1, &10).wait_blocking().unwrap();
     assert_eq!(driver.now_ms(), 42);
     assert_eq!(driver.records(&orders()).unwrap()[0].timestamp_ms, 42);
 }

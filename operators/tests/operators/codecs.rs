@@ -55,7 +55,7 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
             Engine::builder(&graph).store(store.clone()).changelog(changelog).shards(3).stepper()?;
         for (partition, record) in inputs {
             log.append(vec![millpond_engine::changelog::Append { partition, records: vec![record] }])
-                .wait()?;
+                .wait_blocking()?;
         }
         assert!(stepper.epoch(100)?);
         assert!(stepper.drain()?);

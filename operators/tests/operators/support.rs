@@ -118,7 +118,7 @@ impl Pond {
     pub(crate) fn append(&self, inputs: &[Input]) {
         for (partition, record) in inputs {
             let append = Append { partition: partition.clone(), records: vec![record.clone()] };
-            self.log.append(vec![append]).wait().expect("the record is appended");
+            self.log.append(vec![append]).wait_blocking().expect("the record is appended");
         }
     }
 

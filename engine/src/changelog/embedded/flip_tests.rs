@@ -29,7 +29,7 @@ fn fill(dir: &Path) {
         let other = vec![Record::new("other", "value")];
         let appends = [(partition(), records), (TopicPartition::new("b", 0), other)];
         let appends = appends.map(|(partition, records)| Append { partition, records });
-        log.append(appends.to_vec()).wait().unwrap();
+        log.append(appends.to_vec()).wait_blocking().unwrap();
     }
 }
 

@@ -79,7 +79,7 @@ use writer::Writer;
 /// log.create_topic("orders", &TopicConfig::default())?;
 /// let partition = TopicPartition::new("orders", 0);
 /// let records = vec![Record::new("a", "1"), Record::new("b", "2")];
-/// let after = log.append(vec![Append { partition: partition.clone(), records }]).wait()?;
+/// let after = log.append(vec![Append { partition: partition.clone(), records }]).wait_blocking()?;
 /// assert_eq!(after.offset(&partition), 2);
 /// log.close()?;
 ///

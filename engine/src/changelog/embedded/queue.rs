@@ -203,7 +203,7 @@ mod tests {
     async fn a_full_queue_refuses_until_half_of_it_was_taken() {
         let queue = Queue::new(10_000);
         let admitted: Vec<_> = (0..3).map(|_| append(&queue, 4000)).collect();
-        assert_eq!(append(&queue, 1).wait().unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(append(&queue, 1).wait_blocking().unwrap_err().kind(), ErrorKind::Unavailable);
         let mut room = Box::pin(queue.room());
         let mut is_ready = async |queue: &Queue| {
             assert_eq!(queue.take(1, 1, Duration::ZERO).len(), 1);
@@ -224,9 +224,9 @@ mod tests {
         queue.stop(&Error::unavailable("disk full"));
         queue.stop(&Error::closed("closed"));
         for ack in [waiting, append(&queue, 1)] {
-            assert_eq!(ack.wait().unwrap_err().kind(), ErrorKind::Unavailable);
+            assert_eq!(ack.wait_blocking().unwrap_err().kind(), ErrorKind::Unavailable);
         }
-        queue.room().wait();
+        queue.room().wait_blocking();
         assert!(queue.take(1, 1, Duration::ZERO).is_empty());
     }
 }

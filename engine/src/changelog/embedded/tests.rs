@@ -41,7 +41,7 @@ fn fill(log: &EmbeddedChangelog, numbers: Range<u64>) {
     for first in numbers.clone().step_by(5) {
         let records: Vec<_> = (first..numbers.end.min(first + 5)).map(record).collect();
         let appends = (0..2).map(|partition| Append { partition: a(partition), records: records.clone() });
-        log.append(appends.collect()).wait().unwrap();
+        log.append(appends.collect()).wait_blocking().unwrap();
     }
 }
 
@@ -283,7 +283,7 @@ fn a_living_neighbour_is_not_dropped() {
 }
 
 fn fill_one(log: &EmbeddedChangelog, partition: TopicPartition) {
-    log.append(vec![Append { partition, records: vec![record(0)] }]).wait().unwrap();
+    log.append(vec![Append { partition, records: vec![record(0)] }]).wait_blocking().unwrap();
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_large_value_goes_through() {
     let value: Vec<u8> = (0..8_u64 << 20).flat_map(|word| word.wrapping_pow(11).to_be_bytes()).collect();
     let large = Record::new("big", value);
     let records = vec![record(0), large.clone(), record(2)];
-    log.append(vec![Append { partition: a(0), records: records.clone() }]).wait().unwrap();
+    log.append(vec![Append { partition: a(0), records: records.clone() }]).wait_blocking().unwrap();
     assert_eq!(read(&log, 0).unwrap(), records);
     let log = {
         drop(log);
@@ -313,7 +313,7 @@ fn concurrent_appends_each_get_their_own_place() {
                 for number in 0..100 {
                     let number = thread * 1000 + number;
                     let append = Append { partition: a(0), records: vec![record(number)] };
-                    let after = log.append(vec![append]).wait().unwrap().offset(&a(0));
+                    let after = log.append(vec![append]).wait_blocking().unwrap().offset(&a(0));
                     let mut reader = log.reader(&a(0), after - 1).unwrap();
                     let batch = reader.poll(1).unwrap().remove(0).decode().unwrap();
                     let found = batch.iter().find(|found| found.offset == after - 1).unwrap();

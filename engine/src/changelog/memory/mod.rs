@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// let log = MemoryChangelog::new();
 /// log.create_topic("orders", &TopicConfig::default())?;
 /// let partition = TopicPartition::new("orders", 0);
-/// log.append(vec![Append { partition: partition.clone(), records: vec![Record::new("a", "1")] }]).wait()?;
+/// log.append(vec![Append { partition: partition.clone(), records: vec![Record::new("a", "1")] }]).wait_blocking()?;
 ///
 /// let batches = log.reader(&partition, 0)?.poll(1 << 20)?;
 /// assert_eq!(batches[0].decode()?.iter().next().unwrap().key, b"a");

@@ -5,13 +5,13 @@
 //! topics. The generations are dropped only after the ingestion, so that readers always
 //! find a row in one place or the other.
 
+use super::{Consumer, Setting};
 use crate::state::{Newest, Shared};
 use crate::store::Row;
 use crate::store::layout;
-use crate::task::{Consumer, Counters};
 use crate::{Result, fault};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What waits for a drain.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,41 +22,38 @@ pub(crate) struct Backlog {
     pub(crate) pinned_bytes: usize,
 }
 
-impl Backlog {
-    /// What waits for any of `drains`.
-    pub(crate) fn of(drains: &Mutex<Vec<Arc<Drain>>>) -> Self {
-        let drains = drains.lock().unwrap_or_else(PoisonError::into_inner);
-        drains.iter().map(|drain| drain.backlog()).fold(Self::default(), |sum, next| Self {
+impl std::iter::Sum for Backlog {
+    fn sum<I: Iterator<Item = Self>>(backlogs: I) -> Self {
+        backlogs.fold(Self::default(), |sum, next| Self {
             generation_bytes: sum.generation_bytes + next.generation_bytes,
             pinned_bytes: sum.pinned_bytes + next.pinned_bytes,
         })
     }
+}
 
+impl Backlog {
     /// Bytes of memory that a drain would free where hot entries may take `hot_bytes`.
     pub(crate) fn bytes_beside(&self, hot_bytes: usize) -> usize {
         self.generation_bytes + self.pinned_bytes.saturating_sub(hot_bytes)
     }
 }
 
-/// Moves the generations of one task into its store.
+/// What everything beside the folding thread knows of a task; it moves the generations of the task into its store.
 pub(crate) struct Drain {
     pub(crate) shared: Arc<Shared>,
     pub(crate) group: u16,
     /// What is told to the changelog once rows are durable.
     pub(crate) consumer: Consumer,
-    pub(crate) counters: Arc<Counters>,
-    /// One drain of an engine at a time: the term that one writes is that of the log when it is written.
-    pub(crate) turn: Arc<Mutex<()>>,
+    pub(crate) setting: Arc<Setting>,
 }
 
 impl Drain {
-    /// Makes everything published so far durable. `false` if there was nothing to do.
+    /// Makes everything published so far durable. `false` if there was nothing to do. One at a time: see [`Tasks`](super::Tasks).
     ///
     /// # Errors
     /// `Unavailable` if the disk is full, or an error of the store or changelog. What was published stays
     /// readable; nothing was written.
     pub(crate) fn run(&self) -> Result<bool> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let published = self.shared.published();
         let Some(last) = published.generations.last() else { return Ok(false) };
         let newest = Newest::new(&published.generations);
@@ -85,9 +82,16 @@ impl Drain {
         fault::point("drain.after_ingest")?;
         self.shared.drop_drained(last.epoch);
         fault::point("drain.after_drop")?;
-        self.counters.drains.fetch_add(1, Ordering::Relaxed);
+        self.setting.counters.drains.fetch_add(1, Ordering::Relaxed);
         self.consumer.hold(&last.position)?;
         Ok(true)
+    }
+
+    /// Whether everything up to `epoch` is durable.
+    pub(crate) fn is_drained(&self, epoch: u64) -> bool {
+        let published = self.shared.published();
+        // An epoch without rows of its own is never drained: that of a build that is complete.
+        published.drained >= epoch || published.generations.is_empty()
     }
 
     /// How much is not drained yet.

@@ -1,0 +1,459 @@
+//! The threads of an engine: one folds, one drains.
+//!
+//! The folding thread waits for the changelog's wake-up, not for a timer. Back-pressure goes backwards through it: when
+//! drains fall behind it stops cutting epochs, and when it falls behind, the gate holds up appends.
+
+use super::cadence::Cadence;
+use super::{Health, Stats, stats, waits};
+use crate::changelog::Gate;
+use crate::state::Status;
+use crate::task::{Core, Service, user_code};
+use crate::{Error, Position, Result, Wait, panic_message};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// When to drain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DrainLimits {
+    /// Drain when a drain would free so many bytes of memory.
+    pub(crate) begin_bytes: usize,
+    /// Cut no further epoch at this many.
+    pub(crate) most_bytes: usize,
+    /// What hot entries may take.
+    pub(crate) hot_bytes: usize,
+    /// Drain after this long even if there is less.
+    pub(crate) interval: Duration,
+    /// Hold up appends when this many records are not folded yet.
+    pub(crate) most_lag: u64,
+    /// Enforce retention after this long even if nothing was drained.
+    pub(crate) retention: Duration,
+}
+
+/// The store is told to settle when there was nothing to drain for about this long.
+const SETTLE_AFTER: Duration = Duration::from_secs(5);
+
+/// A bell that two threads wait on.
+#[derive(Default)]
+struct Bell {
+    state: Mutex<BellState>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct BellState {
+    work: bool,
+    closing: bool,
+}
+
+impl Bell {
+    fn lock(&self) -> MutexGuard<'_, BellState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) {
+        self.lock().work = true;
+        self.rung.notify_all();
+    }
+
+    fn close(&self) {
+        self.lock().closing = true;
+        self.rung.notify_all();
+    }
+
+    /// Waits for work. `false` if the engine is closing.
+    fn wait(&self) -> bool {
+        let mut state = self.lock();
+        while !state.work && !state.closing {
+            state = self.rung.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.work = false;
+        !state.closing
+    }
+
+    /// Waits for work for at most `longest`. `false` if the engine is closing.
+    fn wait_for(&self, longest: Duration) -> bool {
+        let state = self.lock();
+        let waiting = |state: &mut BellState| !state.work && !state.closing;
+        let (mut state, _) =
+            self.rung.wait_timeout_while(state, longest, waiting).unwrap_or_else(PoisonError::into_inner);
+        state.work = false;
+        !state.closing
+    }
+
+    fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+}
+
+/// How far the engine is with ending.
+enum Closing {
+    Open,
+    Begun,
+    Done(Result<()>),
+}
+
+/// What the threads share.
+struct Common {
+    fold: Bell,
+    drain: Bell,
+    service: Arc<Service>,
+    owns_changelog: bool,
+    limits: DrainLimits,
+    gate: Arc<Gate>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Rung by the changelog; dropping it ends the watch.
+    waker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+    closing: Mutex<Closing>,
+    /// Why a thread has stopped.
+    failed: OnceLock<Error>,
+}
+
+/// The running threads of an engine. Dropping them closes it.
+pub(crate) struct Threads(Arc<Common>);
+
+impl Threads {
+    pub(crate) fn start(core: Core, limits: DrainLimits, owns_changelog: bool) -> Result<Self> {
+        let service = Arc::clone(core.service());
+        let gate = Gate::new(service.host.id, limits.most_lag, is_beyond(&service));
+        let common = Arc::new(Common {
+            fold: Bell::default(),
+            drain: Bell::default(),
+            service: Arc::clone(&service),
+            owns_changelog,
+            limits,
+            gate: Arc::new(gate),
+            threads: Mutex::default(),
+            waker: Mutex::default(),
+            closing: Mutex::new(Closing::Open),
+            failed: OnceLock::new(),
+        });
+        let watching: Weak<Common> = Arc::downgrade(&common);
+        let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+            if let Some(common) = watching.upgrade() {
+                common.fold.ring();
+            }
+        });
+        service.changelog.watch(Arc::downgrade(&waker));
+        *lock(&common.waker) = Some(waker);
+        common.fold.ring();
+        let threads = Self(common);
+        let common = Arc::clone(&threads.0);
+        threads.spawn("millpond-fold", move || common.fold_all(core))?;
+        let common = Arc::clone(&threads.0);
+        threads.spawn("millpond-drain", move || common.drain_all())?;
+        Ok(threads)
+    }
+
+    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        let common = Arc::clone(&self.0);
+        let guarded = move || {
+            // A defect of ours must not leave queries waiting for ever.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(body)) {
+                let message = panic_message(&*panic);
+                common.poison(Error::internal(format!(
+                    "a thread of the engine panicked, which is a defect of millpond: {message}"
+                )));
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(guarded)
+            .map_err(|error| Error::unavailable("cannot start a thread of the engine").with_source(error))?;
+        lock(&self.0.threads).push(thread);
+        Ok(())
+    }
+
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.0.service
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.0.gate
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        stats::health(self.service())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        stats::collect(self.service())
+    }
+
+    pub(crate) fn pause(&self, yes: bool) {
+        self.service().paused.store(yes, Ordering::Release);
+        self.0.fold.ring();
+    }
+
+    pub(crate) fn drain(&self) -> Wait<Position> {
+        waits::drain(self.service(), || self.0.drain.ring())
+    }
+
+    /// Begins to close the engine, unless that was begun already.
+    pub(crate) fn close(&self) -> Wait<()> {
+        let outside = self.0.check_outside();
+        Common::begin_to_close(&self.0);
+        let common = Arc::clone(&self.0);
+        let answer = async move {
+            // Code that the engine runs would wait for itself.
+            outside?;
+            waits::until(&common.service, |_| match &*lock(&common.closing) {
+                Closing::Done(Ok(())) => Ok(Some(())),
+                Closing::Done(Err(error)) => Err(error.summary()),
+                Closing::Open | Closing::Begun => Ok(None),
+            })
+            .await
+        };
+        Wait::new(answer, || "the engine is still closing: its last rows are being made durable".to_owned())
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        let is_done = matches!(*lock(&self.0.closing), Closing::Done(_));
+        let closing = self.close();
+        // Code that the engine runs cannot wait for it: it is closed behind its back.
+        if is_done || self.0.check_outside().is_err() {
+            return;
+        }
+        if let Err(error) = closing.wait_blocking() {
+            tracing::error!(%error, "the engine did not close cleanly");
+        }
+    }
+}
+
+/// Whether there are more than so many records in the changelog that the tables do not show yet. Whoever holds this holds no
+/// state open.
+fn is_beyond(service: &Arc<Service>) -> impl Fn(u64) -> bool + Send + Sync + use<> {
+    let service = Arc::downgrade(service);
+    move |most| {
+        let Some(service) = service.upgrade() else { return false };
+        let shared = &service.tasks.main().shared;
+        // At every append: so the log as a whole is asked first, and its partitions only if it has grown by more.
+        if let Ok(Some(appended)) = service.changelog.appended(u64::MAX)
+            && appended.end.saturating_sub(shared.passed()) <= most
+        {
+            return false;
+        }
+        let published = shared.published();
+        service.lag(&published.position).flatten().map(|(_, records)| records).sum::<u64>() > most
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Common {
+    /// Refuses callers that are run by the engine, which must not wait for its threads.
+    fn check_outside(&self) -> Result<()> {
+        self.service.host.id.check_outside()?;
+        let here = std::thread::current().id();
+        if lock(&self.threads).iter().any(|thread| thread.thread().id() == here) {
+            return Err(Error::invalid("the engine is closed by what it drops itself"));
+        }
+        Ok(())
+    }
+
+    /// Has the engine closed by a thread of its own, so that nobody has to stay for it.
+    fn begin_to_close(this: &Arc<Self>) {
+        let mut closing = lock(&this.closing);
+        if !matches!(*closing, Closing::Open) {
+            return;
+        }
+        *closing = Closing::Begun;
+        drop(closing);
+        let common = Arc::clone(this);
+        let closed = std::thread::Builder::new()
+            .name("millpond-close".to_owned())
+            .spawn(move || common.shut_down_and_tell());
+        if let Err(error) = closed {
+            tracing::warn!(%error, "no thread could be started to close the engine: closing on this one");
+            this.shut_down_and_tell();
+        }
+    }
+
+    fn shut_down_and_tell(&self) {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.shut_down())).unwrap_or_else(|panic| {
+            Err(Error::internal(format!("closing the engine panicked: {}", panic_message(&*panic))))
+        });
+        match &outcome {
+            Ok(()) => {
+                let position = self.service.tasks.position();
+                tracing::info!(name = &*self.service.name, %position, "the engine is closed");
+            }
+            Err(error) => tracing::warn!(name = &*self.service.name, %error, "the engine is closed, with an error"),
+        }
+        *lock(&self.closing) = Closing::Done(outcome);
+        self.service.host.signal();
+    }
+
+    fn shut_down(&self) -> Result<()> {
+        let before = self.service.tasks.main().shared.check();
+        self.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
+        // First, so that whoever serves changes to others can end, too.
+        self.service.end(&Status::Closed);
+        self.service.host.begin_to_close();
+        self.fold.close();
+        self.drain.close();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // A panic was caught and has poisoned the engine.
+            let _ = thread.join();
+        }
+        let before = before.and(self.failed.get().map_or(Ok(()), |error| Err(error.summary())));
+        let last = before.and_then(|()| self.service.tasks.drain().map(drop));
+        self.service.let_go();
+        lock(&self.waker).take();
+        let closed = if self.owns_changelog { last.and(self.service.changelog.close()) } else { last };
+        self.service.release_name();
+        closed
+    }
+
+    fn poison(&self, error: Error) {
+        tracing::error!(%error, "the engine has stopped");
+        self.gate.end(&error.summary().context("the engine has stopped"));
+        let _ = self.failed.set(error.summary());
+        self.service.end(&Status::Poisoned(error));
+    }
+
+    fn is_running(&self) -> bool {
+        self.service.tasks.main().shared.check().is_ok()
+    }
+
+    /// The folding thread.
+    fn fold_all(&self, mut core: Core) {
+        while !self.fold.is_closing() && self.is_running() {
+            if self.service.paused.load(Ordering::Acquire) {
+                if !self.fold.wait() {
+                    break;
+                }
+                continue;
+            }
+            match core.step() {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.gate.moved();
+                    if !self.fold.wait() {
+                        break;
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    self.poison(error);
+                    break;
+                }
+            }
+            self.gate.moved();
+            self.make_room();
+        }
+        // Closures and rows of the user are dropped here; they are needed no more.
+        if let Err(error) = user_code("the engine ended", || drop(core)) {
+            tracing::error!(%error, "rows or closures could not be dropped");
+        }
+    }
+
+    /// Lets drains know how far the fold is, and waits while they are too far behind.
+    fn make_room(&self) {
+        if self.backlog_bytes() < self.limits.begin_bytes {
+            return;
+        }
+        self.drain.ring();
+        while self.backlog_bytes() >= self.limits.most_bytes && self.is_running() {
+            // Woken by the drain; the limit on the wait only guards against a missed call.
+            if !self.fold.wait_for(Duration::from_millis(50)) {
+                break;
+            }
+        }
+    }
+
+    fn backlog_bytes(&self) -> usize {
+        self.service.tasks.backlog().bytes_beside(self.limits.hot_bytes)
+    }
+
+    /// The draining thread.
+    fn drain_all(&self) {
+        let mut retention = Cadence::new(self.limits.interval, self.limits.retention);
+        let mut rest = Cadence::new(self.limits.interval, SETTLE_AFTER);
+        loop {
+            let open = self.drain.wait_for(self.limits.interval);
+            if !self.is_running() || !open {
+                return;
+            }
+            match self.service.tasks.drain() {
+                Ok(drained) => {
+                    if retention.is_due(drained) {
+                        self.enforce_retention();
+                    }
+                    if rest.is_due(drained) && !drained {
+                        self.settle();
+                    }
+                }
+                Err(error) => {
+                    self.poison(error.context("the state could not be made durable"));
+                    self.fold.ring();
+                    return;
+                }
+            }
+            self.fold.ring();
+        }
+    }
+
+    /// Nothing was drained for a while: a good moment for the store to put its rows in order.
+    fn settle(&self) {
+        if let Ok(store) = self.service.tasks.main().shared.store() {
+            store.settle();
+        }
+    }
+
+    /// Drops what is old or too much. Failing to do so loses nothing.
+    fn enforce_retention(&self) {
+        match self.service.changelog.enforce_retention() {
+            Ok(0) => {}
+            Ok(bytes) => tracing::debug!(bytes, "retention dropped old records"),
+            Err(error) => tracing::warn!(%error, "retention could not be enforced"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changelog::{Append, Changelog, MemoryChangelog, Record, TopicConfig};
+    use crate::engine::idle_graph::idle_graph;
+    use crate::{Engine, ManualClock, TopicPartition};
+
+    /// Records once stayed for ever where nothing came after them: only a drain was followed by retention.
+    #[test]
+    fn an_idle_engine_drops_what_has_grown_old() {
+        let clock = Arc::new(ManualClock::new(0));
+        let log = Arc::new(MemoryChangelog::with_clock(clock.clone()));
+        let brief = TopicConfig { retention_age: Some(Duration::from_millis(10)), ..TopicConfig::default() };
+        log.create_topic("old", &brief).unwrap();
+        let old = TopicPartition::new("old", 0);
+        let records = vec![Record::new("key", "value").at(0)];
+        log.append(vec![Append { partition: old.clone(), records }]).wait_blocking().unwrap();
+
+        let builder = Engine::builder(&idle_graph()).in_memory().changelog(log.clone());
+        let (core, owns_changelog) = builder.open(crate::task::Reads::Current).unwrap();
+        let tick = Duration::from_millis(1);
+        let limits = DrainLimits {
+            begin_bytes: 1,
+            most_bytes: 2,
+            hot_bytes: 1,
+            interval: tick,
+            most_lag: 1,
+            retention: 2 * tick,
+        };
+        let threads = Threads::start(core, limits, owns_changelog).unwrap();
+        clock.advance(1000);
+        let dropped = (0..60_000).any(|_| {
+            std::thread::park_timeout(tick);
+            log.offsets(&old).unwrap().start == 1
+        });
+        assert!(dropped, "the record outlived its retention");
+        threads.close().wait_blocking().unwrap();
+    }
+}

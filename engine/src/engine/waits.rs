@@ -1,0 +1,154 @@
+//! What an engine can be waited for.
+//!
+//! Each wait asks its question again after every epoch and every drain, and when the engine ends.
+
+use crate::task::Service;
+use crate::{Error, Position, Result, TopicPartition, Wait};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Resolves to the first answer of `ask`.
+///
+/// # Errors
+/// As for [`Shared::check`](crate::state::Shared::check); `Invalid` for code of the graph itself, which would wait for ever.
+pub(super) async fn until<T>(
+    service: &Service,
+    mut ask: impl FnMut(&Service) -> Result<Option<T>>,
+) -> Result<T> {
+    let mut signals = service.host.signals();
+    loop {
+        signals.borrow_and_update();
+        service.host.id.check_outside()?;
+        if let Some(answer) = ask(service)? {
+            return Ok(answer);
+        }
+        if signals.changed().await.is_err() {
+            return Err(Error::closed("the engine is closed"));
+        }
+    }
+}
+
+/// As [`until`], as long as the engine runs.
+async fn while_it_runs<T>(
+    service: &Service,
+    mut ask: impl FnMut(&Service) -> Result<Option<T>>,
+) -> Result<T> {
+    until(service, |service| {
+        service.tasks.main().shared.check()?;
+        ask(service)
+    })
+    .await
+}
+
+pub(super) fn wait_for(service: &Arc<Service>, position: Position) -> Wait<()> {
+    let (service, told) = (Arc::clone(service), Arc::clone(service));
+    let wanted = position.clone();
+    let answer = async move {
+        check_is_read(&service, &position)?;
+        has_folded(&service, &position).await
+    };
+    Wait::new(answer, move || missing(&told, &wanted))
+}
+
+pub(super) fn catch_up(service: &Arc<Service>) -> Wait<Position> {
+    let (service, told) = (Arc::clone(service), Arc::clone(service));
+    let target = ends(&service, |_| true);
+    let wanted = target.as_ref().ok().cloned().unwrap_or_default();
+    let answer = async move {
+        let target = target?;
+        has_folded(&service, &target).await?;
+        Ok(target)
+    };
+    Wait::new(answer, move || missing(&told, &wanted))
+}
+
+pub(super) fn ready(service: &Arc<Service>) -> Wait<()> {
+    let (service, told) = (Arc::clone(service), Arc::clone(service));
+    let answer =
+        async move { while_it_runs(&service, |service| Ok(service.is_ready().then_some(()))).await };
+    Wait::new(answer, move || {
+        let left = told.tasks.main().shared.records_left();
+        let building = told.cells.iter().filter(|cell| cell.is_building()).map(|cell| format!("`{}`", cell.name));
+        let building = building.collect::<Vec<_>>().join(", ");
+        match (left, building.as_str()) {
+            (0, tables) => format!("the tables {tables} are still being built"),
+            (left, "") => format!("{left} records that were in the changelog at the start are left to fold"),
+            (left, tables) => format!("{left} records are left to fold, and the tables {tables} to be built"),
+        }
+    })
+}
+
+/// Resolves once everything that is published now is durable; `ring` has the drain begin.
+pub(super) fn drain(service: &Arc<Service>, ring: impl FnOnce()) -> Wait<Position> {
+    let (service, told) = (Arc::clone(service), Arc::clone(service));
+    let position = service.tasks.position();
+    let published: Vec<_> = service.tasks.all().into_iter().map(|task| (task.shared.epoch(), task)).collect();
+    ring();
+    let answer = async move {
+        while_it_runs(&service, |_| {
+            let drained = published.iter().all(|(epoch, task)| task.is_drained(*epoch));
+            Ok(drained.then_some(()))
+        })
+        .await?;
+        Ok(position)
+    };
+    Wait::new(answer, move || {
+        format!("{} bytes of rows are not durable yet", told.tasks.backlog().generation_bytes)
+    })
+}
+
+/// Resolves once the tables answer with everything below `position`, and with what the graph makes of it through topics
+/// that it appends to and reads again: each round waits for where these end once the one before is folded.
+async fn has_folded(service: &Service, position: &Position) -> Result<()> {
+    folded(service, position).await?;
+    let again: BTreeSet<&str> = service.graph.topics_read_again().collect();
+    for _ in &again {
+        let derived = ends(service, |topic| again.contains(topic))?;
+        if service.tasks.position().includes(&derived) {
+            break;
+        }
+        folded(service, &derived).await?;
+    }
+    Ok(())
+}
+
+async fn folded(service: &Service, position: &Position) -> Result<()> {
+    while_it_runs(service, |service| {
+        let shared = &service.tasks.main().shared;
+        let folded = shared.published().position.includes(position) && shared.answers();
+        Ok(folded.then_some(()))
+    })
+    .await
+}
+
+/// Where the topics end that the graph reads, and that are `wanted`.
+fn ends(service: &Service, wanted: impl Fn(&str) -> bool) -> Result<Position> {
+    let read = service.tasks.position();
+    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic) && wanted(&id.topic));
+    read.map(|(id, _)| Ok((id.clone(), service.changelog.offsets(id)?.end))).collect()
+}
+
+/// Refuses to wait for what will never be read.
+fn check_is_read(service: &Service, position: &Position) -> Result<()> {
+    let read = service.tasks.position();
+    let unread = |id: &TopicPartition| read.known(id).is_none() || !service.graph.reads(&id.topic);
+    match position.iter().find(|(id, _)| unread(id)) {
+        Some((id, _)) => Err(Error::invalid(format!(
+            "this engine does not read {id}, so it would wait for ever; name partitions that its graph reads"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What is missing of `wanted`.
+fn missing(service: &Service, wanted: &Position) -> String {
+    let read = service.tasks.position();
+    let behind = wanted.iter().find(|(id, offset)| read.offset(id) < *offset);
+    match behind {
+        Some((id, offset)) => {
+            format!("{id} is folded up to offset {}, and waited for up to {offset}", read.offset(id))
+        }
+        None => "what was waited for is folded, but tables do not answer yet; or a derived topic is not read to its end"
+            .to_owned(),
+    }
+}

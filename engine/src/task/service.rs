@@ -1,0 +1,114 @@
+//! The service: one engine, as everything in it knows it. Queries, statistics, threads and administration ask through it.
+
+use super::setting::Setting;
+use super::tasks::Tasks;
+use crate::changelog::Lease;
+use crate::query::{Cell, Serving, Snapshot, Stored, View};
+use crate::codec::{Key, Value};
+use crate::state::{AnyTable, Status};
+use crate::{Error, Position, Result, TopicPartition};
+use std::ops::Deref;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// One engine: what it was opened with, its tasks, and the places where its tables are found.
+pub(crate) struct Service {
+    setting: Arc<Setting>,
+    pub(crate) tasks: Tasks,
+    /// By the number of the table in the graph.
+    pub(crate) cells: Box<[Arc<Cell>]>,
+    /// The engine's name is its own as long as anything is appended or held under it.
+    lease: Mutex<Option<Lease>>,
+    /// Whether no further epoch is to begin for now.
+    pub(crate) paused: AtomicBool,
+}
+
+impl Deref for Service {
+    type Target = Setting;
+
+    fn deref(&self) -> &Setting {
+        &self.setting
+    }
+}
+
+impl Service {
+    pub(super) fn new(setting: Arc<Setting>, tasks: Tasks, lease: Lease) -> Self {
+        let cell = |name: &Arc<str>| Cell { name: Arc::clone(name), serving: RwLock::new(Serving::Building) };
+        let cells = setting.graph.tables.iter().map(|spec| Arc::new(cell(&spec.name))).collect();
+        Self { setting, tasks, cells, lease: Mutex::new(Some(lease)), paused: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn setting(&self) -> &Arc<Setting> {
+        &self.setting
+    }
+
+    /// Lets `tables` answer.
+    pub(super) fn serve(&self, tables: &[Option<Arc<dyn AnyTable>>]) {
+        for (cell, table) in self.cells.iter().zip(tables) {
+            if let Some(table) = table {
+                cell.serve(Serving::Live(Arc::clone(table)));
+            }
+        }
+    }
+
+    /// The handle with which to ask `table`.
+    ///
+    /// # Errors
+    /// `Invalid` if the table belongs to another graph.
+    pub(crate) fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>>
+    where
+        T::Key: Key,
+        T::Value: Value,
+    {
+        let table = table.stored()?;
+        let index = table.index();
+        let cell = self.cells.get(index.index).filter(|_| index.graph == self.graph.id).ok_or_else(|| {
+            Error::invalid("the table belongs to another graph than the one that this engine runs")
+        })?;
+        Ok(View::new(Arc::clone(cell), self.router))
+    }
+
+    /// All tables at one position.
+    ///
+    /// # Errors
+    /// As for [`Shared::ask`](crate::state::Shared::ask).
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        let shared = &self.tasks.main().shared;
+        shared.ask(None)?;
+        Snapshot::capture(shared)
+    }
+
+    /// Whether every table answers with its own rows, up to date.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.tasks.main().shared.is_behind() && !self.cells.iter().any(|cell| cell.is_building())
+    }
+
+    /// How many records of each partition that the graph reads lie beyond `position`.
+    pub(crate) fn lag<'p>(
+        &'p self,
+        position: &'p Position,
+    ) -> impl Iterator<Item = Result<(TopicPartition, u64)>> + 'p {
+        let read = position.iter().filter(|(id, _)| self.graph.reads(&id.topic));
+        read.map(|(id, next)| Ok((id.clone(), self.changelog.offsets(id)?.end.saturating_sub(next))))
+    }
+
+    /// Ends queries first and subscriptions afterwards: whoever subscribes in between is ended too, and whoever was
+    /// waiting finds the reason.
+    pub(crate) fn end(&self, status: &Status) {
+        self.tasks.main().shared.end(status);
+        for cell in &self.cells {
+            cell.end(status);
+        }
+    }
+
+    /// Lets go of the store and of the name: another engine can be opened in this one's place.
+    pub(crate) fn let_go(&self) {
+        self.tasks.release_stores();
+        self.cells.iter().for_each(|cell| cell.release_store());
+    }
+
+    /// Gives up the engine's name.
+    pub(crate) fn release_name(&self) {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}

@@ -1,0 +1,94 @@
+//! The setting: what an engine was opened with. Nothing of it changes while its tasks run.
+
+use super::{Consumer, EpochLimit, FailurePolicy};
+use crate::changelog::Changelog;
+use crate::flow::Router;
+use crate::graph::Graph;
+use crate::state::Host;
+use crate::{Clock, Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+/// Counters of an engine.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) records_in: AtomicU64,
+    pub(crate) records_out: AtomicU64,
+    pub(crate) epochs: AtomicU64,
+    pub(crate) dead_letters: AtomicU64,
+    pub(crate) drains: AtomicU64,
+}
+
+/// Who is answered before a state has caught up with what was in the changelog when it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// Nobody.
+    Current,
+    /// Everyone, but [`is_behind`](crate::state::Shared::is_behind) tells.
+    Stale,
+    /// Everyone: whoever moves the engine by hand knows where it stands.
+    Stepped,
+}
+
+/// What an engine was opened with.
+pub(crate) struct Setting {
+    pub(crate) graph: Graph,
+    pub(crate) changelog: Arc<dyn Changelog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The name under which epochs are marked and the changelog is held.
+    pub(crate) name: Arc<str>,
+    pub(crate) pool: rayon::ThreadPool,
+    pub(crate) router: Router,
+    pub(crate) policy: FailurePolicy,
+    pub(crate) from_oldest_kept: bool,
+    pub(crate) reads: Reads,
+    pub(crate) limit: EpochLimit,
+    pub(crate) hot_bytes: usize,
+    /// What an epoch may become beyond what it takes from the changelog.
+    pub(crate) growth_bytes: usize,
+    pub(crate) counters: Counters,
+    pub(crate) host: Arc<Host>,
+}
+
+impl Setting {
+    /// As whom the main task reads.
+    pub(crate) fn consumer(&self) -> Consumer {
+        self.consumer_named(Arc::clone(&self.name))
+    }
+
+    /// As whom a task that builds tables reads.
+    pub(crate) fn build_consumer(&self) -> Consumer {
+        self.consumer_named(format!("{}.build", self.name).into())
+    }
+
+    fn consumer_named(&self, name: Arc<str>) -> Consumer {
+        Consumer { changelog: Arc::clone(&self.changelog), name, graph: self.graph.clone() }
+    }
+
+    /// Whether epochs append to the changelog, so that their marks matter.
+    pub(crate) fn produces(&self) -> bool {
+        self.graph.has_sinks() || self.sets_aside()
+    }
+
+    /// Whether there are dead letters.
+    pub(crate) fn sets_aside(&self) -> bool {
+        matches!(self.policy, FailurePolicy::DeadLetter(_))
+    }
+
+    /// Whether the first epochs are short, as nothing is known of what records become.
+    pub(crate) fn starts_small(&self) -> bool {
+        self.reads != Reads::Stepped
+    }
+}
+
+/// The threads on which shards run.
+///
+/// # Errors
+/// `Internal` if the system does not let them start.
+pub(crate) fn pool(shards: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(shards)
+        .thread_name(|index| format!("millpond-shard-{index}"))
+        .build()
+        .map_err(|error| Error::internal("cannot start the threads of the shards").with_source(error))
+}
