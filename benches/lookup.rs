@@ -307,7 +307,7 @@ fn measure(
     engine.drain_blocking()?;
     // An idle engine compacts what it has drained; how long that takes is not what is measured here.
     eprintln!("waiting until the store has settled");
-    while level_zero_files(&engine)? > 0 {
+    while engine.stats().store.level_zero_files > 0 {
         std::thread::park_timeout(std::time::Duration::from_millis(100));
     }
     eprintln!("reading idle");
@@ -327,12 +327,6 @@ fn measure(
     }
     engine.close_blocking()?;
     Ok((folding.summary(), idle.summary()))
-}
-
-fn level_zero_files(engine: &Engine) -> Outcome<u64> {
-    let store = engine.stats().store;
-    let files = store.iter().find(|(name, _)| *name == "level_zero_files");
-    files.map(|(_, files)| *files).ok_or_else(|| "the store does not tell its level-0 files".into())
 }
 
 /// What reads take with much and with little block cache.

@@ -37,7 +37,7 @@ pub use millpond_engine::graph::{Graph, StoreOptions};
 pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
 pub use millpond_engine::{
     Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, ManualClock, Memory, Position,
-    Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition,
+    Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
 };
 pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, state, store};
 #[cfg(feature = "testing")]

@@ -45,7 +45,9 @@ fn numbers() -> MemoryChangelog {
 }
 
 fn append(log: &dyn Changelog, records: Vec<Record>) {
-    log.append(vec![Append { partition: TopicPartition::new("events", 0), records }]).wait_blocking().unwrap();
+    log.append(vec![Append { partition: TopicPartition::new("events", 0), records }])
+        .wait_blocking()
+        .unwrap();
 }
 
 /// Sums under `version`, with a fold that refuses some values and says why.

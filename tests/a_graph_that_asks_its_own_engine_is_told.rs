@@ -135,7 +135,8 @@ fn a_graph_that_gives_up_its_own_engine_ends_it() {
             let producer = engine.producer(&events).unwrap();
             *held.lock().unwrap() = Some(engine);
             let records: Vec<u32> = (0..keys).collect();
-            let position = producer.send(records.iter().map(|key| (key, Some(&1), 0))).wait_blocking().unwrap();
+            let position =
+                producer.send(records.iter().map(|key| (key, Some(&1), 0))).wait_blocking().unwrap();
             // The epoch that is under way is published or not; then nothing more comes.
             while block_on(changes.next()).is_ok() {}
             drop(changes);

@@ -21,7 +21,7 @@ mod ledger;
 
 use ledger::{Random, rounds, seed};
 use millpond::changelog::{Changelog, MemoryChangelog, Producer};
-use millpond::store::{Direction, MemoryStore, Row, StateStore, StoreSnapshot, Visit};
+use millpond::store::{Direction, MemoryStore, Row, StateStore, StoreSnapshot, StoreStats, Visit};
 use millpond::{Engine, GraphBuilder, ManualClock, Result, Topic};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -66,8 +66,8 @@ impl StateStore for Counting {
 
     fn wait_for_room(&self) {}
 
-    fn measures(&self) -> Vec<(&'static str, u64)> {
-        self.store.measures()
+    fn stats(&self) -> StoreStats {
+        self.store.stats()
     }
 }
 

@@ -55,7 +55,8 @@ where
 }
 
 fn put<K: Key, V: millpond::codec::Value>(engine: &Engine, producer: &Producer<K, V>, rows: &[(K, V)]) {
-    let position = producer.send(rows.iter().map(|(key, value)| (key, Some(value), 0))).wait_blocking().unwrap();
+    let position =
+        producer.send(rows.iter().map(|(key, value)| (key, Some(value), 0))).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
 }
 

@@ -17,7 +17,7 @@
 )]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot};
+use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot, StoreStats};
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Memory, Result, Table, Topic};
 use std::future::Future;
 use std::ops::Range;
@@ -151,8 +151,8 @@ impl StateStore for SlowStore {
 
     fn wait_for_room(&self) {}
 
-    fn measures(&self) -> Vec<(&'static str, u64)> {
-        self.0.measures()
+    fn stats(&self) -> StoreStats {
+        self.0.stats()
     }
 }
 
@@ -178,7 +178,8 @@ fn generations_stay_within_their_budget_while_drains_are_slow() {
     let mut last = millpond::Position::new();
     for round in 0..ROUNDS {
         let records: Vec<(u64, u64)> = (0..KEYS).map(|key| (round * KEYS + key, round)).collect();
-        last = producer.send(records.iter().map(|(key, value)| (key, Some(value), 0))).wait_blocking().unwrap();
+        last =
+            producer.send(records.iter().map(|(key, value)| (key, Some(value), 0))).wait_blocking().unwrap();
         most = most.max(engine.stats().undrained_bytes);
     }
     while !engine.position().includes(&last) {

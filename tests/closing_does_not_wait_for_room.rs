@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot};
+use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot, StoreStats};
 use millpond::{Engine, ErrorKind, GraphBuilder, Health, Result, Table, Topic};
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ impl StateStore for FullStore {
         }
     }
 
-    fn measures(&self) -> Vec<(&'static str, u64)> {
-        self.store.measures()
+    fn stats(&self) -> StoreStats {
+        self.store.stats()
     }
 }
 
@@ -90,7 +90,7 @@ fn closing_does_not_wait_for_room() {
     let before = store.ingests.load(Ordering::SeqCst);
     engine.close_blocking().unwrap();
     assert!(store.ingests.load(Ordering::SeqCst) > before, "what was published is durable");
-    let rows = store.measures().into_iter().find(|(name, _)| *name == "state_rows_estimate").unwrap().1;
+    let rows = store.stats().rows_estimate;
     assert!(rows > 2, "{rows} rows");
 }
 

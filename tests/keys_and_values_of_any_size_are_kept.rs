@@ -42,8 +42,11 @@ fn keys_and_values_of_any_size_are_kept() {
     let records = vec![Record::new("", "good"), Record::new(vec![0; MAX_KEY_BYTES + 1], "bad")];
     let error = engine.append_records(at.clone(), records.clone()).wait_blocking().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    let error =
-        engine.changelog().append(vec![Append { partition: at.clone(), records }]).wait_blocking().unwrap_err();
+    let error = engine
+        .changelog()
+        .append(vec![Append { partition: at.clone(), records }])
+        .wait_blocking()
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert_eq!(engine.changelog().offsets(&at).unwrap(), 0..2, "nothing of a refused append is there");
     drop(view);

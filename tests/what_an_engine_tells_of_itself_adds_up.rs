@@ -28,7 +28,10 @@ fn what_an_engine_tells_of_itself_adds_up() {
     let open = || Engine::builder(&graph).changelog(log.clone()).store(store.clone()).stepper().unwrap();
     let producer = Producer::new(log.clone(), &events, Arc::new(ManualClock::new(0))).unwrap();
     let fold = |stepper: &mut Stepper| -> TableStats {
-        producer.send((0..100).collect::<Vec<u32>>().iter().map(|key| (key, Some(&1), 0))).wait_blocking().unwrap();
+        producer
+            .send((0..100).collect::<Vec<u32>>().iter().map(|key| (key, Some(&1), 0)))
+            .wait_blocking()
+            .unwrap();
         assert!(stepper.epoch(100).unwrap());
         stepper.stats().tables["counts"].clone()
     };

@@ -4,11 +4,13 @@
 //! what happened, where (table, topic, partition, offset) and what to do next, and the source, if any.
 //! No type of a storage or codec library appears in a public signature.
 
+use serde::Serialize;
 use std::error::Error as StdError;
 use std::fmt;
 
 /// What went wrong, in terms of what the caller can do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The call or the graph is wrong: a name used twice, an unknown topic, an option out of range.
@@ -51,10 +53,8 @@ pub enum ErrorKind {
 ///     _ => panic!("{error}"),
 /// }
 /// ```
-#[derive(Debug)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -114,6 +114,24 @@ impl fmt::Display for Error {
     }
 }
 
+/// As a person reads it, since that is what a program prints whose `main` returns an error: the message, then each cause on a
+/// line of its own, and the kind.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            // A cause of ours says its own causes below; others are asked for theirs.
+            match error.downcast_ref::<Self>() {
+                Some(error) => write!(f, "\n  caused by: {}", error.0.message)?,
+                None => write!(f, "\n  caused by: {error}")?,
+            }
+            cause = error.source();
+        }
+        write!(f, " [{:?}]", self.0.kind)
+    }
+}
+
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
@@ -163,5 +181,10 @@ mod tests {
         let error = Error::corrupt("bad frame").with_source(std::io::Error::other("eof")).context("topic a");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert_eq!(error.to_string(), "topic a: bad frame: eof");
+        let outer = Error::internal("cannot open").with_source(error);
+        assert_eq!(
+            format!("{outer:?}"),
+            "cannot open\n  caused by: topic a: bad frame\n  caused by: eof [Internal]"
+        );
     }
 }

@@ -1,8 +1,13 @@
 //! Positions: which input a state includes.
 
+use crate::Error;
 use rpds::RedBlackTreeMapSync;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// One partition of one topic.
@@ -41,9 +46,59 @@ impl TopicPartition {
     }
 }
 
+/// `topic/partition`. Characters of a topic's name that would end it elsewhere, or do not belong into a header, are escaped
+/// as in a URL.
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.topic, self.partition)
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"%,/@{}\"\\".contains(&byte);
+        for &byte in self.topic.as_bytes() {
+            if plain(byte) { write!(f, "{}", char::from(byte))? } else { write!(f, "%{byte:02X}")? }
+        }
+        write!(f, "/{}", self.partition)
+    }
+}
+
+impl FromStr for TopicPartition {
+    type Err = Error;
+
+    /// Reads what [`Display`](fmt::Display) writes.
+    ///
+    /// # Errors
+    /// `Invalid` if it is no such text.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::invalid(format!("`{text}` is no partition: one looks like `orders/0`"));
+        let (topic, partition) = text.rsplit_once('/').ok_or_else(wrong)?;
+        Ok(Self::new(unescaped(topic).ok_or_else(wrong)?, partition.parse().map_err(|_| wrong())?))
+    }
+}
+
+/// A topic's name without its escapes.
+fn unescaped(topic: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(topic.len());
+    let mut rest = topic.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte == b'%' {
+            let (digits, behind) = rest.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = behind;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+impl Serialize for TopicPartition {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for TopicPartition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -63,7 +118,14 @@ impl fmt::Display for TopicPartition {
 /// assert!(folded.includes(&appended));
 /// assert_eq!(folded.offset(&orders), 8);
 /// assert_eq!(folded.offset(&TopicPartition::new("orders", 1)), 0);
+/// // As text, for a header or a log line, and as JSON.
 /// assert_eq!(folded.to_string(), "{orders/0@8}");
+/// assert_eq!("{orders/0@8}".parse::<Position>()?, folded);
+/// # fn json(folded: &Position) -> Result<String, serde_json::Error> {
+/// # serde_json::to_string(folded)
+/// # }
+/// # assert_eq!(json(&folded).expect("a text"), r#"{"orders/0":8}"#);
+/// # Ok::<(), millpond::Error>(())
 /// ```
 ///
 /// Copies share what they have in common: copying one costs nothing, and moving one partition on costs the logarithm of their
@@ -142,6 +204,49 @@ impl FromIterator<(TopicPartition, u64)> for Position {
     }
 }
 
+/// A map from `topic/partition` to the next offset.
+impl Serialize for Position {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Position {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        BTreeMap::<TopicPartition, u64>::deserialize(deserializer)
+            .map(|offsets| offsets.into_iter().collect())
+    }
+}
+
+/// The text form: what [`Display`](fmt::Display) writes.
+impl FromStr for Position {
+    type Err = Error;
+
+    /// # Errors
+    /// `Invalid` if it is no such text, or names a partition twice.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let wrong = |what: &str| {
+            Error::invalid(format!(
+                "`{text}` is no position, {what}: one looks like `{{orders/0@8, orders/1@3}}`"
+            ))
+        };
+        let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        let inner = inner.ok_or_else(|| wrong("since it does not stand in braces"))?;
+        let mut position = Self::new();
+        for part in inner.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let (partition, offset) =
+                part.rsplit_once('@').ok_or_else(|| wrong(&format!("since `{part}` names no offset")))?;
+            let offset = offset.parse().map_err(|_| wrong(&format!("since `{offset}` is no offset")))?;
+            let partition: TopicPartition = partition.parse()?;
+            if position.known(&partition).is_some() {
+                return Err(wrong(&format!("since it names {partition} twice")));
+            }
+            position.set(partition, offset);
+        }
+        Ok(position)
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
@@ -166,6 +271,28 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_position_is_read_back_from_its_text_and_from_json(
+            offsets in proptest::collection::btree_map((".{1,6}", 0..30_u32), proptest::num::u64::ANY, 0..6),
+        ) {
+            let partition = |((topic, partition), offset): ((String, u32), u64)| {
+                (TopicPartition::new(topic, partition), offset)
+            };
+            let position: Position = offsets.into_iter().map(partition).collect();
+            let text = position.to_string();
+            prop_assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "no header: {}", text);
+            prop_assert_eq!(&text.parse::<Position>().unwrap(), &position);
+            let json = serde_json::to_string(&position).unwrap();
+            prop_assert_eq!(&serde_json::from_str::<Position>(&json).unwrap(), &position);
+        }
+
+        #[test]
+        fn what_is_no_position_is_refused(text in ".{0,30}") {
+            if let Ok(position) = text.parse::<Position>() {
+                prop_assert_eq!(position.to_string().parse::<Position>().unwrap(), position);
+            }
+        }
+
         #[test]
         fn a_position_includes_what_is_below_it_in_every_partition(a in any_position(), b in any_position()) {
             let expected = |a: &Position, b: &Position| b.iter().all(|(id, offset)| a.offset(id) >= offset);

@@ -5,6 +5,7 @@ use crate::codec::{Bincode, Checked, Key, Value, ValueCodec};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 
@@ -49,6 +50,13 @@ pub struct Topic<K, V> {
     revision: u32,
     declared: Arc<OnceLock<Result<TopicType>>>,
     key: PhantomData<fn() -> K>,
+}
+
+impl<K, V> fmt::Debug for Topic<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, config, .. } = self;
+        f.debug_struct("Topic").field("name", name).field("config", config).finish_non_exhaustive()
+    }
 }
 
 impl<K, V> Clone for Topic<K, V> {

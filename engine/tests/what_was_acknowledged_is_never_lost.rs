@@ -172,7 +172,8 @@ fn after_an_error_or_a_panic() {
             assert!(fired || hit > 1, "{context}: the work does not pass the point");
             if fired {
                 let error = result.unwrap_err();
-                let refused = log.append(vec![Append { partition: input(), records: vec![] }]).wait_blocking();
+                let refused =
+                    log.append(vec![Append { partition: input(), records: vec![] }]).wait_blocking();
                 // Topics may not be there yet, which is refused first.
                 let refusal = refused.unwrap_err().kind();
                 let expected = if action == Action::Panic { ErrorKind::Internal } else { error.kind() };

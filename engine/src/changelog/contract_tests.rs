@@ -308,7 +308,10 @@ fn an_emptied_partition_keeps_its_offsets<S: Subject>() {
     assert_eq!(subject.log().offsets(&b()).unwrap(), 20..20);
     subject = subject.reopen();
     assert_eq!(subject.log().offsets(&b()).unwrap(), 20..20);
-    assert_eq!(subject.log().append(to(b(), records(20..22))).wait_blocking().unwrap(), position(&[(b(), 22)]));
+    assert_eq!(
+        subject.log().append(to(b(), records(20..22))).wait_blocking().unwrap(),
+        position(&[(b(), 22)])
+    );
     subject = subject.reopen();
     assert_eq!(read_from(subject.log(), &b(), 20, 1), records(20..22));
 }

@@ -1,11 +1,12 @@
 //! Producers: typed appends to one topic, partitioned by key.
 
-use crate::wait::block_on;
 use super::{Ack, Append, Changelog, Record, partition_for_key};
 use crate::codec::{Key, Value};
 use crate::folding::EngineId;
+use crate::wait::block_on;
 use crate::{Clock, Error, Position, Result, Topic, TopicPartition};
 use bytes::Bytes;
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
@@ -119,6 +120,12 @@ pub struct Producer<K, V> {
     partitions: u32,
     clock: Arc<dyn Clock>,
     gate: Option<Arc<Gate>>,
+}
+
+impl<K, V> fmt::Debug for Producer<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer").field("topic", &self.topic).finish_non_exhaustive()
+    }
 }
 
 impl<K, V> Clone for Producer<K, V> {

@@ -8,6 +8,7 @@ use crate::query::Snapshot;
 use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
 use bytes::Bytes;
+use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -29,6 +30,12 @@ pub struct Context<'a> {
     pub(crate) read: bool,
     pub(crate) record: Record,
     pub(crate) sunk: Vec<Sunk>,
+}
+
+impl fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("pass", &self.pass).field("read", &self.read).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Deref for Context<'a> {
@@ -101,7 +108,13 @@ impl Context<'_> {
     ///
     /// # Errors
     /// The epoch has become too large: hand the error on.
-    pub fn emit(&mut self, topic: Arc<str>, partition: u32, stamp: Stamp, record: changelog::Record) -> Result<()> {
+    pub fn emit(
+        &mut self,
+        topic: Arc<str>,
+        partition: u32,
+        stamp: Stamp,
+        record: changelog::Record,
+    ) -> Result<()> {
         let bytes = record.key.len() + record.value.as_ref().map_or(0, Bytes::len);
         self.sunk.push(Sunk { topic, partition, stamp, record });
         self.charge_bytes(bytes + size_of::<Sunk>())
@@ -112,6 +125,12 @@ impl Context<'_> {
 pub struct Inputs<'a> {
     pub(crate) slots: &'a mut [Slot],
     pub(crate) nodes: &'a [usize],
+}
+
+impl fmt::Debug for Inputs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inputs").field("nodes", &self.nodes).finish_non_exhaustive()
+    }
 }
 
 impl Inputs<'_> {

@@ -6,10 +6,17 @@
 
 use super::{Batch, Context, Inputs, Operator, Output, Stamped};
 use crate::Result;
+use std::fmt;
 use std::marker::PhantomData;
 
 /// The receiving side of an exchange: from `Vec<T>` of every shard to one `Vec<T>` ordered by stamp.
 pub struct Gather<T>(PhantomData<fn() -> T>);
+
+impl<T> fmt::Debug for Gather<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gather").finish_non_exhaustive()
+    }
+}
 
 impl<T> Default for Gather<T> {
     fn default() -> Self {

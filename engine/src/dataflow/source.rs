@@ -5,6 +5,7 @@ use crate::Result;
 use crate::changelog::{DecodedBatch, RecordRef, Run};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 
 /// Decodes the records of one topic.
@@ -42,6 +43,12 @@ pub struct SourceBatch<'a> {
     pub(crate) refused: RefCell<Skipped>,
     /// The place of the record last handed out.
     pub(crate) current: Cell<Option<u64>>,
+}
+
+impl fmt::Debug for SourceBatch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceBatch").field("offsets", &self.offsets).finish_non_exhaustive()
+    }
 }
 
 impl SourceBatch<'_> {

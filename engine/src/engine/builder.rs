@@ -3,12 +3,13 @@
 use super::threads::{DrainLimits, Threads};
 use super::{Engine, Memory, Stepper};
 use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, SUFFIXES};
-use crate::graph::Graph;
-use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
 use crate::flow::Router;
+use crate::graph::Graph;
 use crate::state::Host;
+use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
 use crate::task::{Core, Counters, Decided, EpochLimit, FailurePolicy, Reads, Setting, check_policy, pool};
 use crate::{Clock, Error, Result, SystemClock};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,21 @@ pub struct EngineBuilder {
     policy: FailurePolicy,
     from_oldest_kept: bool,
     reads: Reads,
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { graph, name, dir, state_dir, shards, memory, policy, .. } = self;
+        f.debug_struct("EngineBuilder")
+            .field("name", name)
+            .field("dir", dir)
+            .field("state_dir", state_dir)
+            .field("shards", shards)
+            .field("memory", memory)
+            .field("policy", policy)
+            .field("graph", graph)
+            .finish_non_exhaustive()
+    }
 }
 
 impl EngineBuilder {

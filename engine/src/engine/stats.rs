@@ -2,8 +2,10 @@
 
 use crate::query::Serving;
 use crate::state::Status;
+use crate::store::StoreStats;
 use crate::task::{BUILD_GROUP, Service};
 use crate::{ErrorKind, Position, TopicPartition};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -34,7 +36,8 @@ use std::sync::{Arc, PoisonError};
 /// assert_eq!(engine.stats().records_in, 0); // statistics are there as before
 /// # Ok::<(), millpond::Error>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
 #[non_exhaustive]
 pub enum Health {
     /// It folds what arrives, and has folded all that was in the changelog when it was opened.
@@ -71,7 +74,7 @@ pub(super) fn health(service: &Service) -> Health {
 
 /// Counts and sizes of an engine at one moment. Of an engine that has stopped they are those of its end; what a store or
 /// a changelog that is closed does not tell any more is left out.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
     /// Whether the engine runs, and if not, why.
@@ -108,11 +111,11 @@ pub struct Stats {
     /// The tables by name.
     pub tables: BTreeMap<String, TableStats>,
     /// Sizes and counts of the store.
-    pub store: Vec<(&'static str, u64)>,
+    pub store: StoreStats,
 }
 
 /// Counts and sizes of one table.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct TableStats {
     /// Whether the table is still being built.
@@ -174,7 +177,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         changelog_disk_bytes: service.changelog.disk_bytes().ok().flatten(),
         subscriber_bytes: service.host.allowance.used(),
         tables,
-        store: shared.store().map(|store| store.measures()).unwrap_or_default(),
+        store: shared.store().map(|store| store.stats()).unwrap_or_default(),
     }
 }
 

@@ -5,6 +5,7 @@ use crate::Result;
 use crate::codec::{Key, Value};
 use crate::query::{Snapshot, Stored, View};
 use crate::task::{Core, EpochLimit, Reads};
+use std::fmt;
 use std::sync::Arc;
 
 /// The same engine, moved by hand: nothing happens between calls. For tests and simulations. Its tables answer at every
@@ -35,6 +36,15 @@ use std::sync::Arc;
 /// ```
 pub struct Stepper {
     core: Core,
+}
+
+impl fmt::Debug for Stepper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stepper")
+            .field("health", &self.health())
+            .field("position", &self.position())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Stepper {

@@ -284,7 +284,9 @@ impl Common {
                 let position = self.service.tasks.position();
                 tracing::info!(name = &*self.service.name, %position, "the engine is closed");
             }
-            Err(error) => tracing::warn!(name = &*self.service.name, %error, "the engine is closed, with an error"),
+            Err(error) => {
+                tracing::warn!(name = &*self.service.name, %error, "the engine is closed, with an error")
+            }
         }
         *lock(&self.closing) = Closing::Done(outcome);
         self.service.host.signal();

@@ -64,11 +64,11 @@ pub(super) fn catch_up(service: &Arc<Service>) -> Wait<Position> {
 
 pub(super) fn ready(service: &Arc<Service>) -> Wait<()> {
     let (service, told) = (Arc::clone(service), Arc::clone(service));
-    let answer =
-        async move { while_it_runs(&service, |service| Ok(service.is_ready().then_some(()))).await };
+    let answer = async move { while_it_runs(&service, |service| Ok(service.is_ready().then_some(()))).await };
     Wait::new(answer, move || {
         let left = told.tasks.main().shared.records_left();
-        let building = told.cells.iter().filter(|cell| cell.is_building()).map(|cell| format!("`{}`", cell.name));
+        let building =
+            told.cells.iter().filter(|cell| cell.is_building()).map(|cell| format!("`{}`", cell.name));
         let building = building.collect::<Vec<_>>().join(", ");
         match (left, building.as_str()) {
             (0, tables) => format!("the tables {tables} are still being built"),

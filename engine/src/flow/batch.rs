@@ -3,6 +3,7 @@
 use super::{Stamp, Stamped};
 use crate::{Error, Result};
 use std::any::{Any, type_name};
+use std::fmt;
 
 /// One element of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,12 @@ impl<T: Clone + Send + 'static> AnyBatch for T {
 /// A batch whose type only its producer and its consumers know.
 pub struct Batch(Box<dyn AnyBatch>);
 
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").finish_non_exhaustive()
+    }
+}
+
 impl Batch {
     /// Erases the type of `batch`.
     pub fn new<T: Clone + Send + 'static>(batch: T) -> Self {
@@ -127,6 +134,7 @@ impl Batch {
 }
 
 /// What an operator puts out on one shard.
+#[derive(Debug)]
 pub enum Output {
     /// For the consumers on the same shard.
     Local(Batch),

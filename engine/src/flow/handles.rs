@@ -45,6 +45,12 @@ pub struct TableRef<K, V> {
     types: PhantomData<fn() -> (K, V)>,
 }
 
+impl<K, V> fmt::Debug for TableRef<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TableRef").field(&self.index.index).finish()
+    }
+}
+
 impl<K, V> Clone for TableRef<K, V> {
     fn clone(&self) -> Self {
         *self

@@ -2,6 +2,7 @@
 
 use super::{Meter, Stamp};
 use crate::Result;
+use std::fmt;
 
 /// Whether a fold hands on every single update of a table, or only what became of each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +23,21 @@ pub struct Pass<'a> {
     pub(crate) current: Option<Stamp>,
 }
 
+impl fmt::Debug for Pass<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pass").field("shard", &self.shard).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
 /// Where an operator [charges](Pass::charge), for closures that cannot hold its context.
 #[derive(Clone, Copy)]
 pub struct Charges<'a>(&'a Meter);
+
+impl fmt::Debug for Charges<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Charges").finish_non_exhaustive()
+    }
+}
 
 impl Charges<'_> {
     /// As [`Pass::charge`].

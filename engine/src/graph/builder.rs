@@ -8,6 +8,7 @@ use crate::state::TableState;
 use crate::{Error, Result, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How a table is kept: its name, its version and the codec of its values.
@@ -32,6 +33,17 @@ pub struct StoreOptions<V> {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,
     pub(crate) codec: Arc<dyn ValueCodec<V>>,
+}
+
+impl<V: 'static> fmt::Debug for StoreOptions<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, version, codec } = self;
+        f.debug_struct("StoreOptions")
+            .field("name", name)
+            .field("version", version)
+            .field("codec", &codec.id())
+            .finish()
+    }
 }
 
 impl<V: Value> StoreOptions<V> {
@@ -112,6 +124,14 @@ impl<'a> Draft<'a> {
 /// Collects the nodes of a graph. Clones share the graph, so that typed handles can carry one along.
 #[derive(Clone, Default)]
 pub struct Builder(Arc<Mutex<Parts>>);
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = self.parts();
+        let nodes: Vec<&str> = parts.nodes.iter().map(|node| node.label.as_str()).collect();
+        f.debug_struct("Builder").field("nodes", &nodes).finish_non_exhaustive()
+    }
+}
 
 impl Builder {
     /// An empty graph.

@@ -7,8 +7,8 @@ mod builder;
 mod describe;
 mod validate;
 
-pub use builder::{Builder, StoreOptions};
 pub use crate::flow::{NodeId, TableIndex, TableRef};
+pub use builder::{Builder, StoreOptions};
 
 use crate::changelog::{TopicConfig, TopicType};
 use crate::codec::Shape;
@@ -16,6 +16,7 @@ use crate::dataflow::{Operator, Source};
 use crate::flow::GraphId;
 use crate::state::{AnyTable, Shared};
 use crate::store::layout::TableId;
+use std::fmt;
 use std::sync::Arc;
 
 /// A validated graph, ready to run.
@@ -38,6 +39,13 @@ pub struct Graph {
     pub(crate) nodes: Arc<[Node]>,
     pub(crate) tables: Arc<[TableSpec]>,
     pub(crate) topics: Arc<[TopicSpec]>,
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let nodes: Vec<String> = self.describe().lines().map(|line| line.trim().to_owned()).collect();
+        f.debug_struct("Graph").field("nodes", &nodes).finish_non_exhaustive()
+    }
 }
 
 /// One node.

@@ -5,7 +5,7 @@
 //! what the other implementation is compared with. It is durable in the sense a test needs: whoever keeps
 //! the `Arc<MemoryStore>` keeps the rows, whatever happens to the engine on top.
 
-use super::{Direction, Row, StateStore, StoreSnapshot, Visit, misplaced_row};
+use super::{Direction, Row, StateStore, StoreSnapshot, StoreStats, Visit, misplaced_row};
 use crate::Result;
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
@@ -100,10 +100,10 @@ impl StateStore for MemoryStore {
 
     fn wait_for_room(&self) {}
 
-    fn measures(&self) -> Vec<(&'static str, u64)> {
+    fn stats(&self) -> StoreStats {
         let MemorySnapshot(rows) = self.current();
         let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
-        vec![("state_bytes", bytes as u64), ("state_rows_estimate", rows.len() as u64)]
+        StoreStats { state_bytes: bytes as u64, rows_estimate: rows.len() as u64, ..StoreStats::default() }
     }
 }
 

@@ -13,6 +13,7 @@ pub use memory::MemoryStore;
 pub use rocks::{RocksState, RocksStore, StoreOptions};
 
 use crate::{Error, Result};
+use serde::Serialize;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -87,8 +88,38 @@ pub trait StateStore: Send + Sync + 'static {
         }
     }
 
-    /// Named sizes in bytes and counts, for `stats`.
-    fn measures(&self) -> Vec<(&'static str, u64)>;
+    /// Sizes and counts, for an engine's [`Stats`](crate::Stats).
+    fn stats(&self) -> StoreStats;
+}
+
+/// Sizes and counts of a store at one moment. Those that a store does not have are 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// What the rows take where they are stored, in bytes.
+    pub state_bytes: u64,
+    /// About how many rows there are, those of the engine itself included.
+    pub rows_estimate: u64,
+    /// Files that wait to be merged: each is one more place in which a row is looked for.
+    pub level_zero_files: u64,
+    /// About how many bytes compactions have yet to write.
+    pub pending_compaction_bytes: u64,
+    /// Bytes that compactions have written since the state was opened.
+    pub compacted_bytes: u64,
+    /// Compactions that run.
+    pub running_compactions: u64,
+    /// What the block cache takes, in bytes.
+    pub block_cache_bytes: u64,
+    /// What of it cannot be given up now, in bytes.
+    pub block_cache_pinned_bytes: u64,
+    /// Blocks that were found in the cache since the state was opened.
+    pub block_cache_hits: u64,
+    /// Blocks that had to be read.
+    pub block_cache_misses: u64,
+    /// What indexes and filters take beside the cache, in bytes.
+    pub table_reader_bytes: u64,
+    /// What memtables take, in bytes: those of an engine stay empty.
+    pub memtable_bytes: u64,
 }
 
 /// A state that never changes.

@@ -188,12 +188,7 @@ impl Swapped {
 }
 
 /// What is published, with the position and the row counts of the built tables in place of those of the tables that go.
-fn with_built(
-    shared: &Arc<Shared>,
-    build: &Build,
-    position: &Position,
-    unneeded: &[TableId],
-) -> Published {
+fn with_built(shared: &Arc<Shared>, build: &Build, position: &Position, unneeded: &[TableId]) -> Published {
     let now = shared.published();
     let rows = &build.task.shared().published().counts;
     let mut counts = BTreeMap::clone(&now.counts);

@@ -99,11 +99,7 @@ pub(super) fn check_changelog(
 
 /// Checks that the changelog holds what `group` has to read, from where it stands. A topic that is not there yet holds
 /// nothing.
-fn check_input(
-    setting: &Setting,
-    there: &BTreeMap<Arc<str>, u32>,
-    group: &Group,
-) -> Result<()> {
+fn check_input(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, group: &Group) -> Result<()> {
     for (topic, _) in Plan::new(&setting.graph, &group.nodes)?.sources {
         for partition in 0..there.get(&topic).copied().unwrap_or(0) {
             let id = TopicPartition::new(Arc::clone(&topic), partition);
@@ -115,11 +111,7 @@ fn check_input(
 }
 
 /// Checks that the topics that are `there` fit the graph and hold what it has not folded yet.
-fn check_topics(
-    setting: &Setting,
-    there: &BTreeMap<Arc<str>, u32>,
-    position: &Position,
-) -> Result<()> {
+fn check_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, position: &Position) -> Result<()> {
     for topic in setting.graph.topics.iter() {
         topic.config.check(&topic.name)?;
         if let Some(&partitions) = there.get(&topic.name) {

@@ -5,9 +5,7 @@
 use super::input::{EpochInput, Piece};
 use super::plan::{Plan, node};
 use crate::dataflow::{Context, Inputs, Skipped, SourceBatch, Sunk};
-use crate::flow::{
-    Batch, Meter, Output, Pass, Record, RecordFailure, Router, Slot, Stamp, TooMuch,
-};
+use crate::flow::{Batch, Meter, Output, Pass, Record, RecordFailure, Router, Slot, Stamp, TooMuch};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, Part};

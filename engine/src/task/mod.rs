@@ -8,8 +8,8 @@
 
 mod build;
 mod catalogue;
-mod consumer;
 mod checks;
+mod consumer;
 mod core;
 mod drain;
 mod epoch;
@@ -27,8 +27,8 @@ mod tasks;
 pub use failures::FailurePolicy;
 
 pub(crate) use catalogue::BUILD_GROUP;
-pub(crate) use consumer::Consumer;
 pub(crate) use checks::check_policy;
+pub(crate) use consumer::Consumer;
 pub(crate) use core::Core;
 pub(crate) use input::{EpochLimit, Input};
 pub(crate) use opening::Decided;

@@ -151,8 +151,7 @@ pub(super) fn start(
         .zip(&ids)
         .map(|(spec, id)| id.map(|id| (spec.make)(id, setting.router.shards(), Arc::clone(&shared))))
         .collect();
-    let drain =
-        Drain { shared: Arc::clone(&shared), group: number, consumer, setting: Arc::clone(setting) };
+    let drain = Drain { shared: Arc::clone(&shared), group: number, consumer, setting: Arc::clone(setting) };
     let produces = setting.produces() && number == MAIN_GROUP;
     Ok((Task::new(Arc::clone(setting), plan, ids, tables, shared, input, produces), Arc::new(drain)))
 }

@@ -3,8 +3,8 @@
 use super::setting::Setting;
 use super::tasks::Tasks;
 use crate::changelog::Lease;
-use crate::query::{Cell, Serving, Snapshot, Stored, View};
 use crate::codec::{Key, Value};
+use crate::query::{Cell, Serving, Snapshot, Stored, View};
 use crate::state::{AnyTable, Status};
 use crate::{Error, Position, Result, TopicPartition};
 use std::ops::Deref;

@@ -21,6 +21,7 @@ use crate::codec::{CodecError, Key, Shape, Value, ValueCodec};
 use crate::flow::{Change, Changes, Event, Pass, Record, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -63,6 +64,12 @@ pub struct TableState<K, V> {
     subscribers: Subscribers<K, V>,
     hits: AtomicU64,
     misses: AtomicU64,
+}
+
+impl<K, V> fmt::Debug for TableState<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableState").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl<K: Key, V: Value> TableState<K, V> {

@@ -20,7 +20,7 @@ mod tests;
 
 pub use options::StoreOptions;
 
-use super::{Row, StateStore, StoreSnapshot};
+use super::{Row, StateStore, StoreSnapshot, StoreStats};
 use crate::medium::{self, DirectoryLock, log_file};
 use crate::{Error, Result};
 use failure::{during, in_use, on_path};
@@ -369,22 +369,22 @@ impl StateStore for RocksStore {
         self.wait_while_full(given_up);
     }
 
-    fn measures(&self) -> Vec<(&'static str, u64)> {
+    fn stats(&self) -> StoreStats {
         let tuning = &self.task.opened().tuning;
         let ticker = |ticker: Ticker| tuning.database.get_ticker_count(ticker);
-        vec![
-            ("state_bytes", self.task.number(properties::LIVE_SST_FILES_SIZE)),
-            ("state_rows_estimate", self.task.number(properties::ESTIMATE_NUM_KEYS)),
-            ("level_zero_files", self.task.level_zero_files()),
-            ("pending_compaction_bytes", self.task.number(properties::ESTIMATE_PENDING_COMPACTION_BYTES)),
-            ("compacted_bytes", ticker(Ticker::CompactWriteBytes)),
-            ("running_compactions", self.task.number(properties::NUM_RUNNING_COMPACTIONS)),
-            ("block_cache_bytes", tuning.cache.get_usage() as u64),
-            ("block_cache_pinned_bytes", tuning.cache.get_pinned_usage() as u64),
-            ("block_cache_hits", ticker(Ticker::BlockCacheHit)),
-            ("block_cache_misses", ticker(Ticker::BlockCacheMiss)),
-            ("table_reader_bytes", self.task.number(properties::ESTIMATE_TABLE_READERS_MEM)),
-            ("memtable_bytes", self.task.number(properties::SIZE_ALL_MEM_TABLES)),
-        ]
+        StoreStats {
+            state_bytes: self.task.number(properties::LIVE_SST_FILES_SIZE),
+            rows_estimate: self.task.number(properties::ESTIMATE_NUM_KEYS),
+            level_zero_files: self.task.level_zero_files(),
+            pending_compaction_bytes: self.task.number(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+            compacted_bytes: ticker(Ticker::CompactWriteBytes),
+            running_compactions: self.task.number(properties::NUM_RUNNING_COMPACTIONS),
+            block_cache_bytes: tuning.cache.get_usage() as u64,
+            block_cache_pinned_bytes: tuning.cache.get_pinned_usage() as u64,
+            block_cache_hits: ticker(Ticker::BlockCacheHit),
+            block_cache_misses: ticker(Ticker::BlockCacheMiss),
+            table_reader_bytes: self.task.number(properties::ESTIMATE_TABLE_READERS_MEM),
+            memtable_bytes: self.task.number(properties::SIZE_ALL_MEM_TABLES),
+        }
     }
 }

@@ -44,10 +44,6 @@ fn compact(store: &RocksStore) {
     store.task.database().compact_range_cf(store.task.family(), None::<&[u8]>, None::<&[u8]>);
 }
 
-fn measure(store: &RocksStore, name: &str) -> u64 {
-    store.measures().into_iter().find(|(found, _)| *found == name).unwrap().1
-}
-
 #[test]
 fn a_drain_that_was_not_taken_over_is_not_there_after_reopen() {
     let dir = tempfile::tempdir().unwrap();
@@ -81,9 +77,9 @@ fn a_refused_drain_leaves_no_file() {
 fn rows_never_pass_through_memtable_or_log() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
-    let empty = measure(&store, "memtable_bytes");
+    let empty = store.stats().memtable_bytes;
     put(&store, 0..20_000);
-    assert_eq!(measure(&store, "memtable_bytes"), empty);
+    assert_eq!(store.stats().memtable_bytes, empty);
     let logs = fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
     let logged: u64 = logs
         .filter(|file| file.path().extension().is_some_and(|extension| extension == "log"))
@@ -109,7 +105,7 @@ fn options_hold_after_reopen() {
     };
     assert!(sizes("filter block size") > 50_000, "{table}");
 
-    assert_eq!(measure(&store, "state_rows_estimate"), 50_000);
+    assert_eq!(store.stats().rows_estimate, 50_000);
 
     // ... and after the reopen it is used, out of the cache that was set up: keys that are not there touch no
     // block of rows.
