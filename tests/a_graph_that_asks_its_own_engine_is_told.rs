@@ -140,6 +140,10 @@ fn a_graph_that_gives_up_its_own_engine_ends_it() {
             // The epoch that is under way is published or not; then nothing more comes.
             while block_on(changes.next()).is_ok() {}
             drop(changes);
+            // Subscriptions end first; the closure is answered a moment later.
+            while closes && answer.lock().unwrap().is_none() {
+                std::thread::yield_now();
+            }
             let told = answer.lock().unwrap().take().map(|result| result.unwrap_err().kind());
             assert_eq!(told, closes.then_some(ErrorKind::Invalid));
             // The directory is free once it is closed, which is a matter of milliseconds.

@@ -14,7 +14,8 @@
 )]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::{Engine, ErrorKind, GraphBuilder, Topic};
+use millpond::dataflow::{Context, Inputs, Operator, Output};
+use millpond::{Engine, ErrorKind, GraphBuilder, Result, Topic};
 use std::sync::Arc;
 
 /// Builds, and expects a refusal that says `parts`.
@@ -120,4 +121,42 @@ fn a_topic_without_partitions_or_name() {
     let graph = GraphBuilder::new();
     graph.stream(&Topic::<u32, u64>::new("")).group_by_key().count("one");
     refused(&graph, &["needs a name"]);
+}
+
+/// Keeps nothing and puts nothing out.
+struct Idle;
+
+impl Operator for Idle {
+    fn run(&self, _: &mut Context<'_>, _: Inputs<'_>) -> Result<Output> {
+        Ok(Output::Nothing)
+    }
+}
+
+#[test]
+fn a_table_with_two_writers_with_none_or_read_from_beside() {
+    let events = Topic::<u32, u64>::new("events");
+    let start = || {
+        let graph = GraphBuilder::new();
+        let node = graph.stream(&events).node();
+        let table = graph.nodes().table::<u32, u64>("fold", "kept".into());
+        (graph, node, [table.index()])
+    };
+    let (graph, node, table) = start();
+    graph.nodes().operator("one", &[node], &table, &[], Idle);
+    graph.nodes().operator("another", &[node], &table, &[], Idle);
+    refused(&graph, &["`kept`", "`one`", "`another`", "one writer"]);
+
+    let (graph, ..) = start();
+    refused(&graph, &["`kept`", "no operator writes it"]);
+
+    // Whether the reader finds what the writer has left would depend on which of them runs first.
+    let (graph, node, table) = start();
+    graph.nodes().operator("writer", &[node], &table, &[], Idle);
+    graph.nodes().operator("reader", &[node], &[], &table, Idle);
+    refused(&graph, &["`kept`", "`reader`", "upstream"]);
+
+    let (graph, node, table) = start();
+    let writer = graph.nodes().operator("writer", &[node], &table, &[], Idle);
+    graph.nodes().operator("reader", &[node, writer], &[], &table, Idle);
+    graph.build().unwrap();
 }

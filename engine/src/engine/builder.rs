@@ -325,7 +325,9 @@ impl EngineBuilder {
             host: Host::new(self.memory.subscriber_bytes()),
             graph: self.graph,
         };
-        let span = tracing::info_span!("open", name = &*setting.name, tables = setting.graph.tables.len());
+        let shards = setting.router.shards();
+        let span =
+            tracing::info_span!("open", name = &*setting.name, tables = setting.graph.tables.len(), shards);
         let _entered = span.enter();
         let core = Decided::new(Arc::new(setting), store)?.check()?.write()?.start()?;
         Ok((core, owned))

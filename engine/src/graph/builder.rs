@@ -162,7 +162,6 @@ impl Builder {
             exchange: draft.exchange,
             sink: draft.sink,
             follows: false,
-            records: false,
         });
         NodeId { graph, index: parts.nodes.len() - 1 }
     }
@@ -297,29 +296,13 @@ impl Builder {
     /// whose codec cannot hold its type, a topic used with different types, codecs or numbers of partitions, a node that was given a stream or table of another graph, or a cycle
     /// through topics. The builder is empty then too.
     pub fn build(&self) -> Result<Graph> {
-        let mut parts = std::mem::take(&mut *self.parts());
+        let parts = std::mem::take(&mut *self.parts());
         super::validate::validate(&parts)?;
-        decide_what_is_recorded(&mut parts.nodes);
         Ok(Graph {
             id: parts.id,
             nodes: parts.nodes.into(),
             tables: parts.tables.into(),
             topics: parts.topics.into(),
         })
-    }
-}
-
-/// Inputs come before their consumers, so that one pass backwards reaches all that a node derives from.
-fn decide_what_is_recorded(nodes: &mut [Node]) {
-    for consumer in (0..nodes.len()).rev() {
-        let Some(Node { inputs, follows, records, .. }) = nodes.get(consumer) else { continue };
-        if !follows && !records {
-            continue;
-        }
-        for input in inputs.clone() {
-            if let Some(node) = nodes.get_mut(input) {
-                node.records = true;
-            }
-        }
     }
 }

@@ -64,9 +64,6 @@ pub(crate) struct Node {
     pub(crate) sink: Option<Arc<str>>,
     /// Whether its output depends on every update of the tables that it derives from.
     pub(crate) follows: bool,
-    /// Whether a node that follows derives from this one, so that it hands on every update. Decided when the graph is
-    /// built, and never changed.
-    pub(crate) records: bool,
 }
 
 impl Node {

@@ -51,7 +51,59 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
     if let Some(error) = parts.unfit.first() {
         return Err(error.summary());
     }
+    check_tables(parts)?;
     refuse_cycles(&parts.nodes)
+}
+
+/// A table has one writer, and whoever reads it stands behind that: what it finds would else depend on what runs first.
+fn check_tables(parts: &Parts) -> Result<()> {
+    let mut writers: Vec<Option<usize>> = vec![None; parts.tables.len()];
+    for (id, node) in parts.nodes.iter().enumerate() {
+        for &table in &node.writes {
+            let (Some(writer), Some(spec)) = (writers.get_mut(table), parts.tables.get(table)) else {
+                continue;
+            };
+            if let Some(other) = writer.replace(id).and_then(|other| parts.nodes.get(other)) {
+                return Err(Error::invalid(format!(
+                    "table `{}` is written by a `{}` and by a `{}`; a table has one writer: give each a table of its own",
+                    spec.name, other.label, node.label
+                )));
+            }
+        }
+    }
+    if let Some((spec, _)) = parts.tables.iter().zip(&writers).find(|(_, writer)| writer.is_none()) {
+        return Err(Error::invalid(format!(
+            "table `{}` is declared, but no operator writes it; name it among the tables that one writes",
+            spec.name
+        )));
+    }
+    for node in parts.nodes.iter().filter(|node| !node.reads.is_empty()) {
+        let above = upstream(&parts.nodes, node);
+        for &table in &node.reads {
+            let writer = writers.get(table).copied().flatten();
+            if writer.is_none_or(|writer| !above.contains(&writer))
+                && let Some(spec) = parts.tables.get(table)
+            {
+                return Err(Error::invalid(format!(
+                    "a `{}` reads table `{}`, which is not written upstream of it; make the table's node one of its inputs",
+                    node.label, spec.name
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All nodes that `node` derives from.
+fn upstream(nodes: &[Node], node: &Node) -> BTreeSet<usize> {
+    let mut above = BTreeSet::new();
+    let mut next = node.inputs.clone();
+    while let Some(id) = next.pop() {
+        if above.insert(id) {
+            next.extend(nodes.get(id).map_or(&[][..], |node| &node.inputs));
+        }
+    }
+    above
 }
 
 /// A node only reads nodes before it, so a cycle can only lead through a topic that is written and read.

@@ -150,7 +150,7 @@ impl Swapped {
         let service = Arc::clone(&core.service);
         let shared = Arc::clone(core.main.shared());
         let nodes: BTreeSet<usize> = (0..service.graph.nodes.len()).collect();
-        let plan = Plan::new(&service.graph, &nodes)?;
+        let plan = Plan::new(&service.graph, &nodes, service.sets_aside())?;
         let input = open_input(&service, &plan, &position, MAIN_GROUP)?;
         service.consumer().hold(input.position())?;
         let mut ids = core.main.ids().to_vec();

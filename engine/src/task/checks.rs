@@ -100,7 +100,7 @@ pub(super) fn check_changelog(
 /// Checks that the changelog holds what `group` has to read, from where it stands. A topic that is not there yet holds
 /// nothing.
 fn check_input(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, group: &Group) -> Result<()> {
-    for (topic, _) in Plan::new(&setting.graph, &group.nodes)?.sources {
+    for (topic, _) in Plan::new(&setting.graph, &group.nodes, setting.sets_aside())?.sources {
         for partition in 0..there.get(&topic).copied().unwrap_or(0) {
             let id = TopicPartition::new(Arc::clone(&topic), partition);
             let kept = setting.changelog.offsets(&id)?;

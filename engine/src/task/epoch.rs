@@ -84,9 +84,6 @@ pub(crate) struct Run<'a> {
     pub(crate) router: Router,
     pub(crate) epoch: u64,
     pub(crate) skipped: &'a Skipped,
-    /// Whether records are left out at which user code fails. Which these are must not depend on where epochs are cut, so
-    /// that code is asked about every update of a table, and not only about what an epoch made of each row.
-    pub(crate) sets_aside: bool,
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
     pub(crate) meter: &'a Meter,
@@ -124,9 +121,9 @@ impl Run<'_> {
             .map(|_| Lane {
                 slots: self
                     .plan
-                    .consumers
+                    .duties
                     .iter()
-                    .map(|&consumers| Slot { parts: Vec::new(), consumers })
+                    .map(|duty| Slot { parts: Vec::new(), consumers: duty.consumers })
                     .collect(),
                 sealed: Sealed::default(),
             })
@@ -251,9 +248,10 @@ impl Run<'_> {
                 vec![source.gather(parts.unwrap_or_default())?]
             }
             Step::Operator(operator) => {
-                context.read = self.plan.consumers.get(id).is_some_and(|&consumers| consumers > 0);
-                let records = node.records || (self.sets_aside && context.read);
-                context.record = if records { Record::Updates } else { Record::Changes };
+                if let Some(duty) = self.plan.duties.get(id) {
+                    context.read = duty.consumers > 0;
+                    context.record = duty.record;
+                }
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
                 match (operator.run(context, inputs)?, node.exchange) {
                     (Output::Local(batch), false) => vec![batch],

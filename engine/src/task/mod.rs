@@ -156,7 +156,6 @@ impl Task {
             router: self.setting.router,
             epoch: self.shared.epoch() + 1,
             skipped,
-            sets_aside: self.setting.sets_aside(),
             tracing,
             meter: &meter,
             engine: self.setting.host.id,

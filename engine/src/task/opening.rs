@@ -138,7 +138,7 @@ pub(super) fn start(
     number: u16,
 ) -> Result<(Task, Arc<Drain>)> {
     let Group { nodes, ids, position, counts } = group;
-    let plan = Plan::new(&setting.graph, &nodes)?;
+    let plan = Plan::new(&setting.graph, &nodes, setting.sets_aside())?;
     let input = open_input(setting, &plan, &position, number)?;
     let consumer = consumer(setting, number);
     consumer.hold(input.position())?;

@@ -1,8 +1,10 @@
-//! The plan of a task: which nodes run, in which order, and where the shards must wait for each other.
+//! The plan of a task: which nodes run, in which order, where the shards must wait for each other, and what each node has to
+//! hand on.
 //!
 //! Nodes between two exchanges form a level. A shard runs its nodes of a level one after the other without
 //! waiting for anyone; only between levels is there a barrier, at which what was routed changes hands.
 
+use crate::flow::Record;
 use crate::graph::{Graph, Node, Step};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -12,21 +14,32 @@ use std::sync::Arc;
 pub(crate) struct Plan {
     /// The nodes of each level, in ascending order.
     pub(crate) levels: Vec<Vec<usize>>,
-    /// How many nodes read each node.
-    pub(crate) consumers: Vec<usize>,
+    /// What each node of the graph has to hand on.
+    pub(crate) duties: Vec<Duty>,
     /// The source nodes of each topic.
     pub(crate) sources: Vec<(Arc<str>, Vec<usize>)>,
     /// The tables that are written, in ascending order.
     pub(crate) writes: Vec<usize>,
 }
 
+/// What a node has to hand on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Duty {
+    /// How many nodes read it.
+    pub(crate) consumers: usize,
+    /// Whether every update of a table, or only what became of each key: every one where a node that derives from it follows
+    /// them, and where records may be left out, as code of the user is then asked about all of them.
+    pub(crate) record: Record,
+}
+
 impl Plan {
-    /// The plan for running `nodes` of `graph`; they must include every input of theirs.
-    pub(crate) fn new(graph: &Graph, nodes: &BTreeSet<usize>) -> Result<Self> {
+    /// The plan for running `nodes` of `graph`; they must include every input of theirs. `sets_aside` says whether records
+    /// are left out at which user code fails.
+    pub(crate) fn new(graph: &Graph, nodes: &BTreeSet<usize>, sets_aside: bool) -> Result<Self> {
         let mut level_of = vec![0; graph.nodes.len()];
         let mut plan = Self {
             levels: Vec::new(),
-            consumers: vec![0; graph.nodes.len()],
+            duties: vec![Duty { consumers: 0, record: Record::Changes }; graph.nodes.len()],
             sources: Vec::new(),
             writes: Vec::new(),
         };
@@ -36,8 +49,8 @@ impl Plan {
             for &input in &node.inputs {
                 let behind = usize::from(self::node(graph, input)?.exchange);
                 level = level.max(level_of.get(input).copied().unwrap_or(0) + behind);
-                if let Some(count) = plan.consumers.get_mut(input) {
-                    *count += 1;
+                if let Some(duty) = plan.duties.get_mut(input) {
+                    duty.consumers += 1;
                 }
             }
             if let Some(slot) = level_of.get_mut(id) {
@@ -49,9 +62,30 @@ impl Plan {
                 plan.add_source(topic, id);
             }
         }
+        plan.decide_what_is_recorded(graph, sets_aside);
         plan.writes.sort_unstable();
         plan.sources.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(plan)
+    }
+
+    /// What the graph says holds whichever part of it is run, so that a build records what the main task does. Inputs come
+    /// before their consumers, so that one pass backwards reaches all that a node derives from.
+    fn decide_what_is_recorded(&mut self, graph: &Graph, sets_aside: bool) {
+        let mut followed = vec![false; graph.nodes.len()];
+        for (consumer, node) in graph.nodes.iter().enumerate().rev() {
+            if node.follows || followed.get(consumer).copied().unwrap_or(false) {
+                for &input in &node.inputs {
+                    if let Some(followed) = followed.get_mut(input) {
+                        *followed = true;
+                    }
+                }
+            }
+        }
+        for (duty, followed) in self.duties.iter_mut().zip(followed) {
+            if followed || (sets_aside && duty.consumers > 0) {
+                duty.record = Record::Updates;
+            }
+        }
     }
 
     fn place(&mut self, id: usize, level: usize) {
