@@ -23,6 +23,7 @@ mod error;
 mod flow;
 mod folding;
 mod identity;
+#[cfg(feature = "rocks")]
 mod medium;
 mod position;
 mod task;

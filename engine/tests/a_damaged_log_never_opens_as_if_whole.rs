@@ -11,6 +11,7 @@
 //!
 //! Once, one flipped bit in the length of a record made RocksDB take all that came behind for a torn end: in 13 of 500
 //! trials the log opened up to 15 records short; a log that was cut or deleted was not noticed in 57 of 72.
+#![cfg(feature = "rocks")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

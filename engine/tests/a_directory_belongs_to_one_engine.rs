@@ -7,7 +7,7 @@
 //! Once, a copy dropped the lock of RocksDB, which is lost with the first handle on the file that the process closes: a
 //! second process then opened the directory, both were told that their records are durable, and 100 of 300 were gone. A
 //! bind mount was opened twice in one process.
-
+#![cfg(feature = "rocks")]
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::ErrorKind;

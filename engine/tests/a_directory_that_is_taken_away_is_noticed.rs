@@ -5,7 +5,7 @@
 //! directory is put back.
 //!
 //! Once, 2,784 appends were acknowledged in the eight seconds after the directory had been deleted, and lost.
-
+#![cfg(feature = "rocks")]
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{

@@ -9,7 +9,7 @@
 //!
 //! Once, `LOCK` anywhere in a message was read as "in use", a full disk too; a missing `MANIFEST` of the log was
 //! `Unavailable`; `EIO` in the state was `Internal` and came with the advice to delete it.
-
+#![cfg(feature = "rocks")]
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{

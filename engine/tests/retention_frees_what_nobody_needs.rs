@@ -8,7 +8,7 @@
 //! Once, one record in a thousand of a topic without retention kept all the others' space (155 MiB where 3 were alive); a
 //! record with an age of an hour could be read after ten days; one that was dated 2286 stopped the retention of its
 //! topic; and each of a thousand starts left a file.
-
+#![cfg(feature = "rocks")]
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{

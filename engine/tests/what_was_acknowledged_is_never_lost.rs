@@ -9,7 +9,7 @@
 //! Method: a fixed workload that passes every fault point, run once for each point, several of its hits and each
 //! action. The death is real: the test runs itself as a child whose environment arms the point, and reads what the
 //! child had been told from its output.
-
+#![cfg(feature = "rocks")]
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{

@@ -131,6 +131,7 @@ impl Room {
         Self(None)
     }
 
+    #[cfg(feature = "rocks")]
     /// There will be room once the sender sends or is dropped.
     pub(super) fn later() -> (oneshot::Sender<()>, Self) {
         let (sender, receiver) = oneshot::channel();

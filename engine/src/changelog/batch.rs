@@ -149,6 +149,7 @@ impl StoredBatch {
         ))
     }
 
+    #[cfg(any(test, feature = "rocks"))]
     pub(super) fn header(&self) -> &FrameHeader {
         &self.header
     }

@@ -53,6 +53,7 @@ impl Epochs {
         self.0.get(producer).map_or(0, |marks| marks.first + marks.kept.len() as u64)
     }
 
+    #[cfg(any(test, feature = "rocks"))]
     /// Takes in a stored mark; they must come in the order of their numbers.
     pub(super) fn restore(&mut self, producer: &str, number: u64, mark: EpochMark) -> Result<()> {
         let marks = self.0.entry(producer.into()).or_default();

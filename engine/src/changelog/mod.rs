@@ -12,8 +12,9 @@ mod ack;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
-#[cfg(test)]
+#[cfg(all(test, feature = "rocks"))]
 mod contract_tests;
+#[cfg(feature = "rocks")]
 mod embedded;
 mod epochs;
 mod frame;
@@ -30,6 +31,7 @@ mod watchers;
 
 pub use ack::{Ack, AckSender, Room};
 pub use batch::{DecodedBatch, RecordIter, StoredBatch};
+#[cfg(feature = "rocks")]
 pub use embedded::{Durability, EmbeddedChangelog, EmbeddedOptions};
 pub use memory::MemoryChangelog;
 pub use names::{Lease, NameInUse};

@@ -8,12 +8,15 @@
 
 use crate::{Position, TopicPartition};
 
+#[cfg(any(test, feature = "rocks"))]
 /// What the terms take that a log remembers, in bytes: thousands of openings, as a rule.
 const KEPT_BYTES: usize = 1 << 20;
 
+#[cfg(any(test, feature = "rocks"))]
 /// How many it remembers, whatever they take.
 const KEPT_AT_LEAST: usize = 64;
 
+#[cfg(any(test, feature = "rocks"))]
 /// How many of the oldest terms are to be forgotten; they are given in order.
 pub(super) fn forgettable(terms: &[Term]) -> usize {
     let mut left = KEPT_BYTES;

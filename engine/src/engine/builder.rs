@@ -1,16 +1,17 @@
 //! The options of an engine.
 
+use super::directories::Directories;
+use super::memory::LEAST_MEMORY_BYTES;
 use super::threads::{DrainLimits, Threads};
 use super::{Engine, Memory, Stepper};
-use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, SUFFIXES};
+use crate::changelog::{Changelog, SUFFIXES};
 use crate::flow::Router;
 use crate::graph::Graph;
 use crate::state::Host;
-use crate::store::{MemoryStore, RocksState, StateStore, StoreOptions};
+use crate::store::{MemoryStore, StateStore};
 use crate::task::{Core, Counters, Decided, EpochLimit, FailurePolicy, Reads, Setting, check_policy, pool};
 use crate::{Clock, Error, Result, SystemClock};
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,14 +48,14 @@ const IDLE_RETENTION: Duration = Duration::from_secs(60);
 pub struct EngineBuilder {
     graph: Graph,
     name: String,
-    dir: Option<PathBuf>,
-    state_dir: Option<PathBuf>,
+    pub(super) directories: Directories,
     store: Option<Arc<dyn StateStore>>,
     changelog: Option<Arc<dyn Changelog>>,
-    durability: Option<Durability>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     shards: usize,
-    memory: Memory,
+    pub(super) memory: Memory,
+    /// The budget that `memory` is a split of, if it was given as one.
+    memory_bytes: Option<usize>,
     epoch_records: usize,
     drain_interval: Duration,
     max_lag: u64,
@@ -65,11 +66,10 @@ pub struct EngineBuilder {
 
 impl fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { graph, name, dir, state_dir, shards, memory, policy, .. } = self;
+        let Self { graph, name, directories, shards, memory, policy, .. } = self;
         f.debug_struct("EngineBuilder")
             .field("name", name)
-            .field("dir", dir)
-            .field("state_dir", state_dir)
+            .field("directories", directories)
             .field("shards", shards)
             .field("memory", memory)
             .field("policy", policy)
@@ -83,14 +83,13 @@ impl EngineBuilder {
         Self {
             graph,
             name: "millpond".to_owned(),
-            dir: None,
-            state_dir: None,
+            directories: Directories::default(),
             store: None,
             changelog: None,
-            durability: None,
             clock: Arc::new(SystemClock),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             memory: Memory::budget(1 << 30),
+            memory_bytes: None,
             epoch_records: 1 << 18,
             drain_interval: Duration::from_secs(1),
             max_lag: 16 << 20,
@@ -98,18 +97,6 @@ impl EngineBuilder {
             from_oldest_kept: false,
             reads: Reads::Current,
         }
-    }
-
-    /// Keeps the state in `dir/state` and, unless another is given, an embedded changelog in `dir/changelog`.
-    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
-        self.dir = Some(dir.as_ref().to_owned());
-        self
-    }
-
-    /// Keeps the state in this directory.
-    pub fn state_dir(mut self, dir: impl AsRef<Path>) -> Self {
-        self.state_dir = Some(dir.as_ref().to_owned());
-        self
     }
 
     /// Keeps the state in `store`; for tests.
@@ -126,33 +113,6 @@ impl EngineBuilder {
     /// Reads this changelog, which other engines may share. It is not closed with the engine.
     pub fn changelog(mut self, changelog: Arc<dyn Changelog>) -> Self {
         self.changelog = Some(changelog);
-        self
-    }
-
-    /// When an append to the changelog that the engine opens itself is acknowledged: once it is on the medium
-    /// ([`Durability::Fsync`]), unless set.
-    ///
-    /// With [`Durability::Os`] a loss of power, though not the end of the process, may take back records that were
-    /// acknowledged; none that the durable state includes, since the changelog is synced before each drain.
-    ///
-    /// # Examples
-    /// ```
-    /// use millpond::changelog::Durability;
-    /// use millpond::{Engine, GraphBuilder, Topic};
-    ///
-    /// let clicks = Topic::<String, u64>::new("clicks");
-    /// let graph = GraphBuilder::new();
-    /// graph.stream(&clicks).group_by_key().count("counts");
-    /// # let dir = tempfile::tempdir().expect("a directory");
-    /// # let path = dir.path();
-    /// // Clicks that a loss of power takes back are not missed.
-    /// let engine = Engine::builder(&graph.build()?).dir(path).durability(Durability::Os).start()?;
-    /// engine.append(&clicks, &"home".to_owned(), &1).wait_blocking()?;
-    /// # engine.close_blocking()?;
-    /// # Ok::<(), millpond::Error>(())
-    /// ```
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.durability = Some(durability);
         self
     }
 
@@ -178,10 +138,11 @@ impl EngineBuilder {
         self
     }
 
-    /// The memory budget of the engine in bytes, the changelog that it opens itself included; 1 GiB unless set. How it is
+    /// The memory budget of the engine in bytes, at least 1 MiB, the changelog that it opens itself included; 1 GiB unless set. How it is
     /// split: [`Memory`].
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Memory::budget(bytes);
+        self.memory_bytes = Some(bytes);
         self
     }
 
@@ -203,7 +164,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Appends through this engine wait while more than this many records are not folded yet; 16 Mi unless set.
+    /// Appends through this engine wait while more than this many records, at least 1, are not folded yet; 16 Mi unless set.
     pub fn max_lag(mut self, records: u64) -> Self {
         self.max_lag = records;
         self
@@ -282,32 +243,16 @@ impl EngineBuilder {
     }
 
     pub(super) fn open(self, reads: Reads) -> Result<(Core, bool)> {
-        if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 || self.drain_interval.is_zero()
-        {
-            return Err(Error::invalid(
-                "an engine needs 1 to 1,024 shards, epochs of at least one record, and an interval between drains",
-            ));
-        }
-        if self.name.is_empty() {
-            return Err(Error::invalid(
-                "an engine needs a name of at least one character, or none at all for the usual one",
-            ));
-        }
-        if let Some(suffix) = SUFFIXES.into_iter().find(|suffix| self.name.ends_with(suffix)) {
-            return Err(Error::invalid(format!(
-                "an engine cannot be named `{}`: what ends in `{suffix}` is kept for what engines do beside their work",
-                self.name
-            )));
-        }
-        if self.changelog.is_some() && self.durability.is_some() {
-            return Err(Error::invalid(
-                "a changelog was given, and how durable its appends are was chosen when it was opened: set \
-                 `EmbeddedOptions::durability` there, or leave the changelog to the engine",
-            ));
-        }
+        self.check_options()?;
         check_policy(&self.graph, &self.policy)?;
-        let store = self.open_store()?;
-        let (changelog, owned) = self.open_changelog()?;
+        let store = match &self.store {
+            Some(store) => Arc::clone(store),
+            None => self.open_state()?,
+        };
+        let (changelog, owned) = match &self.changelog {
+            Some(changelog) => (Arc::clone(changelog), false),
+            None => (self.open_log()?, true),
+        };
         let limit = self.epoch_limit(self.graph.width());
         let setting = Setting {
             changelog,
@@ -333,91 +278,44 @@ impl EngineBuilder {
         Ok((core, owned))
     }
 
+    /// Refuses options that no state and no changelog could make right.
+    fn check_options(&self) -> Result<()> {
+        if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 || self.drain_interval.is_zero()
+        {
+            return Err(Error::invalid(
+                "an engine needs 1 to 1,024 shards, epochs of at least one record, and an interval between drains",
+            ));
+        }
+        if self.name.is_empty() {
+            return Err(Error::invalid(
+                "an engine needs a name of at least one character, or none at all for the usual one",
+            ));
+        }
+        if let Some(suffix) = SUFFIXES.into_iter().find(|suffix| self.name.ends_with(suffix)) {
+            return Err(Error::invalid(format!(
+                "an engine cannot be named `{}`: what ends in `{suffix}` is kept for what engines do beside their work",
+                self.name
+            )));
+        }
+        if let Some(bytes) = self.memory_bytes.filter(|bytes| *bytes < LEAST_MEMORY_BYTES) {
+            return Err(Error::invalid(format!(
+                "`memory` is a number of bytes, and no engine runs within {bytes}: give it at least {LEAST_MEMORY_BYTES}, or \
+                 leave it at 1 GiB"
+            )));
+        }
+        if self.max_lag == 0 {
+            return Err(Error::invalid(
+                "`max_lag` is how many records may be appended before they are folded: with 0 every append would wait for the \
+                 fold; give it at least 1",
+            ));
+        }
+        self.directories.check(self.changelog.is_some())
+    }
+
     /// How much an epoch may take that is in so many places at once.
     fn epoch_limit(&self, width: usize) -> EpochLimit {
         let share = self.memory.input_bytes / width.max(1);
         // A record takes some hundred bytes beside its own in each place, in a handful of copies.
         EpochLimit { records: self.epoch_records.min((share / 128).max(1)), bytes: (share / 4).max(1) }
-    }
-
-    fn open_store(&self) -> Result<Arc<dyn StateStore>> {
-        if let Some(store) = &self.store {
-            return Ok(Arc::clone(store));
-        }
-        let dir = match (&self.state_dir, &self.dir) {
-            (Some(dir), _) => dir.clone(),
-            (None, Some(dir)) => dir.join("state"),
-            (None, None) => {
-                return Err(Error::invalid(
-                    "an engine needs a directory; name one with `dir`, or use `in_memory`",
-                ));
-            }
-        };
-        let state = RocksState::open(&dir, &StoreOptions::within(self.memory.block_cache_bytes))?;
-        Ok(Arc::new(state.task("task-0")?))
-    }
-
-    fn open_changelog(&self) -> Result<(Arc<dyn Changelog>, bool)> {
-        if let Some(changelog) = &self.changelog {
-            return Ok((Arc::clone(changelog), false));
-        }
-        let Some(dir) = &self.dir else {
-            return Err(Error::invalid(
-                "an engine needs a changelog: give it one, or a directory with `dir`",
-            ));
-        };
-        Ok((Arc::new(EmbeddedChangelog::open(dir.join("changelog"), self.changelog_options())?), true))
-    }
-
-    /// The options of a changelog that the engine opens itself.
-    fn changelog_options(&self) -> EmbeddedOptions {
-        EmbeddedOptions {
-            clock: Arc::clone(&self.clock),
-            durability: self.durability.unwrap_or_default(),
-            ..EmbeddedOptions::within(self.memory.changelog_bytes())
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::changelog::MemoryChangelog;
-    use crate::engine::idle_graph::idle_graph;
-    use crate::{ErrorKind, ManualClock};
-
-    fn builder() -> EngineBuilder {
-        EngineBuilder::new(idle_graph())
-    }
-
-    #[test]
-    fn the_changelog_gets_the_durability_and_the_clock_of_the_engine() {
-        let options = builder().clock(Arc::new(ManualClock::new(7))).changelog_options();
-        assert_eq!((options.durability, options.clock.now_ms()), (Durability::Fsync, 7));
-        assert_eq!(builder().durability(Durability::Os).changelog_options().durability, Durability::Os);
-    }
-
-    #[test]
-    fn a_durability_for_a_changelog_that_was_given_is_refused() {
-        let builder = builder().in_memory().changelog(Arc::new(MemoryChangelog::new()));
-        let Err(error) = builder.durability(Durability::Os).open(Reads::Current) else {
-            panic!("it was accepted")
-        };
-        assert_eq!(error.kind(), ErrorKind::Invalid);
-        assert!(error.message().contains("EmbeddedOptions::durability"), "{error}");
-    }
-
-    #[test]
-    fn the_changelog_keeps_within_the_memory_of_the_engine() {
-        let usual = EmbeddedOptions::default();
-        let large = builder().memory(2 << 30).changelog_options();
-        assert_eq!(large.max_queued_bytes, usual.max_queued_bytes);
-        assert_eq!(large.segment_bytes, usual.segment_bytes);
-        assert_eq!(large.cache_bytes, usual.cache_bytes);
-
-        let small = builder().memory(64 << 20).changelog_options();
-        let taken = small.max_queued_bytes + 2 * small.segment_bytes + small.cache_bytes;
-        let share = Memory::budget(64 << 20).changelog_bytes();
-        assert!(taken <= share && taken > share / 10 * 9, "{taken} of {share}");
     }
 }

@@ -63,6 +63,9 @@ const PARTS_PER_SUBSCRIBERS: usize = 12;
 /// What subscribers have at the least, in bytes.
 const LEAST_SUBSCRIBER_BYTES: usize = 256 << 10;
 
+/// The least budget that is taken for one: less was meant to be mebibytes.
+pub(super) const LEAST_MEMORY_BYTES: usize = 1 << 20;
+
 impl Memory {
     /// Splits a budget for the whole engine, as the table above says.
     #[must_use]
@@ -91,6 +94,7 @@ impl Memory {
     }
 
     /// What is left to a changelog that the engine opens itself.
+    #[cfg(any(test, feature = "rocks"))]
     pub(super) fn changelog_bytes(&self) -> usize {
         // Of what is for data the parts are 68 %, so a fifth of them is 13 %.
         self.parts().into_iter().map(|part| part / 5).fold(0, usize::saturating_add)

@@ -2,6 +2,8 @@
 
 mod builder;
 mod cadence;
+#[cfg_attr(not(feature = "rocks"), path = "no_directories.rs")]
+mod directories;
 #[cfg(test)]
 mod idle_graph;
 mod memory;
@@ -22,6 +24,7 @@ use crate::query::{Snapshot, Stored, View};
 use crate::task::Service;
 use crate::{Position, Result, Topic, TopicPartition, Wait};
 use std::fmt;
+#[cfg(feature = "rocks")]
 use std::path::Path;
 use std::sync::Arc;
 use threads::Threads;
@@ -80,6 +83,7 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`EngineBuilder::start`].
+    #[cfg(feature = "rocks")]
     pub fn open(dir: impl AsRef<Path>, graph: &Graph) -> Result<Self> {
         Self::builder(graph).dir(dir).start()
     }

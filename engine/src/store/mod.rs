@@ -4,12 +4,14 @@
 
 pub(crate) mod layout;
 mod memory;
+#[cfg(feature = "rocks")]
 mod rocks;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "rocks"))]
 mod contract_tests;
 
 pub use memory::MemoryStore;
+#[cfg(feature = "rocks")]
 pub use rocks::{RocksState, RocksStore, StoreOptions};
 
 use crate::{Error, Result};

@@ -1,0 +1,151 @@
+//! The options of an engine that keeps its state, or its changelog, in directories.
+
+use super::EngineBuilder;
+use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions};
+use crate::store::{RocksState, StateStore, StoreOptions};
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where an engine keeps what it opens itself.
+#[derive(Debug, Default)]
+pub(super) struct Directories {
+    dir: Option<PathBuf>,
+    state_dir: Option<PathBuf>,
+    durability: Option<Durability>,
+}
+
+impl Directories {
+    /// Refuses options that do not go together.
+    pub(super) fn check(&self, changelog_is_given: bool) -> Result<()> {
+        if changelog_is_given && self.durability.is_some() {
+            return Err(Error::invalid(
+                "a changelog was given, and how durable its appends are was chosen when it was opened: set \
+                 `EmbeddedOptions::durability` there, or leave the changelog to the engine",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl EngineBuilder {
+    /// Keeps the state in `dir/state` and, unless another is given, an embedded changelog in `dir/changelog`.
+    pub fn dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.directories.dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Keeps the state in this directory.
+    pub fn state_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.directories.state_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// When an append to the changelog that the engine opens itself is acknowledged: once it is on the medium
+    /// ([`Durability::Fsync`]), unless set.
+    ///
+    /// With [`Durability::Os`] a loss of power, though not the end of the process, may take back records that were
+    /// acknowledged; none that the durable state includes, since the changelog is synced before each drain.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::Durability;
+    /// use millpond::{Engine, GraphBuilder, Topic};
+    ///
+    /// let clicks = Topic::<String, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&clicks).group_by_key().count("counts");
+    /// # let dir = tempfile::tempdir().expect("a directory");
+    /// # let path = dir.path();
+    /// // Clicks that a loss of power takes back are not missed.
+    /// let engine = Engine::builder(&graph.build()?).dir(path).durability(Durability::Os).start()?;
+    /// engine.append(&clicks, &"home".to_owned(), &1).wait_blocking()?;
+    /// # engine.close_blocking()?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.directories.durability = Some(durability);
+        self
+    }
+
+    pub(super) fn open_state(&self) -> Result<Arc<dyn StateStore>> {
+        let dir = match (&self.directories.state_dir, &self.directories.dir) {
+            (Some(dir), _) => dir.clone(),
+            (None, Some(dir)) => dir.join("state"),
+            (None, None) => {
+                return Err(Error::invalid(
+                    "an engine needs a directory; name one with `dir`, or use `in_memory`",
+                ));
+            }
+        };
+        let state = RocksState::open(&dir, &StoreOptions::within(self.memory.block_cache_bytes))?;
+        tracing::info!(dir = %dir.display(), "the state is open");
+        Ok(Arc::new(state.task("task-0")?))
+    }
+
+    pub(super) fn open_log(&self) -> Result<Arc<dyn Changelog>> {
+        let Some(dir) = &self.directories.dir else {
+            return Err(Error::invalid(
+                "an engine needs a changelog: give it one, or a directory with `dir`",
+            ));
+        };
+        let dir = dir.join("changelog");
+        let changelog = EmbeddedChangelog::open(&dir, self.changelog_options())?;
+        tracing::info!(dir = %dir.display(), "the changelog is open");
+        Ok(Arc::new(changelog))
+    }
+
+    /// The options of a changelog that the engine opens itself.
+    fn changelog_options(&self) -> EmbeddedOptions {
+        EmbeddedOptions {
+            clock: Arc::clone(&self.clock),
+            durability: self.directories.durability.unwrap_or_default(),
+            ..EmbeddedOptions::within(self.memory.changelog_bytes())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::changelog::MemoryChangelog;
+    use crate::engine::Memory;
+    use crate::engine::idle_graph::idle_graph;
+    use crate::task::Reads;
+    use crate::{ErrorKind, ManualClock};
+
+    fn builder() -> EngineBuilder {
+        EngineBuilder::new(idle_graph())
+    }
+
+    #[test]
+    fn the_changelog_gets_the_durability_and_the_clock_of_the_engine() {
+        let options = builder().clock(Arc::new(ManualClock::new(7))).changelog_options();
+        assert_eq!((options.durability, options.clock.now_ms()), (Durability::Fsync, 7));
+        assert_eq!(builder().durability(Durability::Os).changelog_options().durability, Durability::Os);
+    }
+
+    #[test]
+    fn a_durability_for_a_changelog_that_was_given_is_refused() {
+        let builder = builder().in_memory().changelog(Arc::new(MemoryChangelog::new()));
+        let Err(error) = builder.durability(Durability::Os).open(Reads::Current) else {
+            panic!("it was accepted")
+        };
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.message().contains("EmbeddedOptions::durability"), "{error}");
+    }
+
+    #[test]
+    fn the_changelog_keeps_within_the_memory_of_the_engine() {
+        let usual = EmbeddedOptions::default();
+        let large = builder().memory(2 << 30).changelog_options();
+        assert_eq!(large.max_queued_bytes, usual.max_queued_bytes);
+        assert_eq!(large.segment_bytes, usual.segment_bytes);
+        assert_eq!(large.cache_bytes, usual.cache_bytes);
+
+        let small = builder().memory(64 << 20).changelog_options();
+        let taken = small.max_queued_bytes + 2 * small.segment_bytes + small.cache_bytes;
+        let share = Memory::budget(64 << 20).changelog_bytes();
+        assert!(taken <= share && taken > share / 10 * 9, "{taken} of {share}");
+    }
+}
