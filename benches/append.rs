@@ -10,7 +10,9 @@ mod support;
 
 use clap::Parser;
 use millpond::TopicPartition;
-use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
+use millpond::changelog::{
+    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig, TopicLog,
+};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;

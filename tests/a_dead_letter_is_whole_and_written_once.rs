@@ -22,7 +22,8 @@ mod failing;
 
 use failing::{dead_letters, encoded, engine, record};
 use millpond::changelog::{
-    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Header, MAX_HEADERS_BYTES, MemoryChangelog, Record,
+    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Header, MAX_HEADERS_BYTES, MemoryChangelog,
+    Record, TopicLog,
 };
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, FailurePolicy, Graph, GraphBuilder, Stepper, StoreOptions, Topic, TopicPartition};

@@ -21,7 +21,7 @@
 mod failing;
 
 use failing::{Picky, dead_letters, encoded, engine, occurrences, record};
-use millpond::changelog::{Append, Changelog, MAX_KEY_BYTES, MemoryChangelog, Record};
+use millpond::changelog::{Append, AppendLog, MAX_KEY_BYTES, MemoryChangelog, Record, TopicLog};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::stream::Emit;

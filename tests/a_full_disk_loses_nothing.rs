@@ -20,7 +20,7 @@
 mod ledger;
 
 use ledger::{Acknowledged, Ledger, Random, audit, batch, open_changelog, seed};
-use millpond::changelog::Changelog;
+use millpond::changelog::{AppendLog, Changelog};
 use millpond::{Engine, ErrorKind, Health};
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -29,7 +29,7 @@ use ledger::{
     tell,
 };
 use medium::{Medium, calls, shim};
-use millpond::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions};
+use millpond::changelog::{AppendLog, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, TopicLog};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -19,7 +19,7 @@
 mod ledger;
 
 use ledger::{Acknowledged, Ledger, Random, audit, batch, rounds, seed};
-use millpond::changelog::{Changelog, MemoryChangelog};
+use millpond::changelog::{AppendLog, MemoryChangelog};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, ErrorKind, Stepper};
 use std::sync::Arc;

@@ -11,7 +11,10 @@
 //! new ones were not.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, TopicConfig};
+use millpond::changelog::{
+    AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, ReadLog, RetentionLog, TermLog,
+    TopicConfig, TopicLog,
+};
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Result, SystemClock, Table, Topic, TopicPartition};
 use std::fs;
 use std::path::Path;

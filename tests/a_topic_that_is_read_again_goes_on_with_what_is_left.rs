@@ -8,7 +8,9 @@
 //! refused for ever: the position still named the topic, and was taken for one that rows stand at.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Append, Changelog, MemoryChangelog, Record, TopicConfig};
+use millpond::changelog::{
+    Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
+};
 use millpond::codec::KeyCodec;
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{

@@ -4,8 +4,9 @@
 //! append once asked for the end of each (1.4 ms with 4,096 partitions), and so did each epoch.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use millpond::changelog::prelude::*;
 use millpond::changelog::{
-    Ack, Append, Appended, Changelog, EpochMark, MemoryChangelog, PartitionReader, TopicConfig,
+    Abilities, Ack, Append, Appended, Changelog, EpochMark, MemoryChangelog, PartitionReader, TopicConfig,
 };
 use millpond::{Engine, GraphBuilder, Position, Result, Topic, TopicPartition};
 use std::ops::Range;
@@ -26,7 +27,7 @@ impl Counting {
     }
 }
 
-impl Changelog for Counting {
+impl TopicLog for Counting {
     fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.log.create_topic(topic, config)
     }
@@ -38,26 +39,19 @@ impl Changelog for Counting {
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         self.log.topics()
     }
+}
 
+impl AppendLog for Counting {
     fn append(&self, appends: Vec<Append>) -> Ack {
         self.log.append(appends)
     }
 
-    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
-        self.log.append_epoch(producer, mark, appends)
+    fn sync(&self) -> Result<()> {
+        self.log.sync()
     }
+}
 
-    fn appended(&self, since: u64) -> Result<Option<Appended>> {
-        let appended = self.log.appended(since)?;
-        let partitions = appended.as_ref().map_or(0, |appended| appended.partitions.len());
-        self.asked.fetch_add(partitions as u64, Ordering::Relaxed);
-        Ok(appended)
-    }
-
-    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
-        self.log.epochs_after(producer, position)
-    }
-
+impl ReadLog for Counting {
     fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
         self.count();
         self.log.reader(partition, offset)
@@ -68,10 +62,29 @@ impl Changelog for Counting {
         self.log.offsets(partition)
     }
 
+    fn appended(&self, since: u64) -> Result<Option<Appended>> {
+        let appended = self.log.appended(since)?;
+        let partitions = appended.as_ref().map_or(0, |appended| appended.partitions.len());
+        self.asked.fetch_add(partitions as u64, Ordering::Relaxed);
+        Ok(appended)
+    }
+
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
         self.log.watch(waker);
     }
+}
 
+impl EpochLog for Counting {
+    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
+        self.log.append_epoch(producer, mark, appends)
+    }
+
+    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
+        self.log.epochs_after(producer, position)
+    }
+}
+
+impl RetentionLog for Counting {
     fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
         self.log.hold(consumer, position)
     }
@@ -79,9 +92,15 @@ impl Changelog for Counting {
     fn enforce_retention(&self) -> Result<u64> {
         self.log.enforce_retention()
     }
+}
 
-    fn sync(&self) -> Result<()> {
-        self.log.sync()
+impl NameLog for Counting {}
+
+impl TermLog for Counting {}
+
+impl Changelog for Counting {
+    fn abilities(&self) -> Abilities {
+        self.log.abilities()
     }
 
     fn close(&self) -> Result<()> {

@@ -18,7 +18,7 @@
 mod failing;
 
 use failing::{encoded, engine, record};
-use millpond::changelog::{Append, Changelog, MemoryChangelog};
+use millpond::changelog::{Append, AppendLog, MemoryChangelog, ReadLog, TopicLog};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{ErrorKind, Graph, GraphBuilder, Table, Topic, TopicPartition};
 use std::collections::BTreeMap;

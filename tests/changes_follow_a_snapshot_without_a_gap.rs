@@ -20,7 +20,7 @@
 mod ledger;
 
 use ledger::{Balance, Books, Ledger, Random, batch, read, rounds, seed};
-use millpond::changelog::{Changelog, MemoryChangelog};
+use millpond::changelog::{AppendLog, Changelog, MemoryChangelog};
 use millpond::{Engine, Position, Result, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;

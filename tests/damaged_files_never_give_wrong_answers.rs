@@ -23,7 +23,7 @@
 mod ledger;
 
 use ledger::{Books, ChildProcess, Ledger, Random, batch, open_changelog, read, rounds, seed, tell};
-use millpond::changelog::Changelog;
+use millpond::changelog::{AppendLog, Changelog, TopicLog};
 use millpond::{ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

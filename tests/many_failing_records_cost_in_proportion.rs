@@ -20,7 +20,7 @@
 mod failing;
 
 use failing::{Picky, dead_letters, encoded, engine, record};
-use millpond::changelog::{Append, Changelog, MemoryChangelog, Record};
+use millpond::changelog::{Append, AppendLog, MemoryChangelog, Record, TopicLog};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{FailurePolicy, Graph, GraphBuilder, StoreOptions, Topic, TopicPartition};

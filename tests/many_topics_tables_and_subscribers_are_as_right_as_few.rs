@@ -14,7 +14,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, TopicConfig};
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, RetentionLog, TopicConfig};
 use millpond::{Engine, Graph, GraphBuilder, Result, Table, Topic};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -16,7 +16,7 @@
 
 mod shapes;
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
+use millpond::changelog::{Changelog, MemoryChangelog, Producer, ReadLog, TopicLog};
 use millpond::codec::{Bincode, CodecError, Json, Raw, Shape, Value, ValueCodec};
 use millpond::store::MemoryStore;
 use millpond::{

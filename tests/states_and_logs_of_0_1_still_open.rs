@@ -23,7 +23,9 @@
 
 mod shop;
 
-use millpond::changelog::{Append, Changelog, EpochMark, Record, TopicConfig};
+use millpond::changelog::{
+    Append, Changelog, EpochLog, EpochMark, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
+};
 use millpond::{Position, Result, Stepper, TopicPartition};
 use serde::{Deserialize, Serialize};
 use shop::answers::{self, Log, Rows};

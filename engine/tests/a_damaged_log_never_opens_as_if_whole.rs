@@ -22,7 +22,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{
-    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
+    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog,
+    TopicConfig, TopicLog,
 };
 use millpond_engine::{Error, ErrorKind, TopicPartition};
 use std::fs;

@@ -12,7 +12,7 @@
 
 use millpond_engine::ErrorKind;
 use millpond_engine::changelog::{
-    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
+    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, TopicConfig, TopicLog,
 };
 use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
 use millpond_engine::{Error, TopicPartition};

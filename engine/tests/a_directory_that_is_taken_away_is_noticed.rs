@@ -9,7 +9,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{
-    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
+    Append, AppendLog, Durability, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, TopicConfig, TopicLog,
 };
 use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
 use millpond_engine::{Error, ErrorKind, TopicPartition};

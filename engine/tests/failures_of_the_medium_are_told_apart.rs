@@ -13,7 +13,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{
-    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
+    Append, AppendLog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig, TopicLog,
 };
 use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
 use millpond_engine::{Error, ErrorKind, TopicPartition};

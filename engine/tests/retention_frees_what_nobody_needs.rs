@@ -12,7 +12,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{
-    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog, Record, TopicConfig,
+    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog, ReadLog, Record,
+    RetentionLog, TopicConfig, TopicLog,
 };
 use millpond_engine::{Clock, ManualClock, TopicPartition};
 use std::fs;

@@ -13,8 +13,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use millpond_engine::changelog::{
-    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, EpochMark, PartitionReader, Record,
-    TopicConfig, TopicType,
+    Append, AppendLog, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, EpochLog, EpochMark,
+    PartitionReader, ReadLog, Record, RetentionLog, TopicConfig, TopicLog, TopicType,
 };
 use millpond_engine::fault::{self, Action};
 use millpond_engine::{Error, ErrorKind, ManualClock, Position, TopicPartition};

@@ -4,6 +4,7 @@
 //! of bytes; only [`StoredBatch::decode`] looks inside. Decoding checks everything once, so that iterating over
 //! the result cannot fail.
 
+use super::LogBatch;
 use super::frame::{self, Damage, FrameHeader, Sequenced};
 use super::record::{Record, RecordRef};
 use super::sequence::Run;
@@ -101,13 +102,6 @@ impl StoredBatch {
         self.header.sequenced.map(|sequenced| sequenced.first)
     }
 
-    /// The stretches of its records that follow each other in the sequence of the log, in order; `None` if the log has
-    /// no sequence. The bytes they are read from are covered by the checksum, which only [`decode`](Self::decode) looks
-    /// at.
-    pub(crate) fn runs(&self) -> Result<Option<Vec<Run>>> {
-        self.header.runs(&self.frame).map_err(|damage| self.damaged(damage))
-    }
-
     /// The place of its last record in the sequence of the log, as far as that can be read.
     pub(crate) fn last_sequence(&self) -> Option<u64> {
         self.header.last_sequence(&self.frame)
@@ -117,11 +111,6 @@ impl StoredBatch {
     #[must_use]
     pub fn stored_bytes(&self) -> usize {
         self.frame.len()
-    }
-
-    /// How many bytes its records take once it is decompressed.
-    pub(crate) fn body_bytes(&self) -> usize {
-        self.header.body_bytes as usize
     }
 
     /// The stored bytes.
@@ -149,7 +138,7 @@ impl StoredBatch {
         ))
     }
 
-    #[cfg(any(test, feature = "rocks"))]
+    #[cfg(feature = "rocks")]
     pub(super) fn header(&self) -> &FrameHeader {
         &self.header
     }
@@ -170,6 +159,33 @@ impl StoredBatch {
             Ok(written) if written == body.len() => Ok(body.into()),
             _ => Err("the batch does not decompress"),
         }
+    }
+}
+
+impl LogBatch for StoredBatch {
+    fn base_offset(&self) -> u64 {
+        self.base_offset()
+    }
+
+    fn end_offset(&self) -> u64 {
+        self.end_offset()
+    }
+
+    /// The bytes they are read from are covered by the checksum, which only `decode` looks at.
+    fn runs(&self) -> Result<Option<Vec<Run>>> {
+        self.header.runs(&self.frame).map_err(|damage| self.damaged(damage))
+    }
+
+    fn stored_bytes(&self) -> usize {
+        self.stored_bytes()
+    }
+
+    fn body_bytes(&self) -> usize {
+        self.header.body_bytes as usize
+    }
+
+    fn decode(&self) -> Result<DecodedBatch> {
+        self.decode()
     }
 }
 

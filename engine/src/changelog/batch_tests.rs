@@ -1,5 +1,6 @@
 //! The stored batch: golden bytes, round trips, and that no damage gets through or does harm.
 
+use super::LogBatch;
 use super::batch::BatchEncoder;
 use super::frame::{self, FrameHeader, Sequenced};
 use super::sequence::Run;

@@ -3,9 +3,37 @@
 //! Pure logic, shared by the implementations, which store the marks each in their own way. The last mark of a
 //! producer is never forgotten, since it alone tells a replayed epoch from a new one.
 
-use super::EpochMark;
+use super::Append;
 use crate::{Error, Position, Result};
 use std::collections::{BTreeMap, VecDeque};
+
+/// One epoch of a producing task: the input it covered, remembered beside what it appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochMark {
+    /// Where the epoch began.
+    pub from: Position,
+    /// Where it ended.
+    pub to: Position,
+}
+
+/// Epochs: what a producing engine appended for which input, so that a replay appends nothing twice.
+pub trait EpochLog: Send + Sync {
+    /// Appends what one epoch of `producer` produced, together with its mark, in one atomic step. Returns once
+    /// it is readable in order; [`sync`](AppendLog::sync) makes it durable. An epoch whose mark is not after the
+    /// last one of this producer was appended before: it is skipped, and `false` is returned. Both
+    /// positions of a mark must name every partition that the producer reads.
+    ///
+    /// # Errors
+    /// As for `append`; `Invalid` also if the mark overlaps the last one. Nothing was appended then.
+    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool>;
+
+    /// The marks of `producer` that end after `position`, in order: a replay from `position` cuts its epochs
+    /// at exactly these.
+    ///
+    /// # Errors
+    /// `Corrupt` if a mark does not decode.
+    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>>;
+}
 
 /// The marks of every producer, in order, numbered without gaps.
 #[derive(Debug, Clone, Default)]
@@ -53,7 +81,7 @@ impl Epochs {
         self.0.get(producer).map_or(0, |marks| marks.first + marks.kept.len() as u64)
     }
 
-    #[cfg(any(test, feature = "rocks"))]
+    #[cfg(feature = "rocks")]
     /// Takes in a stored mark; they must come in the order of their numbers.
     pub(super) fn restore(&mut self, producer: &str, number: u64, mark: EpochMark) -> Result<()> {
         let marks = self.0.entry(producer.into()).or_default();

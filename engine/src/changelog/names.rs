@@ -11,6 +11,69 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What engines of the name `x` use beside `x` itself: `x.build` and `x.letters`.
 pub(crate) const SUFFIXES: [&str; 2] = [".build", ".letters"];
 
+/// Names: as whom engines read and append.
+pub trait NameLog: Send + Sync {
+    /// Gives the name to one engine: until the [`Lease`] is dropped, nobody else gets it.
+    ///
+    /// # Errors
+    /// `Unavailable` while another engine has it.
+    fn lease(&self, name: &str) -> Result<Lease> {
+        let _ = name;
+        Ok(Lease::unguarded())
+    }
+
+    /// Who used the name last, in the words of [`set_owner`](Self::set_owner); `None` if that is not known.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn owner(&self, name: &str) -> Result<Option<String>> {
+        let _ = name;
+        Ok(None)
+    }
+
+    /// Remembers who uses the name. Durable when it returns.
+    ///
+    /// # Errors
+    /// If it could not be stored.
+    fn set_owner(&self, name: &str, owner: &str) -> Result<()> {
+        let _ = (name, owner);
+        Ok(())
+    }
+
+    /// Every name that something is kept under, in order; empty if the implementation does not tell.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond_engine::changelog::{Changelog, MemoryChangelog, TopicConfig};
+    /// use millpond_engine::TopicPartition;
+    ///
+    /// let log = MemoryChangelog::new();
+    /// log.create_topic("orders", &TopicConfig::default())?;
+    /// log.hold("a-service-of-last-year", &[(TopicPartition::new("orders", 0), 0)].into_iter().collect())?;
+    /// assert_eq!(log.names()?[0].name, "a-service-of-last-year");
+    ///
+    /// // It will not come back: retention need not wait for it.
+    /// log.release("a-service-of-last-year")?;
+    /// assert!(log.names()?.is_empty());
+    /// # Ok::<(), millpond_engine::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn names(&self) -> Result<Vec<NameInUse>> {
+        Ok(Vec::new())
+    }
+
+    /// Forgets all that is kept under the name and under those that an engine of this name uses beside it: holds, marks and
+    /// owner. An engine that is given the name afterwards is a new one, and appends everything that it produces.
+    ///
+    /// # Errors
+    /// `Unavailable` while an engine has the name; `Invalid` if the implementation keeps no names.
+    fn release(&self, name: &str) -> Result<()> {
+        Err(Error::invalid(format!("this changelog does not keep names, so `{name}` cannot be released")))
+    }
+}
+
 /// A name that a changelog knows, and what it keeps under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,8 +1,28 @@
 //! When a piece of a topic has outlived its use. Pure rules, shared by the implementations.
 
 use super::TopicConfig;
-use crate::{Position, TopicPartition};
+use crate::{Position, Result, TopicPartition};
 use std::collections::BTreeMap;
+
+/// Retention: what is dropped, and who still needs what.
+pub trait RetentionLog: Send + Sync {
+    /// Declares that `consumer` has durably folded everything below `position` and may read again from there:
+    /// retention stops there. A partition that `position` does not name is not held (name it at offset 0 to hold
+    /// all of it, at `u64::MAX` where nothing of it will be read again), and an empty position gives the hold up. Marks of the same producer name that end at or before
+    /// it are forgotten, but for the last one.
+    ///
+    /// # Errors
+    /// If the hold could not be stored; the old one stays.
+    fn hold(&self, consumer: &str, position: &Position) -> Result<()>;
+
+    /// Drops what retention allows and no hold needs, and reckons age and size for each topic. Without any hold
+    /// nothing but the topic's retention keeps a record. The space may be freed later, since an implementation may
+    /// drop large pieces only. Returns the stored bytes freed.
+    ///
+    /// # Errors
+    /// If the medium failed; nothing that is needed was dropped.
+    fn enforce_retention(&self) -> Result<u64>;
+}
 
 /// The offset of `partition` at and above which some consumer still needs the records. A consumer that does not
 /// name the partition does not read it.

@@ -10,16 +10,17 @@ use std::hash::Hash;
 
 /// Records of one partition that follow each other in the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
+pub struct Run {
     /// The number of the first one.
-    pub(crate) sequence: u64,
+    pub sequence: u64,
     /// How many; never 0.
-    pub(crate) records: u64,
+    pub records: u64,
 }
 
 impl Run {
     /// The number after the last one.
-    pub(crate) fn end(&self) -> u64 {
+    #[must_use]
+    pub fn end(&self) -> u64 {
         self.sequence + self.records
     }
 

@@ -6,7 +6,7 @@
 //! last. It fits if the log has that term, and the next one did not begin before what the state has read. Kafka's brokers
 //! find the records they have to give up in the same way, by leader epochs (KIP-101).
 
-use crate::{Position, TopicPartition};
+use crate::{Position, Result, TopicPartition};
 
 #[cfg(any(test, feature = "rocks"))]
 /// What the terms take that a log remembers, in bytes: thousands of openings, as a rule.
@@ -39,6 +39,26 @@ pub struct Term {
     pub identity: String,
     /// Where the log ended when the term began.
     pub start: Position,
+}
+
+/// Terms: by which a state knows the log it was folded from.
+pub trait TermLog: Send + Sync {
+    /// The last terms of the log, in order, by which a state finds out whether it was folded from this log: from an older
+    /// copy, one that gave up records or another one it was not. Empty if the log does not tell; then none is asked.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn terms(&self) -> Result<Vec<Term>> {
+        Ok(Vec::new())
+    }
+
+    /// The term of the log that runs: the last of [`terms`](Self::terms).
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn term(&self) -> Result<Option<Term>> {
+        Ok(self.terms()?.pop())
+    }
 }
 
 /// A term as a state remembers it.

@@ -423,7 +423,7 @@ impl Common {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::changelog::{Append, Changelog, MemoryChangelog, Record, TopicConfig};
+    use crate::changelog::{Append, AppendLog, MemoryChangelog, ReadLog, Record, TopicConfig, TopicLog};
     use crate::engine::idle_graph::idle_graph;
     use crate::{Engine, ManualClock, TopicPartition};
 

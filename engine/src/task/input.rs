@@ -4,7 +4,7 @@
 //! output of an epoch, a replay cuts the same epoch again.
 
 use super::merge::{Allowed, Merge};
-use crate::changelog::{Changelog, DecodedBatch, EpochMark, Run, StoredBatch};
+use crate::changelog::{Changelog, DecodedBatch, EpochMark, LogBatch, Run};
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -35,7 +35,7 @@ pub(crate) struct Piece {
     /// The partition's number in the task.
     pub(crate) source: u32,
     pub(crate) topic: usize,
-    pub(crate) batch: StoredBatch,
+    pub(crate) batch: Arc<dyn LogBatch>,
     pub(crate) offsets: Range<u64>,
     /// The places of these records in the log.
     pub(crate) runs: Vec<Run>,

@@ -13,7 +13,7 @@
 //! no more than others.
 
 use super::input::{EpochInput, Piece};
-use crate::changelog::{Appended, Changelog, DecodedBatch, PartitionReader, Run, StoredBatch};
+use crate::changelog::{Appended, Changelog, DecodedBatch, LogBatch, PartitionReader, Run};
 use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
@@ -37,7 +37,7 @@ enum Front {
 
 impl Front {
     /// The records of `batch` from offset `next` on.
-    fn of(batch: &StoredBatch, next: u64) -> Result<Self> {
+    fn of(batch: &dyn LogBatch, next: u64) -> Result<Self> {
         let mut skipped = next.saturating_sub(batch.base_offset());
         let Some(runs) = batch.runs()? else {
             let records = batch.decode()?;
@@ -71,7 +71,7 @@ struct Partition {
     topic: usize,
     /// Opened at the end of what is queued when it is needed.
     reader: Option<Box<dyn PartitionReader>>,
-    queue: VecDeque<StoredBatch>,
+    queue: VecDeque<Arc<dyn LogBatch>>,
     next: u64,
     /// What is left of the first batch in the queue, or of the one that would be there if it had not been given back.
     front: Option<Front>,
@@ -181,7 +181,7 @@ impl Merge {
         let polled = partition.fill(&*self.changelog, share)?;
         self.queued_bytes += polled;
         let Some(batch) = partition.queue.front() else { return Ok(()) };
-        let front = Front::of(batch, partition.next)?;
+        let front = Front::of(&**batch, partition.next)?;
         if let Some(place) = front.place() {
             self.ready.insert((place, number));
             partition.front = Some(front);
@@ -290,7 +290,7 @@ impl Merge {
         self.set_aside(number);
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(()) };
         self.queued_bytes += partition.put_back(piece);
-        partition.front = Some(Front::of(&piece.batch, partition.next)?);
+        partition.front = Some(Front::of(&*piece.batch, partition.next)?);
         self.let_in(number);
         Ok(())
     }
@@ -323,7 +323,7 @@ impl Partition {
         };
         let polled = reader.poll(bytes.clamp(1, MAX_POLL_BYTES))?;
         self.queue.extend(polled.into_iter().filter(|batch| batch.end_offset() > self.next));
-        Ok(self.queue.iter().map(StoredBatch::stored_bytes).sum())
+        Ok(self.queue.iter().map(|batch| batch.stored_bytes()).sum())
     }
 
     fn lost(&self) -> Error {

@@ -13,7 +13,7 @@ use super::changelogs::{Shape, changelog};
 use super::driver::{Driver, Settings};
 use super::input::{Input, read_partition};
 use super::laws::{Laws, Violation, agree};
-use millpond_engine::changelog::{Changelog, Record, TopicConfig};
+use millpond_engine::changelog::{Record, TopicConfig, TopicLog};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::Graph;
 use millpond_engine::query::Stored;

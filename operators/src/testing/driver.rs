@@ -8,7 +8,7 @@
 
 use super::changelogs::TypedRecord;
 use super::input::Input;
-use millpond_engine::changelog::{Append, Changelog, MemoryChangelog, Producer, Record};
+use millpond_engine::changelog::{Append, AppendLog, Changelog, MemoryChangelog, Producer, Record, TopicLog};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::Graph;
 use millpond_engine::query::{Snapshot, Stored, View};

@@ -2,7 +2,7 @@
 //! kind of table reads its rows back, also after they were drained and are no longer in memory.
 
 use crate::support::*;
-use millpond_engine::changelog::{Changelog, MemoryChangelog};
+use millpond_engine::changelog::{AppendLog, Changelog, MemoryChangelog, ReadLog};
 use millpond_engine::codec::{Json, Raw};
 use millpond_engine::graph::StoreOptions;
 use millpond_engine::store::MemoryStore;

@@ -48,6 +48,7 @@ use super::{
     Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, Term, TopicConfig,
     TopicType,
 };
+use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, TermLog, TopicLog};
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};
@@ -246,7 +247,7 @@ fn check_name(what: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-impl Changelog for EmbeddedChangelog {
+impl TopicLog for EmbeddedChangelog {
     fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.topic(topic, config, IfThere::Update)
     }
@@ -273,7 +274,9 @@ impl Changelog for EmbeddedChangelog {
         }
         self.ask(|reply| Job::Type { name: topic.into(), declared: declared.clone(), reply })
     }
+}
 
+impl AppendLog for EmbeddedChangelog {
     fn append(&self, appends: Vec<Append>) -> Ack {
         match self.checked(appends) {
             Ok(appends) => {
@@ -289,22 +292,12 @@ impl Changelog for EmbeddedChangelog {
         self.shared.queue.room()
     }
 
-    fn appended(&self, since: u64) -> Result<Option<Appended>> {
-        self.shared.check_open()?;
-        Ok(Some(self.shared.index().appended(since)))
+    fn sync(&self) -> Result<()> {
+        self.ask(|reply| Job::Sync { reply })
     }
+}
 
-    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
-        check_name("producer", producer)?;
-        let appends = self.checked(appends)?;
-        self.ask(|reply| Job::Epoch { producer: producer.into(), mark: mark.clone(), appends, reply })
-    }
-
-    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
-        self.shared.queue.check()?;
-        Ok(self.shared.epochs().after(producer, position))
-    }
-
+impl ReadLog for EmbeddedChangelog {
     fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
         self.shared.check_open()?;
         let index = self.shared.index();
@@ -317,6 +310,11 @@ impl Changelog for EmbeddedChangelog {
         self.shared.check_open()?;
         let index = self.shared.index();
         Ok(index.partition(index.slot(partition)?)?.range().0)
+    }
+
+    fn appended(&self, since: u64) -> Result<Option<Appended>> {
+        self.shared.check_open()?;
+        Ok(Some(self.shared.index().appended(since)))
     }
 
     fn stored_bytes(&self) -> Result<Option<u64>> {
@@ -332,12 +330,33 @@ impl Changelog for EmbeddedChangelog {
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
         self.shared.watchers.add(waker);
     }
+}
 
+impl EpochLog for EmbeddedChangelog {
+    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
+        check_name("producer", producer)?;
+        let appends = self.checked(appends)?;
+        self.ask(|reply| Job::Epoch { producer: producer.into(), mark: mark.clone(), appends, reply })
+    }
+
+    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
+        self.shared.queue.check()?;
+        Ok(self.shared.epochs().after(producer, position))
+    }
+}
+
+impl RetentionLog for EmbeddedChangelog {
     fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
         check_name("consumer", consumer)?;
         self.ask(|reply| Job::Hold { consumer: consumer.into(), position: position.clone(), reply })
     }
 
+    fn enforce_retention(&self) -> Result<u64> {
+        self.ask(|reply| Job::Trim { reply })
+    }
+}
+
+impl NameLog for EmbeddedChangelog {
     fn lease(&self, name: &str) -> Result<Lease> {
         self.shared.check_open()?;
         self.shared.leases.take(name)
@@ -346,16 +365,6 @@ impl Changelog for EmbeddedChangelog {
     fn owner(&self, name: &str) -> Result<Option<String>> {
         self.shared.check_open()?;
         Ok(self.shared.owners().get(name).cloned())
-    }
-
-    fn term(&self) -> Result<Option<Term>> {
-        self.shared.check_open()?;
-        Ok(self.shared.terms().last().cloned())
-    }
-
-    fn terms(&self) -> Result<Vec<Term>> {
-        self.shared.check_open()?;
-        Ok(self.shared.terms().clone())
     }
 
     fn set_owner(&self, name: &str, owner: &str) -> Result<()> {
@@ -372,13 +381,23 @@ impl Changelog for EmbeddedChangelog {
         self.shared.leases.check_free(name)?;
         self.ask(|reply| Job::Release { name: name.into(), reply })
     }
+}
 
-    fn enforce_retention(&self) -> Result<u64> {
-        self.ask(|reply| Job::Trim { reply })
+impl TermLog for EmbeddedChangelog {
+    fn terms(&self) -> Result<Vec<Term>> {
+        self.shared.check_open()?;
+        Ok(self.shared.terms().clone())
     }
 
-    fn sync(&self) -> Result<()> {
-        self.ask(|reply| Job::Sync { reply })
+    fn term(&self) -> Result<Option<Term>> {
+        self.shared.check_open()?;
+        Ok(self.shared.terms().last().cloned())
+    }
+}
+
+impl Changelog for EmbeddedChangelog {
+    fn abilities(&self) -> Abilities {
+        Abilities::all()
     }
 
     fn close(&self) -> Result<()> {

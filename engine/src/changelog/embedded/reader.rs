@@ -8,7 +8,7 @@ use super::Shared;
 use super::database::Span;
 use super::index::Piece;
 use super::layout::{RecordKey, Slot};
-use crate::changelog::{PartitionReader, StoredBatch};
+use crate::changelog::{LogBatch, PartitionReader, StoredBatch};
 use crate::{Error, ErrorKind, Result, TopicPartition};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(super) struct Reader {
 }
 
 impl PartitionReader for Reader {
-    fn poll(&mut self, max_bytes: usize) -> Result<Vec<StoredBatch>> {
+    fn poll(&mut self, max_bytes: usize) -> Result<Vec<Arc<dyn LogBatch>>> {
         let mut batches = Vec::new();
         let (mut offset, mut left) = (self.offset, max_bytes.max(1));
         while left > 0 {
@@ -63,7 +63,7 @@ impl Reader {
         piece: &Piece,
         offset: &mut u64,
         left: &mut usize,
-        batches: &mut Vec<StoredBatch>,
+        batches: &mut Vec<Arc<dyn LogBatch>>,
     ) -> Result<()> {
         let key = |base_offset| RecordKey { segment: piece.segment, slot: self.slot, base_offset }.to_bytes();
         let span = Span {
@@ -94,7 +94,7 @@ impl Reader {
             }
             *offset = batch.end_offset();
             *left = left.saturating_sub(batch.stored_bytes());
-            batches.push(batch);
+            batches.push(Arc::new(batch));
             Ok(*left > 0)
         });
         read.map_err(|error| at(*offset, error))

@@ -13,6 +13,7 @@ use super::watchers::Watchers;
 use super::{
     Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, TopicConfig, TopicType,
 };
+use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, TermLog, TopicLog};
 use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use reader::MemoryReader;
 use state::State;
@@ -135,7 +136,7 @@ impl std::fmt::Debug for MemoryChangelog {
     }
 }
 
-impl Changelog for MemoryChangelog {
+impl TopicLog for MemoryChangelog {
     fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         config.check(topic)?;
         self.open_state()?.create_topic(topic, config)
@@ -157,15 +158,44 @@ impl Changelog for MemoryChangelog {
     fn declare_type(&self, topic: &str, declared: &TopicType) -> Result<()> {
         self.open_state()?.declare_type(topic, declared)
     }
+}
 
+impl AppendLog for MemoryChangelog {
     fn append(&self, appends: Vec<Append>) -> Ack {
         Ack::ready(self.try_append(&appends))
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.open_state()?.sync();
+        Ok(())
+    }
+}
+
+impl ReadLog for MemoryChangelog {
+    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
+        self.open_state()?.partition(partition)?.range().check(partition, offset)?;
+        let (shared, closed) = (self.shared.clone(), self.closed.clone());
+        Ok(Box::new(MemoryReader { shared, closed, partition: partition.clone(), offset }))
+    }
+
+    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        Ok(self.open_state()?.partition(partition)?.range().0)
     }
 
     fn appended(&self, since: u64) -> Result<Option<Appended>> {
         Ok(Some(self.open_state()?.appended(since)))
     }
 
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(Some(self.open_state()?.stored_bytes()))
+    }
+
+    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
+        self.shared.watchers.add(waker);
+    }
+}
+
+impl EpochLog for MemoryChangelog {
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
         let appended =
             self.open_state()?.append_epoch(producer, mark, &appends, self.shared.clock.now_ms())?;
@@ -178,30 +208,21 @@ impl Changelog for MemoryChangelog {
     fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
         Ok(self.open_state()?.epochs.after(producer, position))
     }
+}
 
-    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
-        self.open_state()?.partition(partition)?.range().check(partition, offset)?;
-        let (shared, closed) = (self.shared.clone(), self.closed.clone());
-        Ok(Box::new(MemoryReader { shared, closed, partition: partition.clone(), offset }))
-    }
-
-    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
-        Ok(self.open_state()?.partition(partition)?.range().0)
-    }
-
-    fn stored_bytes(&self) -> Result<Option<u64>> {
-        Ok(Some(self.open_state()?.stored_bytes()))
-    }
-
-    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
-        self.shared.watchers.add(waker);
-    }
-
+impl RetentionLog for MemoryChangelog {
     fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
         self.open_state()?.hold(consumer, position);
         Ok(())
     }
 
+    fn enforce_retention(&self) -> Result<u64> {
+        let now_ms = self.shared.clock.now_ms();
+        Ok(self.open_state()?.trim(now_ms))
+    }
+}
+
+impl NameLog for MemoryChangelog {
     fn lease(&self, name: &str) -> Result<Lease> {
         drop(self.open_state()?);
         self.shared.leases.take(name)
@@ -225,15 +246,13 @@ impl Changelog for MemoryChangelog {
         self.open_state()?.release(name);
         Ok(())
     }
+}
 
-    fn enforce_retention(&self) -> Result<u64> {
-        let now_ms = self.shared.clock.now_ms();
-        Ok(self.open_state()?.trim(now_ms))
-    }
+impl TermLog for MemoryChangelog {}
 
-    fn sync(&self) -> Result<()> {
-        self.open_state()?.sync();
-        Ok(())
+impl Changelog for MemoryChangelog {
+    fn abilities(&self) -> Abilities {
+        Abilities::all()
     }
 
     fn close(&self) -> Result<()> {

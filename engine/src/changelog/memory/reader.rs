@@ -1,7 +1,7 @@
 //! Reads one partition of a changelog in memory.
 
 use super::{Shared, closed};
-use crate::changelog::{PartitionReader, StoredBatch};
+use crate::changelog::{LogBatch, PartitionReader};
 use crate::{Result, TopicPartition};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ pub(super) struct MemoryReader {
 }
 
 impl PartitionReader for MemoryReader {
-    fn poll(&mut self, max_bytes: usize) -> Result<Vec<StoredBatch>> {
+    fn poll(&mut self, max_bytes: usize) -> Result<Vec<Arc<dyn LogBatch>>> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(closed());
         }
@@ -23,7 +23,7 @@ impl PartitionReader for MemoryReader {
         if let Some(last) = batches.last() {
             self.offset = last.end_offset();
         }
-        Ok(batches)
+        Ok(batches.into_iter().map(|batch| -> Arc<dyn LogBatch> { Arc::new(batch) }).collect())
     }
 
     fn offset(&self) -> u64 {

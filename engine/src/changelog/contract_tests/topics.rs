@@ -1,0 +1,72 @@
+//! Topics are created once, keep their retention unless somebody decides, and remember what they hold.
+
+use super::*;
+
+pub(super) fn topics_are_created_once<S: Subject>() {
+    let subject = subject::<S>();
+    let again = TopicConfig { partitions: 2, retention_bytes: Some(9), retention_age: None };
+    subject.log().create_topic("a", &again).unwrap();
+    assert_eq!(kind(subject.log().create_topic("a", &topic(3))), ErrorKind::Invalid);
+    assert_eq!(kind(subject.log().create_topic("", &topic(1))), ErrorKind::Invalid);
+    assert_eq!(kind(subject.log().create_topic(&"x".repeat(250), &topic(1))), ErrorKind::Invalid);
+    assert_eq!(kind(subject.log().create_topic("c", &topic(0))), ErrorKind::Invalid);
+    let subject = subject.reopen();
+    assert_eq!(subject.log().topics().unwrap(), [("a".into(), 2), ("b".into(), 1)]);
+}
+
+pub(super) fn only_who_decides_changes_the_retention<S: Subject>() {
+    let mut subject = S::open(Arc::new(ManualClock::new(1_000_000)));
+    let tiny = TopicConfig { retention_bytes: Some(0), ..topic(1) };
+    let trims = |subject: &S| {
+        subject.log().enforce_retention().unwrap();
+        let Range { start, end } = subject.log().offsets(&b()).unwrap();
+        start == end
+    };
+    // Created by whoever appends to it first.
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    subject.log().append(to(b(), records(0..20))).wait_blocking().unwrap();
+    // The embedded log never drops the segment that it writes.
+    subject = subject.reopen();
+    subject.log().ensure_topic("b", &tiny).unwrap();
+    assert!(!trims(&subject), "an append decided what is kept");
+    subject.log().create_topic("b", &tiny).unwrap();
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    subject = subject.reopen();
+    subject.log().ensure_topic("b", &topic(1)).unwrap();
+    assert!(trims(&subject), "an append decided what is kept");
+
+    assert_eq!(kind(subject.log().ensure_topic("b", &topic(2))), ErrorKind::Invalid);
+    assert_eq!(kind(subject.log().ensure_topic("", &topic(1))), ErrorKind::Invalid);
+    subject.log().close().unwrap();
+    assert_eq!(kind(subject.log().ensure_topic("b", &topic(1))), ErrorKind::Closed);
+    assert_eq!(kind(subject.log().create_topic("b", &tiny)), ErrorKind::Closed);
+}
+
+pub(super) fn a_topic_remembers_what_it_holds<S: Subject>() {
+    let subject = subject::<S>();
+    let holds = |topic: crate::Topic<u8, u64>| topic.declared().unwrap().clone();
+    let (numbers, raised) = (holds(crate::Topic::new("a")), holds(crate::Topic::new("a").revision(1)));
+    let texts = crate::Topic::<u8, String>::new("a").declared().unwrap().clone();
+    let log = subject.log();
+    assert_eq!(kind(log.declare_type("nowhere", &numbers)), ErrorKind::Invalid);
+    assert_eq!(log.topic_type("a").unwrap(), None);
+    log.declare_type("a", &numbers).unwrap();
+    log.declare_type("b", &TopicType::mixed()).unwrap();
+    let error = log.declare_type("a", &texts).unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.message().contains("topic `a`"), "{error}");
+    let subject = subject.reopen();
+    let log = subject.log();
+    let with_retention = TopicConfig { retention_bytes: Some(1), ..topic(2) };
+    log.create_topic("a", &with_retention).unwrap();
+    assert_eq!(log.topic_type("a").unwrap(), Some(numbers.clone()));
+    assert_eq!(log.topic_type("b").unwrap(), Some(TopicType::mixed()));
+    assert_eq!(kind(log.declare_type("a", &texts)), ErrorKind::Invalid);
+    log.declare_type("b", &texts).unwrap();
+    log.declare_type("a", &raised).unwrap();
+    let subject = subject.reopen();
+    assert_eq!(subject.log().topic_type("a").unwrap(), Some(raised));
+    assert_eq!(subject.log().topic_type("nowhere").unwrap(), None);
+    subject.log().close().unwrap();
+    assert_eq!(kind(subject.log().topic_type("a")), ErrorKind::Closed);
+    assert_eq!(kind(subject.log().declare_type("a", &numbers)), ErrorKind::Closed);
+}

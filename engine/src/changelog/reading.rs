@@ -1,0 +1,129 @@
+//! Reading: batches come out, partition by partition, and are decoded by whoever reads them.
+
+use super::{DecodedBatch, Run};
+use crate::{Error, ErrorKind, Result, TopicPartition};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What was appended to a log that is one sequence; see [`ReadLog::appended`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// The sequence number after the last record that can be read: every record below it can be.
+    pub end: u64,
+    /// The partitions that have records at or above the number asked for.
+    pub partitions: Vec<TopicPartition>,
+}
+
+/// The offsets of a partition that can be read.
+pub(super) struct Readable(pub(super) Range<u64>);
+
+impl Readable {
+    /// Refuses an offset that was trimmed away or is past the end.
+    pub(super) fn check(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
+        let Range { start, end } = self.0;
+        let (kind, state) = match offset {
+            _ if offset < start => (ErrorKind::BehindChangelog, "was trimmed away"),
+            _ if offset > end => (ErrorKind::AheadOfChangelog, "is past the end"),
+            _ => return Ok(()),
+        };
+        Err(Error::new(kind, format!("offset {offset} of {partition} {state}: there are {start} to {end}")))
+    }
+}
+
+/// Reads one partition in offset order.
+pub trait PartitionReader: Send {
+    /// The next batches, together about `max_bytes` of stored bytes, at least one if there is any; empty at
+    /// the end of the partition. The first batch may begin below the offset asked for: skip to it.
+    ///
+    /// # Errors
+    /// `Corrupt` names topic, partition and offset. `BehindChangelog` if the offset was trimmed away.
+    fn poll(&mut self, max_bytes: usize) -> Result<Vec<Arc<dyn LogBatch>>>;
+
+    /// The offset of the next record that `poll` has not returned yet.
+    fn offset(&self) -> u64;
+}
+
+/// A batch as a changelog hands it over: still as it was stored, and cheap to pass on. The engine decodes batches on the
+/// threads of its shards.
+///
+/// # Contract
+/// `decode` answers with the records from `base_offset` up to `end_offset`, in the order of their offsets, and with the same
+/// ones whenever it is asked.
+pub trait LogBatch: fmt::Debug + Send + Sync {
+    /// The offset of its first record.
+    fn base_offset(&self) -> u64;
+
+    /// The offset after its last record.
+    fn end_offset(&self) -> u64;
+
+    /// The stretches of its records that follow each other in the sequence of the log, in order; `None` if the log has no
+    /// sequence.
+    ///
+    /// # Errors
+    /// `Corrupt` if they cannot be read.
+    fn runs(&self) -> Result<Option<Vec<Run>>>;
+
+    /// How many bytes it takes as stored.
+    fn stored_bytes(&self) -> usize;
+
+    /// How many bytes its records take once it is decompressed.
+    fn body_bytes(&self) -> usize;
+
+    /// Checks, decompresses and parses the batch.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming topic, partition and offset, if any byte of it is damaged.
+    fn decode(&self) -> Result<DecodedBatch>;
+}
+
+/// Called whenever records became readable or the changelog was closed. Must be quick and must not call back.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// Reading records, and knowing where they end.
+pub trait ReadLog: Send + Sync {
+    /// A reader of `partition` that begins at `offset`.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown partition, `BehindChangelog` if `offset` was trimmed away,
+    /// `AheadOfChangelog` if it is past the end.
+    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>>;
+
+    /// The offsets that can be read: from the oldest record kept to the next one to be appended.
+    ///
+    /// # Errors
+    /// `Invalid` for an unknown partition.
+    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
+
+    /// Where the one sequence of all records ends, and which partitions have records numbered `since` or above; `None` if
+    /// the log is not one sequence, or its implementation does not tell.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn appended(&self, since: u64) -> Result<Option<Appended>> {
+        let _ = since;
+        Ok(None)
+    }
+
+    /// How many bytes the records that can be read take where they are stored; `None` if the implementation cannot
+    /// tell without effort. What retention has dropped no longer counts, even if its space is freed later.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn stored_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// How many bytes of disk the changelog takes, with what was dropped and is not freed yet and with everything it keeps
+    /// beside records; `None` if it takes none or cannot tell.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close), or if the medium failed.
+    fn disk_bytes(&self) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Wakes `waker` after every append from now on, and once on close. Kept until the changelog is dropped or
+    /// the waker's other owners are gone.
+    fn watch(&self, waker: std::sync::Weak<dyn Fn() + Send + Sync>);
+}

@@ -1,0 +1,105 @@
+//! Topics: which there are, what they hold, and what they were created with.
+
+use super::TopicType;
+use crate::{Error, Result};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a topic is created with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// How many partitions; fixed for the life of the topic.
+    pub partitions: u32,
+    /// Records may be dropped once they are older than this, by record timestamp against the clock; one that is dated
+    /// later than it was appended counts as being of that time. Nothing younger is dropped, and an embedded changelog
+    /// drops what is older by an eighth, or by a minute.
+    pub retention_age: Option<Duration>,
+    /// The oldest records may be dropped once the topic holds more stored bytes than this.
+    pub retention_bytes: Option<u64>,
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self { partitions: 1, retention_age: None, retention_bytes: None }
+    }
+}
+
+/// The longest name of a topic, in bytes; that of Kafka.
+const MAX_TOPIC_BYTES: usize = 249;
+
+/// The most partitions a topic may have.
+const MAX_PARTITIONS: u32 = 1 << 16;
+
+impl TopicConfig {
+    /// Refuses a topic that cannot be created.
+    pub(crate) fn check(&self, topic: &str) -> Result<()> {
+        if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
+            let length = topic.len();
+            return Err(Error::invalid(format!(
+                "a topic's name takes 1 to {MAX_TOPIC_BYTES} bytes, not {length}"
+            )));
+        }
+        if self.partitions == 0 || self.partitions > MAX_PARTITIONS {
+            let partitions = self.partitions;
+            return Err(Error::invalid(format!(
+                "topic {topic}: 1 to {MAX_PARTITIONS} partitions, not {partitions}"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Refuses to change the number of partitions of a topic that is there.
+    pub(crate) fn check_same_partitions(&self, topic: &str, wanted: &Self) -> Result<()> {
+        if self.partitions == wanted.partitions {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "topic {topic} has {} partitions, not {}: their number is fixed; create another topic",
+            self.partitions, wanted.partitions
+        )))
+    }
+}
+
+/// Topics: which there are, what they hold, and how long their records are kept.
+pub trait TopicLog: Send + Sync {
+    /// Creates a topic, or gives the one that is there the retention of `config`; writes nothing if it has that
+    /// already. Whoever decides how long records are kept calls this: an engine for the topics of its graph, or an
+    /// administrator.
+    ///
+    /// # Errors
+    /// `Invalid` if it is there with another number of partitions, or the name is empty or too long.
+    fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()>;
+
+    /// Creates a topic unless it is there, in which case its retention stays as it is and nothing is written. Whoever
+    /// only appends calls this: a [`Producer`] does not know what was decided for the topic.
+    ///
+    /// # Errors
+    /// As for [`create_topic`](Self::create_topic).
+    fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()>;
+
+    /// The topics and their number of partitions, ordered by name.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn topics(&self) -> Result<Vec<(Arc<str>, u32)>>;
+
+    /// What `topic` was declared to hold. An implementation that does not remember it answers `None`, and topics are then
+    /// checked within one graph only.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
+        let _ = topic;
+        Ok(None)
+    }
+
+    /// Declares what a topic that is there holds, and remembers it durably as [`TopicType::declare`] says. Nothing is
+    /// written if it is remembered already.
+    ///
+    /// # Errors
+    /// `Invalid` if the topic is not there, or holds something else.
+    fn declare_type(&self, topic: &str, declared: &TopicType) -> Result<()> {
+        let _ = (topic, declared);
+        Ok(())
+    }
+}
