@@ -32,12 +32,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct StoreOptions<V> {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,
+    fold_id: String,
     pub(crate) codec: Arc<dyn ValueCodec<V>>,
 }
 
 impl<V: 'static> fmt::Debug for StoreOptions<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, version, codec } = self;
+        let Self { name, version, codec, .. } = self;
         f.debug_struct("StoreOptions")
             .field("name", name)
             .field("version", version)
@@ -50,7 +51,12 @@ impl<V: Value> StoreOptions<V> {
     /// A table `name` with a codec for its values.
     #[must_use]
     pub fn with_codec(name: &str, codec: impl ValueCodec<V>) -> Self {
-        Self { name: name.into(), version: 0, codec: Arc::new(Checked::new::<V>(codec)) }
+        Self {
+            name: name.into(),
+            version: 0,
+            fold_id: String::new(),
+            codec: Arc::new(Checked::new::<V>(codec)),
+        }
     }
 
     /// A table `name` with [`Bincode`] values.
@@ -80,6 +86,41 @@ impl<V: Value> StoreOptions<V> {
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = version;
+        self
+    }
+
+    /// What the fold that writes the table is called, so that the engine notices when it is another one.
+    ///
+    /// Nothing can tell whether a closure has changed: a state that was folded by the former one is gone on with by the new
+    /// one, and half of the rows are what the one makes of records and half what the other does. Whoever changes a fold raises
+    /// the [version](Self::version). To have the engine see to it, give the fold an id that changes with it, such as a
+    /// number beside the code, or a hash of the file that `include_str!` brings in: under the same version another id is
+    /// refused. A table that was kept without one takes the first that it is given.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::store::MemoryStore;
+    /// use millpond::{Engine, GraphBuilder, Result, StoreOptions, Topic};
+    /// # use millpond::changelog::MemoryChangelog;
+    /// # use std::sync::Arc;
+    /// # let (changelog, store) = (Arc::new(MemoryChangelog::new()), Arc::new(MemoryStore::new()));
+    ///
+    /// let payments = Topic::<String, u64>::new("payments");
+    /// let open = |fold_id, fee: u64| {
+    ///     let graph = GraphBuilder::new();
+    ///     let options = StoreOptions::named("paid").fold_id(fold_id);
+    ///     graph.stream(&payments).group_by_key().fold(options, || 0, move |sum, _, cents| *sum += cents + fee);
+    ///     Engine::builder(&graph.build()?).store(store.clone()).changelog(changelog.clone()).start()
+    /// };
+    /// open("without-fee", 0)?.close_blocking()?;
+    /// let error = open("with-fee", 5).unwrap_err();
+    /// assert!(error.message().contains("`without-fee`"), "{error}");
+    /// open("without-fee", 0)?.close_blocking()?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fold_id(mut self, fold_id: &str) -> Self {
+        fold_id.clone_into(&mut self.fold_id);
         self
     }
 }
@@ -229,7 +270,7 @@ impl Builder {
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
     #[must_use]
     pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: StoreOptions<V>) -> TableRef<K, V> {
-        let StoreOptions { name, version, codec } = options;
+        let StoreOptions { name, version, fold_id, codec } = options;
         let (table_name, value_codec) = (Arc::clone(&name), codec.id());
         let shape =
             codec.shape().map_err(|error| Error::invalid(format!("table `{name}` cannot be kept: {error}")));
@@ -240,6 +281,7 @@ impl Builder {
             key_schema: K::key_schema(),
             key_shape: K::key_shape(),
             value_codec,
+            fold_id,
             value_name: short_name::<V>(),
             value_shape: shape.as_ref().map_or_else(|_| Shape::named("?"), Shape::clone),
             make: Box::new(move |id, shards, shared| {

@@ -97,6 +97,8 @@ pub(crate) struct TableSpec {
     /// The name of the type of its values, which 0.1 has remembered.
     pub(crate) value_name: String,
     pub(crate) value_shape: Shape,
+    /// What the user calls the fold that writes it; empty if nothing was said.
+    pub(crate) fold_id: String,
     pub(crate) make: Box<MakeTable>,
 }
 

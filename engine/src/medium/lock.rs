@@ -10,11 +10,40 @@
 //! moved under a running engine takes what is written to it along ([`DirectoryLock::check`]).
 
 use fs4::FileExt;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const NAME: &str = "millpond.lock";
+
+/// The directories that this process has locked, by device and number of the lock's file.
+static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+fn held() -> MutexGuard<'static, BTreeSet<(u64, u64)>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What tells the file of a lock from all others; the same by whatever path.
+fn identity(file: &File) -> Option<(u64, u64)> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        file.metadata().ok().map(|metadata| (metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        None
+    }
+}
+
+/// Whether it is this very process that has `dir` locked.
+pub(crate) fn is_locked_here(dir: &Path) -> bool {
+    let file = File::open(dir.join(NAME)).ok();
+    file.as_ref().and_then(identity).is_some_and(|identity| held().contains(&identity))
+}
 
 /// The only right to use a directory, until it is dropped.
 #[derive(Debug)]
@@ -35,7 +64,11 @@ impl DirectoryLock {
         }
         let lock = Self { file, path };
         // Deleted between the two steps: another process may have made and locked a new one.
-        Ok(lock.is_in_place()?.then_some(lock))
+        let in_place = lock.is_in_place()?;
+        if in_place {
+            held().extend(identity(&lock.file));
+        }
+        Ok(in_place.then_some(lock))
     }
 
     /// Whether the directory that was locked is still there, under its path.
@@ -64,6 +97,9 @@ impl DirectoryLock {
 
 impl Drop for DirectoryLock {
     fn drop(&mut self) {
+        if let Some(identity) = identity(&self.file) {
+            held().remove(&identity);
+        }
         // Closing is not enough: a child that was forked and has not begun its program yet shares the open file.
         let _ = FileExt::unlock(&self.file);
     }

@@ -11,4 +11,4 @@ pub(crate) mod log_file;
 
 pub(crate) use directory::create;
 pub(crate) use failure::Failure;
-pub(crate) use lock::DirectoryLock;
+pub(crate) use lock::{DirectoryLock, is_locked_here};

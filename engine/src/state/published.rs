@@ -145,7 +145,8 @@ impl Shared {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an epoch visible, together with what `along` does. The caller holds the publishing lock.
+    /// Makes an epoch visible, together with what `along` does. The caller holds the publishing lock, and
+    /// [signals](Host::signal) once subscribers were told: whoever has waited for an epoch finds that they were.
     pub(crate) fn publish(&self, _held: &MutexGuard<'_, ()>, next: Published, along: impl FnOnce()) {
         let epoch = next.epoch;
         let arrived = self.is_behind() && self.goal.get().is_none_or(|goal| next.position.includes(goal));
@@ -155,7 +156,6 @@ impl Shared {
                 self.obstacles.fetch_and(!(BEHIND | STRICT), Ordering::AcqRel);
             }
         });
-        self.host.signal();
     }
 
     /// Records that everything up to `epoch` is in the store.

@@ -157,7 +157,7 @@ impl Task {
             }
             let Some(left_out) = self.left_out(&failure, input) else {
                 if input.records == 1 {
-                    return Err(self.stopped(input, failure.error));
+                    return Err(self.stopped(input, failure));
                 }
                 self.input.put_back(input)?;
                 self.caution.narrow(input, failure.record);
@@ -209,12 +209,17 @@ impl Task {
     }
 
     /// The error for the only record of `input`: everything before it was applied.
-    fn stopped(&self, input: &EpochInput, error: Error) -> Error {
+    fn stopped(&self, input: &EpochInput, failure: Failure) -> Error {
         let place = input
             .find(input.first())
             .and_then(|(source, offset)| Some(format!("{} offset {offset}", self.input.partition(source)?)));
-        let advice =
-            "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out";
-        error.context(format!("{} ({advice})", place.unwrap_or_default()))
+        let advice = if failure.undecodable.is_empty() {
+            "nothing after it was applied; mend the code, or open with a dead-letter topic to leave it out"
+        } else {
+            "nothing after it was applied; if the codec or the type of the topic is another one than it was written with, go back \
+             to that, for all its records would fail; if this one is not what others are, open with a dead-letter topic to \
+             leave it out"
+        };
+        failure.error.context(format!("{} ({advice})", place.unwrap_or_default()))
     }
 }

@@ -108,7 +108,7 @@ impl Queue {
         let refusal = match (&state.stopped, &job) {
             (Some(error), _) => error.summary(),
             (None, Job::Append { .. }) if state.bytes >= self.max_bytes => Error::unavailable(format!(
-                "{} bytes of records wait to be written already; await `room`, then append again",
+                "{} bytes of records wait to be written already; await `Producer::ready` (or call `ready_blocking`), then append again",
                 state.bytes
             )),
             _ => {

@@ -10,6 +10,9 @@ const NAMES: u8 = 1;
 /// The format of entries that know the shapes of keys and values.
 const SHAPES: u8 = 2;
 
+/// The format of entries that know, beside that, which fold wrote the rows.
+const FOLDS: u8 = 3;
+
 /// How an entry knows the types of its table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Types {
@@ -57,13 +60,16 @@ pub(crate) struct CatalogueEntry {
     pub(crate) state: TableState,
     /// How its rows are written, [`ROW_FORMAT`](super::ROW_FORMAT).
     pub(crate) row_format: u16,
+    /// What the user calls the fold that writes it; empty if nothing was said.
+    pub(crate) fold_id: String,
 }
 
 /// The stored form of a catalogue entry.
 pub(crate) fn encode_catalogue_entry(entry: &CatalogueEntry) -> Vec<u8> {
     let mut frame = FrameWriter::new(match entry.types {
         Types::Names => NAMES,
-        Types::Shapes => SHAPES,
+        Types::Shapes if entry.fold_id.is_empty() => SHAPES,
+        Types::Shapes => FOLDS,
     });
     frame.number(u64::from(entry.id.raw()));
     frame.number(match entry.state {
@@ -78,12 +84,16 @@ pub(crate) fn encode_catalogue_entry(entry: &CatalogueEntry) -> Vec<u8> {
     for field in [&entry.name, &entry.kind, &entry.key_schema, &entry.value_codec, &entry.value_schema] {
         frame.string(field);
     }
+    if entry.types == Types::Shapes && !entry.fold_id.is_empty() {
+        frame.string(&entry.fold_id);
+    }
     frame.finish()
 }
 
 /// The entry that [`encode_catalogue_entry`] stored.
 pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
-    let (format, mut fields) = FrameReader::open_one_of("a catalogue entry", &[NAMES, SHAPES], stored)?;
+    let (format, mut fields) =
+        FrameReader::open_one_of("a catalogue entry", &[NAMES, SHAPES, FOLDS], stored)?;
     let types = if format == NAMES { Types::Names } else { Types::Shapes };
     let id = TableId::new(fields.number_as()?).ok_or_else(|| fields.damaged("no such table id"))?;
     let state = match fields.number()? {
@@ -106,6 +116,7 @@ pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
         key_schema: fields.string()?.to_owned(),
         value_codec: fields.string()?.to_owned(),
         value_schema: fields.string()?.to_owned(),
+        fold_id: if format == FOLDS { fields.string()?.to_owned() } else { String::new() },
     };
     fields.finish()?;
     Ok(entry)

@@ -1,6 +1,6 @@
 //! What a failure of RocksDB or of the file system means to whoever has the state.
 
-use crate::medium::Failure;
+use crate::medium::{Failure, is_locked_here};
 use crate::{Error, ErrorKind};
 use std::io;
 use std::path::Path;
@@ -26,6 +26,13 @@ pub(super) fn on_path(doing: &str, path: &Path, error: io::Error) -> Error {
 /// The error for a state that somebody else has open.
 pub(super) fn in_use(dir: &Path) -> Error {
     let (kind, advice) = advice(Failure::InUse);
+    // Views and streams let go of a closed engine's state; what shows a moment of it cannot.
+    let advice = if is_locked_here(dir) {
+        "this process has it open: an engine that is not closed, or a snapshot or scan of one that is; close the one, or drop \
+         the others, first"
+    } else {
+        advice
+    };
     Error::new(kind, format!("cannot open the state in {}; {advice}", dir.display()))
 }
 

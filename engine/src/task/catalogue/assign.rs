@@ -55,7 +55,7 @@ impl Catalogue {
         self.sweep(store)?;
         self.take_back(graph);
         let mut build = self.to_build(graph)?;
-        self.learn_shapes(graph);
+        self.learn(graph);
         let affected = affected(graph, &mut build);
         self.retire_removed(graph);
         self.leave_behind(graph, &build);
@@ -131,15 +131,19 @@ impl Catalogue {
         Ok(build)
     }
 
-    /// Entries of 0.1 know types by their names. From here on they know the shapes of the tables that go on with them.
-    fn learn_shapes(&mut self, graph: &Graph) {
+    /// Entries of 0.1 know types by their names. From here on they know the shapes of the tables that go on with them; and
+    /// which fold writes a table, once that is said.
+    fn learn(&mut self, graph: &Graph) {
         let mut learned = Vec::new();
         for spec in graph.tables.iter() {
-            let by_name =
-                |entry: &&mut CatalogueEntry| is_version(entry, spec) && entry.types == Types::Names;
-            for entry in self.entries.iter_mut().filter(by_name) {
+            let lacks = |entry: &&mut CatalogueEntry| {
+                let fold = entry.fold_id.is_empty() && !spec.fold_id.is_empty();
+                is_version(entry, spec) && (entry.types == Types::Names || fold)
+            };
+            for entry in self.entries.iter_mut().filter(lacks) {
                 if entry.state != TableState::Retired && unchanged(entry, spec).is_ok() {
                     entry.types = Types::Shapes;
+                    entry.fold_id.clone_from(&spec.fold_id);
                     entry.key_schema.clone_from(&spec.key_shape);
                     entry.value_schema = spec.value_shape.to_text();
                     learned.push(entry.clone());
@@ -306,6 +310,7 @@ fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableState) -> Catalo
         group,
         state,
         row_format: layout::ROW_FORMAT,
+        fold_id: spec.fold_id.clone(),
     }
 }
 

@@ -49,6 +49,15 @@ pub(super) fn unchanged(entry: &CatalogueEntry, spec: &TableSpec) -> Result<()> 
             spec.name
         )));
     }
+    // Whoever says nothing of its fold is trusted.
+    if entry.fold_id != spec.fold_id && !entry.fold_id.is_empty() && !spec.fold_id.is_empty() {
+        return Err(Error::invalid(format!(
+            "the rows of table `{}` were written by the fold `{}`, the graph has `{}`: half of them would be what the one makes of \
+             records and half what the other does. Raise the table's version (`StoreOptions::version`) to rebuild it from the \
+             changelog; or, if both folds come to the same, go back to the former `fold_id`",
+            spec.name, entry.fold_id, spec.fold_id
+        )));
+    }
     if entry.row_format != layout::ROW_FORMAT {
         return Err(Error::corrupt(format!(
             "table `{}` has rows of format {}, this build reads {}; raise its version to rebuild it",
