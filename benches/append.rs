@@ -5,20 +5,18 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts of records and bytes fit well enough")]
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::Parser;
 use millpond::TopicPartition;
 use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
+use millpond_support::bench::keys::Keys;
+use millpond_support::bench::report::{Targets, count, median, rounded};
+use millpond_support::bench::{Outcome, args, phase, report};
+use millpond_support::random::scatter;
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::random::{Keys, scatter};
-use support::report::{Targets, count, median, rounded};
-use support::{Outcome, args, phase, report};
 
 const VALUE_BYTES: usize = 100;
 
@@ -202,8 +200,8 @@ impl Appender {
 
 /// A record whose value compression cannot shrink, so that every byte counts.
 fn record(keys: &mut Keys) -> Record {
-    let key = keys.next();
-    let first = keys.random().next();
+    let key = keys.draw();
+    let first = keys.random().number();
     let words = (0..).map(|word| scatter(first.wrapping_add(word)).to_le_bytes());
     Record::new(key.to_be_bytes().to_vec(), words.flatten().take(VALUE_BYTES).collect::<Vec<_>>())
 }
