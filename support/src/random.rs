@@ -28,10 +28,14 @@ impl Random {
         self.0.random_range(..bound)
     }
 
+    /// A place in something of this length, which is above 0.
+    pub fn index(&mut self, length: usize) -> usize {
+        self.0.random_range(..length)
+    }
+
     /// One of `choices`, of which there is at least one.
-    #[expect(clippy::indexing_slicing, reason = "below the number of choices")]
     pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.0.random_range(..choices.len())]
+        choices[self.index(choices.len())]
     }
 
     /// As many bytes as asked for, which do not compress.
@@ -48,7 +52,6 @@ pub struct Ranks(Zipf<f64>);
 
 impl Ranks {
     /// Ranks below `count`; of none, rank 0.
-    #[expect(clippy::expect_used, reason = "one rank or more, and an exponent of 1, are what the law takes")]
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^53 ranks")]
     pub fn new(count: u64) -> Self {
         Self(Zipf::new(count.max(1) as f64, 1.0).expect("a law"))

@@ -44,7 +44,6 @@ impl Latencies {
         Self::empty(clock.quantile(0.5))
     }
 
-    #[expect(clippy::expect_used, reason = "these bounds and digits are among those it takes")]
     fn empty(clock_ns: u64) -> Self {
         Self { histogram: Histogram::new_with_max(MAX_NS, DIGITS).expect("bounds"), clock_ns }
     }
