@@ -5,24 +5,23 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts of records and bytes fit well enough")]
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::Parser;
 use millpond::TopicPartition;
-use millpond::changelog::{
-    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig, TopicLog,
-};
+use millpond::changelog::{Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig, TopicLog};
+use millpond_support::bench::keys::Keys;
+use millpond_support::bench::report::{Targets, count, median, rounded};
+use millpond_support::bench::{Outcome, args, phase, report};
+use millpond_support::random::{Random, scatter};
 use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use support::random::{Keys, scatter};
-use support::report::{Targets, count, median, rounded};
-use support::{Outcome, args, phase, report};
 
 const VALUE_BYTES: usize = 100;
+
+/// So many keys of each appender are drawn, and used over and over: too far apart for compression to notice.
+const DRAWN_KEYS: usize = 1 << 14;
 
 /// Durable appends by several appenders: records acknowledged a second, and bytes written for each byte.
 #[derive(Parser)]
@@ -48,10 +47,18 @@ impl Args {
         if self.common.partitions > 1 { self.common.partitions } else { 16 }
     }
 
-    fn keys(&self, appender: u64) -> Keys {
+    /// What an appender needs: drawn before the clock starts, for drawing by Zipf's law would be a part of what is measured.
+    fn draw(&self, appender: u64) -> Drawn {
         let keys = self.common.keys(1_000_000, 1_000);
-        Keys::new(self.common.distribution, keys, self.common.seed + appender)
+        let mut keys = Keys::new(self.common.distribution, keys, self.common.seed + appender);
+        Drawn { keys: (0..DRAWN_KEYS).map(|_| keys.draw()).collect(), random: keys.random().clone() }
     }
+}
+
+struct Drawn {
+    keys: Vec<u64>,
+    /// Of the values.
+    random: Random,
 }
 
 struct Case {
@@ -144,14 +151,15 @@ fn measure(args: &Args, case: &Case, dir: &Path) -> Outcome<Measured> {
     log.create_topic("bench", &TopicConfig { partitions: args.partitions(), ..TopicConfig::default() })?;
     let written_before = written_bytes();
     let total = Arc::new(AtomicU64::new(0));
+    let drawn: Vec<Drawn> = (0..case.appenders).map(|number| args.draw(number)).collect();
     let started = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
     runtime.block_on(async {
-        let appenders = (0..case.appenders).map(|number| {
+        let appenders = (0..).zip(drawn).map(|(number, drawn): (u32, _)| {
             let appender = Appender {
                 log: log.clone(),
-                partition: TopicPartition::new("bench", u32::try_from(number)? % args.partitions()),
-                keys: args.keys(number),
+                partition: TopicPartition::new("bench", number % args.partitions()),
+                drawn,
                 records: case.records_per_append,
                 end: started + args.duration(),
                 most: args.records(),
@@ -183,7 +191,7 @@ fn measure(args: &Args, case: &Case, dir: &Path) -> Outcome<Measured> {
 struct Appender {
     log: Arc<EmbeddedChangelog>,
     partition: TopicPartition,
-    keys: Keys,
+    drawn: Drawn,
     /// In one append.
     records: u64,
     end: Instant,
@@ -192,9 +200,12 @@ struct Appender {
 }
 
 impl Appender {
-    async fn run(mut self, total: Arc<AtomicU64>) -> millpond::Result<()> {
+    async fn run(self, total: Arc<AtomicU64>) -> millpond::Result<()> {
+        let Drawn { keys, mut random } = self.drawn;
+        let mut keys = keys.iter().cycle();
         while Instant::now() < self.end && total.load(Ordering::Relaxed) < self.most {
-            let records = (0..self.records).map(|_| record(&mut self.keys)).collect();
+            let records =
+                (0..self.records).zip(keys.by_ref()).map(|(_, &key)| record(key, &mut random)).collect();
             self.log.append(vec![Append { partition: self.partition.clone(), records }]).await?;
             total.fetch_add(self.records, Ordering::Relaxed);
         }
@@ -203,9 +214,8 @@ impl Appender {
 }
 
 /// A record whose value compression cannot shrink, so that every byte counts.
-fn record(keys: &mut Keys) -> Record {
-    let key = keys.next();
-    let first = keys.random().next();
+fn record(key: u64, random: &mut Random) -> Record {
+    let first = random.number();
     let words = (0..).map(|word| scatter(first.wrapping_add(word)).to_le_bytes());
     Record::new(key.to_be_bytes().to_vec(), words.flatten().take(VALUE_BYTES).collect::<Vec<_>>())
 }

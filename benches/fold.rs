@@ -7,23 +7,20 @@
 //! Naive needs many times as long as the others. Where keys repeat it reads the first `4 x keys` records only, of
 //! which the first `keys` fill its state and are not timed; where they do not it reads the whole log.
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::{Parser, ValueEnum};
 use millpond::changelog::Durability;
 use millpond::codec::{Bincode, ValueCodec};
 use millpond::{GraphBuilder, Topic};
+use millpond_support::bench::args::{self, Distribution};
+use millpond_support::bench::keys::{Keys, key};
+use millpond_support::bench::measured::{self, Clock, Digest, Measured, Rounds, ratio};
+use millpond_support::bench::report::{Targets, rounded};
+use millpond_support::bench::{Outcome, log, phase, raw};
 use rocksdb::WriteBatch;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
-use support::args::{self, Distribution};
-use support::measured::{self, Clock, Digest, Measured, Rounds, ratio};
-use support::random::{Keys, key};
-use support::report::{Targets, rounded};
-use support::{Outcome, log, phase, raw};
 
 const TOPIC: &str = "payments";
 
@@ -165,7 +162,7 @@ fn write(args: &Args, scratch: &Path) -> Outcome<()> {
     let log = log::open(&scratch.join("log"), Durability::Os)?;
     let mut keys = Keys::new(args.common.distribution, args.keys(), args.common.seed);
     let records = (0..args.records()).map(|_| {
-        let key = keys.next();
+        let key = keys.draw();
         (0, key, keys.random().below(1_000_000))
     });
     log::write(&*log, &[TOPIC], args.common.partitions, records)?;

@@ -3,19 +3,16 @@
 //! *engine*: two topics as tables, joined and the join materialized, until all three tables are durable. *hand*: the
 //! same reader and three `HashMap`s; nothing is durable and nothing can be asked meanwhile.
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::Parser;
 use millpond::changelog::Durability;
 use millpond::{GraphBuilder, Topic};
+use millpond_support::bench::keys::{Keys, key};
+use millpond_support::bench::measured::{self, Clock, Digest, Measured, Rounds, ratio};
+use millpond_support::bench::report::{Targets, rounded};
+use millpond_support::bench::{Outcome, args, log, phase};
 use rustc_hash::FxHashMap;
 use serde_json::json;
 use std::path::Path;
-use support::measured::{self, Clock, Digest, Measured, Rounds, ratio};
-use support::random::{Keys, key};
-use support::report::{Targets, rounded};
-use support::{Outcome, args, log, phase};
 
 const TOPICS: [&str; 2] = ["orders", "payments"];
 
@@ -75,7 +72,7 @@ fn write(args: &Args, scratch: &Path) -> Outcome<()> {
     let log = log::open(&scratch.join("log"), Durability::Os)?;
     let mut keys = Keys::new(args.common.distribution, args.keys(), args.common.seed);
     let records = (0..args.records()).map(|number| {
-        let key = keys.next();
+        let key = keys.draw();
         (usize::from(number % 2 == 1), key, keys.random().below(1_000_000))
     });
     log::write(&*log, &TOPICS, args.common.partitions, records)?;

@@ -13,14 +13,16 @@
 //!
 //! Times are without the time that looking at the clock takes.
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::Parser;
 use millpond::changelog::{Changelog, Durability};
 use millpond::codec::{Bincode, ValueCodec};
 use millpond::store::{RocksStore, StateStore, StoreOptions};
 use millpond::{Engine, Graph, GraphBuilder, Memory, Position, Table, Topic, TopicPartition, View};
+use millpond_support::bench::keys::key;
+use millpond_support::bench::latency::{Latencies, Summary};
+use millpond_support::bench::report::{Targets, duration, rounded};
+use millpond_support::bench::{Outcome, args, log, phase, raw, report};
+use millpond_support::random::Random;
 use rocksdb::DB;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -28,10 +30,6 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use support::latency::{Latencies, Summary};
-use support::random::{Random, key};
-use support::report::{Targets, duration, rounded};
-use support::{Outcome, args, log, phase, raw, report};
 
 const TOPIC: &str = "payments";
 

@@ -4,16 +4,14 @@
 //! *grown*: each is folded into one of 200 accumulators of a mebibyte. *tables*: one topic folded into 200 tables. *rows*:
 //! rows of a mebibyte, written, then scanned. *unread*: a subscriber that does not read, beside values of 100 kB.
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::Parser;
 use millpond::changelog::Durability;
 use millpond::{Engine, Graph, GraphBuilder, Table, Topic};
+use millpond_support::bench::keys::key;
+use millpond_support::bench::report::{Targets, mebibytes, rounded};
+use millpond_support::bench::{Outcome, args, phase, report};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use support::report::{Targets, mebibytes, rounded};
-use support::{Outcome, args, phase, report};
 
 /// Peak memory beside the budget.
 #[derive(Debug, Parser)]
@@ -162,7 +160,7 @@ fn graph(shape: &str, topic: &Values) -> Outcome<Shaped> {
 }
 
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
-    let words = (0..bytes as u64 / 8).map(|word| support::random::key(seed.wrapping_mul(0x9e37) + word));
+    let words = (0..bytes as u64 / 8).map(|word| key(seed.wrapping_mul(0x9e37) + word));
     words.flat_map(u64::to_le_bytes).collect()
 }
 
@@ -172,7 +170,7 @@ fn append(engine: &Engine, topic: &Values, records: u64, value_bytes: usize) -> 
     let together = (64 << 10) / (value_bytes as u64 + 64) + 1;
     let mut next = 0;
     while next < records {
-        let keys: Vec<u64> = (next..records.min(next + together)).map(support::random::key).collect();
+        let keys: Vec<u64> = (next..records.min(next + together)).map(key).collect();
         // Nothing that compresses: it would hide what is copied.
         let values: Vec<Vec<u8>> = keys.iter().map(|&key| noise(key, value_bytes)).collect();
         producer.send(keys.iter().zip(&values).map(|(key, value)| (key, Some(value), 0))).wait_blocking()?;

@@ -5,21 +5,19 @@
 //! *first answer* is the time from before the changelog is opened until it has the row; *caught up* until everything
 //! acknowledged is folded again. The files are still in the page cache of the system.
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::Parser;
 use millpond::changelog::{Changelog, Durability};
 use millpond::{Engine, GraphBuilder, Table, Topic};
+use millpond_support::bench::keys::key;
+use millpond_support::bench::report::{self, Targets, median, rounded};
+use millpond_support::bench::{Outcome, args, log, phase};
+use millpond_support::random::Random;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-use support::random::{Random, key};
-use support::report::{self, Targets, median, rounded};
-use support::{Outcome, args, log, phase};
 
 const TOPIC: &str = "payments";
 

@@ -4,19 +4,16 @@
 //! *engine*: a stream folded into a table, grouped again and folded into another table, until both are durable.
 //! *hand*: the same reader and two `HashMap`s; nothing is durable and nothing can be asked meanwhile.
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::Parser;
 use millpond::changelog::Durability;
 use millpond::{GraphBuilder, Topic};
+use millpond_support::bench::keys::Keys;
+use millpond_support::bench::measured::{self, Clock, Digest, Measured, Rounds, ratio};
+use millpond_support::bench::report::{Targets, rounded};
+use millpond_support::bench::{Outcome, args, log, phase};
 use rustc_hash::FxHashMap;
 use serde_json::json;
 use std::path::Path;
-use support::measured::{self, Clock, Digest, Measured, Rounds, ratio};
-use support::random::Keys;
-use support::report::{Targets, rounded};
-use support::{Outcome, args, log, phase};
 
 const TOPIC: &str = "payments";
 
@@ -89,7 +86,7 @@ fn write(args: &Args, scratch: &Path) -> Outcome<()> {
     let log = log::open(&scratch.join("log"), Durability::Os)?;
     let mut keys = Keys::new(args.common.distribution, args.keys(), args.common.seed);
     let records = (0..args.records()).map(|_| {
-        let key = keys.next();
+        let key = keys.draw();
         (0, key, keys.random().below(10_000))
     });
     log::write(&*log, &[TOPIC], args.common.partitions, records)?;

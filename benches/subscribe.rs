@@ -3,18 +3,15 @@
 //! *none*: nobody subscribes. *keys*: so many subscribers, each of another key, none of which changes. *told*: the same,
 //! and the key that changes has one too, which is not read. *stream*: one stream of all changes that nobody reads.
 
-#[allow(dead_code, reason = "each benchmark uses a part of it")]
-mod support;
-
 use clap::Parser;
 use millpond::changelog::MemoryChangelog;
 use millpond::{Engine, GraphBuilder, Topic};
+use millpond_support::bench::latency::{Latencies, Summary};
+use millpond_support::bench::report::{Table, Targets, duration, mebibytes, rounded};
+use millpond_support::bench::{Outcome, args, phase};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
-use support::latency::{Latencies, Summary};
-use support::report::{Table, Targets, duration, mebibytes, rounded};
-use support::{Outcome, args, phase};
 
 /// Reads of own writes beside many subscribers.
 #[derive(Debug, Parser)]

@@ -12,6 +12,8 @@
 use clap::Parser;
 use millpond::aggregate::sum;
 use millpond::{Engine, GraphBuilder, Grouped, Position, Result, Snapshot, Table, Topic, View};
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{Rng, RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -176,7 +178,8 @@ fn audit_until(engine: &Engine, audit: &Audit, done: &AtomicBool) -> std::result
 fn move_money(engine: &Engine, bank: &Bank, arguments: &Arguments, begun: Instant) -> Result<u64> {
     let producer = engine.producer(&bank.transfers)?;
     let longest = Duration::from_secs_f64(arguments.seconds);
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    // The same transfers in every run.
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
     let mut transfers = 0;
     while transfers < arguments.transfers && begun.elapsed() < longest {
         let batch: Vec<(u64, Transfer)> = (transfers..arguments.transfers.min(transfers + BATCH))
@@ -189,14 +192,9 @@ fn move_money(engine: &Engine, bank: &Bank, arguments: &Arguments, begun: Instan
     Ok(transfers)
 }
 
-/// Some transfer between two accounts, by xorshift: the same ones in every run.
-fn next_transfer(random: &mut u64, accounts: u32) -> Transfer {
-    let mut below = |bound: u32| {
-        *random ^= *random << 13;
-        *random ^= *random >> 7;
-        *random ^= *random << 17;
-        u32::try_from(*random % u64::from(bound)).unwrap_or(0)
-    };
+/// Some transfer between two accounts.
+fn next_transfer(random: &mut impl Rng, accounts: u32) -> Transfer {
+    let mut below = |bound: u32| random.random_range(..bound);
     let from = below(accounts);
     let to = (from + 1 + below(accounts - 1)) % accounts;
     Transfer { from, to, cents: 1 + i64::from(below(100_000)) }

@@ -13,12 +13,10 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::fault::{self, Action};
-use millpond::store::{Direction, MemoryStore, StateStore};
-use millpond::{Engine, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table, Topic};
+use millpond::{Graph, GraphBuilder, Stepper, StoreOptions, Table, Topic};
+use millpond_support::in_memory::{InMemory, catch_up};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 fn numbers() -> Topic<u32, u64> {
     Topic::new("numbers")
@@ -34,36 +32,23 @@ fn graph(version: u32) -> (Graph, [Table<u32, u64>; 2]) {
     (graph.build().unwrap(), [count, sum])
 }
 
-fn open(
-    version: u32,
-    log: &Arc<MemoryChangelog>,
-    store: &Arc<MemoryStore>,
-) -> (Stepper, [Table<u32, u64>; 2]) {
+fn open(version: u32, kept: &InMemory) -> (Stepper, [Table<u32, u64>; 2]) {
     let (graph, tables) = graph(version);
-    let changelog: Arc<dyn Changelog> = log.clone();
-    let builder = Engine::builder(&graph).name("sums").changelog(changelog).store(store.clone());
-    (builder.stepper().unwrap(), tables)
-}
-
-fn catch_up(stepper: &mut Stepper) -> Result<()> {
-    while stepper.epoch(10)? {}
-    stepper.drain().map(drop)
+    (kept.engine(&graph).name("sums").stepper().unwrap(), tables)
 }
 
 /// How many keys begin alike: those of the engine's own by their kind, rows by their table.
-fn kinds(store: &MemoryStore) -> BTreeMap<Vec<u8>, usize> {
+fn kinds(kept: &InMemory) -> BTreeMap<Vec<u8>, usize> {
     let mut kinds = BTreeMap::new();
-    let visit = &mut |key: &[u8], _: &[u8]| {
+    for (key, _) in kept.rows() {
         let kind = if key[..2] == [0, 0] { &key[..3] } else { &key[..2] };
         *kinds.entry(kind.to_vec()).or_default() += 1;
-        true
-    };
-    store.snapshot().unwrap().scan(&[]..&[255; 8], Direction::Forward, visit).unwrap();
+    }
     kinds
 }
 
-fn check(store: &MemoryStore, context: &str) {
-    let kinds = kinds(store);
+fn check(kept: &InMemory, context: &str) {
+    let kinds = kinds(kept);
     let rows: Vec<usize> = kinds.iter().filter(|(kind, _)| kind.len() == 2).map(|(_, rows)| *rows).collect();
     let mut sorted = rows.clone();
     sorted.sort_unstable();
@@ -74,31 +59,31 @@ fn check(store: &MemoryStore, context: &str) {
 
 fn run(point: &str, hit: u64) {
     let context = format!("{point} at hit {hit}");
-    let (log, store) = (Arc::new(MemoryChangelog::new()), Arc::new(MemoryStore::new()));
-    let producer = Producer::new(log.clone(), &numbers(), Arc::new(ManualClock::new(0))).unwrap();
+    let kept = InMemory::new();
+    let producer = kept.producer(&numbers()).unwrap();
     for number in 0..60_u64 {
         producer.put(&(number as u32 % 20), &number).wait_blocking().unwrap();
     }
-    let (mut stepper, _) = open(0, &log, &store);
-    catch_up(&mut stepper).unwrap();
+    let (mut stepper, _) = open(0, &kept);
+    catch_up(&mut stepper, 10).unwrap();
     drop(stepper);
-    check(&store, &context);
+    check(&kept, &context);
 
-    let (mut stepper, _) = open(1, &log, &store);
+    let (mut stepper, _) = open(1, &kept);
     fault::arm(point, hit, Action::Error).unwrap();
-    let failed = catch_up(&mut stepper);
+    let failed = catch_up(&mut stepper, 10);
     assert!(fault::fired(point) && failed.is_err(), "{context}: the build does not pass it: {failed:?}");
     fault::disarm();
     drop(stepper);
     // Twice: what is deleted now is not looked at again.
     for _ in 0..2 {
-        let (mut stepper, [count, sum]) = open(1, &log, &store);
-        catch_up(&mut stepper).unwrap();
+        let (mut stepper, [count, sum]) = open(1, &kept);
+        catch_up(&mut stepper, 10).unwrap();
         assert!(!stepper.is_building());
         assert_eq!(stepper.view(&count).unwrap().get(&7).unwrap(), Some(3));
         assert_eq!(stepper.view(&sum).unwrap().get(&7).unwrap(), Some(7 + 27 + 47));
         drop(stepper);
-        check(&store, &context);
+        check(&kept, &context);
     }
 }
 

@@ -17,16 +17,14 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of it")]
-mod failing;
-
-use failing::{dead_letters, encoded, engine, record};
+use millpond::changelog::TopicLog;
 use millpond::changelog::{
-    Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Header, MAX_HEADERS_BYTES, MemoryChangelog,
-    Record, TopicLog,
+    Changelog, EmbeddedChangelog, EmbeddedOptions, Header, MAX_HEADERS_BYTES, MemoryChangelog, Record,
 };
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, FailurePolicy, Graph, GraphBuilder, Stepper, StoreOptions, Topic, TopicPartition};
+use millpond_support::failing::{dead_lettering, dead_letters, engine, record};
+use millpond_support::records::{self, value_bytes};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -40,15 +38,13 @@ fn events() -> Topic<u32, u64> {
 fn numbers() -> MemoryChangelog {
     let log = MemoryChangelog::new();
     log.create_topic("events", events().topic_config()).unwrap();
-    let records = (0..RECORDS).map(|offset| record(offset, encoded(&events(), &offset))).collect();
+    let records = (0..RECORDS).map(|offset| record(offset, value_bytes(&events(), &offset))).collect();
     append(&log, records);
     log
 }
 
 fn append(log: &dyn Changelog, records: Vec<Record>) {
-    log.append(vec![Append { partition: TopicPartition::new("events", 0), records }])
-        .wait_blocking()
-        .unwrap();
+    records::append(log, TopicPartition::new("events", 0), records).unwrap();
 }
 
 /// Sums under `version`, with a fold that refuses some values and says why.
@@ -66,10 +62,6 @@ fn graph(version: u32, bad: &'static [u64], reason: &'static str) -> Graph {
     graph.build().unwrap()
 }
 
-fn open(graph: &Graph, log: &MemoryChangelog, store: &Arc<dyn StateStore>) -> Stepper {
-    engine(graph, log, store, 2).on_failure(FailurePolicy::DeadLetter("dead".into())).stepper().unwrap()
-}
-
 fn run(stepper: &mut Stepper) {
     while stepper.epoch(7).unwrap() {}
     stepper.drain().unwrap();
@@ -79,7 +71,7 @@ fn run(stepper: &mut Stepper) {
 /// Folds everything under version 1 and makes it durable.
 fn first_version(bad: &'static [u64], reason: &'static str) -> (MemoryChangelog, Arc<dyn StateStore>) {
     let (log, store): (_, Arc<dyn StateStore>) = (numbers(), Arc::new(MemoryStore::new()));
-    run(&mut open(&graph(1, bad, reason), &log, &store));
+    run(&mut dead_lettering(&graph(1, bad, reason), &log, &store, 2));
     (log, store)
 }
 
@@ -107,9 +99,10 @@ fn a_letter_keeps_the_headers_and_shortens_the_reason() {
     let _nobody_reads =
         graph.stream(&events()).inspect(move |_, value| assert!(*value < 1000, "ä{}", endless()));
     let (log, store): (_, Arc<dyn StateStore>) = (numbers(), Arc::new(MemoryStore::new()));
-    let bad = record(0, encoded(&events(), &1000)).with_header("trace", "abc").with_header("trace", "def");
+    let bad =
+        record(0, value_bytes(&events(), &1000)).with_header("trace", "abc").with_header("trace", "def");
     append(&log, vec![bad.clone()]);
-    run(&mut open(&graph.build().unwrap(), &log, &store));
+    run(&mut dead_lettering(&graph.build().unwrap(), &log, &store, 2));
     let letters = dead_letters(&log);
     let [(letter, headers)] = &letters[..] else { panic!("{} letters", letters.len()) };
     assert_eq!((&letter.key, &letter.value, letter.timestamp_ms), (&bad.key, &bad.value, bad.timestamp_ms));
@@ -124,12 +117,12 @@ fn a_letter_keeps_the_headers_and_shortens_the_reason() {
 fn a_letter_of_a_record_with_many_headers_fits() {
     let (log, store): (_, Arc<dyn StateStore>) = (numbers(), Arc::new(MemoryStore::new()));
     let name = "n".repeat(60);
-    let mut bad = record(0, encoded(&events(), &1000)).with_header("millpond.offset", "7");
+    let mut bad = record(0, value_bytes(&events(), &1000)).with_header("millpond.offset", "7");
     while bad.payload_bytes() + 8 * bad.headers.len() < MAX_HEADERS_BYTES - 3000 {
         bad = bad.with_header(name.as_str(), "v".repeat(900));
     }
     append(&log, vec![bad.clone()]);
-    run(&mut open(&graph(1, &[1000], "too large"), &log, &store));
+    run(&mut dead_lettering(&graph(1, &[1000], "too large"), &log, &store, 2));
     let letters = dead_letters(&log);
     let (letter, headers) = &letters[0];
     assert!(letter.headers.len() > bad.headers.len() - 10, "as many headers as there is room for");
@@ -143,13 +136,13 @@ fn a_record_that_fails_only_in_a_build_becomes_a_letter() {
         let (log, store) = first_version(&[], "");
         let graph = graph(2, &[30, 31, 77], "new");
         // Crashes: of the process, of the machine, and of the process after a drain.
-        let mut stepper = open(&graph, &log, &store);
+        let mut stepper = dead_lettering(&graph, &log, &store, 2);
         for _ in 0..steps {
             stepper.epoch(5).unwrap();
         }
         drop(stepper);
         let log = log.crash();
-        let mut stepper = open(&graph, &log, &store);
+        let mut stepper = dead_lettering(&graph, &log, &store, 2);
         for _ in 0..steps / 2 {
             stepper.epoch(7).unwrap();
         }
@@ -158,10 +151,10 @@ fn a_record_that_fails_only_in_a_build_becomes_a_letter() {
             stepper.epoch(3).unwrap();
         }
         drop(stepper);
-        let mut stepper = open(&graph, &log, &store);
+        let mut stepper = dead_lettering(&graph, &log, &store, 2);
         run(&mut stepper);
         assert_eq!(letters(&log), expected(&[30, 31, 77], "new"), "{steps} steps");
-        append(&log, vec![record(0, encoded(&events(), &31))]);
+        append(&log, vec![record(0, value_bytes(&events(), &31))]);
         run(&mut stepper);
         assert_eq!(letters(&log), expected(&[30, 31, 77, RECORDS], "new"), "{steps} steps");
     }
@@ -171,12 +164,12 @@ fn a_record_that_fails_only_in_a_build_becomes_a_letter() {
 fn a_record_fails_for_the_same_reason_once() {
     let (log, store) = first_version(&[10, 20], "same");
     assert_eq!(letters(&log), expected(&[10, 20], "same"));
-    let mut stepper = open(&graph(2, &[10, 30], "same"), &log, &store);
+    let mut stepper = dead_lettering(&graph(2, &[10, 30], "same"), &log, &store, 2);
     run(&mut stepper);
     assert_eq!(stepper.stats().dead_letters, 1, "one was written");
     drop(stepper);
     assert_eq!(letters(&log), expected(&[10, 20, 30], "same"), "10 had failed for this reason");
-    run(&mut open(&graph(3, &[30], "other"), &log, &store));
+    run(&mut dead_lettering(&graph(3, &[30], "other"), &log, &store, 2));
     let mut both = expected(&[10, 20, 30], "same");
     both.extend(expected(&[30], "other"));
     both.sort();
@@ -187,7 +180,7 @@ fn a_record_fails_for_the_same_reason_once() {
 fn a_build_that_was_given_up_says_nothing_for_the_next_one() {
     for (steps, drained) in (0..20).flat_map(|steps| [(steps, false), (steps, true)]) {
         let (log, store) = first_version(&[], "");
-        let mut stepper = open(&graph(2, &[10, 50], "bad"), &log, &store);
+        let mut stepper = dead_lettering(&graph(2, &[10, 50], "bad"), &log, &store, 2);
         for _ in 0..steps {
             stepper.epoch(10).unwrap();
         }
@@ -196,7 +189,7 @@ fn a_build_that_was_given_up_says_nothing_for_the_next_one() {
         }
         drop(stepper);
         let before: BTreeSet<u64> = letters(&log).iter().map(|(offset, _)| *offset).collect();
-        run(&mut open(&graph(3, &[10, 11, 90], "bad"), &log, &store));
+        run(&mut dead_lettering(&graph(3, &[10, 11, 90], "bad"), &log, &store, 2));
         let all: Vec<u64> = before.union(&[10, 11, 90].into()).copied().collect();
         assert_eq!(letters(&log), expected(&all, "bad"), "{steps} steps, drained: {drained}");
     }
@@ -212,7 +205,10 @@ fn the_embedded_changelog_has_them_once_too() {
         let log = Arc::new(open_log());
         if round == 0 {
             log.create_topic("events", events().topic_config()).unwrap();
-            append(&*log, (0..RECORDS).map(|offset| record(offset, encoded(&events(), &offset))).collect());
+            append(
+                &*log,
+                (0..RECORDS).map(|offset| record(offset, value_bytes(&events(), &offset))).collect(),
+            );
         }
         let graph = graph(version, bad, "bad");
         let builder = Engine::builder(&graph).changelog(log.clone() as Arc<dyn Changelog>).shards(2);
@@ -250,12 +246,12 @@ fn a_record_that_fails_in_an_epoch_appended_before_becomes_a_letter() {
         graph.build().unwrap()
     };
     let (log, store): (_, Arc<dyn StateStore>) = (numbers(), Arc::new(MemoryStore::new()));
-    let mut stepper = open(&passing(u64::MAX), &log, &store);
+    let mut stepper = dead_lettering(&passing(u64::MAX), &log, &store, 2);
     assert!(stepper.epoch(100).unwrap());
     drop(stepper);
     engine(&passing(60), &log, &store, 2).stepper().unwrap().epoch(100).unwrap_err();
     for _ in 0..2 {
-        let mut stepper = open(&passing(60), &log, &store);
+        let mut stepper = dead_lettering(&passing(60), &log, &store, 2);
         while stepper.epoch(100).unwrap() {}
         assert_eq!(letters(&log), expected(&[60], "bad"));
     }

@@ -20,48 +20,21 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-#[allow(dead_code, reason = "each test needs its own part of the medium")]
-mod medium;
-
-use ledger::{
-    Acknowledged, ChildProcess, Ledger, Random, audit, open_changelog, pay, rounds, seed, take_up, tell,
-};
-use medium::{Medium, calls, shim};
-use millpond::changelog::Changelog;
-use millpond::{ErrorKind, Result};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use millpond::{Error, ErrorKind};
+use millpond_support::environment::{rounds, seed, variable};
+use millpond_support::ledger::{audit_lives, live_thrice};
+use millpond_support::medium::{Medium, calls, shim};
+use millpond_support::process::{ChildProcess, given, tell};
+use millpond_support::random::Random;
 use std::path::Path;
-use std::sync::Arc;
 
 /// The body of the child process; nothing when it is run as a test.
 #[test]
 fn child() {
-    let Ok(dir) = std::env::var("MILLPOND_CHILD") else { return };
-    let mut random = Random::new(std::env::var("MILLPOND_SEED").unwrap().parse().unwrap());
-    for (phase, version) in [(1, 1), (2, 2), (3, 2)] {
-        match catch_unwind(AssertUnwindSafe(|| serve(Path::new(&dir), phase, version, &mut random))) {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tell(&format!("stopped: {error}")),
-            Err(_) => tell("panicked"),
-        }
+    if let Some(dir) = given() {
+        live_thrice(&dir, 30, |_| Ok(()));
+        tell("done");
     }
-    tell("done");
-}
-
-fn serve(dir: &Path, phase: u64, version: u32, random: &mut Random) -> Result<()> {
-    let changelog = Arc::new(open_changelog(&dir.join("changelog"))?);
-    let ledger = Ledger::new(version);
-    let engine = ledger.builder(dir, random, Arc::clone(&changelog)).start()?;
-    for part in 0..4 {
-        pay(&*changelog, random, (phase << 40) + (part << 32), 30)?;
-        engine.catch_up_blocking()?;
-        engine.drain_blocking()?;
-    }
-    engine.ready_blocking()?;
-    engine.close_blocking()?;
-    changelog.close()
 }
 
 const CALLS: [(&str, &[&str]); 7] = [
@@ -78,7 +51,7 @@ const CALLS: [(&str, &[&str]); 7] = [
 fn a_failing_medium_loses_nothing() {
     let Some(shim) = shim() else { return };
     let mut random = Random::new(seed());
-    let only = std::env::var("MILLPOND_ONLY").unwrap_or_default();
+    let only: String = variable("MILLPOND_ONLY").unwrap_or_default();
     let (mut met, mut runs) = (0, 0);
     for part in ["/changelog/", "/state/"] {
         let made = dry_run(shim, part);
@@ -93,7 +66,7 @@ fn a_failing_medium_loses_nothing() {
                     let fault = format!("{call}:{nth}{lasting}:{what}:{part}");
                     if fault.contains(&only) {
                         runs += 1;
-                        met += usize::from(run(shim, &fault, random.next()));
+                        met += usize::from(run(shim, &fault, random.number()));
                     }
                 }
             }
@@ -117,9 +90,8 @@ fn dry_run(shim: &Path, part: &str) -> std::collections::BTreeMap<String, u64> {
 
 fn spawn(medium: &Medium, shim: &Path, seed: u64, task: (&'static str, String)) -> ChildProcess {
     let mut environment = medium.environment(shim);
-    let dir = medium.disk().display().to_string();
-    environment.extend([("MILLPOND_CHILD", dir), ("MILLPOND_SEED", seed.to_string()), task]);
-    ChildProcess::spawn(&environment)
+    environment.extend([("MILLPOND_SEED", seed.to_string()), task]);
+    ChildProcess::spawn(&medium.disk(), &environment)
 }
 
 /// Runs a child with the fault and audits what it left. Returns whether it was met.
@@ -127,10 +99,6 @@ fn run(shim: &Path, fault: &str, seed: u64) -> bool {
     println!("{fault} with seed {seed}");
     let medium = Medium::new();
     let (lines, stderr, status) = spawn(&medium, shim, seed, ("MEDIUM_FAULT", fault.to_owned())).end();
-    let mut acknowledged = Acknowledged::new();
-    for line in &lines {
-        take_up(&mut acknowledged, line);
-    }
     let told: Vec<&String> =
         lines.iter().filter(|line| line.starts_with("stopped") || *line == "panicked").collect();
     let context = format!("{fault} with seed {seed}: {status}, {told:?}\n{stderr}");
@@ -140,31 +108,21 @@ fn run(shim: &Path, fault: &str, seed: u64) -> bool {
     if random.below(2) == 0 {
         medium.lose_power();
     }
-    for version in random.pick(&[&[1, 2][..], &[2]]).iter().copied() {
-        let ledger = Ledger::new(version);
-        let dir = medium.disk();
-        let changelog =
-            open_changelog(&dir.join("changelog")).unwrap_or_else(|error| panic!("{error}: {context}"));
-        let changelog = Arc::new(changelog);
-        let opened = ledger.builder(&dir, &mut random, Arc::clone(&changelog)).stepper();
-        let mut stepper = match opened {
-            Ok(stepper) => stepper,
-            Err(error) if version == 1 && error.message().contains("the state holds version 2") => continue,
-            Err(error) if may_cost_the_state(fault, &error) => {
-                println!("the state is gone: {error}");
-                std::fs::remove_dir_all(dir.join("state")).unwrap();
-                ledger.builder(&dir, &mut random, Arc::clone(&changelog)).stepper().unwrap()
-            }
-            Err(error) => panic!("{error}: {context}"),
-        };
-        audit(&ledger, &mut stepper, &acknowledged).unwrap_or_else(|error| panic!("{error}: {context}"));
-    }
+    let mend = |error: &Error| {
+        let may_cost = may_cost_the_state(fault, error);
+        if may_cost {
+            println!("the state is gone: {error}");
+            std::fs::remove_dir_all(medium.disk().join("state")).unwrap();
+        }
+        may_cost
+    };
+    audit_lives(&medium.disk(), &mut random, &lines, mend, &context);
     !told.is_empty()
 }
 
 /// Whether the state may have to be built anew: after a failed sync of its manifest RocksDB deletes the file that it was to
 /// take over, although the record of it may have arrived.
-fn may_cost_the_state(fault: &str, error: &millpond::Error) -> bool {
+fn may_cost_the_state(fault: &str, error: &Error) -> bool {
     let of_state = fault.starts_with("sync") && fault.ends_with("/state/");
     of_state && error.kind() == ErrorKind::Corrupt && error.to_string().contains("delete the directory")
 }

@@ -17,19 +17,18 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of it")]
-mod failing;
-
-use failing::{Picky, dead_letters, encoded, engine, occurrences, record};
-use millpond::changelog::{Append, AppendLog, MAX_KEY_BYTES, MemoryChangelog, Record, TopicLog};
+use millpond::changelog::TopicLog;
+use millpond::changelog::{Changelog, MAX_KEY_BYTES, MemoryChangelog, Record};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::stream::Emit;
 use millpond::testing::laws::Laws;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Latest, Process, StoreOptions, Stream, Table,
-    Topic, TopicPartition,
+    Engine, ErrorKind, Graph, GraphBuilder, Latest, Process, StoreOptions, Stream, Table, Topic,
+    TopicPartition,
 };
+use millpond_support::failing::{Picky, dead_lettering, dead_letters, engine, occurrences, record};
+use millpond_support::records::{append, value_bytes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +38,8 @@ const RECORDS: u64 = 300;
 
 /// A changelog of 300 records, number 130 of which has the value `bad`.
 fn log_with<V: millpond::codec::Value>(topic: &Topic<u32, V>, good: &V, bad: Vec<u8>) -> MemoryChangelog {
-    let mut records: Vec<Record> = (0..RECORDS).map(|offset| record(offset, encoded(topic, good))).collect();
+    let mut records: Vec<Record> =
+        (0..RECORDS).map(|offset| record(offset, value_bytes(topic, good))).collect();
     records[BAD as usize].value = Some(bad.into());
     log_of(topic, &records)
 }
@@ -49,7 +49,7 @@ fn log_of<V: millpond::codec::Value>(topic: &Topic<u32, V>, records: &[Record]) 
     log.create_topic(topic.name(), topic.topic_config()).unwrap();
     for records in records.chunks(37) {
         let partition = TopicPartition::new(Arc::clone(topic.name()), 0);
-        log.append(vec![Append { partition, records: records.to_vec() }]).wait_blocking().unwrap();
+        append(&log, partition, records.to_vec()).unwrap();
     }
     log
 }
@@ -82,8 +82,7 @@ fn check(graph: &Graph, counts: &Table<u32, u64>, log: &MemoryChangelog, bad_val
         assert!(again.to_string().contains("events/0 offset 130"), "stopped there once more: {again}");
 
         for crash in [true, true, false] {
-            let policy = FailurePolicy::DeadLetter("dead".into());
-            let mut stepper = engine(graph, &log, &store, shards).on_failure(policy).stepper().unwrap();
+            let mut stepper = dead_lettering(graph, &log, &store, shards);
             while stepper.epoch(epoch).unwrap() {}
             let view = stepper.view(counts).unwrap();
             let shown: BTreeMap<u32, u64> = view.scan().unwrap().map(Result::unwrap).collect();
@@ -120,7 +119,7 @@ fn a_key_that_does_not_decode() {
     let graph = GraphBuilder::new();
     let counts = graph.stream(&events).group_by_key().count("counts");
     let graph = graph.build().unwrap();
-    let good = encoded(&events, &1);
+    let good = value_bytes(&events, &1);
     let mut records: Vec<Record> = (0..RECORDS).map(|offset| record(offset, good.clone())).collect();
     records[BAD as usize].key = vec![1, 2].into();
     check(&graph, &counts, &log_of(&events, &records), &good, "does not decode");
@@ -183,7 +182,7 @@ fn a_process_or_a_join_that_panics() {
         let counts = stream.group_by_key().count("counts");
         step(&stream, &counts).to_table("results");
         let graph = graph.build().unwrap();
-        let bad = encoded(&events, &666);
+        let bad = value_bytes(&events, &666);
         let log = log_with(&events, &1, bad.clone());
         check(&graph, &counts, &log, &bad, "the number of the beast");
     }
@@ -215,7 +214,7 @@ fn a_fold_that_panics() {
         },
     );
     let graph = graph.build().unwrap();
-    let bad = encoded(&events, &666);
+    let bad = value_bytes(&events, &666);
     let log = log_with(&events, &1, bad.clone());
     check(&graph, &counts, &log, &bad, "the number of the beast");
 }
@@ -239,7 +238,7 @@ fn a_map_that_panics_behind_an_exchange() {
         .map_values(|_, count| count.value)
         .materialize("plain");
     let graph = graph.build().unwrap();
-    let bad = encoded(&events, &666);
+    let bad = value_bytes(&events, &666);
     let log = log_with(&events, &1, bad.clone());
     check(&graph, &counts, &log, &bad, "the number of the beast");
 }
@@ -281,12 +280,11 @@ fn a_closure_of_a_table_that_panics_at_a_value_which_is_replaced() {
             }
         }
         let graph = graph.build().unwrap();
-        let log = log_with(&events, &1, encoded(&events, &666));
+        let log = log_with(&events, &1, value_bytes(&events, &666));
         for (shards, epoch) in [(1, 1), (1, 1000), (3, 50), (4, 1000)] {
             let log = log.crash();
             let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-            let policy = FailurePolicy::DeadLetter("dead".into());
-            let mut stepper = engine(&graph, &log, &store, shards).on_failure(policy).stepper().unwrap();
+            let mut stepper = dead_lettering(&graph, &log, &store, shards);
             while stepper.epoch(epoch).unwrap() {}
             let shown: BTreeMap<u32, u64> =
                 stepper.view(&other).unwrap().scan().unwrap().map(Result::unwrap).collect();
@@ -316,13 +314,12 @@ fn a_record_that_fails_at_several_places() {
         );
     }
     let graph = graph.build().unwrap();
-    let log = log_with(&events, &1, encoded(&events, &666));
+    let log = log_with(&events, &1, value_bytes(&events, &666));
     let reasons: Vec<String> = (1..6)
         .map(|shards| {
             let log = log.crash();
             let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-            let policy = FailurePolicy::DeadLetter("dead".into());
-            let mut stepper = engine(&graph, &log, &store, shards).on_failure(policy).stepper().unwrap();
+            let mut stepper = dead_lettering(&graph, &log, &store, shards);
             while stepper.epoch(50).unwrap() {}
             let letters = dead_letters(&log);
             assert_eq!(letters.len(), 1, "{shards} shards");
@@ -342,7 +339,7 @@ fn check_unwritable(keep: fn(u64, u64) -> u64) {
     let picky = StoreOptions::with_codec("picky", Picky);
     stream.group_by_key().fold(picky, || 0, move |kept, _, n| *kept = keep(*kept, n));
     let graph = graph.build().unwrap();
-    let bad = encoded(&events, &666);
+    let bad = value_bytes(&events, &666);
     let log = log_with(&events, &1, bad.clone());
     check(&graph, &counts, &log, &bad, "table `picky`: a value does not encode");
 }
@@ -370,7 +367,7 @@ fn a_record_that_is_too_large_for_the_changelog() {
     let length = |value: &u64| if *value == 666 { MAX_KEY_BYTES + 1 } else { 1 };
     stream.re_key(move |_, value| "k".repeat(length(value))).to(&Topic::new("long"));
     let graph = graph.build().unwrap();
-    let bad = encoded(&events, &666);
+    let bad = value_bytes(&events, &666);
     let log = log_with(&events, &1, bad.clone());
     check(&graph, &counts, &log, &bad, "topic `long`");
 }
@@ -387,7 +384,7 @@ fn a_codec_that_panics() {
         let explosive = StoreOptions::with_codec("explosive", Explosive);
         stream.group_by_key().fold(explosive, || 0, |most, _, n| *most = n.max(*most));
         let graph = graph.build().unwrap();
-        let bad = encoded(&events, &if decode { 777 } else { 666 });
+        let bad = value_bytes(&events, &if decode { 777 } else { 666 });
         let log = log_with(&events, &1, bad.clone());
         check(&graph, &counts, &log, &bad, reason);
     }
@@ -426,7 +423,7 @@ fn an_engine_that_stopped_says_why_to_everyone() {
         },
     );
     let graph = graph.build().unwrap();
-    let log = log_with(&events, &1, encoded(&events, &666));
+    let log = log_with(&events, &1, value_bytes(&events, &666));
     let engine = Engine::builder(&graph).changelog(Arc::new(log.reopen())).in_memory().start().unwrap();
     let mut end = engine.position();
     end.set(TopicPartition::new("events", 0), RECORDS);
@@ -467,7 +464,7 @@ fn a_fold_that_fails_only_once_is_not_deterministic() {
         },
     );
     let graph = graph.build().unwrap();
-    let log = log_with(&events, &1, encoded(&events, &1));
+    let log = log_with(&events, &1, value_bytes(&events, &1));
     let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
     let mut stepper = engine(&graph, &log, &store, 1).stepper().unwrap();
     let error = stepper.epoch(1000).unwrap_err();

@@ -18,52 +18,25 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-
-use ledger::{
-    Acknowledged, ChildProcess, Ledger, Random, audit, open_changelog, pay, rounds, seed, take_up, tell,
-};
-use millpond::changelog::{Append, Changelog, Record, TopicConfig};
+use millpond::changelog::{Changelog, Record, TopicConfig};
 use millpond::{Result, TopicPartition, fault};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use millpond_support::environment::{rounds, seed, variable};
+use millpond_support::ledger::{audit_lives, live_thrice};
+use millpond_support::process::{ChildProcess, given, tell};
+use millpond_support::random::Random;
+use millpond_support::records::append;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 const PARALLEL: usize = 6;
 
 /// The body of the child process; nothing when it is run as a test.
 #[test]
 fn child() {
-    let Ok(dir) = std::env::var("MILLPOND_CHILD") else { return };
-    let point = std::env::var("MILLPOND_POINT").unwrap();
-    let mut random = Random::new(std::env::var("MILLPOND_SEED").unwrap().parse().unwrap());
-    for (phase, version) in [(1, 1), (2, 2), (3, 2)] {
-        // A panic in the calling thread unwinds to whoever opened the engine.
-        let served = catch_unwind(AssertUnwindSafe(|| serve(Path::new(&dir), phase, version, &mut random)));
-        match served {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tell(&format!("stopped: {error}")),
-            Err(_) => tell("panicked"),
-        }
-    }
+    let Some(dir) = given() else { return };
+    let point: String = variable("MILLPOND_POINT").unwrap();
+    live_thrice(&dir, 12, |changelog| trim(changelog));
     tell(if fault::fired(&point) { "fired" } else { "never fired" });
-}
-
-fn serve(dir: &Path, phase: u64, version: u32, random: &mut Random) -> Result<()> {
-    let changelog = Arc::new(open_changelog(&dir.join("changelog"))?);
-    trim(&*changelog)?;
-    let ledger = Ledger::new(version);
-    let engine = ledger.builder(dir, random, Arc::clone(&changelog)).start()?;
-    for part in 0..4 {
-        pay(&*changelog, random, (phase << 40) + (part << 32), 12)?;
-        engine.catch_up_blocking()?;
-        engine.drain_blocking()?;
-    }
-    engine.ready_blocking()?;
-    engine.close_blocking()?;
-    changelog.close()
 }
 
 /// Fills a topic that nobody reads and has it trimmed. What is kept beside it is moved.
@@ -71,15 +44,12 @@ fn trim(changelog: &dyn Changelog) -> Result<()> {
     let config = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
     changelog.create_topic("noise", &config)?;
     changelog.create_topic("kept", &TopicConfig::default())?;
-    let partition = TopicPartition::new("noise", 0);
+    let trimmed = TopicPartition::new("noise", 0);
     let kept = TopicPartition::new("kept", 0);
     for number in 0..6_u64 {
-        let mut random = Random::new(number);
-        let noise: Vec<u8> = (0..10_000).map(|_| random.next() as u8).collect();
-        let records = vec![Record::new("noise", noise)];
-        changelog.append(vec![Append { partition: partition.clone(), records }]).wait_blocking()?;
-        let records = vec![Record::new("kept", number.to_be_bytes().to_vec())];
-        changelog.append(vec![Append { partition: kept.clone(), records }]).wait_blocking()?;
+        let noise = Random::new(number).bytes(10_000);
+        append(changelog, trimmed.clone(), vec![Record::new("noise", noise)])?;
+        append(changelog, kept.clone(), vec![Record::new("kept", number.to_be_bytes().to_vec())])?;
     }
     changelog.enforce_retention().map(drop)
 }
@@ -90,15 +60,15 @@ fn a_fault_at_any_step_loses_and_repeats_nothing() {
     let mut faults = Vec::new();
     for point in fault::points() {
         for action in ["error", "panic", "abort"] {
-            faults.push((*point, 1, action, random.next()));
+            faults.push((*point, 1, action, random.number()));
         }
         for _ in 0..rounds(1) {
             // Later, in the middle of things, if it is passed so often.
             let hit = 2 + random.below(12);
-            faults.push((*point, hit, random.pick(&["error", "panic", "abort"]), random.next()));
+            faults.push((*point, hit, random.pick(&["error", "panic", "abort"]), random.number()));
         }
     }
-    if let Ok(only) = std::env::var("MILLPOND_ONLY") {
+    if let Some(only) = variable::<String>("MILLPOND_ONLY") {
         faults.retain(|(point, ..)| *point == only);
     }
     let (next, missed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -124,17 +94,12 @@ fn run(point: &str, hit: u64, action: &str, seed: u64) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let fault = format!("{point}:{hit}:{action}");
     let random = &mut Random::new(!seed);
-    let child = ChildProcess::spawn(&[
-        ("MILLPOND_CHILD", dir.path().display().to_string()),
+    let task = [
         ("MILLPOND_POINT", point.to_owned()),
         ("MILLPOND_FAULTS", fault.clone()),
         ("MILLPOND_SEED", seed.to_string()),
-    ]);
-    let (lines, stderr, status) = child.end();
-    let mut acknowledged = Acknowledged::new();
-    for line in &lines {
-        take_up(&mut acknowledged, line);
-    }
+    ];
+    let (lines, stderr, status) = ChildProcess::spawn(dir.path(), &task).end();
     let told = |text: &str| lines.iter().any(|line| line == text);
     println!("{fault} with seed {seed}");
     let context = format!("{fault} with seed {seed}: {status}, {:?}\n{stderr}", lines.last());
@@ -145,19 +110,6 @@ fn run(point: &str, hit: u64, action: &str, seed: u64) -> bool {
     let may_pass =
         action == "abort" || point.starts_with("changelog.trim") || point.starts_with("changelog.move");
     assert!(!fired || is_told || may_pass, "nobody was told of the fault: {context}");
-    // Under either version of the tables, so that a rebuild that was cut short is dropped or gone on with.
-    for version in random.pick(&[&[1, 2][..], &[2]]).iter().copied() {
-        let ledger = Ledger::new(version);
-        let changelog = Arc::new(open_changelog(&dir.path().join("changelog")).unwrap());
-        let opened = ledger.builder(dir.path(), random, changelog).stepper();
-        let mut stepper = match opened {
-            Ok(stepper) => stepper,
-            Err(error) if version == 1 && error.message().contains("the state holds version 2") => continue,
-            Err(error) => panic!("{error}: {context}"),
-        };
-        if let Err(error) = audit(&ledger, &mut stepper, &acknowledged) {
-            panic!("{error}: {context}");
-        }
-    }
+    audit_lives(dir.path(), random, &lines, |_| false, &context);
     fired
 }

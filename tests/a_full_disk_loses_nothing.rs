@@ -16,12 +16,12 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-
-use ledger::{Acknowledged, Ledger, Random, audit, batch, open_changelog, seed};
-use millpond::changelog::{AppendLog, Changelog};
+use millpond::changelog::AppendLog;
+use millpond::changelog::Changelog;
 use millpond::{Engine, ErrorKind, Health};
+use millpond_support::environment::seed;
+use millpond_support::ledger::{Acknowledged, Ledger, audit, batch, open_changelog};
+use millpond_support::random::Random;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;

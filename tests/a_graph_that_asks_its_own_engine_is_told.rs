@@ -11,13 +11,10 @@
 
 use millpond::changelog::MemoryChangelog;
 use millpond::{Engine, ErrorKind, GraphBuilder, Position, Topic, View};
+use millpond_support::waiting::block_on;
 use std::sync::{Arc, Mutex, OnceLock};
 
 type Handles = (Arc<Engine>, View<u32, u64>, View<u32, u64>);
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
-}
 
 /// Every call there is.
 fn ask((engine, own, other): &Handles) -> Vec<(&'static str, Option<ErrorKind>)> {

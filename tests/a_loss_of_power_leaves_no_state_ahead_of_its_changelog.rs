@@ -8,9 +8,10 @@
 //! before its drain.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
+use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{Engine, Graph, GraphBuilder, ManualClock, Result, Stepper, Table, Topic};
+use millpond::{Engine, Graph, GraphBuilder, Result, Stepper, Table, Topic};
+use millpond_support::records::producer;
 use std::sync::Arc;
 
 fn numbers() -> Topic<u32, u64> {
@@ -41,8 +42,7 @@ fn open(name: &str, graph: &Graph, log: &MemoryChangelog, store: &Arc<dyn StateS
 #[test]
 fn a_loss_of_power_leaves_no_state_ahead_of_its_changelog() {
     let log = MemoryChangelog::new();
-    let clock = Arc::new(ManualClock::new(0));
-    let producer = Producer::new(Arc::new(log.reopen()), &numbers(), clock).unwrap();
+    let producer = producer(Arc::new(log.reopen()), &numbers()).unwrap();
     producer.send([(&1, Some(&5), 0), (&1, Some(&6), 0)]).wait_blocking().unwrap();
     let stores: [Arc<dyn StateStore>; 2] = [Arc::new(MemoryStore::new()), Arc::new(MemoryStore::new())];
 

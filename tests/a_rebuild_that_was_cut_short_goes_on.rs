@@ -15,13 +15,13 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-
-use ledger::{Acknowledged, Ledger, Random, audit, batch, rounds, seed};
-use millpond::changelog::{AppendLog, MemoryChangelog};
+use millpond::changelog::AppendLog;
+use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, ErrorKind, Stepper};
+use millpond_support::environment::{rounds, seed};
+use millpond_support::ledger::{Acknowledged, Ledger, audit, batch};
+use millpond_support::random::Random;
 use std::sync::Arc;
 
 fn open(
@@ -86,7 +86,7 @@ fn a_rebuild_that_was_cut_short_goes_on() {
     run(12_573_911_578_707_841_911);
     let mut random = Random::new(seed());
     for _ in 0..rounds(400) {
-        run(random.next());
+        run(random.number());
     }
 }
 

@@ -16,13 +16,12 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-
-use ledger::{Random, rounds, seed};
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
+use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{Direction, MemoryStore, Row, StateStore, StoreSnapshot, StoreStats, Visit};
-use millpond::{Engine, GraphBuilder, ManualClock, Result, Topic};
+use millpond::{Engine, GraphBuilder, Result, Topic};
+use millpond_support::environment::{rounds, seed};
+use millpond_support::random::Random;
+use millpond_support::records::producer;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -104,7 +103,7 @@ fn a_scan_holds_little_at_a_time() {
         let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
         let builder = Engine::builder(&graph.build().unwrap()).changelog(Arc::clone(&log)).store(store);
         let mut stepper = builder.shards(random.pick(&[1, 3])).stepper().unwrap();
-        let producer = Producer::new(log, &events, Arc::new(ManualClock::new(0))).unwrap();
+        let producer = producer(log, &events).unwrap();
 
         let sizes = sizes(&mut random);
         let keys: u32 = if sizes.iter().max() > Some(&50_000) { 60 } else { 20_000 };

@@ -16,10 +16,10 @@ use millpond::changelog::{
     TopicConfig, TopicLog,
 };
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Result, SystemClock, Table, Topic, TopicPartition};
+use millpond_support::files::copied;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use tempfile::TempDir;
 
 fn topic() -> Topic<u8, u64> {
     Topic::new("numbers")
@@ -54,14 +54,6 @@ fn fold(log: &Arc<EmbeddedChangelog>, state: &Path) -> Result<u64> {
     let sum = engine.view(&sums)?.get(&7)?.unwrap_or(0);
     engine.close_blocking()?;
     Ok(sum)
-}
-
-fn copied(from: &Path) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(from).unwrap().map(|entry| entry.unwrap()) {
-        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
-    copy
 }
 
 #[test]

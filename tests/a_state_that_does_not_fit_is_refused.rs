@@ -15,15 +15,16 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{
-    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog,
-    TopicConfig, TopicLog,
-};
+use millpond::changelog::{Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog, TopicConfig, TopicLog};
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};
 use millpond::{
     Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, Table, Topic, TopicPartition,
 };
+use millpond_support::expect;
+use millpond_support::files::copy;
+use millpond_support::process::{ChildProcess, given};
+use millpond_support::records;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -72,13 +73,9 @@ fn answers(dir: &Path, times: u64) {
     engine.close_blocking().unwrap();
 }
 
+#[track_caller]
 fn refused(dir: &Path, graph: &Graph, kind: ErrorKind, parts: &[&str]) -> Error {
-    let Err(error) = Engine::open(dir, graph) else { panic!("it was opened; expected {kind:?}, {parts:?}") };
-    assert_eq!(error.kind(), kind, "{error}");
-    for part in parts {
-        assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
-    }
-    error
+    expect::refused(Engine::open(dir, graph), kind, parts)
 }
 
 #[test]
@@ -210,14 +207,6 @@ fn a_changelog_that_was_replaced_by_an_older_copy() {
     answers(dir.path(), 15);
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
 #[test]
 fn a_changelog_that_was_trimmed_past_the_position() {
     let dir = counted();
@@ -230,7 +219,7 @@ fn a_changelog_that_was_trimmed_past_the_position() {
     let at = TopicPartition::new("events", 0);
     for number in 0..20_u32 {
         let records = vec![Record::new((number % 10).to_be_bytes().to_vec(), vec![1; 600])];
-        log.append(vec![Append { partition: at.clone(), records }]).wait_blocking().unwrap();
+        records::append(&log, at.clone(), records).unwrap();
     }
     log.enforce_retention().unwrap();
     let kept = log.offsets(&at).unwrap();
@@ -280,9 +269,9 @@ fn a_directory_in_use_by_this_process() {
 /// The body of the other process; nothing when it is run as a test.
 #[test]
 fn child() {
-    let Ok(dir) = std::env::var("MILLPOND_CHILD") else { return };
+    let Some(dir) = given() else { return };
     let (graph, _) = counting("counts");
-    refused(Path::new(&dir), &graph, ErrorKind::Unavailable, &["close it first"]);
+    refused(&dir, &graph, ErrorKind::Unavailable, &["close it first"]);
 }
 
 #[test]
@@ -290,11 +279,9 @@ fn a_directory_in_use_by_another_process() {
     let dir = counted();
     let (graph, _) = counting("counts");
     let first = Engine::open(dir.path(), &graph).unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["child", "--exact", "--nocapture"]).env("MILLPOND_CHILD", dir.path());
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the other process ran the test");
+    let (lines, stderr, status) = ChildProcess::spawn(dir.path(), &[]).end();
+    assert!(status.success(), "{stderr}");
+    assert!(lines.iter().any(|line| line.contains("1 passed")), "the other process ran the test: {lines:?}");
     first.close_blocking().unwrap();
     answers(dir.path(), 10);
 }

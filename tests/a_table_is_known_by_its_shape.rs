@@ -10,16 +10,11 @@
 //! field more was called damage.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::codec::{Bincode, Json, Key, Value, ValueCodec};
-use millpond::store::MemoryStore;
-use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table, Topic, View,
-    key_codec,
-};
+use millpond::{ErrorKind, Graph, GraphBuilder, Result, StoreOptions, Table, Topic, View, key_codec};
+use millpond_support::in_memory::InMemory;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 
 mod now {
     use super::*;
@@ -76,30 +71,11 @@ struct Balance {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Cents(u64);
 
-struct Place {
-    log: Arc<MemoryChangelog>,
-    store: Arc<MemoryStore>,
-}
-
-impl Place {
-    /// A changelog with one payment.
-    fn new() -> Self {
-        let place = Self { log: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) };
-        let producer = Producer::new(place.log.clone(), &payments(), Arc::new(ManualClock::new(0))).unwrap();
-        producer.put(&1, &100).wait_blocking().unwrap();
-        place
-    }
-
-    fn open(&self, graph: &Graph) -> Result<Stepper> {
-        let changelog: Arc<dyn Changelog> = self.log.clone();
-        Engine::builder(graph).changelog(changelog).store(self.store.clone()).shards(2).stepper()
-    }
-
-    fn fold(&self, graph: &Graph) {
-        let mut stepper = self.open(graph).unwrap();
-        while stepper.epoch(10).unwrap() {}
-        stepper.drain().unwrap();
-    }
+/// A changelog with one payment.
+fn paid() -> InMemory {
+    let place = InMemory::new();
+    place.producer(&payments()).unwrap().put(&1, &100).wait_blocking().unwrap();
+    place
 }
 
 fn payments() -> Topic<u32, u64> {
@@ -135,20 +111,20 @@ where
     B: Value + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned,
     C: Copy + ValueCodec<A> + ValueCodec<B>,
 {
-    let place = Place::new();
+    let place = paid();
     let (before, accounts) = table(store::<A>(codec, 0), a);
-    place.fold(&before);
+    place.fold(&before, 10).unwrap();
 
     let (same_version, _) = table(store::<B>(codec, 0), b);
-    let error = place.open(&same_version).err().expect("another shape under the same version");
+    let error = place.stepper(&same_version).expect_err("another shape under the same version");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     for part in [told, "`accounts`", "raise the table's version"] {
         assert!(error.message().contains(part), "`{part}` is not in: {error}");
     }
-    assert_eq!(place.open(&before).unwrap().view(&accounts).unwrap().get(&1).unwrap(), Some(a(100)));
+    assert_eq!(place.stepper(&before).unwrap().view(&accounts).unwrap().get(&1).unwrap(), Some(a(100)));
 
     let (raised, accounts) = table(store::<B>(codec, 1), b);
-    let mut stepper = place.open(&raised).unwrap();
+    let mut stepper = place.stepper(&raised).unwrap();
     let view = stepper.view(&accounts).unwrap();
     is_unavailable(&view, &1);
     while stepper.epoch(10).unwrap() {}
@@ -162,11 +138,11 @@ where
     B: Value + PartialEq + std::fmt::Debug,
     C: Copy + ValueCodec<A> + ValueCodec<B>,
 {
-    let place = Place::new();
-    place.fold(&table(store::<A>(codec, 0), a).0);
+    let place = paid();
+    place.fold(&table(store::<A>(codec, 0), a).0, 10).unwrap();
     for version in [0, 1] {
         let (graph, accounts) = table(store::<B>(codec, version), b);
-        let stepper = place.open(&graph).unwrap();
+        let stepper = place.stepper(&graph).unwrap();
         let view = stepper.view(&accounts).unwrap();
         assert_eq!((view.is_former(), view.get(&1).unwrap()), (version == 1, Some(b(100))));
     }
@@ -244,14 +220,14 @@ fn routes<K: Key>(version: u32, key: fn(u32) -> K) -> (Graph, Table<K, u64>) {
 
 #[test]
 fn the_fields_of_keys_are_not_read_as_each_other() {
-    let place = Place::new();
-    place.fold(&routes(0, |origin| Route { origin, dest: 2 }).0);
+    let place = paid();
+    place.fold(&routes(0, |origin| Route { origin, dest: 2 }).0, 10).unwrap();
     let back = |origin| Back { dest: 2, origin };
-    let error = place.open(&routes(0, back).0).err().expect("another key under the same version");
+    let error = place.stepper(&routes(0, back).0).expect_err("another key under the same version");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.message().contains("key type `(origin:u32,dest:u32)`"), "{error}");
     let (graph, counts) = routes(1, back);
-    let mut stepper = place.open(&graph).unwrap();
+    let mut stepper = place.stepper(&graph).unwrap();
     let view = stepper.view(&counts).unwrap();
     is_unavailable(&view, &back(1));
     while stepper.epoch(10).unwrap() {}

@@ -10,54 +10,11 @@
 //! that had been deleted, as messages advise, until all of it was folded.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
-use millpond::store::MemoryStore;
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Health, ManualClock, Table, Topic, View};
-use std::sync::{Arc, Condvar, Mutex};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Health, Table, Topic, View};
+use millpond_support::in_memory::InMemory;
+use millpond_support::waiting::Weir;
 
 const RECORDS: u64 = 3000;
-
-/// Stands in the way until it is opened.
-#[derive(Clone, Default)]
-struct Weir(Arc<(Mutex<Waters>, Condvar)>);
-
-#[derive(Default)]
-struct Waters {
-    open: bool,
-    waiting: bool,
-}
-
-impl Weir {
-    fn open(&self) {
-        self.0.0.lock().unwrap().open = true;
-        self.0.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut waters = self.0.0.lock().unwrap();
-        waters.waiting = true;
-        self.0.1.notify_all();
-        while !waters.open {
-            waters = self.0.1.wait(waters).unwrap();
-        }
-    }
-
-    fn wait_for_someone(&self) {
-        let mut waters = self.0.0.lock().unwrap();
-        while !waters.waiting {
-            waters = self.0.1.wait(waters).unwrap();
-        }
-    }
-}
-
-/// Opens the weir when the test ends, so that one which fails does not hang in closing its engine.
-struct OpensAtTheEnd(Weir);
-
-impl Drop for OpensAtTheEnd {
-    fn drop(&mut self) {
-        self.0.open();
-    }
-}
 
 fn events() -> Topic<u64, u64> {
     Topic::new("events").partitions(3)
@@ -78,42 +35,35 @@ fn sums(weir: &Weir) -> (Graph, Table<u64, u64>) {
 }
 
 struct Service {
-    log: Arc<MemoryChangelog>,
-    store: Arc<MemoryStore>,
+    kept: InMemory,
     weir: Weir,
 }
 
 impl Service {
     /// A changelog with records of which the durable state has the first.
     fn folded(first: u64) -> Self {
-        let service = Self {
-            log: Arc::new(MemoryChangelog::new()),
-            store: Arc::new(MemoryStore::new()),
-            weir: Weir::default(),
-        };
+        let service = Self { kept: InMemory::new(), weir: Weir::default() };
         let open = Weir::default();
         open.open();
         service.append(0..first);
-        let builder = Engine::builder(&sums(&open).0).changelog(service.log.clone());
-        let mut stepper = builder.store(service.store.clone()).stepper().unwrap();
-        while stepper.epoch(1000).unwrap() {}
-        stepper.drain().unwrap();
-        drop(stepper);
+        service.kept.fold(&sums(&open).0, 1000).unwrap();
         service.append(first..RECORDS);
         service
     }
 
     fn append(&self, keys: std::ops::Range<u64>) {
-        let producer =
-            Producer::new(self.log.clone() as Arc<dyn Changelog>, &events(), Arc::new(ManualClock::new(0)));
         let keys: Vec<u64> = keys.collect();
-        producer.unwrap().send(keys.iter().map(|key| (key, Some(&7), 0))).wait_blocking().unwrap();
+        self.kept
+            .producer(&events())
+            .unwrap()
+            .send(keys.iter().map(|key| (key, Some(&7), 0)))
+            .wait_blocking()
+            .unwrap();
     }
 
     fn start(&self, stale: bool) -> (Engine, View<u64, u64>) {
         let (graph, table) = sums(&self.weir);
-        let builder = Engine::builder(&graph).changelog(self.log.clone()).store(self.store.clone());
-        let engine = builder.epoch_records(100).stale_reads(stale).start().unwrap();
+        let engine = self.kept.engine(&graph).epoch_records(100).stale_reads(stale).start().unwrap();
         let view = engine.view(&table).unwrap();
         (engine, view)
     }
@@ -148,7 +98,7 @@ fn a_state_that_was_deleted_and_one_that_is_a_little_behind() {
     for folded in [0, 1, RECORDS - 1] {
         let service = Service::folded(folded);
         let (engine, view) = service.start(false);
-        let _opens = OpensAtTheEnd(service.weir.clone());
+        let _opens = service.weir.opens_at_the_end();
         let left = RECORDS - folded;
         every_call_is_refused(&engine, &view, left);
         assert_eq!(engine.health(), Health::CatchingUp { records_left: left });
@@ -190,7 +140,7 @@ fn whoever_waited_for_an_append_is_answered() {
 fn a_state_that_is_complete_answers_at_once() {
     let service = Service::folded(RECORDS);
     let (engine, view) = service.start(false);
-    let _opens = OpensAtTheEnd(service.weir.clone());
+    let _opens = service.weir.opens_at_the_end();
     // Though the fold stands still with what came after.
     service.append(0..1);
     assert_eq!((view.snapshot().unwrap().get(&0).unwrap(), view.count().unwrap()), (Some(7), RECORDS));
@@ -202,7 +152,7 @@ fn a_state_that_is_complete_answers_at_once() {
 fn stale_answers_are_given_to_whoever_asks_for_them() {
     let service = Service::folded(RECORDS - 1);
     let (engine, view) = service.start(true);
-    let _opens = OpensAtTheEnd(service.weir.clone());
+    let _opens = service.weir.opens_at_the_end();
     // Nobody waits for a fold that stands still, not even with the very row that it is at.
     service.weir.wait_for_someone();
     assert_eq!((view.get(&0).unwrap(), view.get(&(RECORDS - 1)).unwrap()), (Some(7), None));
@@ -219,12 +169,11 @@ fn stale_answers_are_given_to_whoever_asks_for_them() {
 
 #[test]
 fn a_failure_on_the_way_is_told_instead() {
-    let log = Arc::new(MemoryChangelog::new());
-    let producer = Producer::new(log.clone(), &events(), Arc::new(ManualClock::new(0))).unwrap();
-    producer.put(&1, &0).wait_blocking().unwrap();
+    let kept = InMemory::new();
+    kept.producer(&events()).unwrap().put(&1, &0).wait_blocking().unwrap();
     let graph = GraphBuilder::new();
     let shares = graph.stream(&events()).map_values(|_, people| 100 / people).to_table("shares");
-    let engine = Engine::builder(&graph.build().unwrap()).changelog(log).in_memory().start().unwrap();
+    let engine = kept.engine(&graph.build().unwrap()).start().unwrap();
     let view = engine.view(&shares).unwrap();
     assert_eq!(engine.ready_blocking().unwrap_err().kind(), ErrorKind::User);
     assert_eq!(view.get(&1).unwrap_err().kind(), ErrorKind::User);

@@ -13,13 +13,15 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog, Producer};
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog};
 use millpond::codec::{Json, Key, Raw, Value};
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions,
-    Topic, TopicPartition, key_codec,
+    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, Topic,
+    TopicPartition, key_codec,
 };
+use millpond_support::expect::refused;
+use millpond_support::records::producer;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -52,10 +54,6 @@ struct OrderWithCustomer {
     customer: u32,
 }
 
-fn producer<K: Key, V: Value>(log: &Arc<dyn Changelog>, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
-    Producer::new(Arc::clone(log), topic, Arc::new(ManualClock::new(0)))
-}
-
 fn reading<K: Key, V: Value>(topic: &Topic<K, V>) -> Graph {
     let graph = GraphBuilder::new();
     graph.stream(topic).group_by_key().count("counts");
@@ -68,12 +66,7 @@ fn open(log: &Arc<dyn Changelog>, graph: &Graph) -> Result<Stepper> {
 
 #[track_caller]
 fn is_invalid<T>(result: Result<T>, parts: &[&str]) -> Error {
-    let Err(error) = result else { panic!("it was taken; expected {parts:?}") };
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    for part in parts {
-        assert!(error.to_string().contains(part), "`{part}` is not in: {error}");
-    }
-    error
+    refused(result, ErrorKind::Invalid, parts)
 }
 
 /// Reads one topic in two ways.
@@ -126,15 +119,18 @@ fn a_changelog_remembers_what_a_topic_holds() {
     on_every_changelog(|reopen| {
         let log = reopen();
         let orders = Topic::<u32, Order>::new("orders");
-        producer(&log, &orders).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
+        producer(log.clone(), &orders).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
         for again in [false, true] {
             let log = if again { reopen() } else { Arc::clone(&log) };
             let customers = Topic::<u32, Customer>::new("orders");
-            is_invalid(producer(&log, &customers), &["topic `orders`", "another type", "Topic::revision(1)"]);
-            let json = Topic::<u32, Order>::with_codec("orders", Json);
-            is_invalid(producer(&log, &json), &["topic `orders`", "`bincode-2`", "`json`"]);
             is_invalid(
-                producer(&log, &Topic::<u64, Order>::new("orders")),
+                producer(log.clone(), &customers),
+                &["topic `orders`", "another type", "Topic::revision(1)"],
+            );
+            let json = Topic::<u32, Order>::with_codec("orders", Json);
+            is_invalid(producer(log.clone(), &json), &["topic `orders`", "`bincode-2`", "`json`"]);
+            is_invalid(
+                producer(log.clone(), &Topic::<u64, Order>::new("orders")),
                 &["its keys are `u32`, not `u64`"],
             );
             // An engine that is refused creates no topic either.
@@ -159,10 +155,10 @@ fn an_engine_declares_what_its_graph_reads_and_writes() {
         graph.stream(&input).map_values(|_, order| order.amount).to(&Topic::new("out"));
         drop(open(&log, &graph.build().unwrap()).unwrap());
         let log = reopen();
-        is_invalid(producer(&log, &Topic::<u32, Customer>::new("in")), &["topic `in`"]);
-        is_invalid(producer(&log, &Topic::<u32, String>::new("out")), &["topic `out`"]);
-        producer(&log, &input).unwrap();
-        producer(&log, &Topic::<u32, u32>::new("out")).unwrap();
+        is_invalid(producer(log.clone(), &Topic::<u32, Customer>::new("in")), &["topic `in`"]);
+        is_invalid(producer(log.clone(), &Topic::<u32, String>::new("out")), &["topic `out`"]);
+        producer(log.clone(), &input).unwrap();
+        producer(log.clone(), &Topic::<u32, u32>::new("out")).unwrap();
     });
 }
 
@@ -172,9 +168,9 @@ fn json_types_may_grow() {
         let log = reopen();
         let old = Topic::<u32, Order>::with_codec("orders", Json);
         let new = Topic::<u32, OrderWithNote>::with_codec("orders", Json);
-        producer(&log, &old).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
+        producer(log.clone(), &old).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
         let with_note = OrderWithNote { amount: 6, note: "soon".to_owned() };
-        producer(&log, &new).unwrap().put(&2, &with_note).wait_blocking().unwrap();
+        producer(log.clone(), &new).unwrap().put(&2, &with_note).wait_blocking().unwrap();
         let log = reopen();
         // Either reads what the other has written.
         let graph = GraphBuilder::new();
@@ -187,12 +183,12 @@ fn json_types_may_grow() {
         assert!(open(&log, &reading(&old)).unwrap().epoch(10).unwrap());
         // What would not read the records that are there is refused.
         let required = Topic::<u32, OrderWithCustomer>::with_codec("orders", Json);
-        is_invalid(producer(&log, &required), &["field `customer` is new"]);
+        is_invalid(producer(log.clone(), &required), &["field `customer` is new"]);
         is_invalid(open(&log, &reading(&required)), &["field `customer` is new"]);
-        is_invalid(producer(&log, &Topic::<u32, Customer>::with_codec("orders", Json)), &["field"]);
+        is_invalid(producer(log.clone(), &Topic::<u32, Customer>::with_codec("orders", Json)), &["field"]);
         // In the default codec, which has no names, nothing but enums grows.
-        producer(&log, &Topic::<u32, Order>::new("compact")).unwrap();
-        is_invalid(producer(&log, &Topic::<u32, OrderWithNote>::new("compact")), &["`.note` is new"]);
+        producer(log.clone(), &Topic::<u32, Order>::new("compact")).unwrap();
+        is_invalid(producer(log.clone(), &Topic::<u32, OrderWithNote>::new("compact")), &["`.note` is new"]);
     });
 }
 
@@ -200,12 +196,12 @@ fn json_types_may_grow() {
 fn a_raised_revision_changes_the_type_on_purpose() {
     on_every_changelog(|reopen| {
         let log = reopen();
-        producer(&log, &Topic::<u32, Order>::new("orders")).unwrap();
+        producer(log.clone(), &Topic::<u32, Order>::new("orders")).unwrap();
         let second = Topic::<u64, Customer>::with_codec("orders", Json).revision(2);
-        producer(&log, &second).unwrap();
+        producer(log.clone(), &second).unwrap();
         let log = reopen();
-        is_invalid(producer(&log, &Topic::<u32, Order>::new("orders")), &["Topic::revision(3)"]);
-        is_invalid(producer(&log, &Topic::<u32, Order>::new("orders").revision(2)), &["keys"]);
+        is_invalid(producer(log.clone(), &Topic::<u32, Order>::new("orders")), &["Topic::revision(3)"]);
+        is_invalid(producer(log.clone(), &Topic::<u32, Order>::new("orders").revision(2)), &["keys"]);
         assert!(open(&log, &reading(&second)).is_ok());
         assert!(open(&log, &reading(&Topic::<u64, Customer>::with_codec("orders", Json))).is_ok());
         assert!(open(&log, &reading(&Topic::<u32, Order>::new("orders").revision(3))).is_ok());
@@ -240,8 +236,8 @@ key_codec!(
 #[test]
 fn the_fields_of_keys_have_names() {
     let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
-    producer(&log, &Topic::<Route, u8>::new("routes")).unwrap();
-    is_invalid(producer(&log, &Topic::<Back, u8>::new("routes")), &["(origin:string,dest:string)"]);
+    producer(log.clone(), &Topic::<Route, u8>::new("routes")).unwrap();
+    is_invalid(producer(log.clone(), &Topic::<Back, u8>::new("routes")), &["(origin:string,dest:string)"]);
 }
 
 #[test]
@@ -258,8 +254,8 @@ fn dead_letters_are_read_as_any_of_their_topics() {
         let policy = FailurePolicy::DeadLetter("dead".into());
         let engine = Engine::builder(&graph).store(Arc::new(MemoryStore::new())).changelog(Arc::clone(&log));
         let mut stepper = engine.on_failure(policy).stepper().unwrap();
-        producer(&log, &orders).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
-        producer(&log, &customers).unwrap().put(&1, &"ada".to_owned()).wait_blocking().unwrap();
+        producer(log.clone(), &orders).unwrap().put(&1, &Order { amount: 5 }).wait_blocking().unwrap();
+        producer(log.clone(), &customers).unwrap().put(&1, &"ada".to_owned()).wait_blocking().unwrap();
         while stepper.epoch(10).unwrap() {}
         drop(stepper);
         for again in [false, true] {
@@ -277,7 +273,7 @@ fn dead_letters_are_not_put_among_records_of_one_type() {
     on_every_changelog(|reopen| {
         let log = reopen();
         let (orders, payments) = (Topic::<u32, Order>::new("orders"), Topic::<u64, String>::new("payments"));
-        producer(&log, &payments).unwrap().put(&1, &"ada".to_owned()).wait_blocking().unwrap();
+        producer(log.clone(), &payments).unwrap().put(&1, &"ada".to_owned()).wait_blocking().unwrap();
         let graph = GraphBuilder::new();
         graph.stream(&orders).group_by_key().count("orders");
         let graph = graph.build().unwrap();
@@ -294,11 +290,15 @@ fn bytes_as_they_are_go_with_any_topic() {
         let log = reopen();
         // A bridge that copies what another system has encoded comes first, and decides nothing.
         let bridge = Topic::<u32, Vec<u8>>::with_codec("orders", Raw);
-        producer(&log, &bridge).unwrap().put(&1, &br#"{"amount":5}"#.to_vec()).wait_blocking().unwrap();
+        producer(log.clone(), &bridge)
+            .unwrap()
+            .put(&1, &br#"{"amount":5}"#.to_vec())
+            .wait_blocking()
+            .unwrap();
         let orders = Topic::<u32, Order>::with_codec("orders", Json);
         assert!(open(&log, &reading(&orders)).unwrap().epoch(10).unwrap());
         let log = reopen();
-        producer(&log, &bridge).unwrap();
+        producer(log.clone(), &bridge).unwrap();
         assert!(open(&log, &reading(&bridge)).unwrap().epoch(10).unwrap());
         is_invalid(open(&log, &reading(&Topic::<u32, Order>::new("orders"))), &["`json`"]);
     });

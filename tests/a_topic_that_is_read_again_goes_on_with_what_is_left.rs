@@ -8,64 +8,34 @@
 //! refused for ever: the position still named the topic, and was taken for one that rows stand at.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{
-    Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
-};
+use millpond::changelog::{Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig, TopicLog};
 use millpond::codec::KeyCodec;
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, Table, Topic, TopicPartition,
-};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, Table, Topic, TopicPartition};
+use millpond_support::in_memory::{InMemory, catch_up};
+use millpond_support::records::{append, partition, record};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-struct Service {
-    log: Arc<MemoryChangelog>,
-    store: Arc<MemoryStore>,
-}
+struct Service(InMemory);
 
 impl Service {
-    fn new() -> Self {
-        Self { log: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) }
-    }
-
     fn open(&self, graph: &Graph, from_oldest_kept: bool) -> Result<Stepper> {
-        let log: Arc<dyn Changelog> = self.log.clone();
-        let builder = Engine::builder(graph).name("service").changelog(log).store(self.store.clone());
-        builder.from_oldest_kept(from_oldest_kept).stepper()
+        self.0.engine(graph).name("service").from_oldest_kept(from_oldest_kept).stepper()
     }
 
     /// Opens, folds everything, makes it durable and ends.
     fn run(&self, graph: &Graph) {
-        let mut stepper = self.open(graph, false).unwrap();
-        while stepper.epoch(3).unwrap() {}
-        stepper.drain().unwrap();
+        catch_up(&mut self.open(graph, false).unwrap(), 3).unwrap();
     }
 
     fn put(&self, topic: &Topic<u32, u64>, key: u32, value: u64) {
-        let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
-        key.encode_key(&mut key_bytes);
-        topic.codec().encode(&value, &mut value_bytes).unwrap();
-        let records = vec![Record::new(key_bytes, value_bytes).at(7)];
-        let partition = TopicPartition::new(topic.name().clone(), 0);
-        self.log.ensure_topic(topic.name(), topic.topic_config()).unwrap();
-        self.log.append(vec![Append { partition, records }]).wait_blocking().unwrap();
-    }
-
-    fn rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut rows = Vec::new();
-        let all = [0_u8; 0].as_slice()..[255_u8; 8].as_slice();
-        let snapshot = self.store.snapshot().unwrap();
-        let mut visit = |key: &[u8], value: &[u8]| {
-            rows.push((key.to_vec(), value.to_vec()));
-            true
-        };
-        snapshot.scan(all, millpond::store::Direction::Forward, &mut visit).unwrap();
-        rows
+        self.0.log.ensure_topic(topic.name(), topic.topic_config()).unwrap();
+        let records = vec![record(topic, &key, Some(&value)).at(7)];
+        append(&*self.0.log, partition(topic, 0), records).unwrap();
     }
 
     fn start_of_left(&self) -> u64 {
-        self.log.offsets(&TopicPartition::new("left", 0)).unwrap().start
+        self.0.log.offsets(&TopicPartition::new("left", 0)).unwrap().start
     }
 }
 
@@ -96,7 +66,7 @@ fn all<K: millpond::codec::Key, V: millpond::codec::Value>(
 
 /// A service that read both topics, then one while the other lost some of what it had read and some that it had not.
 fn trimmed(both: &Graph) -> Service {
-    let service = Service::new();
+    let service = Service(InMemory::new());
     for key in 0..5 {
         service.put(&kept(), key, 1);
         service.put(&left(), key, 1);
@@ -108,18 +78,18 @@ fn trimmed(both: &Graph) -> Service {
         service.put(&left(), key % 7, 10);
     }
     service.run(&only_kept());
-    service.log.enforce_retention().unwrap();
+    service.0.log.enforce_retention().unwrap();
     assert!((6..25).contains(&service.start_of_left()), "begins at {}", service.start_of_left());
     service
 }
 
 fn refused(service: &Service, graph: &Graph, from_oldest_kept: bool, says: &str) {
-    let before = service.rows();
+    let before = service.0.rows();
     let error = service.open(graph, from_oldest_kept).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::BehindChangelog, "{error}");
     let message = error.message();
     assert!(message.contains("left/0") && message.contains(says), "{message}");
-    assert_eq!(service.rows(), before, "a refused engine changed something");
+    assert_eq!(service.0.rows(), before, "a refused engine changed something");
 }
 
 #[test]
@@ -164,7 +134,7 @@ fn a_derived_topic_goes_on_with_what_is_left() {
         graph.build().unwrap()
     };
     let service = trimmed(&both());
-    let of_out = |service: &Service| service.log.offsets(&TopicPartition::new("out", 0)).unwrap().end;
+    let of_out = |service: &Service| service.0.log.offsets(&TopicPartition::new("out", 0)).unwrap().end;
     assert_eq!(of_out(&service), 5);
     refused(&service, &both(), false, "`from_oldest_kept`");
 
@@ -185,7 +155,7 @@ fn rows_that_depend_on_what_is_gone_are_refused_in_any_case() {
         sums(&graph, &left());
         graph.build().unwrap()
     };
-    let service = Service::new();
+    let service = Service(InMemory::new());
     for key in 0..5 {
         service.put(&left(), key, 1);
     }
@@ -194,8 +164,8 @@ fn rows_that_depend_on_what_is_gone_are_refused_in_any_case() {
         service.put(&left(), key, 10);
     }
     // Someone gives up its hold, and the log forgets what it has not read.
-    service.log.hold("service", &Position::new()).unwrap();
-    service.log.enforce_retention().unwrap();
+    service.0.log.hold("service", &Position::new()).unwrap();
+    service.0.log.enforce_retention().unwrap();
     assert!(service.start_of_left() > 5);
     for from_oldest_kept in [false, true] {
         refused(&service, &both(), from_oldest_kept, "restore a copy of the changelog");

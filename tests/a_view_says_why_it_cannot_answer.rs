@@ -17,9 +17,9 @@
 )]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Table, Topic, TopicPartition, View};
-use std::future::Future;
+use millpond_support::in_memory::InMemory;
+use millpond_support::waiting::block_on;
 use std::sync::Arc;
 
 fn events() -> Topic<u32, u64> {
@@ -30,10 +30,6 @@ fn graph() -> (Graph, Table<u32, u64>) {
     let graph = GraphBuilder::new();
     let counts = graph.stream(&events()).group_by_key().count("counts");
     (graph.build().unwrap(), counts)
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 /// Expects an error of this kind from every call there is.
@@ -110,30 +106,19 @@ fn whoever_waits_for_a_position_is_woken_by_a_close() {
 
 #[test]
 fn a_table_that_is_being_built() {
-    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-    let log = MemoryChangelog::new();
-    let (old, _) = graph();
-    let mut stepper =
-        Engine::builder(&old).changelog(Arc::new(log.reopen())).store(Arc::clone(&store)).stepper().unwrap();
-    let producer = millpond::changelog::Producer::new(
-        Arc::new(log.reopen()),
-        &events(),
-        Arc::new(millpond::ManualClock::new(0)),
-    );
+    let kept = InMemory::new();
+    let producer = kept.producer(&events()).unwrap();
     for key in [1, 2, 1] {
-        producer.as_ref().map(|producer| producer.put(&key, &7)).unwrap().wait_blocking().unwrap();
+        producer.put(&key, &7).wait_blocking().unwrap();
     }
-    while stepper.epoch(10).unwrap() {}
-    stepper.drain().unwrap();
-    drop(stepper);
+    kept.fold(&graph().0, 10).unwrap();
 
     let graph = GraphBuilder::new();
     let stream = graph.stream(&events()).group_by_key();
     let counts = stream.count("counts");
     let sums = stream.fold("sums", || 0_u64, |sum, _, value| *sum += value);
     let graph = graph.build().unwrap();
-    let builder = Engine::builder(&graph).changelog(Arc::new(log.reopen())).store(store);
-    let mut stepper = builder.stepper().unwrap();
+    let mut stepper = kept.stepper(&graph).unwrap();
     let view = stepper.view(&sums).unwrap();
     every_call_says(&view, ErrorKind::Unavailable);
     let error = stepper.snapshot().unwrap().of(&view).map(drop).unwrap_err();

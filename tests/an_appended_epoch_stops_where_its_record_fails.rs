@@ -14,13 +14,12 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of it")]
-mod failing;
-
-use failing::{encoded, engine, record};
-use millpond::changelog::{Append, AppendLog, MemoryChangelog, ReadLog, TopicLog};
+use millpond::changelog::TopicLog;
+use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{ErrorKind, Graph, GraphBuilder, Table, Topic, TopicPartition};
+use millpond_support::failing::{engine, record};
+use millpond_support::records::{append, read, value_bytes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,29 +47,19 @@ fn numbers(partitions: u32) -> MemoryChangelog {
     log.create_topic("events", events(partitions).topic_config()).unwrap();
     for value in 0..RECORDS {
         let partition = TopicPartition::new("events", value as u32 % partitions);
-        let records = vec![record(value, encoded(&events(partitions), &value))];
-        log.append(vec![Append { partition, records }]).wait_blocking().unwrap();
+        append(&log, partition, vec![record(value, value_bytes(&events(partitions), &value))]).unwrap();
     }
     log
 }
 
 /// How often each value is in the derived topic.
 fn passed_on(log: &MemoryChangelog) -> BTreeMap<u64, u64> {
-    let mut reader = log.reader(&TopicPartition::new("out", 0), 0).unwrap();
+    let out = Topic::<u64, u64>::new("out");
     let mut values = BTreeMap::new();
-    loop {
-        let batches = reader.poll(1 << 20).unwrap();
-        if batches.is_empty() {
-            return values;
-        }
-        for batch in batches {
-            for record in &batch.decode().unwrap() {
-                *values
-                    .entry(Topic::<u64, u64>::new("out").codec().decode(record.value.unwrap()).unwrap())
-                    .or_default() += 1;
-            }
-        }
+    for record in read(log, &TopicPartition::new("out", 0)).unwrap() {
+        *values.entry(out.codec().decode(&record.value.unwrap()).unwrap()).or_default() += 1;
     }
+    values
 }
 
 fn once_each() -> BTreeMap<u64, u64> {

@@ -16,14 +16,14 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::{
-    Changelog, MemoryChangelog, Producer, ReadLog, RetentionLog, TopicConfig, TopicLog,
-};
+use millpond::changelog::{Changelog, MemoryChangelog, Producer, ReadLog, RetentionLog, TopicConfig, TopicLog};
 use millpond::store::{Direction, MemoryStore, StateStore};
 use millpond::{
-    Engine, EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper,
-    StoreOptions, Table, Topic, TopicPartition,
+    EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, Table,
+    Topic, TopicPartition,
 };
+use millpond_support::expect::refused;
+use millpond_support::in_memory::{InMemory, catch_up};
 use std::sync::Arc;
 
 fn events() -> Topic<u32, u64> {
@@ -43,55 +43,32 @@ fn counting(version: u32, wanted: bool) -> (Graph, Table<u32, u64>) {
 
 type Everything = (Vec<(Vec<u8>, Vec<u8>)>, Vec<(String, std::ops::Range<u64>)>);
 
-struct Service {
-    changelog: Arc<MemoryChangelog>,
-    store: Arc<MemoryStore>,
-}
+struct Service(InMemory);
 
 impl Service {
-    fn new() -> Self {
-        Self { changelog: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) }
-    }
-
-    fn builder(&self, graph: &Graph) -> EngineBuilder {
-        let changelog: Arc<dyn Changelog> = self.changelog.clone();
-        Engine::builder(graph).changelog(changelog).store(self.store.clone())
-    }
-
     fn open(&self, graph: &Graph) -> Result<Stepper> {
-        self.builder(graph).stepper()
+        self.0.engine(graph).stepper()
     }
 
     /// Everything there is: rows, and topics with their records.
     fn everything(&self) -> Everything {
-        let mut rows = Vec::new();
-        let snapshot = self.store.snapshot().unwrap();
-        let all = &[][..]..&[0xff; 8][..];
-        let mut collect = |key: &[u8], value: &[u8]| {
-            rows.push((key.to_vec(), value.to_vec()));
-            true
-        };
-        snapshot.scan(all, Direction::Forward, &mut collect).unwrap();
         let mut topics = Vec::new();
-        for (topic, partitions) in self.changelog.topics().unwrap() {
+        for (topic, partitions) in self.0.log.topics().unwrap() {
             for partition in 0..partitions {
                 let id = TopicPartition::new(Arc::clone(&topic), partition);
-                topics.push((id.to_string(), self.changelog.offsets(&id).unwrap()));
+                topics.push((id.to_string(), self.0.log.offsets(&id).unwrap()));
             }
         }
-        (rows, topics)
+        (self.0.rows(), topics)
     }
 
     /// Folds ten records one by one and makes that durable.
     fn fold_ten(&self) {
-        let clock = Arc::new(ManualClock::new(0));
-        let producer = Producer::new(self.changelog.clone(), &events(), clock).unwrap();
+        let producer = self.0.producer(&events()).unwrap();
         for number in 0..10 {
             producer.put(&(number % 2), &u64::from(number)).wait_blocking().unwrap();
         }
-        let mut stepper = self.open(&counting(0, true).0).unwrap();
-        while stepper.epoch(100).unwrap() {}
-        stepper.drain().unwrap();
+        catch_up(&mut self.open(&counting(0, true).0).unwrap(), 100).unwrap();
     }
 
     /// Checks that the first graph goes on with `times` of each key, without building anything.
@@ -104,46 +81,41 @@ impl Service {
     }
 }
 
-fn refused(opened: Result<Stepper>, kind: ErrorKind) {
-    let error = opened.err().expect("this cannot be opened");
-    assert_eq!(error.kind(), kind, "{error}");
-}
-
 #[test]
 fn a_rebuild_of_which_the_changelog_lacks_the_beginning() {
-    let service = Service::new();
+    let service = Service(InMemory::new());
     service.fold_ten();
     service.fold_ten();
-    assert!(service.changelog.enforce_retention().unwrap() > 0);
-    refused(service.open(&counting(1, true).0), ErrorKind::BehindChangelog);
+    assert!(service.0.log.enforce_retention().unwrap() > 0);
+    refused(service.open(&counting(1, true).0), ErrorKind::BehindChangelog, &[]);
     service.goes_on(10);
 }
 
 #[test]
 fn a_table_less_on_the_wrong_changelog() {
-    let service = Service::new();
+    let service = Service(InMemory::new());
     service.fold_ten();
-    let wrong = Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::clone(&service.store) };
-    refused(wrong.open(&counting(0, false).0), ErrorKind::AheadOfChangelog);
-    assert!(wrong.changelog.topics().unwrap().is_empty(), "the changelog has no topic more than before");
+    let wrong = Service(InMemory { log: Arc::default(), store: Arc::clone(&service.0.store) });
+    refused(wrong.open(&counting(0, false).0), ErrorKind::AheadOfChangelog, &[]);
+    assert!(wrong.0.log.topics().unwrap().is_empty(), "the changelog has no topic more than before");
     service.goes_on(5);
 }
 
 #[test]
 fn a_topic_that_is_there_with_other_partitions() {
-    let service = Service::new();
+    let service = Service(InMemory::new());
     service.fold_ten();
     let graph = GraphBuilder::new();
     graph.table(&Topic::<u32, u32>::new("another"), "another");
     graph.table(&Topic::<u32, u64>::new("events").partitions(2), "largest");
-    refused(service.open(&graph.build().unwrap()), ErrorKind::Invalid);
-    assert_eq!(service.changelog.topics().unwrap().len(), 1, "not even the first of the topics was created");
+    refused(service.open(&graph.build().unwrap()), ErrorKind::Invalid, &[]);
+    assert_eq!(service.0.log.topics().unwrap().len(), 1, "not even the first of the topics was created");
     service.goes_on(5);
 }
 
 #[test]
 fn a_rebuild_that_is_given_up_at_once() {
-    let service = Service::new();
+    let service = Service(InMemory::new());
     service.fold_ten();
     let (graph, counts) = counting(1, true);
     let stepper = service.open(&graph).unwrap();
@@ -170,13 +142,12 @@ fn counts(version: u32) -> impl Fn(&GraphBuilder) {
 
 #[test]
 fn every_way_to_be_refused() {
-    let service = Service::new();
+    let service = Service(InMemory::new());
     service.fold_ten();
     service.fold_ten();
-    assert!(service.changelog.enforce_retention().unwrap() > 0);
-    let wrong_log =
-        Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::clone(&service.store) };
-    let no_state = Service { changelog: service.changelog.clone(), store: Arc::new(MemoryStore::new()) };
+    assert!(service.0.log.enforce_retention().unwrap() > 0);
+    let wrong_log = Service(InMemory { log: Arc::default(), store: Arc::clone(&service.0.store) });
+    let no_state = Service(InMemory { log: service.0.log.clone(), store: Arc::default() });
     let other_type = |graph: &GraphBuilder| {
         graph.stream(&events()).group_by_key().fold("counts", String::new, |_, _, _| ());
     };
@@ -186,23 +157,28 @@ fn every_way_to_be_refused() {
     let same = with_more(counts(0));
     let dead = |topic: &str| FailurePolicy::DeadLetter(topic.into());
     let ways: Vec<(&str, &Service, EngineBuilder, ErrorKind)> = vec![
-        ("a rebuild", &service, service.builder(&with_more(counts(1))), ErrorKind::BehindChangelog),
-        ("a state that begins", &no_state, no_state.builder(&same), ErrorKind::BehindChangelog),
-        ("another changelog", &wrong_log, wrong_log.builder(&same), ErrorKind::AheadOfChangelog),
-        ("another type", &service, service.builder(&with_more(other_type)), ErrorKind::Invalid),
-        ("other partitions", &service, service.builder(&with_more(other_partitions)), ErrorKind::Invalid),
-        ("no shards", &service, service.builder(&same).shards(0), ErrorKind::Invalid),
+        ("a rebuild", &service, service.0.engine(&with_more(counts(1))), ErrorKind::BehindChangelog),
+        ("a state that begins", &no_state, no_state.0.engine(&same), ErrorKind::BehindChangelog),
+        ("another changelog", &wrong_log, wrong_log.0.engine(&same), ErrorKind::AheadOfChangelog),
+        ("another type", &service, service.0.engine(&with_more(other_type)), ErrorKind::Invalid),
+        ("other partitions", &service, service.0.engine(&with_more(other_partitions)), ErrorKind::Invalid),
+        ("no shards", &service, service.0.engine(&same).shards(0), ErrorKind::Invalid),
         (
             "letters that are read",
             &service,
-            service.builder(&same).on_failure(dead("zzz")),
+            service.0.engine(&same).on_failure(dead("zzz")),
             ErrorKind::Invalid,
         ),
-        ("letters without a name", &service, service.builder(&same).on_failure(dead("")), ErrorKind::Invalid),
+        (
+            "letters without a name",
+            &service,
+            service.0.engine(&same).on_failure(dead("")),
+            ErrorKind::Invalid,
+        ),
     ];
     for (way, service, builder, kind) in ways {
         let before = service.everything();
-        let error = builder.stepper().err().expect(way);
+        let error = builder.stepper().expect_err(way);
         assert_eq!(error.kind(), kind, "{way}: {error}");
         let (rows, topics) = service.everything();
         assert_eq!(topics, before.1, "{way}: the changelog has changed");

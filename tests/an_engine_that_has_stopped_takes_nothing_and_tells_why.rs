@@ -10,6 +10,7 @@
 
 use millpond::changelog::{Ack, Changelog, MemoryChangelog, Producer, ReadLog, Record, TopicLog};
 use millpond::{Engine, ErrorKind, GraphBuilder, Health, ManualClock, Topic, TopicPartition};
+use millpond_support::records;
 use std::sync::Arc;
 
 fn events() -> Topic<u32, u64> {
@@ -81,7 +82,7 @@ fn an_engine_that_has_stopped() {
     assert!(reason.contains("events/0 offset 1"), "{reason}");
 
     // Others are not concerned.
-    let own = Producer::new(log.clone(), &events(), Arc::new(ManualClock::new(0))).unwrap();
+    let own = records::producer(log.clone(), &events()).unwrap();
     own.put(&2, &2).wait_blocking().unwrap();
     assert_eq!(seen(&log), [("events".to_owned(), 3)]);
 }

@@ -6,29 +6,11 @@
 //! This once failed for the join: what a table was *for* was taken for a part of its type. And the rows of an older
 //! version once claimed, after a restart in the midst of the rebuild, to stand where the other tables stood by then.
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
+use millpond::changelog::MemoryChangelog;
 use millpond::graph::StoreOptions;
-use millpond::store::MemoryStore;
-use millpond::{
-    Engine, ErrorKind, GraphBuilder, Position, Result, Stepper, SystemClock, Table, Topic, TopicPartition,
-};
+use millpond::{Engine, ErrorKind, GraphBuilder, Position, Result, Table, Topic, TopicPartition};
+use millpond_support::in_memory::InMemory;
 use std::sync::Arc;
-
-struct Service {
-    changelog: Arc<dyn Changelog>,
-    store: Arc<MemoryStore>,
-}
-
-impl Service {
-    fn open(&self, graph: &GraphBuilder) -> Result<Stepper> {
-        let store = Arc::clone(&self.store);
-        Engine::builder(&graph.build()?)
-            .changelog(Arc::clone(&self.changelog))
-            .store(store)
-            .shards(2)
-            .stepper()
-    }
-}
 
 fn topic() -> Topic<String, u64> {
     Topic::new("payments")
@@ -50,9 +32,8 @@ fn last_twice(graph: &GraphBuilder) -> Table<String, u64> {
 
 #[test]
 fn the_older_version_answers_until_the_new_one_is_built() -> Result<()> {
-    let service =
-        Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) };
-    let producer = Producer::new(Arc::clone(&service.changelog), &topic(), Arc::new(SystemClock))?;
+    let service = InMemory::new();
+    let producer = service.producer(&topic())?;
     let alice = "alice".to_owned();
     producer.put(&alice, &30).wait_blocking()?;
     producer.put(&alice, &12).wait_blocking()?;
@@ -61,7 +42,7 @@ fn the_older_version_answers_until_the_new_one_is_built() -> Result<()> {
     for (table, expected) in [(sums as fn(&GraphBuilder) -> _, 42), (counts, 2), (last_twice, 24)] {
         let graph = GraphBuilder::new();
         let table = table(&graph);
-        let mut stepper = service.open(&graph)?;
+        let mut stepper = service.stepper(&graph.build()?)?;
         let view = stepper.view(&table)?;
         assert_eq!(view.is_former(), before.is_some());
         assert_eq!(view.get(&alice)?, before);
@@ -86,9 +67,8 @@ fn with_largest(version: u32) -> (GraphBuilder, Table<String, u64>, Table<String
 
 #[test]
 fn the_rows_of_an_older_version_say_where_they_stand() -> Result<()> {
-    let service =
-        Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) };
-    let producer = Producer::new(Arc::clone(&service.changelog), &topic(), Arc::new(SystemClock))?;
+    let service = InMemory::new();
+    let producer = service.producer(&topic())?;
     let alice = "alice".to_owned();
     for value in [1, 2, 3] {
         producer.put(&alice, &value).wait_blocking()?;
@@ -96,7 +76,7 @@ fn the_rows_of_an_older_version_say_where_they_stand() -> Result<()> {
     let at =
         |offset: u64| -> Position { [(TopicPartition::new("payments", 0), offset)].into_iter().collect() };
     let (graph, _, _) = with_largest(0);
-    let mut first = service.open(&graph)?;
+    let mut first = service.stepper(&graph.build()?)?;
     while first.epoch(1)? {}
     first.drain()?;
     drop(first);
@@ -105,7 +85,7 @@ fn the_rows_of_an_older_version_say_where_they_stand() -> Result<()> {
     for (restart, value) in [(0, 4), (1, 5), (2, 6)] {
         producer.put(&alice, &value).wait_blocking()?;
         let (graph, paid, largest) = with_largest(1);
-        let mut stepper = service.open(&graph)?;
+        let mut stepper = service.stepper(&graph.build()?)?;
         let (paid, largest) = (stepper.view(&paid)?, stepper.view(&largest)?);
         stepper.epoch(1)?;
         assert!(paid.is_former(), "restart {restart}");
@@ -125,15 +105,14 @@ fn the_rows_of_an_older_version_say_where_they_stand() -> Result<()> {
 
 #[test]
 fn a_snapshot_from_before_a_table_was_built_does_not_show_half_of_it() -> Result<()> {
-    let service =
-        Service { changelog: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) };
-    let producer = Producer::new(Arc::clone(&service.changelog), &topic(), Arc::new(SystemClock))?;
+    let service = InMemory::new();
+    let producer = service.producer(&topic())?;
     for (key, value) in [("alice", 1), ("bob", 2), ("carol", 3)] {
         producer.put(&key.to_owned(), &value).wait_blocking()?;
     }
     let graph = GraphBuilder::new();
     sums(&graph);
-    let mut first = service.open(&graph)?;
+    let mut first = service.stepper(&graph.build()?)?;
     while first.epoch(10)? {}
     first.drain()?;
     drop(first);
@@ -141,7 +120,7 @@ fn a_snapshot_from_before_a_table_was_built_does_not_show_half_of_it() -> Result
     let graph = GraphBuilder::new();
     sums(&graph);
     let copy = graph.table(&topic(), "copy");
-    let mut stepper = service.open(&graph)?;
+    let mut stepper = service.stepper(&graph.build()?)?;
     let view = stepper.view(&copy)?;
     stepper.epoch(1)?;
     stepper.drain()?;

@@ -19,30 +19,10 @@
 use millpond::changelog::MemoryChangelog;
 use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot, StoreStats};
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Memory, Result, Table, Topic};
-use std::future::Future;
+use millpond_support::waiting::{Weir, resolves_at_once};
 use std::ops::Range;
-use std::pin::pin;
-use std::sync::{Arc, Condvar, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// Stands in the way until it is opened.
-#[derive(Clone, Default)]
-struct Weir(Arc<(Mutex<bool>, Condvar)>);
-
-impl Weir {
-    fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut open = self.0.0.lock().unwrap();
-        while !*open {
-            open = self.0.1.wait(open).unwrap();
-        }
-    }
-}
 
 fn counting(weir: &Weir) -> (Graph, Topic<u32, u64>, Table<u32, u64>) {
     let events = Topic::new("events");
@@ -57,11 +37,6 @@ fn counting(weir: &Weir) -> (Graph, Topic<u32, u64>, Table<u32, u64>) {
         },
     );
     (graph.build().unwrap(), events, counts)
-}
-
-fn resolves_at_once(future: impl Future<Output = ()>) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    matches!(pin!(future).poll(&mut context), Poll::Ready(()))
 }
 
 #[test]

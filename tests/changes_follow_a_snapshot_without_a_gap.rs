@@ -16,12 +16,12 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-
-use ledger::{Balance, Books, Ledger, Random, batch, read, rounds, seed};
-use millpond::changelog::{AppendLog, Changelog, MemoryChangelog};
+use millpond::changelog::AppendLog;
+use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::{Engine, Position, Result, View};
+use millpond_support::environment::{rounds, seed};
+use millpond_support::ledger::{Balance, Books, Ledger, batch, read};
+use millpond_support::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

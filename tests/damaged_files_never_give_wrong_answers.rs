@@ -19,12 +19,14 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-
-use ledger::{Books, ChildProcess, Ledger, Random, batch, open_changelog, read, rounds, seed, tell};
-use millpond::changelog::{AppendLog, Changelog, TopicLog};
+use millpond::changelog::{AppendLog, TopicLog};
+use millpond::changelog::Changelog;
 use millpond::{ErrorKind, Result};
+use millpond_support::environment::{rounds, seed};
+use millpond_support::files::copy;
+use millpond_support::ledger::{Books, Ledger, batch, open_changelog, read};
+use millpond_support::process::{ChildProcess, given, tell};
+use millpond_support::random::Random;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,8 +97,8 @@ fn check(dir: &Path, payments: &[Vec<(u32, u64)>]) -> Result<()> {
 /// The body of the child process; nothing when it is run as a test.
 #[test]
 fn child() {
-    let Ok(dir) = std::env::var("MILLPOND_CHILD") else { return };
-    match check(Path::new(&dir), &payments()) {
+    let Some(dir) = given() else { return };
+    match check(&dir, &payments()) {
         Ok(()) => tell("right"),
         Err(error) if error.kind() == ErrorKind::Internal => tell(&format!("internal: {error}")),
         Err(error) => tell(&format!("refused: {error}")),
@@ -118,19 +120,6 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     }
     files.sort();
     files
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 /// Damages a file; returns what was done, or `None` if there is nothing to damage.
@@ -158,8 +147,7 @@ fn judge(good: &Path, file: &Path, cut: bool, random: &mut Random) -> Option<(St
     let dir = scratch.path().join("copy");
     copy(good, &dir);
     let what = format!("{}: {}", file.display(), damage(&dir.join(file), cut, random)?);
-    let child = ChildProcess::spawn(&[("MILLPOND_CHILD", dir.display().to_string())]);
-    let (lines, stderr, status) = child.end();
+    let (lines, stderr, status) = ChildProcess::spawn(&dir, &[]).end();
     let told = |text: &str| lines.iter().find(|line| line.starts_with(text)).cloned();
     if told("right").is_some() {
         return Some((what, false));

@@ -6,44 +6,10 @@
 //! Method: a fold that stands still until the test lets it go on. `Engine::append_records` once went past the gate.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Ack, MemoryChangelog, Record};
+use millpond::changelog::{MemoryChangelog, Record};
 use millpond::{Engine, GraphBuilder, Topic, TopicPartition};
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex};
-use std::task::{Context, Poll, Waker};
-
-/// Stands in the way until it is opened.
-#[derive(Clone, Default)]
-struct Weir(Arc<(Mutex<bool>, Condvar)>);
-
-impl Weir {
-    fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
-        self.0.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut open = self.0.0.lock().unwrap();
-        while !*open {
-            open = self.0.1.wait(open).unwrap();
-        }
-    }
-}
-
-/// Opens the weir when the test ends, so that one which fails does not hang in closing its engine.
-struct OpensAtTheEnd(Weir);
-
-impl Drop for OpensAtTheEnd {
-    fn drop(&mut self) {
-        self.0.open();
-    }
-}
-
-fn is_acknowledged(ack: &mut Ack) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    matches!(Pin::new(ack).poll(&mut context), Poll::Ready(_))
-}
+use millpond_support::waiting::{Weir, resolves_at_once};
+use std::sync::Arc;
 
 #[test]
 fn every_append_of_an_engine_waits_for_a_slow_fold() {
@@ -61,7 +27,7 @@ fn every_append_of_an_engine_waits_for_a_slow_fold() {
     );
     let builder = Engine::builder(&graph.build().unwrap()).changelog(Arc::new(MemoryChangelog::new()));
     let engine = builder.in_memory().max_lag(10).start().unwrap();
-    let _opens = OpensAtTheEnd(weir.clone());
+    let _opens = weir.opens_at_the_end();
     let producer = engine.producer(&events).unwrap();
     // Nobody awaits these, so nothing holds them up.
     (0..100).for_each(|_| drop(producer.put(&1, &1)));
@@ -74,7 +40,7 @@ fn every_append_of_an_engine_waits_for_a_slow_fold() {
         ("Engine::append_records", engine.append_records(TopicPartition::new("events", 0), raw)),
     ];
     for (way, ack) in &mut acks {
-        assert!(!is_acknowledged(ack), "{way} was acknowledged by an engine that is far behind");
+        assert!(!resolves_at_once(ack), "{way} was acknowledged by an engine that is far behind");
     }
     weir.open();
     for (_, ack) in acks {

@@ -20,10 +20,10 @@
 mod model;
 
 use millpond::changelog::partition_for_key;
-use millpond::codec::KeyCodec;
 use millpond::testing::Driver;
 use millpond::testing::changelogs::TypedRecord;
 use millpond::{Position, Result};
+use millpond_support::records::key_bytes;
 use model::graph::{Built, build};
 use model::interpreter::{Event, Interpreter};
 use model::steps::{Order, Step, append, arrivals, settings, started, step};
@@ -250,10 +250,8 @@ impl Run {
 
 /// An event as a record of a derived topic.
 fn record(event: &Event) -> TypedRecord<K, V> {
-    let mut key = Vec::new();
-    event.key.encode_key(&mut key);
     TypedRecord {
-        partition: partition_for_key(&key, 2),
+        partition: partition_for_key(&key_bytes(&event.key), 2),
         key: event.key,
         value: Some(event.value),
         timestamp_ms: event.timestamp_ms(),

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
+use millpond_support::process::example;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -102,11 +103,7 @@ fn answers(output: &Output) -> Vec<Value> {
 
 /// Runs the program on the shipped file, or on `file`.
 fn run(state: &Path, file: Option<&Path>, questions: impl Iterator<Item = Vec<String>>) -> Output {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile.join("examples").join(format!("flights{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.exists(), "{} is not built; `cargo build --examples` does it", program.display());
-    let mut command = Command::new(program);
+    let mut command = Command::new(example("flights"));
     command.arg("--state").arg(state);
     if let Some(file) = file {
         command.arg("--flights").arg(file);

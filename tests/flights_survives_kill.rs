@@ -14,42 +14,18 @@
     reason = "a test fails by panicking"
 )]
 
+use millpond_support::environment::{seed, variable};
+use millpond_support::process::example;
+use millpond_support::random::Random;
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 const JANUARY: &[u8] = include_bytes!("../examples/flights/data/flights-2013-01.csv.gz");
 const STATES: u64 = 4;
-
-/// Small, seeded, and the same on every machine.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-}
-
-/// The program, which cargo builds beside the tests.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile.join("examples").join(format!("flights{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.exists(), "{} is not built; `cargo build --examples` does it", program.display());
-    program
-}
 
 fn questions() -> Vec<Vec<String>> {
     let mut csv = csv::Reader::from_reader(flate2::read::GzDecoder::new(JANUARY));
@@ -69,7 +45,7 @@ fn questions() -> Vec<Vec<String>> {
 }
 
 fn command(state: &Path, questions: &[Vec<String>]) -> Command {
-    let mut command = Command::new(program());
+    let mut command = Command::new(example("flights"));
     command.arg("--state").arg(state).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     for question in questions {
         command.arg("--lookup").args(question);
@@ -108,10 +84,9 @@ fn run_and_kill(state: &Path, longest: Duration) -> bool {
 
 #[test]
 fn answers_after_kills_are_those_of_an_uninterrupted_run() {
-    let seed = from_environment("MILLPOND_SEED", RandomState::new().build_hasher().finish());
-    let kills = from_environment("MILLPOND_KILLS", 6);
-    println!("MILLPOND_SEED={seed}");
-    let mut random = SplitMix(seed);
+    let seed = seed();
+    let kills = variable("MILLPOND_KILLS").unwrap_or(6);
+    let mut random = Random::new(seed);
     let questions = questions();
 
     let dir = tempfile::tempdir().unwrap();

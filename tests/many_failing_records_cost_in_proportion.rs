@@ -16,14 +16,13 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of it")]
-mod failing;
-
-use failing::{Picky, dead_letters, encoded, engine, record};
-use millpond::changelog::{Append, AppendLog, MemoryChangelog, Record, TopicLog};
+use millpond::changelog::TopicLog;
+use millpond::changelog::{Changelog, MemoryChangelog, Record};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{FailurePolicy, Graph, GraphBuilder, StoreOptions, Topic, TopicPartition};
+use millpond::{Graph, GraphBuilder, StoreOptions, Topic, TopicPartition};
+use millpond_support::failing::{Picky, dead_lettering, dead_letters, record};
+use millpond_support::records::{append, value_bytes};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -57,11 +56,11 @@ fn log(partitions: u32, bad: u64, is_bad: fn(u64) -> bool) -> MemoryChangelog {
     let (log, events) = (MemoryChangelog::new(), Topic::<u32, u64>::new("events").partitions(partitions));
     log.create_topic("events", events.topic_config()).unwrap();
     for partition in 0..partitions {
-        let of = |offset| record(offset, encoded(&events, if is_bad(offset) { &bad } else { &1 }));
+        let of = |offset| record(offset, value_bytes(&events, if is_bad(offset) { &bad } else { &1 }));
         let records: Vec<Record> = (0..RECORDS / u64::from(partitions)).map(of).collect();
         for records in records.chunks(3000) {
             let partition = TopicPartition::new("events", partition);
-            log.append(vec![Append { partition, records: records.to_vec() }]).wait_blocking().unwrap();
+            append(&log, partition, records.to_vec()).unwrap();
         }
     }
     log
@@ -76,8 +75,7 @@ fn calls(
     is_bad: fn(u64) -> bool,
 ) -> u64 {
     let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
-    let policy = FailurePolicy::DeadLetter("dead".into());
-    let mut stepper = engine(graph, log, &store, 3).on_failure(policy).stepper().unwrap();
+    let mut stepper = dead_lettering(graph, log, &store, 3);
     assert!(stepper.epoch(RECORDS as usize).unwrap());
     assert!(!stepper.epoch(RECORDS as usize).unwrap(), "one call takes what one epoch would");
     let bad = (0..RECORDS / u64::from(partitions)).filter(|&offset| is_bad(offset)).count() as u64;

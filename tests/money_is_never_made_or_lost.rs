@@ -17,13 +17,12 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-
-use ledger::{ChildProcess, Random, rounds, seed, tell};
 use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, RocksStore, StateStore};
 use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Result, Snapshot, Table, Topic, View};
+use millpond_support::environment::{rounds, seed, variable};
+use millpond_support::process::{ChildProcess, given, tell};
+use millpond_support::random::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -151,7 +150,7 @@ fn pay_and_read(engine: &Engine, bank: &Bank, random: &mut Random, times: usize,
                 .map(|_| {
                     let (from, to) =
                         (random.below(ACCOUNTS.into()) as u32, random.below(ACCOUNTS.into()) as u32);
-                    (random.next(), (from, to, random.below(1000) as i64))
+                    (random.number(), (from, to, random.below(1000) as i64))
                 })
                 .collect();
             let records =
@@ -194,13 +193,13 @@ fn money_is_never_made_or_lost() {
 /// The body of the process that is killed; nothing when it is run as a test.
 #[test]
 fn child() {
-    let Ok(dir) = std::env::var("MILLPOND_CHILD") else { return };
+    let Some(dir) = given() else { return };
     // A reader that sees something wrong ends the process, which is how the parent learns of it.
     std::panic::set_hook(Box::new(|panic| {
         eprintln!("{panic}");
         std::process::exit(101);
     }));
-    let mut random = Random::new(std::env::var("MILLPOND_SEED").unwrap().parse().unwrap());
+    let mut random = Random::new(variable("MILLPOND_SEED").unwrap());
     let bank = Bank::new();
     let engine = builder(&bank, &mut random).dir(&dir).start().unwrap();
     tell("open");
@@ -212,10 +211,8 @@ fn money_survives_kills() {
     let mut random = Random::new(seed());
     let dir = tempfile::tempdir().unwrap();
     for kill in 0..rounds(25) {
-        let mut child = ChildProcess::spawn(&[
-            ("MILLPOND_CHILD", dir.path().display().to_string()),
-            ("MILLPOND_SEED", random.next().to_string()),
-        ]);
+        let task = [("MILLPOND_SEED", random.number().to_string())];
+        let mut child = ChildProcess::spawn(dir.path(), &task);
         let mut payments = random.below(12);
         while let Some(line) = child.line() {
             if line == "open" && payments == 0 {
@@ -228,12 +225,8 @@ fn money_survives_kills() {
                 }
             }
         }
-        for _ in 0..random.below(1_000_000) {
-            std::hint::spin_loop();
-        }
-        child.kill();
-        let (_, stderr, status) = child.end();
-        assert!(status.code().is_none(), "kill {kill}: the child ended by itself: {status}: {stderr}");
+        println!("kill {kill}");
+        child.kill_after(random.below(1_000_000));
     }
     let bank = Bank::new();
     let engine = builder(&bank, &mut random).dir(dir.path()).start().unwrap();

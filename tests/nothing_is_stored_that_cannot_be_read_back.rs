@@ -18,17 +18,16 @@ mod shapes;
 
 use millpond::changelog::{Changelog, MemoryChangelog, Producer, ReadLog, TopicLog};
 use millpond::codec::{Bincode, CodecError, Json, Raw, Shape, Value, ValueCodec};
-use millpond::store::MemoryStore;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table,
-    Topic, TopicPartition,
+    ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, Table, Topic,
+    TopicPartition,
 };
+use millpond_support::in_memory::{InMemory, catch_up};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shapes::{Dyn, schemas, values};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// A codec that is asked anew each time what its type looks like, since the one type here looks different in every case.
 #[derive(Clone)]
@@ -87,34 +86,6 @@ impl<V: Value> Service<V> {
     }
 }
 
-struct Place {
-    log: Arc<MemoryChangelog>,
-    store: Arc<MemoryStore>,
-}
-
-impl Place {
-    fn new() -> Self {
-        Self { log: Arc::new(MemoryChangelog::new()), store: Arc::new(MemoryStore::new()) }
-    }
-
-    fn open(&self, graph: &Graph, policy: FailurePolicy) -> Result<Stepper> {
-        let changelog: Arc<dyn Changelog> = self.log.clone();
-        let builder = Engine::builder(graph).changelog(changelog).store(self.store.clone());
-        builder.shards(2).on_failure(policy).stepper()
-    }
-
-    fn producer<V: Value>(&self, topic: &Topic<u8, V>) -> Result<Producer<u8, V>> {
-        Producer::new(self.log.clone(), topic, Arc::new(ManualClock::new(0)))
-    }
-
-    /// Folds what is there and closes the state.
-    fn fold(&self, graph: &Graph) -> Result<()> {
-        let mut stepper = self.open(graph, FailurePolicy::Stop)?;
-        while stepper.epoch(3)? {}
-        stepper.drain().map(drop)
-    }
-}
-
 fn rows<V: Value>(stepper: &Stepper, table: &Table<u8, V>) -> BTreeMap<u8, V> {
     stepper.view(table).unwrap().scan().unwrap().collect::<Result<_>>().unwrap()
 }
@@ -125,7 +96,7 @@ where
     V: Value + PartialEq + std::fmt::Debug,
     C: Clone + ValueCodec<V> + ValueCodec<Vec<V>>,
 {
-    let place = Place::new();
+    let place = InMemory::new();
     let service = match Service::new(codec) {
         Ok(service) => service,
         Err(error) => {
@@ -153,11 +124,11 @@ where
             }
         }
         // Each by another stepper, so that nothing is in memory.
-        place.fold(&service.graph).unwrap();
+        place.fold(&service.graph, 3).unwrap();
     }
     let end = place.log.offsets(&TopicPartition::new("in", 0)).unwrap().end;
     assert_eq!(end, taken.iter().filter(|taken| **taken).count() as u64, "what was refused is not there");
-    let stepper = place.open(&service.graph, FailurePolicy::Stop).unwrap();
+    let stepper = place.stepper(&service.graph).unwrap();
     assert_eq!(rows(&stepper, &service.latest), latest);
     assert_eq!(rows(&stepper, &service.copied), latest);
     assert_eq!(rows(&stepper, &service.all), all);
@@ -191,7 +162,7 @@ proptest! {
 
     #[test]
     fn bytes_and_texts_go_through_raw(bytes: Vec<Vec<u8>>, texts in proptest::collection::vec(".{0,8}", 1..4)) {
-        let place = Place::new();
+        let place = InMemory::new();
         let (b, t) = (Topic::<u8, Vec<u8>>::with_codec("b", Raw), Topic::<u8, String>::with_codec("t", Raw));
         let graph = GraphBuilder::new();
         let bs = graph.table(&b, StoreOptions::with_codec("bs", Raw));
@@ -204,8 +175,8 @@ proptest! {
         for value in &texts {
             put_t.put(&0, value).wait_blocking().unwrap();
         }
-        place.fold(&graph).unwrap();
-        let stepper = place.open(&graph, FailurePolicy::Stop).unwrap();
+        place.fold(&graph, 3).unwrap();
+        let stepper = place.stepper(&graph).unwrap();
         prop_assert_eq!(rows(&stepper, &bs).remove(&0), bytes.last().cloned());
         prop_assert_eq!(rows(&stepper, &ts).remove(&0), texts.last().cloned());
     }
@@ -350,14 +321,14 @@ fn a_value_that_cannot_be_kept_fails_at_its_record() {
             stream.to_table(StoreOptions::with_codec("last", Json))
         };
         let graph = graph.build().unwrap();
-        let place = Place::new();
+        let place = InMemory::new();
         let producer = place.producer(&orders).unwrap();
         for value in [1.0, f64::NAN, 2.0] {
             producer.put(&7, &value).wait_blocking().unwrap();
         }
         // Without dead letters the engine stops at the record, and names it, as often as it is asked.
         for _ in 0..2 {
-            let mut stepper = place.open(&graph, FailurePolicy::Stop).unwrap();
+            let mut stepper = place.stepper(&graph).unwrap();
             let error = loop {
                 match stepper.epoch(epoch) {
                     Ok(ran) => assert!(ran, "it did not fail"),
@@ -371,11 +342,10 @@ fn a_value_that_cannot_be_kept_fails_at_its_record() {
             );
             stepper.drain().unwrap();
         }
-        let mut stepper = place.open(&graph, FailurePolicy::DeadLetter("dead".into())).unwrap();
-        while stepper.epoch(epoch).unwrap() {}
-        stepper.drain().unwrap();
-        drop(stepper);
-        let stepper = place.open(&graph, FailurePolicy::DeadLetter("dead".into())).unwrap();
+        let policy = || FailurePolicy::DeadLetter("dead".into());
+        let open = || place.engine(&graph).shards(2).on_failure(policy()).stepper().unwrap();
+        catch_up(&mut open(), epoch).unwrap();
+        let stepper = open();
         assert_eq!(rows(&stepper, &count), [(7, 2)].into());
         assert_eq!(rows(&stepper, &last), [(7, 2.0)].into());
         assert_eq!(place.log.offsets(&TopicPartition::new("dead", 0)).unwrap(), 0..1);

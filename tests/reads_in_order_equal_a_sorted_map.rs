@@ -16,12 +16,11 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-#[allow(dead_code, reason = "each test needs its own part of the ledger")]
-mod ledger;
-
-use ledger::{Random, rounds, seed};
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
-use millpond::{Engine, GraphBuilder, ManualClock, Result, Topic, View};
+use millpond::changelog::{Changelog, MemoryChangelog};
+use millpond::{Engine, GraphBuilder, Result, Topic, View};
+use millpond_support::environment::{rounds, seed};
+use millpond_support::random::Random;
+use millpond_support::records::producer;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -98,7 +97,7 @@ fn reads_in_order_equal_a_sorted_map() {
         let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
         let builder = Engine::builder(&graph).changelog(Arc::clone(&log)).state_dir(dir.path());
         let mut stepper = builder.memory(64 << 10).shards(random.pick(&[1, 3])).stepper().unwrap();
-        let producer = Producer::new(log, &events, Arc::new(ManualClock::new(0))).unwrap();
+        let producer = producer(log, &events).unwrap();
         let view = stepper.view(&latest).unwrap();
         let mut model = Model::new();
         for _ in 0..40 {

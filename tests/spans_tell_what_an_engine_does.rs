@@ -6,9 +6,8 @@
 //! Method: a subscriber that writes spans down, around an engine moved by hand.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
-use millpond::store::MemoryStore;
-use millpond::{Engine, Graph, GraphBuilder, ManualClock, StoreOptions, Topic};
+use millpond::{Graph, GraphBuilder, StoreOptions, Topic};
+use millpond_support::in_memory::{InMemory, catch_up};
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
 use tracing::field::{Field, Visit};
@@ -80,17 +79,13 @@ fn graph(version: u32) -> Graph {
 #[test]
 fn spans_tell_what_an_engine_does() {
     let notes = Notes::default();
-    let changelog = Arc::new(MemoryChangelog::new());
-    let store = Arc::new(MemoryStore::new());
-    let producer = Producer::new(changelog.clone(), &events(), Arc::new(ManualClock::new(0))).unwrap();
+    let kept = InMemory::new();
+    let producer = kept.producer(&events()).unwrap();
     producer.send([(&1, Some(&1), 0), (&2, Some(&1), 0), (&1, Some(&1), 0)]).wait_blocking().unwrap();
     tracing::subscriber::with_default(notes.clone(), || {
         for version in [0, 1] {
-            let log: Arc<dyn Changelog> = changelog.clone();
-            let builder = Engine::builder(&graph(version)).changelog(log).store(store.clone());
-            let mut stepper = builder.name("counter").shards(1).stepper().unwrap();
-            while stepper.epoch(10).unwrap() {}
-            stepper.drain().unwrap();
+            let builder = kept.engine(&graph(version)).name("counter").shards(1);
+            catch_up(&mut builder.stepper().unwrap(), 10).unwrap();
         }
     });
     let (made, _) = &*notes.0.lock().unwrap();

@@ -12,21 +12,20 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer};
-use millpond::store::{MemoryStore, StateStore};
-use millpond::{Engine, GraphBuilder, ManualClock, Stepper, TableStats, Topic};
-use std::sync::Arc;
+use millpond::changelog::ReadLog;
+use millpond::changelog::Changelog;
+use millpond::{GraphBuilder, Stepper, TableStats, Topic};
+use millpond_support::in_memory::InMemory;
 
 #[test]
 fn what_an_engine_tells_of_itself_adds_up() {
-    let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
-    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let kept = InMemory::new();
     let events = Topic::<u32, u64>::new("events");
     let graph = GraphBuilder::new();
     graph.stream(&events).group_by_key().count("counts");
     let graph = graph.build().unwrap();
-    let open = || Engine::builder(&graph).changelog(log.clone()).store(store.clone()).stepper().unwrap();
-    let producer = Producer::new(log.clone(), &events, Arc::new(ManualClock::new(0))).unwrap();
+    let open = || kept.engine(&graph).stepper().unwrap();
+    let producer = kept.producer(&events).unwrap();
     let fold = |stepper: &mut Stepper| -> TableStats {
         producer
             .send((0..100).collect::<Vec<u32>>().iter().map(|key| (key, Some(&1), 0)))
@@ -50,7 +49,7 @@ fn what_an_engine_tells_of_itself_adds_up() {
     assert_eq!((counts.rows, counts.hot_entries), (100, 100));
     let stats = stepper.stats();
     assert_eq!((stats.records_in, stats.epochs, stats.drains), (400, 4, 0));
-    assert_eq!(stats.changelog_bytes, log.stored_bytes().unwrap());
+    assert_eq!(stats.changelog_bytes, kept.log.stored_bytes().unwrap());
     assert!(stats.changelog_bytes > Some(0));
     assert!(stats.undrained_bytes > 0 && stats.lag.values().all(|&lag| lag == 0));
 

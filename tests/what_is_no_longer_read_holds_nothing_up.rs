@@ -7,11 +7,10 @@
 //! goes on naming the other topic, and lag, gate and hold all took it for one that is read.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{
-    Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig,
-};
+use millpond::changelog::{Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, EngineBuilder, ErrorKind, Graph, GraphBuilder, Topic, TopicPartition};
+use millpond_support::records::append;
 use std::sync::Arc;
 
 fn kept() -> Topic<u32, u64> {
@@ -56,7 +55,7 @@ fn a_topic_that_is_no_longer_read_holds_nothing_up() {
     let engine = open(&only_kept(), &log, &store).start().unwrap();
     // More than the engine may lag behind. Past the gate of a producer, so that nothing hangs if it is closed.
     let records = (0..100).map(|_| Record::new(vec![1], vec![2])).collect();
-    log.append(vec![Append { partition: id.clone(), records }]).wait_blocking().unwrap();
+    append(&*log, id.clone(), records).unwrap();
     let position = engine.append(&kept(), &9, &1).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
     let stats = engine.stats();

@@ -26,29 +26,15 @@ use millpond_engine::changelog::{
     TopicConfig, TopicLog,
 };
 use millpond_engine::{Error, ErrorKind, TopicPartition};
+use millpond_support::environment::seed_or;
+use millpond_support::files::copied;
+use millpond_support::random::Random;
+use millpond_support::records::append;
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 const RECORDS: u64 = 300;
-
-/// A generator of numbers that is good enough to place damage.
-struct Numbers(u64);
-
-impl Numbers {
-    fn new(test: u64) -> Self {
-        let seed = std::env::var("MILLPOND_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(test);
-        println!("MILLPOND_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % end as u64).unwrap()
-    }
-}
 
 fn partition(number: u64) -> TopicPartition {
     TopicPartition::new(["orders", "prices"][usize::try_from(number % 2).unwrap()], (number / 2 % 3) as u32)
@@ -77,18 +63,6 @@ fn crashed(segment_bytes: usize) -> TempDir {
         log.append(vec![append]).wait_blocking().unwrap();
     }
     copied(dir.path())
-}
-
-fn copied(dir: &Path) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
-        // RocksDB deletes what has become obsolete in the background.
-        match fs::copy(entry.path(), copy.path().join(entry.file_name())) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            copied => drop(copied.unwrap()),
-        }
-    }
-    copy
 }
 
 fn files(dir: &Path, wanted: fn(&str) -> bool) -> Vec<PathBuf> {
@@ -202,7 +176,7 @@ fn boundaries(path: &Path) -> Vec<usize> {
 
 #[test]
 fn flipped_bits_of_the_write_ahead_logs() {
-    let mut numbers = Numbers::new(11);
+    let mut random = Random::new(seed_or(11));
     for segment_bytes in [32 << 20, 300_000] {
         let whole = crashed(segment_bytes);
         assert_eq!(outcome(copied(whole.path()).path(), "undamaged"), Outcome::Complete);
@@ -210,16 +184,16 @@ fn flipped_bits_of_the_write_ahead_logs() {
         for trial in 0..120 {
             let dir = copied(whole.path());
             let logs = logs(dir.path());
-            let log = &logs[logs.len() - 1 - numbers.below(logs.len())];
+            let log = &logs[logs.len() - 1 - random.index(logs.len())];
             if length(log) == 0 {
                 continue;
             }
             // Every third in a length or a kind, where a flip hides what comes behind.
             let bit = if trial % 3 == 0 {
                 let starts = boundaries(log);
-                starts[numbers.below(starts.len())] * 8 + 32 + numbers.below(24)
+                starts[random.index(starts.len())] * 8 + 32 + random.index(24)
             } else {
-                numbers.below(length(log) * 8)
+                random.index(length(log) * 8)
             };
             flip(log, bit);
             let name = log.file_name().unwrap().to_string_lossy().into_owned();
@@ -260,7 +234,7 @@ fn the_place_is_named() {
 
 #[test]
 fn logs_that_were_cut() {
-    let mut numbers = Numbers::new(12);
+    let mut random = Random::new(seed_or(12));
     for segment_bytes in [32 << 20, 300_000] {
         let whole = crashed(segment_bytes);
         for which in 0..logs(whole.path()).len() {
@@ -268,8 +242,8 @@ fn logs_that_were_cut() {
             let starts = boundaries(&log);
             let Some(last) = starts.last() else { continue };
             let mut places = vec![0, 1, 6, 7, *last, last + 3, length(&log) - 1];
-            places.extend((0..6).map(|_| starts[numbers.below(starts.len())]));
-            places.extend((0..4).map(|_| numbers.below(length(&log))));
+            places.extend((0..6).map(|_| starts[random.index(starts.len())]));
+            places.extend((0..4).map(|_| random.index(length(&log))));
             for place in places {
                 for zeros in [0, 700, 40_000] {
                     let dir = copied(whole.path());
@@ -305,14 +279,14 @@ fn files_that_are_gone() {
 
 #[test]
 fn flipped_bits_of_the_other_files() {
-    let mut numbers = Numbers::new(13);
+    let mut random = Random::new(seed_or(13));
     let whole = crashed(300_000);
     let small =
         |name: &str| name.starts_with("MANIFEST") || name.starts_with("millpond") || name == "CURRENT";
     for file in files(whole.path(), small) {
         for _ in 0..(if length(&file) > 0 { 40 } else { 0 }) {
             let dir = copied(whole.path());
-            let bit = numbers.below(length(&file) * 8);
+            let bit = random.index(length(&file) * 8);
             let name = file.file_name().unwrap();
             flip(&dir.path().join(name), bit);
             outcome(dir.path(), &format!("{}, bit {bit}", name.display()));
@@ -323,15 +297,15 @@ fn flipped_bits_of_the_other_files() {
 /// What a crash tears while it is written was never acknowledged.
 #[test]
 fn a_torn_write_at_the_end_is_cut() {
-    let mut numbers = Numbers::new(14);
+    let mut random = Random::new(seed_or(14));
     let whole = crashed(32 << 20);
     let log = logs(whole.path()).pop().unwrap();
     let starts = boundaries(&log);
     let bytes = fs::read(&log).unwrap();
     for _ in 0..20 {
-        let from = starts[numbers.below(starts.len() - 1)];
+        let from = starts[random.index(starts.len() - 1)];
         let end = starts.iter().copied().find(|&start| start > from).unwrap();
-        let torn = &bytes[from..from + 1 + numbers.below(end - from - 1)];
+        let torn = &bytes[from..from + 1 + random.index(end - from - 1)];
         for zeros in [0, 5000] {
             let dir = copied(whole.path());
             let mut bytes = bytes.clone();
@@ -350,7 +324,7 @@ fn what_is_kept_is_not_forgotten_with_a_log_that_is_gone() {
     let brief = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
     let log = open(dir.path()).unwrap();
     log.create_topic("orders", &brief).unwrap();
-    log.append(vec![Append { partition: partition(0), records: vec![record(1)] }]).wait_blocking().unwrap();
+    append(&log, partition(0), vec![record(1)]).unwrap();
     log.close().unwrap();
     let log = open(dir.path()).unwrap();
     log.create_topic("orders", &TopicConfig::default()).unwrap();

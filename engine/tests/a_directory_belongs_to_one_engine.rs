@@ -16,6 +16,8 @@ use millpond_engine::changelog::{
 };
 use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
 use millpond_engine::{Error, TopicPartition};
+use millpond_support::environment::variable;
+use millpond_support::process::{ChildProcess, given, tell};
 use std::any::Any;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,23 +34,18 @@ fn open(kind: &str, dir: &Path) -> Result<Box<dyn Any>, Error> {
 
 /// What another process is told that opens the directory.
 fn another_process(kind: &str, dir: &Path) -> String {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_other_process", "--ignored", "--nocapture"])
-        .env("MILLPOND_KIND", kind)
-        .env("MILLPOND_DIR", dir)
-        .output()
-        .unwrap();
-    let told = String::from_utf8(child.stdout).unwrap();
-    told.lines().find_map(|line| line.strip_prefix("told: ")).unwrap().to_owned()
+    let (lines, stderr, _) = ChildProcess::spawn(dir, &[("MILLPOND_KIND", kind.to_owned())]).end();
+    let told = lines.iter().find_map(|line| line.strip_prefix("told: "));
+    told.unwrap_or_else(|| panic!("it told nothing: {stderr}")).to_owned()
 }
 
+/// The body of the other process; nothing when it is run as a test.
 #[test]
-#[ignore = "run by the other tests, as the other process"]
-fn the_other_process() {
-    let dir = PathBuf::from(std::env::var_os("MILLPOND_DIR").unwrap());
-    match open(&std::env::var("MILLPOND_KIND").unwrap(), &dir) {
-        Ok(_) => println!("told: opened"),
-        Err(error) => println!("told: {:?}", error.kind()),
+fn child() {
+    let Some(dir) = given() else { return };
+    match open(&variable::<String>("MILLPOND_KIND").unwrap(), &dir) {
+        Ok(_) => tell("told: opened"),
+        Err(error) => tell(&format!("told: {:?}", error.kind())),
     }
 }
 

@@ -11,11 +11,12 @@
 #![cfg(feature = "rocks")]
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
+use millpond_engine::changelog::{ReadLog, RetentionLog, TopicLog};
 use millpond_engine::changelog::{
-    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog, ReadLog, Record,
-    RetentionLog, TopicConfig, TopicLog,
+    Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog, Record, TopicConfig,
 };
 use millpond_engine::{Clock, ManualClock, TopicPartition};
+use millpond_support::records;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,22 +49,12 @@ fn value(number: u64, bytes: u64) -> Vec<u8> {
 }
 
 fn append(log: &dyn Changelog, topic: &'static str, value: Vec<u8>, at_ms: i64) {
-    let records = vec![Record::new("key", value).at(at_ms)];
-    log.append(vec![Append { partition: partition(topic), records }]).wait_blocking().unwrap();
+    records::append(log, partition(topic), vec![Record::new("key", value).at(at_ms)]).unwrap();
 }
 
 fn read(log: &dyn Changelog, topic: &'static str) -> Vec<Vec<u8>> {
-    let mut reader = log.reader(&partition(topic), log.offsets(&partition(topic)).unwrap().start).unwrap();
-    let mut values = Vec::new();
-    loop {
-        let batches = reader.poll(10_000).unwrap();
-        if batches.is_empty() {
-            return values;
-        }
-        for batch in batches {
-            values.extend(batch.decode().unwrap().iter().map(|record| record.value.unwrap().to_vec()));
-        }
-    }
+    let records = records::read(log, &partition(topic)).unwrap();
+    records.into_iter().map(|record| record.value.unwrap().to_vec()).collect()
 }
 
 fn tables(dir: &Path) -> Vec<u64> {

@@ -18,8 +18,9 @@ use millpond_engine::changelog::{
 };
 use millpond_engine::fault::{self, Action};
 use millpond_engine::{Error, ErrorKind, ManualClock, Position, TopicPartition};
+use millpond_support::process::{ChildProcess, given, tell};
+use millpond_support::records::append;
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -77,7 +78,7 @@ fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) 
     log.declare_type("kept", &TopicType::mixed())?;
     for round in first..ROUNDS {
         let records = vec![record(&input(), round)];
-        log.append(vec![Append { partition: input(), records }]).wait_blocking()?;
+        append(log, input(), records)?;
         let records = vec![record(&output(), round)];
         log.append_epoch("task", &mark(round), vec![Append { partition: output(), records }])?;
         if round % 8 == 7 {
@@ -86,7 +87,7 @@ fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) 
         // After a failure those that are missing are appended, and no other twice.
         for number in log.offsets(&kept())?.end..=round / KEPT_EVERY {
             let records = vec![record(&kept(), number)];
-            log.append(vec![Append { partition: kept(), records }]).wait_blocking()?;
+            append(log, kept(), records)?;
         }
         acknowledged(round);
         if round == TRIM_AT {
@@ -172,8 +173,7 @@ fn after_an_error_or_a_panic() {
             assert!(fired || hit > 1, "{context}: the work does not pass the point");
             if fired {
                 let error = result.unwrap_err();
-                let refused =
-                    log.append(vec![Append { partition: input(), records: vec![] }]).wait_blocking();
+                let refused = append(&log, input(), vec![]);
                 // Topics may not be there yet, which is refused first.
                 let refusal = refused.unwrap_err().kind();
                 let expected = if action == Action::Panic { ErrorKind::Internal } else { error.kind() };
@@ -197,24 +197,19 @@ fn after_the_death_of_the_process() {
         for hit in [1, 9] {
             let context = format!("{point} hit {hit} abort");
             let dir = tempfile::tempdir().unwrap();
-            let child = Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "the_child", "--ignored", "--nocapture"])
-                .env("MILLPOND_FAULTS", format!("{point}:{hit}:abort"))
-                .env("MILLPOND_CHILD_DIR", dir.path())
-                .output()
-                .unwrap();
-            assert!(!child.status.success() || hit > 1, "{context}: the work does not pass the point");
-            let told = String::from_utf8(child.stdout).unwrap();
-            let rounds = told.lines().filter(|line| line.starts_with("acknowledged")).count() as u64;
+            let task = [("MILLPOND_FAULTS", format!("{point}:{hit}:abort"))];
+            let (lines, _, status) = ChildProcess::spawn(dir.path(), &task).end();
+            assert!(!status.success() || hit > 1, "{context}: the work does not pass the point");
+            let rounds = lines.iter().filter(|line| line.starts_with("acknowledged")).count() as u64;
             check_and_go_on(dir.path(), rounds, &context);
         }
     }
 }
 
+/// The body of the process that dies; nothing when it is run as a test.
 #[test]
-#[ignore = "run by after_the_death_of_the_process, as the process that dies"]
-fn the_child() {
-    let dir = std::env::var_os("MILLPOND_CHILD_DIR").unwrap();
-    let log = open(Path::new(&dir)).unwrap();
-    work(&log, 0, |round| println!("acknowledged {round}")).unwrap();
+fn child() {
+    if let Some(dir) = given() {
+        work(&open(&dir).unwrap(), 0, |round| tell(&format!("acknowledged {round}"))).unwrap();
+    }
 }

@@ -1,1 +1,28 @@
 //! What the tests, benchmarks and examples of millpond share. Never published.
+//!
+//! What one test alone needs stays with that test; what stands here is needed by several. Unit tests within `engine/` and
+//! `operators/` do without it: it is built upon millpond, which would then be compiled twice.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_errors_doc,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    clippy::unwrap_used,
+    reason = "whoever uses it fails with it"
+)]
+
+pub mod bench;
+pub mod environment;
+pub mod expect;
+pub mod failing;
+pub mod files;
+pub mod in_memory;
+pub mod ledger;
+pub mod medium;
+pub mod process;
+pub mod random;
+pub mod records;
+pub mod waiting;

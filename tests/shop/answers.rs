@@ -1,9 +1,10 @@
 //! What the shop answers, as JSON: every row of every table, and every record of its log.
 
 use super::Shop;
-use millpond::changelog::Changelog;
+use millpond::changelog::{Changelog, Record};
 use millpond::codec::{Key, Value};
 use millpond::{Result, Stepper, Table, TopicPartition};
+use millpond_support::records::read;
 use serde_json::{Value as Row, json};
 use std::collections::BTreeMap;
 
@@ -84,32 +85,15 @@ pub(crate) fn log(changelog: &dyn Changelog) -> Result<Log> {
         for partition in 0..count {
             let id = TopicPartition::new(topic.clone(), partition);
             let start = changelog.offsets(&id)?.start;
-            let records = records(changelog, &id, start)?;
+            let records = read(changelog, &id)?.iter().map(shown).collect();
             partitions.insert(id.to_string(), (start, records));
         }
     }
     Ok(partitions)
 }
 
-fn records(changelog: &dyn Changelog, id: &TopicPartition, start: u64) -> Result<Vec<String>> {
-    let mut reader = changelog.reader(id, start)?;
-    let mut records = Vec::new();
-    loop {
-        let batches = reader.poll(1 << 20)?;
-        if batches.is_empty() {
-            return Ok(records);
-        }
-        for batch in batches {
-            for record in &batch.decode()? {
-                if record.offset < start {
-                    continue;
-                }
-                assert_eq!(record.offset, start + records.len() as u64, "{id}");
-                let headers = record.headers().map(|(name, value)| format!(" {name}={}", text(value)));
-                let value = record.value.map_or("-".to_owned(), text);
-                let headers: String = headers.collect();
-                records.push(format!("{} {} {value}{headers}", record.timestamp_ms, text(record.key)));
-            }
-        }
-    }
+fn shown(record: &Record) -> String {
+    let headers = record.headers.iter().map(|header| format!(" {}={}", header.name, text(&header.value)));
+    let value = record.value.as_deref().map_or("-".to_owned(), text);
+    format!("{} {} {value}{}", record.timestamp_ms, text(&record.key), headers.collect::<String>())
 }

@@ -3,12 +3,13 @@
 //! Four appends in a row have the same timestamp, whatever their topic.
 
 use super::{Customer, Order, Progress, topics};
-use millpond::changelog::{Append, Changelog, Record, partition_for_key};
+use millpond::changelog::{Append, Changelog, Record};
 use millpond::codec::{Key, Value};
 use millpond::{Position, Result, Topic, TopicPartition};
+use millpond_support::records::{self, partition_of};
 use std::ops::Range;
 
-/// Bytes that do not compress.
+/// Bytes that do not compress. They are in what 0.1 stored, so how they are made stays.
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut byte = || {
@@ -26,24 +27,15 @@ pub(crate) fn record<K: Key, V: Value>(
     value: Option<&V>,
     number: u64,
 ) -> (TopicPartition, Record) {
-    let mut key_bytes = Vec::new();
-    key.encode_key(&mut key_bytes);
-    let partition = partition_for_key(&key_bytes, topic.topic_config().partitions);
-    let record = match value {
-        Some(value) => {
-            let mut bytes = Vec::new();
-            topic.codec().encode(value, &mut bytes).unwrap();
-            Record::new(key_bytes, bytes)
-        }
-        None => Record::tombstone(key_bytes),
-    };
+    let partition = partition_of(topic, key);
+    let record = records::record(topic, key, value);
     let record = record.at(1_700_000_000_000 + (number / 4) as i64);
     let record = if number.is_multiple_of(5) {
         record.with_header("trace", number.to_be_bytes().to_vec()).with_header("", "")
     } else {
         record
     };
-    (TopicPartition::new(topic.name().clone(), partition), record)
+    (partition, record)
 }
 
 /// Appends the records, those of a partition together.

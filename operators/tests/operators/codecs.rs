@@ -5,12 +5,12 @@ use crate::support::*;
 use millpond_engine::changelog::{AppendLog, Changelog, MemoryChangelog, ReadLog};
 use millpond_engine::codec::{Json, Raw};
 use millpond_engine::graph::StoreOptions;
-use millpond_engine::store::MemoryStore;
-use millpond_engine::{Engine, ErrorKind, Result, Topic, TopicPartition};
+use millpond_engine::{ErrorKind, Result, Topic, TopicPartition};
 use millpond_operators::{GraphBuilder, Grouped};
+use millpond_support::in_memory::InMemory;
+use millpond_support::records::{append, read};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Order {
@@ -38,8 +38,7 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
     let sums = sums.reduce(StoreOptions::with_codec("sums", Json), |a, b| a + b, |a, b| a - b);
     let graph = graph.build()?;
 
-    let log = Arc::new(MemoryChangelog::new());
-    let store = Arc::new(MemoryStore::new());
+    let kept = InMemory::new();
     let order = |customer, amount| Order { customer, amount };
     // Every step by another stepper over the same state, so that nothing is in memory.
     let steps = [
@@ -50,12 +49,9 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
     ];
     let mut found = Vec::new();
     for inputs in steps {
-        let changelog: Arc<dyn Changelog> = log.clone();
-        let mut stepper =
-            Engine::builder(&graph).store(store.clone()).changelog(changelog).shards(3).stepper()?;
+        let mut stepper = kept.engine(&graph).shards(3).stepper()?;
         for (partition, record) in inputs {
-            log.append(vec![millpond_engine::changelog::Append { partition, records: vec![record] }])
-                .wait_blocking()?;
+            append(&*kept.log, partition, vec![record])?;
         }
         assert!(stepper.epoch(100)?);
         assert!(stepper.drain()?);
@@ -75,17 +71,8 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
     assert_eq!(found, expected.map(|(labels, sums)| (labels.to_owned(), sums)));
 
     let bytes = |topic: &str| -> Result<Vec<Option<Vec<u8>>>> {
-        let mut reader = log.reader(&TopicPartition::new(topic, 0), 0)?;
-        let mut all = Vec::new();
-        loop {
-            let batches = reader.poll(1 << 20)?;
-            if batches.is_empty() {
-                return Ok(all);
-            }
-            for batch in batches {
-                all.extend(batch.decode()?.iter().map(|record| record.value.map(<[u8]>::to_vec)));
-            }
-        }
+        let records = read(&*kept.log, &TopicPartition::new(topic, 0))?;
+        Ok(records.into_iter().map(|record| record.value.map(|value| value.to_vec())).collect())
     };
     assert_eq!(bytes("orders")?[0].as_deref(), Some(&br#"{"customer":7,"amount":5}"#[..]));
     assert_eq!(bytes("labels")?.last(), Some(&None));

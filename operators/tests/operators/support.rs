@@ -1,12 +1,11 @@
 //! A graph in memory, moved by hand, and the ways to move it.
 
-use millpond_engine::changelog::{
-    Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, partition_for_key,
-};
+use millpond_engine::changelog::{Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, partition_for_key};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::Graph;
 use millpond_engine::query::Stored;
 use millpond_engine::{Engine, FailurePolicy, Stepper, Topic, TopicPartition};
+use millpond_support::records::{self, append, partition_of, read, record};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,9 +28,7 @@ pub(crate) fn upsert<K: Key, V: Value>(
     value: Option<&V>,
     timestamp_ms: i64,
 ) -> Input {
-    let mut bytes = Vec::new();
-    key.encode_key(&mut bytes);
-    let partition = partition_for_key(&bytes, topic.topic_config().partitions);
+    let TopicPartition { partition, .. } = partition_of(topic, key);
     at(topic, partition, key, value, timestamp_ms)
 }
 
@@ -43,15 +40,7 @@ pub(crate) fn at<K: Key, V: Value>(
     value: Option<&V>,
     timestamp_ms: i64,
 ) -> Input {
-    let mut bytes = Vec::new();
-    key.encode_key(&mut bytes);
-    let value = value.map(|value| {
-        let mut bytes = Vec::new();
-        topic.codec().encode(value, &mut bytes).expect("the value encodes");
-        bytes.into()
-    });
-    let record = Record { key: bytes.into(), value, timestamp_ms, headers: Vec::new() };
-    (TopicPartition::new(Arc::clone(topic.name()), partition), record)
+    (records::partition(topic, partition), record(topic, key, value).at(timestamp_ms))
 }
 
 /// How a graph is run: over how many shards, and how many records are appended before each epoch is cut.
@@ -119,8 +108,7 @@ impl Pond {
 
     pub(crate) fn append(&self, inputs: &[Input]) {
         for (partition, record) in inputs {
-            let append = Append { partition: partition.clone(), records: vec![record.clone()] };
-            self.log.append(vec![append]).wait_blocking().expect("the record is appended");
+            append(&*self.log, partition.clone(), vec![record.clone()]).expect("the record is appended");
         }
     }
 
@@ -151,23 +139,13 @@ impl Pond {
     }
 
     fn partition<K: Key, V: Value>(&self, topic: &Topic<K, V>, partition: u32) -> Vec<Written<K, V>> {
-        let id = TopicPartition::new(Arc::clone(topic.name()), partition);
-        let mut reader = self.log.reader(&id, 0).expect("a reader");
-        let mut all = Vec::new();
-        loop {
-            let batches = reader.poll(ALL).expect("batches");
-            if batches.is_empty() {
-                return all;
-            }
-            for batch in batches {
-                let batch = batch.decode().expect("a batch");
-                all.extend(batch.iter().map(|record| {
-                    let key = K::decode_whole_key(record.key).expect("a key");
-                    let value = record.value.map(|bytes| topic.codec().decode(bytes).expect("a value"));
-                    (key, value, record.timestamp_ms)
-                }));
-            }
-        }
+        let written = |record: Record| {
+            let key = K::decode_whole_key(&record.key).expect("a key");
+            let value = record.value.map(|bytes| topic.codec().decode(&bytes).expect("a value"));
+            (key, value, record.timestamp_ms)
+        };
+        let records = read(&*self.log, &records::partition(topic, partition)).expect("the records");
+        records.into_iter().map(written).collect()
     }
 }
 

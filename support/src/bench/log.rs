@@ -16,14 +16,14 @@ const APPEND_RECORDS: usize = 50_000;
 const POLL_BYTES: usize = 1 << 20;
 
 /// Opens the changelog in `dir`.
-pub(crate) fn open(dir: &Path, durability: Durability) -> Outcome<Arc<EmbeddedChangelog>> {
+pub fn open(dir: &Path, durability: Durability) -> Outcome<Arc<EmbeddedChangelog>> {
     let options = EmbeddedOptions { durability, ..EmbeddedOptions::default() };
     Ok(Arc::new(EmbeddedChangelog::open(dir, options)?))
 }
 
 /// Appends `records`, each a number of a topic with a key and a value, and makes them durable. The log keeps the
 /// order within each topic. Values are stored as millpond stores them unless told otherwise.
-pub(crate) fn write<V>(
+pub fn write<V>(
     log: &dyn Changelog,
     topics: &[&str],
     partitions: u32,
@@ -89,7 +89,7 @@ impl Pending<'_> {
 }
 
 /// The end of every partition of `topics`.
-pub(crate) fn end(log: &dyn Changelog, topics: &[&str], partitions: u32) -> Outcome<Position> {
+pub fn end(log: &dyn Changelog, topics: &[&str], partitions: u32) -> Outcome<Position> {
     let mut end = Position::new();
     for topic in topics {
         for partition in 0..partitions {
@@ -103,7 +103,7 @@ pub(crate) fn end(log: &dyn Changelog, topics: &[&str], partitions: u32) -> Outc
 
 /// Hands every record of `topics` to `visit` with the number of its topic: in turn some from each partition, each
 /// partition in offset order. `visit` returns `false` to stop.
-pub(crate) fn read(
+pub fn read(
     log: &dyn Changelog,
     topics: &[&str],
     partitions: u32,
@@ -135,7 +135,7 @@ pub(crate) fn read(
 
 /// Key and value of a record.
 #[inline]
-pub(crate) fn decode<V: 'static>(record: &RecordRef<'_>) -> Outcome<(u64, V)>
+pub fn decode<V: 'static>(record: &RecordRef<'_>) -> Outcome<(u64, V)>
 where
     Bincode: ValueCodec<V>,
 {

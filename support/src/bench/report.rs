@@ -1,23 +1,24 @@
 //! What a benchmark prints: tables for people, and as its last line one JSON object for programs.
 
+use bytesize::ByteSize;
 use serde_json::{Map, Value, json};
 
 /// A table whose columns are as wide as they need to be; the first is aligned left, the others right.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub(crate) fn new<const N: usize>(heads: [&str; N]) -> Self {
+    pub fn new<const N: usize>(heads: [&str; N]) -> Self {
         Self { rows: vec![heads.iter().map(|&head| head.to_owned()).collect()] }
     }
 
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
-    pub(crate) fn print(&self) {
+    pub fn print(&self) {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
@@ -36,31 +37,31 @@ impl Table {
 
 /// What a figure should be.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Bound {
+pub enum Bound {
     AtLeast(f64),
     AtMost(f64),
 }
 
 /// Figures beside what they should be.
 #[derive(Debug, Default)]
-pub(crate) struct Targets(Vec<(&'static str, f64, Bound)>);
+pub struct Targets(Vec<(&'static str, f64, Bound)>);
 
 impl Targets {
     /// `measured` is to be at least `bound`; 0.0 was not measured and is passed over.
-    pub(crate) fn at_least(mut self, name: &'static str, measured: f64, bound: f64) -> Self {
+    pub fn at_least(mut self, name: &'static str, measured: f64, bound: f64) -> Self {
         if measured > 0.0 {
             self.0.push((name, measured, Bound::AtLeast(bound)));
         }
         self
     }
 
-    pub(crate) fn at_most(mut self, name: &'static str, measured: f64, bound: f64) -> Self {
+    pub fn at_most(mut self, name: &'static str, measured: f64, bound: f64) -> Self {
         self.0.push((name, measured, Bound::AtMost(bound)));
         self
     }
 
     /// Prints the figures with what they should be, then the JSON line: `figures`, and which targets were reached.
-    pub(crate) fn finish(self, figures: Value) {
+    pub fn finish(self, figures: Value) {
         let mut table = Table::new(["figure", "measured", "target", ""]);
         let mut reached = Map::new();
         for (name, measured, bound) in self.0 {
@@ -85,7 +86,7 @@ impl Targets {
 }
 
 /// `12345678.9` as `12.3 M`.
-pub(crate) fn count(number: f64) -> String {
+pub fn count(number: f64) -> String {
     match number {
         _ if number >= 1e7 => format!("{:.1} M", number / 1e6),
         _ if number >= 1e6 => format!("{:.2} M", number / 1e6),
@@ -95,14 +96,13 @@ pub(crate) fn count(number: f64) -> String {
 }
 
 /// Bytes as `12 MiB`.
-#[expect(clippy::cast_precision_loss, reason = "for the eye")]
-pub(crate) fn mebibytes(bytes: u64) -> String {
-    format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
+pub fn mebibytes(bytes: u64) -> String {
+    format!("{:.0} MiB", ByteSize::b(bytes).as_mib())
 }
 
 /// Nanoseconds as `1.23 us`.
 #[expect(clippy::cast_precision_loss, reason = "for the eye")]
-pub(crate) fn duration(ns: u64) -> String {
+pub fn duration(ns: u64) -> String {
     match ns {
         0..10_000 => format!("{ns} ns"),
         10_000..10_000_000 => format!("{:.1} us", ns as f64 / 1e3),
@@ -111,12 +111,12 @@ pub(crate) fn duration(ns: u64) -> String {
 }
 
 /// A ratio to two decimals, for the JSON line.
-pub(crate) fn rounded(ratio: f64) -> f64 {
+pub fn rounded(ratio: f64) -> f64 {
     (ratio * 100.0).round() / 100.0
 }
 
 /// The median of figures; 0.0 of none.
-pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(0.0)
 }

@@ -5,7 +5,7 @@ use rocksdb::{BlockBasedOptions, Cache, DB, DBCompressionType, Options, WriteOpt
 use std::path::Path;
 
 /// Opens a database in `dir` with a block cache of `cache_bytes`.
-pub(crate) fn open(dir: &Path, cache_bytes: usize) -> Outcome<DB> {
+pub fn open(dir: &Path, cache_bytes: usize) -> Outcome<DB> {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(&Cache::new_lru_cache(cache_bytes));
     blocks.set_bloom_filter(10.0, false);
@@ -22,7 +22,7 @@ pub(crate) fn open(dir: &Path, cache_bytes: usize) -> Outcome<DB> {
 }
 
 /// Writes without a log: the changelog is the log.
-pub(crate) fn without_log() -> WriteOptions {
+pub fn without_log() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.disable_wal(true);
     options

@@ -3,6 +3,7 @@
 use super::args::Common;
 use super::report::{Table, count, mebibytes, median};
 use super::{Outcome, log, phase};
+use crate::random::scatter;
 use millpond::changelog::{Changelog, Durability};
 use millpond::{Engine, Graph};
 use serde::{Deserialize, Serialize};
@@ -12,31 +13,31 @@ use std::time::Instant;
 
 /// What one way took in one round.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Measured {
+pub struct Measured {
     /// Records that were timed.
-    pub(crate) records: u64,
-    pub(crate) seconds: f64,
+    pub records: u64,
+    pub seconds: f64,
     /// Seconds of all cores together: on a busy machine a better measure than the time that passed.
-    pub(crate) cpu_seconds: f64,
-    pub(crate) peak_bytes: u64,
+    pub cpu_seconds: f64,
+    pub peak_bytes: u64,
     /// What the way came to, if it read all records and can be compared with the others.
-    pub(crate) digest: Option<u64>,
+    pub digest: Option<u64>,
 }
 
 /// A running measurement.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     begin: Instant,
     cpu_seconds: f64,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self { cpu_seconds: phase::cpu_seconds(), begin: Instant::now() }
     }
 
     /// What was needed for `records` since the start.
-    pub(crate) fn stop(&self, records: u64) -> Measured {
+    pub fn stop(&self, records: u64) -> Measured {
         Measured {
             records,
             seconds: self.begin.elapsed().as_secs_f64(),
@@ -49,18 +50,18 @@ impl Clock {
 
 impl Measured {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    pub(crate) fn rps(&self) -> f64 {
+    pub fn rps(&self) -> f64 {
         self.records as f64 / self.seconds
     }
 
-    pub(crate) fn with_digest(mut self, digest: u64) -> Self {
+    pub fn with_digest(mut self, digest: u64) -> Self {
         self.digest = Some(digest);
         self
     }
 }
 
 /// Runs `graph` on the log in `scratch` from an empty state in `state_dir` until everything is folded and drained.
-pub(crate) fn engine(
+pub fn engine(
     common: &Common,
     graph: &Graph,
     topics: &[&str],
@@ -87,15 +88,15 @@ pub(crate) fn engine(
 
 /// The rounds of one way.
 #[derive(Debug)]
-pub(crate) struct Rounds {
-    pub(crate) way: &'static str,
+pub struct Rounds {
+    pub way: &'static str,
     rounds: Vec<Measured>,
 }
 
 impl Rounds {
     /// Measures each of `ways`, which are phases of this program, and all of them in each round, so that what else
     /// the machine does meets all alike. Fails if they do not come to the same result.
-    pub(crate) fn measure(common: &Common, ways: &[&'static str], scratch: &Path) -> Outcome<Vec<Self>> {
+    pub fn measure(common: &Common, ways: &[&'static str], scratch: &Path) -> Outcome<Vec<Self>> {
         let mut all: Vec<Self> = ways.iter().map(|way| Self { way, rounds: Vec::new() }).collect();
         for round in 1..=common.rounds(3) {
             for Self { way, rounds } in &mut all {
@@ -113,7 +114,7 @@ impl Rounds {
         Ok(all)
     }
 
-    pub(crate) fn print(all: &[Self]) {
+    pub fn print(all: &[Self]) {
         let mut table = Table::new(["way", "records", "seconds", "CPU s", "records/s", "peak resident"]);
         for way in all {
             let records = way.rounds.first().map_or(0, |round| round.records);
@@ -130,15 +131,15 @@ impl Rounds {
     }
 
     /// The rounds of `way`, if it was measured.
-    pub(crate) fn of<'a>(all: &'a [Self], way: &str) -> Option<&'a Self> {
+    pub fn of<'a>(all: &'a [Self], way: &str) -> Option<&'a Self> {
         all.iter().find(|rounds| rounds.way == way)
     }
 
-    pub(crate) fn rps(&self) -> f64 {
+    pub fn rps(&self) -> f64 {
         self.median(Measured::rps)
     }
 
-    pub(crate) fn peak_bytes(&self) -> u64 {
+    pub fn peak_bytes(&self) -> u64 {
         self.rounds.iter().map(|round| round.peak_bytes).max().unwrap_or(0)
     }
 
@@ -148,7 +149,7 @@ impl Rounds {
 }
 
 /// How many times as fast `one` is as `other`; 0.0 if either was not measured.
-pub(crate) fn ratio(one: Option<&Rounds>, other: Option<&Rounds>) -> f64 {
+pub fn ratio(one: Option<&Rounds>, other: Option<&Rounds>) -> f64 {
     match (one, other) {
         (Some(one), Some(other)) if other.rps() > 0.0 => one.rps() / other.rps(),
         _ => 0.0,
@@ -157,16 +158,16 @@ pub(crate) fn ratio(one: Option<&Rounds>, other: Option<&Rounds>) -> f64 {
 
 /// Many numbers as one that tells whether any of them differs.
 #[derive(Debug, Default)]
-pub(crate) struct Digest(u64);
+pub struct Digest(u64);
 
 impl Digest {
-    pub(crate) fn add<const N: usize>(&mut self, numbers: [u64; N]) {
+    pub fn add<const N: usize>(&mut self, numbers: [u64; N]) {
         for number in numbers {
-            self.0 = super::random::scatter(self.0.wrapping_mul(31).wrapping_add(number));
+            self.0 = scatter(self.0.wrapping_mul(31).wrapping_add(number));
         }
     }
 
-    pub(crate) fn value(&self) -> u64 {
+    pub fn value(&self) -> u64 {
         self.0
     }
 }

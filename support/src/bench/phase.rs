@@ -4,19 +4,29 @@ use super::Outcome;
 use super::args::Common;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 /// A directory on disk that goes away with the run.
-pub(crate) fn scratch(common: &Common) -> Outcome<TempDir> {
-    let parent = common.dir.as_deref().unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR")));
-    std::fs::create_dir_all(parent)?;
+pub fn scratch(common: &Common) -> Outcome<TempDir> {
+    let parent = match &common.dir {
+        Some(dir) => dir.clone(),
+        None => in_target()?,
+    };
+    std::fs::create_dir_all(&parent)?;
     Ok(tempfile::Builder::new().prefix("millpond-bench-").tempdir_in(parent)?)
 }
 
+/// Cargo's place for the files of benchmarks; this program is in `release/deps` beside it.
+fn in_target() -> Outcome<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(3).ok_or("this program is in no target directory; set --dir")?;
+    Ok(target.join("tmp"))
+}
+
 /// Runs this program once more for the phase `name`, and returns what it reports.
-pub(crate) fn run<T: DeserializeOwned>(name: &str, scratch: &Path) -> Outcome<T> {
+pub fn run<T: DeserializeOwned>(name: &str, scratch: &Path) -> Outcome<T> {
     let output = spawn(name, scratch)?.wait_with_output()?;
     if !output.status.success() {
         return Err(format!("the phase `{name}` failed: {}", output.status).into());
@@ -28,25 +38,25 @@ pub(crate) fn run<T: DeserializeOwned>(name: &str, scratch: &Path) -> Outcome<T>
 }
 
 /// Begins the phase `name` in a child process whose output can be read.
-pub(crate) fn spawn(name: &str, scratch: &Path) -> Outcome<Child> {
+pub fn spawn(name: &str, scratch: &Path) -> Outcome<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(std::env::args_os().skip(1)).args(["--phase", name]).arg("--scratch").arg(scratch);
     Ok(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?)
 }
 
 /// Reports to the process that began this phase.
-pub(crate) fn report(result: &impl Serialize) -> Outcome<()> {
+pub fn report(result: &impl Serialize) -> Outcome<()> {
     println!("{}", serde_json::to_string(result)?);
     Ok(())
 }
 
 /// The directory that was given to this phase.
-pub(crate) fn given(common: &Common) -> Outcome<&Path> {
+pub fn given(common: &Common) -> Outcome<&Path> {
     common.scratch.as_deref().ok_or_else(|| "a phase needs --scratch".into())
 }
 
 /// Resident bytes of this process: now, and at most since it began. 0 where the system does not tell.
-pub(crate) fn resident_bytes() -> (u64, u64) {
+pub fn resident_bytes() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
@@ -57,7 +67,7 @@ pub(crate) fn resident_bytes() -> (u64, u64) {
 }
 
 /// Seconds that all threads of this process have run for. 0.0 where the system does not tell.
-pub(crate) fn cpu_seconds() -> f64 {
+pub fn cpu_seconds() -> f64 {
     /// Linux counts in hundredths of a second here, whatever its kernel counts in.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -69,7 +79,7 @@ pub(crate) fn cpu_seconds() -> f64 {
 }
 
 /// The bytes of all files in `dir`, which has no directories below it that count.
-pub(crate) fn directory_bytes(dir: &Path) -> Outcome<u64> {
+pub fn directory_bytes(dir: &Path) -> Outcome<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {
         let metadata = entry?.metadata()?;

@@ -14,12 +14,12 @@ use std::time::UNIX_EPOCH;
 use tempfile::TempDir;
 
 /// The compiled shim, and where it lies; `None` if it cannot be had here.
-pub(crate) fn shim() -> Option<&'static Path> {
+pub fn shim() -> Option<&'static Path> {
     static SHIM: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
     let shim = SHIM.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let library = dir.path().join("shim.so");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/medium/shim.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/medium/shim.c");
         let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
         let mut command = Command::new(&compiler);
         command
@@ -39,19 +39,28 @@ pub(crate) fn shim() -> Option<&'static Path> {
 }
 
 /// A directory on such a medium.
-pub(crate) struct Medium {
+#[derive(Debug)]
+pub struct Medium {
     scratch: TempDir,
 }
 
+impl Default for Medium {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Medium {
-    pub(crate) fn new() -> Self {
+    /// Nothing is on it.
+    pub fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         fs::create_dir(scratch.path().join("disk")).unwrap();
         fs::create_dir(scratch.path().join("image")).unwrap();
         Self { scratch }
     }
 
-    pub(crate) fn disk(&self) -> PathBuf {
+    /// Where it is mounted, so to speak.
+    pub fn disk(&self) -> PathBuf {
         self.scratch.path().join("disk")
     }
 
@@ -60,7 +69,7 @@ impl Medium {
     }
 
     /// What a child process needs in its environment.
-    pub(crate) fn environment(&self, shim: &Path) -> Vec<(&'static str, String)> {
+    pub fn environment(&self, shim: &Path) -> Vec<(&'static str, String)> {
         vec![
             ("LD_PRELOAD", shim.display().to_string()),
             ("MEDIUM_ROOT", self.disk().display().to_string()),
@@ -69,7 +78,7 @@ impl Medium {
     }
 
     /// The power goes and comes back: what was synced is what there is. [`keep`](Self::keep) it before another child runs.
-    pub(crate) fn lose_power(&self) {
+    pub fn lose_power(&self) {
         let (disk, lost) = (self.disk(), self.scratch.path().join("lost"));
         let id = id(&disk);
         fs::rename(&disk, &lost).unwrap();
@@ -78,7 +87,7 @@ impl Medium {
     }
 
     /// What is there, as it is, is what the image knows from here on.
-    pub(crate) fn keep(&self) {
+    pub fn keep(&self) {
         fs::remove_dir_all(self.image()).unwrap();
         fs::create_dir(self.image()).unwrap();
         self.remember(&self.disk());
@@ -126,7 +135,7 @@ fn id(path: &Path) -> String {
 }
 
 /// The calls that were counted: how often each on paths that hold `part`.
-pub(crate) fn calls(counted: &Path, part: &str) -> BTreeMap<String, u64> {
+pub fn calls(counted: &Path, part: &str) -> BTreeMap<String, u64> {
     let mut calls = BTreeMap::new();
     for line in fs::read_to_string(counted).unwrap_or_default().lines() {
         let (call, path) = line.split_once(' ').unwrap();

@@ -1,0 +1,71 @@
+//! Records by hand: written with the codecs of their topic, appended past every producer, read back as they are stored.
+
+use millpond::changelog::{Append, Changelog, Producer, Record, partition_for_key};
+use millpond::codec::{Key, Value};
+use millpond::{ManualClock, Position, Result, Topic, TopicPartition};
+use std::sync::Arc;
+
+/// Stored bytes that are read at once.
+const POLL_BYTES: usize = 1 << 20;
+
+/// The bytes of a key.
+pub fn key_bytes<K: Key>(key: &K) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    key.encode_key(&mut bytes);
+    bytes
+}
+
+/// The bytes of a value of `topic`.
+pub fn value_bytes<K: Key, V: Value>(topic: &Topic<K, V>, value: &V) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    topic.codec().encode(value, &mut bytes).unwrap();
+    bytes
+}
+
+/// A record of `topic` at time 0; `None` deletes.
+pub fn record<K: Key, V: Value>(topic: &Topic<K, V>, key: &K, value: Option<&V>) -> Record {
+    match value {
+        Some(value) => Record::new(key_bytes(key), value_bytes(topic, value)),
+        None => Record::tombstone(key_bytes(key)),
+    }
+}
+
+/// The partition of `topic` that a producer sends `key` to.
+pub fn partition_of<K: Key, V: Value>(topic: &Topic<K, V>, key: &K) -> TopicPartition {
+    partition(topic, partition_for_key(&key_bytes(key), topic.topic_config().partitions))
+}
+
+/// A partition of `topic` by its number.
+pub fn partition<K: Key, V: Value>(topic: &Topic<K, V>, number: u32) -> TopicPartition {
+    TopicPartition::new(Arc::clone(topic.name()), number)
+}
+
+/// Appends `records` to `partition`, and waits until they are there.
+pub fn append(log: &dyn Changelog, partition: TopicPartition, records: Vec<Record>) -> Result<Position> {
+    log.append(vec![Append { partition, records }]).wait_blocking()
+}
+
+/// Whatever a partition still has, in the order of its offsets, none of which is left out.
+pub fn read(log: &dyn Changelog, partition: &TopicPartition) -> Result<Vec<Record>> {
+    let start = log.offsets(partition)?.start;
+    let mut reader = log.reader(partition, start)?;
+    let mut records = Vec::new();
+    loop {
+        let batches = reader.poll(POLL_BYTES)?;
+        if batches.is_empty() {
+            return Ok(records);
+        }
+        for batch in batches {
+            // A batch may begin before what was asked for.
+            for record in batch.decode()?.iter().filter(|record| record.offset >= start) {
+                assert_eq!(record.offset, start + records.len() as u64, "{partition}");
+                records.push(record.to_record());
+            }
+        }
+    }
+}
+
+/// A producer whose clock stands still at 0.
+pub fn producer<K: Key, V: Value>(log: Arc<dyn Changelog>, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
+    Producer::new(log, topic, Arc::new(ManualClock::new(0)))
+}
