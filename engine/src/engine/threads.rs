@@ -107,6 +107,8 @@ struct Common {
     /// Rung by the changelog; dropping it ends the watch.
     waker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
     closing: Mutex<Closing>,
+    /// The thread that closes the engine.
+    closer: Mutex<Option<JoinHandle<()>>>,
     /// Why a thread has stopped.
     failed: OnceLock<Error>,
 }
@@ -128,6 +130,7 @@ impl Threads {
             threads: Mutex::default(),
             waker: Mutex::default(),
             closing: Mutex::new(Closing::Open),
+            closer: Mutex::default(),
             failed: OnceLock::new(),
         });
         let watching: Weak<Common> = Arc::downgrade(&common);
@@ -212,14 +215,19 @@ impl Threads {
 
 impl Drop for Threads {
     fn drop(&mut self) {
-        let is_done = matches!(*lock(&self.0.closing), Closing::Done(_));
+        let is_told = matches!(*lock(&self.0.closing), Closing::Done(_));
         let closing = self.close();
         // Code that the engine runs cannot wait for it: it is closed behind its back.
-        if is_done || self.0.check_outside().is_err() {
+        if self.0.check_outside().is_err() {
             return;
         }
-        if let Err(error) = closing.wait_blocking() {
-            tracing::error!(%error, "the engine did not close cleanly");
+        match closing.wait_blocking() {
+            Err(error) if !is_told => tracing::error!(%error, "the engine did not close cleanly"),
+            _ => {}
+        }
+        // Until it has ended it holds what the engine did, such as a changelog that somebody else wants to open.
+        if let Some(closer) = lock(&self.0.closer).take() {
+            let _ = closer.join();
         }
     }
 }
@@ -269,9 +277,12 @@ impl Common {
         let closed = std::thread::Builder::new()
             .name("millpond-close".to_owned())
             .spawn(move || common.shut_down_and_tell());
-        if let Err(error) = closed {
-            tracing::warn!(%error, "no thread could be started to close the engine: closing on this one");
-            this.shut_down_and_tell();
+        match closed {
+            Ok(closer) => *lock(&this.closer) = Some(closer),
+            Err(error) => {
+                tracing::warn!(%error, "no thread could be started to close the engine: closing on this one");
+                this.shut_down_and_tell();
+            }
         }
     }
 
