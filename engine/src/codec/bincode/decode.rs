@@ -1,250 +1,288 @@
-//! The reading half of the layout, safe on any bytes.
+//! The reading half: the crate reads, and the guard goes along through all parts of the value.
 //!
-//! Strings and bytes are checked against the input before they are reserved, elements of sequences are
-//! promised to their collection only as far as the input could hold them, nesting is counted, and so are
-//! elements without bytes, which the input does not bound.
+//! Invariant: nothing is reserved beyond what the input can hold. Texts and bytes are borrowed from it, and a collection is
+//! promised no more elements than the input has bytes.
 
-use super::input::{Input, bad_integer};
-use super::{DEPTH_LIMIT, EIGHT_BYTES, EMPTY_ELEMENTS_LIMIT, FOUR_BYTES, Failure, TWO_BYTES};
+use super::Failure;
+use super::guard::Guard;
+use ::bincode::{config, serde::seed_decode_from_slice};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
 };
+use std::fmt;
+use std::marker::PhantomData;
 
 /// Decodes a value that is the whole of `bytes`.
 #[inline]
 pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Failure> {
-    let mut input = Input { bytes, empty_elements_left: EMPTY_ELEMENTS_LIMIT };
-    let value = V::deserialize(Decoder { input: &mut input, depth: 0 })?;
-    if input.bytes.is_empty() { Ok(value) } else { Err(left_over(input.bytes.len())) }
+    let guard = Guard::of_input(bytes.len());
+    let whole = Part { of: PhantomData::<V>, guard: &guard, depth: 0 };
+    match seed_decode_from_slice(whole, bytes, config::standard()) {
+        Ok((value, read)) if read == bytes.len() => Ok(value),
+        Ok((_, read)) => Err(left_over(bytes.len() - read)),
+        Err(error) => Err(guard.failure().unwrap_or_else(|| Failure::of_reading(error))),
+    }
 }
 
 #[cold]
-fn left_over(len: usize) -> Failure {
-    Failure::new(format!("{len} bytes are left over after it"))
+fn left_over(bytes: usize) -> Failure {
+    Failure::of_layout(format!("{bytes} bytes are left over after it"))
 }
 
-#[cold]
-fn bad_tag(what: &str, tag: u8) -> Failure {
-    Failure::new(format!("{tag:#04x} is not the first byte of {what}"))
-}
-
-#[cold]
-fn shapeless() -> Failure {
-    Failure::new(
-        "the layout does not describe itself, so it cannot hold a type that is untagged, flattened, \
-         internally tagged or skips unknown data; use `Json` for it",
-    )
-}
-
-struct Decoder<'a, 'de> {
-    input: &'a mut Input<'de>,
+/// What is read by a part of the crate, or decides what to do with what that reads, and the guard beside it.
+struct Part<'g, T> {
+    of: T,
+    guard: &'g Guard,
+    /// How many levels lie above.
     depth: u16,
 }
 
-impl<'a, 'de> Decoder<'a, 'de> {
-    /// The decoder of what is one level deeper.
+impl<'g, T> Part<'g, T> {
+    /// `of` at the depth of this part.
     #[inline]
-    fn enter(self) -> Result<Self, Failure> {
-        if self.depth == DEPTH_LIMIT {
-            return Err(Failure::too_deep());
-        }
-        Ok(Self { input: self.input, depth: self.depth + 1 })
+    fn beside<U>(&self, of: U) -> Part<'g, U> {
+        Part { of, guard: self.guard, depth: self.depth }
     }
 
+    /// This part one level deeper, and `inside` of it.
     #[inline]
-    fn items(self, left: usize) -> Result<Items<'a, 'de>, Failure> {
-        let Decoder { input, depth } = self.enter()?;
-        Ok(Items { input, depth, left, before: 0 })
+    fn enter<U, E: Error>(self, inside: U) -> Result<(T, Part<'g, U>), E> {
+        let depth = self.guard.below(self.depth, E::custom)?;
+        Ok((self.of, Part { of: inside, guard: self.guard, depth }))
     }
 }
 
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, S> {
+    type Value = S::Value;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let deserializer = self.beside(deserializer);
+        self.of.deserialize(deserializer)
+    }
+}
+
+/// What takes at least one byte and has nothing inside.
 macro_rules! scalars {
-    ($($method:ident $visit:ident |$input:ident| $value:expr;)*) => {$(
+    ($($method:ident by $inner:ident)*) => {$(
         #[inline]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-            let $input = self.input;
-            visitor.$visit($value)
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            self.guard.pass();
+            self.of.$inner(visitor)
         }
     )*};
 }
 
-macro_rules! narrow {
-    ($value:expr, $tag:expr) => {
-        $value.try_into().map_err(|_| bad_integer($tag))?
-    };
+/// What takes no bytes, or what the layout has no way to say: the crate refuses it.
+macro_rules! as_they_are {
+    ($($method:ident)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            self.of.$method(visitor)
+        }
+    )*};
 }
 
-impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
-    type Error = Failure;
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, D> {
+    type Error = D::Error;
 
+    #[inline]
     fn is_human_readable(&self) -> bool {
-        false
+        self.of.is_human_readable()
     }
 
     scalars! {
-        deserialize_u8 visit_u8 |input| input.byte()?;
-        deserialize_u16 visit_u16 |input| narrow!(input.unsigned(TWO_BYTES)?, TWO_BYTES);
-        deserialize_u32 visit_u32 |input| narrow!(input.unsigned(FOUR_BYTES)?, FOUR_BYTES);
-        deserialize_u64 visit_u64 |input| input.unsigned(EIGHT_BYTES)?;
-        deserialize_u128 visit_u128 |input| input.unsigned_128()?;
-        deserialize_i8 visit_i8 |input| input.byte()?.cast_signed();
-        deserialize_i16 visit_i16 |input| narrow!(input.signed(TWO_BYTES)?, TWO_BYTES);
-        deserialize_i32 visit_i32 |input| narrow!(input.signed(FOUR_BYTES)?, FOUR_BYTES);
-        deserialize_i64 visit_i64 |input| input.signed(EIGHT_BYTES)?;
-        deserialize_f32 visit_f32 |input| f32::from_le_bytes(input.array()?);
-        deserialize_f64 visit_f64 |input| f64::from_le_bytes(input.array()?);
-        deserialize_char visit_char |input| input.char()?;
-        deserialize_str visit_borrowed_str |input| input.string()?;
-        deserialize_string visit_borrowed_str |input| input.string()?;
+        deserialize_bool by deserialize_bool
+        deserialize_u8 by deserialize_u8
+        deserialize_u16 by deserialize_u16
+        deserialize_u32 by deserialize_u32
+        deserialize_u64 by deserialize_u64
+        deserialize_u128 by deserialize_u128
+        deserialize_i8 by deserialize_i8
+        deserialize_i16 by deserialize_i16
+        deserialize_i32 by deserialize_i32
+        deserialize_i64 by deserialize_i64
+        deserialize_i128 by deserialize_i128
+        deserialize_f32 by deserialize_f32
+        deserialize_f64 by deserialize_f64
+        deserialize_char by deserialize_char
+        deserialize_str by deserialize_str
+        deserialize_bytes by deserialize_bytes
     }
 
-    #[inline]
-    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let zigzag = self.input.unsigned_128()?;
-        visitor.visit_i128((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+    // An owned text would be reserved as long as it claims to be, before the input is looked at: it is borrowed first.
+    scalars! {
+        deserialize_string by deserialize_str
+        deserialize_byte_buf by deserialize_bytes
     }
 
-    #[inline]
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.input.byte()? {
-            0 => visitor.visit_bool(false),
-            1 => visitor.visit_bool(true),
-            tag => Err(bad_tag("a bool", tag)),
-        }
-    }
-
-    #[inline]
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let len = self.input.len()?;
-        visitor.visit_borrowed_bytes(self.input.slice(len)?)
-    }
-
-    #[inline]
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_bytes(visitor)
-    }
-
-    #[inline]
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.input.byte()? {
-            0 => visitor.visit_none(),
-            1 => visitor.visit_some(self.enter()?),
-            tag => Err(bad_tag("an option", tag)),
-        }
-    }
-
-    #[inline]
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_unit()
-    }
+    as_they_are! { deserialize_unit deserialize_any deserialize_identifier deserialize_ignored_any }
 
     #[inline]
     fn deserialize_unit_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
-        visitor.visit_unit()
+    ) -> Result<V::Value, D::Error> {
+        self.of.deserialize_unit_struct(name, visitor)
+    }
+
+    #[inline]
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.guard.pass();
+        let visitor = self.beside(visitor);
+        self.of.deserialize_option(visitor)
     }
 
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
-        visitor.visit_newtype_struct(self.enter()?)
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.beside(visitor);
+        self.of.deserialize_newtype_struct(name, visitor)
     }
 
     #[inline]
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let len = self.input.elements()?;
-        visitor.visit_seq(Elements(self.items(len)?))
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.guard.pass();
+        let visitor = Collection(self.beside(visitor));
+        self.of.deserialize_seq(visitor)
     }
 
     #[inline]
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let len = self.input.elements()?;
-        visitor.visit_map(Elements(self.items(len)?))
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.guard.pass();
+        let visitor = Collection(self.beside(visitor));
+        self.of.deserialize_map(visitor)
     }
 
     #[inline]
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_seq(self.items(len)?)
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = self.beside(visitor);
+        self.of.deserialize_tuple(len, visitor)
     }
 
     #[inline]
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
-        self.deserialize_tuple(len, visitor)
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.beside(visitor);
+        self.of.deserialize_tuple_struct(name, len, visitor)
     }
 
     #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Failure> {
-        self.deserialize_tuple(fields.len(), visitor)
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.beside(visitor);
+        self.of.deserialize_struct(name, fields, visitor)
     }
 
     #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
-        _: &'static [&'static str],
+        name: &'static str,
+        variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Failure> {
-        visitor.visit_enum(self)
-    }
-
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failure> {
-        Err(shapeless())
-    }
-
-    fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failure> {
-        Err(shapeless())
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failure> {
-        Err(shapeless())
+    ) -> Result<V::Value, D::Error> {
+        self.guard.pass();
+        let visitor = self.beside(visitor);
+        self.of.deserialize_enum(name, variants, visitor)
     }
 }
 
-impl<'de> EnumAccess<'de> for Decoder<'_, 'de> {
-    type Error = Failure;
-    type Variant = Self;
+/// What has parts: options, newtypes, enums, and tuples and structs, whose number of fields the type knows.
+impl<'de, V: Visitor<'de>> Visitor<'de> for Part<'_, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.of.expecting(f)
+    }
 
     #[inline]
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Failure> {
-        let index: u32 = narrow!(self.input.unsigned(FOUR_BYTES)?, FOUR_BYTES);
-        let variant = seed.deserialize(IntoDeserializer::<Failure>::into_deserializer(index))?;
-        Ok((variant, self))
+    fn visit_none<E: Error>(self) -> Result<V::Value, E> {
+        self.of.visit_none()
+    }
+
+    #[inline]
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let (visitor, deserializer) = self.enter(deserializer)?;
+        visitor.visit_some(deserializer)
+    }
+
+    #[inline]
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let (visitor, deserializer) = self.enter(deserializer)?;
+        visitor.visit_newtype_struct(deserializer)
+    }
+
+    #[inline]
+    fn visit_seq<A: SeqAccess<'de>>(self, fields: A) -> Result<V::Value, A::Error> {
+        let (visitor, fields) = self.enter(fields)?;
+        visitor.visit_seq(fields)
+    }
+
+    #[inline]
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
+        let access = self.beside(access);
+        self.of.visit_enum(access)
     }
 }
 
-impl<'de> VariantAccess<'de> for Decoder<'_, 'de> {
-    type Error = Failure;
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<'_, A> {
+    type Error = A::Error;
 
     #[inline]
-    fn unit_variant(self) -> Result<(), Failure> {
-        Ok(())
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        let seed = self.beside(seed);
+        self.of.next_element_seed(seed)
     }
 
     #[inline]
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Failure> {
-        seed.deserialize(self.enter()?)
+    fn size_hint(&self) -> Option<usize> {
+        self.of.size_hint()
+    }
+}
+
+impl<'g, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Part<'g, A> {
+    type Error = A::Error;
+    type Variant = Part<'g, A::Variant>;
+
+    #[inline]
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
+        let Part { of, guard, depth } = self;
+        let (variant, content) = of.variant_seed(seed)?;
+        Ok((variant, Part { of: content, guard, depth }))
+    }
+}
+
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<'_, A> {
+    type Error = A::Error;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.of.unit_variant()
     }
 
     #[inline]
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_tuple(len, visitor)
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        let (access, seed) = self.enter(seed)?;
+        access.newtype_variant_seed(seed)
+    }
+
+    #[inline]
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        let visitor = self.beside(visitor);
+        self.of.tuple_variant(len, visitor)
     }
 
     #[inline]
@@ -252,96 +290,111 @@ impl<'de> VariantAccess<'de> for Decoder<'_, 'de> {
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Failure> {
-        self.deserialize_tuple(fields.len(), visitor)
+    ) -> Result<V::Value, A::Error> {
+        let visitor = self.beside(visitor);
+        self.of.struct_variant(fields, visitor)
     }
 }
 
-/// Fields, whose number comes from the type.
-struct Items<'a, 'de> {
-    input: &'a mut Input<'de>,
-    depth: u16,
-    left: usize,
-    before: usize,
-}
+/// A sequence or a map, whose number of elements comes from the input and is not to be trusted.
+struct Collection<P>(P);
 
-impl<'de> Items<'_, 'de> {
+impl<'g, V> Collection<Part<'g, V>> {
+    /// The crate hints at exactly as many elements as the input announces.
     #[inline]
-    fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
-        seed.deserialize(Decoder { input: &mut *self.input, depth: self.depth })
-    }
-
-    /// Whether there is another item, which is then begun.
-    #[inline]
-    fn begin(&mut self) -> bool {
-        let Some(left) = self.left.checked_sub(1) else { return false };
-        self.left = left;
-        self.before = self.input.bytes.len();
-        true
+    fn open<A, E: Error>(
+        self,
+        elements: A,
+        announced: Option<usize>,
+    ) -> Result<(V, Elements<Part<'g, A>>), E> {
+        self.0.guard.announce(announced.unwrap_or_default(), E::custom)?;
+        let (visitor, elements) = self.0.enter(elements)?;
+        Ok((visitor, Elements(elements)))
     }
 }
 
-impl<'de> SeqAccess<'de> for Items<'_, 'de> {
-    type Error = Failure;
+impl<'de, V: Visitor<'de>> Visitor<'de> for Collection<Part<'_, V>> {
+    type Value = V::Value;
 
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
-        if self.begin() { self.read(seed).map(Some) } else { Ok(None) }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.of.expecting(f)
     }
 
     #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
+    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
+        let announced = elements.size_hint();
+        let (visitor, elements) = self.open(elements, announced)?;
+        visitor.visit_seq(elements)
     }
-}
 
-/// Elements, whose number comes from the input and is not to be trusted.
-struct Elements<'a, 'de>(Items<'a, 'de>);
-
-impl Elements<'_, '_> {
-    /// What a collection may reserve for: not more than the input could hold.
     #[inline]
-    fn bounded_hint(&self) -> usize {
-        self.0.left.min(self.0.input.bytes.len())
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
+        let announced = entries.size_hint();
+        let (visitor, entries) = self.open(entries, announced)?;
+        visitor.visit_map(entries)
     }
 }
 
-impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
-    type Error = Failure;
+/// The elements of a sequence or the entries of a map.
+struct Elements<P>(P);
+
+impl<A> Elements<Part<'_, A>> {
+    #[inline]
+    fn ended<E: Error>(&self) -> Result<(), E> {
+        self.0.guard.element_ended(E::custom)
+    }
 
     #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
-        if !self.0.begin() {
-            return Ok(None);
+    fn bounded(&self, hint: Option<usize>) -> Option<usize> {
+        hint.map(|hint| self.0.guard.bounded(hint))
+    }
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<Part<'_, A>> {
+    type Error = A::Error;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.0.guard.element_begins();
+        let element = self.0.next_element_seed(seed)?;
+        if element.is_some() {
+            self.ended()?
+        } else {
+            self.0.guard.collection_ended()
         }
-        let element = self.0.read(seed)?;
-        self.0.input.element_ended(self.0.before)?;
-        Ok(Some(element))
+        Ok(element)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.bounded_hint())
+        self.bounded(self.0.of.size_hint())
     }
 }
 
-impl<'de> MapAccess<'de> for Elements<'_, 'de> {
-    type Error = Failure;
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Elements<Part<'_, A>> {
+    type Error = A::Error;
 
     #[inline]
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
-        if self.0.begin() { self.0.read(seed).map(Some) } else { Ok(None) }
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.0.guard.element_begins();
+        let seed = self.0.beside(seed);
+        let key = self.0.of.next_key_seed(seed)?;
+        if key.is_none() {
+            self.0.guard.collection_ended();
+        }
+        Ok(key)
     }
 
     #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
-        let value = self.0.read(seed)?;
-        self.0.input.element_ended(self.0.before)?;
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        let seed = self.0.beside(seed);
+        let value = self.0.of.next_value_seed(seed)?;
+        self.ended()?;
         Ok(value)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.bounded_hint())
+        self.bounded(self.0.of.size_hint())
     }
 }
