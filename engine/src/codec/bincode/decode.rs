@@ -4,11 +4,11 @@
 //! promised no more elements than the input has bytes.
 
 use super::Failure;
+use super::collection::Collection;
 use super::guard::Guard;
 use ::bincode::{config, serde::seed_decode_from_slice};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, SeqAccess, VariantAccess, Visitor,
 };
 use std::fmt;
 use std::marker::PhantomData;
@@ -30,10 +30,10 @@ fn left_over(bytes: usize) -> Failure {
     Failure::of_layout(format!("{bytes} bytes are left over after it"))
 }
 
-/// What is read by a part of the crate, or decides what to do with what that reads, and the guard beside it.
-struct Part<'g, T> {
-    of: T,
-    guard: &'g Guard,
+/// What the crate reads a part of the value with, or what is made of the part, and the guard beside it.
+pub(super) struct Part<'g, T> {
+    pub(super) of: T,
+    pub(super) guard: &'g Guard,
     /// How many levels lie above.
     depth: u16,
 }
@@ -41,13 +41,13 @@ struct Part<'g, T> {
 impl<'g, T> Part<'g, T> {
     /// `of` at the depth of this part.
     #[inline]
-    fn beside<U>(&self, of: U) -> Part<'g, U> {
+    pub(super) fn beside<U>(&self, of: U) -> Part<'g, U> {
         Part { of, guard: self.guard, depth: self.depth }
     }
 
     /// This part one level deeper, and `inside` of it.
     #[inline]
-    fn enter<U, E: Error>(self, inside: U) -> Result<(T, Part<'g, U>), E> {
+    pub(super) fn enter<U, E: Error>(self, inside: U) -> Result<(T, Part<'g, U>), E> {
         let depth = self.guard.below(self.depth, E::custom)?;
         Ok((self.of, Part { of: inside, guard: self.guard, depth }))
     }
@@ -74,15 +74,28 @@ macro_rules! scalars {
     )*};
 }
 
-/// What takes no bytes, or what the layout has no way to say: the crate refuses it.
-macro_rules! as_they_are {
-    ($($method:ident)*) => {$(
+/// What has parts, and takes no bytes besides.
+macro_rules! parts {
+    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         #[inline]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.of.$method(visitor)
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
+            let visitor = self.beside(visitor);
+            self.of.$method($($name,)* visitor)
         }
     )*};
 }
+
+/// What takes no bytes, or what the layout has no way to say: the crate refuses it.
+macro_rules! as_they_are {
+    ($($method:ident($($name:ident: $type:ty)?))*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)? visitor: V) -> Result<V::Value, D::Error> {
+            self.of.$method($($name,)? visitor)
+        }
+    )*};
+}
+
+type Names = &'static [&'static str];
 
 impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, D> {
     type Error = D::Error;
@@ -117,15 +130,19 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, D> {
         deserialize_byte_buf by deserialize_bytes
     }
 
-    as_they_are! { deserialize_unit deserialize_any deserialize_identifier deserialize_ignored_any }
+    parts! {
+        deserialize_newtype_struct(name: &'static str)
+        deserialize_tuple(len: usize)
+        deserialize_tuple_struct(name: &'static str, len: usize)
+        deserialize_struct(name: &'static str, fields: Names)
+    }
 
-    #[inline]
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.of.deserialize_unit_struct(name, visitor)
+    as_they_are! {
+        deserialize_unit()
+        deserialize_unit_struct(name: &'static str)
+        deserialize_any()
+        deserialize_identifier()
+        deserialize_ignored_any()
     }
 
     #[inline]
@@ -136,13 +153,15 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, D> {
     }
 
     #[inline]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
+    fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,
+        variants: Names,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
+        self.guard.pass();
         let visitor = self.beside(visitor);
-        self.of.deserialize_newtype_struct(name, visitor)
+        self.of.deserialize_enum(name, variants, visitor)
     }
 
     #[inline]
@@ -157,46 +176,6 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, D> {
         self.guard.pass();
         let visitor = Collection(self.beside(visitor));
         self.of.deserialize_map(visitor)
-    }
-
-    #[inline]
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, D::Error> {
-        let visitor = self.beside(visitor);
-        self.of.deserialize_tuple(len, visitor)
-    }
-
-    #[inline]
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        let visitor = self.beside(visitor);
-        self.of.deserialize_tuple_struct(name, len, visitor)
-    }
-
-    #[inline]
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        let visitor = self.beside(visitor);
-        self.of.deserialize_struct(name, fields, visitor)
-    }
-
-    #[inline]
-    fn deserialize_enum<V: Visitor<'de>>(
-        self,
-        name: &'static str,
-        variants: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, D::Error> {
-        self.guard.pass();
-        let visitor = self.beside(visitor);
-        self.of.deserialize_enum(name, variants, visitor)
     }
 }
 
@@ -286,115 +265,8 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<'_, A> {
     }
 
     #[inline]
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, A::Error> {
+    fn struct_variant<V: Visitor<'de>>(self, fields: Names, visitor: V) -> Result<V::Value, A::Error> {
         let visitor = self.beside(visitor);
         self.of.struct_variant(fields, visitor)
-    }
-}
-
-/// A sequence or a map, whose number of elements comes from the input and is not to be trusted.
-struct Collection<P>(P);
-
-impl<'g, V> Collection<Part<'g, V>> {
-    /// The crate hints at exactly as many elements as the input announces.
-    #[inline]
-    fn open<A, E: Error>(
-        self,
-        elements: A,
-        announced: Option<usize>,
-    ) -> Result<(V, Elements<Part<'g, A>>), E> {
-        self.0.guard.announce(announced.unwrap_or_default(), E::custom)?;
-        let (visitor, elements) = self.0.enter(elements)?;
-        Ok((visitor, Elements(elements)))
-    }
-}
-
-impl<'de, V: Visitor<'de>> Visitor<'de> for Collection<Part<'_, V>> {
-    type Value = V::Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.of.expecting(f)
-    }
-
-    #[inline]
-    fn visit_seq<A: SeqAccess<'de>>(self, elements: A) -> Result<V::Value, A::Error> {
-        let announced = elements.size_hint();
-        let (visitor, elements) = self.open(elements, announced)?;
-        visitor.visit_seq(elements)
-    }
-
-    #[inline]
-    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<V::Value, A::Error> {
-        let announced = entries.size_hint();
-        let (visitor, entries) = self.open(entries, announced)?;
-        visitor.visit_map(entries)
-    }
-}
-
-/// The elements of a sequence or the entries of a map.
-struct Elements<P>(P);
-
-impl<A> Elements<Part<'_, A>> {
-    #[inline]
-    fn ended<E: Error>(&self) -> Result<(), E> {
-        self.0.guard.element_ended(E::custom)
-    }
-
-    #[inline]
-    fn bounded(&self, hint: Option<usize>) -> Option<usize> {
-        hint.map(|hint| self.0.guard.bounded(hint))
-    }
-}
-
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<Part<'_, A>> {
-    type Error = A::Error;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.0.guard.element_begins();
-        let element = self.0.next_element_seed(seed)?;
-        if element.is_some() {
-            self.ended()?
-        } else {
-            self.0.guard.collection_ended()
-        }
-        Ok(element)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        self.bounded(self.0.of.size_hint())
-    }
-}
-
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Elements<Part<'_, A>> {
-    type Error = A::Error;
-
-    #[inline]
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
-        self.0.guard.element_begins();
-        let seed = self.0.beside(seed);
-        let key = self.0.of.next_key_seed(seed)?;
-        if key.is_none() {
-            self.0.guard.collection_ended();
-        }
-        Ok(key)
-    }
-
-    #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let seed = self.0.beside(seed);
-        let value = self.0.of.next_value_seed(seed)?;
-        self.ended()?;
-        Ok(value)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        self.bounded(self.0.of.size_hint())
     }
 }

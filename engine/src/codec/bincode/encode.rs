@@ -70,11 +70,34 @@ impl<T: Serialize + ?Sized> Serialize for Part<'_, &T> {
     }
 }
 
+/// What has nothing inside.
 macro_rules! scalars {
-    ($($method:ident: $type:ty)*) => {$(
+    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         #[inline]
-        fn $method(self, value: $type) -> Result<S::Ok, S::Error> {
-            self.of.$method(value)
+        fn $method(self, $($name: $type),*) -> Result<S::Ok, S::Error> {
+            self.of.$method($($name),*)
+        }
+    )*};
+}
+
+/// What has one value inside.
+macro_rules! around_a_value {
+    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
+        #[inline]
+        fn $method<T: ?Sized + Serialize>(self, $($name: $type,)* value: &T) -> Result<S::Ok, S::Error> {
+            let part = self.enter()?;
+            let value = part.beside(value);
+            part.of.$method($($name,)* &value)
+        }
+    )*};
+}
+
+/// What has fields, whose number the type knows.
+macro_rules! with_fields {
+    ($($method:ident($($name:ident: $type:ty),*) -> $fields:ident;)*) => {$(
+        #[inline]
+        fn $method(self, $($name: $type),*) -> Result<Self::$fields, S::Error> {
+            self.enter()?.then(|of| of.$method($($name),*))
         }
     )*};
 }
@@ -96,74 +119,42 @@ impl<'g, S: Serializer> Serializer for Part<'g, S> {
     }
 
     scalars! {
-        serialize_bool: bool
-        serialize_u8: u8
-        serialize_u16: u16
-        serialize_u32: u32
-        serialize_u64: u64
-        serialize_u128: u128
-        serialize_i8: i8
-        serialize_i16: i16
-        serialize_i32: i32
-        serialize_i64: i64
-        serialize_i128: i128
-        serialize_f32: f32
-        serialize_f64: f64
-        serialize_char: char
-        serialize_str: &str
-        serialize_bytes: &[u8]
-        serialize_unit_struct: &'static str
+        serialize_bool(value: bool)
+        serialize_u8(value: u8)
+        serialize_u16(value: u16)
+        serialize_u32(value: u32)
+        serialize_u64(value: u64)
+        serialize_u128(value: u128)
+        serialize_i8(value: i8)
+        serialize_i16(value: i16)
+        serialize_i32(value: i32)
+        serialize_i64(value: i64)
+        serialize_i128(value: i128)
+        serialize_f32(value: f32)
+        serialize_f64(value: f64)
+        serialize_char(value: char)
+        serialize_str(value: &str)
+        serialize_bytes(value: &[u8])
+        serialize_none()
+        serialize_unit()
+        serialize_unit_struct(name: &'static str)
+        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str)
     }
 
-    #[inline]
-    fn serialize_unit(self) -> Result<S::Ok, S::Error> {
-        self.of.serialize_unit()
+    around_a_value! {
+        serialize_some()
+        serialize_newtype_struct(name: &'static str)
+        serialize_newtype_variant(name: &'static str, index: u32, variant: &'static str)
     }
 
-    #[inline]
-    fn serialize_none(self) -> Result<S::Ok, S::Error> {
-        self.of.serialize_none()
-    }
-
-    #[inline]
-    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Result<S::Ok, S::Error> {
-        let part = self.enter()?;
-        let value = part.beside(value);
-        part.of.serialize_some(&value)
-    }
-
-    #[inline]
-    fn serialize_unit_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-    ) -> Result<S::Ok, S::Error> {
-        self.of.serialize_unit_variant(name, index, variant)
-    }
-
-    #[inline]
-    fn serialize_newtype_struct<T: ?Sized + Serialize>(
-        self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<S::Ok, S::Error> {
-        let part = self.enter()?;
-        let value = part.beside(value);
-        part.of.serialize_newtype_struct(name, &value)
-    }
-
-    #[inline]
-    fn serialize_newtype_variant<T: ?Sized + Serialize>(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        value: &T,
-    ) -> Result<S::Ok, S::Error> {
-        let part = self.enter()?;
-        let value = part.beside(value);
-        part.of.serialize_newtype_variant(name, index, variant, &value)
+    with_fields! {
+        serialize_tuple(len: usize) -> SerializeTuple;
+        serialize_tuple_struct(name: &'static str, len: usize) -> SerializeTupleStruct;
+        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize)
+            -> SerializeTupleVariant;
+        serialize_struct(name: &'static str, len: usize) -> SerializeStruct;
+        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize)
+            -> SerializeStructVariant;
     }
 
     #[inline]
@@ -174,47 +165,6 @@ impl<'g, S: Serializer> Serializer for Part<'g, S> {
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
         Ok(Elements::begin(self.enter()?.then(|of| of.serialize_map(len))?, len))
-    }
-
-    #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, S::Error> {
-        self.enter()?.then(|of| of.serialize_tuple(len))
-    }
-
-    #[inline]
-    fn serialize_tuple_struct(
-        self,
-        name: &'static str,
-        len: usize,
-    ) -> Result<Self::SerializeTupleStruct, S::Error> {
-        self.enter()?.then(|of| of.serialize_tuple_struct(name, len))
-    }
-
-    #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, S::Error> {
-        self.enter()?.then(|of| of.serialize_struct(name, len))
-    }
-
-    #[inline]
-    fn serialize_tuple_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<Self::SerializeTupleVariant, S::Error> {
-        self.enter()?.then(|of| of.serialize_tuple_variant(name, index, variant, len))
-    }
-
-    #[inline]
-    fn serialize_struct_variant(
-        self,
-        name: &'static str,
-        index: u32,
-        variant: &'static str,
-        len: usize,
-    ) -> Result<Self::SerializeStructVariant, S::Error> {
-        self.enter()?.then(|of| of.serialize_struct_variant(name, index, variant, len))
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Invariant: `encode` refuses every value that `decode` would refuse because of a limit.
 
+mod collection;
 mod decode;
 mod encode;
 mod failure;
