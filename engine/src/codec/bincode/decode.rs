@@ -1,27 +1,26 @@
 //! The reading half: the crate reads, and the guard goes along through all parts of the value.
 //!
 //! Invariant: nothing is reserved beyond what the input can hold. Texts and bytes are borrowed from it, and a collection is
-//! promised no more elements than the input has bytes.
+//! promised no more elements than there are bytes left.
 
 use super::Failure;
 use super::collection::Collection;
-use super::guard::Guard;
-use ::bincode::{config, serde::seed_decode_from_slice};
+use super::input::Input;
+use ::bincode::{config, serde::OwnedSerdeDecoder};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, SeqAccess, VariantAccess, Visitor,
 };
 use std::fmt;
-use std::marker::PhantomData;
 
 /// Decodes a value that is the whole of `bytes`.
 #[inline]
 pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Failure> {
-    let guard = Guard::of_input(bytes.len());
-    let whole = Part { of: PhantomData::<V>, guard: &guard, depth: 0 };
-    match seed_decode_from_slice(whole, bytes, config::standard()) {
-        Ok((value, read)) if read == bytes.len() => Ok(value),
-        Ok((_, read)) => Err(left_over(bytes.len() - read)),
-        Err(error) => Err(guard.failure().unwrap_or_else(|| Failure::of_reading(error))),
+    let input = Input::new(bytes);
+    let mut decoder = OwnedSerdeDecoder::from_reader(&input, config::standard());
+    match V::deserialize(Part { of: decoder.as_deserializer(), input: &input, depth: 0 }) {
+        Ok(value) if input.left() == 0 => Ok(value),
+        Ok(_) => Err(left_over(input.left())),
+        Err(error) => Err(input.failure(error)),
     }
 }
 
@@ -30,30 +29,53 @@ fn left_over(bytes: usize) -> Failure {
     Failure::of_layout(format!("{bytes} bytes are left over after it"))
 }
 
-/// What the crate reads a part of the value with, or what is made of the part, and the guard beside it.
-pub(super) struct Part<'g, T> {
+/// What the crate reads a part of the value with, or what is made of the part, and the input with its guard.
+pub(super) struct Part<'i, 'de, T> {
     pub(super) of: T,
-    pub(super) guard: &'g Guard,
+    pub(super) input: &'i Input<'de>,
     /// How many levels lie above.
     depth: u16,
 }
 
-impl<'g, T> Part<'g, T> {
+impl<'i, 'de, T> Part<'i, 'de, T> {
     /// `of` at the depth of this part.
     #[inline]
-    pub(super) fn beside<U>(&self, of: U) -> Part<'g, U> {
-        Part { of, guard: self.guard, depth: self.depth }
+    pub(super) fn beside<U>(&self, of: U) -> Part<'i, 'de, U> {
+        Part { of, input: self.input, depth: self.depth }
     }
 
     /// This part one level deeper, and `inside` of it.
     #[inline]
-    pub(super) fn enter<U, E: Error>(self, inside: U) -> Result<(T, Part<'g, U>), E> {
-        let depth = self.guard.below(self.depth, E::custom)?;
-        Ok((self.of, Part { of: inside, guard: self.guard, depth }))
+    pub(super) fn enter<U, E: Error>(self, inside: U) -> Result<(T, Part<'i, 'de, U>), E> {
+        let depth = self.input.guard.below(self.depth, E::custom)?;
+        Ok((self.of, Part { of: inside, input: self.input, depth }))
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, S> {
+impl<'de, D: Deserializer<'de>> Part<'_, 'de, D> {
+    /// How long the text or the bytes are that come next.
+    #[inline]
+    fn length(self) -> Result<u64, D::Error> {
+        self.of.deserialize_u64(Length)
+    }
+}
+
+struct Length;
+
+impl Visitor<'_> for Length {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a length")
+    }
+
+    #[inline]
+    fn visit_u64<E>(self, length: u64) -> Result<u64, E> {
+        Ok(length)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, 'de, S> {
     type Value = S::Value;
 
     #[inline]
@@ -63,18 +85,29 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, S> {
     }
 }
 
-/// What takes at least one byte and has nothing inside.
+/// What has nothing inside.
 macro_rules! scalars {
-    ($($method:ident by $inner:ident)*) => {$(
+    ($($method:ident)*) => {$(
         #[inline]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-            self.guard.pass();
-            self.of.$inner(visitor)
+            self.of.$method(visitor)
         }
     )*};
 }
 
-/// What has parts, and takes no bytes besides.
+/// What is as long as it says. The crate would reserve that before it looks at the input; so it reads the length only.
+macro_rules! texts {
+    ($($method:ident is $what:ident for $visit:ident)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            let input = self.input;
+            let length = self.length()?;
+            visitor.$visit(input.$what(length, D::Error::custom)?)
+        }
+    )*};
+}
+
+/// What has parts.
 macro_rules! parts {
     ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         #[inline]
@@ -97,7 +130,7 @@ macro_rules! as_they_are {
 
 type Names = &'static [&'static str];
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, 'de, D> {
     type Error = D::Error;
 
     #[inline]
@@ -106,31 +139,31 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, D> {
     }
 
     scalars! {
-        deserialize_bool by deserialize_bool
-        deserialize_u8 by deserialize_u8
-        deserialize_u16 by deserialize_u16
-        deserialize_u32 by deserialize_u32
-        deserialize_u64 by deserialize_u64
-        deserialize_u128 by deserialize_u128
-        deserialize_i8 by deserialize_i8
-        deserialize_i16 by deserialize_i16
-        deserialize_i32 by deserialize_i32
-        deserialize_i64 by deserialize_i64
-        deserialize_i128 by deserialize_i128
-        deserialize_f32 by deserialize_f32
-        deserialize_f64 by deserialize_f64
-        deserialize_char by deserialize_char
-        deserialize_str by deserialize_str
-        deserialize_bytes by deserialize_bytes
+        deserialize_bool
+        deserialize_u8
+        deserialize_u16
+        deserialize_u32
+        deserialize_u64
+        deserialize_u128
+        deserialize_i8
+        deserialize_i16
+        deserialize_i32
+        deserialize_i64
+        deserialize_i128
+        deserialize_f32
+        deserialize_f64
+        deserialize_char
     }
 
-    // An owned text would be reserved as long as it claims to be, before the input is looked at: it is borrowed first.
-    scalars! {
-        deserialize_string by deserialize_str
-        deserialize_byte_buf by deserialize_bytes
+    texts! {
+        deserialize_str is text for visit_borrowed_str
+        deserialize_string is text for visit_borrowed_str
+        deserialize_bytes is bytes for visit_borrowed_bytes
+        deserialize_byte_buf is bytes for visit_borrowed_bytes
     }
 
     parts! {
+        deserialize_option()
         deserialize_newtype_struct(name: &'static str)
         deserialize_tuple(len: usize)
         deserialize_tuple_struct(name: &'static str, len: usize)
@@ -146,41 +179,31 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, D> {
     }
 
     #[inline]
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.guard.pass();
-        let visitor = self.beside(visitor);
-        self.of.deserialize_option(visitor)
-    }
-
-    #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         name: &'static str,
         variants: Names,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.guard.pass();
         let visitor = self.beside(visitor);
         self.of.deserialize_enum(name, variants, visitor)
     }
 
     #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.guard.pass();
         let visitor = Collection(self.beside(visitor));
         self.of.deserialize_seq(visitor)
     }
 
     #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
-        self.guard.pass();
         let visitor = Collection(self.beside(visitor));
         self.of.deserialize_map(visitor)
     }
 }
 
 /// What has parts: options, newtypes, enums, and tuples and structs, whose number of fields the type knows.
-impl<'de, V: Visitor<'de>> Visitor<'de> for Part<'_, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Part<'_, 'de, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -217,7 +240,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Part<'_, V> {
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<'_, A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<'_, 'de, A> {
     type Error = A::Error;
 
     #[inline]
@@ -232,19 +255,19 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<'_, A> {
     }
 }
 
-impl<'g, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Part<'g, A> {
+impl<'i, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Part<'i, 'de, A> {
     type Error = A::Error;
-    type Variant = Part<'g, A::Variant>;
+    type Variant = Part<'i, 'de, A::Variant>;
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
-        let Part { of, guard, depth } = self;
+        let Part { of, input, depth } = self;
         let (variant, content) = of.variant_seed(seed)?;
-        Ok((variant, Part { of: content, guard, depth }))
+        Ok((variant, Part { of: content, input, depth }))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<'_, A> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<'_, 'de, A> {
     type Error = A::Error;
 
     #[inline]

@@ -9,57 +9,65 @@ use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
+use std::cell::Cell;
 
 /// Appends `value` to `out`; on failure a part of it may have been appended.
 #[inline]
 pub(super) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), Failure> {
-    let guard = Guard::of_output();
-    let whole = Part { of: value, guard: &guard, depth: 0 };
-    encode_into_writer(whole, Output { out, guard: &guard }, config::standard())
-        .map_err(|error| guard.failure().unwrap_or_else(|| Failure::of_writing(error)))
+    let walk = Walk { guard: Guard::new(), has_bytes: Cell::new(false) };
+    let whole = Part { of: value, walk: &walk, depth: 0 };
+    encode_into_writer(whole, Output { out, walk: &walk }, config::standard())
+        .map_err(|error| Failure::of_writing(error, walk.guard.refusal()))
+}
+
+/// One walk through the parts of a value.
+struct Walk {
+    guard: Guard,
+    /// Whether the present element of a sequence or a map has taken bytes.
+    has_bytes: Cell<bool>,
 }
 
 /// Where the bytes go.
-struct Output<'o, 'g> {
+struct Output<'o, 'w> {
     out: &'o mut Vec<u8>,
-    guard: &'g Guard,
+    walk: &'w Walk,
 }
 
 impl Writer for Output<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        self.guard.pass();
+        self.walk.has_bytes.set(true);
         self.out.extend_from_slice(bytes);
         Ok(())
     }
 }
 
-/// A part of the value, or what the crate writes one with, and the guard beside it.
-struct Part<'g, T> {
+/// A part of the value, or what the crate writes one with, and the walk it is met on.
+struct Part<'w, T> {
     of: T,
-    guard: &'g Guard,
+    walk: &'w Walk,
     /// How many levels lie above.
     depth: u16,
 }
 
-impl<'g, T> Part<'g, T> {
+impl<'w, T> Part<'w, T> {
     /// `of` at the depth of this part.
     #[inline]
-    fn beside<U>(&self, of: U) -> Part<'g, U> {
-        Part { of, guard: self.guard, depth: self.depth }
+    fn beside<U>(&self, of: U) -> Part<'w, U> {
+        Part { of, walk: self.walk, depth: self.depth }
     }
 
     /// This part one level deeper.
     #[inline]
     fn enter<E: Error>(self) -> Result<Self, E> {
-        let depth = self.guard.below(self.depth, E::custom)?;
+        let depth = self.walk.guard.below(self.depth, E::custom)?;
         Ok(Self { depth, ..self })
     }
 
     /// The same with what the crate made of `of`.
     #[inline]
-    fn then<U, E>(self, next: impl FnOnce(T) -> Result<U, E>) -> Result<Part<'g, U>, E> {
-        Ok(Part { of: next(self.of)?, guard: self.guard, depth: self.depth })
+    fn then<U, E>(self, next: impl FnOnce(T) -> Result<U, E>) -> Result<Part<'w, U>, E> {
+        Ok(Part { of: next(self.of)?, walk: self.walk, depth: self.depth })
     }
 }
 
@@ -102,16 +110,16 @@ macro_rules! with_fields {
     )*};
 }
 
-impl<'g, S: Serializer> Serializer for Part<'g, S> {
+impl<'w, S: Serializer> Serializer for Part<'w, S> {
     type Ok = S::Ok;
     type Error = S::Error;
-    type SerializeSeq = Elements<'g, S::SerializeSeq>;
-    type SerializeMap = Elements<'g, S::SerializeMap>;
-    type SerializeTuple = Part<'g, S::SerializeTuple>;
-    type SerializeTupleStruct = Part<'g, S::SerializeTupleStruct>;
-    type SerializeTupleVariant = Part<'g, S::SerializeTupleVariant>;
-    type SerializeStruct = Part<'g, S::SerializeStruct>;
-    type SerializeStructVariant = Part<'g, S::SerializeStructVariant>;
+    type SerializeSeq = Elements<'w, S::SerializeSeq>;
+    type SerializeMap = Elements<'w, S::SerializeMap>;
+    type SerializeTuple = Part<'w, S::SerializeTuple>;
+    type SerializeTupleStruct = Part<'w, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = Part<'w, S::SerializeTupleVariant>;
+    type SerializeStruct = Part<'w, S::SerializeStruct>;
+    type SerializeStructVariant = Part<'w, S::SerializeStructVariant>;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
@@ -169,15 +177,15 @@ impl<'g, S: Serializer> Serializer for Part<'g, S> {
 }
 
 /// The elements of a sequence or the entries of a map, after their number.
-struct Elements<'g, S> {
-    part: Part<'g, S>,
+struct Elements<'w, S> {
+    part: Part<'w, S>,
     /// How many are still to come.
     left: usize,
 }
 
-impl<'g, S> Elements<'g, S> {
+impl<'w, S> Elements<'w, S> {
     #[inline]
-    fn begin(part: Part<'g, S>, len: Option<usize>) -> Self {
+    fn begin(part: Part<'w, S>, len: Option<usize>) -> Self {
         // Without a length the crate has refused it.
         Self { part, left: len.unwrap_or_default() }
     }
@@ -185,13 +193,15 @@ impl<'g, S> Elements<'g, S> {
     #[inline]
     fn next<E: Error>(&mut self) -> Result<(), E> {
         self.left = self.left.checked_sub(1).ok_or_else(|| self.wrong_length())?;
-        self.part.guard.element_begins();
+        self.part.walk.has_bytes.set(false);
         Ok(())
     }
 
     #[inline]
     fn ended<E: Error>(&self) -> Result<(), E> {
-        self.part.guard.element_ended(E::custom)
+        let walk = self.part.walk;
+        // The sequence or map has bytes of its own, its length, and may be an element itself.
+        if walk.has_bytes.replace(true) { Ok(()) } else { walk.guard.was_empty(E::custom) }
     }
 
     #[inline]
@@ -200,7 +210,7 @@ impl<'g, S> Elements<'g, S> {
     }
 
     fn wrong_length<E: Error>(&self) -> E {
-        self.part.guard.refuse(Refusal::WrongLength, E::custom)
+        self.part.walk.guard.refuse(Refusal::WrongLength, E::custom)
     }
 }
 
@@ -285,7 +295,7 @@ macro_rules! named {
             }
 
             fn skip_field(&mut self, name: &'static str) -> Result<(), S::Error> {
-                Err(self.guard.refuse(Refusal::Skipped(name), S::Error::custom))
+                Err(self.walk.guard.refuse(Refusal::Skipped(name), S::Error::custom))
             }
 
             #[inline]

@@ -12,6 +12,7 @@ mod decode;
 mod encode;
 mod failure;
 mod guard;
+mod input;
 
 #[cfg(test)]
 mod tests;
