@@ -302,6 +302,7 @@ fn a_value_that_its_own_type_refuses_is_not_appended() {
     assert_eq!(taken(&Json, &floats), Some(vec![true, false, false, true]));
     let nested = [Some(None), None, Some(Some(1_u8))];
     assert_eq!(taken(&Json, &nested), Some(vec![false, true, true]));
+    assert_eq!(taken(&Bincode, &nested), Some(vec![true; 3]), "as the message advises");
 }
 
 /// A value that cannot be kept is the failure of the record that led to it, in a table and in a derived topic; it is not

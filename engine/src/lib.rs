@@ -28,6 +28,7 @@ mod medium;
 mod position;
 mod task;
 mod topic;
+mod varint;
 mod wait;
 
 pub use clock::{Clock, ManualClock, SystemClock};

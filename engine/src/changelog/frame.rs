@@ -31,6 +31,9 @@
 
 use super::record::{Header, Record};
 use super::sequence::Run;
+use crate::varint::{
+    read_slice, read_varint, split, unzigzag, varint_len, write_slice, write_varint, zigzag,
+};
 
 /// The longest header. That of version 1 ends after [`SHORT_HEADER_BYTES`].
 pub(super) const HEADER_BYTES: usize = 56;
@@ -241,74 +244,6 @@ pub(super) fn read_header<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, &'a [u8])
 pub(super) fn headers_len(headers: &[Header]) -> usize {
     let slice = |length: usize| varint_len(length as u64) + length;
     headers.iter().map(|header| slice(header.name.len()) + slice(header.value.len())).sum()
-}
-
-pub(super) fn write_slice(out: &mut Vec<u8>, bytes: &[u8]) {
-    write_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
-#[inline]
-pub(super) fn read_slice<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = read_varint(rest)?;
-    split(rest, length)
-}
-
-#[inline]
-fn split<'a>(rest: &mut &'a [u8], length: u64) -> Option<&'a [u8]> {
-    let (bytes, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-    *rest = tail;
-    Some(bytes)
-}
-
-pub(super) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        let [low, ..] = value.to_le_bytes();
-        out.push(low | 0x80);
-        value >>= 7;
-    }
-    let [low, ..] = value.to_le_bytes();
-    out.push(low);
-}
-
-#[inline]
-pub(super) fn read_varint(rest: &mut &[u8]) -> Option<u64> {
-    let (&first, tail) = rest.split_first()?;
-    if first < 0x80 {
-        *rest = tail;
-        return Some(u64::from(first));
-    }
-    read_long_varint(rest)
-}
-
-fn read_long_varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, tail) = rest.split_first()?;
-        *rest = tail;
-        let bits = u64::from(byte & 0x7f);
-        if shift == 63 && bits > 1 {
-            return None;
-        }
-        value |= bits << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-fn varint_len(value: u64) -> usize {
-    let bits = u64::BITS - (value | 1).leading_zeros();
-    bits.div_ceil(7) as usize
-}
-
-pub(super) fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)).cast_unsigned()
-}
-
-pub(super) fn unzigzag(value: u64) -> i64 {
-    (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
 }
 
 /// The same bytes with magic, version and checksum put right, to reach what lies behind them.

@@ -4,7 +4,7 @@
 //! where others were appended in between, and a batch, which holds records of one partition, stands for one or more
 //! runs of numbers. Numbers are never used twice; some may never be used.
 
-use super::frame::{read_varint, write_varint};
+use crate::varint::{read_varint, write_varint};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 

@@ -5,8 +5,8 @@
 //! `format u8, kind u8`, and for one type (kind 0) `revision varint` and three texts with their lengths: codec, shape of
 //! the keys, shape of the values. It is golden.
 
-use super::frame::{read_slice, read_varint, write_slice, write_varint};
 use crate::codec::{Growth, Node, Shape};
+use crate::varint::{read_slice, read_varint, write_slice, write_varint};
 use crate::{Error, Result};
 
 const FORMAT: u8 = 1;

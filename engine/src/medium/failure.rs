@@ -1,10 +1,21 @@
-//! What a failure of RocksDB or of the file system means: one judge for the changelog and the state.
+//! What a failure of RocksDB or of the file system means, and what to do about it: one judge for the changelog and the
+//! state.
 //!
 //! RocksDB reports failures as text only, built as `kind: [subkind: ]what was done: file: [what the system said]`. File
 //! names and what was done may hold any words, so nothing but the two ends is judged: the kind in front, and behind what
 //! the system said, which is looked up among the system's own messages and so becomes an error code again.
 
+use crate::ErrorKind;
 use std::io;
+
+/// What lies in the directory: it decides how damage is mended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// The truth: only a copy replaces it.
+    Changelog,
+    /// It can be folded again.
+    State,
+}
 
 /// What failed, in terms of what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +102,34 @@ impl Failure {
                 Some(INPUT_OUTPUT | NO_DEVICE) => Self::Medium,
                 _ => Self::Unexpected,
             },
+        }
+    }
+
+    /// What kind of error it is to whoever has what is `kept` open, and what to do next.
+    pub(crate) fn advice(self, kept: Kept) -> (ErrorKind, &'static str) {
+        use ErrorKind::{Closed, Corrupt, Internal, Unavailable};
+        match self {
+            Self::InUse => {
+                (Unavailable, "the directory is in use by another process or engine: close it first")
+            }
+            Self::Full => (Unavailable, "the disk is full: free some space, then open it again"),
+            Self::Forbidden => (Unavailable, "it must be possible to read and write there"),
+            Self::TooManyFiles => (Unavailable, "raise the limit of open files, then open it again"),
+            Self::Medium => (
+                Unavailable,
+                "the medium failed: look after it (the log of the system says more), then open it again",
+            ),
+            Self::Busy => (Unavailable, "it did not work for now: open it again"),
+            Self::Closing => (Closed, "it is being closed"),
+            Self::Missing | Self::Damaged if kept == Kept::State => (
+                Corrupt,
+                "if the cause cannot be undone, delete the directory and the state is rebuilt from the changelog",
+            ),
+            Self::Missing => (Corrupt, "a file is missing: restore the changelog from a copy"),
+            Self::Damaged => (Corrupt, "stored bytes are damaged: restore the changelog from a copy"),
+            Self::Unexpected => {
+                (Internal, "nothing like this should happen: keep the directory and report it")
+            }
         }
     }
 }

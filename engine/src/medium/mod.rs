@@ -10,5 +10,5 @@ mod lock;
 pub(crate) mod log_file;
 
 pub(crate) use directory::create;
-pub(crate) use failure::Failure;
+pub(crate) use failure::{Failure, Kept};
 pub(crate) use lock::{DirectoryLock, is_locked_here};

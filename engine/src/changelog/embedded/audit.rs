@@ -8,8 +8,9 @@
 use super::layout::{MetaRow, RecordKey, Slot};
 use super::manifest::Manifest;
 use super::synced::Synced;
-use crate::changelog::frame::{FrameHeader, read_slice, read_varint};
+use crate::changelog::frame::FrameHeader;
 use crate::medium::log_file;
+use crate::varint::{read_slice, read_varint};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};

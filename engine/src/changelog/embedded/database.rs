@@ -9,8 +9,8 @@ use super::layout::{MetaRow, RecordKey};
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
 use super::torn::Cut;
-use crate::medium::{self, DirectoryLock, Failure};
-use crate::{Error, ErrorKind, Result};
+use crate::medium::{self, DirectoryLock, Failure, Kept};
+use crate::{Error, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
     DBRecoveryMode, FlushOptions, LogLevel, Options, ReadOptions, WaitForCompactOptions, WriteBatch,
@@ -323,8 +323,8 @@ fn metadata_options() -> Options {
 }
 
 fn open_error(error: &rocksdb::Error, dir: &Path, options: &EmbeddedOptions) -> Error {
-    let advice = match error.kind() {
-        rocksdb::ErrorKind::Corruption if !options.salvage => {
+    let advice = match Failure::of_rocksdb(error.as_ref()) {
+        Failure::Damaged if !options.salvage => {
             " (if it is the newest part, opening it with `salvage` keeps what lies before the damage)"
         }
         _ => "",
@@ -369,32 +369,12 @@ fn check_in_place(lock: &DirectoryLock) -> Result<()> {
 
 /// An error of RocksDB in terms of what the caller can do about it.
 fn storage_error(error: &rocksdb::Error) -> Error {
-    failure(Failure::of_rocksdb(error.as_ref())).with_source(error.clone())
+    let text: &str = error.as_ref();
+    // The text alone becomes the source: no type of RocksDB leaves this folder.
+    failure(Failure::of_rocksdb(text)).with_source(text)
 }
 
 pub(super) fn failure(failure: Failure) -> Error {
-    let (kind, message) = match failure {
-        Failure::InUse => {
-            (ErrorKind::Unavailable, "the directory is in use; close the changelog that has it open")
-        }
-        Failure::Full => (ErrorKind::Unavailable, "the disk is full; free some space, then open it again"),
-        Failure::Forbidden => {
-            (ErrorKind::Unavailable, "it must be possible to read and write in the directory")
-        }
-        Failure::TooManyFiles => (ErrorKind::Unavailable, "raise the limit of open files"),
-        Failure::Medium => (
-            ErrorKind::Unavailable,
-            "the medium failed; look after it (the log of the system says more), then open it again",
-        ),
-        Failure::Busy => (ErrorKind::Unavailable, "it did not work for now; open it again"),
-        Failure::Closing => (ErrorKind::Closed, "the changelog is being closed"),
-        Failure::Missing => (ErrorKind::Corrupt, "a file is missing; restore the changelog from a copy"),
-        Failure::Damaged => {
-            (ErrorKind::Corrupt, "stored bytes are damaged; restore the changelog from a copy")
-        }
-        Failure::Unexpected => {
-            (ErrorKind::Internal, "nothing like this should happen; keep the directory and report it")
-        }
-    };
-    Error::new(kind, message)
+    let (kind, advice) = failure.advice(Kept::Changelog);
+    Error::new(kind, advice)
 }

@@ -26,8 +26,8 @@
 //! every segment a key range of its own, so that it is written once and dropped whole.
 
 use super::index::Piece;
-use crate::changelog::frame::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
 use crate::changelog::{EpochMark, Term, TopicConfig, TopicType};
+use crate::varint::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
 use crate::{Position, TopicPartition};
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;

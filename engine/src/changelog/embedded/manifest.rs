@@ -3,8 +3,8 @@
 //! A log below the least number is obsolete: it may be there, whole, torn or not at all. The manifest is read only, and
 //! only as far as it must be understood to pass over the rest; `None` if it cannot be, which RocksDB then reports itself.
 
-use crate::changelog::frame::{read_slice, read_varint};
 use crate::medium::log_file;
+use crate::varint::{read_slice, read_varint};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

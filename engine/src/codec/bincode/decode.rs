@@ -1,347 +1,295 @@
-//! The reading half of the layout, safe on any bytes.
+//! The reading half: the crate reads, and the guard goes along through all parts of the value.
 //!
-//! Strings and bytes are checked against the input before they are reserved, elements of sequences are
-//! promised to their collection only as far as the input could hold them, nesting is counted, and so are
-//! elements without bytes, which the input does not bound.
+//! Invariant: nothing is reserved beyond what the input can hold. Texts and bytes are borrowed from it, and a collection is
+//! promised no more elements than there are bytes left.
 
-use super::input::{Input, bad_integer};
-use super::{DEPTH_LIMIT, EIGHT_BYTES, EMPTY_ELEMENTS_LIMIT, FOUR_BYTES, Failure, TWO_BYTES};
+use super::Failure;
+use super::collection::Collection;
+use super::input::Input;
+use ::bincode::{config, serde::OwnedSerdeDecoder};
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess,
-    VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, SeqAccess, VariantAccess, Visitor,
 };
+use std::fmt;
 
 /// Decodes a value that is the whole of `bytes`.
 #[inline]
 pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Failure> {
-    let mut input = Input { bytes, empty_elements_left: EMPTY_ELEMENTS_LIMIT };
-    let value = V::deserialize(Decoder { input: &mut input, depth: 0 })?;
-    if input.bytes.is_empty() { Ok(value) } else { Err(left_over(input.bytes.len())) }
+    let input = Input::new(bytes);
+    let mut decoder = OwnedSerdeDecoder::from_reader(&input, config::standard());
+    match V::deserialize(Part { of: decoder.as_deserializer(), input: &input, depth: 0 }) {
+        Ok(value) if input.left() == 0 => Ok(value),
+        Ok(_) => Err(left_over(input.left())),
+        Err(error) => Err(input.failure(error)),
+    }
 }
 
 #[cold]
-fn left_over(len: usize) -> Failure {
-    Failure::new(format!("{len} bytes are left over after it"))
+fn left_over(bytes: usize) -> Failure {
+    Failure::of_layout(format!("{bytes} bytes are left over after it"))
 }
 
-#[cold]
-fn bad_tag(what: &str, tag: u8) -> Failure {
-    Failure::new(format!("{tag:#04x} is not the first byte of {what}"))
-}
-
-#[cold]
-fn shapeless() -> Failure {
-    Failure::new(
-        "the layout does not describe itself, so it cannot hold a type that is untagged, flattened, \
-         internally tagged or skips unknown data; use `Json` for it",
-    )
-}
-
-struct Decoder<'a, 'de> {
-    input: &'a mut Input<'de>,
+/// What the crate reads a part of the value with, or what is made of the part, and the input with its guard.
+pub(super) struct Part<'i, 'de, T> {
+    pub(super) of: T,
+    pub(super) input: &'i Input<'de>,
+    /// How many levels lie above.
     depth: u16,
 }
 
-impl<'a, 'de> Decoder<'a, 'de> {
-    /// The decoder of what is one level deeper.
+impl<'i, 'de, T> Part<'i, 'de, T> {
+    /// `of` at the depth of this part.
     #[inline]
-    fn enter(self) -> Result<Self, Failure> {
-        if self.depth == DEPTH_LIMIT {
-            return Err(Failure::too_deep());
-        }
-        Ok(Self { input: self.input, depth: self.depth + 1 })
+    pub(super) fn beside<U>(&self, of: U) -> Part<'i, 'de, U> {
+        Part { of, input: self.input, depth: self.depth }
     }
 
+    /// This part one level deeper, and `inside` of it.
     #[inline]
-    fn items(self, left: usize) -> Result<Items<'a, 'de>, Failure> {
-        let Decoder { input, depth } = self.enter()?;
-        Ok(Items { input, depth, left, before: 0 })
+    pub(super) fn enter<U, E: Error>(self, inside: U) -> Result<(T, Part<'i, 'de, U>), E> {
+        let depth = self.input.guard.below(self.depth, E::custom)?;
+        Ok((self.of, Part { of: inside, input: self.input, depth }))
     }
 }
 
+impl<'de, D: Deserializer<'de>> Part<'_, 'de, D> {
+    /// How long the text or the bytes are that come next.
+    #[inline]
+    fn length(self) -> Result<u64, D::Error> {
+        self.of.deserialize_u64(Length)
+    }
+}
+
+struct Length;
+
+impl Visitor<'_> for Length {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a length")
+    }
+
+    #[inline]
+    fn visit_u64<E>(self, length: u64) -> Result<u64, E> {
+        Ok(length)
+    }
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, 'de, S> {
+    type Value = S::Value;
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        let deserializer = self.beside(deserializer);
+        self.of.deserialize(deserializer)
+    }
+}
+
+/// What has nothing inside.
 macro_rules! scalars {
-    ($($method:ident $visit:ident |$input:ident| $value:expr;)*) => {$(
+    ($($method:ident)*) => {$(
         #[inline]
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-            let $input = self.input;
-            visitor.$visit($value)
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            self.of.$method(visitor)
         }
     )*};
 }
 
-macro_rules! narrow {
-    ($value:expr, $tag:expr) => {
-        $value.try_into().map_err(|_| bad_integer($tag))?
-    };
+/// What is as long as it says. The crate would reserve that before it looks at the input; so it reads the length only.
+macro_rules! texts {
+    ($($method:ident is $what:ident for $visit:ident)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+            let input = self.input;
+            let length = self.length()?;
+            visitor.$visit(input.$what(length, D::Error::custom)?)
+        }
+    )*};
 }
 
-impl<'de> Deserializer<'de> for Decoder<'_, 'de> {
-    type Error = Failure;
+/// What has parts.
+macro_rules! parts {
+    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)* visitor: V) -> Result<V::Value, D::Error> {
+            let visitor = self.beside(visitor);
+            self.of.$method($($name,)* visitor)
+        }
+    )*};
+}
 
+/// What takes no bytes, or what the layout has no way to say: the crate refuses it.
+macro_rules! as_they_are {
+    ($($method:ident($($name:ident: $type:ty)?))*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, $($name: $type,)? visitor: V) -> Result<V::Value, D::Error> {
+            self.of.$method($($name,)? visitor)
+        }
+    )*};
+}
+
+type Names = &'static [&'static str];
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, 'de, D> {
+    type Error = D::Error;
+
+    #[inline]
     fn is_human_readable(&self) -> bool {
-        false
+        self.of.is_human_readable()
     }
 
     scalars! {
-        deserialize_u8 visit_u8 |input| input.byte()?;
-        deserialize_u16 visit_u16 |input| narrow!(input.unsigned(TWO_BYTES)?, TWO_BYTES);
-        deserialize_u32 visit_u32 |input| narrow!(input.unsigned(FOUR_BYTES)?, FOUR_BYTES);
-        deserialize_u64 visit_u64 |input| input.unsigned(EIGHT_BYTES)?;
-        deserialize_u128 visit_u128 |input| input.unsigned_128()?;
-        deserialize_i8 visit_i8 |input| input.byte()?.cast_signed();
-        deserialize_i16 visit_i16 |input| narrow!(input.signed(TWO_BYTES)?, TWO_BYTES);
-        deserialize_i32 visit_i32 |input| narrow!(input.signed(FOUR_BYTES)?, FOUR_BYTES);
-        deserialize_i64 visit_i64 |input| input.signed(EIGHT_BYTES)?;
-        deserialize_f32 visit_f32 |input| f32::from_le_bytes(input.array()?);
-        deserialize_f64 visit_f64 |input| f64::from_le_bytes(input.array()?);
-        deserialize_char visit_char |input| input.char()?;
-        deserialize_str visit_borrowed_str |input| input.string()?;
-        deserialize_string visit_borrowed_str |input| input.string()?;
+        deserialize_bool
+        deserialize_u8
+        deserialize_u16
+        deserialize_u32
+        deserialize_u64
+        deserialize_u128
+        deserialize_i8
+        deserialize_i16
+        deserialize_i32
+        deserialize_i64
+        deserialize_i128
+        deserialize_f32
+        deserialize_f64
+        deserialize_char
     }
 
-    #[inline]
-    fn deserialize_i128<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let zigzag = self.input.unsigned_128()?;
-        visitor.visit_i128((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+    texts! {
+        deserialize_str is text for visit_borrowed_str
+        deserialize_string is text for visit_borrowed_str
+        deserialize_bytes is bytes for visit_borrowed_bytes
+        deserialize_byte_buf is bytes for visit_borrowed_bytes
     }
 
-    #[inline]
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.input.byte()? {
-            0 => visitor.visit_bool(false),
-            1 => visitor.visit_bool(true),
-            tag => Err(bad_tag("a bool", tag)),
-        }
+    parts! {
+        deserialize_option()
+        deserialize_newtype_struct(name: &'static str)
+        deserialize_tuple(len: usize)
+        deserialize_tuple_struct(name: &'static str, len: usize)
+        deserialize_struct(name: &'static str, fields: Names)
     }
 
-    #[inline]
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let len = self.input.len()?;
-        visitor.visit_borrowed_bytes(self.input.slice(len)?)
-    }
-
-    #[inline]
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_bytes(visitor)
-    }
-
-    #[inline]
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        match self.input.byte()? {
-            0 => visitor.visit_none(),
-            1 => visitor.visit_some(self.enter()?),
-            tag => Err(bad_tag("an option", tag)),
-        }
-    }
-
-    #[inline]
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_unit()
-    }
-
-    #[inline]
-    fn deserialize_unit_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        visitor.visit_unit()
-    }
-
-    #[inline]
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        visitor.visit_newtype_struct(self.enter()?)
-    }
-
-    #[inline]
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let len = self.input.elements()?;
-        visitor.visit_seq(Elements(self.items(len)?))
-    }
-
-    #[inline]
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
-        let len = self.input.elements()?;
-        visitor.visit_map(Elements(self.items(len)?))
-    }
-
-    #[inline]
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
-        visitor.visit_seq(self.items(len)?)
-    }
-
-    #[inline]
-    fn deserialize_tuple_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        self.deserialize_tuple(len, visitor)
-    }
-
-    #[inline]
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _: &'static str,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        self.deserialize_tuple(fields.len(), visitor)
+    as_they_are! {
+        deserialize_unit()
+        deserialize_unit_struct(name: &'static str)
+        deserialize_any()
+        deserialize_identifier()
+        deserialize_ignored_any()
     }
 
     #[inline]
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
-        _: &'static [&'static str],
+        name: &'static str,
+        variants: Names,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
-        visitor.visit_enum(self)
+    ) -> Result<V::Value, D::Error> {
+        let visitor = self.beside(visitor);
+        self.of.deserialize_enum(name, variants, visitor)
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failure> {
-        Err(shapeless())
+    #[inline]
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = Collection(self.beside(visitor));
+        self.of.deserialize_seq(visitor)
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failure> {
-        Err(shapeless())
-    }
-
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, Failure> {
-        Err(shapeless())
+    #[inline]
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        let visitor = Collection(self.beside(visitor));
+        self.of.deserialize_map(visitor)
     }
 }
 
-impl<'de> EnumAccess<'de> for Decoder<'_, 'de> {
-    type Error = Failure;
-    type Variant = Self;
+/// What has parts: options, newtypes, enums, and tuples and structs, whose number of fields the type knows.
+impl<'de, V: Visitor<'de>> Visitor<'de> for Part<'_, 'de, V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.of.expecting(f)
+    }
 
     #[inline]
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Failure> {
-        let index: u32 = narrow!(self.input.unsigned(FOUR_BYTES)?, FOUR_BYTES);
-        let variant = seed.deserialize(IntoDeserializer::<Failure>::into_deserializer(index))?;
-        Ok((variant, self))
+    fn visit_none<E: Error>(self) -> Result<V::Value, E> {
+        self.of.visit_none()
+    }
+
+    #[inline]
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let (visitor, deserializer) = self.enter(deserializer)?;
+        visitor.visit_some(deserializer)
+    }
+
+    #[inline]
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<V::Value, D::Error> {
+        let (visitor, deserializer) = self.enter(deserializer)?;
+        visitor.visit_newtype_struct(deserializer)
+    }
+
+    #[inline]
+    fn visit_seq<A: SeqAccess<'de>>(self, fields: A) -> Result<V::Value, A::Error> {
+        let (visitor, fields) = self.enter(fields)?;
+        visitor.visit_seq(fields)
+    }
+
+    #[inline]
+    fn visit_enum<A: EnumAccess<'de>>(self, access: A) -> Result<V::Value, A::Error> {
+        let access = self.beside(access);
+        self.of.visit_enum(access)
     }
 }
 
-impl<'de> VariantAccess<'de> for Decoder<'_, 'de> {
-    type Error = Failure;
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<'_, 'de, A> {
+    type Error = A::Error;
 
     #[inline]
-    fn unit_variant(self) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    #[inline]
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Failure> {
-        seed.deserialize(self.enter()?)
-    }
-
-    #[inline]
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
-        self.deserialize_tuple(len, visitor)
-    }
-
-    #[inline]
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        fields: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Failure> {
-        self.deserialize_tuple(fields.len(), visitor)
-    }
-}
-
-/// Fields, whose number comes from the type.
-struct Items<'a, 'de> {
-    input: &'a mut Input<'de>,
-    depth: u16,
-    left: usize,
-    before: usize,
-}
-
-impl<'de> Items<'_, 'de> {
-    #[inline]
-    fn read<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
-        seed.deserialize(Decoder { input: &mut *self.input, depth: self.depth })
-    }
-
-    /// Whether there is another item, which is then begun.
-    #[inline]
-    fn begin(&mut self) -> bool {
-        let Some(left) = self.left.checked_sub(1) else { return false };
-        self.left = left;
-        self.before = self.input.bytes.len();
-        true
-    }
-}
-
-impl<'de> SeqAccess<'de> for Items<'_, 'de> {
-    type Error = Failure;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
-        if self.begin() { self.read(seed).map(Some) } else { Ok(None) }
+    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        let seed = self.beside(seed);
+        self.of.next_element_seed(seed)
     }
 
     #[inline]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
+        self.of.size_hint()
     }
 }
 
-/// Elements, whose number comes from the input and is not to be trusted.
-struct Elements<'a, 'de>(Items<'a, 'de>);
+impl<'i, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Part<'i, 'de, A> {
+    type Error = A::Error;
+    type Variant = Part<'i, 'de, A::Variant>;
 
-impl Elements<'_, '_> {
-    /// What a collection may reserve for: not more than the input could hold.
     #[inline]
-    fn bounded_hint(&self) -> usize {
-        self.0.left.min(self.0.input.bytes.len())
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
+        let Part { of, input, depth } = self;
+        let (variant, content) = of.variant_seed(seed)?;
+        Ok((variant, Part { of: content, input, depth }))
     }
 }
 
-impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
-    type Error = Failure;
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<'_, 'de, A> {
+    type Error = A::Error;
 
     #[inline]
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
-        if !self.0.begin() {
-            return Ok(None);
-        }
-        let element = self.0.read(seed)?;
-        self.0.input.element_ended(self.0.before)?;
-        Ok(Some(element))
+    fn unit_variant(self) -> Result<(), A::Error> {
+        self.of.unit_variant()
     }
 
     #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.bounded_hint())
-    }
-}
-
-impl<'de> MapAccess<'de> for Elements<'_, 'de> {
-    type Error = Failure;
-
-    #[inline]
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
-        if self.0.begin() { self.0.read(seed).map(Some) } else { Ok(None) }
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        let (access, seed) = self.enter(seed)?;
+        access.newtype_variant_seed(seed)
     }
 
     #[inline]
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
-        let value = self.0.read(seed)?;
-        self.0.input.element_ended(self.0.before)?;
-        Ok(value)
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
+        let visitor = self.beside(visitor);
+        self.of.tuple_variant(len, visitor)
     }
 
     #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.bounded_hint())
+    fn struct_variant<V: Visitor<'de>>(self, fields: Names, visitor: V) -> Result<V::Value, A::Error> {
+        let visitor = self.beside(visitor);
+        self.of.struct_variant(fields, visitor)
     }
 }

@@ -1,302 +1,278 @@
-//! The writing half of the layout.
+//! The writing half: the crate writes, and the guard goes along through all parts of the value.
 
-use super::output::Output;
-use super::{DEPTH_LIMIT, EMPTY_ELEMENTS_LIMIT, Failure};
+use super::Failure;
+use super::guard::{Guard, Refusal};
+use ::bincode::enc::write::Writer;
+use ::bincode::error::EncodeError;
+use ::bincode::{config, serde::encode_into_writer};
 use serde::ser::{
-    Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
+use std::cell::Cell;
 
 /// Appends `value` to `out`; on failure a part of it may have been appended.
 #[inline]
 pub(super) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), Failure> {
-    let mut output = Output { out, empty_elements_left: EMPTY_ELEMENTS_LIMIT };
-    value.serialize(Encoder { output: &mut output, depth: 0 })
+    let walk = Walk { guard: Guard::new(), has_bytes: Cell::new(false) };
+    let whole = Part { of: value, walk: &walk, depth: 0 };
+    encode_into_writer(whole, Output { out, walk: &walk }, config::standard())
+        .map_err(|error| Failure::of_writing(error, walk.guard.refusal()))
 }
 
-struct Encoder<'a, 'o> {
-    output: &'a mut Output<'o>,
+/// One walk through the parts of a value.
+struct Walk {
+    guard: Guard,
+    /// Whether the present element of a sequence or a map has taken bytes.
+    has_bytes: Cell<bool>,
+}
+
+/// Where the bytes go.
+struct Output<'o, 'w> {
+    out: &'o mut Vec<u8>,
+    walk: &'w Walk,
+}
+
+impl Writer for Output<'_, '_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.walk.has_bytes.set(true);
+        self.out.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A part of the value, or what the crate writes one with, and the walk it is met on.
+struct Part<'w, T> {
+    of: T,
+    walk: &'w Walk,
+    /// How many levels lie above.
     depth: u16,
 }
 
-impl<'a, 'o> Encoder<'a, 'o> {
-    /// The encoder of what is one level deeper.
+impl<'w, T> Part<'w, T> {
+    /// `of` at the depth of this part.
     #[inline]
-    fn enter(self) -> Result<Self, Failure> {
-        if self.depth == DEPTH_LIMIT {
-            return Err(Failure::too_deep());
-        }
-        Ok(Self { output: self.output, depth: self.depth + 1 })
+    fn beside<U>(&self, of: U) -> Part<'w, U> {
+        Part { of, walk: self.walk, depth: self.depth }
     }
 
+    /// This part one level deeper.
     #[inline]
-    fn fields(self) -> Result<Fields<'a, 'o>, Failure> {
-        let Encoder { output, depth } = self.enter()?;
-        Ok(Fields { output, depth })
+    fn enter<E: Error>(self) -> Result<Self, E> {
+        let depth = self.walk.guard.below(self.depth, E::custom)?;
+        Ok(Self { depth, ..self })
     }
 
+    /// The same with what the crate made of `of`.
     #[inline]
-    fn elements(self, len: Option<usize>) -> Result<Elements<'a, 'o>, Failure> {
-        let Some(left) = len else {
-            return Err(Failure::new("the length of a sequence or map is not known beforehand (`flatten`?)"));
-        };
-        let Encoder { output, depth } = self.enter()?;
-        output.len(left)?;
-        Ok(Elements { output, depth, left, start: 0 })
+    fn then<U, E>(self, next: impl FnOnce(T) -> Result<U, E>) -> Result<Part<'w, U>, E> {
+        Ok(Part { of: next(self.of)?, walk: self.walk, depth: self.depth })
     }
 }
 
+impl<T: Serialize + ?Sized> Serialize for Part<'_, &T> {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.of.serialize(self.beside(serializer))
+    }
+}
+
+/// What has nothing inside.
 macro_rules! scalars {
-    ($($method:ident: $type:ty, |$output:ident, $value:ident| $write:expr;)*) => {$(
+    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
         #[inline]
-        fn $method(self, $value: $type) -> Result<(), Failure> {
-            let $output = self.output;
-            $write;
-            Ok(())
+        fn $method(self, $($name: $type),*) -> Result<S::Ok, S::Error> {
+            self.of.$method($($name),*)
         }
     )*};
 }
 
-impl<'a, 'o> Serializer for Encoder<'a, 'o> {
-    type Ok = ();
-    type Error = Failure;
-    type SerializeSeq = Elements<'a, 'o>;
-    type SerializeMap = Elements<'a, 'o>;
-    type SerializeTuple = Fields<'a, 'o>;
-    type SerializeTupleStruct = Fields<'a, 'o>;
-    type SerializeTupleVariant = Fields<'a, 'o>;
-    type SerializeStruct = Fields<'a, 'o>;
-    type SerializeStructVariant = Fields<'a, 'o>;
+/// What has one value inside.
+macro_rules! around_a_value {
+    ($($method:ident($($name:ident: $type:ty),*))*) => {$(
+        #[inline]
+        fn $method<T: ?Sized + Serialize>(self, $($name: $type,)* value: &T) -> Result<S::Ok, S::Error> {
+            let part = self.enter()?;
+            let value = part.beside(value);
+            part.of.$method($($name,)* &value)
+        }
+    )*};
+}
 
+/// What has fields, whose number the type knows.
+macro_rules! with_fields {
+    ($($method:ident($($name:ident: $type:ty),*) -> $fields:ident;)*) => {$(
+        #[inline]
+        fn $method(self, $($name: $type),*) -> Result<Self::$fields, S::Error> {
+            self.enter()?.then(|of| of.$method($($name),*))
+        }
+    )*};
+}
+
+impl<'w, S: Serializer> Serializer for Part<'w, S> {
+    type Ok = S::Ok;
+    type Error = S::Error;
+    type SerializeSeq = Elements<'w, S::SerializeSeq>;
+    type SerializeMap = Elements<'w, S::SerializeMap>;
+    type SerializeTuple = Part<'w, S::SerializeTuple>;
+    type SerializeTupleStruct = Part<'w, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = Part<'w, S::SerializeTupleVariant>;
+    type SerializeStruct = Part<'w, S::SerializeStruct>;
+    type SerializeStructVariant = Part<'w, S::SerializeStructVariant>;
+
+    #[inline]
     fn is_human_readable(&self) -> bool {
-        false
+        self.of.is_human_readable()
     }
 
     scalars! {
-        serialize_bool: bool, |output, value| output.out.push(value.into());
-        serialize_u8: u8, |output, value| output.out.push(value);
-        serialize_u16: u16, |output, value| output.unsigned(value.into());
-        serialize_u32: u32, |output, value| output.unsigned(value.into());
-        serialize_u64: u64, |output, value| output.unsigned(value);
-        serialize_u128: u128, |output, value| output.unsigned_128(value);
-        serialize_i8: i8, |output, value| output.out.push(value.cast_unsigned());
-        serialize_i16: i16, |output, value| output.signed(value.into());
-        serialize_i32: i32, |output, value| output.signed(value.into());
-        serialize_i64: i64, |output, value| output.signed(value);
-        serialize_i128: i128, |output, value| output.signed_128(value);
-        serialize_f32: f32, |output, value| output.out.extend_from_slice(&value.to_le_bytes());
-        serialize_f64: f64, |output, value| output.out.extend_from_slice(&value.to_le_bytes());
-        serialize_char: char, |output, value| output.char(value);
-        serialize_str: &str, |output, value| output.bytes(value.as_bytes())?;
-        serialize_bytes: &[u8], |output, value| output.bytes(value)?;
+        serialize_bool(value: bool)
+        serialize_u8(value: u8)
+        serialize_u16(value: u16)
+        serialize_u32(value: u32)
+        serialize_u64(value: u64)
+        serialize_u128(value: u128)
+        serialize_i8(value: i8)
+        serialize_i16(value: i16)
+        serialize_i32(value: i32)
+        serialize_i64(value: i64)
+        serialize_i128(value: i128)
+        serialize_f32(value: f32)
+        serialize_f64(value: f64)
+        serialize_char(value: char)
+        serialize_str(value: &str)
+        serialize_bytes(value: &[u8])
+        serialize_none()
+        serialize_unit()
+        serialize_unit_struct(name: &'static str)
+        serialize_unit_variant(name: &'static str, index: u32, variant: &'static str)
+    }
+
+    around_a_value! {
+        serialize_some()
+        serialize_newtype_struct(name: &'static str)
+        serialize_newtype_variant(name: &'static str, index: u32, variant: &'static str)
+    }
+
+    with_fields! {
+        serialize_tuple(len: usize) -> SerializeTuple;
+        serialize_tuple_struct(name: &'static str, len: usize) -> SerializeTupleStruct;
+        serialize_tuple_variant(name: &'static str, index: u32, variant: &'static str, len: usize)
+            -> SerializeTupleVariant;
+        serialize_struct(name: &'static str, len: usize) -> SerializeStruct;
+        serialize_struct_variant(name: &'static str, index: u32, variant: &'static str, len: usize)
+            -> SerializeStructVariant;
     }
 
     #[inline]
-    fn serialize_none(self) -> Result<(), Failure> {
-        self.serialize_u8(0)
+    fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
+        Ok(Elements::begin(self.enter()?.then(|of| of.serialize_seq(len))?, len))
     }
 
     #[inline]
-    fn serialize_some<T: ?Sized + Serialize>(self, value: &T) -> Result<(), Failure> {
-        self.output.out.push(1);
-        value.serialize(self.enter()?)
-    }
-
-    #[inline]
-    fn serialize_unit(self) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    #[inline]
-    fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Result<(), Failure> {
-        self.serialize_u32(index)
-    }
-
-    #[inline]
-    fn serialize_newtype_struct<T: ?Sized + Serialize>(
-        self,
-        _: &'static str,
-        value: &T,
-    ) -> Result<(), Failure> {
-        value.serialize(self.enter()?)
-    }
-
-    #[inline]
-    fn serialize_newtype_variant<T: ?Sized + Serialize>(
-        self,
-        _: &'static str,
-        index: u32,
-        _: &'static str,
-        value: &T,
-    ) -> Result<(), Failure> {
-        self.output.unsigned(index.into());
-        value.serialize(self.enter()?)
-    }
-
-    #[inline]
-    fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, Failure> {
-        self.elements(len)
-    }
-
-    #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, Failure> {
-        self.elements(len)
-    }
-
-    #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Failure> {
-        self.fields()
-    }
-
-    #[inline]
-    fn serialize_tuple_struct(
-        self,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTupleStruct, Failure> {
-        self.fields()
-    }
-
-    #[inline]
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeStruct, Failure> {
-        self.fields()
-    }
-
-    #[inline]
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        index: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTupleVariant, Failure> {
-        self.output.unsigned(index.into());
-        self.fields()
-    }
-
-    #[inline]
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        index: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeStructVariant, Failure> {
-        self.output.unsigned(index.into());
-        self.fields()
+    fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
+        Ok(Elements::begin(self.enter()?.then(|of| of.serialize_map(len))?, len))
     }
 }
 
 /// The elements of a sequence or the entries of a map, after their number.
-struct Elements<'a, 'o> {
-    output: &'a mut Output<'o>,
-    depth: u16,
+struct Elements<'w, S> {
+    part: Part<'w, S>,
+    /// How many are still to come.
     left: usize,
-    start: usize,
 }
 
-impl Elements<'_, '_> {
+impl<'w, S> Elements<'w, S> {
     #[inline]
-    fn begin(&mut self) -> Result<(), Failure> {
-        self.left = self.left.checked_sub(1).ok_or_else(wrong_length)?;
-        self.start = self.output.out.len();
+    fn begin(part: Part<'w, S>, len: Option<usize>) -> Self {
+        // Without a length the crate has refused it.
+        Self { part, left: len.unwrap_or_default() }
+    }
+
+    #[inline]
+    fn next<E: Error>(&mut self) -> Result<(), E> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| self.wrong_length())?;
+        self.part.walk.has_bytes.set(false);
         Ok(())
     }
 
     #[inline]
-    fn write<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Failure> {
-        value.serialize(Encoder { output: &mut *self.output, depth: self.depth })
+    fn ended<E: Error>(&self) -> Result<(), E> {
+        let walk = self.part.walk;
+        // The sequence or map has bytes of its own, its length, and may be an element itself.
+        if walk.has_bytes.replace(true) { Ok(()) } else { walk.guard.was_empty(E::custom) }
     }
 
     #[inline]
-    fn finish(&self) -> Result<(), Failure> {
-        if self.left == 0 { Ok(()) } else { Err(wrong_length()) }
+    fn finish<E: Error>(self) -> Result<S, E> {
+        if self.left == 0 { Ok(self.part.of) } else { Err(self.wrong_length()) }
+    }
+
+    fn wrong_length<E: Error>(&self) -> E {
+        self.part.walk.guard.refuse(Refusal::WrongLength, E::custom)
     }
 }
 
-#[cold]
-fn wrong_length() -> Failure {
-    Failure::new("a sequence or map announced another number of elements than it has")
-}
-
-impl SerializeSeq for Elements<'_, '_> {
-    type Ok = ();
-    type Error = Failure;
+impl<S: SerializeSeq> SerializeSeq for Elements<'_, S> {
+    type Ok = S::Ok;
+    type Error = S::Error;
 
     #[inline]
-    fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Failure> {
-        self.begin()?;
-        self.write(value)?;
-        self.output.element_ended(self.start)
-    }
-
-    #[inline]
-    fn end(self) -> Result<(), Failure> {
-        self.finish()
-    }
-}
-
-impl SerializeMap for Elements<'_, '_> {
-    type Ok = ();
-    type Error = Failure;
-
-    #[inline]
-    fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result<(), Failure> {
-        self.begin()?;
-        self.write(key)
+    fn serialize_element<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), S::Error> {
+        self.next()?;
+        let value = self.part.beside(value);
+        self.part.of.serialize_element(&value)?;
+        self.ended()
     }
 
     #[inline]
-    fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Failure> {
-        self.write(value)?;
-        self.output.element_ended(self.start)
+    fn end(self) -> Result<S::Ok, S::Error> {
+        self.finish()?.end()
+    }
+}
+
+impl<S: SerializeMap> SerializeMap for Elements<'_, S> {
+    type Ok = S::Ok;
+    type Error = S::Error;
+
+    #[inline]
+    fn serialize_key<T: ?Sized + Serialize>(&mut self, key: &T) -> Result<(), S::Error> {
+        self.next()?;
+        let key = self.part.beside(key);
+        self.part.of.serialize_key(&key)
     }
 
     #[inline]
-    fn end(self) -> Result<(), Failure> {
-        self.finish()
+    fn serialize_value<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), S::Error> {
+        let value = self.part.beside(value);
+        self.part.of.serialize_value(&value)?;
+        self.ended()
     }
-}
 
-/// The fields of a tuple, a struct or a variant, whose number the type knows.
-struct Fields<'a, 'o> {
-    output: &'a mut Output<'o>,
-    depth: u16,
-}
-
-impl Fields<'_, '_> {
     #[inline]
-    fn write<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Failure> {
-        value.serialize(Encoder { output: &mut *self.output, depth: self.depth })
+    fn end(self) -> Result<S::Ok, S::Error> {
+        self.finish()?.end()
     }
 }
 
-#[cold]
-fn skipped(field: &str) -> Failure {
-    Failure::new(format!(
-        "field `{field}` is skipped on a condition, and a layout without names cannot say so"
-    ))
-}
+// The fields of a tuple, a struct or a variant, whose number the type knows.
 
 macro_rules! positional {
     ($($trait:ident $method:ident)*) => {$(
-        impl $trait for Fields<'_, '_> {
-            type Ok = ();
-            type Error = Failure;
+        impl<S: $trait> $trait for Part<'_, S> {
+            type Ok = S::Ok;
+            type Error = S::Error;
 
             #[inline]
-            fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), Failure> {
-                self.write(value)
+            fn $method<T: ?Sized + Serialize>(&mut self, value: &T) -> Result<(), S::Error> {
+                let value = self.beside(value);
+                self.of.$method(&value)
             }
 
             #[inline]
-            fn end(self) -> Result<(), Failure> {
-                Ok(())
+            fn end(self) -> Result<S::Ok, S::Error> {
+                self.of.end()
             }
         }
     )*};
@@ -304,26 +280,27 @@ macro_rules! positional {
 
 macro_rules! named {
     ($($trait:ident)*) => {$(
-        impl $trait for Fields<'_, '_> {
-            type Ok = ();
-            type Error = Failure;
+        impl<S: $trait> $trait for Part<'_, S> {
+            type Ok = S::Ok;
+            type Error = S::Error;
 
             #[inline]
             fn serialize_field<T: ?Sized + Serialize>(
                 &mut self,
-                _: &'static str,
+                name: &'static str,
                 value: &T,
-            ) -> Result<(), Failure> {
-                self.write(value)
+            ) -> Result<(), S::Error> {
+                let value = self.beside(value);
+                self.of.serialize_field(name, &value)
             }
 
-            fn skip_field(&mut self, field: &'static str) -> Result<(), Failure> {
-                Err(skipped(field))
+            fn skip_field(&mut self, name: &'static str) -> Result<(), S::Error> {
+                Err(self.walk.guard.refuse(Refusal::Skipped(name), S::Error::custom))
             }
 
             #[inline]
-            fn end(self) -> Result<(), Failure> {
-                Ok(())
+            fn end(self) -> Result<S::Ok, S::Error> {
+                self.of.end()
             }
         }
     )*};

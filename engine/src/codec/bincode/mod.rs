@@ -1,38 +1,26 @@
 //! The default codec of values: the compact binary layout of the crate `bincode` 2.
 //!
-//! The layout is that of `bincode` 2.0.1 with `config::standard()`, byte for byte, and tests compare the two.
-//! It is written here because a table must be able to read whatever it stored and survive whatever it reads:
-//! the limit of `bincode` is a constant that counts claims and not the input, it has none for nesting or for
-//! elements without bytes, and its encoder writes values that its decoder refuses.
+//! The crate reads and writes, with `config::standard()`. A table must be able to read whatever it stored and survive
+//! whatever it reads; what the crate lacks for that, a guard adds that goes along with the value through serde: bounds on
+//! nesting and on elements without bytes, and that nothing is reserved beyond the length of the input. The limit that the
+//! crate has is no such bound: it is a constant, and counts what is claimed.
 //!
 //! Invariant: `encode` refuses every value that `decode` would refuse because of a limit.
 
+mod collection;
 mod decode;
 mod encode;
+mod failure;
+mod guard;
 mod input;
-mod output;
 
 #[cfg(test)]
 mod tests;
 
 use super::examine::{Examined, Refusal, examine};
 use super::{CodecError, Growth, Shape, ValueCodec, footprint};
+use failure::Failure;
 use serde::{Serialize, de::DeserializeOwned};
-use std::fmt;
-
-/// How deep a value may be nested. It bounds the stack: 8 KiB for each level on a thread that has 2 MiB.
-const DEPTH_LIMIT: u16 = 256;
-
-/// How many elements of sequences and maps may take no bytes, in one value. The others are bounded by the
-/// length of the input.
-const EMPTY_ELEMENTS_LIMIT: usize = 1 << 20;
-
-// The first byte of an integer that does not fit into one, and the greatest that does.
-const ONE_BYTE_MAX: u8 = 250;
-const TWO_BYTES: u8 = 251;
-const FOUR_BYTES: u8 = 252;
-const EIGHT_BYTES: u8 = 253;
-const SIXTEEN_BYTES: u8 = 254;
 
 /// Stores a value in the layout of `bincode` 2, through serde: the default.
 ///
@@ -112,50 +100,5 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Bincode {
                 advice: "keep it in `Json` (`Topic::with_codec`, `StoreOptions::with_codec`)",
             },
         )
-    }
-}
-
-/// What serde reports errors with. It is not [`CodecError`], which would then have serde's traits for ever.
-#[derive(Debug)]
-struct Failure {
-    message: Box<str>,
-    /// Whether the type itself says so, and not the layout.
-    by_type_itself: bool,
-}
-
-impl Failure {
-    #[cold]
-    fn new(message: impl Into<Box<str>>) -> Self {
-        Self { message: message.into(), by_type_itself: false }
-    }
-
-    #[cold]
-    fn too_deep() -> Self {
-        Self::new(format!("it is nested deeper than {DEPTH_LIMIT} levels"))
-    }
-
-    #[cold]
-    fn too_many_empty() -> Self {
-        Self::new(format!("more than {EMPTY_ELEMENTS_LIMIT} of its elements take no bytes"))
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl serde::ser::Error for Failure {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { message: message.to_string().into(), by_type_itself: true }
-    }
-}
-
-impl serde::de::Error for Failure {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self { message: message.to_string().into(), by_type_itself: true }
     }
 }

@@ -103,7 +103,9 @@ impl Serializer for Walk {
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<bool, Unfaithful> {
         if value.serialize(self)? == IS_NULL {
             return Err(Unfaithful::custom(
-                "a value that is there is written as null, as an absent one is; keep such values in `Bincode`",
+                "a value that is there, such as the `None` that is the least of several options, is written as null, as an \
+                 absent one is; keep it in `Bincode` (the codec that a table or topic has by default), or leave out what is \
+                 absent before",
             ));
         }
         Ok(IS_NOT_NULL)

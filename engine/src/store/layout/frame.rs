@@ -1,5 +1,6 @@
 //! Frames: a format byte, fields, and a checksum over all of it.
 
+use crate::varint::{read_slice, read_varint, write_slice, write_varint};
 use crate::{Error, Result};
 
 /// Writes a frame, field by field.
@@ -10,19 +11,12 @@ impl FrameWriter {
         Self(vec![format])
     }
 
-    pub(super) fn number(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            let [low, ..] = number.to_le_bytes();
-            self.0.push(low | 0x80);
-            number >>= 7;
-        }
-        let [low, ..] = number.to_le_bytes();
-        self.0.push(low);
+    pub(super) fn number(&mut self, number: u64) {
+        write_varint(&mut self.0, number);
     }
 
     pub(super) fn string(&mut self, string: &str) {
-        self.number(string.len() as u64);
-        self.0.extend_from_slice(string.as_bytes());
+        write_slice(&mut self.0, string.as_bytes());
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {
@@ -69,22 +63,7 @@ impl<'a> FrameReader<'a> {
     }
 
     pub(super) fn number(&mut self) -> Result<u64> {
-        let mut number = 0_u64;
-        for shift in (0..u64::BITS).step_by(7) {
-            let (&byte, rest) = self.rest.split_first().ok_or_else(|| self.damaged("a number is cut off"))?;
-            self.rest = rest;
-            let bits = u64::from(byte & 0x7f);
-            // Only the shortest form is accepted: what is decoded encodes to the same bytes again.
-            let too_long = (shift > 0 && byte == 0) || (bits << shift) >> shift != bits;
-            if too_long {
-                return Err(self.damaged("a number is too long"));
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(self.damaged("a number is too long"))
+        read_varint(&mut self.rest).ok_or_else(|| self.damaged("a number is cut off or too long"))
     }
 
     pub(super) fn number_as<N: TryFrom<u64>>(&mut self) -> Result<N> {
@@ -93,10 +72,7 @@ impl<'a> FrameReader<'a> {
     }
 
     pub(super) fn string(&mut self) -> Result<&'a str> {
-        let length: usize = self.number_as()?;
-        let (string, rest) =
-            self.rest.split_at_checked(length).ok_or_else(|| self.damaged("a string is cut off"))?;
-        self.rest = rest;
+        let string = read_slice(&mut self.rest).ok_or_else(|| self.damaged("a string is cut off"))?;
         std::str::from_utf8(string).map_err(|_| self.damaged("a string is not UTF-8"))
     }
 

@@ -15,7 +15,7 @@
 //! left behind ([`TableState::Former`]) and stands where it was left.
 //!
 //! A frame is `format (u8) ++ fields ++ crc32c (u32 BE) over all before it`. Inside of it, integers are
-//! LEB128 varints, strings are a varint length and UTF-8 bytes. The frames are written by hand: a layout
+//! [varints](crate::varint), strings are a varint length and UTF-8 bytes. The frames are written by hand: a layout
 //! must not change because a serialization library does.
 //!
 //! Rows of tables carry no frame of their own. A table's [`CatalogueEntry::row_format`] says how its rows
