@@ -27,12 +27,13 @@
 //! | running it | [`Engine`], [`EngineBuilder`] |
 //! | asking it | [`View`], [`Snapshot`] |
 //! | the log | [`changelog`], [`Topic`] |
-//! | keys and values as bytes | [`codec`], [`key_codec!`] |
+//! | keys and values as bytes | [`codec`], [`derive(Key)`](derive@Key), [`key_codec!`] |
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 
 #[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;
+pub use millpond_engine::codec::Key;
 pub use millpond_engine::graph::{Graph, StoreOptions};
 pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
 pub use millpond_engine::{

@@ -4,6 +4,7 @@
 //! codec chosen per topic and per table ([`ValueCodec`]). Compression, checksums and format versions belong
 //! to the frames around them (`changelog::record`, `store::layout`), never to a codec.
 
+mod as_key;
 mod bincode;
 mod checked;
 mod compound;
@@ -13,6 +14,7 @@ mod footprint;
 mod integers;
 mod json;
 mod prefix;
+mod range;
 mod raw;
 mod shape;
 #[cfg(any(feature = "chrono", feature = "time"))]
@@ -25,13 +27,16 @@ mod unique;
 mod tests_keys;
 
 pub use self::bincode::Bincode;
+pub use as_key::AsKey;
 pub(crate) use checked::Checked;
 #[doc(hidden)]
 pub use compound::{fields_schema, fields_shape};
 #[doc(hidden)]
 pub use declared::assert_tags_ascend;
 pub use json::Json;
-pub use prefix::{KeyPart, KeyPrefix, prefix_end};
+pub use millpond_derive::Key;
+pub use prefix::{KeyPrefix, prefix_end};
+pub use range::KeyRange;
 pub use raw::Raw;
 pub use shape::Shape;
 pub(crate) use shape::{Growth, Node, is_told_by_its_name, short_name};
@@ -71,7 +76,10 @@ impl std::error::Error for CodecError {}
 ///
 /// Implemented for integers of fixed size, `bool`, `char`, strings and byte strings, `()`, options, arrays
 /// and tuples of keys, and with the features of the same names for the types of `uuid`, `chrono` and `time`.
-/// For types of your own there is [`key_codec!`](crate::key_codec).
+/// For types of your own there is `#[derive(Key)]`, and [`key_codec!`](crate::key_codec), which spells the layout out.
+///
+/// There is none for `f32` and `f64`, which have no order (`NaN`), and none for `usize`, whose size depends on the machine.
+/// Keep a key that is a measure as an integer of a fixed unit: cents, milliseconds.
 ///
 /// # Examples
 /// ```
@@ -87,6 +95,16 @@ impl std::error::Error for CodecError {}
 /// assert_eq!(first, ("LH".to_owned(), 7));
 /// # Ok::<(), millpond_engine::codec::CodecError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key: it has no key codec",
+    label = "no key codec",
+    note = "a type of your own derives `Clone, PartialEq, Eq, PartialOrd, Ord, Hash` and `Key`, which makes its key codec, as \
+            `key_codec!` does",
+    note = "for `Uuid`, and for the times of `chrono` and `time`, there are the features `uuid`, `chrono` and `time` of millpond",
+    note = "not `f32` and `f64`, as keys have an order and `NaN` has none: count in units of a fixed size, such as cents; \
+            and not `usize` and `isize`, whose size depends on the machine",
+    note = "not references: a key is kept, so it owns what it is made of, such as `String`; `get` and `append` take a `&str`"
+)]
 pub trait KeyCodec: Sized {
     /// Appends the encoding of `self` to `out`.
     fn encode_key(&self, out: &mut Vec<u8>);
@@ -122,6 +140,32 @@ pub trait KeyCodec: Sized {
 }
 
 /// Everything a key of a stream or table must be able to do. Implemented for every type that can.
+///
+/// `#[derive(Key)]`, the [macro](derive@Key) of the same name, makes the [`KeyCodec`] of a type of your own; the rest is
+/// derived beside it.
+///
+/// # Examples
+/// ```
+/// use millpond::{Key, Topic};
+///
+/// #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// struct Route {
+///     origin: String,
+///     dest: String,
+/// }
+///
+/// let delays = Topic::<Route, i32>::new("delays");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "no key",
+    note = "a type of your own derives `Clone, PartialEq, Eq, PartialOrd, Ord, Hash` and `Key`, which makes its key codec, as \
+            `key_codec!` does",
+    note = "for `Uuid`, and for the times of `chrono` and `time`, there are the features `uuid`, `chrono` and `time` of millpond",
+    note = "not `f32` and `f64`, as keys have an order and `NaN` has none: count in units of a fixed size, such as cents; \
+            and not `usize` and `isize`, whose size depends on the machine",
+    note = "not references: a key is kept, so it owns what it is made of, such as `String`; `get` and `append` take a `&str`"
+)]
 pub trait Key: KeyCodec + Clone + Eq + Ord + Hash + Send + Sync + 'static {}
 
 impl<T: KeyCodec + Clone + Eq + Ord + Hash + Send + Sync + 'static> Key for T {}

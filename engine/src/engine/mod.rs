@@ -18,7 +18,7 @@ pub use stats::{Health, Stats, TableStats};
 pub use stepper::Stepper;
 
 use crate::changelog::{Ack, Append, Changelog, Producer, Record};
-use crate::codec::{Key, Value};
+use crate::codec::{AsKey, Key, Value};
 use crate::graph::Graph;
 use crate::query::{Snapshot, Stored, View};
 use crate::task::Service;
@@ -138,7 +138,12 @@ impl Engine {
 
     /// Appends one record to `topic`, stamped with the time of the clock; see [`Producer::put`] for records in
     /// number. If the engine has stopped nothing is appended, and the acknowledgement is an error with the reason.
-    pub fn append<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K, value: &V) -> Ack {
+    pub fn append<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: &(impl AsKey<K> + ?Sized),
+        value: &V,
+    ) -> Ack {
         match self.open_producer(topic) {
             Ok(producer) => producer.put(key, value),
             Err(error) => Ack::ready(Err(error)),
@@ -152,14 +157,14 @@ impl Engine {
     pub fn append_blocking<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
-        key: &K,
+        key: &(impl AsKey<K> + ?Sized),
         value: &V,
     ) -> Result<Position> {
         self.append(topic, key, value).wait_blocking()
     }
 
     /// Appends a tombstone for `key` to `topic`.
-    pub fn delete<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K) -> Ack {
+    pub fn delete<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &(impl AsKey<K> + ?Sized)) -> Ack {
         match self.open_producer(topic) {
             Ok(producer) => producer.delete(key),
             Err(error) => Ack::ready(Err(error)),
