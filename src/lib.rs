@@ -16,7 +16,7 @@
 //!     let engine = Engine::open(path, &graph.build()?)?;
 //!     let position = engine.append(&lines, &1, &"to be or not to be".to_owned()).wait_blocking()?;
 //!     engine.wait_for_blocking(&position)?;
-//!     assert_eq!(engine.view(&words)?.get(&"be".to_owned())?, Some(2));
+//!     assert_eq!(engine.view(&words)?.get("be")?, Some(2));
 //!     engine.close_blocking()
 //! }
 //! ```

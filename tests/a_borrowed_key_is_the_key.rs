@@ -136,15 +136,15 @@ fn an_engine_takes_literals() -> Result<()> {
     let by_route = graph.table(&routes, "by_route");
     let log = Arc::new(MemoryChangelog::new());
     let engine = Engine::builder(&graph.build()?).in_memory().changelog(log).start()?;
-    engine.append(&names, "ada", &1).wait()?;
-    engine.append(&names, "bob", &2).wait()?;
-    engine.delete(&names, "bob").wait()?;
-    engine.append(&numbers, &7, &3).wait()?;
+    engine.append(&names, "ada", &1).wait_blocking()?;
+    engine.append(&names, "bob", &2).wait_blocking()?;
+    engine.delete(&names, "bob").wait_blocking()?;
+    engine.append(&numbers, &7, &3).wait_blocking()?;
     let producer = engine.producer(&routes)?;
-    producer.put(&("JFK", "LAX"), &4).wait()?;
-    producer.send([(&("JFK", "SFO"), Some(&5), 0), (&("EWR", "SFO"), Some(&6), 0)]).wait()?;
-    producer.delete(&("EWR", &"SFO".to_owned())).wait()?;
-    engine.catch_up()?;
+    producer.put(&("JFK", "LAX"), &4).wait_blocking()?;
+    producer.send([(&("JFK", "SFO"), Some(&5), 0), (&("EWR", "SFO"), Some(&6), 0)]).wait_blocking()?;
+    producer.delete(&("EWR", &"SFO".to_owned())).wait_blocking()?;
+    engine.catch_up_blocking()?;
 
     let view = engine.view(&by_name)?;
     assert_eq!((view.get("ada")?, view.get("bob")?, view.contains("ada")?), (Some(1), None, true));
@@ -164,5 +164,5 @@ fn an_engine_takes_literals() -> Result<()> {
     assert_eq!(view.multi_get(&[("JFK", "SFO"), ("EWR", "SFO")])?, [Some(5), None]);
     assert_eq!(view.prefix(&("JFK",))?.count(), 2);
     assert_eq!(all(&view, ("JFK", "M")..)?, 1);
-    engine.close()
+    engine.close_blocking()
 }

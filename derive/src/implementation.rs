@@ -55,11 +55,17 @@ fn with_codecs(declaration: &Declaration<'_>) -> Generics {
     if !types.is_empty() {
         let bounds = &mut generics.make_where_clause().predicates;
         bounds.extend(types.into_iter().map(|field| -> WherePredicate {
-            let path = at(field.span(), path);
-            parse_quote_spanned!(field.span()=> #field: #path::codec::KeyCodec)
+            let path = at(place(field), path);
+            parse_quote_spanned!(place(field)=> #field: #path::codec::KeyCodec)
         }));
     }
     generics
+}
+
+/// Where the type of a field stands, for the errors of code that names it. Names in that code mean what they do in the rest:
+/// in a declaration that a macro made, the type may be from elsewhere.
+fn place(field: &Type) -> Span {
+    Span::call_site().located_at(field.span())
 }
 
 /// The same path, as if it were written there: an error begins where its first token is.
@@ -152,7 +158,7 @@ fn encode(declaration: &Declaration<'_>, fields: &Fields) -> TokenStream {
     let path = &declaration.path;
     let fields = fields.iter().enumerate().map(|(index, field)| {
         let (field, binding) = (&field.ty, binding(index));
-        quote_spanned! { field.span()=> <#field as #path::codec::KeyCodec>::encode_key(#binding, out); }
+        quote_spanned! { place(field)=> <#field as #path::codec::KeyCodec>::encode_key(#binding, out); }
     });
     fields.collect()
 }
@@ -162,7 +168,7 @@ fn decode(declaration: &Declaration<'_>, fields: &Fields) -> TokenStream {
     let members = members(fields);
     let decoded = fields.iter().map(|field| {
         let field = &field.ty;
-        quote_spanned! { field.span()=> <#field as #path::codec::KeyCodec>::decode_key(input)? }
+        quote_spanned! { place(field)=> <#field as #path::codec::KeyCodec>::decode_key(input)? }
     });
     quote! { { #(#members: #decoded),* } }
 }
@@ -198,12 +204,12 @@ fn prefix(declaration: &Declaration<'_>, fields: &[&Type]) -> TokenStream {
     let parts: Vec<Ident> = (0..fields.len()).map(|index| format_ident!("MillpondPart{index}")).collect();
     let mut generics = declaration.generics.clone();
     for (part, field) in parts.iter().zip(fields) {
-        let path = at(field.span(), path);
-        generics.params.push(parse_quote_spanned!(field.span()=> #part: #path::codec::AsKey<#field>));
+        let path = at(place(field), path);
+        generics.params.push(parse_quote_spanned!(place(field)=> #part: #path::codec::AsKey<#field>));
     }
     let bounds = &mut generics.make_where_clause().predicates;
     bounds.extend(fields.iter().map(|field| -> WherePredicate {
-        parse_quote_spanned!(field.span()=> #field: ::std::clone::Clone)
+        parse_quote_spanned!(place(field)=> #field: ::std::clone::Clone)
     }));
     let (parameters, _, bounds) = generics.split_for_impl();
     let (_, arguments, _) = declaration.generics.split_for_impl();

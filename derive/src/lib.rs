@@ -20,11 +20,12 @@ use syn::{DeriveInput, parse_macro_input};
 /// order is the order of the rows, as it is the one that `derive(Ord)` compares by:
 /// - A struct is its fields, one after the other. A struct with a single field is stored as that field alone.
 /// - A variant of an enum is its tag, one byte, followed by its fields. Tags count from 0 in the order of the
-///   declaration, so a variant that is added at the end leaves what is stored as it is. A variant with a discriminant has
+///   declaration, so one more at the end leaves those of the others as they are. A variant with a discriminant has
 ///   that as its tag; `#[key(tag = 3)]` says which it is where one was taken out or its name was.
 ///
-/// Two declarations with the same parts have the same layout: what [`key_codec!`](millpond_engine::key_codec) was given
-/// can be derived instead, and the table goes on.
+/// Two declarations with the same parts have the same layout: what `key_codec!` was given
+/// can be derived instead, and the table goes on. With another layout, be it one more variant, a topic needs a greater
+/// revision and a table another version: both know what they hold.
 ///
 /// # Options
 /// | on | option | means |

@@ -184,7 +184,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     ///
     /// # Errors
     /// As for [`Ack::wait_blocking`].
-    pub fn put_blocking(&self, key: &K, value: &V) -> Result<Position> {
+    pub fn put_blocking(&self, key: &(impl AsKey<K> + ?Sized), value: &V) -> Result<Position> {
         self.put(key, value).wait_blocking()
     }
 
@@ -197,7 +197,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     ///
     /// # Errors
     /// As for [`Ack::wait_blocking`].
-    pub fn delete_blocking(&self, key: &K) -> Result<Position> {
+    pub fn delete_blocking(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<Position> {
         self.delete(key).wait_blocking()
     }
 
@@ -224,9 +224,9 @@ impl<K: Key, V: Value> Producer<K, V> {
     ///
     /// # Errors
     /// As for [`Ack::wait_blocking`].
-    pub fn send_blocking<'r>(
+    pub fn send_blocking<'r, Q: AsKey<K> + ?Sized + 'r>(
         &self,
-        records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>,
+        records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Result<Position> {
         self.send(records).wait_blocking()
     }

@@ -387,6 +387,25 @@ mod derived {
         Last(Unit),
     }
 
+    macro_rules! made {
+        ($name:ident { $field:ident: $key:ty }, $tagged:ident { $variant:ident = $tag:literal }) => {
+            #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+            #[key(crate = crate)]
+            struct $name {
+                $field: $key,
+                out: u8,
+            }
+
+            #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+            #[key(crate = crate)]
+            enum $tagged {
+                $variant = $tag,
+            }
+        };
+    }
+
+    made!(Made { input: Option<u32> }, Tagged { Only = 17 });
+
     fn level() -> impl Strategy<Value = Level> {
         proptest::sample::select(vec![Level::High, Level::Highest, Level::Low, Level::None])
     }
@@ -428,6 +447,7 @@ mod derived {
         assert_eq!(encode(&Event::Paid(7_u8, Level::Low)), [9, 7, 3]);
         assert_eq!(encode(&Event::<u8>::Void()), [10]);
         assert_eq!(encode(&Event::<u8>::Last(Unit)), [11]);
+        assert_eq!(encode(&(Made { input: Some(1), out: 2 }, Tagged::Only)), [1, 0, 0, 0, 1, 2, 17]);
     }
 
     #[test]

@@ -44,10 +44,10 @@ use threads::Threads;
 /// let balances = graph.stream(&payments).group_by_key().reduce("balances", |sum, amount| sum + amount);
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 ///
-/// engine.append(&payments, &"alice".to_owned(), &12).wait_blocking()?;
-/// let position = engine.append(&payments, &"alice".to_owned(), &-2).wait_blocking()?;
+/// engine.append(&payments, "alice", &12).wait_blocking()?;
+/// let position = engine.append(&payments, "alice", &-2).wait_blocking()?;
 /// engine.wait_for_blocking(&position)?; // read your writes
-/// assert_eq!(engine.view(&balances)?.get(&"alice".to_owned())?, Some(10));
+/// assert_eq!(engine.view(&balances)?.get("alice")?, Some(10));
 ///
 /// // Several tables at one position, and what the engine has done.
 /// let snapshot = engine.snapshot()?;
@@ -175,7 +175,11 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Ack::wait_blocking`].
-    pub fn delete_blocking<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K) -> Result<Position> {
+    pub fn delete_blocking<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: &(impl AsKey<K> + ?Sized),
+    ) -> Result<Position> {
         self.delete(topic, key).wait_blocking()
     }
 
