@@ -94,7 +94,8 @@ fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::open(dir.path(), &graph)?;
     let producer = engine.producer(&readings)?;
     let mut position = millpond::Position::new();
-    for (sensor, celsius) in [("boiler", 85), ("cellar", 10), ("boiler", 90), ("cellar", 11), ("boiler", 95)] {
+    for (sensor, celsius) in [("boiler", 85), ("cellar", 10), ("boiler", 90), ("cellar", 11), ("boiler", 95)]
+    {
         position = producer.put(sensor, &celsius).wait_blocking()?;
     }
     engine.wait_for_blocking(&position)?;

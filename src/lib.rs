@@ -31,9 +31,9 @@
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 
+pub use millpond_engine::codec::Key;
 #[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;
-pub use millpond_engine::codec::Key;
 pub use millpond_engine::graph::{Graph, StoreOptions};
 pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
 pub use millpond_engine::{

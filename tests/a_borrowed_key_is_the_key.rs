@@ -119,7 +119,12 @@ fn through_any_key<K: Key>(view: &View<K, u64>, key: &K, keys: &[K]) -> Result<V
     assert_eq!(view.range(key..=key)?.count(), usize::from(view.contains(key)?));
     assert_eq!(view.range((Bound::Excluded(key), Bound::Included(key)))?.count(), 0);
     all(view, ..)?;
-    Ok(vec![view.get(key)?, view.get(&key)?, view.snapshot()?.get(key)?, view.subscribe(key)?.current().copied()])
+    Ok(vec![
+        view.get(key)?,
+        view.get(&key)?,
+        view.snapshot()?.get(key)?,
+        view.subscribe(key)?.current().copied(),
+    ])
 }
 
 fn all<K: Key>(view: &View<K, u64>, range: impl KeyRange<K>) -> Result<usize> {
@@ -150,7 +155,10 @@ fn an_engine_takes_literals() -> Result<()> {
     assert_eq!((view.get("ada")?, view.get("bob")?, view.contains("ada")?), (Some(1), None, true));
     assert_eq!(view.multi_get(&["bob", "ada"])?, [None, Some(1)]);
     assert_eq!(view.subscribe("ada")?.current(), Some(&1));
-    assert_eq!((all(&view, "a".."b")?, all(&view, "b"..)?, all(&view, ..="ada")?, all(&view, ..)?), (1, 0, 1, 1));
+    assert_eq!(
+        (all(&view, "a".."b")?, all(&view, "b"..)?, all(&view, ..="ada")?, all(&view, ..)?),
+        (1, 0, 1, 1)
+    );
     assert_eq!(through_any_key(&view, &"ada".to_owned(), &[])?, [Some(1); 4]);
 
     let view = engine.view(&by_number)?;

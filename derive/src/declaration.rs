@@ -38,7 +38,10 @@ impl<'d> Declaration<'d> {
         let form = match &input.data {
             Data::Struct(data) => Form::Struct(&data.fields),
             Data::Enum(data) if data.variants.is_empty() => {
-                return Err(Error::new_spanned(&input.ident, "an enum without variants has no values to be keys"));
+                return Err(Error::new_spanned(
+                    &input.ident,
+                    "an enum without variants has no values to be keys",
+                ));
             }
             Data::Enum(data) => {
                 let tags = tags::tags(&data.variants)?;
@@ -51,7 +54,10 @@ impl<'d> Declaration<'d> {
                 Form::Enum(variants.map(variant).collect())
             }
             Data::Union(data) => {
-                return Err(Error::new(data.union_token.span(), "a union does not say what it holds: use an enum"));
+                return Err(Error::new(
+                    data.union_token.span(),
+                    "a union does not say what it holds: use an enum",
+                ));
             }
         };
         let declaration = Self { ident: &input.ident, generics: &input.generics, path, form };
@@ -80,6 +86,10 @@ impl<'d> Declaration<'d> {
 
     /// Whether it is one type, rather than one for each choice of parameters.
     pub(crate) fn is_one_type(&self) -> bool {
-        !self.generics.params.iter().any(|param| matches!(param, GenericParam::Type(_) | GenericParam::Const(_)))
+        !self
+            .generics
+            .params
+            .iter()
+            .any(|param| matches!(param, GenericParam::Type(_) | GenericParam::Const(_)))
     }
 }

@@ -183,7 +183,8 @@ enum Layout {
 /// An expression for the layout of `fields`, in the words of `key_codec!`.
 fn layout(declaration: &Declaration<'_>, fields: &Fields, kind: Layout) -> TokenStream {
     let path = &declaration.path;
-    let (types, names) = (fields.iter().map(|field| &field.ty), fields.iter().filter_map(|field| field.ident.as_ref()));
+    let (types, names) =
+        (fields.iter().map(|field| &field.ty), fields.iter().filter_map(|field| field.ident.as_ref()));
     let names = names.map(ToString::to_string);
     match (kind, fields) {
         (Layout::Schema, _) => quote! {
@@ -208,9 +209,11 @@ fn prefix(declaration: &Declaration<'_>, fields: &[&Type]) -> TokenStream {
         generics.params.push(parse_quote_spanned!(place(field)=> #part: #path::codec::AsKey<#field>));
     }
     let bounds = &mut generics.make_where_clause().predicates;
-    bounds.extend(fields.iter().map(|field| -> WherePredicate {
-        parse_quote_spanned!(place(field)=> #field: ::std::clone::Clone)
-    }));
+    bounds.extend(
+        fields.iter().map(|field| -> WherePredicate {
+            parse_quote_spanned!(place(field)=> #field: ::std::clone::Clone)
+        }),
+    );
     let (parameters, _, bounds) = generics.split_for_impl();
     let (_, arguments, _) = declaration.generics.split_for_impl();
     let indices = (0..fields.len()).map(Index::from);

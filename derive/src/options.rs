@@ -8,7 +8,9 @@ pub(crate) fn path_of_crate(attributes: &[Attribute]) -> Result<Path> {
     let mut path = None;
     each(attributes, |option| {
         if !option.path.is_ident("crate") {
-            return Err(option.error("on a type there is `crate = path` only; `tag = 3` belongs on a variant"));
+            return Err(
+                option.error("on a type there is `crate = path` only; `tag = 3` belongs on a variant")
+            );
         }
         once(&option, &path)?;
         path = Some(option.value()?.call(Path::parse_mod_style)?);

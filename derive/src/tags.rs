@@ -40,7 +40,8 @@ pub(crate) fn tags<'v>(variants: impl IntoIterator<Item = &'v Variant>) -> Resul
 
 fn one_byte(variant: &Variant, tag: i128) -> Result<u8> {
     u8::try_from(tag).map_err(|_| {
-        let message = format!("the tag of `{}` would be {tag}, and is one byte: say `#[key(tag = 3)]`", variant.ident);
+        let message =
+            format!("the tag of `{}` would be {tag}, and is one byte: say `#[key(tag = 3)]`", variant.ident);
         Error::new_spanned(variant, message)
     })
 }
@@ -70,33 +71,105 @@ mod tests {
 
     #[test]
     fn tags_count_on_from_what_is_said() {
-        let plain: ItemEnum = parse_quote!(enum E { A, B(u8), C { c: u8 } });
+        let plain: ItemEnum = parse_quote!(
+            enum E {
+                A,
+                B(u8),
+                C { c: u8 },
+            }
+        );
         assert_eq!(tags_of(&plain), Ok(vec![0, 1, 2]));
-        let gaps: ItemEnum = parse_quote!(enum E { A, #[key(tag = 4)] B, C, #[key(tag = 0xFF)] D });
+        let gaps: ItemEnum = parse_quote!(
+            enum E {
+                A,
+                #[key(tag = 4)]
+                B,
+                C,
+                #[key(tag = 0xFF)]
+                D,
+            }
+        );
         assert_eq!(tags_of(&gaps), Ok(vec![0, 4, 5, 255]));
-        let discriminants: ItemEnum = parse_quote!(enum E { A = 7, B, C = b'a', D = (3) });
+        let discriminants: ItemEnum = parse_quote!(
+            enum E {
+                A = 7,
+                B,
+                C = b'a',
+                D = (3),
+            }
+        );
         assert_eq!(tags_of(&discriminants), Ok(vec![7, 8, 97, 3]));
-        let large: ItemEnum = parse_quote!(enum E { #[key(tag = 0)] A = -5, B, #[key(tag = 9)] C = 404, D });
+        let large: ItemEnum = parse_quote!(
+            enum E {
+                #[key(tag = 0)]
+                A = -5,
+                B,
+                #[key(tag = 9)]
+                C = 404,
+                D,
+            }
+        );
         assert_eq!(tags_of(&large), Ok(vec![0, 1, 9, 10]));
     }
 
     #[test]
     fn tags_that_would_not_keep_the_order_are_refused() {
-        let same: ItemEnum = parse_quote!(enum E { #[key(tag = 1)] A, #[key(tag = 1)] B });
-        assert!(tags_of(&same).unwrap_err().starts_with("`B` has the tag 1 and comes in `Ord` after `A`, which has 1"));
-        let by_discriminant: ItemEnum = parse_quote!(enum E { #[key(tag = 0)] A = 5, #[key(tag = 1)] B = 3 });
-        assert!(tags_of(&by_discriminant).unwrap_err().starts_with("`A` has the tag 0 and comes in `Ord` after `B`"));
+        let same: ItemEnum = parse_quote!(
+            enum E {
+                #[key(tag = 1)]
+                A,
+                #[key(tag = 1)]
+                B,
+            }
+        );
+        assert!(
+            tags_of(&same)
+                .unwrap_err()
+                .starts_with("`B` has the tag 1 and comes in `Ord` after `A`, which has 1")
+        );
+        let by_discriminant: ItemEnum = parse_quote!(
+            enum E {
+                #[key(tag = 0)]
+                A = 5,
+                #[key(tag = 1)]
+                B = 3,
+            }
+        );
+        assert!(
+            tags_of(&by_discriminant)
+                .unwrap_err()
+                .starts_with("`A` has the tag 0 and comes in `Ord` after `B`")
+        );
     }
 
     #[test]
     fn tags_of_more_than_a_byte_are_refused() {
-        let negative: ItemEnum = parse_quote!(enum E { A = -1 });
+        let negative: ItemEnum = parse_quote!(
+            enum E {
+                A = -1,
+            }
+        );
         assert!(tags_of(&negative).unwrap_err().starts_with("the tag of `A` would be -1"));
-        let beyond: ItemEnum = parse_quote!(enum E { #[key(tag = 255)] A, B });
+        let beyond: ItemEnum = parse_quote!(
+            enum E {
+                #[key(tag = 255)]
+                A,
+                B,
+            }
+        );
         assert!(tags_of(&beyond).unwrap_err().starts_with("the tag of `B` would be 256"));
-        let said: ItemEnum = parse_quote!(enum E { #[key(tag = 256)] A });
+        let said: ItemEnum = parse_quote!(
+            enum E {
+                #[key(tag = 256)]
+                A,
+            }
+        );
         assert_eq!(tags_of(&said), Err("a tag is one byte: 0 to 255".to_owned()));
-        let unknown: ItemEnum = parse_quote!(enum E { A = FIRST });
+        let unknown: ItemEnum = parse_quote!(
+            enum E {
+                A = FIRST,
+            }
+        );
         assert!(tags_of(&unknown).unwrap_err().ends_with("write a number"));
     }
 }

@@ -88,7 +88,8 @@ impl<'e> Answers<'e> {
             }
             Question::Routes(origin) => {
                 let rows = self.routes.prefix(&(origin.as_str(),))?;
-                rows.map(|row| row.map(|((origin, dest), row)| route_line(&origin, &dest, &row))).collect::<Result<_, _>>()?
+                rows.map(|row| row.map(|((origin, dest), row)| route_line(&origin, &dest, &row)))
+                    .collect::<Result<_, _>>()?
             }
             Question::Stats => vec![self.stats()?],
         })

@@ -380,7 +380,10 @@ mod derived {
     #[key(crate = crate)]
     enum Event<T> {
         Empty {},
-        Moved { from: T, to: Option<T> },
+        Moved {
+            from: T,
+            to: Option<T>,
+        },
         #[key(tag = 9)]
         Paid(T, Level),
         Void(),
@@ -440,8 +443,14 @@ mod derived {
         let named = Named { r#type: 7_u16, places: [None, Some(8)], bytes: vec![0] };
         assert_eq!(encode(&named), [0, 7, 0, 1, 0, 8, 0, 0xFF, 0, 0]);
         assert_eq!(encode(&Newtype("N1".to_owned())), b"N1\0\0");
-        assert_eq!([Level::High, Level::Highest, Level::Low, Level::None].map(|level| level as i16), [200, 201, 3, -1]);
-        assert_eq!([Level::High, Level::Highest, Level::Low, Level::None].map(|level| encode(&level)[0]), [200, 201, 3, 0]);
+        assert_eq!(
+            [Level::High, Level::Highest, Level::Low, Level::None].map(|level| level as i16),
+            [200, 201, 3, -1]
+        );
+        assert_eq!(
+            [Level::High, Level::Highest, Level::Low, Level::None].map(|level| encode(&level)[0]),
+            [200, 201, 3, 0]
+        );
         assert_eq!(encode(&Event::<u8>::Empty {}), [0]);
         assert_eq!(encode(&Event::Moved { from: 7_u8, to: Some(8) }), [1, 7, 1, 8]);
         assert_eq!(encode(&Event::Paid(7_u8, Level::Low)), [9, 7, 3]);
