@@ -1,6 +1,8 @@
 //! What was declared, checked: everything that the derive can refuse is refused here.
 
 use crate::{options, tags};
+use quote::ToTokens;
+use std::collections::HashSet;
 use syn::spanned::Spanned;
 use syn::{Data, DeriveInput, Error, Fields, GenericParam, Generics, Ident, Path, Result, Type};
 
@@ -75,13 +77,9 @@ impl<'d> Declaration<'d> {
 
     /// The types of all fields, each once.
     pub(crate) fn field_types(&self) -> Vec<&'d Type> {
-        let mut types: Vec<&'d Type> = Vec::new();
-        for field in self.fields() {
-            if !types.contains(&&field.ty) {
-                types.push(&field.ty);
-            }
-        }
-        types
+        let mut seen = HashSet::new();
+        let types = self.fields().map(|field| &field.ty);
+        types.filter(|field| seen.insert(field.to_token_stream().to_string())).collect()
     }
 
     /// Whether it is one type, rather than one for each choice of parameters.

@@ -439,7 +439,7 @@ mod derived {
 
     #[test]
     fn layouts_are_golden() {
-        assert_eq!(encode(&Unit), []);
+        assert!(encode(&Unit).is_empty());
         let named = Named { r#type: 7_u16, places: [None, Some(8)], bytes: vec![0] };
         assert_eq!(encode(&named), [0, 7, 0, 1, 0, 8, 0, 0xFF, 0, 0]);
         assert_eq!(encode(&Newtype("N1".to_owned())), b"N1\0\0");
