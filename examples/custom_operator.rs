@@ -93,15 +93,15 @@ fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::open(dir.path(), &graph)?;
     let producer = engine.producer(&readings)?;
-    let (boiler, cellar) = ("boiler".to_owned(), "cellar".to_owned());
     let mut position = millpond::Position::new();
-    for (sensor, celsius) in [(&boiler, 85), (&cellar, 10), (&boiler, 90), (&cellar, 11), (&boiler, 95)] {
+    for (sensor, celsius) in [("boiler", 85), ("cellar", 10), ("boiler", 90), ("cellar", 11), ("boiler", 95)]
+    {
         position = producer.put(sensor, &celsius).wait_blocking()?;
     }
     engine.wait_for_blocking(&position)?;
 
-    let notice = engine.view(&notices)?.get(&boiler)?;
-    let counts = engine.view(&sampled)?.multi_get(&[boiler, cellar])?;
+    let notice = engine.view(&notices)?.get("boiler")?;
+    let counts = engine.view(&sampled)?.multi_get(&["boiler", "cellar"])?;
     println!("boiler: {notice:?}; multiples of ten: {counts:?}");
     if notice != Some(Notice::TooHot { celsius: 95 }) || counts != [Some(1), Some(1)] {
         return Err("that is not what was read".into());

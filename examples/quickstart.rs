@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     engine.wait_for_blocking(&position)?;
 
     let view = engine.view(&words)?;
-    println!("the: {:?}", view.get(&"the".to_owned())?);
+    println!("the: {:?}", view.get("the")?);
     for row in view.scan()? {
         let (word, count) = row?;
         println!("{count} {word}");

@@ -16,7 +16,7 @@
 //!     let engine = Engine::open(path, &graph.build()?)?;
 //!     let position = engine.append(&lines, &1, &"to be or not to be".to_owned()).wait_blocking()?;
 //!     engine.wait_for_blocking(&position)?;
-//!     assert_eq!(engine.view(&words)?.get(&"be".to_owned())?, Some(2));
+//!     assert_eq!(engine.view(&words)?.get("be")?, Some(2));
 //!     engine.close_blocking()
 //! }
 //! ```
@@ -27,10 +27,11 @@
 //! | running it | [`Engine`], [`EngineBuilder`] |
 //! | asking it | [`View`], [`Snapshot`] |
 //! | the log | [`changelog`], [`Topic`] |
-//! | keys and values as bytes | [`codec`], [`key_codec!`] |
+//! | keys and values as bytes | [`codec`], [`derive(Key)`](derive@Key), [`key_codec!`] |
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 
+pub use millpond_engine::codec::Key;
 #[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;
 pub use millpond_engine::graph::{Graph, StoreOptions};

@@ -72,19 +72,25 @@ impl<K, V> Clone for Topic<K, V> {
     }
 }
 
-impl<K: Key, V: Value> Topic<K, V> {
+/// The bounds stand on the functions: the compiler then says what a type lacks to be a key, and what to do about it.
+impl<K, V> Topic<K, V> {
     /// The topic `name`, its values in [`Bincode`].
     #[must_use]
     pub fn new(name: &str) -> Self
     where
-        V: Serialize + DeserializeOwned,
+        K: Key,
+        V: Value + Serialize + DeserializeOwned,
     {
         Self::with_codec(name, Bincode)
     }
 
     /// The topic `name` with a codec for its values.
     #[must_use]
-    pub fn with_codec(name: &str, codec: impl ValueCodec<V>) -> Self {
+    pub fn with_codec(name: &str, codec: impl ValueCodec<V>) -> Self
+    where
+        K: Key,
+        V: Value,
+    {
         Self {
             name: name.into(),
             config: TopicConfig::default(),
@@ -94,7 +100,9 @@ impl<K: Key, V: Value> Topic<K, V> {
             key: PhantomData,
         }
     }
+}
 
+impl<K: Key, V: Value> Topic<K, V> {
     /// How the topic is created if it does not exist; one partition without retention unless set. An engine whose graph has
     /// the topic gives a topic that exists the retention that is set here, whoever else uses it: records that no engine by
     /// name still has to read are dropped by it. Without one the topic keeps what it has.

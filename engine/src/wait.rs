@@ -30,7 +30,7 @@ use std::time::Duration;
 /// let graph = GraphBuilder::new();
 /// let counts = graph.stream(&clicks).group_by_key().count("counts");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// let position = engine.append_blocking(&clicks, &"home".to_owned(), &1)?;
+/// let position = engine.append_blocking(&clicks, "home", &1)?;
 /// engine.wait_for(&position).within(Duration::from_secs(10)).wait_blocking()?;
 ///
 /// // What nobody appends does not come.

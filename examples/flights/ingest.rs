@@ -15,18 +15,20 @@ use std::sync::Arc;
 /// So many rows are appended, and made durable, at a time.
 const BATCH_ROWS: usize = 1000;
 
+/// Under which key the table of intakes has this one.
+const INTAKE: &str = "flights";
+
 /// Takes in what is not there yet, and returns once the tables include all of it.
 pub(crate) fn ingest(engine: &Engine, flights: &FlightGraph, input: &Input) -> Result<(), Box<dyn Error>> {
     engine.catch_up_blocking()?;
     let fingerprint = input.fingerprint()?;
-    let name = "flights".to_owned();
-    match engine.view(&flights.intake)?.get(&name)? {
+    match engine.view(&flights.intake)?.get(INTAKE)? {
         Some(intake) if intake.fingerprint != fingerprint => {
             return Err("the state was filled from another file; name another directory with --state".into());
         }
         Some(intake) if intake.is_complete => return Ok(()),
         Some(_) => {}
-        None => note(engine, flights, &name, &Intake { fingerprint, is_complete: false })?,
+        None => note(engine, flights, &Intake { fingerprint, is_complete: false })?,
     }
 
     let airlines = rows(AIRLINES)?.into_deserialize().map(|row| {
@@ -48,14 +50,14 @@ pub(crate) fn ingest(engine: &Engine, flights: &FlightGraph, input: &Input) -> R
         Ok((number, flight, timestamp_ms))
     });
     append_rest(engine, &flights.flights, numbered)?;
-    note(engine, flights, &name, &Intake { fingerprint, is_complete: true })?;
+    note(engine, flights, &Intake { fingerprint, is_complete: true })?;
     engine.catch_up_blocking()?;
     progress.finish_and_clear();
     Ok(())
 }
 
-fn note(engine: &Engine, flights: &FlightGraph, name: &String, intake: &Intake) -> millpond::Result<()> {
-    engine.append(&flights.intakes, name, intake).wait_blocking()?;
+fn note(engine: &Engine, flights: &FlightGraph, intake: &Intake) -> millpond::Result<()> {
+    engine.append(&flights.intakes, INTAKE, intake).wait_blocking()?;
     Ok(())
 }
 

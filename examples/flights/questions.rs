@@ -83,13 +83,13 @@ impl<'e> Answers<'e> {
                 row.iter().map(|row| aircraft_line(tail_number, row)).collect()
             }
             Question::Route(origin, dest) => {
-                let route = (origin.clone(), dest.clone());
-                let row = self.routes.get(&route)?;
-                row.iter().map(|row| route_line(&route, row)).collect()
+                let row = self.routes.get(&(origin, dest))?;
+                row.iter().map(|row| route_line(origin, dest, row)).collect()
             }
             Question::Routes(origin) => {
                 let rows = self.routes.prefix(&(origin.as_str(),))?;
-                rows.map(|row| row.map(|(route, row)| route_line(&route, &row))).collect::<Result<_, _>>()?
+                rows.map(|row| row.map(|((origin, dest), row)| route_line(&origin, &dest, &row)))
+                    .collect::<Result<_, _>>()?
             }
             Question::Stats => vec![self.stats()?],
         })
@@ -127,10 +127,10 @@ fn aircraft_line(tail_number: &str, Aircraft { plane, journey }: &Aircraft) -> L
         .with("seats", plane.map(|plane| plane.seats))
 }
 
-fn route_line((origin, dest): &(String, String), row: &Route) -> Line {
+fn route_line(origin: &str, dest: &str, row: &Route) -> Line {
     Line::new()
-        .with("origin", origin.as_str())
-        .with("dest", dest.as_str())
+        .with("origin", origin)
+        .with("dest", dest)
         .with("distance", row.distance_miles)
         .with_punctuality(&row.punctuality)
 }

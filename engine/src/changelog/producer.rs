@@ -1,7 +1,7 @@
 //! Producers: typed appends to one topic, partitioned by key.
 
 use super::{Ack, Append, Changelog, Record, partition_for_key};
-use crate::codec::{Key, Value};
+use crate::codec::{AsKey, Key, Value};
 use crate::folding::EngineId;
 use crate::wait::block_on;
 use crate::{Clock, Error, Position, Result, Topic, TopicPartition};
@@ -175,8 +175,8 @@ impl<K: Key, V: Value> Producer<K, V> {
         block_on(self.ready());
     }
 
-    /// Appends `key` with `value`, stamped with the time of the clock.
-    pub fn put(&self, key: &K, value: &V) -> Ack {
+    /// Appends `key`, which may be [borrowed](AsKey), with `value`, stamped with the time of the clock.
+    pub fn put(&self, key: &(impl AsKey<K> + ?Sized), value: &V) -> Ack {
         self.send(std::iter::once((key, Some(value), self.clock.now_ms())))
     }
 
@@ -184,12 +184,12 @@ impl<K: Key, V: Value> Producer<K, V> {
     ///
     /// # Errors
     /// As for [`Ack::wait_blocking`].
-    pub fn put_blocking(&self, key: &K, value: &V) -> Result<Position> {
+    pub fn put_blocking(&self, key: &(impl AsKey<K> + ?Sized), value: &V) -> Result<Position> {
         self.put(key, value).wait_blocking()
     }
 
     /// Appends a tombstone for `key`.
-    pub fn delete(&self, key: &K) -> Ack {
+    pub fn delete(&self, key: &(impl AsKey<K> + ?Sized)) -> Ack {
         self.send(std::iter::once((key, None, self.clock.now_ms())))
     }
 
@@ -197,7 +197,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     ///
     /// # Errors
     /// As for [`Ack::wait_blocking`].
-    pub fn delete_blocking(&self, key: &K) -> Result<Position> {
+    pub fn delete_blocking(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<Position> {
         self.delete(key).wait_blocking()
     }
 
@@ -209,7 +209,10 @@ impl<K: Key, V: Value> Producer<K, V> {
     /// is to handle. A caller that does not await them is refused with `Unavailable` once the changelog's queue is full.
     /// Through an engine that has stopped or was closed nothing is appended: the acknowledgement is an error with the
     /// reason. A producer of one's own ([`Producer::new`]) on the same changelog goes on.
-    pub fn send<'r>(&self, records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>) -> Ack {
+    pub fn send<'r, Q: AsKey<K> + ?Sized + 'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
+    ) -> Ack {
         let checked = self.gate.as_ref().map_or(Ok(()), |gate| gate.check());
         match checked.and_then(|()| self.encode(records)) {
             Ok(appends) => self.held_up(self.changelog.append(appends)),
@@ -221,9 +224,9 @@ impl<K: Key, V: Value> Producer<K, V> {
     ///
     /// # Errors
     /// As for [`Ack::wait_blocking`].
-    pub fn send_blocking<'r>(
+    pub fn send_blocking<'r, Q: AsKey<K> + ?Sized + 'r>(
         &self,
-        records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>,
+        records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Result<Position> {
         self.send(records).wait_blocking()
     }
@@ -235,15 +238,15 @@ impl<K: Key, V: Value> Producer<K, V> {
         }
     }
 
-    fn encode<'r>(
+    fn encode<'r, Q: AsKey<K> + ?Sized + 'r>(
         &self,
-        records: impl IntoIterator<Item = (&'r K, Option<&'r V>, i64)>,
+        records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Result<Vec<Append>> {
         // Neighbours of one partition go together, and no further: the order given is the order in the log.
         let mut appends: Vec<Append> = Vec::new();
         for (key, value, timestamp_ms) in records {
             let mut bytes = Vec::with_capacity(32);
-            key.encode_key(&mut bytes);
+            key.encode_as_key(&mut bytes);
             let split = bytes.len();
             let partition = partition_for_key(&bytes, self.partitions);
             if let Some(value) = value {

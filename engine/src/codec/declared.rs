@@ -217,11 +217,11 @@ macro_rules! key_codec {
     };
     (@prefixes $name:ident $done:tt $types:tt $parts:tt) => {};
     (@prefix $name:ident [$($part:ident $bound:ident $type:ty,)+]) => {
-        impl<$($part: $crate::codec::KeyPart<$type>),+> $crate::codec::KeyPrefix<$name> for ($($part,)+) {
+        impl<$($part: $crate::codec::AsKey<$type>),+> $crate::codec::KeyPrefix<$name> for ($($part,)+) {
             #[inline]
             fn encode_prefix(&self, out: &mut ::std::vec::Vec<u8>) {
                 let ($($bound,)+) = self;
-                $(<$part as $crate::codec::KeyPart<$type>>::encode_part($bound, out);)+
+                $(<$part as $crate::codec::AsKey<$type>>::encode_as_key($bound, out);)+
             }
         }
     };

@@ -4,6 +4,7 @@
 //! codec chosen per topic and per table ([`ValueCodec`]). Compression, checksums and format versions belong
 //! to the frames around them (`changelog::record`, `store::layout`), never to a codec.
 
+mod as_key;
 mod bincode;
 mod checked;
 mod compound;
@@ -13,6 +14,7 @@ mod footprint;
 mod integers;
 mod json;
 mod prefix;
+mod range;
 mod raw;
 mod shape;
 #[cfg(any(feature = "chrono", feature = "time"))]
@@ -25,13 +27,152 @@ mod unique;
 mod tests_keys;
 
 pub use self::bincode::Bincode;
+pub use as_key::AsKey;
 pub(crate) use checked::Checked;
 #[doc(hidden)]
 pub use compound::{fields_schema, fields_shape};
 #[doc(hidden)]
 pub use declared::assert_tags_ascend;
 pub use json::Json;
-pub use prefix::{KeyPart, KeyPrefix, prefix_end};
+/// Makes a struct or an enum the key of a table or a topic: implements `codec::KeyCodec` and, for the first fields of a
+/// struct, `codec::KeyPrefix`.
+///
+/// A key is also `Clone`, `Eq`, `Ord` and `Hash`: derive them beside it. The *declaration is the stored layout*, and its
+/// order is the order of the rows, as it is the one that `derive(Ord)` compares by:
+/// - A struct is its fields, one after the other. A struct with a single field is stored as that field alone.
+/// - A variant of an enum is its tag, one byte, followed by its fields. Tags count from 0 in the order of the
+///   declaration, so one more at the end leaves those of the others as they are. A variant with a discriminant has
+///   that as its tag; `#[key(tag = 3)]` says which it is where one was taken out or its name was.
+///
+/// Two declarations with the same parts have the same layout: what `key_codec!` was given
+/// can be derived instead, and the table goes on. With another layout, be it one more variant, a topic needs a greater
+/// revision and a table another version: both know what they hold.
+///
+/// # Options
+/// | on | option | means |
+/// |---|---|---|
+/// | a variant | `#[key(tag = 3)]` | its first byte, 0 to 255; must ascend as the variants do in `Ord` |
+/// | the type | `#[key(crate = path)]` | where millpond is, if it is not `::millpond` |
+///
+/// # Examples
+/// ```
+/// use millpond::codec::{KeyCodec, KeyPrefix};
+/// use millpond::Key;
+///
+/// #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// struct Route {
+///     origin: String,
+///     dest: String,
+/// }
+///
+/// #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// enum Event<T> {
+///     Opened,
+///     Moved { to: T },
+///     #[key(tag = 9)]
+///     Paid(u32, T),
+/// }
+///
+/// fn encoded<K: KeyCodec>(key: &K) -> Vec<u8> {
+///     let mut bytes = Vec::new();
+///     key.encode_key(&mut bytes);
+///     bytes
+/// }
+///
+/// let route = Route { origin: "LHR".into(), dest: "SIN".into() };
+/// assert_eq!(encoded(&route), b"LHR\0\0SIN\0\0");
+/// assert_eq!(Route::decode_whole_key(b"LHR\0\0SIN\0\0")?, route);
+///
+/// let mut prefix = Vec::new();
+/// KeyPrefix::<Route>::encode_prefix(&("LHR",), &mut prefix);
+/// assert_eq!(prefix, b"LHR\0\0");
+///
+/// assert_eq!(encoded(&Event::<u8>::Opened), [0]);
+/// assert_eq!(encoded(&Event::Moved { to: 7_u8 }), [1, 7]);
+/// assert_eq!(encoded(&Event::Paid(2, 7_u8)), [9, 0, 0, 0, 2, 7]);
+/// assert_eq!(Event::<u8>::key_schema(), "enum{0,1:u8,9:(u32,u8)}");
+/// # Ok::<(), millpond::codec::CodecError>(())
+/// ```
+/// Discriminants, by which `derive(Ord)` compares, are tags:
+/// ```
+/// use millpond::Key;
+/// use millpond::codec::KeyCodec;
+///
+/// #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// enum Priority {
+///     High = 20,
+///     Low = 10,
+/// }
+///
+/// assert!(Priority::Low < Priority::High);
+/// assert_eq!(Priority::decode_whole_key(&[10])?, Priority::Low);
+/// # Ok::<(), millpond::codec::CodecError>(())
+/// ```
+///
+/// # Refused
+/// A field whose type is no key; the error points at it:
+/// ```compile_fail,E0277
+/// # use millpond::Key;
+/// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// struct Reading {
+///     station: String,
+///     tags: Vec<String>,
+/// }
+/// ```
+/// A type that is no key whatever its fields, because it has no order:
+/// ```compile_fail,E0277
+/// # use millpond::Key;
+/// #[derive(Clone, PartialEq, Eq, Hash, Key)]
+/// struct Tail(String);
+/// ```
+/// Tags that do not ascend as the variants do in `Ord`:
+/// ```compile_fail
+/// # use millpond::Key;
+/// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// enum Side {
+///     #[key(tag = 1)]
+///     Left,
+///     #[key(tag = 0)]
+///     Right,
+/// }
+/// ```
+/// A tag of more than a byte, for which one has to be given:
+/// ```compile_fail
+/// # use millpond::Key;
+/// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// enum Code {
+///     Fine = 200,
+///     Missing = 404,
+/// }
+/// ```
+/// References and lifetimes, as a key is kept:
+/// ```compile_fail
+/// # use millpond::Key;
+/// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// struct Tail<'a>(&'a str);
+/// ```
+/// An enum without variants, a union, and options that there are not:
+/// ```compile_fail
+/// # use millpond::Key;
+/// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// enum Never {}
+/// ```
+/// ```compile_fail
+/// # use millpond::Key;
+/// #[derive(Clone, Copy, Key)]
+/// union Either {
+///     a: u32,
+///     b: i32,
+/// }
+/// ```
+/// ```compile_fail
+/// # use millpond::Key;
+/// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// struct Tail(#[key(skip)] String);
+/// ```
+pub use millpond_derive::Key;
+pub use prefix::{KeyPrefix, prefix_end};
+pub use range::KeyRange;
 pub use raw::Raw;
 pub use shape::Shape;
 pub(crate) use shape::{Growth, Node, is_told_by_its_name, short_name};
@@ -71,7 +212,10 @@ impl std::error::Error for CodecError {}
 ///
 /// Implemented for integers of fixed size, `bool`, `char`, strings and byte strings, `()`, options, arrays
 /// and tuples of keys, and with the features of the same names for the types of `uuid`, `chrono` and `time`.
-/// For types of your own there is [`key_codec!`](crate::key_codec).
+/// For types of your own there is `#[derive(Key)]`, and [`key_codec!`](crate::key_codec), which spells the layout out.
+///
+/// There is none for `f32` and `f64`, which have no order (`NaN`), and none for `usize`, whose size depends on the machine.
+/// Keep a key that is a measure as an integer of a fixed unit: cents, milliseconds.
 ///
 /// # Examples
 /// ```
@@ -87,6 +231,16 @@ impl std::error::Error for CodecError {}
 /// assert_eq!(first, ("LH".to_owned(), 7));
 /// # Ok::<(), millpond_engine::codec::CodecError>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key: it has no key codec",
+    label = "no key codec",
+    note = "a type of your own derives `Clone, PartialEq, Eq, PartialOrd, Ord, Hash` and `Key`, which makes its key codec, as \
+            `key_codec!` does",
+    note = "for `Uuid`, and for the times of `chrono` and `time`, there are the features `uuid`, `chrono` and `time` of millpond",
+    note = "not `f32` and `f64`, as keys have an order and `NaN` has none: count in units of a fixed size, such as cents; \
+            and not `usize` and `isize`, whose size depends on the machine",
+    note = "not references: a key is kept, so it owns what it is made of, such as `String`; `get` and `append` take a `&str`"
+)]
 pub trait KeyCodec: Sized {
     /// Appends the encoding of `self` to `out`.
     fn encode_key(&self, out: &mut Vec<u8>);
@@ -122,6 +276,32 @@ pub trait KeyCodec: Sized {
 }
 
 /// Everything a key of a stream or table must be able to do. Implemented for every type that can.
+///
+/// `#[derive(Key)]`, the [macro](derive@Key) of the same name, makes the [`KeyCodec`] of a type of your own; the rest is
+/// derived beside it.
+///
+/// # Examples
+/// ```
+/// use millpond::{Key, Topic};
+///
+/// #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// struct Route {
+///     origin: String,
+///     dest: String,
+/// }
+///
+/// let delays = Topic::<Route, i32>::new("delays");
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "no key",
+    note = "a type of your own derives `Clone, PartialEq, Eq, PartialOrd, Ord, Hash` and `Key`, which makes its key codec, as \
+            `key_codec!` does",
+    note = "for `Uuid`, and for the times of `chrono` and `time`, there are the features `uuid`, `chrono` and `time` of millpond",
+    note = "not `f32` and `f64`, as keys have an order and `NaN` has none: count in units of a fixed size, such as cents; \
+            and not `usize` and `isize`, whose size depends on the machine",
+    note = "not references: a key is kept, so it owns what it is made of, such as `String`; `get` and `append` take a `&str`"
+)]
 pub trait Key: KeyCodec + Clone + Eq + Ord + Hash + Send + Sync + 'static {}
 
 impl<T: KeyCodec + Clone + Eq + Ord + Hash + Send + Sync + 'static> Key for T {}

@@ -1,6 +1,6 @@
 //! Prefixes of keys, and where a prefix ends.
 
-use super::KeyCodec;
+use super::AsKey;
 use super::text::escape;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 /// |---|---|
 /// | `String`, `Box<str>`, `Arc<str>` | `str`, `&str`, `String` |
 /// | `Vec<u8>`, `Bytes` | `[u8]`, `&[u8]`, `[u8; N]`, `Vec<u8>`, `Bytes` |
-/// | a tuple `(A, B, C)` | `(A,)`, `(A, B)`, `(A, B, C)`, each a [`KeyPart`] |
-/// | a struct given to [`key_codec!`](crate::key_codec) | its first fields as a tuple, the same way |
+/// | a tuple `(A, B, C)` | `(A,)`, `(A, B)`, `(A, B, C)`, each field what stands [for it](AsKey) |
+/// | a struct with `#[derive(Key)]` or [`key_codec!`](crate::key_codec) | its first fields as a tuple, the same way |
 ///
 /// # Contract
 /// The bytes that `encode_prefix` appends are a prefix of the encoding of exactly those keys that begin with
@@ -42,38 +42,9 @@ pub trait KeyPrefix<K> {
     fn encode_prefix(&self, out: &mut Vec<u8>);
 }
 
-/// A whole field of a key, of type `K`: a `K`, a `&K`, or the borrowed form of a string or byte string.
-pub trait KeyPart<K> {
-    /// Appends what `K::encode_key` appends for the same field.
-    fn encode_part(&self, out: &mut Vec<u8>);
-}
-
-impl<K: KeyCodec> KeyPart<K> for K {
-    #[inline]
-    fn encode_part(&self, out: &mut Vec<u8>) {
-        self.encode_key(out);
-    }
-}
-
-impl<K: KeyCodec> KeyPart<K> for &K {
-    #[inline]
-    fn encode_part(&self, out: &mut Vec<u8>) {
-        self.encode_key(out);
-    }
-}
-
 macro_rules! text_prefixes {
-    ($($key:ty),*: $borrowed:ty, $prefixes:tt) => {
-        $(
-            impl KeyPart<$key> for &$borrowed {
-                #[inline]
-                fn encode_part(&self, out: &mut Vec<u8>) {
-                    super::text::encode(self.as_ref(), out);
-                }
-            }
-
-            text_prefixes!(@ $key, $prefixes);
-        )*
+    ($($key:ty),*: $prefixes:tt) => {
+        $(text_prefixes!(@ $key, $prefixes);)*
     };
     (@ $key:ty, [$($prefix:ty),*]) => {
         $(impl KeyPrefix<$key> for $prefix {
@@ -85,8 +56,8 @@ macro_rules! text_prefixes {
     };
 }
 
-text_prefixes!(String, Box<str>, Arc<str>: str, [str, &str, String]);
-text_prefixes!(Vec<u8>, Bytes: [u8], [[u8], &[u8], Vec<u8>, Bytes]);
+text_prefixes!(String, Box<str>, Arc<str>: [str, &str, String]);
+text_prefixes!(Vec<u8>, Bytes: [[u8], &[u8], Vec<u8>, Bytes]);
 
 macro_rules! array_prefixes {
     ($($key:ty)*) => {$(
@@ -106,10 +77,10 @@ macro_rules! tuple_prefixes {
         $(tuple_prefixes!(@ $keys $parts);)+
     )+};
     (@ ($($key:ident)+) ($($part:ident $field:ident $index:tt)+)) => {
-        impl<$($key,)+ $($part: KeyPart<$field>),+> KeyPrefix<($($key,)+)> for ($($part,)+) {
+        impl<$($key: Clone,)+ $($part: AsKey<$field>),+> KeyPrefix<($($key,)+)> for ($($part,)+) {
             #[inline]
             fn encode_prefix(&self, out: &mut Vec<u8>) {
-                $(self.$index.encode_part(out);)+
+                $(self.$index.encode_as_key(out);)+
             }
         }
     };

@@ -344,6 +344,152 @@ mod declared {
     }
 }
 
+mod derived {
+    use super::*;
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+    #[key(crate = crate)]
+    struct Unit;
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+    #[key(crate = crate)]
+    struct Named<T, const N: usize> {
+        r#type: T,
+        places: [Option<T>; N],
+        bytes: Vec<u8>,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+    #[key(crate = crate)]
+    struct Newtype<T: Clone = String>(T)
+    where
+        T: Ord;
+
+    /// Its order is that of the discriminants.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+    #[key(crate = crate)]
+    enum Level {
+        High = 200,
+        Highest,
+        Low = 3,
+        #[key(tag = 0)]
+        None = -1,
+    }
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+    #[key(crate = crate)]
+    enum Event<T> {
+        Empty {},
+        Moved {
+            from: T,
+            to: Option<T>,
+        },
+        #[key(tag = 9)]
+        Paid(T, Level),
+        Void(),
+        Last(Unit),
+    }
+
+    macro_rules! made {
+        ($name:ident { $field:ident: $key:ty }, $tagged:ident { $variant:ident = $tag:literal }) => {
+            #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+            #[key(crate = crate)]
+            struct $name {
+                $field: $key,
+                out: u8,
+            }
+
+            #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+            #[key(crate = crate)]
+            enum $tagged {
+                $variant = $tag,
+            }
+        };
+    }
+
+    made!(Made { input: Option<u32> }, Tagged { Only = 17 });
+
+    fn level() -> impl Strategy<Value = Level> {
+        proptest::sample::select(vec![Level::High, Level::Highest, Level::Low, Level::None])
+    }
+
+    fn named() -> impl Strategy<Value = Named<String, 2>> {
+        (string(), [option(string()), option(string())], byte_string())
+            .prop_map(|(r#type, places, bytes)| Named { r#type, places, bytes })
+    }
+
+    fn event() -> impl Strategy<Value = Event<String>> {
+        prop_oneof![
+            Just(Event::Empty {}),
+            (string(), option(string())).prop_map(|(from, to)| Event::Moved { from, to }),
+            (string(), level()).prop_map(|(to, level)| Event::Paid(to, level)),
+            Just(Event::Void()),
+            Just(Event::Last(Unit)),
+        ]
+    }
+
+    key_laws! {
+        unit_key: Unit = Just(Unit);
+        named_key: Named<String, 2> = named();
+        newtype_key: Newtype = string().prop_map(Newtype);
+        level_key: Level = level();
+        event_key: Event<String> = event();
+        inside_key: (Event<String>, Named<String, 2>) = (event(), named());
+    }
+
+    #[test]
+    fn layouts_are_golden() {
+        assert!(encode(&Unit).is_empty());
+        let named = Named { r#type: 7_u16, places: [None, Some(8)], bytes: vec![0] };
+        assert_eq!(encode(&named), [0, 7, 0, 1, 0, 8, 0, 0xFF, 0, 0]);
+        assert_eq!(encode(&Newtype("N1".to_owned())), b"N1\0\0");
+        assert_eq!(
+            [Level::High, Level::Highest, Level::Low, Level::None].map(|level| level as i16),
+            [200, 201, 3, -1]
+        );
+        assert_eq!(
+            [Level::High, Level::Highest, Level::Low, Level::None].map(|level| encode(&level)[0]),
+            [200, 201, 3, 0]
+        );
+        assert_eq!(encode(&Event::<u8>::Empty {}), [0]);
+        assert_eq!(encode(&Event::Moved { from: 7_u8, to: Some(8) }), [1, 7, 1, 8]);
+        assert_eq!(encode(&Event::Paid(7_u8, Level::Low)), [9, 7, 3]);
+        assert_eq!(encode(&Event::<u8>::Void()), [10]);
+        assert_eq!(encode(&Event::<u8>::Last(Unit)), [11]);
+        assert_eq!(encode(&(Made { input: Some(1), out: 2 }, Tagged::Only)), [1, 0, 0, 0, 1, 2, 17]);
+    }
+
+    #[test]
+    fn schemas_and_shapes_name_the_layout() {
+        assert_eq!((Unit::key_schema(), Unit::key_shape()), ("()".to_owned(), "()".to_owned()));
+        assert_eq!(Named::<u8, 3>::key_schema(), "(u8,[option<u8>;3],bytes)");
+        assert_eq!(Named::<u8, 3>::key_shape(), "(r#type:u8,places:[option<u8>;3],bytes:bytes)");
+        assert_eq!(Newtype::<Vec<u8>>::key_schema(), "bytes");
+        assert_eq!(Event::<u8>::key_schema(), "enum{0,1:(u8,option<u8>),9:(u8,enum{200,201,3,0}),10,11:()}");
+        assert_eq!(
+            Event::<u8>::key_shape(),
+            "enum{0,1:(from:u8,to:option<u8>),9:(u8,enum{200,201,3,0}),10,11:()}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_tag_is_named() {
+        let error = Level::decode_whole_key(&[2]).unwrap_err();
+        assert_eq!(error.to_string(), "2 is not the tag of a Level");
+    }
+
+    #[test]
+    fn leading_fields_are_prefixes() {
+        let named = Named { r#type: "LHR".to_owned(), places: [Some("SIN".to_owned())], bytes: vec![1] };
+        assert!(begins(&named, &("LHR",)));
+        assert!(begins(&named, &("LHR", [Some("SIN".to_owned())])));
+        assert!(begins(&named, &(&named.r#type, &named.places, [1])));
+        assert!(!begins(&named, &("LH",)));
+        assert!(!begins(&named, &("LHR", [None])));
+        assert!(begins(&Newtype("a".to_owned()), &("a",)));
+    }
+}
+
 fn begins<K: KeyCodec, P: KeyPrefix<K> + ?Sized>(key: &K, prefix: &P) -> bool {
     let mut start = Vec::new();
     prefix.encode_prefix(&mut start);

@@ -199,7 +199,7 @@ impl EngineBuilder {
     /// let counts = graph.stream(&clicks).group_by_key().count("counts");
     /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).stale_reads(true).start()?;
     /// let view = engine.view(&counts)?;
-    /// let so_far = view.get(&"home".to_owned())?; // of whatever time
+    /// let so_far = view.get("home")?; // of whatever time
     /// engine.ready_blocking()?;
     /// assert!(view.is_live());
     /// # assert_eq!(so_far, None);

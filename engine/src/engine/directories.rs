@@ -59,7 +59,7 @@ impl EngineBuilder {
     /// # let path = dir.path();
     /// // Clicks that a loss of power takes back are not missed.
     /// let engine = Engine::builder(&graph.build()?).dir(path).durability(Durability::Os).start()?;
-    /// engine.append(&clicks, &"home".to_owned(), &1).wait_blocking()?;
+    /// engine.append(&clicks, "home", &1).wait_blocking()?;
     /// # engine.close_blocking()?;
     /// # Ok::<(), millpond::Error>(())
     /// ```

@@ -18,7 +18,7 @@ pub use stats::{Health, Stats, TableStats};
 pub use stepper::Stepper;
 
 use crate::changelog::{Ack, Append, Changelog, Producer, Record};
-use crate::codec::{Key, Value};
+use crate::codec::{AsKey, Key, Value};
 use crate::graph::Graph;
 use crate::query::{Snapshot, Stored, View};
 use crate::task::Service;
@@ -44,10 +44,10 @@ use threads::Threads;
 /// let balances = graph.stream(&payments).group_by_key().reduce("balances", |sum, amount| sum + amount);
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 ///
-/// engine.append(&payments, &"alice".to_owned(), &12).wait_blocking()?;
-/// let position = engine.append(&payments, &"alice".to_owned(), &-2).wait_blocking()?;
+/// engine.append(&payments, "alice", &12).wait_blocking()?;
+/// let position = engine.append(&payments, "alice", &-2).wait_blocking()?;
 /// engine.wait_for_blocking(&position)?; // read your writes
-/// assert_eq!(engine.view(&balances)?.get(&"alice".to_owned())?, Some(10));
+/// assert_eq!(engine.view(&balances)?.get("alice")?, Some(10));
 ///
 /// // Several tables at one position, and what the engine has done.
 /// let snapshot = engine.snapshot()?;
@@ -138,7 +138,12 @@ impl Engine {
 
     /// Appends one record to `topic`, stamped with the time of the clock; see [`Producer::put`] for records in
     /// number. If the engine has stopped nothing is appended, and the acknowledgement is an error with the reason.
-    pub fn append<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K, value: &V) -> Ack {
+    pub fn append<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: &(impl AsKey<K> + ?Sized),
+        value: &V,
+    ) -> Ack {
         match self.open_producer(topic) {
             Ok(producer) => producer.put(key, value),
             Err(error) => Ack::ready(Err(error)),
@@ -152,14 +157,14 @@ impl Engine {
     pub fn append_blocking<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
-        key: &K,
+        key: &(impl AsKey<K> + ?Sized),
         value: &V,
     ) -> Result<Position> {
         self.append(topic, key, value).wait_blocking()
     }
 
     /// Appends a tombstone for `key` to `topic`.
-    pub fn delete<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K) -> Ack {
+    pub fn delete<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &(impl AsKey<K> + ?Sized)) -> Ack {
         match self.open_producer(topic) {
             Ok(producer) => producer.delete(key),
             Err(error) => Ack::ready(Err(error)),
@@ -170,7 +175,11 @@ impl Engine {
     ///
     /// # Errors
     /// As for [`Ack::wait_blocking`].
-    pub fn delete_blocking<K: Key, V: Value>(&self, topic: &Topic<K, V>, key: &K) -> Result<Position> {
+    pub fn delete_blocking<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: &(impl AsKey<K> + ?Sized),
+    ) -> Result<Position> {
         self.delete(topic, key).wait_blocking()
     }
 

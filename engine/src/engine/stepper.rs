@@ -26,11 +26,11 @@ use std::sync::Arc;
 /// let mut stepper = Engine::builder(&graph.build()?).in_memory().changelog(changelog.clone()).stepper()?;
 ///
 /// let producer = Producer::new(changelog, &words, Arc::new(ManualClock::new(0)))?;
-/// producer.put(&"mill".to_owned(), &()).wait_blocking()?;
+/// producer.put("mill", &()).wait_blocking()?;
 /// let view = stepper.view(&counts)?;
 /// assert_eq!(view.count()?, 0, "nothing happens between calls");
 /// assert!(stepper.epoch(100)?);
-/// assert_eq!(view.get(&"mill".to_owned())?, Some(1));
+/// assert_eq!(view.get("mill")?, Some(1));
 /// assert!(stepper.drain()?);
 /// # Ok::<(), millpond::Error>(())
 /// ```

@@ -7,12 +7,12 @@
 //! second look still has.
 
 use super::{Scan, View};
-use crate::codec::{Key, KeyPrefix, Value, prefix_end};
+use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value, prefix_end};
 use crate::state::{Published, Shared, TableState};
 use crate::store::StoreSnapshot;
 use crate::store::layout;
 use crate::{Error, Position, Result};
-use std::ops::{Bound, RangeBounds};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// All tables of an engine at one position. It never changes, and holds no locks.
@@ -163,11 +163,12 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
         self.snapshot.position()
     }
 
-    /// The value of `key`, or `None`.
+    /// The value of `key`, which may be [borrowed](AsKey), or `None`.
     ///
     /// # Errors
     /// `Corrupt` if a stored row does not decode, or an error of the store.
-    pub fn get(&self, key: &K) -> Result<Option<V>> {
+    pub fn get(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<Option<V>> {
+        let key = &*key.as_key();
         let mut value = Ok(None);
         self.snapshot.read(&self.table.row_key(key), &mut |bytes| {
             value = bytes.map(|bytes| self.table.decode(key, bytes)).transpose();
@@ -179,7 +180,7 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn contains(&self, key: &K) -> Result<bool> {
+    pub fn contains(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<bool> {
         Ok(self.get(key)?.is_some())
     }
 
@@ -187,13 +188,13 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
+    pub fn multi_get(&self, keys: &[impl AsKey<K>]) -> Result<Vec<Option<V>>> {
         keys.iter().map(|key| self.get(key)).collect()
     }
 
     /// The rows whose keys lie in `keys`, in ascending order; `.rev()` for descending.
     #[must_use]
-    pub fn range(&self, keys: impl RangeBounds<K>) -> Scan<K, V> {
+    pub fn range(&self, keys: impl KeyRange<K>) -> Scan<K, V> {
         let (first, past) = layout::table_range(self.table.table_id());
         let after = |key: &K| {
             // No encoding is a prefix of another, so this is the least row key above the key's own.
@@ -201,14 +202,14 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
             row.push(0);
             row
         };
-        let start = match keys.start_bound() {
-            Bound::Included(key) => self.table.row_key(key),
-            Bound::Excluded(key) => after(key),
+        let start = match keys.start() {
+            Bound::Included(key) => self.table.row_key(&key),
+            Bound::Excluded(key) => after(&key),
             Bound::Unbounded => first.to_vec(),
         };
-        let end = match keys.end_bound() {
-            Bound::Included(key) => after(key),
-            Bound::Excluded(key) => self.table.row_key(key),
+        let end = match keys.end() {
+            Bound::Included(key) => after(&key),
+            Bound::Excluded(key) => self.table.row_key(&key),
             Bound::Unbounded => past.to_vec(),
         };
         Scan::new(self.clone(), start, end)

@@ -40,12 +40,12 @@ impl<K, V> Published<K, V> {
 /// let graph = GraphBuilder::new();
 /// let table = graph.table(&stock, "stock");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// engine.append(&stock, &"apples".to_owned(), &3).wait_blocking()?;
+/// engine.append(&stock, "apples", &3).wait_blocking()?;
 /// engine.catch_up_blocking()?;
 ///
 /// let (start, mut changes) = engine.view(&table)?.changes()?;
-/// assert_eq!(start.get(&"apples".to_owned())?, Some(3));
-/// engine.delete(&stock, &"apples".to_owned()).wait_blocking()?;
+/// assert_eq!(start.get("apples")?, Some(3));
+/// engine.delete(&stock, "apples").wait_blocking()?;
 /// engine.catch_up_blocking()?;
 /// let published = changes.try_next()?.expect("an epoch was published");
 /// let change = &published.changes()[0];
@@ -139,10 +139,10 @@ fn ended<K: Key, V: Value>(table: &TableState<K, V>) -> Error {
 /// let table = graph.table(&stock, "stock");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 ///
-/// let mut apples = engine.view(&table)?.subscribe(&"apples".to_owned())?;
+/// let mut apples = engine.view(&table)?.subscribe("apples")?;
 /// assert_eq!(apples.current(), None);
-/// engine.append(&stock, &"pears".to_owned(), &1).await?;
-/// engine.append(&stock, &"apples".to_owned(), &2).await?;
+/// engine.append(&stock, "pears", &1).await?;
+/// engine.append(&stock, "apples", &2).await?;
 /// assert_eq!(apples.next().await?, Some(2));
 /// # Ok::<(), millpond::Error>(())
 /// # })?;

@@ -1,11 +1,10 @@
 //! A view: the handle with which a service asks one table.
 
 use super::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot};
-use crate::codec::{Key, KeyPrefix, Value};
+use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value};
 use crate::flow::Router;
 use crate::state::{AnyTable, Seen, Status, TableState};
 use crate::{Error, Result};
-use std::ops::RangeBounds;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a table answers with.
@@ -92,25 +91,24 @@ type Found<K, V> = Option<Arc<TableState<K, V>>>;
 /// let routes = graph.table(&flights, "routes");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// for (from, to, minutes) in [("JFK", "LAX", 330), ("JFK", "SFO", 350), ("EWR", "LAX", 335)] {
-///     engine.append(&flights, &(from.to_owned(), to.to_owned()), &minutes).wait_blocking()?;
+///     engine.append(&flights, &(from, to), &minutes).wait_blocking()?;
 /// }
 /// engine.catch_up_blocking()?;
 ///
 /// let view = engine.view(&routes)?;
-/// let route = |from: &str, to: &str| (from.to_owned(), to.to_owned());
-/// assert_eq!(view.get(&route("JFK", "LAX"))?, Some(330));
-/// assert_eq!(view.multi_get(&[route("JFK", "SFO"), route("LGA", "SFO")])?, [Some(350), None]);
-/// assert!(!view.contains(&route("LGA", "SFO"))?);
+/// assert_eq!(view.get(&("JFK", "LAX"))?, Some(330));
+/// assert_eq!(view.multi_get(&[("JFK", "SFO"), ("LGA", "SFO")])?, [Some(350), None]);
+/// assert!(!view.contains(&("LGA", "SFO"))?);
 /// assert_eq!(view.count()?, 3);
 ///
 /// // By the first field of the key, by a range of keys, and all of them from the end.
 /// let minutes = |row: millpond::Result<_>| row.map(|(_, minutes): ((String, String), u32)| minutes);
-/// let from_jfk: Vec<u32> = view.prefix(&("JFK".to_owned(),))?.map(minutes).collect::<Result<_, _>>()?;
+/// let from_jfk: Vec<u32> = view.prefix(&("JFK",))?.map(minutes).collect::<Result<_, _>>()?;
 /// assert_eq!(from_jfk, [330, 350]);
-/// let up_to_jfk = view.range(..route("JFK", "SFO"))?.map(minutes).collect::<Result<Vec<u32>, _>>()?;
+/// let up_to_jfk = view.range(..("JFK", "SFO"))?.map(minutes).collect::<Result<Vec<u32>, _>>()?;
 /// assert_eq!(up_to_jfk, [335, 330]);
 /// let last = view.scan()?.rev().next().transpose()?;
-/// assert_eq!(last, Some((route("JFK", "SFO"), 350)));
+/// assert_eq!(last, Some((("JFK".to_owned(), "SFO".to_owned()), 350)));
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct View<K, V> {
@@ -131,14 +129,15 @@ impl<K: Key, V: Value> View<K, V> {
         Self { cell, found: Arc::default(), router }
     }
 
-    /// The value of `key`, or `None` if the table has no such key.
+    /// The value of `key`, or `None` if the table has no such key. A key may be [borrowed](AsKey): `get("ab")` for a `String`.
     ///
     /// # Errors
     /// `Unavailable` while the table is built for the first time, and, unless the engine was told to give [stale
     /// answers](crate::EngineBuilder::stale_reads), until it has folded what was in the changelog when it was opened;
     /// `Closed` after the engine was closed, the reason of the stop if it has stopped; `Invalid` for code of the graph
     /// itself; `Corrupt` if a stored row does not decode.
-    pub fn get(&self, key: &K) -> Result<Option<V>> {
+    pub fn get(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<Option<V>> {
+        let key = &*key.as_key();
         self.ask(|table| {
             table.ask()?;
             match table.visible(key, self.router) {
@@ -158,7 +157,7 @@ impl<K: Key, V: Value> View<K, V> {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn contains(&self, key: &K) -> Result<bool> {
+    pub fn contains(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<bool> {
         Ok(self.get(key)?.is_some())
     }
 
@@ -166,7 +165,7 @@ impl<K: Key, V: Value> View<K, V> {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn multi_get(&self, keys: &[K]) -> Result<Vec<Option<V>>> {
+    pub fn multi_get(&self, keys: &[impl AsKey<K>]) -> Result<Vec<Option<V>>> {
         let table = self.table()?;
         table.ask()?;
         // If no epoch was published while we looked, what we saw was one epoch.
@@ -185,7 +184,7 @@ impl<K: Key, V: Value> View<K, V> {
     ///
     /// # Errors
     /// As for [`get`](Self::get); errors of the store come as items.
-    pub fn range(&self, keys: impl RangeBounds<K>) -> Result<Scan<K, V>> {
+    pub fn range(&self, keys: impl KeyRange<K>) -> Result<Scan<K, V>> {
         Ok(self.snapshot()?.range(keys))
     }
 
@@ -241,7 +240,8 @@ impl<K: Key, V: Value> View<K, V> {
     ///
     /// # Errors
     /// As for [`get`](Self::get).
-    pub fn subscribe(&self, key: &K) -> Result<KeyStream<K, V>> {
+    pub fn subscribe(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<KeyStream<K, V>> {
+        let key = &*key.as_key();
         self.ask(|table| KeyStream::open(table, key))
     }
 

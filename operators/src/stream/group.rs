@@ -32,17 +32,16 @@ use std::marker::PhantomData;
 /// let recent = by_driver.aggregate("recent", last_n(2, |km: &u32| *km));
 /// let over_10 = by_driver.fold("over_10", || 0_u32, |n, _, km| *n += u32::from(km > 10));
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// let ada = "ada".to_owned();
-/// engine.producer(&trips)?.send([12, 30, 6].iter().map(|km| (&ada, Some(km), 0))).wait_blocking()?;
+/// engine.producer(&trips)?.send([12, 30, 6].iter().map(|km| ("ada", Some(km), 0))).wait_blocking()?;
 /// engine.catch_up_blocking()?;
 ///
-/// assert_eq!(engine.view(&count)?.get(&ada)?, Some(3));
-/// assert_eq!(engine.view(&longest)?.get(&ada)?, Some(30));
-/// assert_eq!(engine.view(&total)?.get(&ada)?, Some(48));
-/// assert_eq!(engine.view(&mean_km)?.get(&ada)?.and_then(|mean| mean.mean()), Some(16.0));
-/// assert_eq!(engine.view(&top)?.get(&ada)?.map(|top| top.as_slice().to_vec()), Some(vec![30, 12]));
-/// assert_eq!(engine.view(&recent)?.get(&ada)?, Some([30, 6].into()));
-/// assert_eq!(engine.view(&over_10)?.get(&ada)?, Some(2));
+/// assert_eq!(engine.view(&count)?.get("ada")?, Some(3));
+/// assert_eq!(engine.view(&longest)?.get("ada")?, Some(30));
+/// assert_eq!(engine.view(&total)?.get("ada")?, Some(48));
+/// assert_eq!(engine.view(&mean_km)?.get("ada")?.and_then(|mean| mean.mean()), Some(16.0));
+/// assert_eq!(engine.view(&top)?.get("ada")?.map(|top| top.as_slice().to_vec()), Some(vec![30, 12]));
+/// assert_eq!(engine.view(&recent)?.get("ada")?, Some([30, 6].into()));
+/// assert_eq!(engine.view(&over_10)?.get("ada")?, Some(2));
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct GroupedStream<K, V> {

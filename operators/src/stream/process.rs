@@ -48,10 +48,9 @@ use std::marker::PhantomData;
 /// let graph = GraphBuilder::new();
 /// let changes = graph.stream(&readings).process("last_reading", Distinct).group_by_key().count("changes");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
-/// let door = "door".to_owned();
-/// engine.producer(&readings)?.send([1, 1, 2, 2, 1].iter().map(|value| (&door, Some(value), 0))).wait_blocking()?;
+/// engine.producer(&readings)?.send([1, 1, 2, 2, 1].iter().map(|value| ("door", Some(value), 0))).wait_blocking()?;
 /// engine.catch_up_blocking()?;
-/// assert_eq!(engine.view(&changes)?.get(&door)?, Some(3));
+/// assert_eq!(engine.view(&changes)?.get("door")?, Some(3));
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub trait Process<K, V>: Send + Sync + 'static {

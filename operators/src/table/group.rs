@@ -38,7 +38,7 @@ use std::sync::Arc;
 ///     .fold("pay", || 0, |sum, _, salary| *sum += salary, |sum, _, salary| *sum -= salary);
 /// let mut driver = Driver::new(&graph.build()?)?;
 /// for (name, department, salary) in [("ann", "sales", 10), ("bob", "sales", 20), ("ann", "press", 15)] {
-///     driver.put(&staff, name.to_owned(), (department.to_owned(), salary), 0)?;
+///     driver.put(&staff, name, (department.to_owned(), salary), 0)?;
 /// }
 /// driver.run()?;
 /// let group = |members, value| Grouped { members, value };

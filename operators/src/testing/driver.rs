@@ -9,7 +9,7 @@
 use super::changelogs::TypedRecord;
 use super::input::Input;
 use millpond_engine::changelog::{Append, AppendLog, Changelog, MemoryChangelog, Producer, Record, TopicLog};
-use millpond_engine::codec::{Key, Value};
+use millpond_engine::codec::{AsKey, Key, Value};
 use millpond_engine::graph::Graph;
 use millpond_engine::query::{Snapshot, Stored, View};
 use millpond_engine::store::MemoryStore;
@@ -66,8 +66,8 @@ impl Default for Settings {
 /// let spent = graph.stream(&orders).group_by_key().fold("spent", || 0, |sum, _, price| *sum += price);
 ///
 /// let mut driver = Driver::new(&graph.build()?)?;
-/// driver.put(&orders, "ada".to_owned(), 3, 0)?;
-/// driver.put(&orders, "ada".to_owned(), 4, 0)?;
+/// driver.put(&orders, "ada", 3, 0)?;
+/// driver.put(&orders, "ada", 4, 0)?;
 /// driver.run()?;
 /// driver.crash()?; // nothing was drained, so everything is folded again
 /// assert!(driver.table(&spent)?.is_empty());
@@ -153,7 +153,7 @@ impl Driver {
     pub fn put<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
-        key: K,
+        key: impl AsKey<K>,
         value: V,
         timestamp_ms: i64,
     ) -> Result<Position> {
@@ -168,7 +168,7 @@ impl Driver {
     pub fn delete<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
-        key: K,
+        key: impl AsKey<K>,
         timestamp_ms: i64,
     ) -> Result<Position> {
         self.send(topic, &key, None, timestamp_ms)
@@ -177,7 +177,7 @@ impl Driver {
     fn send<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
-        key: &K,
+        key: &impl AsKey<K>,
         value: Option<&V>,
         timestamp_ms: i64,
     ) -> Result<Position> {
