@@ -184,6 +184,7 @@ impl Run<'_> {
         let batch = piece.decode()?;
         let records = SourceBatch {
             batch: &batch,
+            partition: piece.batch.partition().partition,
             offsets: piece.offsets.clone(),
             runs: &piece.runs,
             skipped: self.skipped,
@@ -212,6 +213,7 @@ impl Run<'_> {
             tables: self.tables,
             read: true,
             record: Record::Changes,
+            outlets: Vec::new(),
             sunk: Vec::new(),
         };
         let mut step = 0;
@@ -252,6 +254,11 @@ impl Run<'_> {
                     context.read = duty.consumers > 0;
                     context.record = duty.record;
                 }
+                context.outlets.clear();
+                context.outlets.extend(node.outlets.iter().map(|&outlet| {
+                    let duty = self.plan.duties.get(outlet)?;
+                    (duty.consumers > 0).then_some(duty.record)
+                }));
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
                 match (operator.run(context, inputs)?, node.exchange) {
                     (Output::Local(batch), false) => vec![batch],
