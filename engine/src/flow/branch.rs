@@ -132,10 +132,7 @@ mod tests {
         }
     }
 
-    /// Of how many streams one is made.
-    const WAYS: u64 = 5;
-
-    /// What is done to a value on its way.
+    /// What is done to a value on its way; five streams become one.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Made(u64),
@@ -157,14 +154,14 @@ mod tests {
                 let mut list: std::collections::VecDeque<u64> = [].into();
                 for &(merges, one, other) in &shape {
                     let number = if second { other } else { one };
-                    let step = if merges { Step::Way(number % WAYS) } else { Step::Made(number) };
+                    let step = if merges { Step::Way(number % 5) } else { Step::Made(number) };
                     match step {
                         Step::Made(number) => {
                             branch = branch.then(number);
                             list.push_back(number);
                         }
                         Step::Way(way) => {
-                            branch = branch.on_way(way as usize, WAYS as usize);
+                            branch = branch.on_way(usize::try_from(way).unwrap(), 5);
                             list.push_front(way);
                         }
                     }

@@ -208,6 +208,14 @@ impl Builder {
         NodeId { graph, index: parts.nodes.len() - 1 }
     }
 
+    /// What `node` does, such as `map_values`; `None` once the graph was built.
+    #[must_use]
+    pub fn label(&self, node: NodeId) -> Option<String> {
+        let parts = self.parts();
+        let node = parts.nodes.get(node.index).filter(|_| parts.id == node.graph)?;
+        Some(node.label.clone())
+    }
+
     /// Adds a node that reads `topic`. Its output is on the shard of each key.
     pub fn source<K: Key, V: Value>(&self, label: &str, topic: &Topic<K, V>, source: impl Source) -> NodeId {
         self.topic(topic, true, false);

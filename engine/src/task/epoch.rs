@@ -71,6 +71,8 @@ impl From<Error> for Failure {
             .map(|failure| failure.stamp);
         let too_much = error.source().is_some_and(<dyn std::error::Error>::is::<TooMuch>);
         let record = stamp.map(|stamp| stamp.sequence);
+        // Where it happened is known from here on; what is told to people is why.
+        let error = if record.is_some() { Error::user(error.message()) } else { error };
         Self { error, record, step: 0, stamp, undecodable: Skipped::new(), too_much }
     }
 }
@@ -184,7 +186,7 @@ impl Run<'_> {
         let batch = piece.decode()?;
         let records = SourceBatch {
             batch: &batch,
-            partition: piece.batch.partition().partition,
+            partition: piece.partition,
             offsets: piece.offsets.clone(),
             runs: &piece.runs,
             skipped: self.skipped,
