@@ -85,7 +85,8 @@ fn run() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let readings = Topic::<String, i32>::new("readings");
     let graph = GraphBuilder::new();
     let stream = graph.stream(&readings);
-    let notices = stream.process("hot_in_a_row", Alarm { limit: 80, readings: 3 }).to_table("notices");
+    let (notices, _) = stream.process("hot_in_a_row", Alarm { limit: 80, readings: 3 });
+    let notices = notices.to_table("notices");
     let sampled = sample(&graph, &stream, 10).group_by_key().count("sampled");
     let graph = graph.build()?;
     print!("{}", graph.describe());

@@ -168,7 +168,7 @@ impl Process<u32, u64> for Superstitious {
 fn a_process_or_a_join_that_panics() {
     let events = Topic::<u32, u64>::new("events");
     let steps: [AddStep; 2] = [
-        |stream, _| stream.process("state", Superstitious),
+        |stream, _| stream.process("state", Superstitious).0,
         |stream, counts| {
             stream.left_join(counts, |_, value, _| {
                 assert!(value != 666, "the number of the beast");
@@ -266,7 +266,7 @@ fn a_closure_of_a_table_that_panics_at_a_value_which_is_replaced() {
             7 => {
                 let (some, _) = rows
                     .to_stream()
-                    .split(|_, row| row.clone().into_option().is_some_and(|row| taste(row) > 0));
+                    .branch(|_, row| row.clone().into_option().is_some_and(|row| taste(row) > 0));
                 some.to_upserts(&Topic::new("out"));
             }
             4 => _ = rows.group_by(|key, value| (taste(*value), *key)).count("plain"),

@@ -127,7 +127,7 @@ fn a_process_that_emits_many_values() {
     let turn = counters();
     let input = Topic::<u64, Counted>::new("in");
     let graph = GraphBuilder::new();
-    graph.stream(&input).process("many", Many).group_by_key().count("counts");
+    graph.stream(&input).process("many", Many).0.group_by_key().count("counts");
     fold(&graph.build().unwrap(), &input, 2_000);
     assert!(most() < 400_000, "{} values were alive at once", most());
     drop(turn);

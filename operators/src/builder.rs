@@ -1,6 +1,6 @@
 //! The graph builder: where streams and tables begin.
 
-use crate::stream::{Stream, StreamSource, UpsertSource};
+use crate::stream::{ConsumerRecord, RecordSource, Stream, StreamSource, UpsertSource};
 use crate::table::{Table, source};
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
@@ -41,8 +41,7 @@ pub enum Latest {
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::Topic;
-/// use millpond_operators::GraphBuilder;
+/// use millpond::{GraphBuilder, Topic};
 ///
 /// let lines = Topic::<u64, String>::new("lines");
 /// let graph = GraphBuilder::new();
@@ -54,9 +53,9 @@ pub enum Latest {
 /// let graph = graph.build()?;
 /// assert!(graph.describe().contains("table words"));
 /// # drop(words);
-/// # Ok::<(), millpond_engine::Error>(())
+/// # Ok::<(), millpond::Error>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GraphBuilder(Builder);
 
 impl GraphBuilder {
@@ -66,7 +65,8 @@ impl GraphBuilder {
         Self::default()
     }
 
-    /// The records of `topic` as a stream. Tombstones are passed over; see [`upserts`](Self::upserts).
+    /// The records of `topic` as a stream, in the order of the log. Tombstones are passed over: [`upserts`](Self::upserts) and
+    /// [`records`](Self::records) have them. A record whose key or value does not decode is left to the failure policy.
     #[must_use]
     pub fn stream<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, V> {
         let node = self.0.source("stream", topic, StreamSource::new(topic));
@@ -77,6 +77,15 @@ impl GraphBuilder {
     #[must_use]
     pub fn upserts<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, Upsert<V>> {
         let node = self.0.source("upserts", topic, UpsertSource::new(topic));
+        Stream::new(self.0.clone(), node, true)
+    }
+
+    /// The records of `topic` as a stream of values with headers, timestamp, partition and offset; tombstones are values of
+    /// `None`. Only who asks for all this pays for it. See [`ConsumerRecord`] for an example.
+    #[must_use]
+    #[doc(alias = "RecordMetadata")]
+    pub fn records<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, ConsumerRecord<V>> {
+        let node = self.0.source("records", topic, RecordSource::new(topic));
         Stream::new(self.0.clone(), node, true)
     }
 

@@ -79,7 +79,7 @@ fn streams(results: &mut Results) {
     results.stream("merge", &stream.merge(&stream));
     results.stream("stream_join", &stream.join(&right, |_, value, row| value + row));
     results.stream("stream_left_join", &stream.left_join(&right, |_, value, row| value + row.unwrap_or(&0)));
-    results.stream("process", &stream.process("process_state", RunningSum));
+    results.stream("process", &stream.process("process_state", RunningSum).0);
     let groups = stream.group_by(|key, _| *key);
     results.table("count", &groups.count("count"));
     results.table("fold", &groups.fold("fold", || 0, |acc: &mut i64, _, value| *acc += value));

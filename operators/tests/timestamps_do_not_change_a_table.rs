@@ -135,7 +135,7 @@ fn a_process_sees_a_partition_in_offset_order() {
     let graph = GraphBuilder::new();
     let seen = topic("seen");
     let records = graph.stream(&topic("left")).re_key(|_, _| 0);
-    records.process("remembered", Remember).to(&seen);
+    records.process("remembered", Remember).0.to(&seen);
     graph.table(&topic("right"), "right");
     let in_offset_order: Vec<Row> = vec![(1, 10), (2, 20), (3, 30), (4, 40), (5, 50)];
     let read = |driver: &Driver| {

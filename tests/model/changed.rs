@@ -142,6 +142,20 @@ pub fn folded(before: &Rows, events: &[Event], fold: impl Fn(Option<V>, V) -> V)
     Changed::new(before, rows, updates)
 }
 
+/// What a process does to its states, and what it emits.
+pub fn processed(n: u8, before: &Rows, events: &[Event]) -> (Changed, Vec<Event>) {
+    let mut rows = before.clone();
+    let (mut updates, mut all) = (Vec::new(), Vec::new());
+    for event in events {
+        let (now, emitted) = graph::processed(n, event.key, event.value, rows.remove(&event.key));
+        rows.extend(now.map(|now| (event.key, now)));
+        updates.push((event.key, now, event.stamp));
+        let stamped = emitted.into_iter().enumerate();
+        all.extend(stamped.map(|(i, (key, value))| Event { key, value, stamp: event.stamp.branch(i) }));
+    }
+    (Changed::new(before, rows, updates), all)
+}
+
 pub fn mapped(table: &Changed, map: impl Fn(K, V) -> Option<V>) -> Changed {
     let all = |rows: &Rows| rows.iter().filter_map(|(k, v)| Some((*k, map(*k, *v)?))).collect::<Rows>();
     let update = |(k, v, stamp): &(K, Option<V>, Stamp)| (*k, v.and_then(|v| map(*k, v)), *stamp);

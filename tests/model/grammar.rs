@@ -31,6 +31,32 @@ pub enum Op {
         left: usize,
         right: usize,
     },
+    FilterMap {
+        stream: usize,
+    },
+    FlatMapValues {
+        stream: usize,
+    },
+    Timed {
+        stream: usize,
+    },
+    /// One way of three.
+    Split {
+        stream: usize,
+    },
+    /// A stream comes on the first and on the third way.
+    MergeAll {
+        left: usize,
+        right: usize,
+    },
+    /// What a process emits.
+    Process {
+        stream: usize,
+    },
+    /// What a process keeps.
+    ProcessState {
+        stream: usize,
+    },
     StreamJoin {
         stream: usize,
         table: usize,
@@ -115,6 +141,13 @@ enum Kind {
     FlatMap,
     ReKey,
     Merge,
+    FilterMap,
+    FlatMapValues,
+    Timed,
+    Split,
+    MergeAll,
+    Process,
+    ProcessState,
     StreamJoin,
     StreamLeftJoin,
     ToStream,
@@ -167,6 +200,13 @@ const KINDS: &[Kind] = &[
     Kind::StreamLeftJoin,
     Kind::ToStream,
     Kind::To,
+    Kind::FilterMap,
+    Kind::FlatMapValues,
+    Kind::Timed,
+    Kind::Split,
+    Kind::MergeAll,
+    Kind::Process,
+    Kind::ProcessState,
 ];
 
 /// One operator as drawn.
@@ -222,6 +262,7 @@ impl Spec {
                     | Op::Count { .. }
                     | Op::Sum { .. }
                     | Op::Reduce { .. }
+                    | Op::ProcessState { .. }
                     | Op::Regroup { .. }
                     | Op::RegroupCount { .. }
                     | Op::RegroupMax { .. }
@@ -239,7 +280,7 @@ impl Spec {
             let Some((op, is_table, is_pure)) = resolve(draw, &nodes) else { continue };
             let is_cut = match op {
                 Op::ToStream { .. } => true,
-                Op::StreamJoin { .. } | Op::StreamLeftJoin { .. } => false,
+                Op::StreamJoin { .. } | Op::StreamLeftJoin { .. } | Op::Process { .. } => false,
                 op => {
                     !is_table && super::graph::operands(op).into_iter().any(|operand| nodes[operand].is_cut)
                 }
@@ -286,6 +327,12 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
         Kind::Map => one_stream(|stream| Op::Map { stream }, false),
         Kind::FlatMap => one_stream(|stream| Op::FlatMap { stream }, false),
         Kind::ReKey => one_stream(|stream| Op::ReKey { stream }, false),
+        Kind::FilterMap => one_stream(|stream| Op::FilterMap { stream }, false),
+        Kind::FlatMapValues => one_stream(|stream| Op::FlatMapValues { stream }, false),
+        Kind::Timed => one_stream(|stream| Op::Timed { stream }, false),
+        Kind::Split => one_stream(|stream| Op::Split { stream }, false),
+        Kind::Process => one_stream(|stream| Op::Process { stream }, false),
+        Kind::ProcessState => one_stream(|stream| Op::ProcessState { stream }, true),
         Kind::To => one_stream(|stream| Op::To { stream }, false),
         Kind::Count => one_stream(|stream| Op::Count { stream }, true),
         Kind::Sum => one_stream(|stream| Op::Sum { stream }, true),
@@ -295,6 +342,10 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
         Kind::Merge => {
             let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
             Some((Op::Merge { left, right }, false, left_pure && right_pure))
+        }
+        Kind::MergeAll => {
+            let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
+            Some((Op::MergeAll { left, right }, false, left_pure && right_pure))
         }
         Kind::StreamJoin => {
             let ((stream, stream_pure), (table, table_pure)) = (stream(draw.a)?, table(draw.b)?);

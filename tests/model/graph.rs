@@ -4,7 +4,8 @@ use super::grammar::{Node, Op, TOPICS};
 use super::{K, V};
 use millpond::aggregate::{Multiset, max};
 use millpond::graph::StoreOptions;
-use millpond::{Graph, GraphBuilder, Grouped, Latest, Stream, Table, Topic, Upsert};
+use millpond::stream::Emit;
+use millpond::{Graph, GraphBuilder, Grouped, Latest, Process, Stream, Table, Topic, Upsert};
 
 pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
     Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS])
@@ -49,6 +50,38 @@ pub fn chained(acc: V, v: V) -> V {
 
 pub fn reduced(n: u8, a: V, b: V) -> V {
     if n.is_multiple_of(2) { a.max(b) } else { a.wrapping_add(b) }
+}
+
+/// The way that a record takes of three.
+pub fn way(n: u8, k: K, v: V) -> usize {
+    (v.rem_euclid(3) as usize + usize::from(k.0) + usize::from(n)) % 3
+}
+
+/// None, one or two values in place of one.
+pub fn pieces(n: u8, v: V) -> Vec<V> {
+    (0..v.wrapping_add(V::from(n)).rem_euclid(3)).map(|i| v.wrapping_add(i)).collect()
+}
+
+/// What a process keeps after a value, which it sometimes forgets, and what it emits.
+pub fn processed(n: u8, k: K, v: V, state: Option<V>) -> (Option<V>, Vec<(K, V)>) {
+    let now = chained(state.unwrap_or(V::from(n)), v);
+    let emitted = pieces(n, v).into_iter().map(|piece| (re_keyed(n, k, piece), piece.wrapping_add(now)));
+    ((now.rem_euclid(4) != 0).then_some(now), emitted.collect())
+}
+
+/// [`processed`] as a user would write it.
+struct Remember(u8);
+
+impl Process<K, V> for Remember {
+    type State = V;
+    type OutKey = K;
+    type OutValue = V;
+
+    fn process(&self, key: &K, value: V, state: &mut Option<V>, emit: &mut Emit<K, V>) {
+        let (now, emitted) = processed(self.0, *key, value, *state);
+        *state = now;
+        emitted.into_iter().for_each(|(key, value)| emit.push(key, value));
+    }
 }
 
 pub fn joined(left: Option<V>, right: Option<V>) -> V {
@@ -180,6 +213,22 @@ impl Building<'_> {
             Op::FlatMap { stream } => self.stream_of(stream).flat_map(parts),
             Op::ReKey { stream } => self.stream_of(stream).re_key(move |k, v| re_keyed(n, *k, *v)),
             Op::Merge { left, right } => self.stream_of(left).merge(self.stream_of(right)),
+            Op::FilterMap { stream } => {
+                self.stream_of(stream).filter_map(move |k, v| keeps(n, v).then(|| (re_keyed(n, k, v), v)))
+            }
+            Op::FlatMapValues { stream } => self.stream_of(stream).flat_map_values(move |_, v| pieces(n, v)),
+            Op::Timed { stream } => {
+                self.stream_of(stream).with_timestamps().map_values(|_, (v, ms)| v.wrapping_add(ms))
+            }
+            Op::Split { stream } => {
+                let [first, second, third] = self.stream_of(stream).split(move |k, v| way(n, *k, *v));
+                if n.is_multiple_of(2) { second } else { first.merge(&third) }
+            }
+            Op::MergeAll { left, right } => {
+                let (left, right) = (self.stream_of(left), self.stream_of(right));
+                left.merge_all([right, left])
+            }
+            Op::Process { stream } => self.stream_of(stream).process(options::<V>(node), Remember(n)).0,
             Op::StreamJoin { stream, table } => {
                 self.stream_of(stream).join(self.table_of(table), |_, v, row| joined(Some(v), Some(*row)))
             }
@@ -218,6 +267,10 @@ impl Building<'_> {
             Op::ToTable { stream } => {
                 let table = self.stream_of(stream).to_table(options(node));
                 self.plain(number, node, table)
+            }
+            Op::ProcessState { stream } => {
+                let (_, state) = self.stream_of(stream).process(options::<V>(node), Remember(n));
+                self.plain(number, node, state)
             }
             Op::Count { .. } | Op::Sum { .. } | Op::Reduce { .. } | Op::Chain { .. } => {
                 self.fold(number, node)
@@ -341,6 +394,12 @@ pub fn operands(op: Op) -> Vec<usize> {
         | Op::Map { stream }
         | Op::FlatMap { stream }
         | Op::ReKey { stream }
+        | Op::FilterMap { stream }
+        | Op::FlatMapValues { stream }
+        | Op::Timed { stream }
+        | Op::Split { stream }
+        | Op::Process { stream }
+        | Op::ProcessState { stream }
         | Op::To { stream }
         | Op::Count { stream }
         | Op::Sum { stream }
@@ -355,6 +414,7 @@ pub fn operands(op: Op) -> Vec<usize> {
         | Op::RegroupMax { table } => vec![table],
         Op::StreamJoin { stream, table } | Op::StreamLeftJoin { stream, table } => vec![stream, table],
         Op::Merge { left, right }
+        | Op::MergeAll { left, right }
         | Op::Join { left, right }
         | Op::LeftJoin { left, right }
         | Op::OuterJoin { left, right }

@@ -6,7 +6,7 @@
 //! Given the epochs as they were cut, every graph has exactly one meaning, its derived topics included. A pure graph has
 //! the same meaning if all its input is one epoch, or every record one of its own.
 
-use super::changed::{Changed, Step, folded, foreign, joined, mapped, regrouped, upserted};
+use super::changed::{Changed, Step, folded, foreign, joined, mapped, processed, regrouped, upserted};
 use super::grammar::{Node, Op};
 use super::graph::{self, DELETED};
 use super::{K, Rows, V};
@@ -80,7 +80,13 @@ impl Interpreter {
                 self.rows[number].clone_from(&changed.rows);
                 Out::Table(changed)
             } else {
-                let mut events = stream(node, self.by_step[number], &outs, &input);
+                let mut events = if let Op::Process { stream } = node.op {
+                    let (changed, emitted) = processed(node.n, &self.rows[number], events(&outs, stream));
+                    self.rows[number] = changed.rows;
+                    emitted
+                } else {
+                    stream(node, self.by_step[number], &outs, &input)
+                };
                 events.sort_by_key(|event| event.stamp);
                 if let Op::To { .. } = node.op {
                     written.insert(number, events.clone());
@@ -128,6 +134,7 @@ impl Interpreter {
             Op::Chain { stream } => {
                 folded(before, events(outs, stream), |acc, v| graph::chained(acc.unwrap_or(0), v))
             }
+            Op::ProcessState { stream } => processed(n, before, events(outs, stream)).0,
             Op::TableFilter { table } => mapped(changed(outs, table), |_, v| graph::keeps(n, v).then_some(v)),
             Op::TableMap { table } => mapped(changed(outs, table), |k, v| Some(graph::mapped_value(n, k, v))),
             Op::Regroup { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
@@ -174,6 +181,8 @@ fn followed(nodes: &[Node]) -> Vec<bool> {
                 | Op::Reduce { .. }
                 | Op::Chain { .. }
                 | Op::ToTable { .. }
+                | Op::Process { .. }
+                | Op::ProcessState { .. }
         );
         if follows || followed[number] {
             for operand in graph::operands(node.op) {
@@ -248,6 +257,33 @@ fn stream(node: Node, by_step: bool, outs: &[Out], input: &[(usize, K, Option<V>
                 events(outs, node).iter().map(move |e| Event { stamp: e.stamp.side(second), ..*e })
             };
             side(left, false).chain(side(right, true)).collect()
+        }
+        Op::FilterMap { stream } => each(stream, &|e| {
+            let kept = graph::keeps(n, e.value);
+            kept.then(|| Event { key: graph::re_keyed(n, e.key, e.value), ..e }).into_iter().collect()
+        }),
+        Op::FlatMapValues { stream } => each(stream, &|e| {
+            let pieces = graph::pieces(n, e.value).into_iter().enumerate();
+            pieces.map(|(i, value)| Event { value, stamp: e.stamp.branch(i), ..e }).collect()
+        }),
+        Op::Timed { stream } => {
+            each(stream, &|e| vec![Event { value: e.value.wrapping_add(e.timestamp_ms()), ..e }])
+        }
+        // The first and the third way are merged again, or the second one goes on.
+        Op::Split { stream } => {
+            each(stream, &|e| match (graph::way(n, e.key, e.value), n.is_multiple_of(2)) {
+                (1, true) => vec![e],
+                (0, false) => vec![Event { stamp: e.stamp.side(false), ..e }],
+                (2, false) => vec![Event { stamp: e.stamp.side(true), ..e }],
+                _ => vec![],
+            })
+        }
+        Op::MergeAll { left, right } => {
+            let ways = [left, right, left].into_iter().enumerate();
+            ways.flat_map(|(way, node)| {
+                events(outs, node).iter().map(move |e| Event { stamp: e.stamp.way(way, 3), ..*e })
+            })
+            .collect()
         }
         Op::StreamJoin { stream, table } => each(stream, &|e| {
             let row = changed(outs, table).at(e.key, e.stamp);

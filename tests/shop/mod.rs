@@ -178,7 +178,7 @@ impl Shop {
             last: by_page.aggregate("last", last_n(3, |click: &u32| *click)),
             kinds: by_page.aggregate("kinds", distinct_count(|click: &u32| *click % 5)),
             floats: by_page.aggregate("floats", sum(|click: &u32| f64::from(*click) / 10.0)),
-            changed: clicks.process("last_click", Changed).group_by_key().count("changed"),
+            changed: clicks.process("last_click", Changed).0.group_by_key().count("changed"),
             dearest: spent.aggregate(
                 StoreOptions::with_codec("dearest", Json),
                 max(|cents: &i64| *cents).retractable(),

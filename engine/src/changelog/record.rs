@@ -82,6 +82,12 @@ impl Record {
         self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + headers
     }
 
+    /// How many bytes the headers take as stored, of [`MAX_HEADERS_BYTES`].
+    #[must_use]
+    pub fn headers_bytes(&self) -> usize {
+        frame::headers_len(&self.headers)
+    }
+
     /// Refuses a record that is too large to be stored.
     pub(super) fn check(&self) -> Result<()> {
         let within = |what: &str, bytes: usize, most: usize| {
@@ -94,7 +100,7 @@ impl Record {
         };
         within("key", self.key.len(), MAX_KEY_BYTES)?;
         within("value", self.value.as_ref().map_or(0, Bytes::len), MAX_VALUE_BYTES)?;
-        within("headers", frame::headers_len(&self.headers), MAX_HEADERS_BYTES)
+        within("headers", self.headers_bytes(), MAX_HEADERS_BYTES)
     }
 }
 

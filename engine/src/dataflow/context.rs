@@ -29,6 +29,8 @@ pub struct Context<'a> {
     /// Whether anyone takes the output of the node that runs.
     pub(crate) read: bool,
     pub(crate) record: Record,
+    /// What is wanted of each outlet of the node that runs.
+    pub(crate) outlets: Vec<Option<Record>>,
     pub(crate) sunk: Vec<Sunk>,
 }
 
@@ -71,6 +73,13 @@ impl Context<'_> {
     #[must_use]
     pub fn record(&self) -> Record {
         self.record
+    }
+
+    /// What is wanted of the `index`th [outlet](crate::graph::Builder::outlet) of this node, as [`record`](Self::record) says it
+    /// of a node; `None` if nobody reads it.
+    #[must_use]
+    pub fn outlet(&self, index: usize) -> Option<Record> {
+        self.outlets.get(index).copied().flatten()
     }
 
     /// The table behind `table`.

@@ -36,6 +36,7 @@ pub(crate) type Skipped = BTreeMap<u64, String>;
 /// The records of one stored batch that belong to the epoch.
 pub struct SourceBatch<'a> {
     pub(crate) batch: &'a DecodedBatch,
+    pub(crate) partition: u32,
     pub(crate) offsets: Range<u64>,
     /// The places of these records in the log.
     pub(crate) runs: &'a [Run],
@@ -66,6 +67,12 @@ impl SourceBatch<'_> {
                 self.current.set(Some(place));
                 Some((record, Stamp::new(record.timestamp_ms, place)))
             })
+    }
+
+    /// The partition that they are from.
+    #[must_use]
+    pub fn partition(&self) -> u32 {
+        self.partition
     }
 
     /// How many records at the most.

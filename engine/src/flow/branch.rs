@@ -52,14 +52,19 @@ impl Branch {
         Self::default().append(u128::from(hash(made_from)), HASH_BITS)
     }
 
-    /// This one, where it comes from the first or the second of two sides.
-    pub(super) fn on_side(self, second: bool) -> Self {
-        let (path, length) = self.path();
-        let front = u128::from(second) << 127;
-        if length == MOST_BITS {
-            return Self::full(front | (path >> 1), self.bytes());
+    /// This one, where it comes on the `index`th of so many ways. It takes as many bits as the number of the last way.
+    pub(super) fn on_way(self, index: usize, ways: usize) -> Self {
+        let last = ways.saturating_sub(1);
+        let bits = usize::BITS - last.leading_zeros();
+        if bits == 0 {
+            return self;
         }
-        Self::new(front | (path >> 1), length + 1)
+        let (path, length) = self.path();
+        let path = ((index.min(last) as u128) << (128 - bits)) | (path >> bits);
+        if length + bits > MOST_BITS {
+            return Self::full(path, self.bytes());
+        }
+        Self::new(path, length + bits)
     }
 
     fn append(self, bits: u128, count: u32) -> Self {
@@ -127,11 +132,11 @@ mod tests {
         }
     }
 
-    /// What is done to a value on its way.
+    /// What is done to a value on its way; five streams become one.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Made(u64),
-        Side(bool),
+        Way(u64),
     }
 
     fn steps() -> impl Strategy<Value = Vec<(bool, u64, u64)>> {
@@ -149,15 +154,15 @@ mod tests {
                 let mut list: std::collections::VecDeque<u64> = [].into();
                 for &(merges, one, other) in &shape {
                     let number = if second { other } else { one };
-                    let step = if merges { Step::Side(number % 2 == 1) } else { Step::Made(number) };
+                    let step = if merges { Step::Way(number % 5) } else { Step::Made(number) };
                     match step {
                         Step::Made(number) => {
                             branch = branch.then(number);
                             list.push_back(number);
                         }
-                        Step::Side(side) => {
-                            branch = branch.on_side(side);
-                            list.push_front(u64::from(side));
+                        Step::Way(way) => {
+                            branch = branch.on_way(usize::try_from(way).unwrap(), 5);
+                            list.push_front(way);
                         }
                     }
                 }
@@ -171,7 +176,7 @@ mod tests {
         fn a_path_without_room_stays_distinct(numbers in prop::collection::btree_set(any::<u64>(), 2..20)) {
             let deep = (0..12_u64).fold(Branch::default(), |branch, level| branch.then(level * 5000));
             let made: std::collections::BTreeSet<Branch> =
-                numbers.iter().flat_map(|number| [deep.then(*number), deep.then(*number).on_side(true)]).collect();
+                numbers.iter().flat_map(|number| [deep.then(*number), deep.then(*number).on_way(1, 2)]).collect();
             prop_assert_eq!(made.len(), numbers.len() * 2);
         }
 

@@ -1,6 +1,7 @@
 //! Which record a failure of user code is attributed to.
 
 use super::Stamp;
+use crate::Error;
 use std::fmt;
 
 /// Names the record that a failure of user code is attributed to.
@@ -16,3 +17,8 @@ impl fmt::Display for RecordFailure {
 }
 
 impl std::error::Error for RecordFailure {}
+
+/// That the record which the value with `stamp` was made from has failed, for the failure policy to handle.
+pub(crate) fn failed(stamp: Stamp, reason: impl fmt::Display) -> Error {
+    Error::user(reason.to_string()).with_source(RecordFailure { stamp })
+}

@@ -26,6 +26,14 @@ pub struct NodeId {
     pub(crate) index: usize,
 }
 
+impl NodeId {
+    /// Its number among the nodes of its graph, as [`Graph::describe`](crate::graph::Graph::describe) has it.
+    #[must_use]
+    pub fn number(self) -> usize {
+        self.index
+    }
+}
+
 /// Names a table of a graph, whatever its types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TableIndex {

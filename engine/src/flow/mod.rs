@@ -18,6 +18,6 @@ pub use router::Router;
 pub use stamp::{Stamp, Stamped};
 
 pub(crate) use batch::Slot;
-pub(crate) use failure::RecordFailure;
+pub(crate) use failure::{RecordFailure, failed};
 pub(crate) use handles::GraphId;
 pub(crate) use meter::{Meter, TooMuch};

@@ -1,7 +1,7 @@
 //! A pass: one shard on its way through one epoch, as far as tables have to know of it.
 
-use super::{Meter, Stamp};
-use crate::Result;
+use super::{Meter, Stamp, failed};
+use crate::{Error, Result};
 use std::fmt;
 
 /// Whether a fold hands on every single update of a table, or only what became of each key.
@@ -86,5 +86,12 @@ impl Pass<'_> {
         if self.tracing {
             self.current = Some(*stamp);
         }
+    }
+
+    /// The error of an operator at whose value with `stamp` code of the user has failed, for this `reason`: the failure
+    /// policy handles the record that it was made from. Nothing has to be run again to find it.
+    #[must_use]
+    pub fn failed(&self, stamp: &Stamp, reason: impl fmt::Display) -> Error {
+        failed(*stamp, reason)
     }
 }

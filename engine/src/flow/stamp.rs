@@ -40,8 +40,14 @@ impl Stamp {
     /// The stamp of this value where two streams become one: of one record, all that comes on the first way stands before
     /// all that comes on the second, whatever was made of it on either.
     #[must_use]
-    pub fn side(mut self, second: bool) -> Self {
-        self.branch = self.branch.on_side(second);
+    pub fn side(self, second: bool) -> Self {
+        self.way(usize::from(second), 2)
+    }
+
+    /// As [`side`](Self::side), where so many `ways` become one, of which this value comes on the `index`th, counted from 0.
+    #[must_use]
+    pub fn way(mut self, index: usize, ways: usize) -> Self {
+        self.branch = self.branch.on_way(index, ways);
         self
     }
 
@@ -100,6 +106,19 @@ mod tests {
         let again: Vec<Stamp> =
             merged.iter().map(|stamp| stamp.side(false)).chain([record.branch(0).side(true)]).collect();
         assert!(again.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn many_ways_keep_their_order_as_two_do() {
+        let record = Stamp::new(1, 1);
+        for ways in [1, 2, 3, 8, 9, 1000] {
+            let merged: Vec<Stamp> = (0..ways)
+                .flat_map(|way| (0..100).map(move |index| record.branch(index).way(way, ways)))
+                .collect();
+            assert!(merged.is_sorted_by(|a, b| a < b), "{ways} ways");
+        }
+        assert_eq!(record.branch(3).way(1, 2), record.branch(3).side(true));
+        assert_eq!(record.branch(3).way(0, 1), record.branch(3), "one way takes no room");
     }
 
     #[test]

@@ -203,8 +203,17 @@ impl Builder {
             exchange: draft.exchange,
             sink: draft.sink,
             follows: false,
+            outlets: Vec::new(),
         });
         NodeId { graph, index: parts.nodes.len() - 1 }
+    }
+
+    /// What `node` does, such as `map_values`; `None` once the graph was built.
+    #[must_use]
+    pub fn label(&self, node: NodeId) -> Option<String> {
+        let parts = self.parts();
+        let node = parts.nodes.get(node.index).filter(|_| parts.id == node.graph)?;
+        Some(node.label.clone())
     }
 
     /// Adds a node that reads `topic`. Its output is on the shard of each key.
@@ -225,6 +234,20 @@ impl Builder {
     ) -> NodeId {
         let step = Step::Operator(Arc::new(operator));
         self.push(Draft { writes, reads, ..Draft::new(label, step, inputs) })
+    }
+
+    /// Adds a node that takes one of several outputs of `of`, which sees by
+    /// [`Context::outlet`](crate::dataflow::Context::outlet) what is wanted of each. `of` puts out one batch with all of them.
+    pub fn outlet(&self, label: &str, of: NodeId, reads: &[TableIndex], operator: impl Operator) -> NodeId {
+        let outlet = self.operator(label, &[of], &[], reads, operator);
+        let mut parts = self.parts();
+        if parts.id == of.graph
+            && let Some(node) = parts.nodes.get_mut(of.index)
+        {
+            node.outlets.push(outlet.index);
+        }
+        drop(parts);
+        outlet
     }
 
     /// Adds an exchange: `router` splits its input by shard, and the node returned holds what reached each shard,

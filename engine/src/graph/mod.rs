@@ -64,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) sink: Option<Arc<str>>,
     /// Whether its output depends on every update of the tables that it derives from.
     pub(crate) follows: bool,
+    /// The nodes that each take an output of this one.
+    pub(crate) outlets: Vec<usize>,
 }
 
 impl Node {

@@ -71,6 +71,8 @@ impl From<Error> for Failure {
             .map(|failure| failure.stamp);
         let too_much = error.source().is_some_and(<dyn std::error::Error>::is::<TooMuch>);
         let record = stamp.map(|stamp| stamp.sequence);
+        // Where it happened is known from here on; what is told to people is why.
+        let error = if record.is_some() { Error::user(error.message()) } else { error };
         Self { error, record, step: 0, stamp, undecodable: Skipped::new(), too_much }
     }
 }
@@ -184,6 +186,7 @@ impl Run<'_> {
         let batch = piece.decode()?;
         let records = SourceBatch {
             batch: &batch,
+            partition: piece.partition,
             offsets: piece.offsets.clone(),
             runs: &piece.runs,
             skipped: self.skipped,
@@ -212,6 +215,7 @@ impl Run<'_> {
             tables: self.tables,
             read: true,
             record: Record::Changes,
+            outlets: Vec::new(),
             sunk: Vec::new(),
         };
         let mut step = 0;
@@ -252,6 +256,11 @@ impl Run<'_> {
                     context.read = duty.consumers > 0;
                     context.record = duty.record;
                 }
+                context.outlets.clear();
+                context.outlets.extend(node.outlets.iter().map(|&outlet| {
+                    let duty = self.plan.duties.get(outlet)?;
+                    (duty.consumers > 0).then_some(duty.record)
+                }));
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
                 match (operator.run(context, inputs)?, node.exchange) {
                     (Output::Local(batch), false) => vec![batch],

@@ -35,6 +35,8 @@ pub(crate) struct Piece {
     /// The partition's number in the task.
     pub(crate) source: u32,
     pub(crate) topic: usize,
+    /// The number of the partition in its topic.
+    pub(crate) partition: u32,
     pub(crate) batch: Arc<dyn LogBatch>,
     pub(crate) offsets: Range<u64>,
     /// The places of these records in the log.

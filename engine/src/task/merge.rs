@@ -400,6 +400,7 @@ impl Partition {
         epoch.pieces.push(Piece {
             source: number,
             topic: self.topic,
+            partition: self.id.partition,
             batch: batch.clone(),
             offsets,
             runs,

@@ -1,18 +1,58 @@
 //! Folding the groups of a stream into a table.
 //!
 //! There are no tombstones in a stream: a group is never deleted. An absent key begins with the aggregate's `init`
-//! (`reduce`: with its first value). Repeated keys are folded one after the other, in the order of the log; the table emits one change for all of them. Late timestamps are folded when they arrive. Empty input changes nothing.
+//! (`reduce`: with its first value). Repeated keys are folded one after the other, in the order of the log; the table emits
+//! one change for all of them. Late timestamps are folded when they arrive. Empty input changes nothing. An error of
+//! `try_fold` is the failure of its record, and what it has made of the accumulator is undone.
 
 use super::Stream;
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::table::Table;
-use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Stamp};
 use millpond_engine::graph::{StoreOptions, TableRef};
+use std::convert::Infallible;
+use std::fmt::{self, Display};
 use std::marker::PhantomData;
 
+impl<K: Key, V: Value> Stream<K, V> {
+    /// Groups the records by their key. See [`GroupedStream`] for an example.
+    #[must_use]
+    #[doc(alias = "groupByKey")]
+    pub fn group_by_key(&self) -> GroupedStream<K, V> {
+        GroupedStream { stream: self.exchanged() }
+    }
+
+    /// Groups the records by the key that `key` gives them. Where records of several partitions meet in one group, they come
+    /// in the order of the log.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let players = Topic::<String, (u8, u32)>::new("players");
+    /// let graph = GraphBuilder::new();
+    /// let teams = graph.stream(&players).group_by(|_, (team, _)| *team).count("teams");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&players, "ada".to_owned(), (1, 10), 0)?;
+    /// driver.put(&players, "bo".to_owned(), (1, 7), 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&teams)?, [(1, 2)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "groupBy")]
+    pub fn group_by<L: Key>(&self, key: impl Fn(&K, &V) -> L + Send + Sync + 'static) -> GroupedStream<L, V> {
+        self.re_key(key).group_by_key()
+    }
+}
+
 /// A stream whose equal keys are together, ready to be folded.
+///
+/// The records of a group are folded one after the other in the order of the log, late or not. A group is there from its
+/// first record on and never deleted, for there are no tombstones in a stream: fold a table's
+/// [groups](crate::Table::group_by) where members leave again.
+///
 /// # Examples
 /// ```
 /// use millpond::aggregate::{last_n, mean, sum, top_k};
@@ -48,11 +88,19 @@ pub struct GroupedStream<K, V> {
     stream: Stream<K, V>,
 }
 
-impl<K: Key, V: Value> GroupedStream<K, V> {
-    pub(super) fn new(stream: Stream<K, V>) -> Self {
-        Self { stream }
+impl<K, V> fmt::Debug for GroupedStream<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupedStream").field("stream", &self.stream).finish()
     }
+}
 
+impl<K, V> Clone for GroupedStream<K, V> {
+    fn clone(&self) -> Self {
+        Self { stream: self.stream.clone() }
+    }
+}
+
+impl<K: Key, V: Value> GroupedStream<K, V> {
     /// Folds each group with `aggregate` into the table `store`.
     ///
     /// The module [`aggregate`](crate::aggregate) has `sum`, `mean`, `min`, `max`, `top_k`, `distinct_count`, `last_n`.
@@ -63,6 +111,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     ) -> Table<K, A::Acc> {
         self.fold_by("fold", store.into(), move |key, acc: &mut Option<A::Acc>, value| {
             aggregate.fold(acc.get_or_insert_with(|| aggregate.init()), key, value);
+            Ok::<(), Infallible>(())
         })
     }
 
@@ -74,6 +123,41 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         fold: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
     ) -> Table<K, A> {
         self.aggregate(store, Fold::new(init, fold))
+    }
+
+    /// As [`fold`](Self::fold), where an error is the failure of the record, for the failure policy to handle. What the
+    /// closure has made of the accumulator by then is thrown away.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let payments = Topic::<u32, u8>::new("payments");
+    /// let graph = GraphBuilder::new();
+    /// let paid = graph.stream(&payments).group_by_key().try_fold(
+    ///     "paid",
+    ///     || 0_u8,
+    ///     |sum, account, amount| {
+    ///         *sum = sum.checked_add(amount).ok_or_else(|| format!("account {account} is full"))?;
+    ///         Ok::<_, String>(())
+    ///     },
+    /// );
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&payments, 7, 200, 0)?;
+    /// driver.put(&payments, 7, 100, 0)?;
+    /// let error = driver.run().unwrap_err().to_string();
+    /// assert!(error.contains("payments/0 offset 1") && error.contains("account 7 is full"), "{error}");
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn try_fold<A: Value, E: Display + 'static>(
+        &self,
+        store: impl Into<StoreOptions<A>>,
+        init: impl Fn() -> A + Send + Sync + 'static,
+        fold: impl Fn(&mut A, &K, V) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Table<K, A> {
+        self.fold_by("fold", store.into(), move |key, acc: &mut Option<A>, value| {
+            fold(acc.get_or_insert_with(&init), key, value)
+        })
     }
 
     /// Counts the records of each group.
@@ -93,42 +177,45 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
                 Some(so_far) => combine(so_far, value),
                 None => value,
             });
+            Ok::<(), Infallible>(())
         })
     }
 
-    fn fold_by<A: Value>(
+    fn fold_by<A: Value, E: Display + 'static>(
         &self,
         kind: &'static str,
         store: StoreOptions<A>,
-        step: impl Fn(&K, &mut Option<A>, V) + Send + Sync + 'static,
+        step: impl Fn(&K, &mut Option<A>, V) -> Result<(), E> + Send + Sync + 'static,
     ) -> Table<K, A> {
         let builder = &self.stream.builder;
         let table: TableRef<K, A> = builder.table(kind, store);
-        let operator = FoldStream { table, step, value: PhantomData };
+        let operator = FoldStream { table, step, types: PhantomData::<fn() -> (V, E)> };
         let node = builder.operator(kind, &[self.stream.node], &[table.index()], &[], operator);
         builder.follows_updates(node);
         Table::stored(builder, node, table)
     }
 }
 
-struct FoldStream<K, V, A, F> {
+struct FoldStream<K, A, F, Types> {
     table: TableRef<K, A>,
     step: F,
-    value: PhantomData<fn() -> V>,
+    types: PhantomData<Types>,
 }
 
-impl<K, V, A, F> Operator for FoldStream<K, V, A, F>
+impl<K, V, A, E, F> Operator for FoldStream<K, A, F, fn() -> (V, E)>
 where
     K: Key,
     V: Value,
     A: Value,
-    F: Fn(&K, &mut Option<A>, V) + Send + Sync + 'static,
+    E: Display + 'static,
+    F: Fn(&K, &mut Option<A>, V) -> Result<(), E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> millpond_engine::Result<Output> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
         let record = context.record();
-        let updates = table.fold(context, events, record, &self.step)?;
+        let step = |key: &K, acc: &mut Option<A>, value, _: &Stamp| (self.step)(key, acc, value);
+        let updates = table.try_fold(context, events, record, step)?;
         if !context.is_read() {
             return Ok(Output::Nothing);
         }

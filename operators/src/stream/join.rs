@@ -19,7 +19,70 @@ use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-pub(super) fn join<K: Key, V: Value, T: Value, W: Value>(
+impl<K: Key, V: Value> Stream<K, V> {
+    /// Joins each record with the row that `table` has under its key at that moment; records without one are dropped.
+    ///
+    /// That moment is the record's place in the log: it meets what all records before it, and it itself, have made of the
+    /// table, whatever their timestamps and wherever epochs were cut. A later change of the table does not reach records that
+    /// have gone by.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
+    /// let graph = GraphBuilder::new();
+    /// let prices_table = graph.table(&prices, "prices");
+    /// let due = graph.stream(&orders).join(&prices_table, |_, pieces, price| pieces * price).to_table("due");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&prices, 1, 450, 0)?;
+    /// driver.put(&orders, 1, 2, 0)?;
+    /// driver.put(&prices, 1, 500, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&due)?, [(1, 900)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn join<T: Value, W: Value>(
+        &self,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, &T) -> W + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self::join(self, table, move |key, value, row| row.map(|row| join(key, value, row)))
+    }
+
+    /// As [`join`](Self::join), but each record comes through, with the row if there is one: a key that is deleted or was
+    /// never there has none.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let (visits, names) = (Topic::<u32, ()>::new("visits"), Topic::<u32, String>::new("names"));
+    /// let graph = GraphBuilder::new();
+    /// let names_table = graph.table(&names, "names");
+    /// let greetings = graph
+    ///     .stream(&visits)
+    ///     .left_join(&names_table, |_, (), name| format!("Hello, {}!", name.map_or("you", String::as_str)))
+    ///     .to_table("greetings");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&visits, 1, (), 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&greetings)?, [(1, "Hello, you!".to_owned())].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "leftJoin")]
+    pub fn left_join<T: Value, W: Value>(
+        &self,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, Option<&T>) -> W + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self::join(self, table, move |key, value, row| Some(join(key, value, row)))
+    }
+}
+
+fn join<K: Key, V: Value, T: Value, W: Value>(
     stream: &Stream<K, V>,
     table: &Table<K, T>,
     join: impl Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,

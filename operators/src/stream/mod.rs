@@ -2,32 +2,57 @@
 //!
 //! A stream is keyed if equal keys are sure to be on one shard. Operators that need that add an exchange where it is
 //! not so; operators that may change the key say so.
+//!
+//! One file for each family of operators, with their methods on [`Stream`]:
+//!
+//! | file | what comes out of it |
+//! |---|---|
+//! | `source` | a stream of a topic: values, upserts, or whole records (`record`) |
+//! | `steps`, `fallible` | one record after the other, without a state |
+//! | `split`, `merge` | several streams of one, one of several |
+//! | `join` | a stream that met a table; a join of two streams within a time is a file beside it |
+//! | `group` | a table of folded groups; windows are groups with a time in their key, and a file beside it |
+//! | `process` | streams and a state by code of one's own; timers belong here |
+//! | `table` | a table of the last values |
+//! | `sink` | records of a topic |
+//!
+//! Nodes with several outputs are built from `outlet`.
 
+mod fallible;
 mod group;
 mod join;
-mod map;
+mod merge;
+mod outlet;
 mod process;
+mod record;
 mod sink;
 mod source;
+mod split;
+mod steps;
+mod table;
 
 pub use group::GroupedStream;
 pub use process::{Emit, Process};
+pub use record::{ConsumerRecord, ProducerRecord};
 
-pub(crate) use source::{StreamSource, UpsertSource};
+pub(crate) use source::{RecordSource, StreamSource, UpsertSource};
 
-use crate::table::{Table, source as table_source};
-use crate::upsert::Upsert;
-use map::{FlatMap, Merge};
-use millpond_engine::Topic;
+use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
-use millpond_engine::graph::{Builder, NodeId, StoreOptions};
+use millpond_engine::graph::{Builder, NodeId};
+use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// A stream of records with keys of type `K` and values of type `V`.
+///
 /// Nothing happens when a method is called: it adds a node to the graph. Streams are handles, cheap to clone; one stream can
 /// feed many.
+///
+/// The records come in the order of the log, that of their appends over all topics and partitions, however late their
+/// timestamps are. There are no tombstones in a stream: where deletions matter, a value is an [`Upsert`](crate::Upsert). A
+/// panic of a closure, or an error of one that may fail, is the failure of its record, which the
+/// [failure policy](millpond_engine::FailurePolicy) handles.
 ///
 /// # Examples
 /// ```
@@ -40,7 +65,7 @@ use std::sync::Arc;
 /// let (names, large) = (Topic::<u64, String>::new("names"), Topic::<u64, u32>::new("large"));
 /// let graph = GraphBuilder::new();
 /// let orders = graph.stream(&web).merge(&graph.stream(&shop)).filter(|_, amount| *amount > 0);
-/// let (big, small) = orders.split(|_, amount| *amount >= 100);
+/// let (big, small) = orders.branch(|_, amount| *amount >= 100);
 /// big.inspect(|customer, amount| println!("{customer} spent {amount}")).to(&large);
 /// let small = small.re_key(|customer, _| customer % 10).group_by_key().count("small_by_last_digit");
 ///
@@ -73,6 +98,15 @@ impl<K, V> Clone for Stream<K, V> {
     }
 }
 
+impl<K, V> fmt::Debug for Stream<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("node", &self.node.number())
+            .field("label", &self.builder.label(self.node).unwrap_or_default())
+            .finish_non_exhaustive()
+    }
+}
+
 impl<K: Key, V: Value> Stream<K, V> {
     pub(crate) fn new(builder: Builder, node: NodeId, keyed: bool) -> Self {
         Self { builder, node, keyed, types: PhantomData }
@@ -91,154 +125,6 @@ impl<K: Key, V: Value> Stream<K, V> {
         self.node
     }
 
-    /// The records for which `keep` is true.
-    #[must_use]
-    pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        let step = move |event: Event<K, V>, out: &mut Vec<Event<K, V>>| {
-            if keep(&event.key, &event.value) {
-                out.push(event);
-            }
-        };
-        self.then("filter", self.keyed, FlatMap::new(step))
-    }
-
-    /// The records with another value each.
-    #[must_use]
-    pub fn map_values<W: Value>(&self, map: impl Fn(&K, V) -> W + Send + Sync + 'static) -> Stream<K, W> {
-        let step = move |event: Event<K, V>, out: &mut Vec<Event<K, W>>| {
-            let value = map(&event.key, event.value);
-            out.push(Event { key: event.key, value, stamp: event.stamp });
-        };
-        self.then("map_values", self.keyed, FlatMap::new(step))
-    }
-
-    /// The records with another key and value each.
-    #[must_use]
-    pub fn map<L: Key, W: Value>(
-        &self,
-        map: impl Fn(K, V) -> (L, W) + Send + Sync + 'static,
-    ) -> Stream<L, W> {
-        let step = move |event: Event<K, V>, out: &mut Vec<Event<L, W>>| {
-            let (key, value) = map(event.key, event.value);
-            out.push(Event { key, value, stamp: event.stamp });
-        };
-        self.then("map", false, FlatMap::new(step))
-    }
-
-    /// Any number of records in place of each.
-    #[must_use]
-    pub fn flat_map<L: Key, W: Value, I: IntoIterator<Item = (L, W)>>(
-        &self,
-        map: impl Fn(K, V) -> I + Send + Sync + 'static,
-    ) -> Stream<L, W> {
-        let step = move |event: Event<K, V>, out: &mut Vec<Event<L, W>>| {
-            let stamp = event.stamp;
-            let made = map(event.key, event.value).into_iter().enumerate();
-            out.extend(made.map(|(index, (key, value))| Event { key, value, stamp: stamp.branch(index) }));
-        };
-        self.then("flat_map", false, FlatMap::new(step))
-    }
-
-    /// The records under another key each. Where records of several partitions meet under one key, they come in the order
-    /// of the log: that of their appends.
-    #[must_use]
-    #[doc(alias = "selectKey")]
-    pub fn re_key<L: Key>(&self, key: impl Fn(&K, &V) -> L + Send + Sync + 'static) -> Stream<L, V> {
-        let step = move |event: Event<K, V>, out: &mut Vec<Event<L, V>>| {
-            let key = key(&event.key, &event.value);
-            out.push(Event { key, value: event.value, stamp: event.stamp });
-        };
-        self.then("re_key", false, FlatMap::new(step))
-    }
-
-    /// The records of both streams, in the order of their stamps.
-    #[must_use]
-    pub fn merge(&self, other: &Self) -> Self {
-        let node =
-            self.builder.operator("merge", &[self.node, other.node], &[], &[], Merge::<K, V>::default());
-        Self::new(self.builder.clone(), node, self.keyed && other.keyed)
-    }
-
-    /// The records for which `predicate` is true, and the others.
-    #[must_use]
-    #[doc(alias = "branch")]
-    pub fn split(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> (Self, Self) {
-        let predicate = Arc::new(predicate);
-        let same = Arc::clone(&predicate);
-        (
-            self.filter(move |key, value| same(key, value)),
-            self.filter(move |key, value| !predicate(key, value)),
-        )
-    }
-
-    /// The same records; `look` is called with each. It may be called again for the same record when an epoch is run
-    /// again, and must not change anything that a result depends on.
-    #[must_use]
-    #[doc(alias = "peek")]
-    pub fn inspect(&self, look: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
-        let step = move |event: Event<K, V>, out: &mut Vec<Event<K, V>>| {
-            look(&event.key, &event.value);
-            out.push(event);
-        };
-        self.then("inspect", self.keyed, FlatMap::new(step))
-    }
-
-    /// Appends every record to `topic`, exactly once whatever happens.
-    pub fn to(&self, topic: &Topic<K, V>) {
-        let sink = sink::Sink::new(topic, |value: &V| Some(value.clone()));
-        self.builder.sink("to", &[self.node], topic, sink);
-    }
-
-    /// A table of the last value of each key, in the order of the changelog.
-    #[doc(alias = "toTable")]
-    pub fn to_table(&self, store: impl Into<StoreOptions<V>>) -> Table<K, V> {
-        let upserts = self.map_values(|_, value| Upsert::Put(value));
-        table_source::table(&upserts, store.into(), crate::Latest::Offset)
-    }
-
-    /// Groups the records by their key.
-    #[must_use]
-    pub fn group_by_key(&self) -> GroupedStream<K, V> {
-        GroupedStream::new(self.exchanged())
-    }
-
-    /// Groups the records by the key that `key` gives them.
-    #[must_use]
-    pub fn group_by<L: Key>(&self, key: impl Fn(&K, &V) -> L + Send + Sync + 'static) -> GroupedStream<L, V> {
-        self.re_key(key).group_by_key()
-    }
-
-    /// Joins each record with the row that `table` has under its key at that moment; records without one are dropped.
-    #[must_use]
-    pub fn join<T: Value, W: Value>(
-        &self,
-        table: &Table<K, T>,
-        join: impl Fn(&K, V, &T) -> W + Send + Sync + 'static,
-    ) -> Stream<K, W> {
-        join::join(self, table, move |key, value, row| row.map(|row| join(key, value, row)))
-    }
-
-    /// Joins each record with the row that `table` has under its key at that moment, if any.
-    #[must_use]
-    pub fn left_join<T: Value, W: Value>(
-        &self,
-        table: &Table<K, T>,
-        join: impl Fn(&K, V, Option<&T>) -> W + Send + Sync + 'static,
-    ) -> Stream<K, W> {
-        join::join(self, table, move |key, value, row| Some(join(key, value, row)))
-    }
-
-    /// Runs an operator of one's own, with a state per key that is kept in the table `store`.
-    #[must_use]
-    #[doc(alias = "transform")]
-    pub fn process<P: Process<K, V>>(
-        &self,
-        store: impl Into<StoreOptions<P::State>>,
-        process: P,
-    ) -> Stream<P::OutKey, P::OutValue> {
-        process::process(&self.exchanged(), store.into(), process)
-    }
-
     /// The same stream with equal keys on one shard.
     pub(crate) fn exchanged(&self) -> Self {
         if self.keyed {
@@ -248,31 +134,13 @@ impl<K: Key, V: Value> Stream<K, V> {
             self.builder.exchange::<Event<K, V>>("exchange", &[self.node], &[], ByKey::<K, V>(PhantomData));
         Self::new(self.builder.clone(), node, true)
     }
-
-    fn then<L: Key, W: Value>(&self, label: &str, keyed: bool, operator: impl Operator) -> Stream<L, W> {
-        let node = self.builder.operator(label, &[self.node], &[], &[], operator);
-        Stream::new(self.builder.clone(), node, keyed)
-    }
-}
-
-impl<K: Key, V: Value> Stream<K, Upsert<V>> {
-    /// Appends every record to `topic`, exactly once whatever happens; deletions become tombstones.
-    pub fn to_upserts(&self, topic: &Topic<K, V>) {
-        let sink = sink::Sink::new(topic, |value: &Upsert<V>| value.clone().into_option());
-        self.builder.sink("to", &[self.node], topic, sink);
-    }
-
-    /// A table of the last value of each key; [`Upsert::Delete`] deletes.
-    pub fn upsert_table(&self, store: impl Into<StoreOptions<V>>) -> Table<K, V> {
-        table_source::table(self, store.into(), crate::Latest::Offset)
-    }
 }
 
 /// Sends every event to the shard of its key.
 struct ByKey<K, V>(PhantomData<fn() -> (K, V)>);
 
 impl<K: Key, V: Value> Operator for ByKey<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> millpond_engine::Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let parts = context.router().split(events, |event| &event.key);
         Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))

@@ -3,14 +3,20 @@
 //! There are no tombstones in a stream; the state of a key that was never seen is `None`, and setting it to `None`
 //! deletes it. Repeated keys are processed one after the other, each seeing the state that the one before has left.
 //! Records come in the order of the log, late or not. Empty input does nothing.
+//!
+//! The node has two outlets: what is emitted, and the changes of the state, which nobody pays for who does not read them.
+//! The node itself writes the state and notes its updates if they are wanted; behind the outlet they are those of any other
+//! table.
 
 use super::Stream;
-use super::map::CHARGED_TOGETHER;
+use super::outlet::Portion;
+use super::steps::CHARGED_TOGETHER;
+use crate::table::Table;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Stamp};
+use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Record, Stamp, Update};
 use millpond_engine::graph::{StoreOptions, TableRef};
-use millpond_engine::state::Record;
+use std::fmt;
 use std::marker::PhantomData;
 
 /// A step over a stream that keeps a state per key.
@@ -19,6 +25,12 @@ use std::marker::PhantomData;
 /// 1. `process` is deterministic: what it emits and what it leaves as state depends on its arguments only. Epochs are
 ///    run again after a failure, and replayed after a crash.
 /// 2. The state is all it remembers. It is durable together with the position of the record.
+/// 3. `process` does not panic; where it cannot work on a record, [`Emit::fail`] says why. Either is the failure of the
+///    record, for the failure policy to handle: what it has emitted and made of the state is undone.
+///
+/// Records of a key come one after the other in the order of the log, each seeing the state that the one before has left.
+/// A state of `None` is that of a key which was never seen; setting it to `None` deletes the row. The state is a table like
+/// any other: it can be asked, joined and grouped.
 ///
 /// # Examples
 /// ```
@@ -28,7 +40,7 @@ use std::marker::PhantomData;
 /// # use std::sync::Arc;
 /// # let changelog = Arc::new(MemoryChangelog::new());
 ///
-/// /// Lets a value through when it differs from the one before.
+/// /// Lets a value through when it differs from the one before; 0 is none.
 /// struct Distinct;
 ///
 /// impl Process<String, u64> for Distinct {
@@ -37,6 +49,9 @@ use std::marker::PhantomData;
 ///     type OutValue = u64;
 ///
 ///     fn process(&self, key: &String, value: u64, state: &mut Option<u64>, emit: &mut Emit<String, u64>) {
+///         if value == 0 {
+///             return emit.fail("a reading of 0");
+///         }
 ///         if *state != Some(value) {
 ///             *state = Some(value);
 ///             emit.push(key.clone(), value);
@@ -46,11 +61,13 @@ use std::marker::PhantomData;
 ///
 /// let readings = Topic::<String, u64>::new("readings");
 /// let graph = GraphBuilder::new();
-/// let changes = graph.stream(&readings).process("last_reading", Distinct).group_by_key().count("changes");
+/// let (changed, last) = graph.stream(&readings).process("last_reading", Distinct);
+/// let changes = changed.group_by_key().count("changes");
 /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
 /// engine.producer(&readings)?.send([1, 1, 2, 2, 1].iter().map(|value| ("door", Some(value), 0))).wait_blocking()?;
 /// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&changes)?.get("door")?, Some(3));
+/// assert_eq!(engine.view(&last)?.get("door")?, Some(1));
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub trait Process<K, V>: Send + Sync + 'static {
@@ -76,62 +93,138 @@ pub struct Emit<K, V> {
     events: Vec<Event<K, V>>,
     stamp: Stamp,
     index: usize,
+    failed: Option<String>,
 }
 
 impl<K, V> Emit<K, V> {
-    /// Emits a record.
+    fn with_capacity(events: usize) -> Self {
+        Self { events: Vec::with_capacity(events), stamp: Stamp::default(), index: 0, failed: None }
+    }
+
+    fn begin(&mut self, stamp: Stamp) {
+        self.stamp = stamp;
+        self.index = 0;
+    }
+
+    /// Emits a record, behind those that were emitted before.
     pub fn push(&mut self, key: K, value: V) {
         self.events.push(Event { key, value, stamp: self.stamp.branch(self.index) });
         self.index += 1;
     }
+
+    /// Says that the record cannot be worked on, for this `reason`: that is its failure, for the failure policy to handle.
+    /// All that was and will be emitted for it, and made of the state, is undone. Of several reasons the first counts.
+    pub fn fail(&mut self, reason: impl fmt::Display) {
+        self.failed.get_or_insert_with(|| reason.to_string());
+    }
+
+    /// The timestamp of the record: milliseconds since the Unix epoch, as the record carried it. It orders nothing.
+    #[must_use]
+    pub fn timestamp_ms(&self) -> i64 {
+        self.stamp.timestamp_ms
+    }
 }
 
-pub(super) fn process<K: Key, V: Value, P: Process<K, V>>(
-    stream: &Stream<K, V>,
-    store: StoreOptions<P::State>,
-    process: P,
-) -> Stream<P::OutKey, P::OutValue> {
-    let table: TableRef<K, P::State> = stream.builder.table("process", store);
-    let operator = Processor { table, process, types: PhantomData };
-    let node = stream.builder.operator("process", &[stream.node], &[table.index()], &[], operator);
-    stream.builder.follows_updates(node);
-    Stream::new(stream.builder.clone(), node, false)
+impl<K, V> fmt::Debug for Emit<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emit")
+            .field("emitted", &self.index)
+            .field("timestamp_ms", &self.timestamp_ms())
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
 }
+
+impl<K: Key, V: Value> Stream<K, V> {
+    /// Runs an operator of one's own, with a state per key that is kept in the table `store`. Returns what it emits, and the
+    /// table of the states. See [`Process`] for an example.
+    #[must_use]
+    #[doc(alias = "transform")]
+    #[doc(alias = "transformValues")]
+    #[expect(clippy::type_complexity, reason = "a stream and a table")]
+    pub fn process<P: Process<K, V>>(
+        &self,
+        store: impl Into<StoreOptions<P::State>>,
+        process: P,
+    ) -> (Stream<P::OutKey, P::OutValue>, Table<K, P::State>) {
+        let stream = self.exchanged();
+        let builder = &stream.builder;
+        let table: TableRef<K, P::State> = builder.table("process", store.into());
+        let operator = Processor { table, process, value: PhantomData };
+        let node = builder.operator("process", &[stream.node], &[table.index()], &[], operator);
+        builder.follows_updates(node);
+        let emitted = builder.outlet("emitted", node, &[], Emitted::<K, V, P>(PhantomData));
+        let states = States::<K, V, P> { table, process: PhantomData };
+        let state = builder.outlet("state", node, &[table.index()], states);
+        (Stream::new(builder.clone(), emitted, false), Table::stored(builder, state, table))
+    }
+}
+
+/// The number of the outlet with the changes of the state, behind that of what is emitted.
+const STATE: usize = 1;
+
+/// What the node puts out for its outlets: events, and updates of the state.
+type Processed<L, W, K, S> = (Portion<Vec<Event<L, W>>>, Portion<Vec<Update<K, S>>>);
 
 struct Processor<K, V, P: Process<K, V>> {
     table: TableRef<K, P::State>,
     process: P,
-    types: PhantomData<fn() -> V>,
+    value: PhantomData<fn() -> V>,
 }
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let mut emit = Emit { events: Vec::with_capacity(events.len()), stamp: Stamp::default(), index: 0 };
-        // The stamp travels beside the value, for what is emitted.
-        let events: Vec<_> = events
-            .into_iter()
-            .map(|Event { key, value, stamp }| Event { key, value: (value, stamp), stamp })
-            .collect();
+        let record = context.outlet(STATE).unwrap_or(Record::Changes);
         let charges = context.charges();
         let (mut expected, mut fits) = (events.len(), Ok(()));
-        table.fold(context, events, Record::Changes, |key, state, (value, stamp)| {
+        let mut emit = Emit::with_capacity(events.len());
+        let updates = table.try_fold(context, events, record, |key, state, value, stamp| {
             if fits.is_err() {
                 // The epoch is undone and cut smaller.
-                return;
+                return Ok(());
             }
-            emit.stamp = stamp;
-            emit.index = 0;
+            emit.begin(*stamp);
             self.process.process(key, value, state, &mut emit);
             if emit.events.len() >= expected + CHARGED_TOGETHER {
                 fits = charges.charge::<Event<P::OutKey, P::OutValue>>(emit.events.len() - expected);
                 expected = emit.events.len();
             }
+            emit.failed.take().map_or(Ok(()), Err)
         })?;
         fits?;
         // Keys that had to be fetched were worked on after the others.
         emit.events.sort_by_key(|event| event.stamp);
-        Ok(Output::Local(Batch::new(emit.events)))
+        let processed: Processed<P::OutKey, P::OutValue, K, P::State> =
+            (Portion::new(emit.events), Portion::new(updates));
+        Ok(Output::Local(Batch::new(processed)))
+    }
+}
+
+/// The outlet of what is emitted.
+struct Emitted<K, V, P>(PhantomData<fn() -> (K, V, P)>);
+
+impl<K: Key, V: Value, P: Process<K, V>> Operator for Emitted<K, V, P> {
+    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let (emitted, _) = inputs.take::<Processed<P::OutKey, P::OutValue, K, P::State>>(0)?;
+        Ok(Output::Local(Batch::new(emitted.take()?)))
+    }
+}
+
+/// The outlet of the states and their changes.
+struct States<K, V, P: Process<K, V>> {
+    table: TableRef<K, P::State>,
+    process: PhantomData<fn() -> (V, P)>,
+}
+
+impl<K: Key, V: Value, P: Process<K, V>> Operator for States<K, V, P> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let (_, updates) = inputs.take::<Processed<P::OutKey, P::OutValue, K, P::State>>(0)?;
+        if !context.is_read() {
+            return Ok(Output::Nothing);
+        }
+        let table = context.table(&self.table)?;
+        Ok(Output::Local(Batch::new(table.changes(context, updates.take()?)?)))
     }
 }

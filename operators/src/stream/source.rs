@@ -1,10 +1,13 @@
-//! Reading a topic as a stream.
+//! Reading a topic as a stream: `stream`, `upserts` and `records` of the [`GraphBuilder`](crate::GraphBuilder).
 //!
-//! Tombstones: passed over by `stream`, [`Upsert::Delete`] in `upserts`. Absent and repeated keys have no meaning here:
+//! Tombstones: passed over by `stream`, [`Upsert::Delete`] in `upserts`, a value of `None` in `records`. Absent and repeated keys have no meaning here:
 //! every record is put out, in offset order within a partition. Late timestamps change nothing. No input, no output. A
 //! key or value that does not decode is a failure of its record, for the failure policy to handle.
 
+use super::record::ConsumerRecord;
 use crate::upsert::Upsert;
+use bytes::Bytes;
+use millpond_engine::changelog::Header;
 use millpond_engine::codec::{Key, Value, ValueCodec};
 use millpond_engine::dataflow::{Batch, Event, Router, Source, SourceBatch, Stamp};
 use millpond_engine::{Result, Topic};
@@ -69,6 +72,48 @@ impl<K: Key, V: Value> Source for UpsertSource<K, V> {
 
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
         Ok(Batch::new(Batch::in_order::<Event<K, Upsert<V>>>(parts)?))
+    }
+}
+
+/// Reads values and tombstones with all that is known of their records.
+pub(crate) struct RecordSource<K, V> {
+    codec: Arc<dyn ValueCodec<V>>,
+    key: PhantomData<fn() -> K>,
+}
+
+impl<K: Key, V: Value> RecordSource<K, V> {
+    pub(crate) fn new(topic: &Topic<K, V>) -> Self {
+        Self { codec: Arc::clone(topic.codec()), key: PhantomData }
+    }
+}
+
+impl<K: Key, V: Value> Source for RecordSource<K, V> {
+    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
+        let mut parts: Vec<Vec<Event<K, ConsumerRecord<V>>>> = parts(records, *router);
+        let header = |(name, value): (&str, &[u8])| Header {
+            name: name.to_owned(),
+            value: Bytes::copy_from_slice(value),
+        };
+        for (record, stamp) in records.records() {
+            let Some(key) = key(records, stamp, record.key) else { continue };
+            let value = match record.value.map(|bytes| value(&*self.codec, records, stamp, bytes)) {
+                Some(None) => continue,
+                value => value.flatten(),
+            };
+            let value = ConsumerRecord {
+                value,
+                timestamp_ms: record.timestamp_ms,
+                headers: record.headers().map(header).collect(),
+                partition: records.partition(),
+                offset: record.offset,
+            };
+            put(&mut parts, *router, Event { key, value, stamp });
+        }
+        Ok(parts.into_iter().map(Batch::new).collect())
+    }
+
+    fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
+        Ok(Batch::new(Batch::in_order::<Event<K, ConsumerRecord<V>>>(parts)?))
     }
 }
 

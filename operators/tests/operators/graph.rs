@@ -10,11 +10,13 @@ fn a_graph_describes_itself_as_text_and_as_a_picture() -> millpond_engine::Resul
     let big = Topic::<u64, u32>::new("big");
     let graph = GraphBuilder::new();
     let table = graph.table(&customers, millpond_engine::graph::StoreOptions::named("customers").version(3));
-    let (large, _small) = graph.stream(&orders).split(|_, amount| *amount > 100);
+    let (large, _small) = graph.stream(&orders).branch(|_, amount| *amount > 100);
     large.to(&big);
     let sums = large.re_key(|_, amount| amount % 10).group_by_key().reduce("sums", |a, b| a + b);
     let _joined = sums.left_join(&table, |_, sum, _| *sum).materialize("joined");
+    assert_eq!(format!("{large:?}"), r#"Stream { node: 4, label: "way 0", .. }"#);
     let graph = graph.build()?;
+    assert_eq!(format!("{large:?}"), r#"Stream { node: 4, label: "", .. }"#, "the builder is empty by now");
 
     let text = graph.describe();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
@@ -24,22 +26,23 @@ fn a_graph_describes_itself_as_text_and_as_a_picture() -> millpond_engine::Resul
             "0 upserts topic customers",
             "1 table table customers v3 <- 0",
             "2 stream topic orders",
-            "3 filter <- 2",
-            "4 filter <- 2",
-            "5 to topic big <- 3",
-            "6 re_key <- 3",
-            "7 exchange <- 6 (exchange)",
-            "8 gather <- 7",
-            "9 reduce table sums <- 8",
-            "10 left_join reads sums reads customers <- 9, 1",
-            "11 materialize table joined <- 10",
+            "3 branch <- 2",
+            "4 way 0 <- 3",
+            "5 way 1 <- 3",
+            "6 to topic big <- 4",
+            "7 re_key <- 4",
+            "8 exchange <- 7 (exchange)",
+            "9 gather <- 8",
+            "10 reduce table sums <- 9",
+            "11 left_join reads sums reads customers <- 10, 1",
+            "12 materialize table joined <- 11",
         ]
     );
     let dot = graph.dot();
     assert!(dot.starts_with("digraph millpond {") && dot.trim_end().ends_with('}'), "{dot}");
-    assert!(dot.contains(r#"n9 [label="reduce table sums", shape=cylinder];"#), "{dot}");
-    assert!(dot.contains("n9 -> n10;") && dot.contains("n1 -> n10;"), "{dot}");
-    assert!(dot.contains("n7 -> n8 [style=dashed];"), "an exchange is drawn as such: {dot}");
+    assert!(dot.contains(r#"n10 [label="reduce table sums", shape=cylinder];"#), "{dot}");
+    assert!(dot.contains("n10 -> n11;") && dot.contains("n1 -> n11;"), "{dot}");
+    assert!(dot.contains("n8 -> n9 [style=dashed];"), "an exchange is drawn as such: {dot}");
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use crate::support::*;
 use millpond_engine::Topic;
 use millpond_engine::changelog::partition_for_key;
+use millpond_operators::stream::ProducerRecord;
 use millpond_operators::{GraphBuilder, Upsert};
 use proptest::prelude::*;
 
@@ -32,6 +33,63 @@ proptest! {
         prop_assert_eq!(pond.written(&copy), all);
         prop_assert_eq!(pond.written(&puts), only_puts, "a stream passes tombstones over");
         prop_assert_eq!(pond.rows(&table), table_of(&records));
+    }
+
+    /// What is read beside the value is what was appended, and what is written beside it is what was said.
+    #[test]
+    fn headers_timestamps_and_places_travel(
+        records in prop::collection::vec((0..5_u8, prop::option::of(0..9_i32), 0..3_usize), 0..40),
+        run in runs(),
+    ) {
+        let topic = Topic::<u8, i32>::new("records").partitions(2);
+        let [out, plain] = ["out", "plain"].map(Topic::<u8, i64>::new);
+        let graph = GraphBuilder::new();
+        let all = graph.records(&topic);
+        let last = all.map_values(|_, record| (record.partition, record.offset, record.timestamp_ms, record.headers.len())).to_table("last");
+        all.to_records(&out, |_, record| {
+            let written = match record.value {
+                Some(value) => ProducerRecord::new(i64::from(value)),
+                None => ProducerRecord::tombstone(),
+            };
+            let first = record.header("h").map(<[u8]>::to_vec);
+            let written = written.with_headers(record.headers).at(record.timestamp_ms + 1_000);
+            first.into_iter().fold(written, |written, last| written.with_header("last", last))
+        });
+        all.to_records(&plain, |_, record| ProducerRecord::from(Upsert::from(record.value.map(i64::from))));
+        let mut inputs: Vec<Input> = Vec::new();
+        for (&(key, value, headers), ms) in records.iter().zip(0_u8..) {
+            let (partition, mut record) = upsert(&topic, &key, value.as_ref(), i64::from(ms));
+            for index in 0..headers {
+                record = record.with_header("h", vec![ms, u8::try_from(index).unwrap()]);
+            }
+            inputs.push((partition, record));
+        }
+        let pond = Pond::fed(&graph.build()?, &inputs, &run);
+
+        let (mut expected_out, mut expected_plain) = (Vec::new(), Vec::new());
+        let (mut ends, mut expected_last) = ([0_u64; 2], std::collections::BTreeMap::new());
+        for (partition, record) in &inputs {
+            let end = &mut ends[partition.partition as usize];
+            let key = record.key[0];
+            expected_last.insert(key, (partition.partition, *end, record.timestamp_ms, record.headers.len()));
+            *end += 1;
+            let mut value = None;
+            if let Some(bytes) = &record.value {
+                let mut encoded = Vec::new();
+                out.codec().encode(&i64::from(topic.codec().decode(bytes).unwrap()), &mut encoded).unwrap();
+                value = Some(encoded.into());
+            }
+            let mut written = millpond_engine::changelog::Record { value, ..record.clone() };
+            expected_plain.push(millpond_engine::changelog::Record { headers: Vec::new(), ..written.clone() });
+            written.timestamp_ms += 1_000;
+            if let Some(last) = record.headers.last() {
+                written = written.with_header("last", last.value.clone());
+            }
+            expected_out.push(written);
+        }
+        prop_assert_eq!(pond.stored(&out), expected_out);
+        prop_assert_eq!(pond.stored(&plain), expected_plain);
+        prop_assert_eq!(pond.rows(&last), expected_last);
     }
 
     /// What a table writes to a topic differs from cut to cut, but folds to the table.

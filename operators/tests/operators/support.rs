@@ -138,6 +138,22 @@ impl Pond {
         (0..topic.topic_config().partitions).map(|partition| self.partition(topic, partition)).collect()
     }
 
+    /// The records of `topic`, which has one partition, as they are stored.
+    pub(crate) fn stored<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Vec<Record> {
+        let id = TopicPartition::new(Arc::clone(topic.name()), 0);
+        let mut reader = self.log.reader(&id, 0).expect("a reader");
+        let mut all = Vec::new();
+        loop {
+            let batches = reader.poll(ALL).expect("batches");
+            if batches.is_empty() {
+                return all;
+            }
+            for batch in batches {
+                all.extend(batch.decode().expect("a batch").iter().map(|record| record.to_record()));
+            }
+        }
+    }
+
     fn partition<K: Key, V: Value>(&self, topic: &Topic<K, V>, partition: u32) -> Vec<Written<K, V>> {
         let written = |record: Record| {
             let key = K::decode_whole_key(&record.key).expect("a key");

@@ -21,7 +21,8 @@ use crate::codec::{CodecError, Key, Shape, Value, ValueCodec};
 use crate::flow::{Change, Changes, Event, Pass, Record, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
-use std::fmt;
+use std::convert::Infallible;
+use std::fmt::{self, Display};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -121,17 +122,35 @@ impl<K: Key, V: Value> TableState<K, V> {
         record: Record,
         mut apply: impl FnMut(&K, &mut Option<V>, T),
     ) -> Result<Vec<Update<K, V>>> {
+        self.try_fold(context, events, record, |key, row, value, _| {
+            apply(key, row, value);
+            Ok::<(), Infallible>(())
+        })
+    }
+
+    /// As [`fold`](Self::fold), where `apply` may fail, and is told the stamp of the event. The record of the earliest event at
+    /// which it does has [failed](Pass::failed); what `apply` has left in the value by then is undone with the epoch.
+    ///
+    /// # Errors
+    /// As for [`fold`](Self::fold), and `User` if `apply` fails.
+    pub fn try_fold<T, E: Display>(
+        &self,
+        context: &mut Pass<'_>,
+        events: Vec<Event<K, T>>,
+        record: Record,
+        mut apply: impl FnMut(&K, &mut Option<V>, T, &Stamp) -> Result<(), E>,
+    ) -> Result<Vec<Update<K, V>>> {
         let shard = self.shard(context.shard())?;
         let mut dirty = Self::dirty(shard);
         let mut updates = Vec::new();
         let total = events.len();
         let epoch = context.epoch;
         let mut before = self.encoded();
-        let mut refused: Option<(Stamp, Error)> = None;
+        let mut refused = Refused(None);
         let mut noted = Noted { bytes: 0, outcome: Ok(()) };
         let mut one = |context: &mut Pass<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
             let Some(entry) = entry else { return Some(event) };
-            if noted.outcome.is_err() {
+            if noted.outcome.is_err() || refused.stands_before(&event.stamp) {
                 return None;
             }
             context.at(&event.stamp);
@@ -142,13 +161,14 @@ impl<K: Key, V: Value> TableState<K, V> {
                 self.check_replaced(entry, &dirty, stamp, &mut before, &mut refused);
             }
             touch(entry, epoch, stamp, &mut dirty, &key);
-            if record == Record::Changes {
-                apply(&key, &mut entry.value, value);
+            if record == Record::Updates {
+                before.encode(&*self.codec, entry.value.as_ref());
+            }
+            if let Err(reason) = apply(&key, &mut entry.value, value, &stamp) {
+                refused.note(stamp, context.failed(&stamp, reason));
                 return None;
             }
-            before.encode(&*self.codec, entry.value.as_ref());
-            apply(&key, &mut entry.value, value);
-            if !before.is(&*self.codec, entry.value.as_ref()) {
+            if record == Record::Updates && !before.is(&*self.codec, entry.value.as_ref()) {
                 updates.push(Update { key, value: entry.value.clone(), stamp });
                 noted.add(context, size_of::<Update<K, V>>() + before.other.len());
             }
@@ -176,9 +196,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
         self.misses.fetch_add(misses as u64, Ordering::Relaxed);
         noted.outcome?;
-        if let Some((_, error)) = refused {
-            return Err(error);
-        }
+        refused.outcome()?;
         if shard.row_size.are_large::<V>() {
             // The value before is kept beside each that was touched.
             context.charge_bytes(dirty.len().saturating_mul(shard.row_size.owned_bytes::<K, V>()))?;
@@ -196,13 +214,11 @@ impl<K: Key, V: Value> TableState<K, V> {
         dirty: &[Dirty<K>],
         stamp: Stamp,
         scratch: &mut Encoded,
-        refused: &mut Option<(Stamp, Error)>,
+        refused: &mut Refused,
     ) {
         let Err(error) = scratch.check(&*self.codec, entry.value.as_ref()) else { return };
         let stamp = dirty.get(entry.dirty as usize).map_or(stamp, |dirty| dirty.stamp);
-        if refused.as_ref().is_none_or(|(earliest, _)| stamp < *earliest) {
-            *refused = Some((stamp, self.refused(&error, stamp)));
-        }
+        refused.note(stamp, self.refused(&error, stamp));
     }
 
     /// The current value of each key, in the running epoch; fetched from the store where it is not in memory.
@@ -376,6 +392,27 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     fn bytes_per_entry(shard: &Shard<K, V>) -> usize {
         HotMap::<K, V>::entry_bytes() + shard.row_size.owned_bytes::<K, V>()
+    }
+}
+
+/// The earliest failure of a fold, which goes through keys that had to be fetched after the others.
+struct Refused(Option<(Stamp, Error)>);
+
+impl Refused {
+    /// Whether what comes at `stamp` will be undone whatever it is.
+    #[inline]
+    fn stands_before(&self, stamp: &Stamp) -> bool {
+        self.0.as_ref().is_some_and(|(earliest, _)| earliest < stamp)
+    }
+
+    fn note(&mut self, stamp: Stamp, error: Error) {
+        if self.0.as_ref().is_none_or(|(earliest, _)| stamp < *earliest) {
+            self.0 = Some((stamp, error));
+        }
+    }
+
+    fn outcome(self) -> Result<()> {
+        self.0.map_or(Ok(()), |(_, error)| Err(error))
     }
 }
 

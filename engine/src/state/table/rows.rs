@@ -2,7 +2,7 @@
 
 use super::{Dirty, TableState};
 use crate::codec::{CodecError, Key, Value};
-use crate::flow::{Change, RecordFailure, Router, Stamp};
+use crate::flow::{self, Change, Router, Stamp};
 use crate::state::entry::Entry;
 use crate::state::generation::Part;
 use crate::state::row_size::Rows;
@@ -44,7 +44,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     /// That the value which the record of `stamp` has left cannot be written.
     pub(super) fn refused(&self, error: &CodecError, stamp: Stamp) -> Error {
         let failed = format!("table `{}`: a value does not encode: {error}", self.name);
-        Error::user(failed).with_source(RecordFailure { stamp })
+        flow::failed(stamp, failed)
     }
 
     /// About how many bytes `changes` hold.

@@ -1,0 +1,167 @@
+//! Sending each record one of several ways: `split`, `branch`, and a topic chosen per record.
+//!
+//! Each record is worked on by itself: repeated keys, absent keys and late timestamps have no meaning here, and there are no
+//! tombstones in a stream. Empty input gives empty output. The closure is asked once for each record, however many ways
+//! there are; a way that is not there is the failure of the record, and so is a panic.
+
+use super::Stream;
+use super::outlet::Portion;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+use millpond_engine::graph::NodeId;
+use millpond_engine::{Result, Topic};
+use std::marker::PhantomData;
+
+impl<K: Key, V: Value> Stream<K, V> {
+    /// Several streams, of which `way` says for each record which one it goes to, counted from 0. How many there are is as
+    /// many as the pattern takes. A number that is not below is the failure of the record.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u32, u64>::new("orders");
+    /// let graph = GraphBuilder::new();
+    /// let [small, large, huge] = graph.stream(&orders).split(|_, cents| match cents {
+    ///     0..1_000 => 0,
+    ///     1_000..100_000 => 1,
+    ///     _ => 2,
+    /// });
+    /// let large = large.to_table("large");
+    /// small.merge(&huge).to_table("unusual");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&orders, 1, 450, 0)?;
+    /// driver.put(&orders, 2, 4_500, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&large)?, [(2, 4_500)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn split<const N: usize>(&self, way: impl Fn(&K, &V) -> usize + Send + Sync + 'static) -> [Self; N] {
+        let splitter = self.splitter("split", N, way);
+        std::array::from_fn(|index| self.way_of(splitter, index))
+    }
+
+    /// The records for which `predicate` is true, and the others.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let readings = Topic::<u32, i32>::new("readings");
+    /// let graph = GraphBuilder::new();
+    /// let (frost, _) = graph.stream(&readings).branch(|_, celsius| *celsius < 0);
+    /// let frost = frost.group_by_key().count("frost");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// for celsius in [12, -3, -5] {
+    ///     driver.put(&readings, 1, celsius, 0)?;
+    /// }
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&frost)?, [(1, 2)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "partition")]
+    pub fn branch(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> (Self, Self) {
+        let splitter = self.splitter("branch", 2, move |key, value| usize::from(!predicate(key, value)));
+        (self.way_of(splitter, 0), self.way_of(splitter, 1))
+    }
+
+    /// Appends each record to one of `topics`, exactly once whatever happens; `way` says to which, counted from 0. A number
+    /// that is not below is the failure of the record. For values of other types, or headers,
+    /// [`split`](Self::split) and send each stream its way.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u32, u64>::new("orders");
+    /// let (free, paid) = (Topic::<u32, u64>::new("free"), Topic::<u32, u64>::new("paid"));
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&orders).to_one_of([&free, &paid], |_, cents| usize::from(*cents > 0));
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&orders, 1, 0, 0)?;
+    /// driver.put(&orders, 2, 450, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.records(&paid)?[0].key, 2);
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[doc(alias = "TopicNameExtractor")]
+    pub fn to_one_of<'t>(
+        &self,
+        topics: impl IntoIterator<Item = &'t Topic<K, V>>,
+        way: impl Fn(&K, &V) -> usize + Send + Sync + 'static,
+    ) {
+        let topics: Vec<&Topic<K, V>> = topics.into_iter().collect();
+        let splitter = self.splitter("to_one_of", topics.len(), way);
+        for (index, topic) in topics.into_iter().enumerate() {
+            self.way_of(splitter, index).to(topic);
+        }
+    }
+
+    fn splitter(
+        &self,
+        label: &'static str,
+        ways: usize,
+        way: impl Fn(&K, &V) -> usize + Send + Sync + 'static,
+    ) -> NodeId {
+        let operator = Split { label, ways, way, types: PhantomData::<fn() -> (K, V)> };
+        self.builder.operator(label, &[self.node], &[], &[], operator)
+    }
+
+    fn way_of(&self, splitter: NodeId, index: usize) -> Self {
+        let operator = Way { index, types: PhantomData::<fn() -> (K, V)> };
+        let node = self.builder.outlet(&format!("way {index}"), splitter, &[], operator);
+        Self::new(self.builder.clone(), node, self.keyed)
+    }
+}
+
+/// Sorts events by the way that they go.
+struct Split<F, Types> {
+    label: &'static str,
+    ways: usize,
+    way: F,
+    types: PhantomData<Types>,
+}
+
+impl<K, V, F> Operator for Split<F, fn() -> (K, V)>
+where
+    K: Key,
+    V: Value,
+    F: Fn(&K, &V) -> usize + Send + Sync + 'static,
+{
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let events: Vec<Event<K, V>> = inputs.take(0)?;
+        let wanted: Vec<bool> = (0..self.ways).map(|way| context.outlet(way).is_some()).collect();
+        let mut ways: Vec<Vec<Event<K, V>>> = wanted.iter().map(|_| Vec::new()).collect();
+        for event in events {
+            context.at(&event.stamp);
+            let index = (self.way)(&event.key, &event.value);
+            let Some((way, wanted)) = ways.get_mut(index).zip(wanted.get(index)) else {
+                let (label, ways) = (self.label, self.ways);
+                let reason =
+                    format!("`{label}` has {ways} ways, counted from 0, and was told to take number {index}");
+                return Err(context.failed(&event.stamp, reason));
+            };
+            if *wanted {
+                way.push(event);
+            }
+        }
+        let portions: Vec<_> = ways.into_iter().map(Portion::new).collect();
+        Ok(Output::Local(Batch::new(portions)))
+    }
+}
+
+/// Takes the events that go one way.
+struct Way<Types> {
+    index: usize,
+    types: PhantomData<Types>,
+}
+
+impl<K: Key, V: Value> Operator for Way<fn() -> (K, V)> {
+    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let ways: Vec<Portion<Vec<Event<K, V>>>> = inputs.take(0)?;
+        let events = ways.get(self.index).map_or_else(|| Ok(Vec::new()), Portion::take)?;
+        Ok(Output::Local(Batch::new(events)))
+    }
+}
