@@ -46,7 +46,7 @@ use std::marker::PhantomData;
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct GroupedStream<K, V> {
-    stream: Stream<K, V>,
+    pub(super) stream: Stream<K, V>,
 }
 
 impl<K: Key, V: Value> GroupedStream<K, V> {
@@ -97,7 +97,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         })
     }
 
-    fn fold_by<A: Value>(
+    pub(super) fn fold_by<A: Value>(
         &self,
         kind: &'static str,
         store: StoreOptions<A>,

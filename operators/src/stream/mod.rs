@@ -3,6 +3,7 @@
 //! A stream is keyed if equal keys are sure to be on one shard. Operators that need that add an exchange where it is
 //! not so; operators that may change the key say so.
 
+mod extreme;
 mod group;
 mod join;
 mod map;
