@@ -6,12 +6,14 @@
 //! Given the epochs as they were cut, every graph has exactly one meaning, its derived topics included. A pure graph has
 //! the same meaning if all its input is one epoch, or every record one of its own.
 
-use super::changed::{Changed, Step, folded, foreign, joined, mapped, regrouped, upserted};
+use super::changed::{
+    Changed, Step, counted, folded, foreign, grouped, joined, mapped, re_keyed, regrouped, upserted,
+};
 use super::grammar::{Node, Op};
 use super::graph::{self, DELETED};
 use super::{K, Rows, V};
 use millpond::dataflow::Stamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A record of the input.
 #[derive(Debug, Clone)]
@@ -54,6 +56,8 @@ pub struct Interpreter {
     pub rows: Vec<Rows>,
     /// The timestamps that `TableByTime` has seen.
     times: Vec<BTreeMap<K, i64>>,
+    /// The values that `Distinct` has seen.
+    seen: Vec<BTreeSet<(K, V)>>,
     /// Whether what derives from the node depends on every step of a row.
     by_step: Vec<bool>,
 }
@@ -64,6 +68,7 @@ impl Interpreter {
             nodes: nodes.to_vec(),
             rows: vec![Rows::new(); nodes.len()],
             times: vec![BTreeMap::new(); nodes.len()],
+            seen: vec![BTreeSet::new(); nodes.len()],
             by_step: followed(nodes),
         }
     }
@@ -125,6 +130,23 @@ impl Interpreter {
             Op::Reduce { stream } => {
                 folded(before, events(outs, stream), |acc, v| acc.map_or(v, |acc| graph::reduced(n, acc, v)))
             }
+            Op::Least { stream } => {
+                folded(before, events(outs, stream), |acc, v| acc.map_or(v, |acc| acc.min(v)))
+            }
+            Op::Distinct { stream } => {
+                let seen = &mut self.seen[number];
+                let mut counts = before.clone();
+                let new: Vec<_> = events(outs, stream)
+                    .iter()
+                    .filter(|e| seen.insert((e.key, graph::coarse(n, e.value))))
+                    .map(|e| {
+                        let count = counts.entry(e.key).or_default();
+                        *count += 1;
+                        (e.key, Some(*count), e.stamp)
+                    })
+                    .collect();
+                upserted(before, new.into_iter())
+            }
             Op::Chain { stream } => {
                 folded(before, events(outs, stream), |acc, v| graph::chained(acc.unwrap_or(0), v))
             }
@@ -139,6 +161,27 @@ impl Interpreter {
             Op::RegroupMax { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
                 *members.iter().max().unwrap()
             }),
+            Op::RegroupLeast { table } => {
+                let (rows, updates) =
+                    grouped(n, changed(outs, table), steps(table), |members| members.iter().min().copied());
+                Changed::new(before, rows, updates)
+            }
+            Op::RegroupTop { table } => {
+                let (rows, updates) = grouped(n, changed(outs, table), steps(table), |members| {
+                    let mut top = members.to_vec();
+                    top.sort_unstable_by(|a, b| b.cmp(a));
+                    top.truncate(graph::most(n));
+                    (!top.is_empty()).then(|| graph::of_top(top))
+                });
+                Changed::new(before, rows, updates)
+            }
+            Op::RegroupDistinct { table } => {
+                counted(n, before, changed(outs, table), steps(table), |members| {
+                    let different: BTreeSet<V> = members.iter().map(|v| graph::coarse(n, *v)).collect();
+                    (!different.is_empty()).then_some(different.len() as V)
+                })
+            }
+            Op::TableReKey { table } => re_keyed(n, before, changed(outs, table), steps(table)),
             Op::Join { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
                 Some(graph::joined(Some(l?), Some(r?)))
             }),
@@ -153,7 +196,7 @@ impl Interpreter {
                 let join = |row: V, partner: Option<V>| {
                     (!is_inner || partner.is_some()).then(|| graph::joined(Some(row), partner))
                 };
-                foreign(n, before, [changed(outs, left), changed(outs, right)], by_step, join)
+                foreign(n, before, [changed(outs, left), changed(outs, right)], by_step, is_inner, join)
             }
             op => panic!("{op:?} makes no table"),
         }
@@ -172,6 +215,8 @@ fn followed(nodes: &[Node]) -> Vec<bool> {
                 | Op::Count { .. }
                 | Op::Sum { .. }
                 | Op::Reduce { .. }
+                | Op::Least { .. }
+                | Op::Distinct { .. }
                 | Op::Chain { .. }
                 | Op::ToTable { .. }
         );
