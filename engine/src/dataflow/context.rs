@@ -2,7 +2,7 @@
 
 use super::{Batch, Pass, Record, Router, Stamp};
 use crate::changelog;
-use crate::codec::{Key, KeyPrefix, Value};
+use crate::codec::{Key, Value};
 use crate::flow::{Slot, TableRef};
 use crate::query::{Snapshot, TableSnapshot};
 use crate::state::{AnyTable, TableState};
@@ -87,18 +87,6 @@ impl Context<'_> {
             .as_any()
             .downcast::<TableState<K, V>>()
             .map_err(|_| Error::internal("a table was declared with other types than it is used with"))
-    }
-
-    /// The rows of `table` whose keys begin with `prefix`, as they were before this epoch, in ascending order.
-    ///
-    /// # Errors
-    /// `Corrupt` if a stored row does not decode, or an error of the store.
-    pub fn rows_before<K: Key, V: Value>(
-        &self,
-        table: &TableRef<K, V>,
-        prefix: &impl KeyPrefix<K>,
-    ) -> Result<Vec<(K, V)>> {
-        self.table_before(table)?.prefix(prefix).collect()
     }
 
     /// `table` as it was before this epoch, to be read in order: [`prefix`](TableSnapshot::prefix) and

@@ -72,7 +72,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     }
 
     /// The `k` greatest values that `of` takes from the rows of each group, greatest first; fewer if the group has fewer
-    /// members. Otherwise as [`min`](Self::min).
+    /// members. Otherwise as [`min`](Self::min). With another `k` it is another table: raise its version.
     pub fn top_k<T: Key>(
         &self,
         store: impl Into<StoreOptions<Vec<T>>>,

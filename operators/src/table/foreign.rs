@@ -209,9 +209,13 @@ where
             results.push(Event { key: linked.key.clone(), value: result, stamp: *stamp });
         }
         let mut encoded = Vec::new();
+        if changes.is_empty() {
+            return Ok(results);
+        }
+        let before = context.table_before(&self.index)?;
         for Change { key: named, new, stamp, .. } in changes {
             context.at(stamp);
-            let rows = context.rows_before(&self.index, &(named.clone(),))?;
+            let rows = before.prefix(&(named.clone(),)).collect::<Result<Vec<_>>>()?;
             context.charge::<((F, K), V)>(rows.len())?;
             for ((_, key), row) in rows {
                 if touched.contains(&(named, &key)) {
@@ -239,8 +243,12 @@ where
             links.iter().map(|link| &link.key).chain(changes.updates.iter().map(|update| &update.key));
         let starts = Starts::with(context, &*self.right, changes, named.clone())?;
         let mut pairs: BTreeMap<(F, K), Pair<'_, V>> = BTreeMap::new();
+        if links.is_empty() && changes.updates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let before = context.table_before(&self.index)?;
         for named in named.collect::<BTreeSet<&F>>() {
-            let rows = context.rows_before(&self.index, &(named.clone(),))?;
+            let rows = before.prefix(&(named.clone(),)).collect::<Result<Vec<_>>>()?;
             context.charge::<((F, K), V)>(rows.len())?;
             for (pair, row) in rows {
                 pairs.insert(pair, Pair { row: Some(row), links: Vec::new() });
