@@ -199,6 +199,7 @@ where
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "rows are looked at where they are")]
 fn members_of(members: &u64) -> usize {
     usize::try_from(*members).unwrap_or(usize::MAX)
 }
