@@ -201,6 +201,31 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner, and those that name nobody.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// // Task -> who is on it, if anybody
+    /// let tasks = Topic::<u32, Option<u64>>::new("tasks");
+    /// let people = Topic::<u64, String>::new("people");
+    /// let graph = GraphBuilder::new();
+    /// let people_table = graph.table(&people, "people");
+    /// let on_it = graph.table(&tasks, "tasks").foreign_left_join(
+    ///     &people_table,
+    ///     "on_it",
+    ///     |_, person| *person,
+    ///     |_, _, name| name.cloned().unwrap_or_else(|| "nobody".to_owned()),
+    /// );
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&people, 7, "Ada".to_owned(), 0)?;
+    /// driver.put(&tasks, 1, Some(7), 0)?;
+    /// driver.put(&tasks, 2, None, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&on_it)?, [(1, "Ada".to_owned()), (2, "nobody".to_owned())].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     pub fn foreign_left_join<F: Key, I: Into<Option<F>>, T: Value, W: Value>(
         &self,
         other: &Table<F, T>,
