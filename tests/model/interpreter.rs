@@ -133,20 +133,7 @@ impl Interpreter {
             Op::Least { stream } => {
                 folded(before, events(outs, stream), |acc, v| acc.map_or(v, |acc| acc.min(v)))
             }
-            Op::Distinct { stream } => {
-                let seen = &mut self.seen[number];
-                let mut counts = before.clone();
-                let new: Vec<_> = events(outs, stream)
-                    .iter()
-                    .filter(|e| seen.insert((e.key, graph::coarse(n, e.value))))
-                    .map(|e| {
-                        let count = counts.entry(e.key).or_default();
-                        *count += 1;
-                        (e.key, Some(*count), e.stamp)
-                    })
-                    .collect();
-                upserted(before, new.into_iter())
-            }
+            Op::Distinct { stream } => distinct(n, before, events(outs, stream), &mut self.seen[number]),
             Op::Chain { stream } => {
                 folded(before, events(outs, stream), |acc, v| graph::chained(acc.unwrap_or(0), v))
             }
@@ -161,25 +148,8 @@ impl Interpreter {
             Op::RegroupMax { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
                 *members.iter().max().unwrap()
             }),
-            Op::RegroupLeast { table } => {
-                let (rows, updates) =
-                    grouped(n, changed(outs, table), steps(table), |members| members.iter().min().copied());
-                Changed::new(before, rows, updates)
-            }
-            Op::RegroupTop { table } => {
-                let (rows, updates) = grouped(n, changed(outs, table), steps(table), |members| {
-                    let mut top = members.to_vec();
-                    top.sort_unstable_by(|a, b| b.cmp(a));
-                    top.truncate(graph::most(n));
-                    (!top.is_empty()).then(|| graph::of_top(top))
-                });
-                Changed::new(before, rows, updates)
-            }
-            Op::RegroupDistinct { table } => {
-                counted(n, before, changed(outs, table), steps(table), |members| {
-                    let different: BTreeSet<V> = members.iter().map(|v| graph::coarse(n, *v)).collect();
-                    (!different.is_empty()).then_some(different.len() as V)
-                })
+            Op::RegroupLeast { table } | Op::RegroupTop { table } | Op::RegroupDistinct { table } => {
+                extremes(node, before, changed(outs, table), steps(table))
             }
             Op::TableReKey { table } => re_keyed(n, before, changed(outs, table), steps(table)),
             Op::Join { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
@@ -201,6 +171,41 @@ impl Interpreter {
             op => panic!("{op:?} makes no table"),
         }
     }
+}
+
+/// Counts the values that were not `seen` before.
+fn distinct(n: u8, before: &Rows, events: &[Event], seen: &mut BTreeSet<(K, V)>) -> Changed {
+    let mut counts = before.clone();
+    let mut updates = Vec::new();
+    for event in events {
+        if seen.insert((event.key, graph::coarse(n, event.value))) {
+            let count = counts.entry(event.key).or_default();
+            *count += 1;
+            updates.push((event.key, Some(*count), event.stamp));
+        }
+    }
+    upserted(before, updates.into_iter())
+}
+
+/// What the members of each group come to, if there are any.
+fn extremes(node: Node, before: &Rows, table: &Changed, steps: Vec<Step>) -> Changed {
+    let n = node.n;
+    if let Op::RegroupDistinct { .. } = node.op {
+        return counted(n, before, table, steps, |members| {
+            let different: BTreeSet<V> = members.iter().map(|v| graph::coarse(n, *v)).collect();
+            (!different.is_empty()).then_some(different.len() as V)
+        });
+    }
+    let (rows, updates) = grouped(n, table, steps, |members| {
+        if let Op::RegroupLeast { .. } = node.op {
+            return members.iter().min().copied();
+        }
+        let mut top = members.to_vec();
+        top.sort_unstable_by(|a, b| b.cmp(a));
+        top.truncate(graph::most(n));
+        (!top.is_empty()).then(|| graph::of_top(top))
+    });
+    Changed::new(before, rows, updates)
 }
 
 /// The nodes from which something derives that depends on every step of their rows: a join of a stream, or a state that is

@@ -13,7 +13,7 @@
 use super::Table;
 use super::access::Access;
 use super::history::{self, Numbering, Starts};
-use super::link::{self, Linked};
+use super::link::{self, Linked, Parted};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{
@@ -150,14 +150,14 @@ where
     J: Fn(&K, &V, Option<&T>) -> Option<W> + Send + Sync + 'static,
 {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
-        let (links, unnamed) = link::named(inputs.take(0)?);
+        let Parted { named: links, unnamed } = link::part(inputs.take(0)?);
         let changes: Changes<F, T> = inputs.take(1)?;
         let mut results = if context.record() == Record::Updates {
             self.meet_step_by_step(context, &links, &changes)?
         } else {
             self.meet(context, &links, &changes.changes)?
         };
-        for Event { key: Linked { key, new }, stamp, .. } in unnamed {
+        for Event { key, value: new, stamp } in unnamed {
             context.at(&stamp);
             let value = new.and_then(|row| (self.join)(&key, &row, None));
             results.push(Event { key, value, stamp });

@@ -35,17 +35,22 @@ pub(super) fn link<K: Key, V: Value, F: Key>(
 }
 
 /// The links of rows that name a key, and of those that name nobody.
-pub(super) fn named<F, K, V>(
-    links: Links<F, K, V>,
-) -> (Vec<Event<F, Linked<K, V>>>, Vec<Event<Linked<K, V>, ()>>) {
-    let (mut named, mut unnamed) = (Vec::with_capacity(links.len()), Vec::new());
+pub(super) struct Parted<F, K, V> {
+    pub(super) named: Vec<Event<F, Linked<K, V>>>,
+    /// By the keys of the rows.
+    pub(super) unnamed: Vec<Event<K, Option<V>>>,
+}
+
+/// Parts links, in their order.
+pub(super) fn part<F, K, V>(links: Links<F, K, V>) -> Parted<F, K, V> {
+    let mut parted = Parted { named: Vec::with_capacity(links.len()), unnamed: Vec::new() };
     for Event { key, value, stamp } in links {
         match key {
-            Some(key) => named.push(Event { key, value, stamp }),
-            None => unnamed.push(Event { key: value, value: (), stamp }),
+            Some(key) => parted.named.push(Event { key, value, stamp }),
+            None => parted.unnamed.push(Event { key: value.key, value: value.new, stamp }),
         }
     }
-    (named, unnamed)
+    parted
 }
 
 struct Link<K, V, N> {

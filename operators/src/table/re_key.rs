@@ -85,8 +85,8 @@ struct Claim<K, V, L> {
 
 impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
-        let (links, _) = link::named(inputs.take(0)?);
-        let claims = self.claim(context, links)?;
+        let links = link::part(inputs.take(0)?);
+        let claims = self.claim(context, links.named)?;
         let mut wanted: BTreeMap<&L, Vec<&Claim<K, V, L>>> = BTreeMap::new();
         for claim in &claims {
             wanted.entry(&claim.wanted).or_default().push(claim);
@@ -102,7 +102,7 @@ impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
             tell(context, &mut before, (wanted, &steps), count, &mut told)?;
         }
         counts.fold(context, told.counts, Record::Changes, |_, row, count| {
-            *row = (count > 1).then_some(count)
+            *row = (count > 1).then_some(count);
         })?;
         let record = context.record();
         let updates = table.fold(context, told.rows, record, |_, row, new| *row = new)?;

@@ -71,7 +71,9 @@ proptest! {
         let distinct = grouped.distinct_count("distinct", |value| *value);
         let pond = Pond::fed(&graph.build()?, &inputs(&topic, &records), &run);
         let mut groups = groups(&records, |key, _| key);
-        groups.values_mut().for_each(|values| values.sort_unstable());
+        for values in groups.values_mut() {
+            values.sort_unstable();
+        }
         prop_assert_eq!(pond.rows(&least), each(&groups, |values| values[0]));
         prop_assert_eq!(pond.rows(&most), each(&groups, |values| *values.last().unwrap()));
         let mut tops = each(&groups, |values| values.iter().rev().take(k).copied().collect::<Vec<_>>());
