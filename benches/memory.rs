@@ -1,7 +1,7 @@
 //! The peak of a process beside its memory budget, where records become more, or other, than their size says.
 //!
 //! *fold*: a count over many keys. *wide*: each record becomes 1,000 values. *mapped*: each becomes a row of 100 kB.
-//! *grown*: each is folded into one of 200 accumulators of a mebibyte. *tables*: one topic folded into 200 tables. *rows*:
+//! *grown*: each is folded into one of 200 accumulators of a mebibyte. *least*: the least values of groups of 200,000 rows. *tables*: one topic folded into 200 tables. *rows*:
 //! rows of a mebibyte, written, then scanned. *unread*: a subscriber that does not read, beside values of 100 kB.
 
 use clap::Parser;
@@ -28,12 +28,13 @@ struct Measured {
 }
 
 /// A shape: its name, its budget, its largest value in bytes.
-const SHAPES: [(&str, usize, u64); 8] = [
+const SHAPES: [(&str, usize, u64); 9] = [
     ("fold", 32 << 20, 16),
     ("fold", 64 << 20, 16),
     ("wide", 64 << 20, 16),
     ("mapped", 64 << 20, 100_000),
     ("grown", 64 << 20, 1 << 20),
+    ("least", 64 << 20, 16),
     ("tables", 256 << 20, 16),
     ("rows", 64 << 20, 1 << 20),
     ("unread", 64 << 20, 100_000),
@@ -101,6 +102,7 @@ fn measure(args: &Args, shape: &str, budget: usize) -> Outcome<Measured> {
         "wide" => (args.common.records(10_000, 200), 8),
         "mapped" => (args.common.records(10_000, 20), 8),
         "grown" => (args.common.records(3_000, 20), 8),
+        "least" => (args.common.records(1_000_000, 2_000), 8),
         "tables" => (args.common.records(40_000, 200), 8),
         "rows" => (args.common.records(1_000, 5), 1 << 20),
         _ => (args.common.records(10_000, 20), 100_000),
@@ -148,6 +150,10 @@ fn graph(shape: &str, topic: &Values) -> Outcome<Shaped> {
                     }
                 },
             );
+        }
+        "least" => {
+            let groups = graph.table(topic, "latest").group_by(|key, _| (key % 5, *key));
+            groups.min("least", |key| *key);
         }
         "tables" => {
             for number in 0..200 {

@@ -15,7 +15,10 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog, TopicConfig, TopicLog};
+use millpond::changelog::{
+    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog,
+    TopicConfig, TopicLog,
+};
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};
 use millpond::{

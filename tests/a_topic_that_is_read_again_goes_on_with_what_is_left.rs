@@ -8,10 +8,14 @@
 //! refused for ever: the position still named the topic, and was taken for one that rows stand at.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig, TopicLog};
+use millpond::changelog::{
+    Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
+};
 use millpond::codec::KeyCodec;
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, Table, Topic, TopicPartition};
+use millpond::{
+    Engine, ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, Table, Topic, TopicPartition,
+};
 use millpond_support::in_memory::{InMemory, catch_up};
 use millpond_support::records::{append, partition, record};
 use std::collections::BTreeMap;

@@ -16,7 +16,9 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer, ReadLog, RetentionLog, TopicConfig, TopicLog};
+use millpond::changelog::{
+    Changelog, MemoryChangelog, Producer, ReadLog, RetentionLog, TopicConfig, TopicLog,
+};
 use millpond::store::{Direction, MemoryStore, StateStore};
 use millpond::{
     EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, Table,

@@ -19,8 +19,8 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{AppendLog, TopicLog};
 use millpond::changelog::Changelog;
+use millpond::changelog::{AppendLog, TopicLog};
 use millpond::{ErrorKind, Result};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::files::copy;

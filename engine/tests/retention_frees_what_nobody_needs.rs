@@ -11,10 +11,10 @@
 #![cfg(feature = "rocks")]
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
-use millpond_engine::changelog::{ReadLog, RetentionLog, TopicLog};
 use millpond_engine::changelog::{
     Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog, Record, TopicConfig,
 };
+use millpond_engine::changelog::{ReadLog, RetentionLog, TopicLog};
 use millpond_engine::{Clock, ManualClock, TopicPartition};
 use millpond_support::records;
 use std::fs;

@@ -30,7 +30,7 @@ pub struct Changed {
 
 impl Changed {
     /// What was done to a stored table, which knows whether a value is the same as before.
-    fn new(before: &Rows, rows: Rows, updates: Vec<(K, Option<V>, Stamp)>) -> Self {
+    pub fn new(before: &Rows, rows: Rows, updates: Vec<(K, Option<V>, Stamp)>) -> Self {
         let mut touched: BTreeMap<K, Stamp> = BTreeMap::new();
         for (key, _, stamp) in &updates {
             let last = touched.entry(*key).or_insert(*stamp);
@@ -204,6 +204,38 @@ pub fn regrouped(
     steps: Vec<Step>,
     value: impl Fn(&[V]) -> V,
 ) -> Changed {
+    let row = |members: &[V]| (!members.is_empty()).then(|| of_group(members.len(), value(members)));
+    let (rows, updates) = grouped(n, table, steps, row);
+    Changed::new(before, rows, updates)
+}
+
+/// As [`regrouped`], where a group that says what it said is not touched.
+pub fn counted(
+    n: u8,
+    before: &Rows,
+    table: &Changed,
+    steps: Vec<Step>,
+    row: impl Fn(&[V]) -> Option<V>,
+) -> Changed {
+    let (rows, mut updates) = grouped(n, table, steps, row);
+    let mut now = before.clone();
+    updates.retain(|(key, row, _)| {
+        let old = match row {
+            Some(row) => now.insert(*key, *row),
+            None => now.remove(key),
+        };
+        old != *row
+    });
+    Changed::new(before, rows, updates)
+}
+
+/// The rows of the groups, and each of their updates.
+pub fn grouped(
+    n: u8,
+    table: &Changed,
+    steps: Vec<Step>,
+    group_row: impl Fn(&[V]) -> Option<V>,
+) -> (Rows, Vec<(K, Option<V>, Stamp)>) {
     let groups = |rows: &Rows| {
         let mut groups = Groups::new();
         for (key, row) in rows {
@@ -212,7 +244,6 @@ pub fn regrouped(
         }
         groups
     };
-    let group_row = |members: &Vec<V>| (!members.is_empty()).then(|| of_group(members.len(), value(members)));
     // Who leaves and who joins, in the order of the steps.
     let mut deltas = Vec::new();
     for Step { key, old, new, stamp } in steps {
@@ -235,27 +266,54 @@ pub fn regrouped(
     }
     let rows: Rows =
         groups(&table.rows).iter().filter_map(|(key, members)| Some((*key, group_row(members)?))).collect();
+    (rows, updates)
+}
+
+/// A table under other keys: of the rows that claim one, the one with the least old key.
+pub fn re_keyed(n: u8, before: &Rows, table: &Changed, steps: Vec<Step>) -> Changed {
+    let wanted = |key: K, row: V| graph::re_keyed(n, key, row);
+    let claims = |rows: &Rows| {
+        rows.iter().map(|(key, row)| ((wanted(*key, *row), *key), *row)).collect::<BTreeMap<(K, K), V>>()
+    };
+    let seen = |claims: &BTreeMap<(K, K), V>, name: K| {
+        claims.iter().find(|((wanted, _), _)| *wanted == name).map(|(_, row)| *row)
+    };
+    let mut now = claims(&table.before);
+    let mut links = links(steps, true, |key, row| Some(wanted(key, row)));
+    links.sort_by_key(|link| link.stamp);
+    let mut updates = Vec::new();
+    for Link { name, key, row, stamp } in links {
+        let name = name.unwrap();
+        match row {
+            Some(row) => now.insert((name, key), row),
+            None => now.remove(&(name, key)),
+        };
+        updates.push((name, seen(&now, name), stamp));
+    }
+    let last = claims(&table.rows);
+    let rows = last.keys().filter_map(|(name, _)| Some((*name, seen(&last, *name)?))).collect();
     Changed::new(before, rows, updates)
 }
 
 /// A row that names a partner from now on, or does not any more.
 struct Link {
-    name: K,
+    name: Option<K>,
     key: K,
     row: Option<V>,
     stamp: Stamp,
 }
 
-fn links(n: u8, steps: Vec<Step>) -> Vec<Link> {
+fn links(steps: Vec<Step>, keeps_unnamed: bool, name: impl Fn(K, V) -> Option<K>) -> Vec<Link> {
     let mut links = Vec::new();
     for Step { key, old, new, stamp } in steps {
-        let named = |row: Option<V>| row.map(|row| graph::named(n, key, row));
+        let named = |row: Option<V>| row.map(|row| name(key, row));
         let (before, now) = (named(old), named(new));
         if before != now {
             links.extend(before.map(|name| Link { name, key, row: None, stamp: stamp.branch(0) }));
         }
         links.extend(now.map(|name| Link { name, key, row: new, stamp: stamp.branch(1) }));
     }
+    links.retain(|link| keeps_unnamed || link.name.is_some());
     links
 }
 
@@ -264,18 +322,22 @@ pub fn foreign(
     before: &Rows,
     [left, right]: [&Changed; 2],
     by_step: bool,
+    is_inner: bool,
     join: impl Fn(V, Option<V>) -> Option<V>,
 ) -> Changed {
-    let links = links(n, left.steps(by_step));
-    let named_before: BTreeMap<(K, K), V> =
-        left.before.iter().map(|(key, row)| ((graph::named(n, *key, *row), *key), *row)).collect();
+    let links = links(left.steps(by_step), !is_inner, |key, row| graph::named(n, key, row));
+    let named_before: BTreeMap<(K, K), V> = left
+        .before
+        .iter()
+        .filter_map(|(key, row)| Some(((graph::named(n, *key, *row)?, *key), *row)))
+        .collect();
     let mut updates = if by_step {
         met_step_by_step(&links, &named_before, right, &join)
     } else {
         met(&links, &named_before, right, &join)
     };
     updates.sort_by_key(|(_, _, stamp)| *stamp);
-    let partner = |key: &K, row: &V| right.rows.get(&graph::named(n, *key, *row)).copied();
+    let partner = |key: &K, row: &V| right.rows.get(&graph::named(n, *key, *row)?).copied();
     let rows: Rows =
         left.rows.iter().filter_map(|(key, row)| Some((*key, join(*row, partner(key, row))?))).collect();
     Changed::new(before, rows, updates)
@@ -290,12 +352,13 @@ fn met(
 ) -> Vec<(K, Option<V>, Stamp)> {
     let mut updates = Vec::new();
     for link in links {
-        let result = link.row.and_then(|row| join(row, right.rows.get(&link.name).copied()));
+        let partner = link.name.and_then(|name| right.rows.get(&name).copied());
+        let result = link.row.and_then(|row| join(row, partner));
         updates.push((link.key, result, link.stamp));
     }
     for (name, stamp) in &right.changes {
         for ((_, key), row) in named_before.iter().filter(|((named, _), _)| named == name) {
-            if !links.iter().any(|link| (link.name, link.key) == (*name, *key)) {
+            if !links.iter().any(|link| (link.name, link.key) == (Some(*name), *key)) {
                 let result = join(*row, right.rows.get(name).copied());
                 updates.push((*key, result, of_key(*stamp, *key)));
             }
@@ -312,11 +375,13 @@ fn met_step_by_step(
     join: &impl Fn(V, Option<V>) -> Option<V>,
 ) -> Vec<(K, Option<V>, Stamp)> {
     let mut pairs: BTreeSet<(K, K)> = named_before.keys().copied().collect();
-    pairs.extend(links.iter().map(|link| (link.name, link.key)));
-    let mut updates = Vec::new();
+    pairs.extend(links.iter().filter_map(|link| Some((link.name?, link.key))));
+    let unnamed = links.iter().filter(|link| link.name.is_none());
+    let mut updates: Vec<_> =
+        unnamed.map(|link| (link.key, link.row.and_then(|row| join(row, None)), link.stamp)).collect();
     for (name, key) in pairs {
         // Of each move whether it is the row's, and what is there from then on.
-        let own = links.iter().filter(|link| (link.name, link.key) == (name, key));
+        let own = links.iter().filter(|link| (link.name, link.key) == (Some(name), key));
         let mut moves: Vec<(Stamp, bool, Option<V>)> = own.map(|link| (link.stamp, true, link.row)).collect();
         let mut order = Numbering::default();
         let partners = right.updates.iter().filter(|(partner, ..)| *partner == name);

@@ -86,6 +86,14 @@ pub enum Op {
     Reduce {
         stream: usize,
     },
+    /// The least value of a group.
+    Least {
+        stream: usize,
+    },
+    /// How many different values a group has.
+    Distinct {
+        stream: usize,
+    },
     /// A fold that minds the order of its records.
     Chain {
         stream: usize,
@@ -107,6 +115,19 @@ pub enum Op {
     },
     /// The greatest value of a group, which must survive being taken back.
     RegroupMax {
+        table: usize,
+    },
+    /// The extremes of a group with a row for each value, and how many different values there are.
+    RegroupLeast {
+        table: usize,
+    },
+    RegroupTop {
+        table: usize,
+    },
+    RegroupDistinct {
+        table: usize,
+    },
+    TableReKey {
         table: usize,
     },
     Join {
@@ -157,6 +178,8 @@ enum Kind {
     Count,
     Sum,
     Reduce,
+    Least,
+    Distinct,
     Chain,
     ToTable,
     TableFilter,
@@ -164,6 +187,10 @@ enum Kind {
     Regroup,
     RegroupCount,
     RegroupMax,
+    RegroupLeast,
+    RegroupTop,
+    RegroupDistinct,
+    TableReKey,
     Join,
     LeftJoin,
     OuterJoin,
@@ -187,6 +214,10 @@ const KINDS: &[Kind] = &[
     Kind::Regroup,
     Kind::RegroupCount,
     Kind::RegroupMax,
+    Kind::RegroupLeast,
+    Kind::RegroupTop,
+    Kind::RegroupDistinct,
+    Kind::TableReKey,
     Kind::Join,
     Kind::LeftJoin,
     Kind::OuterJoin,
@@ -194,6 +225,8 @@ const KINDS: &[Kind] = &[
     Kind::ForeignLeft,
     Kind::TableByTime,
     Kind::Reduce,
+    Kind::Least,
+    Kind::Distinct,
     Kind::ToTable,
     Kind::Chain,
     Kind::StreamJoin,
@@ -266,6 +299,11 @@ impl Spec {
                     | Op::Regroup { .. }
                     | Op::RegroupCount { .. }
                     | Op::RegroupMax { .. }
+                    | Op::RegroupLeast { .. }
+                    | Op::RegroupTop { .. }
+                    | Op::RegroupDistinct { .. }
+                    | Op::TableReKey { .. }
+                    | Op::Distinct { .. }
                     | Op::Foreign { .. }
                     | Op::ForeignLeft { .. }
             )
@@ -337,6 +375,8 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
         Kind::Count => one_stream(|stream| Op::Count { stream }, true),
         Kind::Sum => one_stream(|stream| Op::Sum { stream }, true),
         Kind::Reduce => one_stream(|stream| Op::Reduce { stream }, true),
+        Kind::Least => one_stream(|stream| Op::Least { stream }, true),
+        Kind::Distinct => one_stream(|stream| Op::Distinct { stream }, true),
         Kind::Chain => one_stream(|stream| Op::Chain { stream }, true),
         Kind::ToTable => one_stream(|stream| Op::ToTable { stream }, true),
         Kind::Merge => {
@@ -364,6 +404,10 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
         Kind::Regroup => one_table(|table| Op::Regroup { table }),
         Kind::RegroupCount => one_table(|table| Op::RegroupCount { table }),
         Kind::RegroupMax => one_table(|table| Op::RegroupMax { table }),
+        Kind::RegroupLeast => one_table(|table| Op::RegroupLeast { table }),
+        Kind::RegroupTop => one_table(|table| Op::RegroupTop { table }),
+        Kind::RegroupDistinct => one_table(|table| Op::RegroupDistinct { table }),
+        Kind::TableReKey => one_table(|table| Op::TableReKey { table }),
         Kind::Join => two_tables(|left, right| Op::Join { left, right }),
         Kind::LeftJoin => two_tables(|left, right| Op::LeftJoin { left, right }),
         Kind::OuterJoin => two_tables(|left, right| Op::OuterJoin { left, right }),

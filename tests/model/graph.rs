@@ -36,8 +36,19 @@ pub fn regrouped(n: u8, k: K, v: V) -> (K, V) {
     (((k.1 + n) % 3, v.rem_euclid(2) as u8), v)
 }
 
-pub fn named(n: u8, k: K, v: V) -> K {
-    (v.rem_euclid(3) as u8, (k.0 + n) % 4)
+/// The partner of a row; with some closures a row may name none.
+pub fn named(n: u8, k: K, v: V) -> Option<K> {
+    (n < 3 || v.rem_euclid(5) != 0).then_some((v.rem_euclid(3) as u8, (k.0 + n) % 4))
+}
+
+/// A value as one of few.
+pub fn coarse(n: u8, v: V) -> V {
+    v.rem_euclid(V::from(n) + 2)
+}
+
+/// How many values `RegroupTop` tells.
+pub fn most(n: u8) -> usize {
+    usize::from(n % 4)
 }
 
 pub fn weighed(n: u8, v: V) -> V {
@@ -108,6 +119,7 @@ pub enum Stored {
     Sum(Table<K, Grouped<V>>),
     Members(Table<K, Grouped<u64>>),
     Max(Table<K, Grouped<Multiset<V>>>),
+    Top(Table<K, Vec<V>>),
 }
 
 pub fn of_count(count: u64) -> V {
@@ -129,6 +141,11 @@ pub fn of_members(group: Grouped<u64>) -> V {
 #[expect(clippy::needless_pass_by_value, reason = "as the others of its kind")]
 pub fn of_max(group: Grouped<Multiset<V>>) -> V {
     of_group(group.members as usize, *group.value.max().unwrap())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as the others of its kind")]
+pub fn of_top(top: Vec<V>) -> V {
+    top.iter().fold(top.len() as V, |acc, v| chained(acc, *v))
 }
 
 pub struct Built {
@@ -272,11 +289,21 @@ impl Building<'_> {
                 let (_, state) = self.stream_of(stream).process(options::<V>(node), Remember(n));
                 self.plain(number, node, state)
             }
-            Op::Count { .. } | Op::Sum { .. } | Op::Reduce { .. } | Op::Chain { .. } => {
-                self.fold(number, node)
-            }
-            Op::Regroup { .. } | Op::RegroupCount { .. } | Op::RegroupMax { .. } => {
-                self.regroup(number, node)
+            Op::Count { .. }
+            | Op::Sum { .. }
+            | Op::Reduce { .. }
+            | Op::Least { .. }
+            | Op::Distinct { .. }
+            | Op::Chain { .. } => self.fold(number, node),
+            Op::Regroup { .. }
+            | Op::RegroupCount { .. }
+            | Op::RegroupMax { .. }
+            | Op::RegroupLeast { .. }
+            | Op::RegroupTop { .. }
+            | Op::RegroupDistinct { .. } => self.regroup(number, node),
+            Op::TableReKey { table } => {
+                let table = self.table_of(table).re_key(options::<V>(node), move |k, v| re_keyed(n, *k, *v));
+                self.plain(number, node, table)
             }
             Op::TableFilter { table } => self.table_of(table).filter(move |_, v| keeps(n, *v)),
             Op::TableMap { table } => self.table_of(table).map_values(move |k, v| mapped_value(n, *k, v)),
@@ -317,6 +344,16 @@ impl Building<'_> {
                 );
                 self.plain(number, node, table)
             }
+            Op::Least { stream } => {
+                let table = self.stream_of(stream).group_by_key().min(options(node), |v| *v);
+                self.plain(number, node, table)
+            }
+            Op::Distinct { stream } => {
+                let grouped = self.stream_of(stream).group_by_key();
+                let table = grouped.distinct_count(options(node), move |v| coarse(n, *v));
+                self.keep(number, node, Stored::Count(table.clone()));
+                table.map_values(|_, count| of_count(count))
+            }
             Op::Chain { stream } => {
                 let grouped = self.stream_of(stream).group_by_key();
                 let table = grouped.fold(options(node), || 0, |acc: &mut V, _, v| *acc = chained(*acc, v));
@@ -349,6 +386,20 @@ impl Building<'_> {
                 let table = group(table).aggregate(options(node), max(|v: &V| *v).retractable());
                 self.keep(number, node, Stored::Max(table.clone()));
                 table.map_values(|_, group| of_max(group))
+            }
+            Op::RegroupLeast { table } => {
+                let table = group(table).min(options(node), |v| *v);
+                self.plain(number, node, table)
+            }
+            Op::RegroupTop { table } => {
+                let table = group(table).top_k(options(node), most(n), |v| *v);
+                self.keep(number, node, Stored::Top(table.clone()));
+                table.map_values(|_, top| of_top(top))
+            }
+            Op::RegroupDistinct { table } => {
+                let table = group(table).distinct_count(options(node), move |v| coarse(n, *v));
+                self.keep(number, node, Stored::Count(table.clone()));
+                table.map_values(|_, count| of_count(count))
             }
             op => panic!("{op:?} groups no table"),
         }
@@ -404,6 +455,8 @@ pub fn operands(op: Op) -> Vec<usize> {
         | Op::Count { stream }
         | Op::Sum { stream }
         | Op::Reduce { stream }
+        | Op::Least { stream }
+        | Op::Distinct { stream }
         | Op::Chain { stream }
         | Op::ToTable { stream } => vec![stream],
         Op::ToStream { table }
@@ -411,7 +464,11 @@ pub fn operands(op: Op) -> Vec<usize> {
         | Op::TableMap { table }
         | Op::Regroup { table }
         | Op::RegroupCount { table }
-        | Op::RegroupMax { table } => vec![table],
+        | Op::RegroupMax { table }
+        | Op::RegroupLeast { table }
+        | Op::RegroupTop { table }
+        | Op::RegroupDistinct { table }
+        | Op::TableReKey { table } => vec![table],
         Op::StreamJoin { stream, table } | Op::StreamLeftJoin { stream, table } => vec![stream, table],
         Op::Merge { left, right }
         | Op::MergeAll { left, right }

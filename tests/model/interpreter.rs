@@ -6,12 +6,15 @@
 //! Given the epochs as they were cut, every graph has exactly one meaning, its derived topics included. A pure graph has
 //! the same meaning if all its input is one epoch, or every record one of its own.
 
-use super::changed::{Changed, Step, folded, foreign, joined, mapped, processed, regrouped, upserted};
+use super::changed::{
+    Changed, Step, counted, folded, foreign, grouped, joined, mapped, processed, re_keyed, regrouped,
+    upserted,
+};
 use super::grammar::{Node, Op};
 use super::graph::{self, DELETED};
 use super::{K, Rows, V};
 use millpond::dataflow::Stamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A record of the input.
 #[derive(Debug, Clone)]
@@ -54,6 +57,8 @@ pub struct Interpreter {
     pub rows: Vec<Rows>,
     /// The timestamps that `TableByTime` has seen.
     times: Vec<BTreeMap<K, i64>>,
+    /// The values that `Distinct` has seen.
+    seen: Vec<BTreeSet<(K, V)>>,
     /// Whether what derives from the node depends on every step of a row.
     by_step: Vec<bool>,
 }
@@ -64,6 +69,7 @@ impl Interpreter {
             nodes: nodes.to_vec(),
             rows: vec![Rows::new(); nodes.len()],
             times: vec![BTreeMap::new(); nodes.len()],
+            seen: vec![BTreeSet::new(); nodes.len()],
             by_step: followed(nodes),
         }
     }
@@ -131,6 +137,10 @@ impl Interpreter {
             Op::Reduce { stream } => {
                 folded(before, events(outs, stream), |acc, v| acc.map_or(v, |acc| graph::reduced(n, acc, v)))
             }
+            Op::Least { stream } => {
+                folded(before, events(outs, stream), |acc, v| acc.map_or(v, |acc| acc.min(v)))
+            }
+            Op::Distinct { stream } => distinct(n, before, events(outs, stream), &mut self.seen[number]),
             Op::Chain { stream } => {
                 folded(before, events(outs, stream), |acc, v| graph::chained(acc.unwrap_or(0), v))
             }
@@ -146,6 +156,10 @@ impl Interpreter {
             Op::RegroupMax { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
                 *members.iter().max().unwrap()
             }),
+            Op::RegroupLeast { table } | Op::RegroupTop { table } | Op::RegroupDistinct { table } => {
+                extremes(node, before, changed(outs, table), steps(table))
+            }
+            Op::TableReKey { table } => re_keyed(n, before, changed(outs, table), steps(table)),
             Op::Join { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
                 Some(graph::joined(Some(l?), Some(r?)))
             }),
@@ -160,11 +174,46 @@ impl Interpreter {
                 let join = |row: V, partner: Option<V>| {
                     (!is_inner || partner.is_some()).then(|| graph::joined(Some(row), partner))
                 };
-                foreign(n, before, [changed(outs, left), changed(outs, right)], by_step, join)
+                foreign(n, before, [changed(outs, left), changed(outs, right)], by_step, is_inner, join)
             }
             op => panic!("{op:?} makes no table"),
         }
     }
+}
+
+/// Counts the values that were not `seen` before.
+fn distinct(n: u8, before: &Rows, events: &[Event], seen: &mut BTreeSet<(K, V)>) -> Changed {
+    let mut counts = before.clone();
+    let mut updates = Vec::new();
+    for event in events {
+        if seen.insert((event.key, graph::coarse(n, event.value))) {
+            let count = counts.entry(event.key).or_default();
+            *count += 1;
+            updates.push((event.key, Some(*count), event.stamp));
+        }
+    }
+    upserted(before, updates.into_iter())
+}
+
+/// What the members of each group come to, if there are any.
+fn extremes(node: Node, before: &Rows, table: &Changed, steps: Vec<Step>) -> Changed {
+    let n = node.n;
+    if let Op::RegroupDistinct { .. } = node.op {
+        return counted(n, before, table, steps, |members| {
+            let different: BTreeSet<V> = members.iter().map(|v| graph::coarse(n, *v)).collect();
+            (!different.is_empty()).then_some(different.len() as V)
+        });
+    }
+    let (rows, updates) = grouped(n, table, steps, |members| {
+        if let Op::RegroupLeast { .. } = node.op {
+            return members.iter().min().copied();
+        }
+        let mut top = members.to_vec();
+        top.sort_unstable_by(|a, b| b.cmp(a));
+        top.truncate(graph::most(n));
+        (!top.is_empty()).then(|| graph::of_top(top))
+    });
+    Changed::new(before, rows, updates)
 }
 
 /// The nodes from which something derives that depends on every step of their rows: a join of a stream, or a state that is
@@ -179,6 +228,8 @@ fn followed(nodes: &[Node]) -> Vec<bool> {
                 | Op::Count { .. }
                 | Op::Sum { .. }
                 | Op::Reduce { .. }
+                | Op::Least { .. }
+                | Op::Distinct { .. }
                 | Op::Chain { .. }
                 | Op::ToTable { .. }
                 | Op::Process { .. }

@@ -61,6 +61,10 @@ macro_rules! with_table {
                 let $conv = graph::of_max;
                 $body
             }
+            Stored::Top($table) => {
+                let $conv = graph::of_top;
+                $body
+            }
         }
     };
 }

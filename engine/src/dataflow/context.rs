@@ -2,9 +2,9 @@
 
 use super::{Batch, Pass, Record, Router, Stamp};
 use crate::changelog;
-use crate::codec::{Key, KeyPrefix, Value};
+use crate::codec::{Key, Value};
 use crate::flow::{Slot, TableRef};
-use crate::query::Snapshot;
+use crate::query::{Snapshot, TableSnapshot};
 use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -98,19 +98,16 @@ impl Context<'_> {
             .map_err(|_| Error::internal("a table was declared with other types than it is used with"))
     }
 
-    /// The rows of `table` whose keys begin with `prefix`, as they were before this epoch, in ascending order.
+    /// `table` as it was before this epoch, to be read in order: [`prefix`](TableSnapshot::prefix) and
+    /// [`range`](TableSnapshot::range) read a few rows at a time, from either end, so that whoever stops early has read
+    /// little. What the running epoch did is not in it: the node that writes the table knows.
     ///
     /// # Errors
-    /// `Corrupt` if a stored row does not decode, or an error of the store.
-    pub fn rows_before<K: Key, V: Value>(
-        &self,
-        table: &TableRef<K, V>,
-        prefix: &impl KeyPrefix<K>,
-    ) -> Result<Vec<(K, V)>> {
+    /// `Closed`, or an error of the store.
+    pub fn table_before<K: Key, V: Value>(&self, table: &TableRef<K, V>) -> Result<TableSnapshot<K, V>> {
         let table = self.table(table)?;
         // Only the folding thread publishes, so what is published now is the state before this epoch.
-        let snapshot = Snapshot::capture(table.shared())?;
-        snapshot.table(Arc::clone(&table)).prefix(prefix).collect()
+        Ok(Snapshot::capture(table.shared())?.table(table))
     }
 
     /// Sends a record to a derived topic when the epoch is complete.

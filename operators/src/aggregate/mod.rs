@@ -18,6 +18,10 @@
 //! | [`reduce`] | `Option<V>` | no | no |
 //! | [`Fold::new`] | yours | [`with_retract`](Fold::with_retract) | [`with_merge`](Fold::with_merge) |
 //!
+//! The retractable forms keep all members of a group in one value, which is read, copied and written whole. Where a group
+//! may have many of them, [`GroupedTable::min`](crate::GroupedTable::min), `max`, `top_k` and `distinct_count` keep a row for
+//! each value instead.
+//!
 //! Every extractor is a `Fn(&V) -> T`; `V::clone` keeps whole values. No aggregate of this module panics, and
 //! each one obeys the laws of the traits it implements, which `testing::laws` checks for yours as well.
 //!

@@ -85,7 +85,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct GroupedStream<K, V> {
-    stream: Stream<K, V>,
+    pub(super) stream: Stream<K, V>,
 }
 
 impl<K, V> fmt::Debug for GroupedStream<K, V> {
@@ -181,7 +181,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         })
     }
 
-    fn fold_by<A: Value, E: Display + 'static>(
+    pub(super) fn fold_by<A: Value, E: Display + 'static>(
         &self,
         kind: &'static str,
         store: StoreOptions<A>,

@@ -18,6 +18,7 @@
 //!
 //! Nodes with several outputs are built from `outlet`.
 
+mod extreme;
 mod fallible;
 mod group;
 mod join;

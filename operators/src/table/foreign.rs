@@ -6,13 +6,14 @@
 //! If every update of the result counts, every step of both sides is carried through; otherwise only what became of them.
 //!
 //! A deleted left row deletes its result. A deleted or absent right row leaves the result out (inner) or makes it a join
-//! with `None` (left). A left row whose foreign key changes leaves the old partner and meets the new one, in one change.
+//! with `None` (left). A left row without a foreign key has no partner; it is in no index. A left row whose foreign key changes leaves the old partner and meets the new one, in one change.
 //! Repeated keys on either side arrive as one change per epoch. Timestamps play no part, late or not. Empty input on one
 //! side: changes of the other meet the rows that are there.
 
 use super::Table;
 use super::access::Access;
-use super::history::{self, Numbering, Starts, Step};
+use super::history::{self, Numbering, Starts};
+use super::link::{self, Linked, Parted};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{
@@ -26,7 +27,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Where a foreign-key join keeps its result, and its index: the rows of the left table once more, by foreign key.
+/// Where a foreign-key join keeps its result, and its index: the rows of the left table once more, by foreign key. Where
+/// [`Table::re_key`] keeps its own, too.
 ///
 /// A plain `&str` or [`StoreOptions`] says where the result is kept; the index is then named `<name>.index`, has the
 /// same version and [`Bincode`] values. A pair of [`StoreOptions`], the result's and the index's, says both: for rows that
@@ -56,6 +58,10 @@ impl<V, W> ForeignStore<V, W> {
     #[must_use]
     pub fn result(&self) -> &StoreOptions<W> {
         &self.result
+    }
+
+    pub(super) fn into_parts(self) -> (StoreOptions<W>, StoreOptions<V>) {
+        (self.result, self.index)
     }
 
     /// Where the index is kept.
@@ -88,10 +94,18 @@ impl<V, W> From<(StoreOptions<W>, StoreOptions<V>)> for ForeignStore<V, W> {
     }
 }
 
+/// Whether rows without a partner have a result.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Inner,
+    Left,
+}
+
 pub(super) fn join<K, V, F, T, W, G, J>(
     left: &Table<K, V>,
     right: &Table<F, T>,
     store: ForeignStore<V, W>,
+    kind: Kind,
     foreign: G,
     join: J,
 ) -> Table<K, W>
@@ -101,14 +115,13 @@ where
     F: Key,
     T: Value,
     W: Value,
-    G: Fn(&K, &V) -> F + Send + Sync + 'static,
+    G: Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
     J: Fn(&K, &V, Option<&T>) -> Option<W> + Send + Sync + 'static,
 {
     let builder = &left.builder;
     let index: TableRef<(F, K), V> = builder.table("index", store.index);
     let table: TableRef<K, W> = builder.table("foreign_join", store.result);
-    let link = Link { access: Arc::clone(&left.access), foreign };
-    let links = builder.exchange::<Event<F, Linked<K, V>>>("link", &[left.node], &left.access.reads(), link);
+    let links = link::link(left, foreign, kind == Kind::Left);
     let meet = Meet { index, right: Arc::clone(&right.access), join };
     // The index is written by the node that meets, and its results are then exchanged by the next.
     let results =
@@ -118,55 +131,6 @@ where
     let keep = Keep { table };
     let node = builder.operator("foreign_join", &[back], &[table.index()], &[], keep);
     Table::stored(builder, node, table)
-}
-
-/// A left row at the shard of a foreign key: what it is now, while it names this key.
-#[derive(Clone)]
-struct Linked<K, V> {
-    key: K,
-    new: Option<V>,
-}
-
-/// Sends left changes to the shards of the foreign keys they name.
-struct Link<K, V, G> {
-    access: Arc<dyn Access<K, V>>,
-    foreign: G,
-}
-
-impl<K, V, F, G> Operator for Link<K, V, G>
-where
-    K: Key,
-    V: Value,
-    F: Key,
-    G: Fn(&K, &V) -> F + Send + Sync + 'static,
-{
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
-        let changes: Changes<K, V> = inputs.take(0)?;
-        let starts;
-        let steps = if context.record() == Record::Updates {
-            starts = Starts::of(context, &*self.access, &changes)?;
-            history::updates(&changes, &starts)
-        } else {
-            history::changes(&changes)
-        };
-        let mut links: Vec<Event<F, Linked<K, V>>> = Vec::with_capacity(steps.len());
-        for Step { key, old, new, stamp } in steps {
-            context.at(&stamp);
-            let named_before = old.map(|row| (self.foreign)(key, row));
-            let named_now = new.map(|row| (self.foreign)(key, row));
-            let link = |named, new: Option<&V>, stamp| Event {
-                key: named,
-                value: Linked { key: key.clone(), new: new.cloned() },
-                stamp,
-            };
-            if named_before != named_now {
-                links.extend(named_before.map(|named| link(named, None, stamp.branch(0))));
-            }
-            links.extend(named_now.map(|named| link(named, new, stamp.branch(1))));
-        }
-        let parts = context.router().split(links, |link| &link.key);
-        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
-    }
 }
 
 /// Keeps the index, and joins what changed on either side.
@@ -186,13 +150,18 @@ where
     J: Fn(&K, &V, Option<&T>) -> Option<W> + Send + Sync + 'static,
 {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
-        let links: Vec<Event<F, Linked<K, V>>> = inputs.take(0)?;
+        let Parted { named: links, unnamed } = link::part(inputs.take(0)?);
         let changes: Changes<F, T> = inputs.take(1)?;
-        let results = if context.record() == Record::Updates {
+        let mut results = if context.record() == Record::Updates {
             self.meet_step_by_step(context, &links, &changes)?
         } else {
             self.meet(context, &links, &changes.changes)?
         };
+        for Event { key, value: new, stamp } in unnamed {
+            context.at(&stamp);
+            let value = new.and_then(|row| (self.join)(&key, &row, None));
+            results.push(Event { key, value, stamp });
+        }
         let rows = links
             .into_iter()
             .map(|Event { key, value, stamp }| Event { key: (key, value.key), value: value.new, stamp })
@@ -240,9 +209,13 @@ where
             results.push(Event { key: linked.key.clone(), value: result, stamp: *stamp });
         }
         let mut encoded = Vec::new();
+        if changes.is_empty() {
+            return Ok(results);
+        }
+        let before = context.table_before(&self.index)?;
         for Change { key: named, new, stamp, .. } in changes {
             context.at(stamp);
-            let rows = context.rows_before(&self.index, &(named.clone(),))?;
+            let rows = before.prefix(&(named.clone(),)).collect::<Result<Vec<_>>>()?;
             context.charge::<((F, K), V)>(rows.len())?;
             for ((_, key), row) in rows {
                 if touched.contains(&(named, &key)) {
@@ -270,8 +243,12 @@ where
             links.iter().map(|link| &link.key).chain(changes.updates.iter().map(|update| &update.key));
         let starts = Starts::with(context, &*self.right, changes, named.clone())?;
         let mut pairs: BTreeMap<(F, K), Pair<'_, V>> = BTreeMap::new();
+        if links.is_empty() && changes.updates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let before = context.table_before(&self.index)?;
         for named in named.collect::<BTreeSet<&F>>() {
-            let rows = context.rows_before(&self.index, &(named.clone(),))?;
+            let rows = before.prefix(&(named.clone(),)).collect::<Result<Vec<_>>>()?;
             context.charge::<((F, K), V)>(rows.len())?;
             for (pair, row) in rows {
                 pairs.insert(pair, Pair { row: Some(row), links: Vec::new() });

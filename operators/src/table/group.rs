@@ -115,14 +115,14 @@ impl<A> Deref for Grouped<A> {
 /// let best = by_team.aggregate("best", max(|points: &u32| *points));
 /// ```
 pub struct GroupedTable<K, V> {
-    builder: Builder,
-    node: NodeId,
+    pub(super) builder: Builder,
+    pub(super) node: NodeId,
     types: PhantomData<fn() -> (K, V)>,
 }
 
 /// A row that joins or leaves a group.
 #[derive(Clone)]
-enum Delta<V> {
+pub(super) enum Delta<V> {
     Leave(V),
     Join(V),
 }

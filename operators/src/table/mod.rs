@@ -5,11 +5,16 @@
 //! asked through a view; `filter`, `map_values` and primary-key joins are computed on the fly.
 
 pub(crate) mod access;
+pub(crate) mod distinct;
+mod extreme;
+mod first;
 mod foreign;
 mod group;
 pub(crate) mod history;
 mod join;
+mod link;
 mod map;
+mod re_key;
 pub(crate) mod source;
 mod to_stream;
 
@@ -176,33 +181,61 @@ impl<K: Key, V: Value> Table<K, V> {
         })
     }
 
-    /// Joins each row with the row of `other` whose key `foreign` takes from it; rows without one are left out. The
+    /// Joins each row with the row of `other` whose key `foreign` takes from it; rows without one are left out. `foreign`
+    /// answers with a key of `other`, or with an `Option` of one where a row may name nobody. The
     /// result is stored in the table `store`, the rows of this table once more, by foreign key, in the table
     /// `<store>.index`; see [`ForeignStore`].
     ///
     /// Source: KIP-213 and KIP-1104, without the round trip: the index holds the rows themselves.
     #[doc(alias = "KTable foreign key join")]
-    pub fn foreign_join<F: Key, T: Value, W: Value>(
+    pub fn foreign_join<F: Key, I: Into<Option<F>>, T: Value, W: Value>(
         &self,
         other: &Table<F, T>,
         store: impl Into<ForeignStore<V, W>>,
-        foreign: impl Fn(&K, &V) -> F + Send + Sync + 'static,
+        foreign: impl Fn(&K, &V) -> I + Send + Sync + 'static,
         join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
         let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other?));
-        foreign::join(self, other, store.into(), foreign, join)
+        let named = move |key: &K, row: &V| foreign(key, row).into();
+        foreign::join(self, other, store.into(), foreign::Kind::Inner, named, join)
     }
 
-    /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner.
-    pub fn foreign_left_join<F: Key, T: Value, W: Value>(
+    /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner, and those that name nobody.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// // Task -> who is on it, if anybody
+    /// let tasks = Topic::<u32, Option<u64>>::new("tasks");
+    /// let people = Topic::<u64, String>::new("people");
+    /// let graph = GraphBuilder::new();
+    /// let people_table = graph.table(&people, "people");
+    /// let on_it = graph.table(&tasks, "tasks").foreign_left_join(
+    ///     &people_table,
+    ///     "on_it",
+    ///     |_, person| *person,
+    ///     |_, _, name| name.cloned().unwrap_or_else(|| "nobody".to_owned()),
+    /// );
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&people, 7, "Ada".to_owned(), 0)?;
+    /// driver.put(&tasks, 1, Some(7), 0)?;
+    /// driver.put(&tasks, 2, None, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&on_it)?, [(1, "Ada".to_owned()), (2, "nobody".to_owned())].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn foreign_left_join<F: Key, I: Into<Option<F>>, T: Value, W: Value>(
         &self,
         other: &Table<F, T>,
         store: impl Into<ForeignStore<V, W>>,
-        foreign: impl Fn(&K, &V) -> F + Send + Sync + 'static,
+        foreign: impl Fn(&K, &V) -> I + Send + Sync + 'static,
         join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
         let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other));
-        foreign::join(self, other, store.into(), foreign, join)
+        let named = move |key: &K, row: &V| foreign(key, row).into();
+        foreign::join(self, other, store.into(), foreign::Kind::Left, named, join)
     }
 
     /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion.

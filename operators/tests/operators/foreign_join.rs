@@ -64,6 +64,44 @@ proptest! {
         prop_assert_eq!(pond.rows(&inner), partnered);
     }
 
+    /// A row that names nobody has no partner, and may name one later, or no more.
+    #[test]
+    fn rows_may_name_nobody(steps in steps(), run in runs()) {
+        let orders = Topic::<u16, Order>::new("orders").partitions(3);
+        let customers = Topic::<u8, i32>::new("customers").partitions(2);
+        let graph = GraphBuilder::new();
+        let left = graph.table(&orders, "orders");
+        let right = graph.table(&customers, "customers");
+        let named = |_: &u16, order: &Order| (order.0 > 1).then_some(order.0);
+        let inner = left.foreign_join(&right, "inner", named, |_, order, c| (order.1, Some(*c)));
+        let outer = left.foreign_left_join(&right, "outer", named, |_, order, c| (order.1, c.copied()));
+        let followed = left.foreign_left_join(&right, "followed", named, |_, order, c| (order.1, c.copied()));
+        let _met = graph.stream(&orders).left_join(&followed, |_, _, row| row.is_some());
+        let graph = graph.build()?;
+
+        let (mut all_orders, mut all_customers, mut inputs) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for (step, now_ms) in steps.iter().zip(0..) {
+            match step {
+                Step::Order(key, value) => {
+                    inputs.push(upsert(&orders, key, value.as_ref(), now_ms));
+                    change(&mut all_orders, *key, *value);
+                }
+                Step::Customer(key, value) => {
+                    inputs.push(upsert(&customers, key, value.as_ref(), now_ms));
+                    change(&mut all_customers, *key, *value);
+                }
+            }
+        }
+        let pond = Pond::fed(&graph, &inputs, &run);
+        let partner = |order: &Order| named(&0, order).and_then(|customer| all_customers.get(&customer).copied());
+        let join = |(key, order): (&u16, &Order)| (*key, (order.1, partner(order)));
+        let expected: BTreeMap<u16, (i32, Option<i32>)> = all_orders.iter().map(join).collect();
+        prop_assert_eq!(&pond.rows(&outer), &expected);
+        prop_assert_eq!(&pond.rows(&followed), &expected);
+        let partnered = expected.into_iter().filter(|(_, (_, customer))| customer.is_some()).collect();
+        prop_assert_eq!(pond.rows(&inner), partnered);
+    }
+
     /// Both sides are folded from the same records, so that one record moves rows on both.
     #[test]
     fn both_sides_may_change_for_one_record(

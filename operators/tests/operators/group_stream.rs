@@ -60,6 +60,29 @@ proptest! {
         }
     }
 
+    #[test]
+    fn extremes_are_those_of_a_loop(records in upserts(-5..9_i32), k in 0..4_usize, run in runs()) {
+        let topic = Topic::<u8, i32>::new("records").partitions(3);
+        let graph = GraphBuilder::new();
+        let grouped = graph.stream(&topic).group_by_key();
+        let least = grouped.min("least", |value| *value);
+        let most = grouped.max("most", |value| *value);
+        let top = grouped.top_k("top", k, |value| *value);
+        let distinct = grouped.distinct_count("distinct", |value| *value);
+        let pond = Pond::fed(&graph.build()?, &inputs(&topic, &records), &run);
+        let mut groups = groups(&records, |key, _| key);
+        for values in groups.values_mut() {
+            values.sort_unstable();
+        }
+        prop_assert_eq!(pond.rows(&least), each(&groups, |values| values[0]));
+        prop_assert_eq!(pond.rows(&most), each(&groups, |values| *values.last().unwrap()));
+        let mut tops = each(&groups, |values| values.iter().rev().take(k).copied().collect::<Vec<_>>());
+        tops.retain(|_, top| !top.is_empty());
+        prop_assert_eq!(pond.rows(&top), tops);
+        let different = |values: &[i32]| values.chunk_by(|a, b| a == b).count() as u64;
+        prop_assert_eq!(pond.rows(&distinct), each(&groups, different));
+    }
+
     /// Records of several partitions meet under one key in the order of their timestamps.
     #[test]
     fn a_new_key_brings_partitions_together_by_timestamp(records in upserts(-5..9_i32), run in runs()) {

@@ -15,6 +15,7 @@ mod foreign_join;
 mod graph;
 mod group_stream;
 mod process;
+mod re_key;
 mod regroup;
 mod sinks;
 mod stream_join;

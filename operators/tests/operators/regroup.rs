@@ -71,6 +71,71 @@ proptest! {
         }
     }
 
+    /// With a row for each value, as with all members in one value; read in the way of every cut, and joined by a stream,
+    /// which has every step carried through.
+    #[test]
+    fn rows_for_each_value_tell_the_extremes(rows in rows(), k in 0..4_usize, run in runs()) {
+        let topic = Topic::<u8, Row>::new("rows").partitions(3);
+        let graph = GraphBuilder::new();
+        let grouped = graph.table(&topic, "rows").group_by(|_, row| *row);
+        let least = grouped.min("least", |amount| *amount);
+        let most = grouped.max("most", |amount| *amount);
+        let top = grouped.top_k("top", k, |amount| *amount);
+        let distinct = grouped.distinct_count("distinct", |amount| *amount);
+        let followed = graph.table(&topic, "followed").group_by(|_, row| *row);
+        let followed_least = followed.min("followed_least", |amount| *amount);
+        let followed_top = followed.top_k("followed_top", k, |amount| *amount);
+        let followed_distinct = followed.distinct_count("followed_distinct", |amount| *amount);
+        let stream = graph.stream(&topic);
+        let _met = stream.left_join(&followed_least, |_, _, row| row.is_some());
+        let _met = stream.left_join(&followed_top, |_, _, row| row.is_some());
+        let _met = stream.left_join(&followed_distinct, |_, _, row| row.is_some());
+        let pond = Pond::fed(&graph.build()?, &inputs(&topic, &rows), &run);
+
+        let groups = groups(&rows);
+        let first = each(&groups, |members| members[0]);
+        prop_assert_eq!(&pond.rows(&least), &first);
+        prop_assert_eq!(&pond.rows(&followed_least), &first);
+        prop_assert_eq!(pond.rows(&most), each(&groups, |members| *members.last().unwrap()));
+        let mut tops = each(&groups, |members| members.iter().rev().take(k).copied().collect::<Vec<_>>());
+        tops.retain(|_, top| !top.is_empty());
+        prop_assert_eq!(&pond.rows(&top), &tops);
+        prop_assert_eq!(&pond.rows(&followed_top), &tops);
+        let different = each(&groups, |members| members.chunk_by(|a, b| a == b).count() as u64);
+        prop_assert_eq!(&pond.rows(&distinct), &different);
+        prop_assert_eq!(&pond.rows(&followed_distinct), &different);
+    }
+
+    /// What a stream that joins an extreme meets is the extreme of that moment, wherever epochs are cut.
+    #[test]
+    fn every_step_of_an_extreme_is_that_of_its_record(rows in rows(), run in runs()) {
+        let topic = Topic::<u8, Row>::new("rows").partitions(3);
+        let met = Topic::<u8, (Option<i32>, Option<Vec<i32>>, Option<u64>)>::new("met");
+        let graph = GraphBuilder::new();
+        let grouped = graph.table(&topic, "rows").group_by(|_, row| *row);
+        let least = grouped.min("least", |amount| *amount);
+        let top = grouped.top_k("top", 2, |amount| *amount);
+        let distinct = grouped.distinct_count("distinct", |amount| *amount);
+        let by_group = graph.stream(&topic).re_key(|_, row| row.0);
+        by_group
+            .left_join(&least, |_, _, least| least.copied())
+            .left_join(&top, |_, least, top| (least, top.cloned()))
+            .left_join(&distinct, |_, (least, top), distinct| (least, top, distinct.copied()))
+            .to(&met);
+        let pond = Pond::fed(&graph.build()?, &inputs(&topic, &rows), &run);
+        let expected: Vec<_> = (1..=rows.len())
+            .filter_map(|length| {
+                let (group, _) = rows[length - 1].1?;
+                let members = self::groups(&rows[..length]).remove(&group)?;
+                let top: Vec<i32> = members.iter().rev().take(2).copied().collect();
+                let different = members.chunk_by(|a, b| a == b).count() as u64;
+                Some((group, Some((members.first().copied(), Some(top), Some(different)))))
+            })
+            .collect();
+        let written: Vec<_> = pond.written(&met).remove(0).into_iter().map(|(key, value, _)| (key, value)).collect();
+        prop_assert_eq!(written, expected);
+    }
+
     /// A grouping of a grouping: how many groups have each size.
     #[test]
     fn groups_can_be_grouped_again(rows in rows(), run in runs()) {

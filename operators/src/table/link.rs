@@ -1,0 +1,103 @@
+//! Links: the rows of a table at the shards of other keys, which they name.
+//!
+//! A row that names another key than before leaves the old one and joins the new one, in this order. A deleted row leaves.
+//! A row may name nobody; such rows, if they are wanted at all, stay on the shard of their own key. If every update of
+//! what derives from the links counts, every step of a row is carried through, otherwise only what became of it.
+
+use super::Table;
+use super::access::Access;
+use super::history::{self, Starts, Step};
+use millpond_engine::Result;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Batch, Changes, Context, Event, Inputs, Operator, Output, Record};
+use millpond_engine::graph::NodeId;
+use std::sync::Arc;
+
+/// A row at the shard of a key that it names: what it is now, while it names this key.
+#[derive(Clone)]
+pub(super) struct Linked<K, V> {
+    pub(super) key: K,
+    pub(super) new: Option<V>,
+}
+
+/// What a link node puts out.
+pub(super) type Links<F, K, V> = Vec<Event<Option<F>, Linked<K, V>>>;
+
+/// Sends the rows of `table` to the shards of the keys that `name` takes from them.
+pub(super) fn link<K: Key, V: Value, F: Key>(
+    table: &Table<K, V>,
+    name: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+    keeps_unnamed: bool,
+) -> NodeId {
+    let link = Link { access: Arc::clone(&table.access), name, keeps_unnamed };
+    let reads = table.access.reads();
+    table.builder.exchange::<Event<Option<F>, Linked<K, V>>>("link", &[table.node], &reads, link)
+}
+
+/// The links of rows that name a key, and of those that name nobody.
+pub(super) struct Parted<F, K, V> {
+    pub(super) named: Vec<Event<F, Linked<K, V>>>,
+    /// By the keys of the rows.
+    pub(super) unnamed: Vec<Event<K, Option<V>>>,
+}
+
+/// Parts links, in their order.
+pub(super) fn part<F, K, V>(links: Links<F, K, V>) -> Parted<F, K, V> {
+    let mut parted = Parted { named: Vec::with_capacity(links.len()), unnamed: Vec::new() };
+    for Event { key, value, stamp } in links {
+        match key {
+            Some(key) => parted.named.push(Event { key, value, stamp }),
+            None => parted.unnamed.push(Event { key: value.key, value: value.new, stamp }),
+        }
+    }
+    parted
+}
+
+struct Link<K, V, N> {
+    access: Arc<dyn Access<K, V>>,
+    name: N,
+    /// Whether rows that name nobody go on.
+    keeps_unnamed: bool,
+}
+
+impl<K, V, F, N> Operator for Link<K, V, N>
+where
+    K: Key,
+    V: Value,
+    F: Key,
+    N: Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+{
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let changes: Changes<K, V> = inputs.take(0)?;
+        let starts;
+        let steps = if context.record() == Record::Updates {
+            starts = Starts::of(context, &*self.access, &changes)?;
+            history::updates(&changes, &starts)
+        } else {
+            history::changes(&changes)
+        };
+        let (router, here) = (context.router(), context.shard());
+        let mut parts: Vec<Links<F, K, V>> = (0..router.shards()).map(|_| Vec::new()).collect();
+        let mut send = |named: Option<F>, key: &K, new: Option<&V>, stamp| {
+            if named.is_none() && !self.keeps_unnamed {
+                return;
+            }
+            let shard = named.as_ref().map_or(here, |named| router.shard(named));
+            if let Some(part) = parts.get_mut(shard) {
+                part.push(Event { key: named, value: Linked { key: key.clone(), new: new.cloned() }, stamp });
+            }
+        };
+        for Step { key, old, new, stamp } in steps {
+            context.at(&stamp);
+            let before = old.map(|row| (self.name)(key, row));
+            let now = new.map(|row| (self.name)(key, row));
+            if let Some(before) = before.filter(|before| now.as_ref() != Some(before)) {
+                send(before, key, None, stamp.branch(0));
+            }
+            if let Some(now) = now {
+                send(now, key, new, stamp.branch(1));
+            }
+        }
+        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
+    }
+}

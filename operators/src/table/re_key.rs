@@ -1,0 +1,188 @@
+//! A table under other keys.
+//!
+//! Where several rows claim one new key, the one with the least old key has it; when that goes, or claims another key, the
+//! next one is seen. So the result is a function of the rows that there are, not of the order in which they came: an index
+//! keeps all claims, by (new key, old key). A deleted row gives its claim up. A row whose new key changes gives up the
+//! old one and claims the new one, in one change. Repeated keys arrive as one change per epoch, unless every
+//! update of the result counts: then every step is told. Late timestamps play no part. Empty input changes nothing.
+
+use super::Table;
+use super::first::{Before, End, First};
+use super::foreign::ForeignStore;
+use super::link::{self, Linked};
+use millpond_engine::Result;
+use millpond_engine::codec::{Bincode, Key, Value};
+use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Record, Stamp};
+use millpond_engine::graph::{StoreOptions, TableRef};
+use std::collections::{BTreeMap, BTreeSet};
+
+impl<K: Key, V: Value> Table<K, V> {
+    /// The same rows under the keys that `key` takes from them.
+    ///
+    /// Of several rows with one new key, the one with the least old key is seen; the next one is when that goes. To fold
+    /// all of them, or to choose by something else, [`group_by`](Self::group_by) the table.
+    ///
+    /// The result is stored in the table `store`, all rows once more in the table `<store>.index`, and the keys that more
+    /// than one row claims in `<store>.claims`.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let users = Topic::<u64, String>::new("users");
+    /// let graph = GraphBuilder::new();
+    /// let by_mail = graph.table(&users, "users").map_values(|id, mail| (*id, mail)).re_key("by_mail", |_, row| row.1.clone());
+    /// let ids = by_mail.map_values(|_, (id, _)| id).materialize("ids");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&users, 7, "ada@example.org".to_owned(), 0)?;
+    /// driver.put(&users, 3, "ada@example.org".to_owned(), 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&ids)?, [("ada@example.org".to_owned(), 3)].into());
+    /// driver.put(&users, 3, "bob@example.org".to_owned(), 0)?;
+    /// driver.run()?;
+    /// let expected = [("ada@example.org".to_owned(), 7), ("bob@example.org".to_owned(), 3)];
+    /// assert_eq!(driver.table(&ids)?, expected.into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[doc(alias = "selectKey")]
+    pub fn re_key<L: Key>(
+        &self,
+        store: impl Into<ForeignStore<V, V>>,
+        key: impl Fn(&K, &V) -> L + Send + Sync + 'static,
+    ) -> Table<L, V> {
+        let (builder, (result, index)) = (&self.builder, store.into().into_parts());
+        let name = format!("{}.claims", result.name());
+        let claims = StoreOptions::with_codec(&name, Bincode).version(result.table_version());
+        let operator: ReKey<K, V, L> = ReKey {
+            index: builder.table("index", index),
+            claims: builder.table("claims", claims),
+            table: builder.table("re_key", result),
+        };
+        let links = link::link(self, move |old, row| Some(key(old, row)), false);
+        let table = operator.table;
+        let writes = [operator.index.index(), operator.claims.index(), table.index()];
+        let node = builder.operator("re_key", &[links], &writes, &[], operator);
+        Table::stored(builder, node, table)
+    }
+}
+
+struct ReKey<K, V, L> {
+    index: TableRef<(L, K), V>,
+    /// How many rows claim a key, if more than one does.
+    claims: TableRef<L, u64>,
+    table: TableRef<L, V>,
+}
+
+/// A row that claims a key, or gives it up: its claim before and after.
+struct Claim<K, V, L> {
+    wanted: L,
+    key: K,
+    stamp: Stamp,
+    old: Option<V>,
+    new: Option<V>,
+}
+
+impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+        let links = link::part(inputs.take(0)?);
+        let claims = self.claim(context, links.named)?;
+        let mut wanted: BTreeMap<&L, Vec<&Claim<K, V, L>>> = BTreeMap::new();
+        for claim in &claims {
+            wanted.entry(&claim.wanted).or_default().push(claim);
+        }
+        let (table, counts) = (context.table(&self.table)?, context.table(&self.claims)?);
+        let keys: Vec<&L> = wanted.keys().copied().collect();
+        let rows = table.look_up(context, &keys)?;
+        let counted = counts.look_up(context, &keys)?;
+        let mut before = Before::new(&self.index);
+        let mut told = Told { rows: Vec::with_capacity(keys.len()), counts: Vec::new() };
+        for (((wanted, steps), row), count) in wanted.into_iter().zip(rows).zip(counted) {
+            let count = count.unwrap_or_else(|| u64::from(row.is_some()));
+            tell(context, &mut before, (wanted, &steps), count, &mut told)?;
+        }
+        counts.fold(context, told.counts, Record::Changes, |_, row, count| {
+            *row = (count > 1).then_some(count);
+        })?;
+        let record = context.record();
+        let updates = table.fold(context, told.rows, record, |_, row, new| *row = new)?;
+        if !context.is_read() {
+            return Ok(Output::Nothing);
+        }
+        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+    }
+}
+
+impl<K: Key, V: Value, L: Key> ReKey<K, V, L> {
+    /// Keeps the claims, and tells what each was.
+    fn claim(
+        &self,
+        context: &mut Context<'_>,
+        links: Vec<Event<L, Linked<K, V>>>,
+    ) -> Result<Vec<Claim<K, V, L>>> {
+        let mut claims = Vec::with_capacity(links.len());
+        let mut events = Vec::with_capacity(links.len());
+        for Event { key: wanted, value: Linked { key, new }, stamp } in links {
+            events.push(Event {
+                key: (wanted.clone(), key.clone()),
+                value: (claims.len(), new.clone()),
+                stamp,
+            });
+            claims.push(Claim { wanted, key, stamp, old: None, new });
+        }
+        context.table(&self.index)?.fold(context, events, Record::Changes, |_, row, (at, new)| {
+            let old = std::mem::replace(row, new);
+            if let Some(claim) = claims.get_mut(at) {
+                claim.old = old;
+            }
+        })?;
+        Ok(claims)
+    }
+}
+
+/// What becomes of the new keys.
+struct Told<V, L> {
+    rows: Vec<Event<L, Option<V>>>,
+    counts: Vec<Event<L, u64>>,
+}
+
+/// The row of `wanted` after the steps of the epoch, or after each of them; `count` rows claimed it before.
+fn tell<K: Key, V: Value, L: Key>(
+    context: &mut Context<'_>,
+    before: &mut Before<'_, L, K, V>,
+    (wanted, steps): (&L, &[&Claim<K, V, L>]),
+    count: u64,
+    told: &mut Told<V, L>,
+) -> Result<()> {
+    let mut first: First<K, V> = First::new(End::Least);
+    let mut touched: BTreeSet<&K> = BTreeSet::new();
+    let (mut known, mut now) = (0, count);
+    for claim in steps {
+        if touched.insert(&claim.key) {
+            known += u64::from(claim.old.is_some());
+            first.set(&claim.key, claim.old.clone());
+        }
+    }
+    // Mostly nobody else claims the key, and nothing is to be read.
+    first.know(Vec::new(), known >= count);
+    for (number, claim) in steps.iter().enumerate() {
+        now = (now + u64::from(claim.new.is_some())).saturating_sub(u64::from(claim.old.is_some()));
+        first.set(&claim.key, claim.new.clone());
+        if context.record() == Record::Changes && number + 1 < steps.len() {
+            continue;
+        }
+        context.at(&claim.stamp);
+        let value = loop {
+            if let Some(rows) = first.rows(1, |_| 1) {
+                break rows.first().map(|(_, row, _)| V::clone(row));
+            }
+            let others = before.read(context, wanted, (End::Least, None), &touched, 1, |_| 1)?;
+            first.know(others, true);
+        };
+        told.rows.push(Event { key: wanted.clone(), value, stamp: claim.stamp });
+    }
+    if let Some(last) = steps.last().filter(|_| count > 1 || now > 1) {
+        told.counts.push(Event { key: wanted.clone(), value: now, stamp: last.stamp });
+    }
+    Ok(())
+}
