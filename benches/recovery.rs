@@ -10,7 +10,7 @@ mod support;
 
 use clap::Parser;
 use millpond::changelog::{Changelog, Durability};
-use millpond::{Engine, GraphBuilder, Table, Topic};
+use millpond::{Engine, GraphBuilder, StoredTable, Topic};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Write};
@@ -162,7 +162,7 @@ fn print(args: &Args, recoveries: &[(Size, Vec<Recovery>)]) {
 }
 
 /// Opens changelog and engine; reports how long the changelog alone took.
-fn open(args: &Args, dir: &Path) -> Outcome<(Engine, Table<u64, u64>, f64)> {
+fn open(args: &Args, dir: &Path) -> Outcome<(Engine, StoredTable<u64, u64>, f64)> {
     let begin = Instant::now();
     let log: Arc<dyn Changelog> = log::open(&dir.join("log"), Durability::Fsync)?;
     let changelog_ms = milliseconds(begin);

@@ -16,7 +16,7 @@
 use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::fault::{self, Action};
 use millpond::store::{Direction, MemoryStore, StateStore};
-use millpond::{Engine, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table, Topic};
+use millpond::{Engine, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, StoredTable, Topic};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ fn numbers() -> Topic<u32, u64> {
 }
 
 /// Two tables, of which one has a version, and its groups.
-fn graph(version: u32) -> (Graph, [Table<u32, u64>; 2]) {
+fn graph(version: u32) -> (Graph, [StoredTable<u32, u64>; 2]) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&numbers()).group_by_key();
     let count = grouped.count("count");
@@ -38,7 +38,7 @@ fn open(
     version: u32,
     log: &Arc<MemoryChangelog>,
     store: &Arc<MemoryStore>,
-) -> (Stepper, [Table<u32, u64>; 2]) {
+) -> (Stepper, [StoredTable<u32, u64>; 2]) {
     let (graph, tables) = graph(version);
     let changelog: Arc<dyn Changelog> = log.clone();
     let builder = Engine::builder(&graph).name("sums").changelog(changelog).store(store.clone());

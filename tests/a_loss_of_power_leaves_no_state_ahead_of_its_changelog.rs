@@ -10,7 +10,7 @@
 
 use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{Engine, Graph, GraphBuilder, ManualClock, Result, Stepper, Table, Topic};
+use millpond::{Engine, Graph, GraphBuilder, ManualClock, Result, Stepper, StoredTable, Topic};
 use std::sync::Arc;
 
 fn numbers() -> Topic<u32, u64> {
@@ -27,7 +27,7 @@ fn deriving() -> Graph {
     graph.build().unwrap()
 }
 
-fn summing() -> (Graph, Table<u32, u64>) {
+fn summing() -> (Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let sums = graph.stream(&doubled()).group_by_key().reduce("sums", |a, b| a + b);
     (graph.build().unwrap(), sums)

@@ -22,7 +22,7 @@ use millpond::changelog::{
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};
 use millpond::{
-    Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, Table, Topic, TopicPartition,
+    Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, StoredTable, Topic, TopicPartition,
 };
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn events() -> Topic<u32, u64> {
     Topic::new("events")
 }
 
-fn counting(store: impl Into<StoreOptions<u64>>) -> (Graph, Table<u32, u64>) {
+fn counting(store: impl Into<StoreOptions<u64>>) -> (Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let counts = graph.stream(&events()).group_by_key().count(store);
     (graph.build().unwrap(), counts)

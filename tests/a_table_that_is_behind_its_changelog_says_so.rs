@@ -12,7 +12,7 @@
 
 use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::store::MemoryStore;
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Health, ManualClock, Table, Topic, View};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Health, ManualClock, StoredTable, Topic, View};
 use std::sync::{Arc, Condvar, Mutex};
 
 const RECORDS: u64 = 3000;
@@ -63,7 +63,7 @@ fn events() -> Topic<u64, u64> {
     Topic::new("events").partitions(3)
 }
 
-fn sums(weir: &Weir) -> (Graph, Table<u64, u64>) {
+fn sums(weir: &Weir) -> (Graph, StoredTable<u64, u64>) {
     let weir = weir.clone();
     let graph = GraphBuilder::new();
     let sums = graph.stream(&events()).group_by_key().fold(

@@ -14,7 +14,7 @@ use millpond::changelog::{
 use millpond::codec::KeyCodec;
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, Table, Topic, TopicPartition,
+    Engine, ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, StoredTable, Topic, TopicPartition,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ fn left() -> Topic<u32, u64> {
     Topic::new("left").config(TopicConfig { retention_bytes: Some(120), ..TopicConfig::default() })
 }
 
-fn sums(graph: &GraphBuilder, topic: &Topic<u32, u64>) -> Table<u32, u64> {
+fn sums(graph: &GraphBuilder, topic: &Topic<u32, u64>) -> StoredTable<u32, u64> {
     graph.stream(topic).group_by_key().reduce(&**topic.name(), |a, b| a + b)
 }
 
@@ -89,7 +89,7 @@ fn only_kept() -> Graph {
 
 fn all<K: millpond::codec::Key, V: millpond::codec::Value>(
     stepper: &Stepper,
-    table: &Table<K, V>,
+    table: &StoredTable<K, V>,
 ) -> BTreeMap<K, V> {
     stepper.view(table).unwrap().scan().unwrap().map(Result::unwrap).collect()
 }

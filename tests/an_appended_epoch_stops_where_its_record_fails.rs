@@ -20,7 +20,7 @@ mod failing;
 use failing::{encoded, engine, record};
 use millpond::changelog::{Append, AppendLog, MemoryChangelog, ReadLog, TopicLog};
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{ErrorKind, Graph, GraphBuilder, Table, Topic, TopicPartition};
+use millpond::{ErrorKind, Graph, GraphBuilder, StoredTable, Topic, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ fn events(partitions: u32) -> Topic<u32, u64> {
 }
 
 /// Passes every value on and counts it; fails at `bad`.
-fn passing(partitions: u32, bad: u64) -> (Graph, Table<u64, u64>) {
+fn passing(partitions: u32, bad: u64) -> (Graph, StoredTable<u64, u64>) {
     let graph = GraphBuilder::new();
     let stream = graph.stream(&events(partitions)).re_key(move |_, value| {
         assert!(*value != bad, "a bad record");

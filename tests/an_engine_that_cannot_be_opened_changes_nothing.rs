@@ -22,7 +22,7 @@ use millpond::changelog::{
 use millpond::store::{Direction, MemoryStore, StateStore};
 use millpond::{
     Engine, EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper,
-    StoreOptions, Table, Topic, TopicPartition,
+    StoreOptions, StoredTable, Topic, TopicPartition,
 };
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ fn events() -> Topic<u32, u64> {
 }
 
 /// Counts of `version`, and their largest value if it is `wanted`.
-fn counting(version: u32, wanted: bool) -> (Graph, Table<u32, u64>) {
+fn counting(version: u32, wanted: bool) -> (Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&events()).group_by_key();
     let counts = grouped.count(StoreOptions::named("counts").version(version));

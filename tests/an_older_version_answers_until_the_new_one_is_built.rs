@@ -10,7 +10,7 @@ use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::graph::StoreOptions;
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, ErrorKind, GraphBuilder, Position, Result, Stepper, SystemClock, Table, Topic, TopicPartition,
+    Engine, ErrorKind, GraphBuilder, Position, Result, Stepper, SystemClock, StoredTable, Topic, TopicPartition,
 };
 use std::sync::Arc;
 
@@ -34,16 +34,16 @@ fn topic() -> Topic<String, u64> {
     Topic::new("payments")
 }
 
-fn sums(graph: &GraphBuilder) -> Table<String, u64> {
+fn sums(graph: &GraphBuilder) -> StoredTable<String, u64> {
     graph.stream(&topic()).group_by_key().fold("paid", || 0, |sum, _, value: u64| *sum += value)
 }
 
-fn counts(graph: &GraphBuilder) -> Table<String, u64> {
+fn counts(graph: &GraphBuilder) -> StoredTable<String, u64> {
     let store = StoreOptions::named("paid").version(1);
     graph.stream(&topic()).group_by_key().fold(store, || 0, |count, _, _: u64| *count += 1)
 }
 
-fn last_twice(graph: &GraphBuilder) -> Table<String, u64> {
+fn last_twice(graph: &GraphBuilder) -> StoredTable<String, u64> {
     let last = graph.table(&topic(), "last");
     last.join(&last, |_, a, b| a + b).materialize(StoreOptions::named("paid").version(2))
 }
@@ -75,7 +75,7 @@ fn the_older_version_answers_until_the_new_one_is_built() -> Result<()> {
 }
 
 /// The sums beside a table that is never rebuilt.
-fn with_largest(version: u32) -> (GraphBuilder, Table<String, u64>, Table<String, u64>) {
+fn with_largest(version: u32) -> (GraphBuilder, StoredTable<String, u64>, StoredTable<String, u64>) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&topic()).group_by_key();
     let store = StoreOptions::named("paid").version(version);

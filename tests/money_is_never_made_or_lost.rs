@@ -23,7 +23,7 @@ mod ledger;
 use ledger::{ChildProcess, Random, rounds, seed, tell};
 use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, RocksStore, StateStore};
-use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Result, Snapshot, Table, Topic, View};
+use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Result, Snapshot, StoredTable, Topic, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,10 +36,10 @@ type Transfer = (u32, u32, i64);
 struct Bank {
     graph: Graph,
     transfers: Topic<u64, Transfer>,
-    balances: Table<u32, i64>,
-    branches: Table<u32, Grouped<i64>>,
+    balances: StoredTable<u32, i64>,
+    branches: StoredTable<u32, i64>,
     /// Each account's balance beside that of the one opposite of it.
-    pairs: Table<u32, (i64, i64)>,
+    pairs: StoredTable<u32, (i64, i64)>,
 }
 
 impl Bank {
@@ -64,7 +64,7 @@ impl Bank {
             |sum, _, balance| *sum -= balance,
         );
         let pairs = balances
-            .outer_join(&opposite, |_, own, other| (own.copied().unwrap_or(0), other.map_or(0, |o| o.value)));
+            .outer_join(&opposite, |_, own, other| (own.copied().unwrap_or(0), other.copied().unwrap_or(0)));
         let pairs = pairs.materialize("pairs");
         let graph = graph.build().unwrap();
         Self { graph, transfers, balances, branches, pairs }
@@ -73,7 +73,7 @@ impl Bank {
 
 struct Views {
     balances: View<u32, i64>,
-    branches: View<u32, Grouped<i64>>,
+    branches: View<u32, i64>,
     pairs: View<u32, (i64, i64)>,
 }
 
@@ -89,7 +89,6 @@ fn check(snapshot: &Snapshot, views: &Views) -> Result<()> {
     let branches: BTreeMap<u32, i64> = snapshot
         .of(&views.branches)?
         .scan()
-        .map(|row| row.map(|(key, sum)| (key, sum.value)))
         .collect::<Result<_>>()?;
     assert_eq!(branches, sums, "the branches at {at}");
     let pairs: BTreeMap<u32, (i64, i64)> = snapshot.of(&views.pairs)?.scan().collect::<Result<_>>()?;

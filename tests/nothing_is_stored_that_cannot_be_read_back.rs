@@ -20,7 +20,7 @@ use millpond::changelog::{Changelog, MemoryChangelog, Producer, ReadLog, TopicLo
 use millpond::codec::{Bincode, CodecError, Json, Raw, Shape, Value, ValueCodec};
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, Table,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, StoredTable,
     Topic, TopicPartition,
 };
 use proptest::prelude::*;
@@ -64,9 +64,9 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for Fresh<C> {
 struct Service<V> {
     graph: Graph,
     topic: Topic<u8, V>,
-    latest: Table<u8, V>,
-    all: Table<u8, Vec<V>>,
-    copied: Table<u8, V>,
+    latest: StoredTable<u8, V>,
+    all: StoredTable<u8, Vec<V>>,
+    copied: StoredTable<u8, V>,
 }
 
 impl<V: Value> Service<V> {
@@ -115,7 +115,7 @@ impl Place {
     }
 }
 
-fn rows<V: Value>(stepper: &Stepper, table: &Table<u8, V>) -> BTreeMap<u8, V> {
+fn rows<V: Value>(stepper: &Stepper, table: &StoredTable<u8, V>) -> BTreeMap<u8, V> {
     stepper.view(table).unwrap().scan().unwrap().collect::<Result<_>>().unwrap()
 }
 

@@ -8,9 +8,9 @@
 use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record};
 use millpond::codec::KeyCodec;
 use millpond::{
-    Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Position, Result, Snapshot, StoreOptions,
+    Engine, EngineBuilder, Graph, GraphBuilder, Position, Result, Snapshot, StoreOptions,
 };
-use millpond::{Stepper, Table, Topic, TopicPartition, View};
+use millpond::{Stepper, StoredTable, Topic, TopicPartition, View};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
@@ -31,8 +31,8 @@ pub(crate) struct Ledger {
     pub(crate) graph: Graph,
     pub(crate) payments: Topic<u32, u64>,
     pub(crate) receipts: Topic<u32, u64>,
-    pub(crate) balances: Table<u32, Balance>,
-    pub(crate) branches: Table<u32, Grouped<u64>>,
+    pub(crate) balances: StoredTable<u32, Balance>,
+    pub(crate) branches: StoredTable<u32, u64>,
 }
 
 impl Ledger {
@@ -112,7 +112,7 @@ pub(crate) fn read(changelog: &dyn Changelog, topic: &Topic<u32, u64>) -> Result
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Books {
     balances: BTreeMap<u32, Balance>,
-    branches: BTreeMap<u32, (u64, u64)>,
+    branches: BTreeMap<u32, u64>,
 }
 
 impl Books {
@@ -128,8 +128,7 @@ impl Books {
             }
         }
         for (account, balance) in &books.balances {
-            let branch = books.branches.entry(account % BRANCHES).or_default();
-            *branch = (branch.0 + 1, branch.1 + balance.1);
+            *books.branches.entry(account % BRANCHES).or_default() += balance.1;
         }
         books
     }
@@ -142,12 +141,11 @@ impl Books {
     pub(crate) fn shown(
         snapshot: &Snapshot,
         balances: &View<u32, Balance>,
-        branches: &View<u32, Grouped<u64>>,
+        branches: &View<u32, u64>,
     ) -> Result<Self> {
-        let branch = |row: Result<(u32, Grouped<u64>)>| row.map(|(key, sum)| (key, (sum.members, sum.value)));
         Ok(Self {
             balances: snapshot.of(balances)?.scan().collect::<Result<_>>()?,
-            branches: snapshot.of(branches)?.scan().map(branch).collect::<Result<_>>()?,
+            branches: snapshot.of(branches)?.scan().collect::<Result<_>>()?,
         })
     }
 }

@@ -137,7 +137,7 @@ impl Interpreter {
                 regrouped(n, before, changed(outs, table), steps(table), |members| members.len() as V)
             }
             Op::RegroupMax { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
-                *members.iter().max().unwrap()
+                graph::greatest(members.len() as u64, *members.iter().max().unwrap())
             }),
             Op::Join { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
                 Some(graph::joined(Some(l?), Some(r?)))

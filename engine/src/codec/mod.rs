@@ -10,6 +10,7 @@ mod compound;
 mod declared;
 mod examine;
 mod footprint;
+mod grouped;
 mod integers;
 mod json;
 mod prefix;
@@ -30,6 +31,8 @@ pub(crate) use checked::Checked;
 pub use compound::{fields_schema, fields_shape};
 #[doc(hidden)]
 pub use declared::assert_tags_ascend;
+pub use grouped::Grouped;
+pub(crate) use grouped::{GroupedCodec, RowCodec};
 pub use json::Json;
 pub use prefix::{KeyPart, KeyPrefix, prefix_end};
 pub use raw::Raw;

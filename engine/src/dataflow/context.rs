@@ -4,7 +4,7 @@ use super::{Batch, Pass, Record, Router, Stamp};
 use crate::changelog;
 use crate::codec::{Key, KeyPrefix, Value};
 use crate::flow::{Slot, TableRef};
-use crate::query::Snapshot;
+use crate::query::{Readable, Snapshot};
 use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -101,7 +101,7 @@ impl Context<'_> {
         let table = self.table(table)?;
         // Only the folding thread publishes, so what is published now is the state before this epoch.
         let snapshot = Snapshot::capture(table.shared())?;
-        snapshot.table(Arc::clone(&table)).prefix(prefix).collect()
+        snapshot.table(Readable::Whole(table)).prefix(prefix).collect()
     }
 
     /// Sends a record to a derived topic when the epoch is complete.

@@ -228,6 +228,7 @@ impl Task {
                 shards.clone().for_each(|shard| table.commit(shard));
             }
         });
+        self.shared.tell(epoch);
         drop(held);
         self.setting.host.signal();
         told?;

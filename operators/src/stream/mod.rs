@@ -15,7 +15,7 @@ pub use process::{Emit, Process};
 
 pub(crate) use source::{StreamSource, UpsertSource};
 
-use crate::table::{Table, source as table_source};
+use crate::table::{StoredTable, Table, source as table_source};
 use crate::upsert::Upsert;
 use map::{FlatMap, Merge};
 use millpond_engine::Topic;
@@ -191,7 +191,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 
     /// A table of the last value of each key, in the order of the changelog.
     #[doc(alias = "toTable")]
-    pub fn to_table(&self, store: impl Into<StoreOptions<V>>) -> Table<K, V> {
+    pub fn to_table(&self, store: impl Into<StoreOptions<V>>) -> StoredTable<K, V> {
         let upserts = self.map_values(|_, value| Upsert::Put(value));
         table_source::table(&upserts, store.into(), crate::Latest::Offset)
     }
@@ -263,7 +263,7 @@ impl<K: Key, V: Value> Stream<K, Upsert<V>> {
     }
 
     /// A table of the last value of each key; [`Upsert::Delete`] deletes.
-    pub fn upsert_table(&self, store: impl Into<StoreOptions<V>>) -> Table<K, V> {
+    pub fn upsert_table(&self, store: impl Into<StoreOptions<V>>) -> StoredTable<K, V> {
         table_source::table(self, store.into(), crate::Latest::Offset)
     }
 }

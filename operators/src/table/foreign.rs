@@ -10,7 +10,7 @@
 //! Repeated keys on either side arrive as one change per epoch. Timestamps play no part, late or not. Empty input on one
 //! side: changes of the other meet the rows that are there.
 
-use super::Table;
+use super::{StoredTable, Table};
 use super::access::Access;
 use super::history::{self, Numbering, Starts, Step};
 use millpond_engine::Result;
@@ -22,6 +22,7 @@ use millpond_engine::graph::{StoreOptions, TableRef};
 use millpond_engine::state::Record;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::fmt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -49,6 +50,13 @@ use std::sync::Arc;
 pub struct ForeignStore<V, W> {
     result: StoreOptions<W>,
     index: StoreOptions<V>,
+}
+
+impl<V: 'static, W: 'static> fmt::Debug for ForeignStore<V, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { result, index } = self;
+        f.debug_struct("ForeignStore").field("result", result).field("index", index).finish()
+    }
 }
 
 impl<V, W> ForeignStore<V, W> {
@@ -94,7 +102,7 @@ pub(super) fn join<K, V, F, T, W, G, J>(
     store: ForeignStore<V, W>,
     foreign: G,
     join: J,
-) -> Table<K, W>
+) -> StoredTable<K, W>
 where
     K: Key,
     V: Value,
@@ -117,7 +125,7 @@ where
     let back = builder.exchange::<Event<K, Option<W>>>("send_back", &[results], &[], send);
     let keep = Keep { table };
     let node = builder.operator("foreign_join", &[back], &[table.index()], &[], keep);
-    Table::stored(builder, node, table)
+    StoredTable::from_node(builder, node, table)
 }
 
 /// A left row at the shard of a foreign key: what it is now, while it names this key.

@@ -7,7 +7,7 @@ use millpond_engine::codec::{Json, Raw};
 use millpond_engine::graph::StoreOptions;
 use millpond_engine::store::MemoryStore;
 use millpond_engine::{Engine, ErrorKind, Result, Topic, TopicPartition};
-use millpond_operators::{GraphBuilder, Grouped};
+use millpond_operators::GraphBuilder;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,10 +60,10 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
         assert!(stepper.epoch(100)?);
         assert!(stepper.drain()?);
         let all: BTreeMap<u64, String> = stepper.view(&joined)?.scan()?.collect::<Result<_>>()?;
-        let sums: BTreeMap<u8, Grouped<i32>> = stepper.view(&sums)?.scan()?.collect::<Result<_>>()?;
+        let sums: BTreeMap<u8, i32> = stepper.view(&sums)?.scan()?.collect::<Result<_>>()?;
         found.push((
             all.into_values().collect::<Vec<_>>().join(", "),
-            sums.into_iter().map(|(k, s)| (k, s.value)).collect::<Vec<_>>(),
+            sums.into_iter().collect::<Vec<_>>(),
         ));
     }
     let expected = [

@@ -82,15 +82,3 @@ fn what_cannot_run_is_refused_with_a_name() {
         assert!(error.message().contains(culprit), "{error}");
     }
 }
-
-#[test]
-fn a_computed_table_has_no_rows_to_ask() -> millpond_engine::Result<()> {
-    let topic = Topic::<u8, i32>::new("records");
-    let graph = GraphBuilder::new();
-    let computed = graph.table(&topic, "rows").filter(|_, value| *value > 0);
-    let pond = Pond::new(&graph.build()?, 1);
-    let error = pond.stepper.view(&computed).err().expect("there are no rows");
-    assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.message().contains("materialize"), "{error}");
-    Ok(())
-}
