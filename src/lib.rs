@@ -34,7 +34,9 @@
 #[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;
 pub use millpond_engine::graph::{Graph, StoreOptions};
-pub use millpond_engine::query::{ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, TableSnapshot, View};
+pub use millpond_engine::query::{
+    ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, TableSnapshot, View,
+};
 pub use millpond_engine::{
     Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, ManualClock, Memory, Position,
     Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
@@ -43,7 +45,7 @@ pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, s
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{
-    ForeignStore, GraphBuilder, GroupedStream, GroupedTable, Latest, Process, Stream, StoredTable, Table,
+    ForeignStore, GraphBuilder, GroupedStream, GroupedTable, Latest, Process, StoredTable, Stream, Table,
     Upsert, aggregate, stream,
 };
 

@@ -27,8 +27,8 @@ use millpond::store::{MemoryStore, StateStore};
 use millpond::stream::Emit;
 use millpond::testing::laws::Laws;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Latest, Process, StoreOptions, Stream, StoredTable,
-    Topic, TopicPartition,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Latest, Process, StoreOptions, StoredTable,
+    Stream, Topic, TopicPartition,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +55,13 @@ fn log_of<V: millpond::codec::Value>(topic: &Topic<u32, V>, records: &[Record]) 
 }
 
 /// Checks both policies on `graph`, whose table counts the records of each key.
-fn check(graph: &Graph, counts: &StoredTable<u32, u64>, log: &MemoryChangelog, bad_value: &[u8], reason: &str) {
+fn check(
+    graph: &Graph,
+    counts: &StoredTable<u32, u64>,
+    log: &MemoryChangelog,
+    bad_value: &[u8],
+    reason: &str,
+) {
     let at = TopicPartition::new("events", 0);
     for (shards, epoch) in [(1, 1), (1, 1000), (3, 50), (4, 1000)] {
         let log = log.crash();

@@ -155,11 +155,18 @@ fn many_tasks_miss_nothing_and_all_of_them_end() {
         for task in all {
             let rows = task.await.unwrap();
             // A task that came to it only now finds that the engine is closed.
-            assert!(rows.as_ref().map_or_else(|error| error.kind() == ErrorKind::Closed, |rows| *rows == expected), "{rows:?}");
+            assert!(
+                rows.as_ref()
+                    .map_or_else(|error| error.kind() == ErrorKind::Closed, |rows| *rows == expected),
+                "{rows:?}"
+            );
         }
         for task in keys {
             let seen = task.await.unwrap();
-            assert!(seen.as_ref().map_or_else(|error| error.kind() == ErrorKind::Closed, |seen| *seen <= ROUNDS), "{seen:?}");
+            assert!(
+                seen.as_ref().map_or_else(|error| error.kind() == ErrorKind::Closed, |seen| *seen <= ROUNDS),
+                "{seen:?}"
+            );
         }
     });
     assert_eq!(thread.join().unwrap(), expected);
@@ -293,7 +300,9 @@ fn a_newer_version_of_the_table_is_told_once() {
 /// What a web server does with it: a response that is a stream, sent by whatever thread.
 #[test]
 fn a_stream_can_be_sent_and_boxed() {
-    fn body(stream: impl Stream<Item = Result<String>> + Send + Unpin + 'static) -> Pin<Box<dyn Stream<Item = Result<String>> + Send>> {
+    fn body(
+        stream: impl Stream<Item = Result<String>> + Send + Unpin + 'static,
+    ) -> Pin<Box<dyn Stream<Item = Result<String>> + Send>> {
         stream.boxed()
     }
     let (engine, table) = start();

@@ -136,7 +136,7 @@ fn a_stream_that_falls_too_far_behind_is_cut_off_and_the_others_are_not() {
     let (engine, table) = start(&topic, budget);
     let (producer, view) = (engine.producer(&topic).unwrap(), engine.view(&table).unwrap());
     let allowed = Memory::budget(budget).subscriber_bytes();
-    let (mut slow, mut quick) = (view.changes().unwrap().1, view.changes().unwrap().1);
+    let [mut slow, mut quick, mut silent] = [(); 3].map(|()| view.changes().unwrap().1);
     let (mut most, mut changes) = (0, 0);
     let epochs = 4 * allowed / VALUE_BYTES;
     for epoch in 0..epochs {
@@ -170,6 +170,12 @@ fn a_stream_that_falls_too_far_behind_is_cut_off_and_the_others_are_not() {
     for stream in [&mut fresh, &mut quick] {
         assert_eq!(block_on(stream.next()).unwrap().unwrap().changes().len(), 1);
     }
+
+    // Whoever has missed changes is told so, and not that this was all, also by an engine that is closed.
+    engine.close_blocking().unwrap();
+    let told = silent.next_blocking().unwrap().map(drop).map_err(|error| error.kind());
+    assert_eq!(told, Err(ErrorKind::Unavailable));
+    assert!(silent.next_blocking().is_none() && quick.next_blocking().is_none());
 }
 
 #[test]

@@ -14,8 +14,8 @@ use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::codec::{Bincode, Json, Key, Value, ValueCodec};
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, StoredTable, Topic, View,
-    key_codec,
+    Engine, ErrorKind, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, StoredTable, Topic,
+    View, key_codec,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,8 @@ use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::graph::StoreOptions;
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, ErrorKind, GraphBuilder, Position, Result, Stepper, SystemClock, StoredTable, Topic, TopicPartition,
+    Engine, ErrorKind, GraphBuilder, Position, Result, Stepper, StoredTable, SystemClock, Topic,
+    TopicPartition,
 };
 use std::sync::Arc;
 

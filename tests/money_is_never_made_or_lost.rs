@@ -86,10 +86,7 @@ fn check(snapshot: &Snapshot, views: &Views) -> Result<()> {
     for (account, balance) in &balances {
         *sums.entry(account % 7).or_default() += balance;
     }
-    let branches: BTreeMap<u32, i64> = snapshot
-        .of(&views.branches)?
-        .scan()
-        .collect::<Result<_>>()?;
+    let branches: BTreeMap<u32, i64> = snapshot.of(&views.branches)?.scan().collect::<Result<_>>()?;
     assert_eq!(branches, sums, "the branches at {at}");
     let pairs: BTreeMap<u32, (i64, i64)> = snapshot.of(&views.pairs)?.scan().collect::<Result<_>>()?;
     let balance = |account: u32| balances.get(&account).copied().unwrap_or(0);

@@ -20,8 +20,8 @@ use millpond::changelog::{Changelog, MemoryChangelog, Producer, ReadLog, TopicLo
 use millpond::codec::{Bincode, CodecError, Json, Raw, Shape, Value, ValueCodec};
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions, StoredTable,
-    Topic, TopicPartition,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Result, Stepper, StoreOptions,
+    StoredTable, Topic, TopicPartition,
 };
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;

@@ -7,9 +7,7 @@
 
 use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record};
 use millpond::codec::KeyCodec;
-use millpond::{
-    Engine, EngineBuilder, Graph, GraphBuilder, Position, Result, Snapshot, StoreOptions,
-};
+use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Position, Result, Snapshot, StoreOptions};
 use millpond::{Stepper, StoredTable, Topic, TopicPartition, View};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -4,7 +4,7 @@ use super::grammar::{Node, Op, TOPICS};
 use super::{K, V};
 use millpond::aggregate::{Multiset, max};
 use millpond::graph::StoreOptions;
-use millpond::{Graph, GraphBuilder, Latest, Stream, StoredTable, Table, Topic, Upsert};
+use millpond::{Graph, GraphBuilder, Latest, StoredTable, Stream, Table, Topic, Upsert};
 
 pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
     Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS])

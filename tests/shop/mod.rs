@@ -11,8 +11,8 @@ use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, TopicCo
 use millpond::codec::{Json, Raw};
 use millpond::stream::Emit;
 use millpond::{
-    Engine, FailurePolicy, Graph, GraphBuilder, Latest, Process, Result, Stepper, StoreOptions,
-    StoredTable, Topic,
+    Engine, FailurePolicy, Graph, GraphBuilder, Latest, Process, Result, Stepper, StoreOptions, StoredTable,
+    Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -154,10 +154,8 @@ impl Shop {
             |sum, _, cents| *sum += cents,
             |sum, _, cents| *sum -= cents,
         );
-        let dearest = spent.aggregate(
-            StoreOptions::with_codec("dearest", Json),
-            max(|cents: &i64| *cents).retractable(),
-        );
+        let dearest = spent
+            .aggregate(StoreOptions::with_codec("dearest", Json), max(|cents: &i64| *cents).retractable());
         // How many orders: 0.1 showed the number of members of every group.
         let profile = newest.left_join(&dearest, |_, customer, orders| {
             (customer.name.clone(), orders.map_or(0, |orders| orders.len()))

@@ -83,9 +83,9 @@ impl<A> ValueCodec<Grouped<A>> for GroupedCodec<A> {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Grouped<A>, CodecError> {
-        let (members, value) = self
-            .split(bytes)
-            .ok_or_else(|| CodecError::new("the row of a group does not begin with the number of its members"))?;
+        let (members, value) = self.split(bytes).ok_or_else(|| {
+            CodecError::new("the row of a group does not begin with the number of its members")
+        })?;
         Ok(Grouped { members, value: self.value.decode(value)? })
     }
 
@@ -126,8 +126,12 @@ mod tests {
         GroupedCodec::new(Arc::new(Checked::new::<A>(of_value)))
     }
 
-    fn as_before<A>(of_value: impl ValueCodec<A>, former: &impl ValueCodec<former::Grouped<A>>, members: u64, value: &A)
-    where
+    fn as_before<A>(
+        of_value: impl ValueCodec<A>,
+        former: &impl ValueCodec<former::Grouped<A>>,
+        members: u64,
+        value: &A,
+    ) where
         A: Clone + PartialEq + std::fmt::Debug + 'static,
     {
         let (mut bytes, mut then) = (vec![7], vec![7]);
@@ -189,7 +193,11 @@ mod tests {
         #[derive(Clone, Serialize, Deserialize)]
         enum Kind {
             Plain,
-            With { name: String, #[serde(default)] tags: Vec<(u8, Option<i32>)> },
+            With {
+                name: String,
+                #[serde(default)]
+                tags: Vec<(u8, Option<i32>)>,
+            },
         }
         looks_as_before::<u64>();
         looks_as_before::<i128>();

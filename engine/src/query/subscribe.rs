@@ -170,12 +170,18 @@ impl<K: Key, V: Value> ChangeStream<K, V> {
         match self.pushes.take() {
             Next::Changes(epoch) => Some(Ok(EpochChanges(epoch))),
             Next::Nothing => None,
-            Next::CutOff => Some(Err(self.table.shared().check().err().unwrap_or_else(|| self.cut_off()))),
+            Next::CutOff => Some(Err(self.cut_off())),
             Next::Ended => Some(Err(ended(&self.table))),
         }
     }
 
+    /// Why changes are missing. That the engine is closed is no reason: the stream must not end as if it were complete.
     fn cut_off(&self) -> Error {
+        if let Status::Poisoned(_) = self.table.shared().status()
+            && let Err(reason) = self.table.shared().check()
+        {
+            return reason;
+        }
         Error::unavailable(format!(
             "a subscriber of table `{}` fell too far behind: of the {} bytes that may wait for all subscribers of \
              the engine it held most; subscribe again, and take changes faster or give the engine more memory",
@@ -191,7 +197,8 @@ impl<K: Key, V: Value> Stream for ChangeStream<K, V> {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         let mut waiting = std::mem::take(&mut this.waiting);
-        let polled = waiting.poll(context, || this.pushes.notified(), || this.take(), || is_closed(&this.table));
+        let polled =
+            waiting.poll(context, || this.pushes.notified(), || this.take(), || is_closed(&this.table));
         this.waiting = waiting;
         polled
     }

@@ -314,8 +314,13 @@ mod tests {
     fn ending_a_table_does_not_hold_its_place() {
         let store = Arc::new(MemoryStore::new());
         let shared = Arc::new(Shared::new(Host::new(0), store, Position::new(), Arc::default()));
-        let table: TableState<u32, u64> =
-            TableState::new(TableId::FIRST, "table".into(), Arc::new(Checked::new::<u64>(Bincode)), 1, Arc::clone(&shared));
+        let table: TableState<u32, u64> = TableState::new(
+            TableId::FIRST,
+            "table".into(),
+            Arc::new(Checked::new::<u64>(Bincode)),
+            1,
+            Arc::clone(&shared),
+        );
         let cell = Cell { name: "table".into(), serving: RwLock::new(Serving::Live(Arc::new(table))) };
         std::thread::scope(|scope| {
             let held = shared.hold_publishing();

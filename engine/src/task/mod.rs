@@ -228,9 +228,8 @@ impl Task {
                 shards.clone().for_each(|shard| table.commit(shard));
             }
         });
-        self.shared.tell(epoch);
         drop(held);
-        self.setting.host.signal();
+        self.shared.tell(epoch);
         told?;
         fault::point("epoch.after_publish")?;
         user_code("rows were evicted from memory", || self.evict())

@@ -10,9 +10,9 @@
 //! Repeated keys on either side arrive as one change per epoch. Timestamps play no part, late or not. Empty input on one
 //! side: changes of the other meet the rows that are there.
 
-use super::{StoredTable, Table};
 use super::access::Access;
 use super::history::{self, Numbering, Starts, Step};
+use super::{StoredTable, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{
@@ -22,8 +22,8 @@ use millpond_engine::graph::{StoreOptions, TableRef};
 use millpond_engine::state::Record;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::fmt;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 

@@ -9,15 +9,13 @@
 //! of one epoch are ordered by the stamps of the rows' changes, which makes even inexact folds come out the same for every
 //! number of shards.
 
-use super::{StoredTable, Table};
 use super::access::Access;
 use super::history::{self, Starts, Step};
+use super::{StoredTable, Table};
 use crate::aggregate::{Fold, Retract, count};
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update,
-};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
 use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
 use millpond_engine::state::Record;
 use std::fmt;
@@ -187,8 +185,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
 /// What the changes of groups show.
 fn shown<K, A>(Changes { changes, updates }: Changes<K, Grouped<A>>) -> Changes<K, A> {
     let value = |row: Option<Grouped<A>>| row.map(|row| row.value);
-    let change =
-        |Change { key, old, new, stamp }| Change { key, old: value(old), new: value(new), stamp };
+    let change = |Change { key, old, new, stamp }| Change { key, old: value(old), new: value(new), stamp };
     let update = |Update { key, value: row, stamp }| Update { key, value: value(row), stamp };
     Changes {
         changes: changes.into_iter().map(change).collect(),

@@ -85,7 +85,10 @@ impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
 }
 
 /// A computed table, stored.
-pub(super) fn materialize<K: Key, V: Value>(computed: &Table<K, V>, store: StoreOptions<V>) -> StoredTable<K, V> {
+pub(super) fn materialize<K: Key, V: Value>(
+    computed: &Table<K, V>,
+    store: StoreOptions<V>,
+) -> StoredTable<K, V> {
     let builder = &computed.builder;
     let table: TableRef<K, V> = builder.table("table", store);
     let node =

@@ -90,7 +90,10 @@ pub struct Driver {
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let position = self.stepper.as_ref().map(Stepper::position);
-        f.debug_struct("Driver").field("settings", &self.settings).field("position", &position).finish_non_exhaustive()
+        f.debug_struct("Driver")
+            .field("settings", &self.settings)
+            .field("position", &position)
+            .finish_non_exhaustive()
     }
 }
 

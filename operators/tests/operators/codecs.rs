@@ -61,10 +61,7 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
         assert!(stepper.drain()?);
         let all: BTreeMap<u64, String> = stepper.view(&joined)?.scan()?.collect::<Result<_>>()?;
         let sums: BTreeMap<u8, i32> = stepper.view(&sums)?.scan()?.collect::<Result<_>>()?;
-        found.push((
-            all.into_values().collect::<Vec<_>>().join(", "),
-            sums.into_iter().collect::<Vec<_>>(),
-        ));
+        found.push((all.into_values().collect::<Vec<_>>().join(", "), sums.into_iter().collect::<Vec<_>>()));
     }
     let expected = [
         ("", vec![(7, 11)]),

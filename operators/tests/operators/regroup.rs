@@ -2,8 +2,8 @@
 
 use crate::support::*;
 use millpond_engine::Topic;
-use millpond_operators::aggregate::{distinct_count, max, mean, min, sum, top_k};
 use millpond_operators::GraphBuilder;
+use millpond_operators::aggregate::{distinct_count, max, mean, min, sum, top_k};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

@@ -63,7 +63,9 @@ impl Node {
 
     /// The node of a row that has the number of its members beside a value like this.
     pub(super) fn in_group(self) -> Self {
-        let row = |value| Self::of(Parts::Struct(vec![("members".into(), Self::leaf("u64")), ("value".into(), value)]));
+        let row = |value| {
+            Self::of(Parts::Struct(vec![("members".into(), Self::leaf("u64")), ("value".into(), value)]))
+        };
         match self {
             // The name of a type that could not be traced stands around the whole.
             Self::Of(parts) if matches!(*parts, Parts::Named(..)) => match *parts {
