@@ -17,31 +17,32 @@ use std::ops::Deref;
 ///
 /// # Examples
 /// ```
-/// use millpond::testing::Driver;
-/// use millpond::{GraphBuilder, StoredTable, Table, Topic};
+/// use millpond::{Engine, GraphBuilder, StoredTable, Table, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
 ///
 /// let prices = Topic::<u8, u32>::new("prices");
 /// let graph = GraphBuilder::new();
 /// let all: StoredTable<u8, u32> = graph.table(&prices, "prices");
 /// let high: Table<u8, u32> = all.filter(|_, price| *price > 100);
 /// let both = all.left_join(&high, |_, price, high| (*price, high.is_some())).materialize("both");
-/// let mut driver = Driver::new(&graph.build()?)?;
-/// driver.put(&prices, 1, 120, 0)?;
-/// driver.put(&prices, 2, 80, 0)?;
-/// driver.run()?;
-/// assert_eq!(driver.table(&both)?, [(1, (120, true)), (2, (80, false))].into());
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// engine.append_blocking(&prices, &1, &120)?;
+/// engine.append_blocking(&prices, &2, &80)?;
+/// engine.catch_up_blocking()?;
+/// assert_eq!(engine.view(&both)?.multi_get(&[1, 2])?, [Some((120, true)), Some((80, false))]);
 /// # Ok::<(), millpond::Error>(())
 /// ```
 /// A table that is computed on the fly cannot be asked, which the compiler says:
 /// ```compile_fail,E0277
-/// use millpond::testing::Driver;
-/// use millpond::{GraphBuilder, Topic};
+/// use millpond::{Engine, GraphBuilder, Topic};
 ///
 /// let prices = Topic::<u8, u32>::new("prices");
 /// let graph = GraphBuilder::new();
 /// let high = graph.table(&prices, "prices").filter(|_, price| *price > 100);
-/// let driver = Driver::new(&graph.build()?)?;
-/// driver.view(&high)?;
+/// let engine = Engine::builder(&graph.build()?).in_memory().start()?;
+/// engine.view(&high)?;
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct StoredTable<K, V> {
