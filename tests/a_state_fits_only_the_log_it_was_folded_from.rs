@@ -15,7 +15,9 @@ use millpond::changelog::{
     AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, ReadLog, RetentionLog, TermLog,
     TopicConfig, TopicLog,
 };
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Result, StoredTable, SystemClock, Topic, TopicPartition};
+use millpond::{
+    Engine, ErrorKind, Graph, GraphBuilder, Result, StoredTable, SystemClock, Topic, TopicPartition,
+};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
