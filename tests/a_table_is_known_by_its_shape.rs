@@ -140,7 +140,7 @@ where
     place.fold(&before);
 
     let (same_version, _) = table(store::<B>(codec, 0), b);
-    let error = place.open(&same_version).err().expect("another shape under the same version");
+    let error = place.open(&same_version).expect_err("another shape under the same version");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     for part in [told, "`accounts`", "raise the table's version"] {
         assert!(error.message().contains(part), "`{part}` is not in: {error}");
@@ -247,7 +247,7 @@ fn the_fields_of_keys_are_not_read_as_each_other() {
     let place = Place::new();
     place.fold(&routes(0, |origin| Route { origin, dest: 2 }).0);
     let back = |origin| Back { dest: 2, origin };
-    let error = place.open(&routes(0, back).0).err().expect("another key under the same version");
+    let error = place.open(&routes(0, back).0).expect_err("another key under the same version");
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(error.message().contains("key type `(origin:u32,dest:u32)`"), "{error}");
     let (graph, counts) = routes(1, back);

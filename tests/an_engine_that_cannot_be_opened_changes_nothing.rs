@@ -105,7 +105,7 @@ impl Service {
 }
 
 fn refused(opened: Result<Stepper>, kind: ErrorKind) {
-    let error = opened.err().expect("this cannot be opened");
+    let error = opened.expect_err("this cannot be opened");
     assert_eq!(error.kind(), kind, "{error}");
 }
 
@@ -202,7 +202,7 @@ fn every_way_to_be_refused() {
     ];
     for (way, service, builder, kind) in ways {
         let before = service.everything();
-        let error = builder.stepper().err().expect(way);
+        let error = builder.stepper().expect_err(way);
         assert_eq!(error.kind(), kind, "{way}: {error}");
         let (rows, topics) = service.everything();
         assert_eq!(topics, before.1, "{way}: the changelog has changed");

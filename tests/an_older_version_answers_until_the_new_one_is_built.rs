@@ -150,7 +150,7 @@ fn a_snapshot_from_before_a_table_was_built_does_not_show_half_of_it() -> Result
     assert_eq!(early.of(&view).err().map(|error| error.kind()), Some(ErrorKind::Unavailable));
     while stepper.epoch(1)? {}
     assert!(view.is_live());
-    let error = early.of(&view).err().expect("the snapshot is older than the table");
+    let error = early.of(&view).expect_err("the snapshot is older than the table");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("`copy`"), "{error}");
     assert_eq!(stepper.snapshot()?.of(&view)?.count(), 3);

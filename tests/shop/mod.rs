@@ -158,7 +158,7 @@ impl Shop {
             .aggregate(StoreOptions::with_codec("dearest", Json), max(|cents: &i64| *cents).retractable());
         // How many orders: 0.1 showed the number of members of every group.
         let profile = newest.left_join(&dearest, |_, customer, orders| {
-            (customer.name.clone(), orders.map_or(0, |orders| orders.len()))
+            (customer.name.clone(), orders.map_or(0, millpond::aggregate::Multiset::len))
         });
         let met = placed
             .map(|id, order| (order.customer, id))

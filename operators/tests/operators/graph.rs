@@ -77,7 +77,7 @@ fn what_cannot_run_is_refused_with_a_name() {
     let cycle = GraphBuilder::new();
     cycle.stream(&topic).map_values(|_, value| value + 1).to(&topic);
     for (graph, culprit) in [(none, "no source"), (twice, "`rows`"), (cycle, "`records`")] {
-        let error = graph.build().err().expect("the graph is refused");
+        let error = graph.build().expect_err("the graph is refused");
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.message().contains(culprit), "{error}");
     }
