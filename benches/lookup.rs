@@ -17,7 +17,7 @@ use clap::Parser;
 use millpond::changelog::{Changelog, Durability};
 use millpond::codec::{Bincode, ValueCodec};
 use millpond::store::{RocksStore, StateStore, StoreOptions};
-use millpond::{Engine, Graph, GraphBuilder, Memory, Position, Table, Topic, TopicPartition, View};
+use millpond::{Engine, Graph, GraphBuilder, Memory, Position, StoredTable, Topic, TopicPartition, View};
 use millpond_support::bench::keys::key;
 use millpond_support::bench::latency::{Latencies, Summary};
 use millpond_support::bench::report::{Targets, duration, rounded};
@@ -82,7 +82,7 @@ impl Payments {
     }
 }
 
-fn graph(args: &Args) -> Outcome<(Graph, Table<u64, Payments>)> {
+fn graph(args: &Args) -> Outcome<(Graph, StoredTable<u64, Payments>)> {
     let graph = GraphBuilder::new();
     let topic = Topic::<u64, u64>::new(TOPIC).partitions(args.common.partitions);
     let fold = |row: &mut Payments, _: &u64, value: u64| row.fold(value);
@@ -258,7 +258,7 @@ fn warm_store(
     log: &Arc<impl Changelog>,
     scratch: &Path,
     graph: &Graph,
-    table: &Table<u64, Payments>,
+    table: &StoredTable<u64, Payments>,
 ) -> Outcome<Arc<dyn StateStore>> {
     eprintln!("warming the caches");
     let block_cache_bytes = Memory::budget(args.common.memory).block_cache_bytes;

@@ -6,7 +6,7 @@
 
 use clap::Parser;
 use millpond::changelog::Durability;
-use millpond::{Engine, Graph, GraphBuilder, Table, Topic};
+use millpond::{Engine, Graph, GraphBuilder, StoredTable, Topic};
 use millpond_support::bench::keys::key;
 use millpond_support::bench::report::{Targets, mebibytes, rounded};
 use millpond_support::bench::{Outcome, args, phase, report};
@@ -127,7 +127,7 @@ fn measure(args: &Args, shape: &str, budget: usize) -> Outcome<Measured> {
 }
 
 /// A graph, and its table if it is one of values.
-type Shaped = (Graph, Option<Table<u64, Vec<u8>>>);
+type Shaped = (Graph, Option<StoredTable<u64, Vec<u8>>>);
 
 fn graph(shape: &str, topic: &Values) -> Outcome<Shaped> {
     let graph = GraphBuilder::new();

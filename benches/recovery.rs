@@ -7,7 +7,7 @@
 
 use clap::Parser;
 use millpond::changelog::{Changelog, Durability};
-use millpond::{Engine, GraphBuilder, Table, Topic};
+use millpond::{Engine, GraphBuilder, StoredTable, Topic};
 use millpond_support::bench::keys::key;
 use millpond_support::bench::report::{self, Targets, median, rounded};
 use millpond_support::bench::{Outcome, args, log, phase};
@@ -160,7 +160,7 @@ fn print(args: &Args, recoveries: &[(Size, Vec<Recovery>)]) {
 }
 
 /// Opens changelog and engine; reports how long the changelog alone took.
-fn open(args: &Args, dir: &Path) -> Outcome<(Engine, Table<u64, u64>, f64)> {
+fn open(args: &Args, dir: &Path) -> Outcome<(Engine, StoredTable<u64, u64>, f64)> {
     let begin = Instant::now();
     let log: Arc<dyn Changelog> = log::open(&dir.join("log"), Durability::Fsync)?;
     let changelog_ms = milliseconds(begin);

@@ -108,7 +108,7 @@ fn engine(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let state = scratch.join("engine");
     let (engine, measured) = measured::engine(&args.common, &graph.build()?, &[TOPIC], (scratch, &state))?;
     let view = engine.view(&totals)?;
-    let digest = digest(|class| Ok(view.get(&class)?.map(|total| (total.members, total.value))))?;
+    let digest = digest(|class| Ok(view.get(&class)?))?;
     engine.close_blocking()?;
     std::fs::remove_dir_all(state)?;
     Ok(measured.with_digest(digest))
@@ -133,14 +133,13 @@ fn hand(args: &Args, scratch: &Path) -> Outcome<Measured> {
         Ok(true)
     })?;
     let measured = clock.stop(args.records());
-    Ok(measured.with_digest(digest(|class| Ok(totals.get(&class).copied()))?))
+    Ok(measured.with_digest(digest(|class| Ok(totals.get(&class).map(|(_, sum)| *sum)))?))
 }
 
-fn digest(get: impl Fn(u64) -> Outcome<Option<Total>>) -> Outcome<u64> {
+fn digest(get: impl Fn(u64) -> Outcome<Option<u64>>) -> Outcome<u64> {
     let mut digest = Digest::default();
     for class in 0..CLASSES {
-        let (members, sum) = get(class)?.unwrap_or_default();
-        digest.add([members, sum]);
+        digest.add([get(class)?.unwrap_or_default()]);
     }
     Ok(digest.value())
 }

@@ -15,7 +15,7 @@
 use clap::Parser;
 use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions};
 use millpond::graph::StoreOptions;
-use millpond::{Engine, GraphBuilder, Result, Table, Topic, View};
+use millpond::{Engine, GraphBuilder, Result, StoredTable, Topic, View};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::path::Path;
@@ -46,14 +46,14 @@ fn orders() -> Topic<u64, Order> {
 }
 
 /// What is to be packed: every order that was not cancelled.
-fn shipping(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, Table<u64, u32>)> {
+fn shipping(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, StoredTable<u64, u32>)> {
     let graph = GraphBuilder::new();
     let to_pack = graph.table(&orders(), "orders").map_values(|_, order| order.items).materialize("to_pack");
     Ok((start("shipping", changelog, dir, &graph)?, to_pack))
 }
 
 /// Revenue per customer, as it was first thought up: whoever ordered has paid.
-fn sales(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, Table<String, u64>)> {
+fn sales(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, StoredTable<String, u64>)> {
     let graph = GraphBuilder::new();
     let revenue = graph.stream(&orders()).group_by(|_, order| order.customer.clone()).fold(
         "revenue",
@@ -67,7 +67,7 @@ fn sales(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, Tabl
 ///
 /// A tombstone does not say whose order it cancels, so the orders are kept as a table: when a row of it goes, its
 /// customer's group gives back what the row had added.
-fn sales_2(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, Table<String, u64>)> {
+fn sales_2(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, StoredTable<String, u64>)> {
     let graph = GraphBuilder::new();
     let revenue = graph
         .upserts(&orders())
@@ -79,7 +79,7 @@ fn sales_2(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, Ta
             |cents, _, paid: u64| *cents += paid,
             |cents, _, paid| *cents -= paid,
         )
-        .map_values(|_, cents| cents.value)
+        // In the form that the first version has: that goes on answering until this one is built.
         .materialize(StoreOptions::named("revenue").version(2));
     Ok((start("sales", changelog, dir, &graph)?, revenue))
 }

@@ -11,7 +11,7 @@
 
 use clap::Parser;
 use millpond::aggregate::sum;
-use millpond::{Engine, GraphBuilder, Grouped, Position, Result, Snapshot, Table, Topic, View};
+use millpond::{Engine, GraphBuilder, Position, Result, Snapshot, StoredTable, Topic, View};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{Rng, RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -64,8 +64,8 @@ struct Account {
 struct Bank {
     transfers: Topic<u64, Transfer>,
     branches: Topic<u32, u32>,
-    balances: Table<u32, i64>,
-    totals: Table<u32, Grouped<i128>>,
+    balances: StoredTable<u32, i64>,
+    totals: StoredTable<u32, i128>,
 }
 
 impl Bank {
@@ -91,7 +91,7 @@ impl Bank {
 /// The views of the reader.
 struct Audit {
     balances: View<u32, i64>,
-    totals: View<u32, Grouped<i128>>,
+    totals: View<u32, i128>,
 }
 
 impl Audit {
@@ -105,7 +105,7 @@ impl Audit {
         let mut totals: BTreeMap<u32, i128> = BTreeMap::new();
         for row in snapshot.of(&self.totals)?.scan() {
             let (branch, total) = row?;
-            totals.insert(branch, total.value);
+            totals.insert(branch, total);
         }
         let (sum, branch_sum) = (balances.values().sum::<i128>(), totals.values().sum::<i128>());
         Ok(if sum != 0 {

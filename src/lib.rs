@@ -23,7 +23,7 @@
 //!
 //! | to learn about | see |
 //! |---|---|
-//! | describing a graph | [`GraphBuilder`], [`Stream`], [`Table`], [`aggregate`] |
+//! | describing a graph | [`GraphBuilder`], [`Stream`], [`Table`], [`StoredTable`], [`aggregate`] |
 //! | running it | [`Engine`], [`EngineBuilder`] |
 //! | asking it | [`View`], [`Snapshot`] |
 //! | the log | [`changelog`], [`Topic`] |
@@ -35,7 +35,9 @@ pub use millpond_engine::codec::Key;
 #[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;
 pub use millpond_engine::graph::{Graph, StoreOptions};
-pub use millpond_engine::query::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot, View};
+pub use millpond_engine::query::{
+    ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, TableSnapshot, View,
+};
 pub use millpond_engine::{
     Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, ManualClock, Memory, Position,
     Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
@@ -44,8 +46,8 @@ pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, s
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{
-    ForeignStore, GraphBuilder, Grouped, GroupedStream, GroupedTable, Latest, Process, Stream, Table, Upsert,
-    aggregate, stream,
+    ForeignStore, GraphBuilder, GroupedStream, GroupedTable, Latest, Process, StoredTable, Stream, Table,
+    Upsert, aggregate, stream,
 };
 
 /// The README's programs, as tests.

@@ -14,7 +14,7 @@
 )]
 
 use millpond::fault::{self, Action};
-use millpond::{Graph, GraphBuilder, Stepper, StoreOptions, Table, Topic};
+use millpond::{Graph, GraphBuilder, Stepper, StoreOptions, StoredTable, Topic};
 use millpond_support::in_memory::{InMemory, catch_up};
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ fn numbers() -> Topic<u32, u64> {
 }
 
 /// Two tables, of which one has a version, and its groups.
-fn graph(version: u32) -> (Graph, [Table<u32, u64>; 2]) {
+fn graph(version: u32) -> (Graph, [StoredTable<u32, u64>; 2]) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&numbers()).group_by_key();
     let count = grouped.count("count");
@@ -32,7 +32,7 @@ fn graph(version: u32) -> (Graph, [Table<u32, u64>; 2]) {
     (graph.build().unwrap(), [count, sum])
 }
 
-fn open(version: u32, kept: &InMemory) -> (Stepper, [Table<u32, u64>; 2]) {
+fn open(version: u32, kept: &InMemory) -> (Stepper, [StoredTable<u32, u64>; 2]) {
     let (graph, tables) = graph(version);
     (kept.engine(&graph).name("sums").stepper().unwrap(), tables)
 }

@@ -39,12 +39,12 @@ fn a_defect_of_the_engine_is_told_to_everyone() {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let changes = runtime.block_on(async {
                 loop {
-                    if let Err(error) = changes.next().await {
+                    if let Err(error) = changes.next().await.expect("an error comes before the end") {
                         break error;
                     }
                 }
             });
-            (changes, runtime.block_on(key.next()).unwrap_err())
+            (changes, runtime.block_on(key.next()).unwrap().unwrap_err())
         });
         let waited = engine.wait_for_blocking(&position).unwrap_err();
         let (changes, key) = waiting.join().unwrap();

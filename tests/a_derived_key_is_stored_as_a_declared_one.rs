@@ -10,7 +10,7 @@
 
 use millpond::codec::{Key, KeyCodec, KeyPrefix};
 use millpond::testing::{Driver, laws};
-use millpond::{Graph, GraphBuilder, Table, Topic, key_codec};
+use millpond::{Graph, GraphBuilder, StoredTable, Topic, key_codec};
 use proptest::prelude::*;
 use std::fmt::Debug;
 
@@ -165,7 +165,7 @@ fn a_derived_key_obeys_the_laws_of_keys() {
 }
 
 /// A table whose keys are derived in one version of a service and declared in the other.
-fn counts<K: Key + From<Parts>>() -> (Graph, Topic<K, u64>, Table<K, u64>) {
+fn counts<K: Key + From<Parts>>() -> (Graph, Topic<K, u64>, StoredTable<K, u64>) {
     let events = Topic::<K, u64>::new("events");
     let graph = GraphBuilder::new();
     let counts = graph.stream(&events).group_by_key().count("counts");

@@ -18,13 +18,13 @@
 )]
 
 use millpond::changelog::TopicLog;
-use millpond::changelog::{Changelog, MAX_KEY_BYTES, MemoryChangelog, Record};
+use millpond::changelog::{MAX_KEY_BYTES, MemoryChangelog, Record};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::stream::Emit;
 use millpond::testing::laws::Laws;
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, Latest, Process, StoreOptions, Stream, Table, Topic,
+    Engine, ErrorKind, Graph, GraphBuilder, Latest, Process, StoreOptions, StoredTable, Stream, Topic,
     TopicPartition,
 };
 use millpond_support::failing::{Picky, dead_lettering, dead_letters, engine, occurrences, record};
@@ -55,7 +55,13 @@ fn log_of<V: millpond::codec::Value>(topic: &Topic<u32, V>, records: &[Record]) 
 }
 
 /// Checks both policies on `graph`, whose table counts the records of each key.
-fn check(graph: &Graph, counts: &Table<u32, u64>, log: &MemoryChangelog, bad_value: &[u8], reason: &str) {
+fn check(
+    graph: &Graph,
+    counts: &StoredTable<u32, u64>,
+    log: &MemoryChangelog,
+    bad_value: &[u8],
+    reason: &str,
+) {
     let at = TopicPartition::new("events", 0);
     for (shards, epoch) in [(1, 1), (1, 1000), (3, 50), (4, 1000)] {
         let log = log.crash();
@@ -148,7 +154,7 @@ fn a_row_that_does_not_decode() {
     }
 }
 
-type AddStep = fn(&Stream<u32, u64>, &Table<u32, u64>) -> Stream<u32, u64>;
+type AddStep = fn(&Stream<u32, u64>, &StoredTable<u32, u64>) -> Stream<u32, u64>;
 
 /// Passes every value on, but for one.
 struct Superstitious;
@@ -235,7 +241,6 @@ fn a_map_that_panics_behind_an_exchange() {
     let counts = table
         .group_by(|(key, _), count| (*key, *count))
         .fold("counts", || 0_u64, |sum, _, n| *sum += n, |sum, _, n| *sum -= n)
-        .map_values(|_, count| count.value)
         .materialize("plain");
     let graph = graph.build().unwrap();
     let bad = value_bytes(&events, &666);

@@ -135,7 +135,9 @@ fn a_graph_that_gives_up_its_own_engine_ends_it() {
             let position =
                 producer.send(records.iter().map(|key| (key, Some(&1), 0))).wait_blocking().unwrap();
             // The epoch that is under way is published or not; then nothing more comes.
-            while block_on(changes.next()).is_ok() {}
+            while let Some(changes) = changes.next_blocking() {
+                changes.unwrap();
+            }
             drop(changes);
             // Subscriptions end first; the closure is answered a moment later.
             while closes && answer.lock().unwrap().is_none() {

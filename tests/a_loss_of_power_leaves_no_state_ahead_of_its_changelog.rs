@@ -10,7 +10,7 @@
 
 use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{Engine, Graph, GraphBuilder, Result, Stepper, Table, Topic};
+use millpond::{Engine, Graph, GraphBuilder, Result, Stepper, StoredTable, Topic};
 use millpond_support::records::producer;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ fn deriving() -> Graph {
     graph.build().unwrap()
 }
 
-fn summing() -> (Graph, Table<u32, u64>) {
+fn summing() -> (Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let sums = graph.stream(&doubled()).group_by_key().reduce("sums", |a, b| a + b);
     (graph.build().unwrap(), sums)

@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Memory, Table, Topic};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Memory, StoredTable, Topic};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ fn events() -> Topic<u32, u64> {
     Topic::new("events")
 }
 
-fn fragile() -> (Graph, Table<u32, Fragile>) {
+fn fragile() -> (Graph, StoredTable<u32, Fragile>) {
     let graph = GraphBuilder::new();
     let table = graph.stream(&events()).group_by_key().fold(
         "fragile",

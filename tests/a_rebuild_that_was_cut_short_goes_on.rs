@@ -16,7 +16,7 @@
 )]
 
 use millpond::changelog::AppendLog;
-use millpond::changelog::{Changelog, MemoryChangelog};
+use millpond::changelog::MemoryChangelog;
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, ErrorKind, Stepper};
 use millpond_support::environment::{rounds, seed};

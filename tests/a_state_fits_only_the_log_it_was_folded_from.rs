@@ -15,7 +15,9 @@ use millpond::changelog::{
     AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, ReadLog, RetentionLog, TermLog,
     TopicConfig, TopicLog,
 };
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Result, SystemClock, Table, Topic, TopicPartition};
+use millpond::{
+    Engine, ErrorKind, Graph, GraphBuilder, Result, StoredTable, SystemClock, Topic, TopicPartition,
+};
 use millpond_support::files::copied;
 use std::fs;
 use std::path::Path;
@@ -25,7 +27,7 @@ fn topic() -> Topic<u8, u64> {
     Topic::new("numbers")
 }
 
-fn sums() -> (Graph, Table<u8, u64>) {
+fn sums() -> (Graph, StoredTable<u8, u64>) {
     let graph = GraphBuilder::new();
     let sums = graph.stream(&topic()).group_by_key().reduce("sums", |a, b| a + b);
     (graph.build().unwrap(), sums)

@@ -16,13 +16,13 @@
 )]
 
 use millpond::changelog::{
-    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog,
-    TopicConfig, TopicLog,
+    AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog, TopicConfig,
+    TopicLog,
 };
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};
 use millpond::{
-    Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, Table, Topic, TopicPartition,
+    Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, StoredTable, Topic, TopicPartition,
 };
 use millpond_support::expect;
 use millpond_support::files::copy;
@@ -37,7 +37,7 @@ fn events() -> Topic<u32, u64> {
     Topic::new("events")
 }
 
-fn counting(store: impl Into<StoreOptions<u64>>) -> (Graph, Table<u32, u64>) {
+fn counting(store: impl Into<StoreOptions<u64>>) -> (Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let counts = graph.stream(&events()).group_by_key().count(store);
     (graph.build().unwrap(), counts)

@@ -16,7 +16,7 @@
 
 use millpond::changelog::{MemoryChangelog, Producer};
 use millpond::codec::Key;
-use millpond::{Engine, ErrorKind, GraphBuilder, Memory, Table, Topic};
+use millpond::{Engine, ErrorKind, GraphBuilder, Memory, StoredTable, Topic};
 use millpond_support::waiting::{block_on, resolves_at_once};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Clone for Counted {
     }
 }
 
-fn start<K: Key, V>(topic: &Topic<K, V>, memory: usize) -> (Engine, Table<K, V>)
+fn start<K: Key, V>(topic: &Topic<K, V>, memory: usize) -> (Engine, StoredTable<K, V>)
 where
     V: millpond::codec::Value + Serialize + for<'d> Deserialize<'d>,
 {
@@ -65,14 +65,14 @@ fn a_slow_subscriber_of_a_key_finds_the_newest_value_once() {
     assert_eq!(engine.stats().subscriber_bytes, 0);
     assert_eq!((busy.current().unwrap().len(), quiet.current().unwrap().len()), (1, 1));
     let newest = vec![(399_u32 % 256) as u8; 64 << 10];
-    assert!(block_on(busy.next()).unwrap() == Some(newest), "not the newest value");
+    assert!(block_on(busy.next()).unwrap().unwrap() == Some(newest), "not the newest value");
     assert!(!resolves_at_once(busy.next()), "it was told twice of one value");
     assert!(!resolves_at_once(quiet.next()), "it was told of another key");
     put(&engine, &producer, &[(2, vec![1])]);
     assert!(!resolves_at_once(quiet.next()), "it was told of the value that it knows");
     let position = producer.delete(&2).wait_blocking().unwrap();
     engine.wait_for_blocking(&position).unwrap();
-    assert_eq!(block_on(quiet.next()).unwrap(), None);
+    assert_eq!(block_on(quiet.next()).unwrap().unwrap(), None);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn other_keys_do_not_cut_a_quiet_one_off() {
         put(&engine, &producer, &rows);
     }
     put(&engine, &producer, &[(0, 7)]);
-    assert_eq!(block_on(quiet.next()).unwrap(), Some(7));
+    assert_eq!(block_on(quiet.next()).unwrap().unwrap(), Some(7));
 }
 
 #[test]
@@ -127,13 +127,13 @@ fn a_stream_that_falls_too_far_behind_is_cut_off_and_the_others_are_not() {
     let (engine, table) = start(&topic, budget);
     let (producer, view) = (engine.producer(&topic).unwrap(), engine.view(&table).unwrap());
     let allowed = Memory::budget(budget).subscriber_bytes();
-    let (mut slow, mut quick) = (view.changes().unwrap().1, view.changes().unwrap().1);
+    let [mut slow, mut quick, mut silent] = [(); 3].map(|()| view.changes().unwrap().1);
     let (mut most, mut changes) = (0, 0);
     let epochs = 4 * allowed / VALUE_BYTES;
     for epoch in 0..epochs {
         put(&engine, &producer, &[((epoch % 8) as u32, vec![(epoch % 251) as u8; VALUE_BYTES])]);
         most = most.max(engine.stats().subscriber_bytes);
-        changes += block_on(quick.next()).unwrap().changes().len();
+        changes += block_on(quick.next()).unwrap().unwrap().changes().len();
     }
     assert_eq!(changes, epochs, "a subscriber that keeps up misses nothing");
     println!("{most} bytes waited at the most, {allowed} may");
@@ -150,15 +150,23 @@ fn a_stream_that_falls_too_far_behind_is_cut_off_and_the_others_are_not() {
         error.message().contains("`latest`") && error.message().contains(&allowed.to_string()),
         "{error}"
     );
-    assert_eq!(block_on(slow.next()).err().map(|error| error.kind()), Some(ErrorKind::Unavailable));
+    let told = block_on(slow.next()).unwrap().map(drop).map_err(|error| error.kind());
+    assert_eq!(told, Err(ErrorKind::Unavailable));
+    assert!(block_on(slow.next()).is_none(), "it is told once, and ends");
     assert_eq!(engine.stats().subscriber_bytes, 0, "what was cut off holds nothing");
 
     // One epoch that is larger than what may wait is told to whoever has taken all before it.
     let mut fresh = view.changes().unwrap().1;
     put(&engine, &producer, &[(1, vec![252; 2 * allowed])]);
     for stream in [&mut fresh, &mut quick] {
-        assert_eq!(block_on(stream.next()).unwrap().changes().len(), 1);
+        assert_eq!(block_on(stream.next()).unwrap().unwrap().changes().len(), 1);
     }
+
+    // Whoever has missed changes is told so, and not that this was all, also by an engine that is closed.
+    engine.close_blocking().unwrap();
+    let told = silent.next_blocking().unwrap().map(drop).map_err(|error| error.kind());
+    assert_eq!(told, Err(ErrorKind::Unavailable));
+    assert!(silent.next_blocking().is_none() && quick.next_blocking().is_none());
 }
 
 #[test]

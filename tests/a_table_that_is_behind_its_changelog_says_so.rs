@@ -10,7 +10,7 @@
 //! that had been deleted, as messages advise, until all of it was folded.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Health, Table, Topic, View};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Health, StoredTable, Topic, View};
 use millpond_support::in_memory::InMemory;
 use millpond_support::waiting::Weir;
 
@@ -20,7 +20,7 @@ fn events() -> Topic<u64, u64> {
     Topic::new("events").partitions(3)
 }
 
-fn sums(weir: &Weir) -> (Graph, Table<u64, u64>) {
+fn sums(weir: &Weir) -> (Graph, StoredTable<u64, u64>) {
     let weir = weir.clone();
     let graph = GraphBuilder::new();
     let sums = graph.stream(&events()).group_by_key().fold(

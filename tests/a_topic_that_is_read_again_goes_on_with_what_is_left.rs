@@ -8,13 +8,9 @@
 //! refused for ever: the position still named the topic, and was taken for one that rows stand at.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{
-    Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
-};
-use millpond::codec::KeyCodec;
-use millpond::store::{MemoryStore, StateStore};
+use millpond::changelog::{ReadLog, RetentionLog, TopicConfig, TopicLog};
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, Table, Topic, TopicPartition,
+    ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, StoredTable, Topic, TopicPartition,
 };
 use millpond_support::in_memory::{InMemory, catch_up};
 use millpond_support::records::{append, partition, record};
@@ -51,7 +47,7 @@ fn left() -> Topic<u32, u64> {
     Topic::new("left").config(TopicConfig { retention_bytes: Some(120), ..TopicConfig::default() })
 }
 
-fn sums(graph: &GraphBuilder, topic: &Topic<u32, u64>) -> Table<u32, u64> {
+fn sums(graph: &GraphBuilder, topic: &Topic<u32, u64>) -> StoredTable<u32, u64> {
     graph.stream(topic).group_by_key().reduce(&**topic.name(), |a, b| a + b)
 }
 
@@ -63,7 +59,7 @@ fn only_kept() -> Graph {
 
 fn all<K: millpond::codec::Key, V: millpond::codec::Value>(
     stepper: &Stepper,
-    table: &Table<K, V>,
+    table: &StoredTable<K, V>,
 ) -> BTreeMap<K, V> {
     stepper.view(table).unwrap().scan().unwrap().map(Result::unwrap).collect()
 }

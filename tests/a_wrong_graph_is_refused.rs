@@ -56,7 +56,7 @@ fn a_stream_of_another_graph() {
     graph.build().unwrap();
     graph.stream(&events).group_by_key().count("counts");
     stream.group_by_key().count("others");
-    refused(&graph, &["another graph"]);
+    refused(&graph, &["`fold`", "built before", "before `build`"]);
 }
 
 #[test]
@@ -65,7 +65,22 @@ fn a_table_of_another_graph() {
     let (graph, other) = (GraphBuilder::new(), GraphBuilder::new());
     let stranger = other.table(&events, "strange");
     let _joined = graph.table(&events, "own").join(&stranger, |_, a, b| a + b);
-    refused(&graph, &["another graph"]);
+    refused(&graph, &["`join`", "another graph"]);
+}
+
+#[test]
+fn a_step_that_comes_after_build() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let table = graph.table(&events, "latest");
+    let built = graph.build().unwrap();
+    let late = table.map_values(|_, value| value + 1).materialize("late");
+    let changelog = Arc::new(MemoryChangelog::new());
+    let stepper = Engine::builder(&built).in_memory().changelog(changelog).stepper().unwrap();
+    assert!(stepper.view(&table).is_ok());
+    let error = stepper.view(&late).expect_err("it is not in the graph");
+    assert!(error.message().contains("after `build`"), "{error}");
+    refused(&graph, &["`map_values`", "built before", "before `build`"]);
 }
 
 #[test]

@@ -14,10 +14,10 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
+use millpond::changelog::MemoryChangelog;
 use millpond::changelog::TopicLog;
-use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{ErrorKind, Graph, GraphBuilder, Table, Topic, TopicPartition};
+use millpond::{ErrorKind, Graph, GraphBuilder, StoredTable, Topic, TopicPartition};
 use millpond_support::failing::{engine, record};
 use millpond_support::records::{append, read, value_bytes};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ fn events(partitions: u32) -> Topic<u32, u64> {
 }
 
 /// Passes every value on and counts it; fails at `bad`.
-fn passing(partitions: u32, bad: u64) -> (Graph, Table<u64, u64>) {
+fn passing(partitions: u32, bad: u64) -> (Graph, StoredTable<u64, u64>) {
     let graph = GraphBuilder::new();
     let stream = graph.stream(&events(partitions)).re_key(move |_, value| {
         assert!(*value != bad, "a bad record");

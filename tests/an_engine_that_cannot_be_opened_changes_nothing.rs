@@ -16,12 +16,10 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::{
-    Changelog, MemoryChangelog, Producer, ReadLog, RetentionLog, TopicConfig, TopicLog,
-};
-use millpond::store::{Direction, MemoryStore, StateStore};
+use millpond::changelog::{ReadLog, RetentionLog, TopicConfig, TopicLog};
+use millpond::store::StateStore;
 use millpond::{
-    EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, Table,
+    EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, StoredTable,
     Topic, TopicPartition,
 };
 use millpond_support::expect::refused;
@@ -33,7 +31,7 @@ fn events() -> Topic<u32, u64> {
 }
 
 /// Counts of `version`, and their largest value if it is `wanted`.
-fn counting(version: u32, wanted: bool) -> (Graph, Table<u32, u64>) {
+fn counting(version: u32, wanted: bool) -> (Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&events()).group_by_key();
     let counts = grouped.count(StoreOptions::named("counts").version(version));

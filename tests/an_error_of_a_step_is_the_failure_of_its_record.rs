@@ -17,7 +17,7 @@
 use millpond::changelog::ReadLog;
 use millpond::stream::Emit;
 use millpond::testing::{Driver, Settings};
-use millpond::{FailurePolicy, Graph, GraphBuilder, Process, Stream, Table, Topic, TopicPartition};
+use millpond::{FailurePolicy, Graph, GraphBuilder, Process, StoredTable, Stream, Topic, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,9 +40,9 @@ fn key_of(value: u64) -> u32 {
 }
 
 type Kept = BTreeMap<u32, Vec<u64>>;
-type Build = fn(&Stream<u32, u64>) -> Table<u32, Vec<u64>>;
+type Build = fn(&Stream<u32, u64>) -> StoredTable<u32, Vec<u64>>;
 
-fn kept(stream: &Stream<u32, u64>) -> Table<u32, Vec<u64>> {
+fn kept(stream: &Stream<u32, u64>) -> StoredTable<u32, Vec<u64>> {
     stream.group_by_key().fold("kept", Vec::new, |all, _, value| all.push(value))
 }
 

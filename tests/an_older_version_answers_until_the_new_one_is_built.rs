@@ -8,7 +8,7 @@
 
 use millpond::changelog::MemoryChangelog;
 use millpond::graph::StoreOptions;
-use millpond::{Engine, ErrorKind, GraphBuilder, Position, Result, Table, Topic, TopicPartition};
+use millpond::{Engine, ErrorKind, GraphBuilder, Position, Result, StoredTable, Topic, TopicPartition};
 use millpond_support::in_memory::InMemory;
 use std::sync::Arc;
 
@@ -16,16 +16,16 @@ fn topic() -> Topic<String, u64> {
     Topic::new("payments")
 }
 
-fn sums(graph: &GraphBuilder) -> Table<String, u64> {
+fn sums(graph: &GraphBuilder) -> StoredTable<String, u64> {
     graph.stream(&topic()).group_by_key().fold("paid", || 0, |sum, _, value: u64| *sum += value)
 }
 
-fn counts(graph: &GraphBuilder) -> Table<String, u64> {
+fn counts(graph: &GraphBuilder) -> StoredTable<String, u64> {
     let store = StoreOptions::named("paid").version(1);
     graph.stream(&topic()).group_by_key().fold(store, || 0, |count, _, _: u64| *count += 1)
 }
 
-fn last_twice(graph: &GraphBuilder) -> Table<String, u64> {
+fn last_twice(graph: &GraphBuilder) -> StoredTable<String, u64> {
     let last = graph.table(&topic(), "last");
     last.join(&last, |_, a, b| a + b).materialize(StoreOptions::named("paid").version(2))
 }
@@ -56,7 +56,7 @@ fn the_older_version_answers_until_the_new_one_is_built() -> Result<()> {
 }
 
 /// The sums beside a table that is never rebuilt.
-fn with_largest(version: u32) -> (GraphBuilder, Table<String, u64>, Table<String, u64>) {
+fn with_largest(version: u32) -> (GraphBuilder, StoredTable<String, u64>, StoredTable<String, u64>) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&topic()).group_by_key();
     let store = StoreOptions::named("paid").version(version);
@@ -128,7 +128,7 @@ fn a_snapshot_from_before_a_table_was_built_does_not_show_half_of_it() -> Result
     assert_eq!(early.of(&view).err().map(|error| error.kind()), Some(ErrorKind::Unavailable));
     while stepper.epoch(1)? {}
     assert!(view.is_live());
-    let error = early.of(&view).err().expect("the snapshot is older than the table");
+    let error = early.of(&view).expect_err("the snapshot is older than the table");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("`copy`"), "{error}");
     assert_eq!(stepper.snapshot()?.of(&view)?.count(), 3);

@@ -11,7 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::testing::Driver;
-use millpond::{Graph, GraphBuilder, StoreOptions, Table, Topic};
+use millpond::{Graph, GraphBuilder, StoreOptions, StoredTable, Topic};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 
@@ -21,7 +21,7 @@ type Rows = BTreeMap<u8, i64>;
 type Record = (bool, u8, i64, i64);
 
 /// A graph and the table to be asked, under some version.
-type Make = fn(u32) -> (Graph, Table<u8, i64>);
+type Make = fn(u32) -> (Graph, StoredTable<u8, i64>);
 
 fn topics() -> [Topic<u8, i64>; 2] {
     [Topic::new("left").partitions(2), Topic::new("right").partitions(3)]
@@ -32,7 +32,7 @@ fn named(version: u32) -> StoreOptions<i64> {
 }
 
 /// Each record of the left meets the row that the right has at that moment; the last answer stays.
-fn joined(version: u32) -> (Graph, Table<u8, i64>) {
+fn joined(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, right], graph) = (topics(), GraphBuilder::new());
     let rows = graph.table(&right, StoreOptions::named("rows").version(version));
     let answer =
@@ -41,14 +41,14 @@ fn joined(version: u32) -> (Graph, Table<u8, i64>) {
     (graph.build().unwrap(), table)
 }
 
-fn merged(version: u32) -> (Graph, Table<u8, i64>) {
+fn merged(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, right], graph) = (topics(), GraphBuilder::new());
     let table = graph.stream(&left).merge(&graph.stream(&right)).to_table(named(version));
     (graph.build().unwrap(), table)
 }
 
 /// A fold over records of several partitions that does not commute.
-fn chained(version: u32) -> (Graph, Table<u8, i64>) {
+fn chained(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, right], graph) = (topics(), GraphBuilder::new());
     let all = graph.stream(&left).merge(&graph.stream(&right)).re_key(|key, _| key % 2);
     let table = all.group_by_key().fold(
@@ -59,7 +59,7 @@ fn chained(version: u32) -> (Graph, Table<u8, i64>) {
     (graph.build().unwrap(), table)
 }
 
-fn joined_with_itself(version: u32) -> (Graph, Table<u8, i64>) {
+fn joined_with_itself(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, _], graph) = (topics(), GraphBuilder::new());
     let stream = graph.stream(&left);
     let sum = stream.group_by_key().reduce(StoreOptions::named("sum").version(version), |a, b| a + b);
@@ -68,7 +68,7 @@ fn joined_with_itself(version: u32) -> (Graph, Table<u8, i64>) {
     (graph.build().unwrap(), table)
 }
 
-fn joined_below_a_stream_of_changes(version: u32) -> (Graph, Table<u8, i64>) {
+fn joined_below_a_stream_of_changes(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, right], graph) = (topics(), GraphBuilder::new());
     let rows = graph.table(&right, StoreOptions::named("rows").version(version));
     let again = rows.to_stream().upsert_table(StoreOptions::named("again").version(version));
@@ -79,7 +79,7 @@ fn joined_below_a_stream_of_changes(version: u32) -> (Graph, Table<u8, i64>) {
 }
 
 /// How many changes a row has seen is as much an answer as the row.
-fn counted_changes(version: u32) -> (Graph, Table<u8, i64>) {
+fn counted_changes(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, _], graph) = (topics(), GraphBuilder::new());
     let rows = graph.table(&left, StoreOptions::named("rows").version(version));
     let changes = rows.to_stream().map_values(|_, _| 1_i64);

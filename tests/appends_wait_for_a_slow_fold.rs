@@ -18,13 +18,13 @@
 
 use millpond::changelog::MemoryChangelog;
 use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot, StoreStats};
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Memory, Result, Table, Topic};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Memory, Result, StoredTable, Topic};
 use millpond_support::waiting::{Weir, resolves_at_once};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn counting(weir: &Weir) -> (Graph, Topic<u32, u64>, Table<u32, u64>) {
+fn counting(weir: &Weir) -> (Graph, Topic<u32, u64>, StoredTable<u32, u64>) {
     let events = Topic::new("events");
     let weir = weir.clone();
     let graph = GraphBuilder::new();

@@ -36,7 +36,7 @@ async fn follow(view: View<u32, Balance>, end: Position) -> Result<Vec<(Position
     drop(start);
     let mut seen = vec![(position.clone(), table.clone())];
     while !position.includes(&end) {
-        let published = changes.next().await?;
+        let published = changes.next().await.expect("the engine runs")?;
         assert!(
             published.position().includes(&position) && *published.position() != position,
             "not after {position}"
@@ -109,7 +109,7 @@ fn run(random: &mut Random) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     while key.current().copied() != last {
         let before = key.current().map_or(0, |balance| balance.0);
-        let next = runtime.block_on(key.next()).unwrap();
+        let next = runtime.block_on(key.next()).unwrap().unwrap();
         assert!(next.is_some_and(|balance| balance.0 > before), "{next:?} after {before}");
     }
     let payments = read(&*log, &ledger.payments).unwrap();

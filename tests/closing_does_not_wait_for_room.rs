@@ -9,7 +9,7 @@
 
 use millpond::changelog::MemoryChangelog;
 use millpond::store::{MemoryStore, Row, StateStore, StoreSnapshot, StoreStats};
-use millpond::{Engine, ErrorKind, GraphBuilder, Health, Result, Table, Topic};
+use millpond::{Engine, ErrorKind, GraphBuilder, Health, Result, StoredTable, Topic};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,7 +69,7 @@ fn events() -> Topic<u32, u64> {
 }
 
 /// An engine whose drain waits for room.
-fn waiting(store: &Arc<FullStore>, log: &Arc<MemoryChangelog>) -> (Engine, Table<u32, u64>) {
+fn waiting(store: &Arc<FullStore>, log: &Arc<MemoryChangelog>) -> (Engine, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let shares =
         graph.stream(&events()).group_by_key().fold("shares", || 0, |sum, _, value: u64| *sum += 100 / value);

@@ -17,7 +17,7 @@
 )]
 
 use millpond::changelog::TopicLog;
-use millpond::changelog::{Changelog, MemoryChangelog, Record};
+use millpond::changelog::{MemoryChangelog, Record};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Graph, GraphBuilder, StoreOptions, Topic, TopicPartition};

@@ -15,7 +15,7 @@
 )]
 
 use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, RetentionLog, TopicConfig};
-use millpond::{Engine, Graph, GraphBuilder, Result, Table, Topic};
+use millpond::{Engine, Graph, GraphBuilder, Result, StoredTable, Topic};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn topic(number: usize) -> Topic<u32, u64> {
     })
 }
 
-type Tables = Vec<Table<u32, u64>>;
+type Tables = Vec<StoredTable<u32, u64>>;
 
 /// Sums of each of the first `topics` topics, and every third sum with its neighbour's.
 fn graph(topics: usize) -> (Graph, Tables, Tables) {
@@ -92,11 +92,11 @@ fn append(engine: &Engine, numbers: std::ops::Range<u64>) {
     engine.catch_up_blocking().unwrap();
 }
 
-fn rows(engine: &Engine, table: &Table<u32, u64>) -> BTreeMap<u32, u64> {
+fn rows(engine: &Engine, table: &StoredTable<u32, u64>) -> BTreeMap<u32, u64> {
     engine.view(table).unwrap().scan().unwrap().map(Result::unwrap).collect()
 }
 
-fn check(engine: &Engine, sums: &[Table<u32, u64>], joined: &[Table<u32, u64>], records: u64) {
+fn check(engine: &Engine, sums: &[StoredTable<u32, u64>], joined: &[StoredTable<u32, u64>], records: u64) {
     let expected = expected(records);
     for (number, (table, expected)) in sums.iter().zip(&expected).enumerate() {
         assert_eq!(&rows(engine, table), expected, "topic {number} after {records} records");
@@ -139,7 +139,7 @@ fn many_topics_tables_and_subscribers_are_as_right_as_few() {
         let mut seen = subscriber.current().copied();
         assert_eq!(seen.as_ref(), before[*table].get(key), "table {table}, key {key}: where it began");
         while seen.as_ref() != last {
-            seen = runtime.block_on(subscriber.next()).unwrap();
+            seen = runtime.block_on(subscriber.next()).unwrap().unwrap();
         }
     }
     engine.drain_blocking().unwrap();

@@ -19,7 +19,7 @@
 
 use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::{MemoryStore, RocksStore, StateStore};
-use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Result, Snapshot, Table, Topic, View};
+use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, Result, Snapshot, StoredTable, Topic, View};
 use millpond_support::environment::{rounds, seed, variable};
 use millpond_support::process::{ChildProcess, given, tell};
 use millpond_support::random::Random;
@@ -35,10 +35,10 @@ type Transfer = (u32, u32, i64);
 struct Bank {
     graph: Graph,
     transfers: Topic<u64, Transfer>,
-    balances: Table<u32, i64>,
-    branches: Table<u32, Grouped<i64>>,
+    balances: StoredTable<u32, i64>,
+    branches: StoredTable<u32, i64>,
     /// Each account's balance beside that of the one opposite of it.
-    pairs: Table<u32, (i64, i64)>,
+    pairs: StoredTable<u32, (i64, i64)>,
 }
 
 impl Bank {
@@ -63,7 +63,7 @@ impl Bank {
             |sum, _, balance| *sum -= balance,
         );
         let pairs = balances
-            .outer_join(&opposite, |_, own, other| (own.copied().unwrap_or(0), other.map_or(0, |o| o.value)));
+            .outer_join(&opposite, |_, own, other| (own.copied().unwrap_or(0), other.copied().unwrap_or(0)));
         let pairs = pairs.materialize("pairs");
         let graph = graph.build().unwrap();
         Self { graph, transfers, balances, branches, pairs }
@@ -72,7 +72,7 @@ impl Bank {
 
 struct Views {
     balances: View<u32, i64>,
-    branches: View<u32, Grouped<i64>>,
+    branches: View<u32, i64>,
     pairs: View<u32, (i64, i64)>,
 }
 
@@ -85,11 +85,7 @@ fn check(snapshot: &Snapshot, views: &Views) -> Result<()> {
     for (account, balance) in &balances {
         *sums.entry(account % 7).or_default() += balance;
     }
-    let branches: BTreeMap<u32, i64> = snapshot
-        .of(&views.branches)?
-        .scan()
-        .map(|row| row.map(|(key, sum)| (key, sum.value)))
-        .collect::<Result<_>>()?;
+    let branches: BTreeMap<u32, i64> = snapshot.of(&views.branches)?.scan().collect::<Result<_>>()?;
     assert_eq!(branches, sums, "the branches at {at}");
     let pairs: BTreeMap<u32, (i64, i64)> = snapshot.of(&views.pairs)?.scan().collect::<Result<_>>()?;
     let balance = |account: u32| balances.get(&account).copied().unwrap_or(0);

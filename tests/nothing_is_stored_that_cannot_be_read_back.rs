@@ -16,10 +16,10 @@
 
 mod shapes;
 
-use millpond::changelog::{Changelog, MemoryChangelog, Producer, ReadLog, TopicLog};
+use millpond::changelog::{ReadLog, TopicLog};
 use millpond::codec::{Bincode, CodecError, Json, Raw, Shape, Value, ValueCodec};
 use millpond::{
-    ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, Table, Topic,
+    ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, StoredTable, Topic,
     TopicPartition,
 };
 use millpond_support::in_memory::{InMemory, catch_up};
@@ -63,9 +63,9 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for Fresh<C> {
 struct Service<V> {
     graph: Graph,
     topic: Topic<u8, V>,
-    latest: Table<u8, V>,
-    all: Table<u8, Vec<V>>,
-    copied: Table<u8, V>,
+    latest: StoredTable<u8, V>,
+    all: StoredTable<u8, Vec<V>>,
+    copied: StoredTable<u8, V>,
 }
 
 impl<V: Value> Service<V> {
@@ -86,7 +86,7 @@ impl<V: Value> Service<V> {
     }
 }
 
-fn rows<V: Value>(stepper: &Stepper, table: &Table<u8, V>) -> BTreeMap<u8, V> {
+fn rows<V: Value>(stepper: &Stepper, table: &StoredTable<u8, V>) -> BTreeMap<u8, V> {
     stepper.view(table).unwrap().scan().unwrap().collect::<Result<_>>().unwrap()
 }
 

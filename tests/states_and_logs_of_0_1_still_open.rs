@@ -149,8 +149,16 @@ fn same_rows(got: &Rows, expected: &Rows, when: &str) {
 }
 
 fn still_opens((name, versions): (&str, Versions)) {
-    let expected: Answers =
+    let mut expected: Answers =
         serde_json::from_str(&fs::read_to_string(data().join(format!("{name}.json"))).unwrap()).unwrap();
+    for rows in [&mut expected.caught_up, &mut expected.later] {
+        // 0.1 showed the number of members beside the value of a group.
+        for table in ["spent", "dearest"] {
+            for row in rows.get_mut(table).unwrap() {
+                row.1 = row.1[1].take();
+            }
+        }
+    }
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path();
     copy(&data().join(name), dir);

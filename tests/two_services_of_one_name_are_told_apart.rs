@@ -101,7 +101,7 @@ fn another_service_under_a_used_name_is_refused_and_changes_nothing() {
         let before = log.names().unwrap();
         let other = service("sums", &["elsewhere"]);
         for _ in 0..2 {
-            let refused = on(&log, &other, dirs[1].path()).start().err().expect("it was accepted");
+            let refused = on(&log, &other, dirs[1].path()).start().expect_err("it was accepted");
             assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
             for told in ["`millpond`", "elsewhere", "out", "EngineBuilder::name", "release"] {
                 assert!(refused.message().contains(told), "{refused}");
@@ -157,7 +157,7 @@ fn reserved_names_are_refused() {
     for name in ["x.build", "x.letters", ".build"] {
         let builder =
             Engine::builder(&service("counts", &[])).in_memory().changelog(Arc::new(MemoryChangelog::new()));
-        let refused = builder.name(name).start().err().expect("it was accepted");
+        let refused = builder.name(name).start().expect_err("it was accepted");
         assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
         assert!(refused.message().contains(name), "{refused}");
     }

@@ -12,7 +12,6 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::Changelog;
 use millpond::changelog::ReadLog;
 use millpond::{GraphBuilder, Stepper, TableStats, Topic};
 use millpond_support::in_memory::InMemory;

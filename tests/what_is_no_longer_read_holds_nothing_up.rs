@@ -8,7 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use millpond::changelog::{
-    Append, AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig,
+    AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig,
 };
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, EngineBuilder, ErrorKind, Graph, GraphBuilder, Topic, TopicPartition};

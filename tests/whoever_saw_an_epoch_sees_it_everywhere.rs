@@ -16,7 +16,7 @@
 )]
 
 use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog};
-use millpond::{Engine, GraphBuilder, Memory, Result, Table, Topic, View};
+use millpond::{Engine, GraphBuilder, Memory, Result, StoredTable, Topic, View};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn topic() -> Topic<u32, u64> {
     Topic::new("ticks")
 }
 
-fn latest() -> (millpond::Graph, Table<u32, u64>) {
+fn latest() -> (millpond::Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let latest = graph.table(&topic(), "latest");
     (graph.build().unwrap(), latest)
@@ -47,7 +47,7 @@ fn read(view: &View<u32, u64>, task: u32, turn: u64) -> Result<u64> {
     Ok(value.unwrap_or_default())
 }
 
-async fn count(engine: Arc<Engine>, table: Table<u32, u64>, task: u32, turns: u64) -> Result<()> {
+async fn count(engine: Arc<Engine>, table: StoredTable<u32, u64>, task: u32, turns: u64) -> Result<()> {
     let producer = engine.producer(&topic())?;
     let view = engine.view(&table)?;
     let mut key = view.subscribe(&task)?;
@@ -55,7 +55,7 @@ async fn count(engine: Arc<Engine>, table: Table<u32, u64>, task: u32, turns: u6
         let position = producer.put(&task, &turn).await?;
         if turn % 7 == 0 {
             while key.current() != Some(&turn) {
-                let told = key.next().await?;
+                let told = key.next().await.transpose()?.flatten();
                 let seen = read(&view, task, turn / 7)?;
                 assert!(Some(seen) >= told, "task {task}: told of {told:?}, then read {seen}");
             }

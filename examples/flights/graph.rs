@@ -3,7 +3,7 @@
 //! Every fold here gives the same result in whatever order the flights come.
 
 use crate::data::{Airline, Flight, Plane};
-use millpond::{Graph, GraphBuilder, Result, Table, Topic};
+use millpond::{Graph, GraphBuilder, Result, StoredTable, Topic};
 use serde::{Deserialize, Serialize};
 
 /// How many flights there were, and how they went.
@@ -95,10 +95,10 @@ pub(crate) struct FlightGraph {
     pub(crate) planes: Topic<String, Plane>,
     pub(crate) intakes: Topic<String, Intake>,
     pub(crate) graph: Graph,
-    pub(crate) carriers: Table<String, Carrier>,
-    pub(crate) aircraft: Table<String, Aircraft>,
-    pub(crate) routes: Table<(String, String), Route>,
-    pub(crate) intake: Table<String, Intake>,
+    pub(crate) carriers: StoredTable<String, Carrier>,
+    pub(crate) aircraft: StoredTable<String, Aircraft>,
+    pub(crate) routes: StoredTable<(String, String), Route>,
+    pub(crate) intake: StoredTable<String, Intake>,
 }
 
 impl FlightGraph {

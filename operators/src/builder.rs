@@ -1,7 +1,7 @@
 //! The graph builder: where streams and tables begin.
 
 use crate::stream::{ConsumerRecord, RecordSource, Stream, StreamSource, UpsertSource};
-use crate::table::{Table, source};
+use crate::table::{StoredTable, source};
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::{Builder, Graph, StoreOptions};
@@ -37,7 +37,7 @@ pub enum Latest {
     Timestamp,
 }
 
-/// Describes a graph: sources here, operators on the [`Stream`]s and [`Table`]s they return.
+/// Describes a graph: sources here, operators on the [`Stream`]s and [`StoredTable`]s they return.
 ///
 /// # Examples
 /// ```
@@ -94,7 +94,7 @@ impl GraphBuilder {
         &self,
         topic: &Topic<K, V>,
         store: impl Into<StoreOptions<V>>,
-    ) -> Table<K, V> {
+    ) -> StoredTable<K, V> {
         self.table_by(topic, store, Latest::Offset)
     }
 
@@ -104,7 +104,7 @@ impl GraphBuilder {
         topic: &Topic<K, V>,
         store: impl Into<StoreOptions<V>>,
         latest: Latest,
-    ) -> Table<K, V> {
+    ) -> StoredTable<K, V> {
         source::table(&self.upserts(topic), store.into(), latest)
     }
 

@@ -17,5 +17,5 @@ mod upsert;
 
 pub use builder::{GraphBuilder, Latest};
 pub use stream::{GroupedStream, Process, Stream};
-pub use table::{ForeignStore, Grouped, GroupedTable, Table};
+pub use table::{ForeignStore, GroupedTable, StoredTable, Table};
 pub use upsert::Upsert;

@@ -9,7 +9,7 @@
 
 use millpond_engine::Topic;
 use millpond_operators::testing::Driver;
-use millpond_operators::{GraphBuilder, Grouped, Table};
+use millpond_operators::{GraphBuilder, StoredTable};
 use std::collections::BTreeMap;
 
 /// Member -> (group, amount).
@@ -19,13 +19,13 @@ fn members() -> Topic<u16, (u16, i64)> {
 
 const GROUPS: u16 = 64;
 
-fn sums(graph: &GraphBuilder) -> Table<u16, Grouped<i64>> {
+fn sums(graph: &GraphBuilder) -> StoredTable<u16, i64> {
     let by_group = graph.table(&members(), "members").group_by(|_, row| *row);
     by_group.reduce("sums", |a, b| a + b, |a, b| a - b)
 }
 
 /// The rows of the table that `make` makes once both members of every group are there and one of them has changed.
-fn rows(make: impl Fn(&GraphBuilder) -> Table<u16, i64>, is_joined: bool) -> BTreeMap<u16, i64> {
+fn rows(make: impl Fn(&GraphBuilder) -> StoredTable<u16, i64>, is_joined: bool) -> BTreeMap<u16, i64> {
     let graph = GraphBuilder::new();
     let table = make(&graph);
     if is_joined {
@@ -48,9 +48,9 @@ fn rows(make: impl Fn(&GraphBuilder) -> Table<u16, i64>, is_joined: bool) -> BTr
 #[test]
 fn groups_of_groups_end_as_their_groups() {
     let totals = |graph: &GraphBuilder| {
-        let groups = sums(graph).group_by(|group, sum| (*group, sum.value));
+        let groups = sums(graph).group_by(|group, sum| (*group, *sum));
         let again = groups.reduce("again", |a, b| a + b, |a, b| a - b);
-        again.map_values(|_, total| total.value).materialize("totals")
+        again.map_values(|_, total| total).materialize("totals")
     };
     let expected: BTreeMap<u16, i64> = (0..GROUPS).map(|group| (group, 21)).collect();
     assert_eq!(rows(totals, false), expected);
@@ -62,7 +62,7 @@ fn partners_by_foreign_key_are_met_as_they_end() {
     let second_members = |graph: &GraphBuilder| {
         let sums = sums(graph);
         let names = graph.table(&members(), "names");
-        let joined = names.foreign_join(&sums, "joined", |_, row| row.0, |_, _, sum| sum.value);
+        let joined = names.foreign_join(&sums, "joined", |_, row| row.0, |_, _, sum| *sum);
         joined.filter(|member, _| *member >= GROUPS).materialize("second_members")
     };
     let expected: BTreeMap<u16, i64> = (GROUPS..2 * GROUPS).map(|member| (member, 21)).collect();

@@ -10,7 +10,7 @@ use millpond_engine::Topic;
 use millpond_operators::aggregate::{max, sum};
 use millpond_operators::stream::{Emit, Process};
 use millpond_operators::testing::Driver;
-use millpond_operators::{GraphBuilder, Latest, Stream, Table};
+use millpond_operators::{GraphBuilder, Latest, StoredTable, Stream};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -46,7 +46,11 @@ impl Results {
         Self { graph: GraphBuilder::new(), readings: BTreeMap::new() }
     }
 
-    fn table<V: Clone + Debug + Send + Sync + 'static>(&mut self, name: &'static str, table: &Table<u8, V>) {
+    fn table<V: Clone + Debug + Send + Sync + 'static>(
+        &mut self,
+        name: &'static str,
+        table: &StoredTable<u8, V>,
+    ) {
         let table = table.clone();
         let read = move |driver: &Driver| {
             driver.table(&table).unwrap().into_iter().map(|row| format!("{row:?}")).collect()

@@ -3,7 +3,7 @@
 //! What a derived table is at the end of an epoch is computed from scratch. What it goes through on the way is computed
 //! step by step, for the streams that join it; the two must agree, and the last update of a row be the row.
 
-use super::graph::{self, of_group};
+use super::graph;
 use super::interpreter::Event;
 use super::{K, Rows, V};
 use millpond::codec::KeyCodec;
@@ -204,7 +204,7 @@ pub fn regrouped(
     steps: Vec<Step>,
     value: impl Fn(&[V]) -> V,
 ) -> Changed {
-    let row = |members: &[V]| (!members.is_empty()).then(|| of_group(members.len(), value(members)));
+    let row = |members: &[V]| (!members.is_empty()).then(|| value(members));
     let (rows, updates) = grouped(n, table, steps, row);
     Changed::new(before, rows, updates)
 }

@@ -5,7 +5,7 @@ use super::{K, V};
 use millpond::aggregate::{Multiset, max};
 use millpond::graph::StoreOptions;
 use millpond::stream::Emit;
-use millpond::{Graph, GraphBuilder, Grouped, Latest, Process, Stream, Table, Topic, Upsert};
+use millpond::{Graph, GraphBuilder, Latest, Process, StoredTable, Stream, Table, Topic, Upsert};
 
 pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
     Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS])
@@ -113,34 +113,25 @@ pub struct Handle {
 /// The tables have different types of values; as an `i64`, a value is what the model says.
 #[derive(Clone)]
 pub enum Stored {
-    Plain(Table<K, V>),
-    Count(Table<K, u64>),
-    Reduced(Table<K, V>),
-    Sum(Table<K, Grouped<V>>),
-    Members(Table<K, Grouped<u64>>),
-    Max(Table<K, Grouped<Multiset<V>>>),
-    Top(Table<K, Vec<V>>),
+    Plain(StoredTable<K, V>),
+    Count(StoredTable<K, u64>),
+    Reduced(StoredTable<K, V>),
+    Max(StoredTable<K, Multiset<V>>),
+    Top(StoredTable<K, Vec<V>>),
 }
 
 pub fn of_count(count: u64) -> V {
     count as V
 }
 
-pub fn of_group(members: usize, value: V) -> V {
-    (members as V).wrapping_mul(1_000).wrapping_add(value)
-}
-
-pub fn of_sum(group: Grouped<V>) -> V {
-    of_group(group.members as usize, group.value)
-}
-
-pub fn of_members(group: Grouped<u64>) -> V {
-    of_group(group.members as usize, group.value as V)
-}
-
+/// Of the members of a group the greatest, and how many there are.
 #[expect(clippy::needless_pass_by_value, reason = "as the others of its kind")]
-pub fn of_max(group: Grouped<Multiset<V>>) -> V {
-    of_group(group.members as usize, *group.value.max().unwrap())
+pub fn of_max(members: Multiset<V>) -> V {
+    greatest(members.len(), *members.max().unwrap())
+}
+
+pub fn greatest(members: u64, greatest: V) -> V {
+    (members as V).wrapping_mul(1_000).wrapping_add(greatest)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as the others of its kind")]
@@ -265,9 +256,9 @@ impl Building<'_> {
         self.built.push(Handle { node: number, name: format!("t{}", node.id), table });
     }
 
-    fn plain(&mut self, number: usize, node: &Node, table: Table<K, V>) -> Table<K, V> {
+    fn plain(&mut self, number: usize, node: &Node, table: StoredTable<K, V>) -> Table<K, V> {
         self.keep(number, node, Stored::Plain(table.clone()));
-        table
+        table.into()
     }
 
     fn table(&mut self, number: usize, node: &Node) -> Table<K, V> {
@@ -333,7 +324,7 @@ impl Building<'_> {
                 let grouped = self.stream_of(stream).group_by_key();
                 let table = grouped.reduce(options(node), move |a, b| reduced(n, a, b));
                 self.keep(number, node, Stored::Reduced(table.clone()));
-                table
+                table.into()
             }
             Op::Sum { stream } => {
                 let grouped = self.stream_of(stream).group_by_key();
@@ -374,18 +365,17 @@ impl Building<'_> {
                     move |acc: &mut V, _, v| *acc = acc.wrapping_add(weighed(n, v)),
                     move |acc, _, v| *acc = acc.wrapping_sub(weighed(n, v)),
                 );
-                self.keep(number, node, Stored::Sum(table.clone()));
-                table.map_values(|_, group| of_sum(group))
+                self.plain(number, node, table)
             }
             Op::RegroupCount { table } => {
                 let table = group(table).count(options(node));
-                self.keep(number, node, Stored::Members(table.clone()));
-                table.map_values(|_, group| of_members(group))
+                self.keep(number, node, Stored::Count(table.clone()));
+                table.map_values(|_, count| of_count(count))
             }
             Op::RegroupMax { table } => {
                 let table = group(table).aggregate(options(node), max(|v: &V| *v).retractable());
                 self.keep(number, node, Stored::Max(table.clone()));
-                table.map_values(|_, group| of_max(group))
+                table.map_values(|_, members| of_max(members))
             }
             Op::RegroupLeast { table } => {
                 let table = group(table).min(options(node), |v| *v);

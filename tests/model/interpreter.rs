@@ -154,7 +154,7 @@ impl Interpreter {
                 regrouped(n, before, changed(outs, table), steps(table), |members| members.len() as V)
             }
             Op::RegroupMax { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
-                *members.iter().max().unwrap()
+                graph::greatest(members.len() as u64, *members.iter().max().unwrap())
             }),
             Op::RegroupLeast { table } | Op::RegroupTop { table } | Op::RegroupDistinct { table } => {
                 extremes(node, before, changed(outs, table), steps(table))

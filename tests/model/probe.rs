@@ -3,7 +3,7 @@
 use super::graph::{self, Handle, Stored};
 use super::{K, Rows, V};
 use millpond::testing::Driver;
-use millpond::{Result, Snapshot, Table, TableSnapshot, View};
+use millpond::{Result, Snapshot, StoredTable, TableSnapshot, View};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::fmt::Debug;
@@ -47,14 +47,6 @@ macro_rules! with_table {
             }
             Stored::Reduced($table) => {
                 let $conv = std::convert::identity::<super::V>;
-                $body
-            }
-            Stored::Sum($table) => {
-                let $conv = graph::of_sum;
-                $body
-            }
-            Stored::Members($table) => {
-                let $conv = graph::of_members;
                 $body
             }
             Stored::Max($table) => {
@@ -117,7 +109,7 @@ fn failed(error: impl std::fmt::Display) -> String {
 
 fn view<X: Clone + Send + Sync + 'static>(
     driver: &Driver,
-    table: &Table<K, X>,
+    table: &StoredTable<K, X>,
 ) -> Result<View<K, X>, String> {
     driver.view(table).map_err(failed)
 }

@@ -3,7 +3,7 @@
 use super::Shop;
 use millpond::changelog::{Changelog, Record};
 use millpond::codec::{Key, Value};
-use millpond::{Result, Stepper, Table, TopicPartition};
+use millpond::{Result, Stepper, StoredTable, TopicPartition};
 use millpond_support::records::read;
 use serde_json::{Value as Row, json};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ pub(crate) type Log = BTreeMap<String, (u64, Vec<String>)>;
 
 fn rows<K: Key + serde::Serialize, V: Value>(
     stepper: &Stepper,
-    table: &Table<K, V>,
+    table: &StoredTable<K, V>,
     show: impl Fn(V) -> Row,
 ) -> Result<Vec<(Row, Row)>> {
     let view = stepper.view(table)?;
@@ -52,11 +52,8 @@ pub(crate) fn all(shop: &Shop, stepper: &Stepper) -> Result<Rows> {
     put("kinds", rows(stepper, &shop.kinds, |kinds| json!(kinds.iter().collect::<Vec<_>>()))?);
     put("floats", rows(stepper, &shop.floats, |sum| json!(sum.value()))?);
     put("changed", rows(stepper, &shop.changed, plain)?);
-    put("spent", rows(stepper, &shop.spent, |spent| json!([spent.members, spent.value]))?);
-    let dearest = |group: millpond::Grouped<millpond::aggregate::Multiset<i64>>| {
-        json!([group.members, group.value.iter().collect::<Vec<_>>()])
-    };
-    put("dearest", rows(stepper, &shop.dearest, dearest)?);
+    put("spent", rows(stepper, &shop.spent, plain)?);
+    put("dearest", rows(stepper, &shop.dearest, |prices| json!(prices.iter().collect::<Vec<_>>()))?);
     put("named", rows(stepper, &shop.named, plain)?);
     put("profile", rows(stepper, &shop.profile, plain)?);
     put("met", rows(stepper, &shop.met, plain)?);

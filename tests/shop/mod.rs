@@ -11,8 +11,8 @@ use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, TopicCo
 use millpond::codec::{Json, Raw};
 use millpond::stream::Emit;
 use millpond::{
-    Engine, FailurePolicy, Graph, GraphBuilder, Grouped, Latest, Process, Result, Stepper, StoreOptions,
-    Table, Topic,
+    Engine, FailurePolicy, Graph, GraphBuilder, Latest, Process, Result, Stepper, StoreOptions, StoredTable,
+    Topic,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -102,28 +102,28 @@ impl Process<String, u32> for Changed {
 /// The graph with its tables.
 pub(crate) struct Shop {
     pub(crate) graph: Graph,
-    pub(crate) orders: Table<u64, Order>,
-    pub(crate) customers: Table<u32, Customer>,
-    pub(crate) newest: Table<u32, Customer>,
-    pub(crate) notes: Table<i32, Vec<u8>>,
-    pub(crate) visits: Table<(String, u8), u64>,
-    pub(crate) clicks: Table<String, u64>,
+    pub(crate) orders: StoredTable<u64, Order>,
+    pub(crate) customers: StoredTable<u32, Customer>,
+    pub(crate) newest: StoredTable<u32, Customer>,
+    pub(crate) notes: StoredTable<i32, Vec<u8>>,
+    pub(crate) visits: StoredTable<(String, u8), u64>,
+    pub(crate) clicks: StoredTable<String, u64>,
     /// Depends on the order of the clicks.
-    pub(crate) chain: Table<String, u64>,
-    pub(crate) sum: Table<String, i128>,
-    pub(crate) mean: Table<String, millpond::aggregate::Mean<i128>>,
-    pub(crate) least: Table<String, Option<u32>>,
-    pub(crate) top: Table<String, millpond::aggregate::TopK<u32>>,
-    pub(crate) last: Table<String, VecDeque<u32>>,
-    pub(crate) kinds: Table<String, millpond::aggregate::Multiset<u32>>,
-    pub(crate) floats: Table<String, millpond::aggregate::FloatSum>,
-    pub(crate) changed: Table<String, u64>,
-    pub(crate) spent: Table<u32, Grouped<i64>>,
-    pub(crate) dearest: Table<u32, Grouped<millpond::aggregate::Multiset<i64>>>,
-    pub(crate) named: Table<u64, String>,
-    pub(crate) profile: Table<u32, (String, u64)>,
+    pub(crate) chain: StoredTable<String, u64>,
+    pub(crate) sum: StoredTable<String, i128>,
+    pub(crate) mean: StoredTable<String, millpond::aggregate::Mean<i128>>,
+    pub(crate) least: StoredTable<String, Option<u32>>,
+    pub(crate) top: StoredTable<String, millpond::aggregate::TopK<u32>>,
+    pub(crate) last: StoredTable<String, VecDeque<u32>>,
+    pub(crate) kinds: StoredTable<String, millpond::aggregate::Multiset<u32>>,
+    pub(crate) floats: StoredTable<String, millpond::aggregate::FloatSum>,
+    pub(crate) changed: StoredTable<String, u64>,
+    pub(crate) spent: StoredTable<u32, i64>,
+    pub(crate) dearest: StoredTable<u32, millpond::aggregate::Multiset<i64>>,
+    pub(crate) named: StoredTable<u64, String>,
+    pub(crate) profile: StoredTable<u32, (String, u64)>,
     /// What a stream met in a table: it depends on what came first.
-    pub(crate) met: Table<u64, Option<String>>,
+    pub(crate) met: StoredTable<u64, Option<String>>,
 }
 
 impl Shop {
@@ -154,8 +154,11 @@ impl Shop {
             |sum, _, cents| *sum += cents,
             |sum, _, cents| *sum -= cents,
         );
-        let profile = newest.left_join(&per_customer, |_, customer, spent| {
-            (customer.name.clone(), spent.map_or(0, |spent| spent.members))
+        let dearest = spent
+            .aggregate(StoreOptions::with_codec("dearest", Json), max(|cents: &i64| *cents).retractable());
+        // How many orders: 0.1 showed the number of members of every group.
+        let profile = newest.left_join(&dearest, |_, customer, orders| {
+            (customer.name.clone(), orders.map_or(0, millpond::aggregate::Multiset::len))
         });
         let met = placed
             .map(|id, order| (order.customer, id))
@@ -179,10 +182,7 @@ impl Shop {
             kinds: by_page.aggregate("kinds", distinct_count(|click: &u32| *click % 5)),
             floats: by_page.aggregate("floats", sum(|click: &u32| f64::from(*click) / 10.0)),
             changed: clicks.process("last_click", Changed).0.group_by_key().count("changed"),
-            dearest: spent.aggregate(
-                StoreOptions::with_codec("dearest", Json),
-                max(|cents: &i64| *cents).retractable(),
-            ),
+            dearest,
             named: orders.foreign_join(
                 &customers,
                 "named",

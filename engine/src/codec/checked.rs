@@ -7,7 +7,7 @@
 
 use super::examine::{decoded, read_back};
 use super::shape::Trust;
-use super::{CodecError, Shape, ValueCodec};
+use super::{CodecError, RowCodec, Shape, ValueCodec};
 use std::any::TypeId;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -102,3 +102,5 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
         self.examined::<V>().clone()
     }
 }
+
+impl<V, C: ValueCodec<V>> RowCodec<V> for Checked<C> {}

@@ -11,6 +11,7 @@ mod compound;
 mod declared;
 mod examine;
 mod footprint;
+mod grouped;
 mod integers;
 mod json;
 mod prefix;
@@ -33,6 +34,8 @@ pub(crate) use checked::Checked;
 pub use compound::{fields_schema, fields_shape};
 #[doc(hidden)]
 pub use declared::assert_tags_ascend;
+pub use grouped::Grouped;
+pub(crate) use grouped::{GroupedCodec, RowCodec};
 pub use json::Json;
 /// Makes a struct or an enum the key of a table or a topic: implements `codec::KeyCodec` and, for the first fields of a
 /// struct, `codec::KeyPrefix`.

@@ -4,7 +4,7 @@ use super::{Batch, Pass, Record, Router, Stamp};
 use crate::changelog;
 use crate::codec::{Key, Value};
 use crate::flow::{Slot, TableRef};
-use crate::query::{Snapshot, TableSnapshot};
+use crate::query::{Readable, Snapshot, TableSnapshot};
 use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -107,7 +107,7 @@ impl Context<'_> {
     pub fn table_before<K: Key, V: Value>(&self, table: &TableRef<K, V>) -> Result<TableSnapshot<K, V>> {
         let table = self.table(table)?;
         // Only the folding thread publishes, so what is published now is the state before this epoch.
-        Ok(Snapshot::capture(table.shared())?.table(table))
+        Ok(Snapshot::capture(table.shared())?.table(Readable::Whole(table)))
     }
 
     /// Sends a record to a derived topic when the epoch is complete.

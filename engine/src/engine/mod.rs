@@ -96,12 +96,8 @@ impl Engine {
     /// The handle with which to ask `table`.
     ///
     /// # Errors
-    /// `Invalid` if the table is computed on the fly and not kept, or belongs to another graph.
-    pub fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>>
-    where
-        T::Key: Key,
-        T::Value: Value,
-    {
+    /// `Invalid` if the table belongs to another graph.
+    pub fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
         self.service().view(table)
     }
 

@@ -2,7 +2,6 @@
 
 use super::{EngineBuilder, Health, Stats, stats};
 use crate::Result;
-use crate::codec::{Key, Value};
 use crate::query::{Snapshot, Stored, View};
 use crate::task::{Core, EpochLimit, Reads};
 use std::fmt;
@@ -79,11 +78,7 @@ impl Stepper {
     ///
     /// # Errors
     /// As there.
-    pub fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>>
-    where
-        T::Key: Key,
-        T::Value: Value,
-    {
+    pub fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
         self.core.service().view(table)
     }
 

@@ -115,7 +115,8 @@ async fn has_folded(service: &Service, position: &Position) -> Result<()> {
 async fn folded(service: &Service, position: &Position) -> Result<()> {
     while_it_runs(service, |service| {
         let shared = &service.tasks.main().shared;
-        let folded = shared.published().position.includes(position) && shared.answers();
+        // Whoever has waited for a record finds it told, too.
+        let folded = shared.has_told(|published| published.position.includes(position)) && shared.answers();
         Ok(folded.then_some(()))
     })
     .await

@@ -1,7 +1,9 @@
 //! The erased builder on which the typed streams and tables stand.
 
 use super::{Graph, Node, NodeId, Step, TableIndex, TableRef, TableSpec, TopicSpec};
-use crate::codec::{Bincode, Checked, Key, Shape, Value, ValueCodec, short_name};
+use crate::codec::{
+    Bincode, Checked, Grouped, GroupedCodec, Key, RowCodec, Shape, Value, ValueCodec, short_name,
+};
 use crate::dataflow::{Gather, Operator, Source};
 use crate::flow::GraphId;
 use crate::state::TableState;
@@ -33,7 +35,7 @@ pub struct StoreOptions<V> {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,
     fold_id: String,
-    pub(crate) codec: Arc<dyn ValueCodec<V>>,
+    pub(crate) codec: Arc<dyn RowCodec<V>>,
 }
 
 impl<V: 'static> fmt::Debug for StoreOptions<V> {
@@ -142,7 +144,16 @@ pub(super) struct Parts {
     /// Tables and topics whose types cannot be kept, or are not what they are elsewhere.
     pub(super) unfit: Vec<Error>,
     /// Nodes that were given inputs or tables of another graph.
-    pub(super) foreign: Vec<String>,
+    pub(super) foreign: Vec<Foreign>,
+    /// The graphs that the builder has built before this one.
+    built: Vec<GraphId>,
+}
+
+/// A node that was given an input or table of another graph.
+pub(super) struct Foreign {
+    pub(super) label: String,
+    /// Whether the same builder has built that graph.
+    pub(super) is_late: bool,
 }
 
 /// A node that is about to be added, whose handles were not checked yet.
@@ -188,10 +199,12 @@ impl Builder {
     fn push(&self, draft: Draft<'_>) -> NodeId {
         let mut parts = self.parts();
         let graph = parts.id;
-        let tables = || draft.writes.iter().chain(draft.reads);
-        if draft.inputs.iter().any(|node| node.graph != graph) || tables().any(|table| table.graph != graph) {
+        let tables = draft.writes.iter().chain(draft.reads).map(|table| table.graph);
+        let mut graphs = draft.inputs.iter().map(|node| node.graph).chain(tables);
+        if let Some(other) = graphs.find(|other| *other != graph) {
             // Their numbers mean nothing here; the graph is refused when it is built.
-            parts.foreign.push(draft.label.to_owned());
+            let is_late = parts.built.contains(&other);
+            parts.foreign.push(Foreign { label: draft.label.to_owned(), is_late });
             return NodeId { graph, index: 0 };
         }
         parts.nodes.push(Node {
@@ -294,6 +307,30 @@ impl Builder {
     #[must_use]
     pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: StoreOptions<V>) -> TableRef<K, V> {
         let StoreOptions { name, version, fold_id, codec } = options;
+        self.table_of_rows(kind, name, version, fold_id, codec, short_name::<V>())
+    }
+
+    /// Adds a table of groups, which has the number of its members beside each value: readers are shown the value.
+    #[must_use]
+    pub fn grouped_table<K: Key, V: Value>(
+        &self,
+        kind: &'static str,
+        options: StoreOptions<V>,
+    ) -> TableRef<K, Grouped<V>> {
+        let StoreOptions { name, version, fold_id, codec } = options;
+        let codec = Arc::new(GroupedCodec::new(codec));
+        self.table_of_rows(kind, name, version, fold_id, codec, format!("Grouped<{}>", short_name::<V>()))
+    }
+
+    fn table_of_rows<K: Key, R: Value>(
+        &self,
+        kind: &'static str,
+        name: Arc<str>,
+        version: u32,
+        fold_id: String,
+        codec: Arc<dyn RowCodec<R>>,
+        value_name: String,
+    ) -> TableRef<K, R> {
         let (table_name, value_codec) = (Arc::clone(&name), codec.id());
         let shape =
             codec.shape().map_err(|error| Error::invalid(format!("table `{name}` cannot be kept: {error}")));
@@ -305,10 +342,10 @@ impl Builder {
             key_shape: K::key_shape(),
             value_codec,
             fold_id,
-            value_name: short_name::<V>(),
+            value_name,
             value_shape: shape.as_ref().map_or_else(|_| Shape::named("?"), Shape::clone),
             make: Box::new(move |id, shards, shared| {
-                Arc::new(TableState::<K, V>::new(
+                Arc::new(TableState::<K, R>::new(
                     id,
                     Arc::clone(&table_name),
                     Arc::clone(&codec),
@@ -361,7 +398,7 @@ impl Builder {
     /// whose codec cannot hold its type, a topic used with different types, codecs or numbers of partitions, a node that was given a stream or table of another graph, or a cycle
     /// through topics. The builder is empty then too.
     pub fn build(&self) -> Result<Graph> {
-        let parts = std::mem::take(&mut *self.parts());
+        let parts = self.take_parts();
         super::validate::validate(&parts)?;
         Ok(Graph {
             id: parts.id,
@@ -369,5 +406,15 @@ impl Builder {
             tables: parts.tables.into(),
             topics: parts.topics.into(),
         })
+    }
+}
+
+impl Builder {
+    /// What was described so far; another graph begins.
+    fn take_parts(&self) -> Parts {
+        let mut current = self.parts();
+        let parts = std::mem::take(&mut *current);
+        current.built = [parts.built.as_slice(), &[parts.id]].concat();
+        parts
     }
 }

@@ -1,6 +1,6 @@
 //! What a graph must be before it may run.
 
-use super::builder::Parts;
+use super::builder::{Foreign, Parts};
 use super::{Node, Step};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +10,19 @@ use std::sync::Arc;
 const MAX_NAME_BYTES: usize = 255;
 
 pub(super) fn validate(parts: &Parts) -> Result<()> {
-    if let Some(label) = parts.foreign.first() {
-        return Err(Error::invalid(format!(
-            "a `{label}` was given a stream or table of another graph; build both with one graph builder, or send the \
-             records through a topic (a builder begins another graph once it has built one)"
-        )));
+    if let Some(Foreign { label, is_late }) = parts.foreign.first() {
+        return Err(Error::invalid(if *is_late {
+            format!(
+                "a `{label}` was added to a stream or table of a graph that was built before, which does not change any \
+                 more; add it before `build`, or describe a whole graph anew (a builder begins another graph once it has \
+                 built one)"
+            )
+        } else {
+            format!(
+                "a `{label}` was given a stream or table of another graph; build both with one graph builder, or send the \
+                 records through a topic"
+            )
+        }));
     }
     if !parts.nodes.iter().any(|node| matches!(node.step, Step::Source { .. })) {
         return Err(Error::invalid("the graph has no source; add a stream or a table that reads a topic"));

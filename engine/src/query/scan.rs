@@ -9,6 +9,7 @@ use crate::codec::{Key, Value};
 use crate::store::{Direction, Row};
 use crate::{Error, Result};
 use std::collections::VecDeque;
+use std::fmt;
 use std::iter::Peekable;
 use std::ops::Range;
 
@@ -49,6 +50,12 @@ pub struct Scan<K, V> {
     front: VecDeque<(K, V)>,
     back: VecDeque<(K, V)>,
     rows: usize,
+}
+
+impl<K, V> fmt::Debug for Scan<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan").field("table", &self.table).finish_non_exhaustive()
+    }
 }
 
 /// The rows of several generations, given newest first, in one order: of each key the newest.

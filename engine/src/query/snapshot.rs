@@ -6,12 +6,13 @@
 //! snapshot, and whatever the store's snapshot already has of a drain in progress is overlaid by generations that the
 //! second look still has.
 
+use super::readable::Readable;
 use super::{Scan, View};
 use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value, prefix_end};
-use crate::state::{Published, Shared, TableState};
-use crate::store::StoreSnapshot;
-use crate::store::layout;
+use crate::state::{Published, Shared};
+use crate::store::{StoreSnapshot, layout};
 use crate::{Error, Position, Result};
+use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -46,6 +47,12 @@ pub struct Snapshot {
     shared: Arc<Shared>,
     pub(crate) published: Arc<Published>,
     pub(crate) store: Arc<dyn StoreSnapshot>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("position", self.position()).finish_non_exhaustive()
+    }
 }
 
 impl Snapshot {
@@ -84,7 +91,7 @@ impl Snapshot {
         view.ask(|table| self.at(table))
     }
 
-    fn at<K: Key, V: Value>(&self, table: &Arc<TableState<K, V>>) -> Result<TableSnapshot<K, V>> {
+    fn at<K: Key, V: Value>(&self, table: &Readable<K, V>) -> Result<TableSnapshot<K, V>> {
         if Arc::ptr_eq(&self.shared, table.shared()) {
             if self.published.epoch < table.since() {
                 return Err(Error::unavailable(format!(
@@ -92,7 +99,7 @@ impl Snapshot {
                     table.name()
                 )));
             }
-            return Ok(self.clone().table(Arc::clone(table)));
+            return Ok(self.clone().table(table.clone()));
         }
         if !Arc::ptr_eq(&self.shared.store()?, &table.shared().store()?) {
             return Err(Error::invalid(format!(
@@ -103,10 +110,10 @@ impl Snapshot {
         // An older version: its rows do not change any more, so every snapshot of the store has them.
         let shared = Arc::clone(table.shared());
         let published = shared.published();
-        Ok(Self { shared, published, store: Arc::clone(&self.store) }.table(Arc::clone(table)))
+        Ok(Self { shared, published, store: Arc::clone(&self.store) }.table(table.clone()))
     }
 
-    pub(crate) fn table<K: Key, V: Value>(self, table: Arc<TableState<K, V>>) -> TableSnapshot<K, V> {
+    pub(crate) fn table<K: Key, V: Value>(self, table: Readable<K, V>) -> TableSnapshot<K, V> {
         TableSnapshot { snapshot: self, table }
     }
 
@@ -153,7 +160,16 @@ impl Snapshot {
 #[derive(Clone)]
 pub struct TableSnapshot<K, V> {
     pub(crate) snapshot: Snapshot,
-    pub(crate) table: Arc<TableState<K, V>>,
+    pub(crate) table: Readable<K, V>,
+}
+
+impl<K, V> fmt::Debug for TableSnapshot<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableSnapshot")
+            .field("table", self.table.name())
+            .field("position", self.snapshot.position())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<K: Key, V: Value> TableSnapshot<K, V> {

@@ -1,10 +1,13 @@
 //! A view: the handle with which a service asks one table.
 
-use super::{ChangeStream, KeyStream, Scan, Snapshot, TableSnapshot};
+use super::readable::Readable;
+use super::{ChangeStream, KeyStream, Scan, Snapshot, StoredRef, TableSnapshot};
 use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value};
 use crate::flow::Router;
-use crate::state::{AnyTable, Seen, Status, TableState};
+use crate::state::{AnyTable, Seen, Status};
 use crate::{Error, Result};
+use std::fmt;
+
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What a table answers with.
@@ -55,7 +58,7 @@ impl Cell {
         !matches!(*self.serving.read().unwrap_or_else(PoisonError::into_inner), Serving::Live(_))
     }
 
-    pub(crate) fn table<K: Key, V: Value>(&self) -> Result<Arc<TableState<K, V>>> {
+    pub(crate) fn table<K: Key, V: Value>(&self, stored: StoredRef<K, V>) -> Result<Readable<K, V>> {
         let table = match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
             Serving::Building => {
@@ -65,15 +68,12 @@ impl Cell {
                 )));
             }
         };
-        table
-            .as_any()
-            .downcast()
-            .map_err(|_| Error::internal(format!("table `{}` has other types", self.name)))
+        Readable::of(table, stored, &self.name)
     }
 }
 
 /// The table that a view has found in its cell.
-type Found<K, V> = Option<Arc<TableState<K, V>>>;
+type Found<K, V> = Option<Readable<K, V>>;
 
 /// A typed, read-only handle of one table. Cheap to clone and to send; it stays valid while the engine lives.
 ///
@@ -113,6 +113,7 @@ type Found<K, V> = Option<Arc<TableState<K, V>>>;
 /// ```
 pub struct View<K, V> {
     cell: Arc<Cell>,
+    stored: StoredRef<K, V>,
     /// The table as it was last found; looked up again only when the cell has changed.
     found: Arc<RwLock<Found<K, V>>>,
     router: Router,
@@ -120,13 +121,24 @@ pub struct View<K, V> {
 
 impl<K, V> Clone for View<K, V> {
     fn clone(&self) -> Self {
-        Self { cell: Arc::clone(&self.cell), found: Arc::clone(&self.found), router: self.router }
+        Self {
+            cell: Arc::clone(&self.cell),
+            stored: self.stored,
+            found: Arc::clone(&self.found),
+            router: self.router,
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for View<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("table", &self.cell.name).finish_non_exhaustive()
     }
 }
 
 impl<K: Key, V: Value> View<K, V> {
-    pub(crate) fn new(cell: Arc<Cell>, router: Router) -> Self {
-        Self { cell, found: Arc::default(), router }
+    pub(crate) fn new(cell: Arc<Cell>, stored: StoredRef<K, V>, router: Router) -> Self {
+        Self { cell, stored, found: Arc::default(), router }
     }
 
     /// The value of `key`, or `None` if the table has no such key. A key may be [borrowed](AsKey): `get("ab")` for a `String`.
@@ -143,7 +155,7 @@ impl<K: Key, V: Value> View<K, V> {
             match table.visible(key, self.router) {
                 Seen::Here(value) => return Ok(value),
                 Seen::Missing => {}
-                Seen::Busy => return Snapshot::capture(table.shared())?.table(Arc::clone(table)).get(key),
+                Seen::Busy => return Snapshot::capture(table.shared())?.table(table.clone()).get(key),
             }
             let mut value = Ok(None);
             table.shared().store()?.read(&table.row_key(key), &mut |bytes| {
@@ -223,7 +235,7 @@ impl<K: Key, V: Value> View<K, V> {
     pub fn snapshot(&self) -> Result<TableSnapshot<K, V>> {
         self.ask(|table| {
             table.ask()?;
-            Ok(Snapshot::capture(table.shared())?.table(Arc::clone(table)))
+            Ok(Snapshot::capture(table.shared())?.table(table.clone()))
         })
     }
 
@@ -265,7 +277,7 @@ impl<K: Key, V: Value> View<K, V> {
     /// Answers a question from the table. If the table was replaced meanwhile its rows may have been gone already: then
     /// the new one is asked.
     #[inline]
-    pub(crate) fn ask<T>(&self, question: impl Fn(&Arc<TableState<K, V>>) -> Result<T>) -> Result<T> {
+    pub(crate) fn ask<T>(&self, question: impl Fn(&Readable<K, V>) -> Result<T>) -> Result<T> {
         loop {
             let table = self.table()?;
             let answer = question(&table);
@@ -275,14 +287,14 @@ impl<K: Key, V: Value> View<K, V> {
         }
     }
 
-    pub(crate) fn table(&self) -> Result<Arc<TableState<K, V>>> {
+    pub(crate) fn table(&self) -> Result<Readable<K, V>> {
         if let Some(table) = &*self.found.read().unwrap_or_else(PoisonError::into_inner)
             && !table.shared().is_superseded()
         {
-            return Ok(Arc::clone(table));
+            return Ok(table.clone());
         }
-        let table = self.cell.table()?;
-        *self.found.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&table));
+        let table = self.cell.table(self.stored)?;
+        *self.found.write().unwrap_or_else(PoisonError::into_inner) = Some(table.clone());
         Ok(table)
     }
 }
@@ -290,7 +302,7 @@ impl<K: Key, V: Value> View<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::Bincode;
+    use crate::codec::{Bincode, Checked};
     use crate::state::{Host, Shared};
     use crate::store::MemoryStore;
     use crate::store::layout::TableId;
@@ -303,8 +315,13 @@ mod tests {
     fn ending_a_table_does_not_hold_its_place() {
         let store = Arc::new(MemoryStore::new());
         let shared = Arc::new(Shared::new(Host::new(0), store, Position::new(), Arc::default()));
-        let table: TableState<u32, u64> =
-            TableState::new(TableId::FIRST, "table".into(), Arc::new(Bincode), 1, Arc::clone(&shared));
+        let table: TableState<u32, u64> = TableState::new(
+            TableId::FIRST,
+            "table".into(),
+            Arc::new(Checked::new::<u64>(Bincode)),
+            1,
+            Arc::clone(&shared),
+        );
         let cell = Cell { name: "table".into(), serving: RwLock::new(Serving::Live(Arc::new(table))) };
         std::thread::scope(|scope| {
             let held = shared.hold_publishing();

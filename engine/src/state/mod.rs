@@ -23,7 +23,7 @@ pub(crate) use generation::{Generation, Newest, Part};
 pub(crate) use host::Host;
 pub(crate) use hot::Seen;
 pub(crate) use published::{Published, Shared, Status};
-pub(crate) use subscribers::{Next, Queue, Slot, Taken};
+pub(crate) use subscribers::{Next, Pushed, Queue, Slot, Taken};
 pub(crate) use table::AnyTable;
 
 /// The primitives that `front.rs` stands on; the model gives it those of loom.

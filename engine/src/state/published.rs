@@ -57,6 +57,8 @@ pub(crate) struct Shared {
     store: RwLock<Option<Arc<dyn StateStore>>>,
     front: Front<Published>,
     drained: AtomicU64,
+    /// The last epoch of which subscribers were told.
+    told: AtomicU64,
     /// Whatever the task reads below this place in the log is published.
     passed: AtomicU64,
     status: RwLock<Status>,
@@ -86,6 +88,7 @@ impl Shared {
             store: RwLock::new(Some(store)),
             front: Front::new(first),
             drained: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             passed: AtomicU64::new(0),
             status: RwLock::new(Status::Running),
             obstacles: AtomicU8::new(0),
@@ -145,8 +148,8 @@ impl Shared {
         self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes an epoch visible, together with what `along` does. The caller holds the publishing lock, and
-    /// [signals](Host::signal) once subscribers were told: whoever has waited for an epoch finds that they were.
+    /// Makes an epoch visible, together with what `along` does. The caller holds the publishing lock, and [tells](Self::tell)
+    /// of the epoch.
     pub(crate) fn publish(&self, _held: &MutexGuard<'_, ()>, next: Published, along: impl FnOnce()) {
         let epoch = next.epoch;
         let arrived = self.is_behind() && self.goal.get().is_none_or(|goal| next.position.includes(goal));
@@ -156,6 +159,18 @@ impl Shared {
                 self.obstacles.fetch_and(!(BEHIND | STRICT), Ordering::AcqRel);
             }
         });
+    }
+
+    /// Notes that the subscribers were told of `epoch`, and lets everyone who waits for it look.
+    pub(crate) fn tell(&self, epoch: u64) {
+        self.told.store(epoch, Ordering::Release);
+        self.host.signal();
+    }
+
+    /// Whether `done` is true of what is published, and subscribers were told of it.
+    pub(crate) fn has_told(&self, done: impl Fn(&Published) -> bool) -> bool {
+        let published = self.published();
+        done(&published) && self.told.load(Ordering::Acquire) >= published.epoch
     }
 
     /// Records that everything up to `epoch` is in the store.

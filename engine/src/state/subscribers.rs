@@ -16,7 +16,7 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
+use tokio::sync::futures::OwnedNotified;
 
 /// The changes of one epoch.
 pub(crate) struct Pushed<K, V> {
@@ -35,8 +35,8 @@ impl<K, V> Taken<K, V> {
 }
 
 /// What a queue has for its subscriber.
-pub(crate) enum Next<K, V> {
-    Changes(Taken<K, V>),
+pub(crate) enum Next<T> {
+    Changes(T),
     Nothing,
     /// The subscriber fell too far behind.
     CutOff,
@@ -44,10 +44,21 @@ pub(crate) enum Next<K, V> {
     Ended,
 }
 
+impl<T> Next<T> {
+    pub(crate) fn map<U>(self, map: impl FnOnce(T) -> U) -> Next<U> {
+        match self {
+            Self::Changes(changes) => Next::Changes(map(changes)),
+            Self::Nothing => Next::Nothing,
+            Self::CutOff => Next::CutOff,
+            Self::Ended => Next::Ended,
+        }
+    }
+}
+
 /// The epochs that wait for one stream of changes.
 pub(crate) struct Queue<K, V> {
     state: Mutex<State<K, V>>,
-    notify: Notify,
+    notify: Arc<Notify>,
 }
 
 struct State<K, V> {
@@ -60,7 +71,7 @@ struct State<K, V> {
 impl<K, V> Queue<K, V> {
     fn new() -> Self {
         let state = State { epochs: VecDeque::new(), bytes: 0, cut_off: false, ended: false };
-        Self { state: Mutex::new(state), notify: Notify::new() }
+        Self { state: Mutex::new(state), notify: Arc::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State<K, V>> {
@@ -83,12 +94,12 @@ impl<K, V> Queue<K, V> {
     }
 
     /// Resolves when there may be more; made before [`take`](Self::take) is asked, so that nothing is missed.
-    pub(crate) fn notified(&self) -> Notified<'_> {
-        self.notify.notified()
+    pub(crate) fn notified(&self) -> OwnedNotified {
+        Arc::clone(&self.notify).notified_owned()
     }
 
     /// Takes the oldest epoch out.
-    pub(crate) fn take(&self) -> Next<K, V> {
+    pub(crate) fn take(&self) -> Next<Taken<K, V>> {
         let mut state = self.state();
         let Some(oldest) = state.epochs.pop_front() else {
             return match (state.cut_off, state.ended) {
@@ -124,7 +135,7 @@ impl<K: Send + Sync, V: Send + Sync> Queued for Queue<K, V> {
 pub(crate) struct Slot {
     /// The last epoch that changed the key.
     changed: AtomicU64,
-    notify: Notify,
+    notify: Arc<Notify>,
 }
 
 impl Slot {
@@ -139,12 +150,13 @@ impl Slot {
     }
 
     /// Resolves when there may be more; made before [`changed`](Self::changed) is asked.
-    pub(crate) fn notified(&self) -> Notified<'_> {
-        self.notify.notified()
+    pub(crate) fn notified(&self) -> OwnedNotified {
+        Arc::clone(&self.notify).notified_owned()
     }
 }
 
-type Slots<K> = HashMap<K, Arc<Slot>, KeyedHash>;
+/// The slot of a key, and how many subscribers it has.
+type Slots<K> = HashMap<K, (Arc<Slot>, usize), KeyedHash>;
 
 /// Everyone who wants to know of changes.
 pub(crate) struct Subscribers<K, V> {
@@ -191,7 +203,7 @@ impl<K, V> Subscribers<K, V> {
         for queue in self.streams().iter().filter_map(Weak::upgrade) {
             queue.end();
         }
-        self.keys().values().for_each(|slot| slot.notify.notify_waiters());
+        self.keys().values().for_each(|(slot, _)| slot.notify.notify_waiters());
     }
 }
 
@@ -217,20 +229,22 @@ where
     /// out with [`leave`](Self::leave).
     pub(crate) fn add_key(&self, key: &K) -> Arc<Slot> {
         let mut keys = self.keys();
-        if let Some(slot) = keys.get(key) {
+        if let Some((slot, subscribers)) = keys.get_mut(key) {
+            *subscribers += 1;
             return Arc::clone(slot);
         }
-        let slot = Arc::new(Slot { changed: AtomicU64::new(0), notify: Notify::new() });
-        keys.insert(key.clone(), Arc::clone(&slot));
+        let slot = Arc::new(Slot { changed: AtomicU64::new(0), notify: Arc::default() });
+        keys.insert(key.clone(), (Arc::clone(&slot), 1));
         self.count.fetch_add(1, Ordering::AcqRel);
         slot
     }
 
-    /// Takes a subscriber of `key` out again, the handle of whose slot is dropped already.
-    pub(crate) fn leave(&self, key: &K, slot: &Weak<Slot>) {
+    /// Takes a subscriber of `key` out again.
+    pub(crate) fn leave(&self, key: &K) {
         let mut keys = self.keys();
-        let last = |known: &Arc<Slot>| Arc::as_ptr(known) == slot.as_ptr() && Arc::strong_count(known) == 1;
-        if keys.get(key).is_some_and(last) {
+        let Some((_, subscribers)) = keys.get_mut(key) else { return };
+        *subscribers -= 1;
+        if *subscribers == 0 {
             keys.remove(key);
             self.count.fetch_sub(1, Ordering::AcqRel);
         }
@@ -279,10 +293,10 @@ where
     ) {
         let keys = self.keys();
         if keys.len() <= touched {
-            keys.iter().filter(|(key, _)| has_changed(key)).for_each(|(_, slot)| slot.tell(epoch));
+            keys.iter().filter(|(key, _)| has_changed(key)).for_each(|(_, (slot, _))| slot.tell(epoch));
         } else {
             each(&mut |key| {
-                if let Some(slot) = keys.get(key)
+                if let Some((slot, _)) = keys.get(key)
                     && has_changed(key)
                 {
                     slot.tell(epoch);

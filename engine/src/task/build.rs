@@ -172,6 +172,7 @@ impl Swapped {
             }
             service.serve(&tables);
         });
+        shared.tell(shared.epoch());
         drop(held);
         let setting = Arc::clone(service.setting());
         core.main = Task::new(setting, plan, ids, tables, shared, input, service.produces());

@@ -229,7 +229,7 @@ impl Task {
             }
         });
         drop(held);
-        self.setting.host.signal();
+        self.shared.tell(epoch);
         told?;
         fault::point("epoch.after_publish")?;
         user_code("rows were evicted from memory", || self.evict())

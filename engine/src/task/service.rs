@@ -3,7 +3,6 @@
 use super::setting::Setting;
 use super::tasks::Tasks;
 use crate::changelog::Lease;
-use crate::codec::{Key, Value};
 use crate::query::{Cell, Serving, Snapshot, Stored, View};
 use crate::state::{AnyTable, Status};
 use crate::{Error, Position, Result, TopicPartition};
@@ -55,17 +54,13 @@ impl Service {
     ///
     /// # Errors
     /// `Invalid` if the table belongs to another graph.
-    pub(crate) fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>>
-    where
-        T::Key: Key,
-        T::Value: Value,
-    {
-        let table = table.stored()?;
-        let index = table.index();
+    pub(crate) fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
+        let stored = table.stored();
+        let index = stored.index();
         let cell = self.cells.get(index.index).filter(|_| index.graph == self.graph.id).ok_or_else(|| {
-            Error::invalid("the table belongs to another graph than the one that this engine runs")
+            Error::invalid("the table belongs to another graph than the one that this engine runs, or was added to it after `build`")
         })?;
-        Ok(View::new(Arc::clone(cell), self.router))
+        Ok(View::new(Arc::clone(cell), stored, self.router))
     }
 
     /// All tables at one position.

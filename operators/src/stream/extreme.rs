@@ -6,7 +6,7 @@
 //! arrive. Empty input changes nothing.
 
 use super::GroupedStream;
-use crate::table::{Table, distinct};
+use crate::table::{StoredTable, distinct};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::StoreOptions;
 use std::convert::Infallible;
@@ -42,7 +42,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         &self,
         store: impl Into<StoreOptions<T>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, T> {
+    ) -> StoredTable<K, T> {
         self.fold_by("min", store.into(), move |_, row: &mut Option<T>, record| {
             let value = of(&record);
             if row.as_ref().is_none_or(|least| value < *least) {
@@ -57,7 +57,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         &self,
         store: impl Into<StoreOptions<T>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, T> {
+    ) -> StoredTable<K, T> {
         self.fold_by("max", store.into(), move |_, row: &mut Option<T>, record| {
             let value = of(&record);
             if row.as_ref().is_none_or(|greatest| value > *greatest) {
@@ -74,7 +74,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         store: impl Into<StoreOptions<Vec<T>>>,
         k: usize,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, Vec<T>> {
+    ) -> StoredTable<K, Vec<T>> {
         self.fold_by("top_k", store.into(), move |_, row: &mut Option<Vec<T>>, record| {
             let value = of(&record);
             let at = row.as_ref().map_or(0, |top| top.partition_point(|kept| *kept >= value));
@@ -93,11 +93,11 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         &self,
         store: impl Into<StoreOptions<u64>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, u64> {
+    ) -> StoredTable<K, u64> {
         let builder = &self.stream.builder;
         let of = move |record: V| (of(&record), true);
         let (node, table) = distinct::distinct_count(builder, self.stream.node, store.into(), of);
         builder.follows_updates(node);
-        Table::stored(builder, node, table)
+        StoredTable::from_node(builder, node, table)
     }
 }

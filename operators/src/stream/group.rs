@@ -7,7 +7,8 @@
 
 use super::Stream;
 use crate::aggregate::{Aggregate, Fold, count};
-use crate::table::Table;
+use crate::table::StoredTable;
+use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Stamp};
 use millpond_engine::graph::{StoreOptions, TableRef};
@@ -108,7 +109,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         &self,
         store: impl Into<StoreOptions<A::Acc>>,
         aggregate: A,
-    ) -> Table<K, A::Acc> {
+    ) -> StoredTable<K, A::Acc> {
         self.fold_by("fold", store.into(), move |key, acc: &mut Option<A::Acc>, value| {
             aggregate.fold(acc.get_or_insert_with(|| aggregate.init()), key, value);
             Ok::<(), Infallible>(())
@@ -121,7 +122,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         store: impl Into<StoreOptions<A>>,
         init: impl Fn() -> A + Send + Sync + 'static,
         fold: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
-    ) -> Table<K, A> {
+    ) -> StoredTable<K, A> {
         self.aggregate(store, Fold::new(init, fold))
     }
 
@@ -154,14 +155,14 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         store: impl Into<StoreOptions<A>>,
         init: impl Fn() -> A + Send + Sync + 'static,
         fold: impl Fn(&mut A, &K, V) -> Result<(), E> + Send + Sync + 'static,
-    ) -> Table<K, A> {
+    ) -> StoredTable<K, A> {
         self.fold_by("fold", store.into(), move |key, acc: &mut Option<A>, value| {
             fold(acc.get_or_insert_with(&init), key, value)
         })
     }
 
     /// Counts the records of each group.
-    pub fn count(&self, store: impl Into<StoreOptions<u64>>) -> Table<K, u64> {
+    pub fn count(&self, store: impl Into<StoreOptions<u64>>) -> StoredTable<K, u64> {
         self.aggregate(store, count())
     }
 
@@ -171,7 +172,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         &self,
         store: impl Into<StoreOptions<V>>,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
-    ) -> Table<K, V> {
+    ) -> StoredTable<K, V> {
         self.fold_by("reduce", store.into(), move |_, row: &mut Option<V>, value| {
             *row = Some(match row.take() {
                 Some(so_far) => combine(so_far, value),
@@ -186,13 +187,13 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         kind: &'static str,
         store: StoreOptions<A>,
         step: impl Fn(&K, &mut Option<A>, V) -> Result<(), E> + Send + Sync + 'static,
-    ) -> Table<K, A> {
+    ) -> StoredTable<K, A> {
         let builder = &self.stream.builder;
         let table: TableRef<K, A> = builder.table(kind, store);
         let operator = FoldStream { table, step, types: PhantomData::<fn() -> (V, E)> };
         let node = builder.operator(kind, &[self.stream.node], &[table.index()], &[], operator);
         builder.follows_updates(node);
-        Table::stored(builder, node, table)
+        StoredTable::from_node(builder, node, table)
     }
 }
 

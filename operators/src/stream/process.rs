@@ -11,7 +11,7 @@
 use super::Stream;
 use super::outlet::Portion;
 use super::steps::CHARGED_TOGETHER;
-use crate::table::Table;
+use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Record, Stamp, Update};
@@ -146,7 +146,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         &self,
         store: impl Into<StoreOptions<P::State>>,
         process: P,
-    ) -> (Stream<P::OutKey, P::OutValue>, Table<K, P::State>) {
+    ) -> (Stream<P::OutKey, P::OutValue>, StoredTable<K, P::State>) {
         let stream = self.exchanged();
         let builder = &stream.builder;
         let table: TableRef<K, P::State> = builder.table("process", store.into());
@@ -156,7 +156,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         let emitted = builder.outlet("emitted", node, &[], Emitted::<K, V, P>(PhantomData));
         let states = States::<K, V, P> { table, process: PhantomData };
         let state = builder.outlet("state", node, &[table.index()], states);
-        (Stream::new(builder.clone(), emitted, false), Table::stored(builder, state, table))
+        (Stream::new(builder.clone(), emitted, false), StoredTable::from_node(builder, state, table))
     }
 }
 

@@ -4,7 +4,7 @@
 //! state of the running epoch, on the shard that runs.
 
 use millpond_engine::Result;
-use millpond_engine::codec::{Key, Value};
+use millpond_engine::codec::{Grouped, Key, Value};
 use millpond_engine::dataflow::Context;
 use millpond_engine::graph::{TableIndex, TableRef};
 
@@ -25,6 +25,22 @@ pub(crate) struct StoredAccess<K, V> {
 impl<K: Key, V: Value> Access<K, V> for StoredAccess<K, V> {
     fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
         context.table(&self.table)?.look_up(context, keys)
+    }
+
+    fn reads(&self) -> Vec<TableIndex> {
+        vec![self.table.index()]
+    }
+}
+
+/// Reads a stored table of groups, and shows their values.
+pub(crate) struct GroupAccess<K, V> {
+    pub(crate) table: TableRef<K, Grouped<V>>,
+}
+
+impl<K: Key, V: Value> Access<K, V> for GroupAccess<K, V> {
+    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
+        let rows = context.table(&self.table)?.look_up(context, keys)?;
+        Ok(rows.into_iter().map(|row| row.map(|row| row.value)).collect())
     }
 
     fn reads(&self) -> Vec<TableIndex> {

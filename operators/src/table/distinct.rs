@@ -5,7 +5,7 @@
 //! rows change or are deleted; those of a stream stay. Repeated values in one epoch change the index and, if every update
 //! of the result counts, the result step by step. Late timestamps play no part. Empty input changes nothing.
 
-use super::Table;
+use super::StoredTable;
 use super::group::{Delta, GroupedTable};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
@@ -41,10 +41,10 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         &self,
         store: impl Into<StoreOptions<u64>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, u64> {
+    ) -> StoredTable<K, u64> {
         let of = move |delta: Delta<V>| member(&of, &delta);
         let (node, table) = distinct_count(&self.builder, self.node, store.into(), of);
-        Table::stored(&self.builder, node, table)
+        StoredTable::from_node(&self.builder, node, table)
     }
 }
 

@@ -7,7 +7,7 @@
 //! epoch, unless every update of the result counts: then it is told after every step. Late timestamps play no part. Empty
 //! input changes nothing.
 
-use super::Table;
+use super::StoredTable;
 use super::distinct::{Counted, count, index, member};
 use super::first::{Before, End, First};
 use super::group::{Delta, GroupedTable};
@@ -58,7 +58,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         &self,
         store: impl Into<StoreOptions<T>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, T> {
+    ) -> StoredTable<K, T> {
         self.extreme("min", store.into(), (End::Least, 1), one(), of)
     }
 
@@ -67,7 +67,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         &self,
         store: impl Into<StoreOptions<T>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, T> {
+    ) -> StoredTable<K, T> {
         self.extreme("max", store.into(), (End::Greatest, 1), one(), of)
     }
 
@@ -78,7 +78,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         store: impl Into<StoreOptions<Vec<T>>>,
         k: usize,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, Vec<T>> {
+    ) -> StoredTable<K, Vec<T>> {
         let many = Answer { members: Vec::as_slice, of: |members| (!members.is_empty()).then_some(members) };
         self.extreme("top_k", store.into(), (End::Greatest, k), many, of)
     }
@@ -90,13 +90,13 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         (end, most): (End, usize),
         answer: Answer<T, W>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
-    ) -> Table<K, W> {
+    ) -> StoredTable<K, W> {
         let index = index(&self.builder, &store);
         let table: TableRef<K, W> = self.builder.table(kind, store);
         let operator = Extreme { index, table, end, most, answer, of, row: PhantomData };
         let writes = [index.index(), table.index()];
         let node = self.builder.operator(kind, &[self.node], &writes, &[], operator);
-        Table::stored(&self.builder, node, table)
+        StoredTable::from_node(&self.builder, node, table)
     }
 }
 

@@ -10,10 +10,10 @@
 //! Repeated keys on either side arrive as one change per epoch. Timestamps play no part, late or not. Empty input on one
 //! side: changes of the other meet the rows that are there.
 
-use super::Table;
 use super::access::Access;
 use super::history::{self, Numbering, Starts};
 use super::link::{self, Linked, Parted};
+use super::{StoredTable, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{
@@ -24,6 +24,7 @@ use millpond_engine::state::Record;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -51,6 +52,13 @@ use std::sync::Arc;
 pub struct ForeignStore<V, W> {
     result: StoreOptions<W>,
     index: StoreOptions<V>,
+}
+
+impl<V: 'static, W: 'static> fmt::Debug for ForeignStore<V, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { result, index } = self;
+        f.debug_struct("ForeignStore").field("result", result).field("index", index).finish()
+    }
 }
 
 impl<V, W> ForeignStore<V, W> {
@@ -108,7 +116,7 @@ pub(super) fn join<K, V, F, T, W, G, J>(
     kind: Kind,
     foreign: G,
     join: J,
-) -> Table<K, W>
+) -> StoredTable<K, W>
 where
     K: Key,
     V: Value,
@@ -130,7 +138,7 @@ where
     let back = builder.exchange::<Event<K, Option<W>>>("send_back", &[results], &[], send);
     let keep = Keep { table };
     let node = builder.operator("foreign_join", &[back], &[table.index()], &[], keep);
-    Table::stored(builder, node, table)
+    StoredTable::from_node(builder, node, table)
 }
 
 /// Keeps the index, and joins what changed on either side.

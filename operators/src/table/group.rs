@@ -1,66 +1,26 @@
 //! Folding the groups of a table into another table.
 //!
 //! For a changed row, the old one is retracted from its group and the new one folded into its own. A deleted row is only
-//! retracted; a group that loses its last member is deleted, whatever its accumulator says, so a row count of zero is
-//! never to be seen. Repeated keys arrive as one change per epoch. Late timestamps play no part. Empty input changes
+//! retracted; a group that loses its last member is deleted, whatever its accumulator says: the number of its members
+//! is kept beside it, and nobody but the fold sees it. A group whose members change while its accumulator stays has not
+//! changed. Repeated keys arrive as one change per epoch. Late timestamps play no part. Empty input changes
 //! nothing; if every update of the groups counts, every step of a row is carried through, otherwise only what became of it. The
 //! extremes survive their own retraction in the form that keeps every member (`retractable()`). Retractions and additions
 //! of one epoch are ordered by the stamps of the rows' changes, which makes even inexact folds come out the same for every
 //! number of shards.
 
-use super::Table;
 use super::access::Access;
 use super::history::{self, Starts, Step};
+use super::{StoredTable, Table};
 use crate::aggregate::{Fold, Retract, count};
 use millpond_engine::Result;
-use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Changes, Context, Event, Inputs, Operator, Output};
+use millpond_engine::codec::{Grouped, Key, Value};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
 use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
 use millpond_engine::state::Record;
-use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Deref;
 use std::sync::Arc;
-
-/// The accumulator of a group of rows, and how many rows are in it: at least one.
-///
-/// # Examples
-/// ```
-/// use millpond::testing::Driver;
-/// use millpond::{GraphBuilder, Grouped, Topic};
-///
-/// // Employees by department, and what each department pays.
-/// let staff = Topic::<String, (String, u64)>::new("staff");
-/// let graph = GraphBuilder::new();
-/// let pay = graph
-///     .table(&staff, "staff")
-///     .group_by(|_, (department, salary)| (department.clone(), *salary))
-///     .fold("pay", || 0, |sum, _, salary| *sum += salary, |sum, _, salary| *sum -= salary);
-/// let mut driver = Driver::new(&graph.build()?)?;
-/// for (name, department, salary) in [("ann", "sales", 10), ("bob", "sales", 20), ("ann", "press", 15)] {
-///     driver.put(&staff, name, (department.to_owned(), salary), 0)?;
-/// }
-/// driver.run()?;
-/// let group = |members, value| Grouped { members, value };
-/// let expected = [("press".to_owned(), group(1, 15)), ("sales".to_owned(), group(1, 20))];
-/// assert_eq!(driver.table(&pay)?, expected.into());
-/// # Ok::<(), millpond::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grouped<A> {
-    /// How many rows.
-    pub members: u64,
-    /// What they were folded into.
-    pub value: A,
-}
-
-impl<A> Deref for Grouped<A> {
-    type Target = A;
-
-    fn deref(&self) -> &A {
-        &self.value
-    }
-}
 
 /// A table whose rows are grouped by another key, ready to be folded.
 /// # Examples
@@ -82,13 +42,13 @@ impl<A> Deref for Grouped<A> {
 /// let [ada, bo] = ["ada", "bo"].map(str::to_owned);
 /// engine.producer(&players)?.send([(&ada, Some(&(1, 10)), 0), (&bo, Some(&(1, 7)), 0)]).wait_blocking()?;
 /// engine.catch_up_blocking()?;
-/// assert_eq!(engine.view(&points)?.get(&1)?.map(|team| team.value), Some(17));
+/// assert_eq!(engine.view(&points)?.get(&1)?, Some(17));
 ///
 /// // The best one goes to another team: the next best is known, and a team goes with its last member.
 /// engine.append(&players, &ada, &(2, 10)).wait_blocking()?;
 /// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&best)?.get(&1)?.and_then(|team| team.max().copied()), Some(7));
-/// assert_eq!(engine.view(&sizes)?.get(&2)?.map(|team| team.members), Some(1));
+/// assert_eq!(engine.view(&sizes)?.get(&2)?, Some(1));
 /// engine.delete(&players, &bo).wait_blocking()?;
 /// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&sizes)?.get(&1)?, None);
@@ -120,6 +80,12 @@ pub struct GroupedTable<K, V> {
     types: PhantomData<fn() -> (K, V)>,
 }
 
+impl<K, V> fmt::Debug for GroupedTable<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GroupedTable").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
 /// A row that joins or leaves a group.
 #[derive(Clone)]
 pub(super) enum Delta<V> {
@@ -145,9 +111,9 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// their `retractable()` form.
     pub fn aggregate<A: Retract<K, V>>(
         &self,
-        store: impl Into<StoreOptions<Grouped<A::Acc>>>,
+        store: impl Into<StoreOptions<A::Acc>>,
         aggregate: A,
-    ) -> Table<K, Grouped<A::Acc>> {
+    ) -> StoredTable<K, A::Acc> {
         self.fold_by(
             "group",
             store.into(),
@@ -167,16 +133,16 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// Folds each group with a closure and its inverse, beginning with `init()`.
     pub fn fold<A: Value>(
         &self,
-        store: impl Into<StoreOptions<Grouped<A>>>,
+        store: impl Into<StoreOptions<A>>,
         init: impl Fn() -> A + Send + Sync + 'static,
         fold: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
         retract: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
-    ) -> Table<K, Grouped<A>> {
+    ) -> StoredTable<K, A> {
         self.aggregate(store, Fold::new(init, fold).with_retract(retract))
     }
 
     /// Counts the rows of each group.
-    pub fn count(&self, store: impl Into<StoreOptions<Grouped<u64>>>) -> Table<K, Grouped<u64>> {
+    pub fn count(&self, store: impl Into<StoreOptions<u64>>) -> StoredTable<K, u64> {
         self.aggregate(store, count())
     }
 
@@ -184,10 +150,10 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// member is taken as it is.
     pub fn reduce(
         &self,
-        store: impl Into<StoreOptions<Grouped<V>>>,
+        store: impl Into<StoreOptions<V>>,
         add: impl Fn(V, V) -> V + Send + Sync + 'static,
         subtract: impl Fn(V, V) -> V + Send + Sync + 'static,
-    ) -> Table<K, Grouped<V>> {
+    ) -> StoredTable<K, V> {
         self.fold_by("group", store.into(), move |_, group: &mut Option<Grouped<V>>, delta| match delta {
             Delta::Join(value) => {
                 *group = Some(match group.take() {
@@ -206,13 +172,24 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     fn fold_by<A: Value>(
         &self,
         kind: &'static str,
-        store: StoreOptions<Grouped<A>>,
+        store: StoreOptions<A>,
         step: impl Fn(&K, &mut Option<Grouped<A>>, Delta<V>) + Send + Sync + 'static,
-    ) -> Table<K, Grouped<A>> {
-        let table: TableRef<K, Grouped<A>> = self.builder.table(kind, store);
+    ) -> StoredTable<K, A> {
+        let table: TableRef<K, Grouped<A>> = self.builder.grouped_table(kind, store);
         let operator = FoldTable { table, step, value: PhantomData };
         let node = self.builder.operator("fold", &[self.node], &[table.index()], &[], operator);
-        Table::stored(&self.builder, node, table)
+        StoredTable::of_groups(&self.builder, node, table)
+    }
+}
+
+/// What the changes of groups show.
+fn shown<K, A>(Changes { changes, updates }: Changes<K, Grouped<A>>) -> Changes<K, A> {
+    let value = |row: Option<Grouped<A>>| row.map(|row| row.value);
+    let change = |Change { key, old, new, stamp }| Change { key, old: value(old), new: value(new), stamp };
+    let update = |Update { key, value: row, stamp }| Update { key, value: value(row), stamp };
+    Changes {
+        changes: changes.into_iter().map(change).collect(),
+        updates: updates.into_iter().map(update).collect(),
     }
 }
 
@@ -288,6 +265,6 @@ where
         if !context.is_read() {
             return Ok(Output::Nothing);
         }
-        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+        Ok(Output::Local(Batch::new(shown(table.changes(context, updates)?))))
     }
 }

@@ -33,7 +33,7 @@ where
         JoinAccess { left: Arc::clone(&left.access), right: Arc::clone(&right.access), join: Arc::new(join) };
     let node =
         left.builder.operator(label, &[left.node, right.node], &[], &access.all_reads(), access.clone());
-    Table::computed(&left.builder, node, access)
+    Table::new(&left.builder, node, access)
 }
 
 /// Both as the operator and as the access: it joins what it is asked for.

@@ -22,7 +22,7 @@ pub(super) fn map<K: Key, V: Value, W: Value>(
     let operator = Map { map: Arc::clone(&map), types: PhantomData };
     let node = table.builder.operator(label, &[table.node], &[], &[], operator);
     let access = MapAccess { below: Arc::clone(&table.access), map };
-    Table::computed(&table.builder, node, access)
+    Table::new(&table.builder, node, access)
 }
 
 type Types<K, V, W> = fn() -> (K, V, W);

@@ -2,7 +2,7 @@
 //!
 //! A table emits at most one change per key and epoch, from the value at its start to the value at its end. Some tables
 //! are stored (sources, folds, foreign-key joins, and whatever is [`materialize`](Table::materialize)d) and can be
-//! asked through a view; `filter`, `map_values` and primary-key joins are computed on the fly.
+//! asked through a view: [`StoredTable`]. `filter`, `map_values` and primary-key joins are computed on the fly.
 
 pub(crate) mod access;
 pub(crate) mod distinct;
@@ -16,23 +16,25 @@ mod link;
 mod map;
 mod re_key;
 pub(crate) mod source;
+mod stored;
 mod to_stream;
 
 pub use foreign::ForeignStore;
-pub use group::{Grouped, GroupedTable};
+pub use group::GroupedTable;
+pub use stored::StoredTable;
 
 use crate::stream::Stream;
 use crate::upsert::Upsert;
-use access::{Access, StoredAccess};
+use access::Access;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
-use millpond_engine::query::Stored;
-use millpond_engine::{Error, Result};
+use millpond_engine::graph::{Builder, NodeId, StoreOptions};
+use std::fmt;
 use std::sync::Arc;
 
 /// A table with keys of type `K` and values of type `V`.
 /// Nothing happens when a method is called: it adds a node to the graph. Tables are handles, cheap to clone; one table can
-/// feed many. Those that are computed on the fly take no room; [`materialize`](Table::materialize) them to ask them.
+/// feed many. Those that are computed on the fly take no room; [`materialize`](Table::materialize) them to ask them. A
+/// [`StoredTable`] is a table too: it has all methods of this type, and `&StoredTable` goes wherever `&Table` does.
 ///
 /// # Examples
 /// ```
@@ -101,29 +103,24 @@ pub struct Table<K, V> {
     pub(crate) builder: Builder,
     pub(crate) node: NodeId,
     pub(crate) access: Arc<dyn Access<K, V>>,
-    stored: Option<TableRef<K, V>>,
 }
 
 impl<K, V> Clone for Table<K, V> {
     fn clone(&self) -> Self {
-        Self {
-            builder: self.builder.clone(),
-            node: self.node,
-            access: Arc::clone(&self.access),
-            stored: self.stored,
-        }
+        Self { builder: self.builder.clone(), node: self.node, access: Arc::clone(&self.access) }
+    }
+}
+
+impl<K, V> fmt::Debug for Table<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
 impl<K: Key, V: Value> Table<K, V> {
-    /// A table whose rows are in `table`.
-    pub(crate) fn stored(builder: &Builder, node: NodeId, table: TableRef<K, V>) -> Self {
-        Self { builder: builder.clone(), node, access: Arc::new(StoredAccess { table }), stored: Some(table) }
-    }
-
-    /// A table that is computed on the fly.
-    fn computed(builder: &Builder, node: NodeId, access: impl Access<K, V>) -> Self {
-        Self { builder: builder.clone(), node, access: Arc::new(access), stored: None }
+    /// A table that `node` puts out and `access` looks into.
+    fn new(builder: &Builder, node: NodeId, access: impl Access<K, V>) -> Self {
+        Self { builder: builder.clone(), node, access: Arc::new(access) }
     }
 
     /// The rows for which `keep` is true.
@@ -194,7 +191,7 @@ impl<K: Key, V: Value> Table<K, V> {
         store: impl Into<ForeignStore<V, W>>,
         foreign: impl Fn(&K, &V) -> I + Send + Sync + 'static,
         join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
-    ) -> Table<K, W> {
+    ) -> StoredTable<K, W> {
         let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other?));
         let named = move |key: &K, row: &V| foreign(key, row).into();
         foreign::join(self, other, store.into(), foreign::Kind::Inner, named, join)
@@ -232,7 +229,7 @@ impl<K: Key, V: Value> Table<K, V> {
         store: impl Into<ForeignStore<V, W>>,
         foreign: impl Fn(&K, &V) -> I + Send + Sync + 'static,
         join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
-    ) -> Table<K, W> {
+    ) -> StoredTable<K, W> {
         let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other));
         let named = move |key: &K, row: &V| foreign(key, row).into();
         foreign::join(self, other, store.into(), foreign::Kind::Left, named, join)
@@ -253,20 +250,7 @@ impl<K: Key, V: Value> Table<K, V> {
 
     /// Stores the table under a name, so that it can be asked.
     #[must_use]
-    pub fn materialize(&self, store: impl Into<StoreOptions<V>>) -> Self {
+    pub fn materialize(&self, store: impl Into<StoreOptions<V>>) -> StoredTable<K, V> {
         source::materialize(self, store.into())
-    }
-}
-
-impl<K: Key, V: Value> Stored for Table<K, V> {
-    type Key = K;
-    type Value = V;
-
-    fn stored(&self) -> Result<TableRef<K, V>> {
-        self.stored.ok_or_else(|| {
-            Error::invalid(
-                "the table is computed on the fly and has no rows to ask; give it a name with `materialize`",
-            )
-        })
     }
 }

@@ -6,10 +6,10 @@
 //! old one and claims the new one, in one change. Repeated keys arrive as one change per epoch, unless every
 //! update of the result counts: then every step is told. Late timestamps play no part. Empty input changes nothing.
 
-use super::Table;
 use super::first::{Before, End, First};
 use super::foreign::ForeignStore;
 use super::link::{self, Linked};
+use super::{StoredTable, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Record, Stamp};
@@ -50,7 +50,7 @@ impl<K: Key, V: Value> Table<K, V> {
         &self,
         store: impl Into<ForeignStore<V, V>>,
         key: impl Fn(&K, &V) -> L + Send + Sync + 'static,
-    ) -> Table<L, V> {
+    ) -> StoredTable<L, V> {
         let (builder, (result, index)) = (&self.builder, store.into().into_parts());
         let name = format!("{}.claims", result.name());
         let claims = StoreOptions::with_codec(&name, Bincode).version(result.table_version());
@@ -63,7 +63,7 @@ impl<K: Key, V: Value> Table<K, V> {
         let table = operator.table;
         let writes = [operator.index.index(), operator.claims.index(), table.index()];
         let node = builder.operator("re_key", &[links], &writes, &[], operator);
-        Table::stored(builder, node, table)
+        StoredTable::from_node(builder, node, table)
     }
 }
 

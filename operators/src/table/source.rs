@@ -4,7 +4,7 @@
 //! emitted. Late records: by offset order they win like any other; by timestamp they are passed over, and a record as
 //! old as the row replaces it. Empty input changes nothing.
 
-use super::Table;
+use super::{StoredTable, Table};
 use crate::Latest;
 use crate::stream::Stream;
 use crate::upsert::Upsert;
@@ -19,7 +19,7 @@ pub(crate) fn table<K: Key, V: Value>(
     upserts: &Stream<K, Upsert<V>>,
     store: StoreOptions<V>,
     latest: Latest,
-) -> Table<K, V> {
+) -> StoredTable<K, V> {
     let stream = upserts.exchanged();
     let builder = &stream.builder;
     let timestamps = (latest == Latest::Timestamp).then(|| {
@@ -32,7 +32,7 @@ pub(crate) fn table<K: Key, V: Value>(
     let operator = UpsertTable { table, timestamps };
     let node = builder.operator("table", &[stream.node], &writes, &[], operator);
     builder.follows_updates(node);
-    Table::stored(builder, node, table)
+    StoredTable::from_node(builder, node, table)
 }
 
 struct UpsertTable<K, V> {
@@ -85,12 +85,15 @@ impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
 }
 
 /// A computed table, stored.
-pub(super) fn materialize<K: Key, V: Value>(computed: &Table<K, V>, store: StoreOptions<V>) -> Table<K, V> {
+pub(super) fn materialize<K: Key, V: Value>(
+    computed: &Table<K, V>,
+    store: StoreOptions<V>,
+) -> StoredTable<K, V> {
     let builder = &computed.builder;
     let table: TableRef<K, V> = builder.table("table", store);
     let node =
         builder.operator("materialize", &[computed.node], &[table.index()], &[], Materialize { table });
-    Table::stored(builder, node, table)
+    StoredTable::from_node(builder, node, table)
 }
 
 struct Materialize<K, V> {

@@ -163,11 +163,17 @@ const NOT_DETERMINISTIC: &str =
     "user code depends on something other than its arguments, or on the order of partitions";
 
 fn name<T: Stored>(table: &T) -> String {
-    table.stored().map_or_else(|error| error.to_string(), |table| format!("table number {}", table.index()))
+    format!("table number {}", table.stored().index())
 }
 
 fn failed(error: impl fmt::Display) -> String {
     error.to_string()
+}
+
+impl Debug for GraphCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GraphCheck").field("inputs", &self.inputs).finish_non_exhaustive()
+    }
 }
 
 impl GraphCheck {

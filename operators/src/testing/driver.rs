@@ -18,6 +18,7 @@ use millpond_engine::{
     TopicPartition,
 };
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// How the engine under a [`Driver`] is opened. No table depends on any of it.
@@ -84,6 +85,16 @@ pub struct Driver {
     clock: Arc<ManualClock>,
     /// Absent only after it could not be opened again.
     stepper: Option<Stepper>,
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let position = self.stepper.as_ref().map(Stepper::position);
+        f.debug_struct("Driver")
+            .field("settings", &self.settings)
+            .field("position", &position)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Driver {
@@ -327,7 +338,7 @@ impl Driver {
     /// All rows of `table`.
     ///
     /// # Errors
-    /// `Invalid` if the table is not stored, `Unavailable` while it is built for the first time.
+    /// `Invalid` if the table belongs to another graph, `Unavailable` while it is built for the first time.
     pub fn table<T: Stored<Key: Key, Value: Value>>(&self, table: &T) -> Result<BTreeMap<T::Key, T::Value>> {
         self.view(table)?.scan()?.collect()
     }
@@ -335,7 +346,7 @@ impl Driver {
     /// The handle with which to ask `table`; it is good until the next restart or crash.
     ///
     /// # Errors
-    /// `Invalid` if the table is not stored or belongs to another graph.
+    /// `Invalid` if the table belongs to another graph.
     pub fn view<T: Stored<Key: Key, Value: Value>>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
         self.running()?.view(table)
     }

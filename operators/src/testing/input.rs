@@ -5,6 +5,7 @@ use millpond_engine::changelog::{Changelog, Record};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::{Error, Position, Result, Topic, TopicPartition};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// How much is read of a partition at a time.
@@ -31,6 +32,12 @@ const READ_BYTES: usize = 1 << 20;
 pub struct Input {
     changelog: Arc<dyn Changelog>,
     position: Position,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("position", &self.position).finish_non_exhaustive()
+    }
 }
 
 impl Input {

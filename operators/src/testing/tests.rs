@@ -2,7 +2,7 @@
 
 use super::changelogs::TypedRecord;
 use super::{Driver, GraphCheck, Input, Settings};
-use crate::{GraphBuilder, Table};
+use crate::{GraphBuilder, StoredTable};
 use millpond_engine::changelog::Record;
 use millpond_engine::graph::StoreOptions;
 use millpond_engine::{ErrorKind, FailurePolicy, Topic, TopicPartition};
@@ -15,7 +15,7 @@ fn orders() -> Topic<u8, u64> {
 }
 
 /// The sum of each key, and every order once more on the topic `copies`.
-fn sums() -> (GraphBuilder, Table<u8, u64>, Topic<u8, u64>) {
+fn sums() -> (GraphBuilder, StoredTable<u8, u64>, Topic<u8, u64>) {
     let graph = GraphBuilder::new();
     let copies = Topic::new("copies");
     let stream = graph.stream(&orders());

@@ -37,7 +37,7 @@ proptest! {
         // The state is a table like any other: it is joined, grouped, and told of step by step.
         let met = Topic::<u8, Option<u32>>::new("met");
         graph.stream(&topic).left_join(&states, |_, _, sum| sum.copied()).to(&met);
-        let grouped = states.group_by(|_, sum| (sum % 2, *sum)).count("grouped").map_values(|_, group| group.members);
+        let grouped = states.group_by(|_, sum| (sum % 2, *sum)).count("grouped").map_values(|_, count| count);
         let grouped = grouped.materialize("grouped_members");
         let steps = states.to_stream().group_by_key().fold("steps", Vec::new, |all: &mut Vec<Option<u32>>, _, step| all.push(step.into_option()));
         let pond = Pond::fed(&graph.build()?, &inputs(&topic, &records), &run);

@@ -21,9 +21,9 @@ use crate::records::{self, partition, record};
 use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record};
 use millpond::codec::KeyCodec;
 use millpond::{
-    Engine, EngineBuilder, Graph, GraphBuilder, Grouped, Position, Result, Snapshot, StoreOptions,
+    Engine, EngineBuilder, Graph, GraphBuilder, Position, Result, Snapshot, Stepper, StoreOptions,
+    StoredTable, Topic, TopicPartition, View,
 };
-use millpond::{Stepper, Table, Topic, TopicPartition, View};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -41,8 +41,8 @@ pub struct Ledger {
     pub graph: Graph,
     pub payments: Topic<u32, u64>,
     pub receipts: Topic<u32, u64>,
-    pub balances: Table<u32, Balance>,
-    pub branches: Table<u32, Grouped<u64>>,
+    pub balances: StoredTable<u32, Balance>,
+    pub branches: StoredTable<u32, u64>,
 }
 
 impl Ledger {
@@ -109,7 +109,7 @@ pub fn read(changelog: &dyn Changelog, topic: &Topic<u32, u64>) -> Result<Vec<Ve
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Books {
     balances: BTreeMap<u32, Balance>,
-    branches: BTreeMap<u32, (u64, u64)>,
+    branches: BTreeMap<u32, u64>,
 }
 
 impl Books {
@@ -125,8 +125,7 @@ impl Books {
             }
         }
         for (account, balance) in &books.balances {
-            let branch = books.branches.entry(account % BRANCHES).or_default();
-            *branch = (branch.0 + 1, branch.1 + balance.1);
+            *books.branches.entry(account % BRANCHES).or_default() += balance.1;
         }
         books
     }
@@ -139,12 +138,11 @@ impl Books {
     pub fn shown(
         snapshot: &Snapshot,
         balances: &View<u32, Balance>,
-        branches: &View<u32, Grouped<u64>>,
+        branches: &View<u32, u64>,
     ) -> Result<Self> {
-        let branch = |row: Result<(u32, Grouped<u64>)>| row.map(|(key, sum)| (key, (sum.members, sum.value)));
         Ok(Self {
             balances: snapshot.of(balances)?.scan().collect::<Result<_>>()?,
-            branches: snapshot.of(branches)?.scan().map(branch).collect::<Result<_>>()?,
+            branches: snapshot.of(branches)?.scan().collect::<Result<_>>()?,
         })
     }
 }

@@ -122,6 +122,11 @@ impl Shape {
         self.unordered
     }
 
+    /// The shape of a [group's row](super::Grouped) whose value has this one.
+    pub(super) fn in_group(self) -> Self {
+        Self { node: self.node.in_group(), ..self }
+    }
+
     pub(crate) fn growth(&self) -> Growth {
         self.growth
     }

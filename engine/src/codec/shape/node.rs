@@ -61,6 +61,21 @@ impl Node {
         Self::of(Parts::Named(name.to_owned(), node))
     }
 
+    /// The node of a row that has the number of its members beside a value like this.
+    pub(super) fn in_group(self) -> Self {
+        let row = |value| {
+            Self::of(Parts::Struct(vec![("members".into(), Self::leaf("u64")), ("value".into(), value)]))
+        };
+        match self {
+            // The name of a type that could not be traced stands around the whole.
+            Self::Of(parts) if matches!(*parts, Parts::Named(..)) => match *parts {
+                Parts::Named(name, value) => Self::named(&format!("Grouped<{name}>"), row(value)),
+                _ => row(Self::unknown()),
+            },
+            value => row(value),
+        }
+    }
+
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self, Self::Leaf(name) if name == UNKNOWN)
     }

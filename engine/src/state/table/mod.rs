@@ -17,7 +17,7 @@ use super::hot::{HotMap, Seen};
 use super::published::Shared;
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
-use crate::codec::{CodecError, Key, Shape, Value, ValueCodec};
+use crate::codec::{CodecError, Key, RowCodec, Shape, Value};
 use crate::flow::{Change, Changes, Event, Pass, Record, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
@@ -53,7 +53,7 @@ struct Shard<K, V> {
 pub struct TableState<K, V> {
     id: TableId,
     name: Arc<str>,
-    codec: Arc<dyn ValueCodec<V>>,
+    codec: Arc<dyn RowCodec<V>>,
     /// Whether the codec may refuse a value.
     is_picky: bool,
     /// Whether the same value is always written in the same way, so that two can be compared.
@@ -67,6 +67,12 @@ pub struct TableState<K, V> {
     misses: AtomicU64,
 }
 
+impl<K, V> TableState<K, V> {
+    pub(crate) fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+}
+
 impl<K, V> fmt::Debug for TableState<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TableState").field("name", &self.name).field("id", &self.id).finish_non_exhaustive()
@@ -77,7 +83,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     pub(crate) fn new(
         id: TableId,
         name: Arc<str>,
-        codec: Arc<dyn ValueCodec<V>>,
+        codec: Arc<dyn RowCodec<V>>,
         shards: usize,
         shared: Arc<Shared>,
     ) -> Self {
@@ -301,19 +307,19 @@ impl<K: Key, V: Value> TableState<K, V> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The value that queries see for `key` in memory. What is published has it too, if the fold is at work beside it.
-    pub(crate) fn visible(&self, key: &K, router: Router) -> Seen<Option<V>> {
+    /// What `show` shows of the value that queries see for `key` in memory. What is published has it too, if the fold is at work beside it.
+    pub(crate) fn visible<S>(&self, key: &K, router: Router, show: impl Fn(&V) -> S) -> Seen<Option<S>> {
         let Some(shard) = self.shards.get(router.shard(key)) else { return Seen::Missing };
-        shard.map.try_read(key, |entry| entry.visible(self.shared.epoch()).cloned())
+        shard.map.try_read(key, |entry| entry.visible(self.shared.epoch()).map(show))
     }
 
     /// As [`visible`](Self::visible), with the epoch at which the value is that of the key; `None` if it is to be looked up
     /// in what is published.
-    pub(crate) fn visible_at(&self, key: &K) -> Option<(Option<V>, u64)> {
+    pub(crate) fn visible_at<S>(&self, key: &K, show: impl Fn(&V) -> S) -> Option<(Option<S>, u64)> {
         let shard = self.shards.get(Router::new(self.shards.len()).shard(key))?;
         let seen = shard.map.try_read(key, |entry| {
             let epoch = self.shared.epoch();
-            (entry.visible(epoch).cloned(), epoch)
+            (entry.visible(epoch).map(&show), epoch)
         });
         if let Seen::Here(found) = seen { Some(found) } else { None }
     }
@@ -341,10 +347,6 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     pub(crate) fn table_id(&self) -> TableId {
         self.id
-    }
-
-    pub(crate) fn name(&self) -> &Arc<str> {
-        &self.name
     }
 
     pub(crate) fn subscribers(&self) -> &Subscribers<K, V> {
@@ -434,7 +436,8 @@ impl Noted {
     }
 }
 
-/// A value as its codec writes it, to compare it with another one: values need not know whether they are equal.
+/// What readers are shown of a row, as its codec writes it, to compare it with another one: values need not know whether they
+/// are equal.
 struct Encoded {
     /// Whether what is written tells.
     compares: bool,
@@ -445,28 +448,28 @@ struct Encoded {
 }
 
 impl Encoded {
-    fn encode<V: Value>(&mut self, codec: &dyn ValueCodec<V>, value: Option<&V>) {
+    fn encode<V: Value>(&mut self, codec: &dyn RowCodec<V>, value: Option<&V>) {
         self.bytes.clear();
         self.known = match value {
             Some(_) if !self.compares => None,
-            Some(value) => codec.encode(value, &mut self.bytes).is_ok().then_some(true),
+            Some(value) => codec.encode_shown(value, &mut self.bytes).is_ok().then_some(true),
             None => Some(false),
         };
     }
 
     /// Whether `value` can be written.
-    fn check<V: Value>(&mut self, codec: &dyn ValueCodec<V>, value: Option<&V>) -> Result<(), CodecError> {
+    fn check<V: Value>(&mut self, codec: &dyn RowCodec<V>, value: Option<&V>) -> Result<(), CodecError> {
         self.bytes.clear();
         value.map_or(Ok(()), |value| codec.encode(value, &mut self.bytes))
     }
 
     /// Whether `value` is the same. What does not encode is like nothing else.
-    fn is<V: Value>(&mut self, codec: &dyn ValueCodec<V>, value: Option<&V>) -> bool {
+    fn is<V: Value>(&mut self, codec: &dyn RowCodec<V>, value: Option<&V>) -> bool {
         match (self.known, value) {
             (Some(false), None) => true,
             (Some(true), Some(value)) => {
                 self.other.clear();
-                codec.encode(value, &mut self.other).is_ok() && self.other == self.bytes
+                codec.encode_shown(value, &mut self.other).is_ok() && self.other == self.bytes
             }
             _ => false,
         }

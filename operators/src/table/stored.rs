@@ -1,0 +1,104 @@
+//! Stored tables: those whose rows are kept, so that they can be asked.
+//!
+//! What is stored is what is shown, but for groups, which keep the number of their members beside the value.
+
+use super::Table;
+use super::access::{GroupAccess, StoredAccess};
+use millpond_engine::codec::{Grouped, Key, Value};
+use millpond_engine::graph::{Builder, NodeId, TableRef};
+use millpond_engine::query::{Stored, StoredRef};
+use std::fmt;
+use std::ops::Deref;
+
+/// A [`Table`] whose rows are kept under a name: what [`Engine::view`](millpond_engine::Engine::view) can ask.
+///
+/// Sources, folds and foreign-key joins are stored, and whatever is [`materialize`](Table::materialize)d. It is a table
+/// like any other: it has all the methods of [`Table`], and `&StoredTable` goes wherever `&Table` does.
+///
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, StoredTable, Table, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let prices = Topic::<u8, u32>::new("prices");
+/// let graph = GraphBuilder::new();
+/// let all: StoredTable<u8, u32> = graph.table(&prices, "prices");
+/// let high: Table<u8, u32> = all.filter(|_, price| *price > 100);
+/// let both = all.left_join(&high, |_, price, high| (*price, high.is_some())).materialize("both");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// engine.append_blocking(&prices, &1, &120)?;
+/// engine.append_blocking(&prices, &2, &80)?;
+/// engine.catch_up_blocking()?;
+/// assert_eq!(engine.view(&both)?.multi_get(&[1, 2])?, [Some((120, true)), Some((80, false))]);
+/// # Ok::<(), millpond::Error>(())
+/// ```
+/// A table that is computed on the fly cannot be asked, which the compiler says:
+/// ```compile_fail,E0277
+/// use millpond::{Engine, GraphBuilder, Topic};
+///
+/// let prices = Topic::<u8, u32>::new("prices");
+/// let graph = GraphBuilder::new();
+/// let high = graph.table(&prices, "prices").filter(|_, price| *price > 100);
+/// let engine = Engine::builder(&graph.build()?).in_memory().start()?;
+/// engine.view(&high)?;
+/// # Ok::<(), millpond::Error>(())
+/// ```
+pub struct StoredTable<K, V> {
+    table: Table<K, V>,
+    stored: StoredRef<K, V>,
+}
+
+impl<K, V> Clone for StoredTable<K, V> {
+    fn clone(&self) -> Self {
+        Self { table: self.table.clone(), stored: self.stored }
+    }
+}
+
+impl<K, V> fmt::Debug for StoredTable<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredTable")
+            .field("node", &self.table.node)
+            .field("stored", &self.stored)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K, V> Deref for StoredTable<K, V> {
+    type Target = Table<K, V>;
+
+    fn deref(&self) -> &Table<K, V> {
+        &self.table
+    }
+}
+
+impl<K: Key, V: Value> StoredTable<K, V> {
+    /// A table from a node of one's own, which keeps its rows in `table` and puts out
+    /// [`Changes<K, V>`](millpond_engine::dataflow::Changes), each on the shard of its key.
+    #[must_use]
+    pub fn from_node(builder: &Builder, node: NodeId, table: TableRef<K, V>) -> Self {
+        Self { table: Table::new(builder, node, StoredAccess { table }), stored: table.into() }
+    }
+
+    /// A table whose rows are in `table`, and whose node puts out what they show.
+    pub(super) fn of_groups(builder: &Builder, node: NodeId, table: TableRef<K, Grouped<V>>) -> Self {
+        Self { table: Table::new(builder, node, GroupAccess { table }), stored: StoredRef::of_groups(table) }
+    }
+}
+
+impl<K, V> From<StoredTable<K, V>> for Table<K, V> {
+    /// The same table, for those that need not know that it is stored.
+    fn from(stored: StoredTable<K, V>) -> Self {
+        stored.table
+    }
+}
+
+impl<K: Key, V: Value> Stored for StoredTable<K, V> {
+    type Key = K;
+    type Value = V;
+
+    fn stored(&self) -> StoredRef<K, V> {
+        self.stored
+    }
+}
