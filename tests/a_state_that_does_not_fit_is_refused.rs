@@ -16,8 +16,7 @@
 )]
 
 use millpond::changelog::{
-    AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog, TopicConfig,
-    TopicLog,
+    Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
 };
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};

@@ -17,7 +17,6 @@
 )]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::store::StateStore;
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StoredTable, Topic, TopicPartition, View};
 use millpond_support::in_memory::InMemory;
 use millpond_support::waiting::block_on;

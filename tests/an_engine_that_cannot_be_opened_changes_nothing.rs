@@ -17,7 +17,6 @@
 )]
 
 use millpond::changelog::{ReadLog, RetentionLog, TopicConfig, TopicLog};
-use millpond::store::StateStore;
 use millpond::{
     EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, StoredTable,
     Topic, TopicPartition,

@@ -7,9 +7,7 @@
 //! goes on naming the other topic, and lag, gate and hold all took it for one that is read.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{
-    AppendLog, Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig,
-};
+use millpond::changelog::{Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, EngineBuilder, ErrorKind, Graph, GraphBuilder, Topic, TopicPartition};
 use millpond_support::records::append;

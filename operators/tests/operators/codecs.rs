@@ -2,7 +2,6 @@
 //! kind of table reads its rows back, also after they were drained and are no longer in memory.
 
 use crate::support::*;
-use millpond_engine::changelog::AppendLog;
 use millpond_engine::codec::{Json, Raw};
 use millpond_engine::graph::StoreOptions;
 use millpond_engine::{ErrorKind, Result, Topic, TopicPartition};

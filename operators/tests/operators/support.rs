@@ -1,6 +1,6 @@
 //! A graph in memory, moved by hand, and the ways to move it.
 
-use millpond_engine::changelog::{AppendLog, Changelog, MemoryChangelog, ReadLog, Record};
+use millpond_engine::changelog::{Changelog, MemoryChangelog, ReadLog, Record};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::Graph;
 use millpond_engine::query::Stored;
