@@ -12,7 +12,7 @@ pub(crate) fn path_of_crate(attributes: &[Attribute]) -> Result<Path> {
                 option.error("on a type there is `crate = path` only; `tag = 3` belongs on a variant")
             );
         }
-        once(&option, &path)?;
+        once(&option, path.as_ref())?;
         path = Some(option.value()?.call(Path::parse_mod_style)?);
         Ok(())
     })?;
@@ -26,7 +26,7 @@ pub(crate) fn tag(attributes: &[Attribute]) -> Result<Option<u8>> {
         if !option.path.is_ident("tag") {
             return Err(option.error("on a variant there is `tag = 3` only"));
         }
-        once(&option, &tag)?;
+        once(&option, tag.as_ref())?;
         let literal: LitInt = option.value()?.parse()?;
         let parsed = literal.base10_parse::<u8>();
         tag = Some(parsed.map_err(|_| Error::new(literal.span(), "a tag is one byte: 0 to 255"))?);
@@ -45,7 +45,7 @@ fn each(attributes: &[Attribute], mut read: impl FnMut(ParseNestedMeta<'_>) -> R
     ours.into_iter().try_for_each(|attribute| attribute.parse_nested_meta(&mut read))
 }
 
-fn once<T>(option: &ParseNestedMeta<'_>, before: &Option<T>) -> Result<()> {
+fn once<T>(option: &ParseNestedMeta<'_>, before: Option<&T>) -> Result<()> {
     match before {
         None => Ok(()),
         Some(_) => Err(option.error("this is said twice")),
