@@ -340,6 +340,7 @@ fn pick(nodes: &[Node], table: bool, wanted: usize) -> Option<(usize, bool)> {
     Some((*index, node.is_pure))
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each operator")]
 fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
     let topic = draw.a % TOPICS;
     let stream = |wanted| pick(nodes, false, wanted);

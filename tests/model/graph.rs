@@ -91,7 +91,9 @@ impl Process<K, V> for Remember {
     fn process(&self, key: &K, value: V, state: &mut Option<V>, emit: &mut Emit<K, V>) {
         let (now, emitted) = processed(self.0, *key, value, *state);
         *state = now;
-        emitted.into_iter().for_each(|(key, value)| emit.push(key, value));
+        for (key, value) in emitted {
+            emit.push(key, value);
+        }
     }
 }
 

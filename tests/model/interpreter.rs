@@ -278,6 +278,7 @@ fn changed(outs: &[Out], node: usize) -> &Changed {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each operator")]
 fn stream(node: Node, by_step: bool, outs: &[Out], input: &[(usize, K, Option<V>, Stamp)]) -> Vec<Event> {
     let n = node.n;
     let each = |stream: usize, map: &dyn Fn(Event) -> Vec<Event>| {

@@ -11,7 +11,8 @@ mod appending;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
-#[cfg(all(test, feature = "rocks"))]
+#[cfg(test)]
+#[cfg(feature = "rocks")]
 mod contract_tests;
 #[cfg(feature = "rocks")]
 mod embedded;
@@ -59,6 +60,10 @@ use crate::Result;
 use reading::Readable;
 
 /// What a changelog can do, for those who need more than every log has.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own, with any other answered either way"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Abilities {

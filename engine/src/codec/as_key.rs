@@ -128,17 +128,17 @@ pub(crate) trait Lends {
     fn encode(borrowed: &Self::Borrowed, out: &mut Vec<u8>);
 }
 
-impl<K: KeyCodec + Clone> Lends for Lent<K, K> {
-    type Key = K;
-    type Borrowed = K;
+impl<T: KeyCodec + Clone> Lends for Lent<T, T> {
+    type Key = T;
+    type Borrowed = T;
 
     #[inline]
-    fn key(borrowed: &K) -> Cow<'_, K> {
+    fn key(borrowed: &T) -> Cow<'_, T> {
         Cow::Borrowed(borrowed)
     }
 
     #[inline]
-    fn encode(borrowed: &K, out: &mut Vec<u8>) {
+    fn encode(borrowed: &T, out: &mut Vec<u8>) {
         borrowed.encode_key(out);
     }
 }

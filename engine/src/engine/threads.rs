@@ -274,11 +274,11 @@ impl Common {
         *closing = Closing::Begun;
         drop(closing);
         let common = Arc::clone(this);
-        let closed = std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("millpond-close".to_owned())
             .spawn(move || common.shut_down_and_tell());
-        match closed {
-            Ok(closer) => *lock(&this.closer) = Some(closer),
+        match thread {
+            Ok(thread) => *lock(&this.closer) = Some(thread),
             Err(error) => {
                 tracing::warn!(%error, "no thread could be started to close the engine: closing on this one");
                 this.shut_down_and_tell();
@@ -296,7 +296,7 @@ impl Common {
                 tracing::info!(name = &*self.service.name, %position, "the engine is closed");
             }
             Err(error) => {
-                tracing::warn!(name = &*self.service.name, %error, "the engine is closed, with an error")
+                tracing::warn!(name = &*self.service.name, %error, "the engine is closed, with an error");
             }
         }
         *lock(&self.closing) = Closing::Done(outcome);

@@ -210,6 +210,10 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
 
     /// The rows whose keys lie in `keys`, in ascending order; `.rev()` for descending.
     #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a range is written where it is used, as in the standard library"
+    )]
     pub fn range(&self, keys: impl KeyRange<K>) -> Scan<K, V> {
         let (first, past) = layout::table_range(self.table.table_id());
         let after = |key: &K| {

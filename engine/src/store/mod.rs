@@ -7,7 +7,8 @@ mod memory;
 #[cfg(feature = "rocks")]
 mod rocks;
 
-#[cfg(all(test, feature = "rocks"))]
+#[cfg(test)]
+#[cfg(feature = "rocks")]
 mod contract_tests;
 
 pub use memory::MemoryStore;

@@ -203,11 +203,12 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
 }
 
 /// The outlet of what is emitted.
-struct Emitted<K, V, P>(PhantomData<fn() -> (K, V, P)>);
+struct Emitted<K, V, P>(PhantomData<(K, V, P)>);
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for Emitted<K, V, P> {
     fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
-        let (emitted, _) = inputs.take::<Processed<P::OutKey, P::OutValue, K, P::State>>(0)?;
+        let processed: Processed<P::OutKey, P::OutValue, K, P::State> = inputs.take(0)?;
+        let (emitted, _) = processed;
         Ok(Output::Local(Batch::new(emitted.take()?)))
     }
 }
