@@ -6,7 +6,7 @@
 //! `Sample` is the low level, on which the library's own operators are written too: an [`Operator`] is handed what one
 //! shard has in one epoch, and is wired into the graph by [`GraphBuilder::nodes`].
 
-use millpond::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+use millpond::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
 use millpond::stream::Emit;
 use millpond::{Engine, GraphBuilder, Process, Result, Stream, Topic};
 use serde::{Deserialize, Serialize};
@@ -54,7 +54,7 @@ struct Sample {
 }
 
 impl Operator for Sample {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let mut events: Vec<Event<String, i32>> = inputs.take(0)?;
         events.retain(|event| {
             // If user code fails here, this is the record to blame.

@@ -14,7 +14,7 @@
 )]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::dataflow::{Context, Inputs, Operator, Output};
+use millpond::dataflow::{Context, Failure, Inputs, Operator, Output};
 use millpond::{Engine, ErrorKind, GraphBuilder, Result, Topic};
 use millpond_support::expect;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ fn a_topic_without_partitions_or_name() {
 struct Idle;
 
 impl Operator for Idle {
-    fn run(&self, _: &mut Context<'_>, _: Inputs<'_>) -> Result<Output> {
+    fn run(&self, _: &mut Context<'_>, _: Inputs<'_>) -> Result<Output, Failure> {
         Ok(Output::Nothing)
     }
 }

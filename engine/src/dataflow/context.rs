@@ -1,6 +1,6 @@
 //! What an operator sees while it runs: its shard, its tables, its inputs.
 
-use super::{Batch, Pass, Record, Router, Stamp};
+use super::{Batch, Failure, Pass, Record, Router, Stamp};
 use crate::changelog;
 use crate::codec::{Key, Value};
 use crate::flow::{Slot, TableRef};
@@ -120,7 +120,7 @@ impl Context<'_> {
         partition: u32,
         stamp: Stamp,
         record: changelog::Record,
-    ) -> Result<()> {
+    ) -> Result<(), Failure> {
         let bytes = record.key.len() + record.value.as_ref().map_or(0, Bytes::len);
         self.sunk.push(Sunk { topic, partition, stamp, record });
         self.charge_bytes(bytes + size_of::<Sunk>())

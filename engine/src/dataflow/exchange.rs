@@ -4,7 +4,7 @@
 //! shards 0..S sent, in that order, and sorts by stamp, so that the result does not depend on how many shards
 //! there were. Values of one stamp keep the order in which they were made.
 
-use super::{Batch, Context, Inputs, Operator, Output, Stamped};
+use super::{Batch, Context, Failure, Inputs, Operator, Output, Stamped};
 use crate::Result;
 use std::fmt;
 use std::marker::PhantomData;
@@ -25,7 +25,7 @@ impl<T> Default for Gather<T> {
 }
 
 impl<T: Stamped + Clone + Send + 'static> Operator for Gather<T> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         Ok(Output::Local(Batch::new(Batch::in_order::<T>(inputs.parts(0)?)?)))
     }
 }

@@ -8,7 +8,7 @@ mod exchange;
 mod source;
 
 pub use crate::flow::{
-    Batch, Change, Changes, Charges, Event, Output, Pass, Record, Router, Stamp, Stamped, Update,
+    Batch, Change, Changes, Charges, Event, Failure, Output, Pass, Record, Router, Stamp, Stamped, Update,
 };
 pub use context::{Context, Inputs};
 pub use exchange::Gather;
@@ -35,7 +35,7 @@ use crate::Result;
 ///
 /// # Examples
 /// ```
-/// use millpond::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+/// use millpond::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
 /// use millpond::testing::Driver;
 /// use millpond::{GraphBuilder, Result, Stream, Topic};
 ///
@@ -43,7 +43,7 @@ use crate::Result;
 /// struct Even;
 ///
 /// impl Operator for Even {
-///     fn run(&self, _: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+///     fn run(&self, _: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
 ///         let mut events: Vec<Event<u32, String>> = inputs.take(0)?;
 ///         events.retain(|event| event.key % 2 == 0);
 ///         Ok(Output::Local(Batch::new(events)))
@@ -66,8 +66,8 @@ pub trait Operator: Send + Sync + 'static {
     /// Carries one shard's part of one epoch through this node.
     ///
     /// # Errors
-    /// Any error undoes the epoch. `User` errors are attributed to the record that
-    /// [`Context::at`] last named and are handled by the failure policy; others poison the task. Where no record was
-    /// named it is found by running ever smaller epochs, which takes longer.
-    fn run(&self, context: &mut Context<'_>, inputs: Inputs<'_>) -> Result<Output>;
+    /// Any failure undoes the epoch. One of kind `User` is attributed to the record that it names
+    /// ([`Pass::failed`]), or that [`Context::at`](Pass::at) last named, and is handled by the failure policy; others poison
+    /// the task. Where no record was named it is found by running ever smaller epochs, which takes longer.
+    fn run(&self, context: &mut Context<'_>, inputs: Inputs<'_>) -> Result<Output, Failure>;
 }

@@ -4,25 +4,13 @@
 //! for it, and what is encoded in the end is charged for as it is. An epoch that becomes too large is undone and cut smaller,
 //! like one that fails; and the next ones are cut by what records became in the last ones.
 
-use crate::{Error, Result};
-use std::fmt;
+use super::Failure;
+use crate::Result;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// In about how many places a value is at once on its way: what an operator made, what it sends to each shard, what comes
 /// together there, what a table sorts by where its keys are, and the list of what it has touched.
 const PLACES: usize = 4;
-
-/// That an epoch has become too large.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TooMuch;
-
-impl fmt::Display for TooMuch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what the epoch has become does not fit into its part of the memory budget")
-    }
-}
-
-impl std::error::Error for TooMuch {}
 
 /// What one epoch may become, over all its shards, and what it has become.
 pub(crate) struct Meter {
@@ -41,7 +29,7 @@ impl Meter {
     ///
     /// # Errors
     /// The epoch has become too large.
-    pub(crate) fn add<T>(&self, values: usize) -> Result<()> {
+    pub(crate) fn add<T>(&self, values: usize) -> Result<(), Failure> {
         let owned = if std::mem::needs_drop::<T>() { self.owned_bytes } else { 0 };
         self.add_bytes(values.saturating_mul(size_of::<T>() * PLACES + owned))
     }
@@ -50,11 +38,11 @@ impl Meter {
     ///
     /// # Errors
     /// As for [`add`](Self::add).
-    pub(crate) fn add_bytes(&self, bytes: usize) -> Result<()> {
+    pub(crate) fn add_bytes(&self, bytes: usize) -> Result<(), Failure> {
         if self.used.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= self.most_bytes {
             return Ok(());
         }
-        Err(Error::internal("an epoch became too large and is to be cut smaller").with_source(TooMuch))
+        Err(Failure::too_much())
     }
 
     pub(crate) fn used(&self) -> usize {

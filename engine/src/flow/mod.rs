@@ -12,12 +12,12 @@ mod router;
 mod stamp;
 
 pub use batch::{Batch, Change, Changes, Event, Output, Update};
+pub use failure::Failure;
 pub use handles::{NodeId, TableIndex, TableRef};
 pub use pass::{Charges, Pass, Record};
 pub use router::Router;
 pub use stamp::{Stamp, Stamped};
 
 pub(crate) use batch::Slot;
-pub(crate) use failure::{RecordFailure, failed};
 pub(crate) use handles::GraphId;
-pub(crate) use meter::{Meter, TooMuch};
+pub(crate) use meter::Meter;

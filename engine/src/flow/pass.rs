@@ -1,7 +1,7 @@
 //! A pass: one shard on its way through one epoch, as far as tables have to know of it.
 
-use super::{Meter, Stamp, failed};
-use crate::{Error, Result};
+use super::{Failure, Meter, Stamp};
+use crate::Result;
 use std::fmt;
 
 /// Whether a fold hands on every single update of a table, or only what became of each key.
@@ -44,7 +44,7 @@ impl Charges<'_> {
     ///
     /// # Errors
     /// As there.
-    pub fn charge<T>(&self, values: usize) -> Result<()> {
+    pub fn charge<T>(&self, values: usize) -> Result<(), Failure> {
         self.0.add::<T>(values)
     }
 }
@@ -70,12 +70,12 @@ impl Pass<'_> {
     ///
     /// # Errors
     /// The epoch has become too large: hand the error on.
-    pub fn charge<T>(&self, values: usize) -> Result<()> {
+    pub fn charge<T>(&self, values: usize) -> Result<(), Failure> {
         self.charges().charge::<T>(values)
     }
 
     /// As [`charge`](Self::charge), where the bytes are known.
-    pub(crate) fn charge_bytes(&self, bytes: usize) -> Result<()> {
+    pub(crate) fn charge_bytes(&self, bytes: usize) -> Result<(), Failure> {
         self.meter.add_bytes(bytes)
     }
 
@@ -91,7 +91,7 @@ impl Pass<'_> {
     /// The error of an operator at whose value with `stamp` code of the user has failed, for this `reason`: the failure
     /// policy handles the record that it was made from. Nothing has to be run again to find it.
     #[must_use]
-    pub fn failed(&self, stamp: &Stamp, reason: impl fmt::Display) -> Error {
-        failed(*stamp, reason)
+    pub fn failed(&self, stamp: &Stamp, reason: impl fmt::Display) -> Failure {
+        Failure::of_record(*stamp, reason)
     }
 }

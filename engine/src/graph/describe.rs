@@ -39,6 +39,15 @@ impl Graph {
         text
     }
 
+    /// The node numbered `id`, with the table that it writes, for an error.
+    pub(crate) fn step(&self, id: usize) -> String {
+        let Some(node) = self.nodes.get(id) else { return format!("step {id}") };
+        match node.writes.first().and_then(|&table| self.tables.get(table)) {
+            Some(table) => format!("`{}` of table `{}`", node.label, table.name),
+            None => format!("`{}`", node.label),
+        }
+    }
+
     fn caption(&self, node: &Node) -> String {
         let mut caption = node.label.clone();
         if let Step::Source { topic, .. } = &node.step {

@@ -5,14 +5,13 @@
 use super::input::{EpochInput, Piece};
 use super::plan::{Plan, node};
 use crate::dataflow::{Context, Inputs, Skipped, SourceBatch, Sunk};
-use crate::flow::{Batch, Meter, Output, Pass, Record, RecordFailure, Router, Slot, Stamp, TooMuch};
+use crate::flow::{Batch, Failure, Meter, Output, Pass, Record, Router, Slot, Stamp};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, Part};
 use crate::{Error, ErrorKind, Result, panic_message};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
-use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use std::sync::Arc;
 const PARALLEL_RECORDS: u64 = 256;
 
 /// Why an epoch was undone, and the record to blame if there is one.
-pub(crate) struct Failure {
+pub(crate) struct EpochFailure {
     pub(crate) error: Error,
     /// By its place in the log.
     pub(crate) record: Option<u64>,
@@ -32,12 +31,15 @@ pub(crate) struct Failure {
     pub(crate) undecodable: Skipped,
     /// Whether the epoch became too large, so that a part of it is to be tried.
     pub(crate) too_much: bool,
+    /// The step and the table at which user code failed, for people. No part of the reason in a dead letter, by which it is
+    /// known.
+    pub(crate) place: Option<String>,
 }
 
-impl Failure {
+impl EpochFailure {
     /// That user code failed at the record with this place, as far as that is known.
-    fn at(error: Error, place: Option<u64>) -> Self {
-        let mut failure = Self::from(error);
+    fn at(failure: impl Into<Self>, place: Option<u64>) -> Self {
+        let mut failure = failure.into();
         if failure.is_of_user() {
             failure.record = failure.record.or(place);
         }
@@ -59,21 +61,30 @@ impl Failure {
             stamp: None,
             undecodable,
             too_much: false,
+            place: None,
         })
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let stamp = error
-            .source()
-            .and_then(|source| source.downcast_ref::<RecordFailure>())
-            .map(|failure| failure.stamp);
-        let too_much = error.source().is_some_and(<dyn std::error::Error>::is::<TooMuch>);
+impl From<Failure> for EpochFailure {
+    fn from(failure: Failure) -> Self {
+        let (stamp, too_much) = (failure.stamp(), failure.is_too_much());
         let record = stamp.map(|stamp| stamp.sequence);
-        // Where it happened is known from here on; what is told to people is why.
-        let error = if record.is_some() { Error::user(error.message()) } else { error };
-        Self { error, record, step: 0, stamp, undecodable: Skipped::new(), too_much }
+        Self {
+            error: failure.into_error(),
+            record,
+            step: 0,
+            stamp,
+            undecodable: Skipped::new(),
+            too_much,
+            place: None,
+        }
+    }
+}
+
+impl From<Error> for EpochFailure {
+    fn from(error: Error) -> Self {
+        Failure::from(error).into()
     }
 }
 
@@ -117,7 +128,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// The failure of the earliest record, or any other. The tables hold a part of the epoch then: roll it back.
-    pub(crate) fn run(&self, input: &EpochInput) -> Result<Sealed, Failure> {
+    pub(crate) fn run(&self, input: &EpochInput) -> Result<Sealed, EpochFailure> {
         let parallel = self.router.shards() > 1 && input.records >= PARALLEL_RECORDS;
         let mut lanes: Vec<Lane> = (0..self.router.shards())
             .map(|_| Lane {
@@ -134,7 +145,7 @@ impl Run<'_> {
         for (level, nodes) in self.plan.levels.iter().enumerate() {
             let last = level + 1 == self.plan.levels.len();
             let work = |(shard, lane): (usize, &mut Lane)| self.level(shard, lane, nodes, last);
-            let results: Vec<Result<(), Failure>> = if parallel {
+            let results: Vec<Result<(), EpochFailure>> = if parallel {
                 self.pool.install(|| lanes.par_iter_mut().enumerate().map(work).collect())
             } else {
                 lanes.iter_mut().enumerate().map(work).collect()
@@ -150,8 +161,8 @@ impl Run<'_> {
         Ok(sealed)
     }
 
-    fn decode(&self, input: &EpochInput, parallel: bool, lanes: &mut [Lane]) -> Result<(), Failure> {
-        let decoded: Vec<Result<Decoded, Failure>> = if parallel {
+    fn decode(&self, input: &EpochInput, parallel: bool, lanes: &mut [Lane]) -> Result<(), EpochFailure> {
+        let decoded: Vec<Result<Decoded, EpochFailure>> = if parallel {
             self.pool.install(|| input.pieces.par_iter().map(|piece| self.decode_piece(piece)).collect())
         } else {
             input.pieces.iter().map(|piece| self.decode_piece(piece)).collect()
@@ -170,7 +181,7 @@ impl Run<'_> {
         // Panics are looked into once the records that do not decode are out of the way.
         failures.retain(|failure| undecodable.is_empty() || !matches!(failure, Err(f) if f.is_of_user()));
         earliest(failures)?;
-        Failure::undecodable(undecodable).map_or(Ok(()), Err)?;
+        EpochFailure::undecodable(undecodable).map_or(Ok(()), Err)?;
         for (source, batches) in pieces.into_iter().flatten() {
             for (lane, batch) in lanes.iter_mut().zip(batches) {
                 if let Some(slot) = lane.slots.get_mut(source) {
@@ -181,7 +192,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn decode_piece(&self, piece: &Piece) -> Result<Decoded, Failure> {
+    fn decode_piece(&self, piece: &Piece) -> Result<Decoded, EpochFailure> {
         let _folding = self.engine.fold();
         let batch = piece.decode()?;
         let records = SourceBatch {
@@ -199,14 +210,14 @@ impl Run<'_> {
             if let Step::Source { source, .. } = &node(self.graph, id)?.step {
                 let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, &self.router)));
                 let decoded = decoded.unwrap_or_else(|panic| Err(panicked(&*panic)));
-                outputs.push((id, decoded.map_err(|error| Failure::at(error, records.current.get()))?));
+                outputs.push((id, decoded.map_err(|error| EpochFailure::at(error, records.current.get()))?));
             }
         }
         Ok((outputs, records.refused.into_inner()))
     }
 
     /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.
-    fn level(&self, shard: usize, lane: &mut Lane, nodes: &[usize], last: bool) -> Result<(), Failure> {
+    fn level(&self, shard: usize, lane: &mut Lane, nodes: &[usize], last: bool) -> Result<(), EpochFailure> {
         let _folding = self.engine.fold();
         let pass = Pass { shard, epoch: self.epoch, meter: self.meter, tracing: self.tracing, current: None };
         let mut context = Context {
@@ -225,18 +236,19 @@ impl Run<'_> {
                 self.node(id, lane, &mut context)
             })
         }));
-        if let Err(error) = outcome.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-            let failure = Failure::at(error, context.current.map(|stamp| stamp.sequence));
-            return Err(Failure { step, stamp: failure.stamp.or(context.current), ..failure });
+        if let Err(failure) = outcome.unwrap_or_else(|panic| Err(panicked(&*panic).into())) {
+            let failure = EpochFailure::at(failure, context.current.map(|stamp| stamp.sequence));
+            let place = Some(self.graph.step(step));
+            return Err(EpochFailure { step, place, stamp: failure.stamp.or(context.current), ..failure });
         }
         lane.sealed.sunk.append(&mut context.sunk);
         if last {
             for &index in &self.plan.writes {
                 let Some(table) = self.tables.get(index).and_then(Option::as_ref) else { continue };
                 let sealed = catch_unwind(AssertUnwindSafe(|| table.seal(shard)));
-                let part = sealed.unwrap_or_else(|panic| Err(panicked(&*panic)));
+                let part = sealed.unwrap_or_else(|panic| Err(panicked(&*panic).into()));
                 let step = self.graph.nodes.len() + index;
-                let part = part.map_err(|error| Failure { step, ..error.into() })?;
+                let part = part.map_err(|failure| EpochFailure { step, ..failure.into() })?;
                 self.meter.add_bytes(part.bytes())?;
                 lane.sealed.parts.push(part);
             }
@@ -244,7 +256,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn node(&self, id: usize, lane: &mut Lane, context: &mut Context<'_>) -> Result<()> {
+    fn node(&self, id: usize, lane: &mut Lane, context: &mut Context<'_>) -> Result<(), Failure> {
         let node = node(self.graph, id)?;
         let parts = match &node.step {
             Step::Source { source, .. } => {
@@ -267,10 +279,8 @@ impl Run<'_> {
                     (Output::Routed(parts), true) if parts.len() == self.router.shards() => parts,
                     (Output::Nothing, false) => Vec::new(),
                     _ => {
-                        return Err(Error::internal(format!(
-                            "operator `{}` did not put out what it declared",
-                            node.label
-                        )));
+                        let what = format!("operator `{}` did not put out what it declared", node.label);
+                        return Err(Error::internal(what).into());
                     }
                 }
             }
@@ -307,7 +317,7 @@ impl Run<'_> {
 
 /// The failure of the earliest record, so that which one is reported does not depend on threads; of several of the same record
 /// the one that a single shard would come to first.
-fn earliest(results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
+fn earliest(results: Vec<Result<(), EpochFailure>>) -> Result<(), EpochFailure> {
     let failures = results.into_iter().filter_map(Result::err);
     let first = failures.min_by_key(|failure| {
         // Failures that no record is to blame for come first: they are not for the policy to decide.

@@ -12,7 +12,7 @@
 //! belongs to it; it is cut only where the engine stops within it.
 
 use super::Task;
-use super::epoch::Failure;
+use super::epoch::EpochFailure;
 use super::input::{EpochInput, EpochLimit};
 use crate::dataflow::Skipped;
 use crate::{Error, Result};
@@ -175,7 +175,7 @@ impl Task {
 
     /// The records to leave out of the epoch after this failure; `None` if it is not clear enough that they are to blame,
     /// or nothing may be left out.
-    fn left_out(&self, failure: &Failure, input: &EpochInput) -> Option<Skipped> {
+    fn left_out(&self, failure: &EpochFailure, input: &EpochInput) -> Option<Skipped> {
         if !self.setting.sets_aside() {
             return None;
         }
@@ -191,7 +191,12 @@ impl Task {
     }
 
     /// Finds the record at which user code failed, by running the epoch again with notes.
-    fn attribute(&self, failure: Failure, input: &EpochInput, skipped: &Skipped) -> Result<Failure> {
+    fn attribute(
+        &self,
+        failure: EpochFailure,
+        input: &EpochInput,
+        skipped: &Skipped,
+    ) -> Result<EpochFailure> {
         if failure.record.is_some() || !failure.is_of_user() {
             return Ok(failure);
         }
@@ -209,7 +214,7 @@ impl Task {
     }
 
     /// The error for the only record of `input`: everything before it was applied.
-    fn stopped(&self, input: &EpochInput, failure: Failure) -> Error {
+    fn stopped(&self, input: &EpochInput, failure: EpochFailure) -> Error {
         let place = input
             .find(input.first())
             .and_then(|(source, offset)| Some(format!("{} offset {offset}", self.input.partition(source)?)));
@@ -220,6 +225,10 @@ impl Task {
              to that, for all its records would fail; if this one is not what others are, open with a dead-letter topic to \
              leave it out"
         };
-        failure.error.context(format!("{} ({advice})", place.unwrap_or_default()))
+        let error = match &failure.place {
+            Some(place) => failure.error.context(format!("in {place}")),
+            None => failure.error,
+        };
+        error.context(format!("{} ({advice})", place.unwrap_or_default()))
     }
 }

@@ -43,7 +43,7 @@ use crate::flow::Meter;
 use crate::state::{AnyTable, Generation, Published, Shared};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
-use epoch::{Failure, Run, Sealed};
+use epoch::{EpochFailure, Run, Sealed};
 use failures::{Caution, Outcome};
 use input::{Bound, EpochInput};
 use letters::Letters;
@@ -142,7 +142,7 @@ impl Task {
     }
 
     /// Runs an epoch and takes it back if it fails.
-    fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, Failure> {
+    fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, EpochFailure> {
         // What cannot be cut smaller may take what it takes.
         let is_whole = input.records == 1 || input.replayed;
         let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };

@@ -10,7 +10,7 @@ use crate::aggregate::{Aggregate, Fold, count};
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Stamp};
+use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Stamp};
 use millpond_engine::graph::{StoreOptions, TableRef};
 use std::convert::Infallible;
 use std::fmt::{self, Display};
@@ -211,7 +211,7 @@ where
     E: Display + 'static,
     F: Fn(&K, &mut Option<A>, V) -> Result<(), E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> millpond_engine::Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
         let record = context.record();

@@ -14,7 +14,9 @@ use crate::table::access::Access;
 use crate::table::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Changes, Context, Event, Inputs, Operator, Output, Stamp, Update};
+use millpond_engine::dataflow::{
+    Batch, Changes, Context, Event, Failure, Inputs, Operator, Output, Stamp, Update,
+};
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -126,7 +128,7 @@ where
     W: Value,
     F: Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let changes: Changes<K, T> = inputs.take(1)?;
         let starts = Starts::of(context, &*self.access, &changes)?;

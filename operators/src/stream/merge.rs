@@ -7,7 +7,7 @@
 use super::Stream;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
 use std::marker::PhantomData;
 
 impl<K: Key, V: Value> Stream<K, V> {
@@ -69,7 +69,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 struct Merge<Types>(PhantomData<Types>);
 
 impl<K: Key, V: Value> Operator for Merge<fn() -> (K, V)> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let ways = inputs.len();
         let mut merged: Vec<Event<K, V>> = Vec::new();
         for way in 0..ways {

@@ -40,7 +40,7 @@ pub(crate) use source::{RecordSource, StreamSource, UpsertSource};
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
 use millpond_engine::graph::{Builder, NodeId};
 use std::fmt;
 use std::marker::PhantomData;
@@ -141,7 +141,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 struct ByKey<K, V>(PhantomData<fn() -> (K, V)>);
 
 impl<K: Key, V: Value> Operator for ByKey<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let parts = context.router().split(events, |event| &event.key);
         Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))

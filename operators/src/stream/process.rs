@@ -14,7 +14,9 @@ use super::steps::CHARGED_TOGETHER;
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Record, Stamp, Update};
+use millpond_engine::dataflow::{
+    Batch, Context, Event, Failure, Inputs, Operator, Output, Record, Stamp, Update,
+};
 use millpond_engine::graph::{StoreOptions, TableRef};
 use std::fmt;
 use std::marker::PhantomData;
@@ -173,7 +175,7 @@ struct Processor<K, V, P: Process<K, V>> {
 }
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
         let record = context.outlet(STATE).unwrap_or(Record::Changes);
@@ -206,7 +208,7 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
 struct Emitted<K, V, P>(PhantomData<(K, V, P)>);
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for Emitted<K, V, P> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let processed: Processed<P::OutKey, P::OutValue, K, P::State> = inputs.take(0)?;
         let (emitted, _) = processed;
         Ok(Output::Local(Batch::new(emitted.take()?)))
@@ -220,7 +222,7 @@ struct States<K, V, P: Process<K, V>> {
 }
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for States<K, V, P> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let (_, updates) = inputs.take::<Processed<P::OutKey, P::OutValue, K, P::State>>(0)?;
         if !context.is_read() {
             return Ok(Output::Nothing);

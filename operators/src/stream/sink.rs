@@ -14,7 +14,7 @@ use millpond_engine::changelog::{
     MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, partition_for_key,
 };
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Context, Event, Failure, Inputs, Operator, Output};
 use millpond_engine::{Result, Topic};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ where
     W: Value,
     F: Fn(&K, V) -> ProducerRecord<W> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         for event in events {
             let stamp = event.stamp;

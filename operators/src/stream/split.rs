@@ -7,7 +7,7 @@
 use super::Stream;
 use super::outlet::Portion;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
 use millpond_engine::graph::NodeId;
 use millpond_engine::{Result, Topic};
 use std::marker::PhantomData;
@@ -130,7 +130,7 @@ where
     V: Value,
     F: Fn(&K, &V) -> usize + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let wanted: Vec<bool> = (0..self.ways).map(|way| context.outlet(way).is_some()).collect();
         let mut ways: Vec<Vec<Event<K, V>>> = wanted.iter().map(|_| Vec::new()).collect();
@@ -159,7 +159,7 @@ struct Way<Types> {
 }
 
 impl<K: Key, V: Value> Operator for Way<fn() -> (K, V)> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let ways: Vec<Portion<Vec<Event<K, V>>>> = inputs.take(0)?;
         let events = ways.get(self.index).map_or_else(|| Ok(Vec::new()), Portion::take)?;
         Ok(Output::Local(Batch::new(events)))

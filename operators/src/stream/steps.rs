@@ -8,7 +8,7 @@
 use super::Stream;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -321,7 +321,7 @@ where
     E: Display + 'static,
     F: Fn(Event<K, V>, &mut Vec<Event<L, W>>) -> std::result::Result<(), E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let mut out = Vec::with_capacity(events.len());
         // One for one is what the engine reckons with.

@@ -5,13 +5,13 @@
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};
-use millpond_engine::dataflow::Context;
+use millpond_engine::dataflow::{Context, Failure};
 use millpond_engine::graph::{TableIndex, TableRef};
 
 /// Looks up rows by key.
 pub(crate) trait Access<K, V>: Send + Sync + 'static {
     /// The current row of each key.
-    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>>;
+    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>, Failure>;
 
     /// The stored tables that are read.
     fn reads(&self) -> Vec<TableIndex>;
@@ -23,7 +23,7 @@ pub(crate) struct StoredAccess<K, V> {
 }
 
 impl<K: Key, V: Value> Access<K, V> for StoredAccess<K, V> {
-    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
+    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>, Failure> {
         context.table(&self.table)?.look_up(context, keys)
     }
 
@@ -38,7 +38,7 @@ pub(crate) struct GroupAccess<K, V> {
 }
 
 impl<K: Key, V: Value> Access<K, V> for GroupAccess<K, V> {
-    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
+    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<V>>, Failure> {
         let rows = context.table(&self.table)?.look_up(context, keys)?;
         Ok(rows.into_iter().map(|row| row.map(|row| row.value)).collect())
     }

@@ -9,7 +9,7 @@ use super::StoredTable;
 use super::group::{Delta, GroupedTable};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Record, Stamp};
+use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Record, Stamp};
 use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
 use std::marker::PhantomData;
 
@@ -94,7 +94,7 @@ pub(super) fn count<G: Key, T: Key, D>(
     index: &TableRef<(G, T), u64>,
     deltas: Vec<Event<G, D>>,
     of: impl Fn(D) -> (T, bool),
-) -> Result<Vec<Counted<G, T>>> {
+) -> Result<Vec<Counted<G, T>>, Failure> {
     let mut counted = Vec::with_capacity(deltas.len());
     let mut events = Vec::with_capacity(deltas.len());
     for Event { key: group, value: delta, stamp } in deltas {
@@ -129,7 +129,7 @@ where
     T: Key,
     F: Fn(D) -> (T, bool) + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let deltas: Vec<Event<G, D>> = inputs.take(0)?;
         let counted = count(context, &self.index, deltas, &self.of)?;
         let events = counted

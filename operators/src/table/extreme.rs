@@ -13,7 +13,7 @@ use super::first::{Before, End, First};
 use super::group::{Delta, GroupedTable};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Record};
+use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Record};
 use millpond_engine::graph::{StoreOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
@@ -129,7 +129,7 @@ where
     W: Value,
     F: Fn(&V) -> T + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let deltas: Vec<Event<G, Delta<V>>> = inputs.take(0)?;
         let counted = count(context, &self.index, deltas, |delta| member(&self.of, &delta))?;
         let mut groups: BTreeMap<&G, Vec<&Counted<G, T>>> = BTreeMap::new();
@@ -167,7 +167,7 @@ where
         (group, steps): (&G, &[&Counted<G, T>]),
         answer: Option<&W>,
         results: &mut Vec<Event<G, Option<W>>>,
-    ) -> Result<()> {
+    ) -> Result<(), Failure> {
         let mut first = First::new(self.end);
         let mut touched: BTreeSet<&T> = BTreeSet::new();
         for step in steps {

@@ -7,7 +7,7 @@
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::Context;
+use millpond_engine::dataflow::{Context, Failure};
 use millpond_engine::graph::TableRef;
 use millpond_engine::query::TableSnapshot;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,7 +106,7 @@ impl<'i, G: Key, R: Key, X: Value> Before<'i, G, R, X> {
         touched: &BTreeSet<&R>,
         most: usize,
         members: impl Fn(&X) -> usize,
-    ) -> Result<Vec<(R, X)>> {
+    ) -> Result<Vec<(R, X)>, Failure> {
         if self.rows.is_none() {
             self.rows = Some(context.table_before(self.index)?);
         }

@@ -17,7 +17,7 @@ use super::{StoredTable, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{
-    Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Stamp, Update,
+    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Stamp, Update,
 };
 use millpond_engine::graph::{StoreOptions, TableRef};
 use millpond_engine::state::Record;
@@ -157,7 +157,7 @@ where
     W: Value,
     J: Fn(&K, &V, Option<&T>) -> Option<W> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let Parted { named: links, unnamed } = link::part(inputs.take(0)?);
         let changes: Changes<F, T> = inputs.take(1)?;
         let mut results = if context.record() == Record::Updates {
@@ -192,7 +192,7 @@ where
         context: &mut Context<'_>,
         links: &[Event<F, Linked<K, V>>],
         changes: &[Change<F, T>],
-    ) -> Result<Vec<Event<K, Option<W>>>>
+    ) -> Result<Vec<Event<K, Option<W>>>, Failure>
     where
         J: Fn(&K, &V, Option<&T>) -> Option<W>,
     {
@@ -243,7 +243,7 @@ where
         context: &mut Context<'_>,
         links: &[Event<F, Linked<K, V>>],
         changes: &Changes<F, T>,
-    ) -> Result<Vec<Event<K, Option<W>>>>
+    ) -> Result<Vec<Event<K, Option<W>>>, Failure>
     where
         J: Fn(&K, &V, Option<&T>) -> Option<W>,
     {
@@ -337,7 +337,7 @@ enum Move<'m, V, T> {
 struct SendBack<Types>(PhantomData<Types>);
 
 impl<K: Key, W: Value> Operator for SendBack<fn() -> (K, W)> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let results: Vec<Event<K, Option<W>>> = inputs.take(0)?;
         let parts = context.router().split(results, |result| &result.key);
         Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
@@ -350,7 +350,7 @@ struct Keep<K, W> {
 }
 
 impl<K: Key, W: Value> Operator for Keep<K, W> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         // A row that left one partner for another comes twice: the stamps put the leaving first.
         let results: Vec<Event<K, Option<W>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;

@@ -15,7 +15,9 @@ use super::{StoredTable, Table};
 use crate::aggregate::{Fold, Retract, count};
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
+use millpond_engine::dataflow::{
+    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Update,
+};
 use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
 use millpond_engine::state::Record;
 use std::fmt;
@@ -218,7 +220,7 @@ where
     W: Value,
     F: Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let changes: Changes<K, V> = inputs.take(0)?;
         let starts;
         let steps = if context.record() == Record::Updates {
@@ -257,7 +259,7 @@ where
     A: Value,
     F: Fn(&K, &mut Option<Grouped<A>>, Delta<V>) + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let deltas: Vec<Event<K, Delta<V>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
         let record = context.record();

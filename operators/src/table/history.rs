@@ -9,7 +9,7 @@
 use super::access::Access;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Change, Changes, Context, Stamp, Update};
+use millpond_engine::dataflow::{Change, Changes, Context, Failure, Stamp, Update};
 use std::collections::{HashMap, HashSet};
 
 /// What keys had when the epoch began.
@@ -35,7 +35,7 @@ impl<'c, K: Key, V: Value> Starts<'c, K, V> {
         context: &mut Context<'_>,
         access: &dyn Access<K, V>,
         changes: &'c Changes<K, V>,
-    ) -> Result<Self> {
+    ) -> Result<Self, Failure> {
         Self::with(context, access, changes, changes.updates.iter().map(|update| &update.key))
     }
 
@@ -45,7 +45,7 @@ impl<'c, K: Key, V: Value> Starts<'c, K, V> {
         access: &dyn Access<K, V>,
         changes: &'c Changes<K, V>,
         keys: impl Iterator<Item = &'c K>,
-    ) -> Result<Self> {
+    ) -> Result<Self, Failure> {
         let mut starts: HashMap<&K, Start<'c, V>> = HashMap::with_capacity(changes.changes.len());
         for change in &changes.changes {
             starts.insert(&change.key, Start::Changed(change.old.as_ref()));

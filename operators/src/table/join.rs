@@ -10,7 +10,9 @@ use super::access::Access;
 use super::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Stamp, Update};
+use millpond_engine::dataflow::{
+    Batch, Change, Changes, Context, Failure, Inputs, Operator, Output, Stamp, Update,
+};
 use millpond_engine::graph::TableIndex;
 use millpond_engine::state::Record;
 use std::collections::HashMap;
@@ -63,7 +65,7 @@ where
     W: Value,
     F: Fn(&K, Option<&V>, Option<&T>) -> Option<W> + Send + Sync + 'static,
 {
-    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<W>>> {
+    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<W>>, Failure> {
         let left = self.left.look_up(context, keys)?;
         let right = self.right.look_up(context, keys)?;
         let rows = keys.iter().zip(left.iter().zip(&right));
@@ -107,7 +109,7 @@ fn sides<'c, K: Key, V: Value>(
     access: &dyn Access<K, V>,
     changed: &ByKey<'c, K, V>,
     keys: &[&'c K],
-) -> Result<Vec<Side<'c, V>>> {
+) -> Result<Vec<Side<'c, V>>, Failure> {
     let unchanged: Vec<&K> = keys.iter().copied().filter(|key| !changed.contains_key(*key)).collect();
     let mut rows = access.look_up(context, &unchanged)?.into_iter();
     let side = |key: &&K| match changed.get(*key) {
@@ -125,7 +127,7 @@ where
     W: Value,
     F: Fn(&K, Option<&V>, Option<&T>) -> Option<W> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let left: Changes<K, V> = inputs.take(0)?;
         let right: Changes<K, T> = inputs.take(1)?;
         let by_left: ByKey<'_, K, V> = left.changes.iter().map(|change| (&change.key, change)).collect();
@@ -163,7 +165,7 @@ impl<K: Key, V: Value, T: Value, F> JoinAccess<K, V, T, F> {
         context: &mut Context<'_>,
         left: &Changes<K, V>,
         right: &Changes<K, T>,
-    ) -> Result<Vec<Update<K, W>>>
+    ) -> Result<Vec<Update<K, W>>, Failure>
     where
         F: Fn(&K, Option<&V>, Option<&T>) -> Option<W>,
     {

@@ -8,7 +8,7 @@ use super::Table;
 use super::access::Access;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Inputs, Operator, Output, Update};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Failure, Inputs, Operator, Output, Update};
 use millpond_engine::graph::TableIndex;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ where
     W: Value,
     F: Fn(&K, V) -> Option<W> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let input: Changes<K, V> = inputs.take(0)?;
         let mut output = Changes {
             changes: Vec::with_capacity(input.changes.len()),
@@ -74,7 +74,7 @@ where
     W: Value,
     F: Fn(&K, V) -> Option<W> + Send + Sync + 'static,
 {
-    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<W>>> {
+    fn look_up(&self, context: &mut Context<'_>, keys: &[&K]) -> Result<Vec<Option<W>>, Failure> {
         let rows = self.below.look_up(context, keys)?;
         Ok(keys.iter().zip(rows).map(|(key, row)| (self.map)(key, row?)).collect())
     }

@@ -12,7 +12,7 @@ use super::link::{self, Linked};
 use super::{StoredTable, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Inputs, Operator, Output, Record, Stamp};
+use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Record, Stamp};
 use millpond_engine::graph::{StoreOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,7 +84,7 @@ struct Claim<K, V, L> {
 }
 
 impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let links = link::part(inputs.take(0)?);
         let claims = self.claim(context, links.named)?;
         let mut wanted: BTreeMap<&L, Vec<&Claim<K, V, L>>> = BTreeMap::new();
@@ -119,7 +119,7 @@ impl<K: Key, V: Value, L: Key> ReKey<K, V, L> {
         &self,
         context: &mut Context<'_>,
         links: Vec<Event<L, Linked<K, V>>>,
-    ) -> Result<Vec<Claim<K, V, L>>> {
+    ) -> Result<Vec<Claim<K, V, L>>, Failure> {
         let mut claims = Vec::with_capacity(links.len());
         let mut events = Vec::with_capacity(links.len());
         for Event { key: wanted, value: Linked { key, new }, stamp } in links {
@@ -153,7 +153,7 @@ fn tell<K: Key, V: Value, L: Key>(
     (wanted, steps): (&L, &[&Claim<K, V, L>]),
     count: u64,
     told: &mut Told<V, L>,
-) -> Result<()> {
+) -> Result<(), Failure> {
     let mut first: First<K, V> = First::new(End::Least);
     let mut touched: BTreeSet<&K> = BTreeSet::new();
     let (mut known, mut now) = (0, count);

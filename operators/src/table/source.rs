@@ -10,7 +10,7 @@ use crate::stream::Stream;
 use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output};
 use millpond_engine::graph::{StoreOptions, TableRef};
 use millpond_engine::state::Record;
 
@@ -46,7 +46,7 @@ impl<K: Key, V: Value> UpsertTable<K, V> {
         &self,
         context: &mut Context<'_>,
         events: Vec<Event<K, Upsert<V>>>,
-    ) -> Result<Vec<Event<K, Upsert<V>>>> {
+    ) -> Result<Vec<Event<K, Upsert<V>>>, Failure> {
         let Some(timestamps) = &self.timestamps else { return Ok(events) };
         let seen = events
             .iter()
@@ -69,7 +69,7 @@ impl<K: Key, V: Value> UpsertTable<K, V> {
 }
 
 impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, Upsert<V>>> = inputs.take(0)?;
         let events = self.newest(context, events)?;
         let table = context.table(&self.table)?;
@@ -101,7 +101,7 @@ struct Materialize<K, V> {
 }
 
 impl<K: Key, V: Value> Operator for Materialize<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
         let events = changes
             .into_iter()

@@ -11,7 +11,9 @@ use crate::stream::Stream;
 use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Inputs, Operator, Output, Update};
+use millpond_engine::dataflow::{
+    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Update,
+};
 use millpond_engine::state::Record;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -43,7 +45,7 @@ fn were_there<K: Key, V>(
 }
 
 impl<K: Key, V: Value> Operator for ToStream<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output> {
+    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
         let mut encoded = Vec::new();
         let mut events: Vec<Event<K, Upsert<V>>>;

@@ -2,12 +2,12 @@
 
 use super::{Dirty, TableState};
 use crate::codec::{Key, Value};
-use crate::flow::Stamp;
+use crate::flow::{Failure, Stamp};
 use crate::state::generation::Part;
 use crate::state::published::Shared;
 use crate::state::row_size::Rows;
 use crate::store::layout::TableId;
-use crate::{Error, Position, Result};
+use crate::{Position, Result};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError};
 /// What the engine does with a table without knowing its types.
 pub(crate) trait AnyTable: Send + Sync {
     /// Encodes what the running epoch did on `shard`.
-    fn seal(&self, shard: usize) -> Result<Part>;
+    fn seal(&self, shard: usize) -> Result<Part, Failure>;
     /// By how many rows the running epoch has grown the table on `shard`, once it is sealed.
     fn grown(&self, shard: usize) -> i64;
     /// Pushes what the epoch did to subscribers.
@@ -47,30 +47,30 @@ pub(crate) trait AnyTable: Send + Sync {
 }
 
 impl<K: Key, V: Value> AnyTable for TableState<K, V> {
-    fn seal(&self, shard: usize) -> Result<Part> {
+    fn seal(&self, shard: usize) -> Result<Part, Failure> {
         let shard = self.shard(shard)?;
         let dirty = Self::dirty(shard);
         let mut part = Part::with_capacity(dirty.len());
         let (mut rows, mut grown) = (Rows::default(), 0);
-        let mut failed: Option<(Stamp, Error)> = None;
+        let mut failed: Option<(Stamp, Failure)> = None;
         shard.map.visit_in_order(
             dirty.iter(),
             |dirty| &dirty.key,
             |dirty, entry| {
-                let row = entry.ok_or_else(|| self.lost()).and_then(|entry| {
+                let row = entry.ok_or_else(|| self.lost().into()).and_then(|entry| {
                     grown += i64::from(entry.value.is_some()) - i64::from(entry.before.is_some());
                     self.encode(&mut part, &mut rows, dirty, entry, shard.row_size.is_sampled::<V>())
                 });
                 // The earliest, so that which one is told does not depend on the shards.
-                if let Err(error) = row
+                if let Err(failure) = row
                     && failed.as_ref().is_none_or(|(stamp, _)| dirty.stamp.sequence < stamp.sequence)
                 {
-                    failed = Some((dirty.stamp, error));
+                    failed = Some((dirty.stamp, failure));
                 }
             },
         );
-        if let Some((_, error)) = failed {
-            return Err(error);
+        if let Some((_, failure)) = failed {
+            return Err(failure);
         }
         shard.row_size.note(&rows);
         shard.grown.store(grown, Ordering::Relaxed);

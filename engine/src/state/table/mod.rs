@@ -18,7 +18,7 @@ use super::published::Shared;
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
 use crate::codec::{CodecError, Key, RowCodec, Shape, Value};
-use crate::flow::{Change, Changes, Event, Pass, Record, Router, Stamp, Update};
+use crate::flow::{Change, Changes, Event, Failure, Pass, Record, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
 use std::convert::Infallible;
@@ -127,7 +127,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         events: Vec<Event<K, T>>,
         record: Record,
         mut apply: impl FnMut(&K, &mut Option<V>, T),
-    ) -> Result<Vec<Update<K, V>>> {
+    ) -> Result<Vec<Update<K, V>>, Failure> {
         self.try_fold(context, events, record, |key, row, value, _| {
             apply(key, row, value);
             Ok::<(), Infallible>(())
@@ -145,7 +145,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         events: Vec<Event<K, T>>,
         record: Record,
         mut apply: impl FnMut(&K, &mut Option<V>, T, &Stamp) -> Result<(), E>,
-    ) -> Result<Vec<Update<K, V>>> {
+    ) -> Result<Vec<Update<K, V>>, Failure> {
         let shard = self.shard(context.shard())?;
         let mut dirty = Self::dirty(shard);
         let mut updates = Vec::new();
@@ -196,7 +196,7 @@ impl<K: Key, V: Value> TableState<K, V> {
                 |event, entry| lost += usize::from(one(context, event, entry).is_some()),
             );
             if lost > 0 {
-                return Err(self.lost());
+                return Err(self.lost().into());
             }
         }
         self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
@@ -231,7 +231,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     ///
     /// # Errors
     /// As for [`fold`](Self::fold).
-    pub fn look_up(&self, context: &Pass<'_>, keys: &[&K]) -> Result<Vec<Option<V>>> {
+    pub fn look_up(&self, context: &Pass<'_>, keys: &[&K]) -> Result<Vec<Option<V>>, Failure> {
         let shard = self.shard(context.shard())?;
         let read = |key: &K| {
             shard.map.update(key, |entry| {
@@ -398,7 +398,7 @@ impl<K: Key, V: Value> TableState<K, V> {
 }
 
 /// The earliest failure of a fold, which goes through keys that had to be fetched after the others.
-struct Refused(Option<(Stamp, Error)>);
+struct Refused(Option<(Stamp, Failure)>);
 
 impl Refused {
     /// Whether what comes at `stamp` will be undone whatever it is.
@@ -407,21 +407,21 @@ impl Refused {
         self.0.as_ref().is_some_and(|(earliest, _)| earliest < stamp)
     }
 
-    fn note(&mut self, stamp: Stamp, error: Error) {
+    fn note(&mut self, stamp: Stamp, failure: Failure) {
         if self.0.as_ref().is_none_or(|(earliest, _)| stamp < *earliest) {
-            self.0 = Some((stamp, error));
+            self.0 = Some((stamp, failure));
         }
     }
 
-    fn outcome(self) -> Result<()> {
-        self.0.map_or(Ok(()), |(_, error)| Err(error))
+    fn outcome(self) -> Result<(), Failure> {
+        self.0.map_or(Ok(()), |(_, failure)| Err(failure))
     }
 }
 
 /// What a fold that notes every update has noted, until it is charged for.
 struct Noted {
     bytes: usize,
-    outcome: Result<()>,
+    outcome: Result<(), Failure>,
 }
 
 impl Noted {

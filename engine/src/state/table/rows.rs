@@ -2,7 +2,7 @@
 
 use super::{Dirty, TableState};
 use crate::codec::{CodecError, Key, Value};
-use crate::flow::{self, Change, Router, Stamp};
+use crate::flow::{Change, Failure, Router, Stamp};
 use crate::state::entry::Entry;
 use crate::state::generation::Part;
 use crate::state::row_size::Rows;
@@ -18,7 +18,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         dirty: &Dirty<K>,
         entry: &Entry<V>,
         is_sampled: bool,
-    ) -> Result<()> {
+    ) -> Result<(), Failure> {
         if entry.value.is_none() && entry.before.is_none() {
             return Ok(());
         }
@@ -42,9 +42,8 @@ impl<K: Key, V: Value> TableState<K, V> {
     }
 
     /// That the value which the record of `stamp` has left cannot be written.
-    pub(super) fn refused(&self, error: &CodecError, stamp: Stamp) -> Error {
-        let failed = format!("table `{}`: a value does not encode: {error}", self.name);
-        flow::failed(stamp, failed)
+    pub(super) fn refused(&self, error: &CodecError, stamp: Stamp) -> Failure {
+        Failure::of_record(stamp, format!("table `{}`: a value does not encode: {error}", self.name))
     }
 
     /// About how many bytes `changes` hold.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::codec::Json;
-use crate::dataflow::{Batch, Context, Inputs, Operator, Output, Router, Source, SourceBatch};
+use crate::dataflow::{Batch, Context, Failure, Inputs, Operator, Output, Router, Source, SourceBatch};
 use crate::graph::{Builder, StoreOptions};
 use crate::store::MemoryStore;
 use crate::store::layout::Types;
@@ -22,7 +22,7 @@ impl Source for Nothing {
 }
 
 impl Operator for Nothing {
-    fn run(&self, _: &mut Context<'_>, _: Inputs<'_>) -> Result<Output> {
+    fn run(&self, _: &mut Context<'_>, _: Inputs<'_>) -> Result<Output, Failure> {
         Ok(Output::Nothing)
     }
 }
