@@ -31,6 +31,8 @@
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 
+#[cfg(feature = "rocks")]
+pub use millpond_engine::StateReader;
 pub use millpond_engine::codec::Key;
 #[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;

@@ -19,14 +19,15 @@
 )]
 
 use millpond::changelog::{Changelog, Record, TopicConfig};
-use millpond::{Result, TopicPartition, fault};
+use millpond::{Engine, Result, TopicPartition, fault};
 use millpond_support::environment::{rounds, seed, variable};
-use millpond_support::ledger::{audit_lives, live_thrice};
+use millpond_support::ledger::{Acknowledged, Ledger, audit, audit_lives, live_thrice, open_changelog, pay};
 use millpond_support::process::{ChildProcess, given, tell};
 use millpond_support::random::Random;
 use millpond_support::records::append;
-use std::sync::Mutex;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 const PARALLEL: usize = 6;
 
@@ -36,7 +37,48 @@ fn child() {
     let Some(dir) = given() else { return };
     let point: String = variable("MILLPOND_POINT").unwrap();
     live_thrice(&dir, 12, |changelog| trim(changelog));
+    if let Err(error) = copy(&dir, &point) {
+        tell(&format!("stopped: {error}"));
+    }
     tell(if fault::fired(&point) { "fired" } else { "never fired" });
+}
+
+/// Copies the state a few times. Whatever becomes of a copy, the engine goes on.
+fn copy(dir: &Path, point: &str) -> Result<()> {
+    let mut random = Random::new(variable("MILLPOND_SEED").unwrap());
+    let changelog = Arc::new(open_changelog(&dir.join("changelog"))?);
+    let engine = Ledger::new(2).builder(dir, &mut random, Arc::clone(&changelog)).start()?;
+    let mut outcome = Ok(());
+    for number in 0..3 {
+        pay(&*changelog, &mut random, (9 << 40) + (number << 32), 2)?;
+        engine.catch_up_blocking()?;
+        let copied = engine.checkpoint_blocking(dir.join(format!("copies/{number}")));
+        assert!(copied.is_ok() || fault::fired(point), "{copied:?}");
+        outcome = outcome.and(copied.map(drop));
+    }
+    if point.starts_with("checkpoint") {
+        engine.drain_blocking()?;
+    }
+    engine.close_blocking()?;
+    outcome
+}
+
+/// A copy of the state is whole where it is there at all.
+fn check_copies(dir: &Path, context: &str) {
+    for number in 0..3 {
+        let copy = dir.join(format!("copies/{number}"));
+        if !copy.exists() {
+            continue;
+        }
+        let ledger = Ledger::new(2);
+        let changelog = Arc::new(open_changelog(&dir.join("changelog")).unwrap());
+        let builder = Engine::builder(&ledger.graph).changelog(changelog).state_dir(copy).open_existing(true);
+        let audited =
+            builder.stepper().and_then(|mut stepper| audit(&ledger, &mut stepper, &Acknowledged::new()));
+        if let Err(error) = audited {
+            panic!("copy {number}: {error}: {context}");
+        }
+    }
 }
 
 /// Fills a topic that nobody reads and has it trimmed. What is kept beside it is moved.
@@ -110,6 +152,7 @@ fn run(point: &str, hit: u64, action: &str, seed: u64) -> bool {
     let may_pass =
         action == "abort" || point.starts_with("changelog.trim") || point.starts_with("changelog.move");
     assert!(!fired || is_told || may_pass, "nobody was told of the fault: {context}");
+    check_copies(dir.path(), &context);
     audit_lives(dir.path(), random, &lines, |_| false, &context);
     fired
 }

@@ -26,7 +26,7 @@ mod shop;
 use millpond::changelog::{
     Append, Changelog, EpochLog, EpochMark, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
 };
-use millpond::{Position, Result, Stepper, TopicPartition};
+use millpond::{Position, Result, StateReader, Stepper, TopicPartition};
 use serde::{Deserialize, Serialize};
 use shop::answers::{self, Log, Rows};
 use shop::{Shop, Versions, events, open_changelog};
@@ -128,7 +128,10 @@ fn ask(dir: &Path, versions: Versions) -> Result<Answers> {
     let changelog = open_changelog(dir)?;
     let log = answers::log(&*changelog)?;
     let shop = Shop::new(versions);
+    // A reader sees it as it is, before anything is written to it.
+    let read = StateReader::open(dir.join("state"), &shop.graph)?.position();
     let mut stepper = shop.open(dir, &changelog)?;
+    assert!(stepper.position().includes(&read) && read.includes(&stepper.position()), "{read}");
     catch_up(&mut stepper, 1000)?;
     let caught_up = answers::all(&shop, &stepper)?;
     events::later(&*changelog, 7)?;

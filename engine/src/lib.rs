@@ -32,6 +32,8 @@ mod varint;
 mod wait;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+#[cfg(feature = "rocks")]
+pub use engine::StateReader;
 pub use engine::{Engine, EngineBuilder, Health, Memory, Stats, Stepper, TableStats};
 pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};

@@ -7,6 +7,7 @@
 //! [`Changelog`] has all of them.
 
 mod ack;
+mod admin;
 mod appending;
 mod batch;
 #[cfg(test)]
@@ -32,8 +33,11 @@ mod topics;
 mod watchers;
 
 pub use ack::{Ack, AckSender, Room};
+pub use admin::{Admin, ConsumerDescription, PartitionDescription, TopicDescription};
 pub use appending::{Append, AppendLog};
 pub use batch::{DecodedBatch, RecordIter, StoredBatch};
+#[cfg(feature = "rocks")]
+pub(crate) use embedded::check_exists;
 #[cfg(feature = "rocks")]
 pub use embedded::{Durability, EmbeddedChangelog, EmbeddedOptions};
 pub use epochs::{EpochLog, EpochMark};

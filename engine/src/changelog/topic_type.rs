@@ -8,6 +8,8 @@
 use crate::codec::{Growth, Node, Shape};
 use crate::varint::{read_slice, read_varint, write_slice, write_varint};
 use crate::{Error, Result};
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 const FORMAT: u8 = 1;
 const ONE: u8 = 0;
@@ -170,6 +172,18 @@ impl Held {
              read all the same, declare it with `Topic::revision({})`",
             self.revision.saturating_add(1)
         ))
+    }
+}
+
+impl Serialize for TopicType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Kind::One(held) = &self.0 else { return serializer.serialize_str("mixed") };
+        let mut fields = serializer.serialize_struct("TopicType", 4)?;
+        fields.serialize_field("revision", &held.revision)?;
+        fields.serialize_field("codec", &held.codec)?;
+        fields.serialize_field("key", &held.key)?;
+        fields.serialize_field("value", &held.value)?;
+        fields.end()
     }
 }
 

@@ -83,6 +83,25 @@ pub trait TopicLog: Send + Sync {
     /// `Closed` after [`close`](Changelog::close).
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>>;
 
+    /// What `topic` is kept with; `None` if it is not there, or the implementation does not tell.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn topic_config(&self, topic: &str) -> Result<Option<TopicConfig>> {
+        let _ = topic;
+        Ok(None)
+    }
+
+    /// How many bytes the records of `topic` take where they are stored; `None` if it is not there, or the implementation
+    /// cannot tell without effort.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](Changelog::close).
+    fn topic_bytes(&self, topic: &str) -> Result<Option<u64>> {
+        let _ = topic;
+        Ok(None)
+    }
+
     /// What `topic` was declared to hold. An implementation that does not remember it answers `None`, and topics are then
     /// checked within one graph only.
     ///

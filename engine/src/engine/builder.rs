@@ -46,10 +46,10 @@ const IDLE_RETENTION: Duration = Duration::from_secs(60);
 /// ```
 #[must_use]
 pub struct EngineBuilder {
-    graph: Graph,
+    pub(super) graph: Graph,
     name: String,
     pub(super) directories: Directories,
-    store: Option<Arc<dyn StateStore>>,
+    pub(super) store: Option<Arc<dyn StateStore>>,
     changelog: Option<Arc<dyn Changelog>>,
     pub(super) clock: Arc<dyn Clock>,
     shards: usize,
@@ -245,6 +245,7 @@ impl EngineBuilder {
     pub(super) fn open(self, reads: Reads) -> Result<(Core, bool)> {
         self.check_options()?;
         check_policy(&self.graph, &self.policy)?;
+        self.directories.check_exist(self.store.is_some(), self.changelog.is_some())?;
         let store = match &self.store {
             Some(store) => Arc::clone(store),
             None => self.open_state()?,

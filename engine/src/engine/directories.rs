@@ -1,8 +1,8 @@
 //! The options of an engine that keeps its state, or its changelog, in directories.
 
-use super::EngineBuilder;
-use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions};
-use crate::store::{RocksState, StateStore, StoreOptions};
+use super::{EngineBuilder, StateReader};
+use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, check_exists};
+use crate::store::{RocksState, StateStore, StoreOptions, no_state};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ pub(super) struct Directories {
     dir: Option<PathBuf>,
     state_dir: Option<PathBuf>,
     durability: Option<Durability>,
+    open_existing: bool,
 }
 
 impl Directories {
@@ -25,6 +26,35 @@ impl Directories {
             ));
         }
         Ok(())
+    }
+
+    /// Where the state is.
+    fn state(&self) -> Result<PathBuf> {
+        match (&self.state_dir, &self.dir) {
+            (Some(dir), _) => Ok(dir.clone()),
+            (None, Some(dir)) => Ok(dir.join("state")),
+            (None, None) => {
+                Err(Error::invalid("an engine needs a directory; name one with `dir`, or use `in_memory`"))
+            }
+        }
+    }
+
+    /// Refuses to create anything if nothing is to be created.
+    pub(super) fn check_exist(&self, store_is_given: bool, changelog_is_given: bool) -> Result<()> {
+        if !self.open_existing {
+            return Ok(());
+        }
+        if !store_is_given {
+            let dir = self.state()?;
+            if !dir.join("CURRENT").exists() {
+                let why = "no state is to be created where none is (`EngineBuilder::open_existing`)";
+                return Err(no_state(&dir).context(why));
+            }
+        }
+        match &self.dir {
+            Some(dir) if !changelog_is_given => check_exists(&dir.join("changelog")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -68,16 +98,48 @@ impl EngineBuilder {
         self
     }
 
+    /// Refuses (`Invalid`) to create a state or a changelog where none is, so that a wrong path is not silently an empty
+    /// service. Nothing is created then, not even the directory.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::{Engine, ErrorKind, GraphBuilder, Topic};
+    /// # let dir = tempfile::tempdir().expect("a directory");
+    /// # let path = dir.path();
+    ///
+    /// let clicks = Topic::<String, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&clicks).group_by_key().count("counts");
+    /// let graph = graph.build()?;
+    /// let refused = Engine::builder(&graph).dir(path.join("servcie")).open_existing(true).start().unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::Invalid);
+    ///
+    /// Engine::open(path.join("service"), &graph)?.close_blocking()?;
+    /// Engine::builder(&graph).dir(path.join("service")).open_existing(true).start()?.close_blocking()?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn open_existing(mut self, yes: bool) -> Self {
+        self.directories.open_existing = yes;
+        self
+    }
+
+    /// Opens the state to be asked only, beside the engine that has it open or where none runs: see [`StateReader`]. Of the
+    /// options it needs the directory and, for its block cache, the memory.
+    ///
+    /// # Errors
+    /// As for [`StateReader::open`]; `Invalid` for a state that is kept in memory.
+    pub fn reader(self) -> Result<StateReader> {
+        if self.store.is_some() {
+            return Err(Error::invalid(
+                "a state that is kept in memory is asked through its engine; a reader needs the directory of a state",
+            ));
+        }
+        let options = StoreOptions::within(self.memory.block_cache_bytes);
+        StateReader::with_options(&self.directories.state()?, self.graph, &options)
+    }
+
     pub(super) fn open_state(&self) -> Result<Arc<dyn StateStore>> {
-        let dir = match (&self.directories.state_dir, &self.directories.dir) {
-            (Some(dir), _) => dir.clone(),
-            (None, Some(dir)) => dir.join("state"),
-            (None, None) => {
-                return Err(Error::invalid(
-                    "an engine needs a directory; name one with `dir`, or use `in_memory`",
-                ));
-            }
-        };
+        let dir = self.directories.state()?;
         let state = RocksState::open(&dir, &StoreOptions::within(self.memory.block_cache_bytes))?;
         tracing::info!(dir = %dir.display(), "the state is open");
         Ok(Arc::new(state.task("task-0")?))
@@ -100,6 +162,7 @@ impl EngineBuilder {
         EmbeddedOptions {
             clock: Arc::clone(&self.clock),
             durability: self.directories.durability.unwrap_or_default(),
+            open_existing: self.directories.open_existing,
             ..EmbeddedOptions::within(self.memory.changelog_bytes())
         }
     }

@@ -2,11 +2,15 @@
 
 mod builder;
 mod cadence;
+#[cfg(feature = "rocks")]
+mod checkpoint;
 #[cfg_attr(not(feature = "rocks"), path = "no_directories.rs")]
 mod directories;
 #[cfg(test)]
 mod idle_graph;
 mod memory;
+#[cfg(feature = "rocks")]
+mod reader;
 mod stats;
 mod stepper;
 mod threads;
@@ -14,10 +18,12 @@ mod waits;
 
 pub use builder::EngineBuilder;
 pub use memory::Memory;
+#[cfg(feature = "rocks")]
+pub use reader::StateReader;
 pub use stats::{Health, Stats, TableStats};
 pub use stepper::Stepper;
 
-use crate::changelog::{Ack, Append, Changelog, Producer, Record};
+use crate::changelog::{Ack, Admin, Append, Changelog, Producer, Record};
 use crate::codec::{AsKey, Key, Value};
 use crate::graph::Graph;
 use crate::query::{Snapshot, Stored, View};
@@ -108,6 +114,12 @@ impl Engine {
     /// folded, unless the engine was told to give [stale answers](EngineBuilder::stale_reads).
     pub fn snapshot(&self) -> Result<Snapshot> {
         self.service().snapshot()
+    }
+
+    /// What can be looked at and changed of the changelog by hand: topics and their retention, consumers and what they hold.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(Arc::clone(self.changelog()))
     }
 
     /// The changelog that the engine reads.

@@ -15,6 +15,10 @@ impl Directories {
     pub(super) fn check(&self, _changelog_is_given: bool) -> Result<()> {
         Ok(())
     }
+
+    pub(super) fn check_exist(&self, _store_is_given: bool, _changelog_is_given: bool) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[expect(clippy::unused_self, reason = "the same calls as with directories")]

@@ -34,7 +34,7 @@ use std::sync::Arc;
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct Stepper {
-    core: Core,
+    pub(super) core: Core,
 }
 
 impl fmt::Debug for Stepper {

@@ -150,7 +150,7 @@ impl Threads {
         Ok(threads)
     }
 
-    fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
+    pub(super) fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> Result<()> {
         let common = Arc::clone(&self.0);
         let guarded = move || {
             // A defect of ours must not leave queries waiting for ever.
@@ -165,7 +165,9 @@ impl Threads {
             .name(name.to_owned())
             .spawn(guarded)
             .map_err(|error| Error::unavailable("cannot start a thread of the engine").with_source(error))?;
-        lock(&self.0.threads).push(thread);
+        let mut threads = lock(&self.0.threads);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
         Ok(())
     }
 

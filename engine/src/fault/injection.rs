@@ -59,6 +59,9 @@ const POINTS: &[&str] = &[
     "catalogue.after_retire",
     "build.before_complete",
     "build.after_complete",
+    "checkpoint.before_copy",
+    "checkpoint.before_rename",
+    "checkpoint.after_rename",
 ];
 
 /// Whether any point may be armed. Starts as true, so that the first point looks into the environment.

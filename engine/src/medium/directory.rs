@@ -25,7 +25,7 @@ fn create_and(dir: &Path, sync: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::
 }
 
 /// Brings the entries of a directory onto the medium, where the system can do that.
-fn sync_directory(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_directory(dir: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match File::open(dir).and_then(|dir| dir.sync_all()) {
         // A directory that may be passed through but not read, and file systems without the notion.

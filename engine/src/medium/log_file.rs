@@ -51,17 +51,19 @@ struct Fragment {
 
 /// The manifest that is in use in `dir`, with its bytes; `None` if that cannot be told, which RocksDB then says itself.
 pub(crate) fn manifest(dir: &Path) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
-    let Ok(current) = fs::read_to_string(dir.join("CURRENT")) else { return Ok(None) };
-    let name = current.trim_end();
-    if !name.starts_with("MANIFEST-") || name.contains('/') {
-        return Ok(None);
-    }
-    let path = dir.join(name);
+    let Some(path) = manifest_path(dir) else { return Ok(None) };
     match fs::read(&path) {
         Ok(bytes) => Ok(Some((path, bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Where the manifest is that is in use in `dir`, if that can be told.
+pub(crate) fn manifest_path(dir: &Path) -> Option<PathBuf> {
+    let current = fs::read_to_string(dir.join("CURRENT")).ok()?;
+    let name = current.trim_end();
+    (name.starts_with("MANIFEST-") && !name.contains('/')).then(|| dir.join(name))
 }
 
 /// Hands the records of `bytes` to `visit`, each with where it begins.

@@ -9,6 +9,6 @@ mod failure;
 mod lock;
 pub(crate) mod log_file;
 
-pub(crate) use directory::create;
+pub(crate) use directory::{create, sync_directory};
 pub(crate) use failure::{Failure, Kept};
 pub(crate) use lock::{DirectoryLock, is_locked_here};

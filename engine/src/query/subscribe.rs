@@ -127,6 +127,7 @@ pub struct ChangeStream<K, V> {
 impl<K: Key, V: Value> ChangeStream<K, V> {
     pub(super) fn open(table: &Readable<K, V>) -> Result<(TableSnapshot<K, V>, Self)> {
         table.ask()?;
+        table.shared().host().check_tells_changes(table.name())?;
         let _held = table.shared().hold_publishing();
         let start = Snapshot::capture(table.shared())?.table(table.clone());
         let pushes = table.add_stream();
@@ -286,6 +287,7 @@ impl<K: Key, V: Value> Drop for KeyStream<K, V> {
 impl<K: Key, V: Value> KeyStream<K, V> {
     pub(super) fn open(table: &Readable<K, V>, key: &K) -> Result<Self> {
         table.ask()?;
+        table.shared().host().check_tells_changes(table.name())?;
         let slot = {
             // Between this and the reading of the value lies no epoch of which the subscriber is not told.
             let _held = table.shared().hold_publishing();

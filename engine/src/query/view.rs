@@ -1,9 +1,9 @@
 //! A view: the handle with which a service asks one table.
 
 use super::readable::Readable;
-use super::{ChangeStream, KeyStream, Scan, Snapshot, StoredRef, TableSnapshot};
+use super::{ChangeStream, KeyStream, Scan, Snapshot, Stored, StoredRef, TableSnapshot};
 use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value};
-use crate::flow::Router;
+use crate::flow::{GraphId, Router};
 use crate::state::{AnyTable, Seen, Status};
 use crate::{Error, Result};
 use std::fmt;
@@ -24,6 +24,8 @@ pub(crate) enum Serving {
 pub(crate) struct Cell {
     pub(crate) name: Arc<str>,
     pub(crate) serving: RwLock<Serving>,
+    /// What to do until the table is built.
+    pub(crate) built_once: &'static str,
 }
 
 impl Cell {
@@ -63,13 +65,33 @@ impl Cell {
             Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
             Serving::Building => {
                 return Err(Error::unavailable(format!(
-                    "table `{}` is being built from the start of its changelog; wait with `Engine::ready`",
-                    self.name
+                    "table `{}` is being built from the start of its changelog; {}",
+                    self.name, self.built_once
                 )));
             }
         };
         Readable::of(table, stored, &self.name)
     }
+}
+
+/// The handle with which to ask `table`, which is found in one of `cells`, those of the tables of `graph`.
+///
+/// # Errors
+/// `Invalid` if the table belongs to another graph, or is not kept.
+pub(crate) fn view_of<T: Stored>(
+    table: &T,
+    graph: GraphId,
+    cells: &[Arc<Cell>],
+    router: Router,
+) -> Result<View<T::Key, T::Value>> {
+    let stored = table.stored();
+    let index = stored.index();
+    let cell = cells.get(index.index).filter(|_| index.graph == graph).ok_or_else(|| {
+        Error::invalid(
+            "the table belongs to another graph than the one that is asked, or was added to it after `build`",
+        )
+    })?;
+    Ok(View::new(Arc::clone(cell), stored, router))
 }
 
 /// The table that a view has found in its cell.
@@ -322,7 +344,8 @@ mod tests {
             1,
             Arc::clone(&shared),
         );
-        let cell = Cell { name: "table".into(), serving: RwLock::new(Serving::Live(Arc::new(table))) };
+        let serving = RwLock::new(Serving::Live(Arc::new(table)));
+        let cell = Cell { name: "table".into(), serving, built_once: "" };
         std::thread::scope(|scope| {
             let held = shared.hold_publishing();
             scope.spawn(|| cell.end(&Status::Closed));

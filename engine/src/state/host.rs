@@ -3,6 +3,7 @@
 
 use super::allowance::Allowance;
 use crate::folding::EngineId;
+use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
@@ -13,6 +14,8 @@ pub(crate) struct Host {
     /// What may wait for subscribers.
     pub(crate) allowance: Arc<Allowance>,
     closing: AtomicBool,
+    /// Whether changes come, so that they can be subscribed to.
+    tells_changes: bool,
     /// Something that somebody may wait for has changed.
     changed: watch::Sender<()>,
 }
@@ -20,9 +23,30 @@ pub(crate) struct Host {
 impl Host {
     /// A new engine, for whose subscribers `subscriber_bytes` may wait.
     pub(crate) fn new(subscriber_bytes: usize) -> Arc<Self> {
+        Arc::new(Self::with(subscriber_bytes, true))
+    }
+
+    /// What takes the place of an engine where a state is only read.
+    #[cfg(feature = "rocks")]
+    pub(crate) fn of_reader() -> Arc<Self> {
+        Arc::new(Self::with(0, false))
+    }
+
+    fn with(subscriber_bytes: usize, tells_changes: bool) -> Self {
         let allowance = Arc::new(Allowance::new(subscriber_bytes));
         let changed = watch::channel(()).0;
-        Arc::new(Self { id: EngineId::new(), allowance, closing: AtomicBool::new(false), changed })
+        Self { id: EngineId::new(), allowance, closing: AtomicBool::new(false), tells_changes, changed }
+    }
+
+    /// Refuses to let anyone wait for changes that nobody tells.
+    pub(crate) fn check_tells_changes(&self, table: &str) -> Result<()> {
+        if self.tells_changes {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "a reader of a state is not told of the changes of table `{table}`: subscribe at the engine that folds it, or \
+             `refresh` the reader and ask again"
+        )))
     }
 
     /// Says that the engine is about to end: nothing is to wait for better times any more.

@@ -14,10 +14,13 @@ mod contract_tests;
 pub use memory::MemoryStore;
 #[cfg(feature = "rocks")]
 pub use rocks::{RocksState, RocksStore, StoreOptions};
+#[cfg(feature = "rocks")]
+pub(crate) use rocks::{SecondaryStore, no_state};
 
 use crate::{Error, Result};
 use serde::Serialize;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// One row of a drain: a key with its value, or with `None` to delete it.
@@ -72,6 +75,20 @@ pub trait StateStore: Send + Sync + 'static {
     /// # Errors
     /// `Closed` if the store is closed.
     fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>>;
+
+    /// Copies the state as it is at one moment of the call into the directory `target`, which must not be there or be empty.
+    /// Afterwards it is there as a whole and durable, or not at all.
+    ///
+    /// # Errors
+    /// `Invalid` if there is something in the directory, or the store is not one that is kept in files; `Unavailable` if it
+    /// cannot be written. The state itself is as it was.
+    fn checkpoint(&self, target: &Path) -> Result<()> {
+        Err(Error::invalid(format!(
+            "no checkpoint can be written to {}: the state is kept in memory only; give the engine a directory with \
+             `EngineBuilder::dir` or `state_dir`",
+            target.display()
+        )))
+    }
 
     /// Says that no rows are expected for now: a good moment to put what is there in order, in the background. Only a hint.
     fn settle(&self) {}

@@ -27,6 +27,8 @@ mod tasks;
 pub use failures::FailurePolicy;
 
 pub(crate) use catalogue::BUILD_GROUP;
+#[cfg(feature = "rocks")]
+pub(crate) use catalogue::Found;
 pub(crate) use checks::check_policy;
 pub(crate) use consumer::Consumer;
 pub(crate) use core::Core;

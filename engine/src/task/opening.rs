@@ -5,7 +5,7 @@
 
 use super::catalogue::{Assignment, Catalogue, Group};
 use super::drain::Drain;
-use super::owner::Owner;
+use super::owner::{self, Owner};
 use super::{Consumer, Core, FailurePolicy, Input, Plan, Reads, Service, Setting, Task, Tasks, checks};
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
 use crate::identity::new_identity;
@@ -64,6 +64,11 @@ impl Decided {
         checks::check_changelog(setting, &there, (main, build.as_ref()))?;
         checks::check_term(setting, &**store, &read)?;
         let stored = read_identity(&**store)?;
+        // A copy of the state of another service becomes a state of its own under a name of its own.
+        let stored = match stored {
+            Some(identity) if owner::is_elsewhere(&*setting.changelog, &setting.name, &identity)? => None,
+            stored => stored,
+        };
         let is_new = stored.is_none();
         let owner = Owner::new(stored.unwrap_or_else(new_identity), &setting.graph);
         owner.check(&*setting.changelog, &setting.name, &main.position)?;

@@ -88,6 +88,20 @@ impl Owner {
     }
 }
 
+/// Whether the state of this identity is that of another name, and not of `name`: then what is opened under `name` is a copy
+/// of it, which from here on is a state of its own. Under one identity for both, either would be taken for the owner of
+/// what the other one has appended.
+///
+/// # Errors
+/// If the changelog is closed.
+pub(super) fn is_elsewhere(changelog: &dyn Changelog, name: &str, identity: &str) -> Result<bool> {
+    let is = |owner: &str| serde_json::from_str::<Owner>(owner).is_ok_and(|owner| owner.state == identity);
+    if changelog.owner(name)?.is_some_and(|owner| is(&owner)) {
+        return Ok(false);
+    }
+    Ok(changelog.names()?.iter().any(|other| other.name != name && other.owner.as_deref().is_some_and(is)))
+}
+
 impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let list = |names: &BTreeSet<String>| match names.len() {

@@ -3,9 +3,9 @@
 use super::setting::Setting;
 use super::tasks::Tasks;
 use crate::changelog::Lease;
-use crate::query::{Cell, Serving, Snapshot, Stored, View};
+use crate::query::{Cell, Serving, Snapshot, Stored, View, view_of};
 use crate::state::{AnyTable, Status};
-use crate::{Error, Position, Result, TopicPartition};
+use crate::{Position, Result, TopicPartition};
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -32,7 +32,11 @@ impl Deref for Service {
 
 impl Service {
     pub(super) fn new(setting: Arc<Setting>, tasks: Tasks, lease: Lease) -> Self {
-        let cell = |name: &Arc<str>| Cell { name: Arc::clone(name), serving: RwLock::new(Serving::Building) };
+        let cell = |name: &Arc<str>| Cell {
+            name: Arc::clone(name),
+            serving: RwLock::new(Serving::Building),
+            built_once: "wait with `Engine::ready`",
+        };
         let cells = setting.graph.tables.iter().map(|spec| Arc::new(cell(&spec.name))).collect();
         Self { setting, tasks, cells, lease: Mutex::new(Some(lease)), paused: AtomicBool::new(false) }
     }
@@ -55,12 +59,7 @@ impl Service {
     /// # Errors
     /// `Invalid` if the table belongs to another graph.
     pub(crate) fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
-        let stored = table.stored();
-        let index = stored.index();
-        let cell = self.cells.get(index.index).filter(|_| index.graph == self.graph.id).ok_or_else(|| {
-            Error::invalid("the table belongs to another graph than the one that this engine runs, or was added to it after `build`")
-        })?;
-        Ok(View::new(Arc::clone(cell), stored, self.router))
+        view_of(table, self.graph.id, &self.cells, self.router)
     }
 
     /// All tables at one position.

@@ -83,6 +83,9 @@ impl Database {
             let message = format!("the changelog's directory {} cannot be used", dir.display());
             Error::unavailable(message).with_source(error)
         };
+        if options.open_existing {
+            check_exists(dir)?;
+        }
         let dir = medium::create(dir).map_err(unusable)?;
         let in_use = || failure(Failure::InUse).context(format!("the changelog in {}", dir.display()));
         // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
@@ -245,6 +248,21 @@ impl Database {
         segments.sort_unstable();
         segments
     }
+}
+
+/// Refuses a directory without a log.
+///
+/// # Errors
+/// `Invalid`.
+pub(crate) fn check_exists(dir: &Path) -> Result<()> {
+    if dir.join("CURRENT").exists() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "there is no changelog in {}, and none is to be created: check the path, or open without `open_existing` to begin an \
+         empty one",
+        dir.display()
+    )))
 }
 
 fn each(iterator: &mut DBRawIterator<'_>, mut visit: impl FnMut(&[u8], &[u8]) -> Result<bool>) -> Result<()> {

@@ -39,6 +39,7 @@ mod flip_tests;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use database::check_exists;
 pub use options::{Durability, EmbeddedOptions};
 
 use super::epochs::Epochs;
@@ -154,7 +155,8 @@ impl EmbeddedChangelog {
     ///
     /// # Errors
     /// `Unavailable` if the directory is in use or cannot be written, `Corrupt` if stored bytes are damaged or of
-    /// an unknown format version, `Invalid` if an option is 0. What is stored stays as it was.
+    /// an unknown format version, `Invalid` if an option is 0, or there is no log and
+    /// [none is to be created](EmbeddedOptions::open_existing). What is stored stays as it was.
     pub fn open(dir: impl AsRef<Path>, options: EmbeddedOptions) -> Result<Self> {
         options.check()?;
         let (database, synced) = Database::open(dir.as_ref(), &options)?;
@@ -260,6 +262,17 @@ impl TopicLog for EmbeddedChangelog {
         self.shared.check_open()?;
         let index = self.shared.index();
         Ok(index.topics().map(|(name, topic)| (name.clone(), topic.config.partitions)).collect())
+    }
+
+    fn topic_config(&self, topic: &str) -> Result<Option<TopicConfig>> {
+        self.shared.check_open()?;
+        Ok(self.shared.index().topic(topic).map(|topic| topic.config.clone()))
+    }
+
+    fn topic_bytes(&self, topic: &str) -> Result<Option<u64>> {
+        self.shared.check_open()?;
+        let index = self.shared.index();
+        Ok(index.topic(topic).map(|topic| index.topic_bytes(topic.id)))
     }
 
     fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {

@@ -36,6 +36,9 @@ pub struct EmbeddedOptions {
     /// had read what is given up are refused from then on, and have to be folded again.
     /// Default: false, which makes such damage an error.
     pub salvage: bool,
+    /// Refuses (`Invalid`) to create a log where none is, so that a wrong path is not silently an empty log.
+    /// Default: false.
+    pub open_existing: bool,
 }
 
 impl Default for EmbeddedOptions {
@@ -48,6 +51,7 @@ impl Default for EmbeddedOptions {
             max_queued_bytes: 64 << 20,
             cache_bytes: 8 << 20,
             salvage: false,
+            open_existing: false,
         }
     }
 }
@@ -85,6 +89,7 @@ impl fmt::Debug for EmbeddedOptions {
             .field("max_queued_bytes", &self.max_queued_bytes)
             .field("cache_bytes", &self.cache_bytes)
             .field("salvage", &self.salvage)
+            .field("open_existing", &self.open_existing)
             .finish_non_exhaustive()
     }
 }

@@ -151,6 +151,14 @@ impl TopicLog for MemoryChangelog {
         Ok(self.open_state()?.topics())
     }
 
+    fn topic_config(&self, topic: &str) -> Result<Option<TopicConfig>> {
+        Ok(self.open_state()?.topic_config(topic))
+    }
+
+    fn topic_bytes(&self, topic: &str) -> Result<Option<u64>> {
+        Ok(self.open_state()?.topic_bytes(topic))
+    }
+
     fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
         Ok(self.open_state()?.topic_type(topic))
     }

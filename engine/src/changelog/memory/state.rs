@@ -62,6 +62,15 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn topic_config(&self, topic: &str) -> Option<TopicConfig> {
+        self.topics.get(topic).map(|topic| topic.config.clone())
+    }
+
+    pub(super) fn topic_bytes(&self, topic: &str) -> Option<u64> {
+        let topic = self.topics.get(topic)?;
+        Some(topic.partitions.iter().map(Partition::stored_bytes).sum())
+    }
+
     pub(super) fn topic_type(&self, topic: &str) -> Option<TopicType> {
         self.topics.get(topic)?.holds.clone()
     }

@@ -9,16 +9,19 @@
 //!
 //! This folder does not know what a row means, and no other folder but the changelog's knows RocksDB.
 
+mod checkpoint;
 mod failure;
 mod ingest;
 mod level_zero;
 mod options;
+mod secondary;
 mod snapshot;
 
 #[cfg(test)]
 mod tests;
 
 pub use options::StoreOptions;
+pub(crate) use secondary::{SecondaryStore, no_state};
 
 use super::{Row, StateStore, StoreSnapshot, StoreStats};
 use crate::medium::{self, DirectoryLock, log_file};
@@ -61,8 +64,8 @@ pub struct RocksState {
 
 struct Opened {
     database: Database,
-    /// Given back after the database is closed.
-    lock: DirectoryLock,
+    /// Given back after the database is closed; none for a state that is only looked at.
+    lock: Option<DirectoryLock>,
     dir: PathBuf,
     tuning: Tuning,
     next_file: AtomicU64,
@@ -94,7 +97,7 @@ impl RocksState {
         ingest::remove_left_over_files(dir)?;
         let opened = Opened {
             database,
-            lock,
+            lock: Some(lock),
             dir: dir.clone(),
             tuning,
             next_file: AtomicU64::new(0),
@@ -113,19 +116,10 @@ impl RocksState {
         if self.opened.database.latest_sequence_number() > 0 {
             return Ok(());
         }
-        let task = self.present_task(NO_TASK)?;
+        let task = present_task(Arc::clone(&self.opened), NO_TASK)?;
         // While there is a snapshot, a file that is taken over gets a sequence number in any case.
         let _snapshot = self.opened.database.snapshot();
         ingest::ingest(&task, None, &mut std::iter::once((&b"created"[..], Some(&b""[..]))))
-    }
-
-    fn present_task(&self, name: &str) -> Result<Task> {
-        Task::try_new(Arc::clone(&self.opened), |opened| {
-            opened
-                .database
-                .cf_handle(name)
-                .ok_or_else(|| Error::internal(format!("the state of {name} is gone")))
-        })
     }
 
     /// The state of the task `name`, which is created if it is not there.
@@ -145,7 +139,7 @@ impl RocksState {
                 .map_err(|error| during(&format!("create the state of {name}"), &opened.dir, error))?;
         }
         Ok(RocksStore {
-            task: Arc::new(self.present_task(name)?),
+            task: Arc::new(present_task(Arc::clone(opened), name)?),
             settled: Arc::default(),
             failures: Arc::default(),
         })
@@ -201,6 +195,13 @@ fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
     Ok(vec![NO_TASK.to_owned()])
 }
 
+fn present_task(opened: Arc<Opened>, name: &str) -> Result<Task> {
+    Task::try_new(opened, |opened| {
+        let family = opened.database.cf_handle(name);
+        family.ok_or_else(|| Error::internal(format!("the state of {name} is gone")))
+    })
+}
+
 type Family<'db> = Arc<BoundColumnFamily<'db>>;
 
 self_cell::self_cell!(
@@ -233,7 +234,8 @@ impl Task {
     fn check_in_place(&self) -> Result<()> {
         let opened = self.opened();
         let failed = |error| on_path("find the lock of the state in", &opened.dir, error);
-        if opened.lock.has_database().map_err(failed)? {
+        let Some(lock) = &opened.lock else { return Ok(()) };
+        if lock.has_database().map_err(failed)? {
             return Ok(());
         }
         Err(Error::unavailable(format!(
@@ -351,6 +353,10 @@ impl StateStore for RocksStore {
 
     fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>> {
         Ok(Arc::new(RocksSnapshot::of(Arc::clone(&self.task))))
+    }
+
+    fn checkpoint(&self, target: &Path) -> Result<()> {
+        checkpoint::checkpoint(&self.task, target)
     }
 
     fn settle(&self) {

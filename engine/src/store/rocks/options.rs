@@ -51,7 +51,11 @@ pub(super) struct Tuning {
 
 impl Tuning {
     pub(super) fn new(options: &StoreOptions) -> Self {
-        let cache = cache(options.block_cache_bytes);
+        Self::with_cache(options, cache(options.block_cache_bytes))
+    }
+
+    /// The same with a cache that others have, too: blocks are known by the file that they are of, whoever has it open.
+    pub(super) fn with_cache(options: &StoreOptions, cache: Cache) -> Self {
         let family = family(&cache, options);
         Self {
             database: database(options),
@@ -112,7 +116,7 @@ fn family(cache: &Cache, options: &StoreOptions) -> Options {
 }
 
 /// Half of each shard of the cache is kept for filters and indexes.
-fn cache(bytes: usize) -> Cache {
+pub(super) fn cache(bytes: usize) -> Cache {
     let mut options = LruCacheOptions::default();
     options.set_capacity(bytes);
     options.set_num_shard_bits(shard_bits(bytes));

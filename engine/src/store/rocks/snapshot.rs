@@ -50,29 +50,40 @@ impl StoreSnapshot for RocksSnapshot {
     }
 
     fn scan(&self, keys: Range<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
-        if keys.is_empty() {
-            return Ok(());
-        }
         self.with_dependent(|task, view| {
             let mut options = ReadOptions::default();
             options.set_snapshot(&view.snapshot);
-            options.set_iterate_lower_bound(keys.start);
-            options.set_iterate_upper_bound(keys.end);
-            let mut rows = task.database().raw_iterator_cf_opt(task.family(), options);
-            match direction {
-                Direction::Forward => rows.seek_to_first(),
-                Direction::Backward => rows.seek_to_last(),
-            }
-            while let Some((key, value)) = rows.item() {
-                if !visit(key, value) {
-                    break;
-                }
-                match direction {
-                    Direction::Forward => rows.next(),
-                    Direction::Backward => rows.prev(),
-                }
-            }
-            rows.status().map_err(|error| task.failed("scan the state", error))
+            scan(task, options, keys, direction, visit)
         })
     }
+}
+
+/// Hands the rows of `task` whose key lies in `keys` to `visit`, as `options` show them.
+pub(super) fn scan(
+    task: &Task,
+    mut options: ReadOptions,
+    keys: Range<&[u8]>,
+    direction: Direction,
+    visit: Visit<'_>,
+) -> Result<()> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    options.set_iterate_lower_bound(keys.start);
+    options.set_iterate_upper_bound(keys.end);
+    let mut rows = task.database().raw_iterator_cf_opt(task.family(), options);
+    match direction {
+        Direction::Forward => rows.seek_to_first(),
+        Direction::Backward => rows.seek_to_last(),
+    }
+    while let Some((key, value)) = rows.item() {
+        if !visit(key, value) {
+            break;
+        }
+        match direction {
+            Direction::Forward => rows.next(),
+            Direction::Backward => rows.prev(),
+        }
+    }
+    rows.status().map_err(|error| task.failed("scan the state", error))
 }

@@ -253,7 +253,7 @@ impl Catalogue {
         wanted: impl Fn(&CatalogueEntry) -> bool,
     ) -> Result<BTreeMap<TableId, u64>> {
         let mut counts: BTreeMap<TableId, u64> =
-            super::read_all(store, layout::count_range(), |key, stored| {
+            super::read_all(&*store.snapshot()?, layout::count_range(), |key, stored| {
                 Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
             })?;
         counts.retain(|id, _| self.entries.iter().any(|entry| entry.id == *id && wanted(entry)));

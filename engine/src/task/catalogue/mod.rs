@@ -6,15 +6,19 @@
 
 mod assign;
 mod compare;
+#[cfg(feature = "rocks")]
+mod found;
 
 #[cfg(test)]
 mod tests;
 
 pub(crate) use assign::{Assignment, Former, Group};
+#[cfg(feature = "rocks")]
+pub(crate) use found::Found;
 
 use crate::graph::Graph;
-use crate::store::StateStore;
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
+use crate::store::{StateStore, StoreSnapshot};
 use crate::{Error, Position, Result, fault};
 use std::collections::BTreeMap;
 
@@ -44,28 +48,15 @@ impl Catalogue {
     /// # Errors
     /// `Corrupt` for an unknown format version or an entry that does not decode.
     pub(crate) fn open(store: &dyn StateStore) -> Result<Self> {
-        let mut version = Ok(None);
-        store.read(layout::FORMAT_VERSION_KEY, &mut |stored| {
-            version = stored.map(layout::decode_format_version).transpose();
-        })?;
-        match version? {
-            Some(layout::FORMAT_VERSION) => {}
-            Some(other) => {
-                return Err(Error::corrupt(format!(
-                    "the state has format version {other}, this build reads {}; open it with the release that wrote \
-                     it, or delete the state directory: it is rebuilt from the changelog",
-                    layout::FORMAT_VERSION
-                )));
-            }
-            None => {
-                let stored = layout::encode_format_version(layout::FORMAT_VERSION);
-                let row = (layout::FORMAT_VERSION_KEY, Some(stored.as_slice()));
-                store.ingest(&mut std::iter::once(row))?;
-            }
+        if read_format_version(&mut |key, read| store.read(key, read))?.is_none() {
+            let stored = layout::encode_format_version(layout::FORMAT_VERSION);
+            let row = (layout::FORMAT_VERSION_KEY, Some(stored.as_slice()));
+            store.ingest(&mut std::iter::once(row))?;
         }
+        let now = store.snapshot()?;
         let entries: Vec<CatalogueEntry> =
-            read_all(store, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
-        let positions = read_all(store, layout::position_range(), |key, stored| {
+            read_all(&*now, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
+        let positions = read_all(&*now, layout::position_range(), |key, stored| {
             Ok((layout::decode_position_key(key)?, layout::decode_position(stored)?))
         })?;
         let next = entries.iter().map(|entry| entry.id).max().map_or(Some(TableId::FIRST), TableId::next);
@@ -200,14 +191,36 @@ fn delete_rows(store: &dyn StateStore, entry: &CatalogueEntry) -> Result<()> {
     fault::point("catalogue.after_retire")
 }
 
+/// A read of one row of the engine's own.
+type ReadRow<'a> = &'a mut dyn FnMut(&[u8], &mut dyn FnMut(Option<&[u8]>)) -> Result<()>;
+
+/// The format version, which every state has but an empty one.
+///
+/// # Errors
+/// `Corrupt` for one that this build does not know.
+fn read_format_version(read: ReadRow<'_>) -> Result<Option<u32>> {
+    let mut version = Ok(None);
+    read(layout::FORMAT_VERSION_KEY, &mut |stored| {
+        version = stored.map(layout::decode_format_version).transpose();
+    })?;
+    match version? {
+        Some(other) if other != layout::FORMAT_VERSION => Err(Error::corrupt(format!(
+            "the state has format version {other}, this build reads {}; open it with the release that wrote it, or delete \
+             the state directory: it is rebuilt from the changelog",
+            layout::FORMAT_VERSION
+        ))),
+        version => Ok(version),
+    }
+}
+
 /// Decodes every row of the engine's own whose key lies in a range.
 fn read_all<T, C: FromIterator<T>>(
-    store: &dyn StateStore,
+    state: &dyn StoreSnapshot,
     (first, past): ([u8; 3], [u8; 3]),
     decode: impl Fn(&[u8], &[u8]) -> Result<T>,
 ) -> Result<C> {
     let mut decoded = Vec::new();
-    store.snapshot()?.scan(&first..&past, crate::store::Direction::Forward, &mut |key, stored| {
+    state.scan(&first..&past, crate::store::Direction::Forward, &mut |key, stored| {
         decoded.push(decode(key, stored));
         true
     })?;

@@ -1,0 +1,272 @@
+//! A state that is looked at while somebody else has it open: a secondary instance of RocksDB.
+//!
+//! It takes no lock and writes nothing to the directory of the state; the log that RocksDB insists on goes to a directory
+//! of its own. Every instance shows the state of one moment, for good: what a later moment shows is another
+//! instance, opened beside the one before. So whoever reads is never moved on in between, and a snapshot is an
+//! instance that is kept.
+//!
+//! Whoever has the state open may delete files at any time. Files that were opened stay readable, and an instance opens all of
+//! them at the start; one that vanishes before makes the opening begin anew.
+
+use super::failure::{during, on_path};
+use super::options::{Tuning, cache};
+use super::{Database, NO_TASK, ONLY_TASK, Opened, StoreOptions, Task, families_present};
+use crate::medium::log_file;
+use crate::store::{Direction, Row, StateStore, StoreSnapshot, StoreStats, Visit};
+use crate::{Error, Result};
+use rocksdb::{Cache, ColumnFamilyDescriptor, ReadOptions, properties};
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::SystemTime;
+
+/// How often an opening begins anew because files have vanished meanwhile. Each time the state has gone on, so that only
+/// one that is rewritten faster than it can be opened comes to the end of it.
+const TRIES: u32 = 16;
+
+/// A state that others may have open. It shows one moment, until it is [moved on](Self::show).
+pub(crate) struct SecondaryStore {
+    opening: Opening,
+    shown: RwLock<Arc<Instance>>,
+    /// What the manifest was when the shown instance was opened.
+    seen: Mutex<Manifest>,
+}
+
+/// The state at one moment.
+pub(crate) struct Instance {
+    task: Task,
+    manifest: Manifest,
+    /// Removed once the database is closed.
+    _logs: LogDirectory,
+}
+
+/// What every instance of a state is opened with.
+struct Opening {
+    dir: PathBuf,
+    options: StoreOptions,
+    /// What one instance has read is there for the next one.
+    cache: Cache,
+}
+
+/// The name, the length and the time of a manifest: every change of a state adds to it, or begins another one. A state that was
+/// built anew may have one of the same name and length.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Manifest(Option<(PathBuf, u64, Option<SystemTime>)>);
+
+impl Manifest {
+    fn of(dir: &Path) -> Self {
+        let look = |path: PathBuf| {
+            let metadata = fs::metadata(&path).ok()?;
+            Some((path, metadata.len(), metadata.modified().ok()))
+        };
+        Self(log_file::manifest_path(dir).and_then(look))
+    }
+}
+
+impl SecondaryStore {
+    /// Opens the state in `dir` as it is now. `check` looks whether an instance is whole: what it refuses with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) is tried again as long as the state goes on.
+    ///
+    /// # Errors
+    /// `Invalid` if there is no state; `Unavailable` if it cannot be read now; `Corrupt`; those of `check`.
+    pub(crate) fn open<T>(
+        dir: &Path,
+        options: &StoreOptions,
+        check: &dyn Fn(&Instance) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        if !dir.join("CURRENT").exists() {
+            return Err(no_state(dir));
+        }
+        let dir = dir.canonicalize().map_err(|error| on_path("open the state directory", dir, error))?;
+        let cache = cache(options.block_cache_bytes);
+        let opening = Opening { dir, options: options.clone(), cache };
+        let (instance, found) = opening.open(check)?;
+        let seen = Mutex::new(instance.manifest.clone());
+        Ok((Self { opening, shown: RwLock::new(instance), seen }, found))
+    }
+
+    /// The state as it is now, if it has changed since the last time. It is not shown yet.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub(crate) fn next<T>(
+        &self,
+        check: &dyn Fn(&Instance) -> Result<T>,
+    ) -> Result<Option<(Arc<Instance>, T)>> {
+        if *self.seen.lock().unwrap_or_else(PoisonError::into_inner) == Manifest::of(self.dir()) {
+            return Ok(None);
+        }
+        if !self.dir().join("CURRENT").exists() {
+            return Err(no_state(self.dir()));
+        }
+        self.opening.open(check).map(Some)
+    }
+
+    /// Shows `instance` from now on.
+    pub(crate) fn show(&self, instance: Arc<Instance>) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = instance.manifest.clone();
+        let last =
+            std::mem::replace(&mut *self.shown.write().unwrap_or_else(PoisonError::into_inner), instance);
+        // Not under the lock: it may close many files.
+        drop(last);
+    }
+
+    /// What is shown now.
+    pub(crate) fn shown(&self) -> Arc<Instance> {
+        Arc::clone(&self.shown.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.opening.dir
+    }
+}
+
+/// The error for a directory without a state.
+pub(crate) fn no_state(dir: &Path) -> Error {
+    let nested = dir.join("state");
+    let advice = if nested.join("CURRENT").exists() {
+        format!("did you mean {}?", nested.display())
+    } else {
+        "check the path; an engine that may create a state does so where nothing is".to_owned()
+    };
+    Error::invalid(format!("there is no state in {}: {advice}", dir.display()))
+}
+
+impl Opening {
+    /// Opens an instance, again and again as long as files vanish while it is opened.
+    fn open<T>(&self, check: &dyn Fn(&Instance) -> Result<T>) -> Result<(Arc<Instance>, T)> {
+        let mut tries = 0;
+        loop {
+            let manifest = Manifest::of(&self.dir);
+            let opened = self.open_once(manifest.clone());
+            let checked =
+                opened.and_then(|instance| check(&instance).map(|found| (Arc::new(instance), found)));
+            tries += 1;
+            match checked {
+                // Whatever it is, it may be that of a state that has gone on in between.
+                Err(_) if tries < TRIES && manifest != Manifest::of(&self.dir) => {}
+                checked => return checked,
+            }
+        }
+    }
+
+    fn open_once(&self, manifest: Manifest) -> Result<Instance> {
+        let dir = &self.dir;
+        let mut tuning = Tuning::with_cache(&self.options, self.cache.clone());
+        tuning.database.create_if_missing(false);
+        // IMPORTANT: files are deleted under it, so that all of them must be open from the start.
+        tuning.database.set_max_open_files(-1);
+        let families = families_present(dir, &tuning)?;
+        if !families.iter().any(|family| family == ONLY_TASK) {
+            return Err(Error::unavailable(format!(
+                "the state in {} is being created: try again once its engine is open",
+                dir.display()
+            )));
+        }
+        let wanted = families.into_iter().filter(|family| family == ONLY_TASK || family == NO_TASK);
+        let descriptors: Vec<_> =
+            wanted.map(|family| ColumnFamilyDescriptor::new(family, tuning.family.clone())).collect();
+        let logs = LogDirectory::create()?;
+        let database =
+            Database::open_cf_descriptors_as_secondary(&tuning.database, dir, &logs.0, descriptors)
+                .map_err(|error| during("look at the state", dir, error))?;
+        let opened = Opened {
+            database,
+            lock: None,
+            dir: dir.clone(),
+            tuning,
+            next_file: AtomicU64::new(0),
+            creating: Mutex::new(()),
+        };
+        let task = super::present_task(Arc::new(opened), ONLY_TASK)?;
+        Ok(Instance { task, manifest, _logs: logs })
+    }
+}
+
+impl StoreSnapshot for Instance {
+    fn read(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
+        let value = self
+            .task
+            .database()
+            .get_pinned_cf_opt(self.task.family(), key, &self.task.opened().tuning.read)
+            .map_err(|error| self.task.failed("read the state", error))?;
+        read(value.as_deref());
+        Ok(())
+    }
+
+    fn scan(&self, keys: Range<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
+        super::snapshot::scan(&self.task, ReadOptions::default(), keys, direction, visit)
+    }
+}
+
+impl StateStore for SecondaryStore {
+    fn read(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
+        self.shown().read(key, read)
+    }
+
+    fn read_sorted(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        let shown = self.shown();
+        keys.iter().enumerate().try_for_each(|(index, key)| shown.read(key, &mut |value| read(index, value)))
+    }
+
+    fn ingest(&self, _: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
+        Err(read_only())
+    }
+
+    fn replace_range(&self, _: Range<&[u8]>, _: &mut dyn Iterator<Item = Row<'_>>) -> Result<()> {
+        Err(read_only())
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>> {
+        Ok(self.shown())
+    }
+
+    fn pressure(&self) -> f64 {
+        0.0
+    }
+
+    fn wait_for_room(&self) {}
+
+    fn stats(&self) -> StoreStats {
+        let shown = self.shown();
+        StoreStats {
+            state_bytes: shown.task.number(properties::LIVE_SST_FILES_SIZE),
+            rows_estimate: shown.task.number(properties::ESTIMATE_NUM_KEYS),
+            ..StoreStats::default()
+        }
+    }
+}
+
+fn read_only() -> Error {
+    Error::internal("a state that is only read was to be written")
+}
+
+/// The directory for what RocksDB logs. Dropping it removes it.
+struct LogDirectory(PathBuf);
+
+impl LogDirectory {
+    fn create() -> Result<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let process = std::process::id();
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let dir = std::env::temp_dir().join(format!("millpond-reader-{process}-{number}"));
+            match fs::create_dir(&dir) {
+                Ok(()) => return Ok(Self(dir)),
+                // Of a process of the same number that was killed.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(on_path("create the temporary directory", &dir, error)),
+            }
+        }
+    }
+}
+
+impl Drop for LogDirectory {
+    fn drop(&mut self) {
+        // What is left of it is left to whoever clears the temporary directory.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

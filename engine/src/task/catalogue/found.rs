@@ -1,0 +1,62 @@
+//! What a reader finds of a graph's tables in a state that somebody else may have open. Nothing is decided, and nothing
+//! is written.
+
+use super::compare::unchanged;
+use super::{read_all, read_format_version};
+use crate::graph::Graph;
+use crate::store::StoreSnapshot;
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
+use crate::{Error, Position, Result};
+use std::collections::BTreeMap;
+
+/// A state as one of its readers sees it.
+pub(crate) struct Found {
+    /// By the table's number in the graph; none for a table that the state does not have, or is building.
+    pub(crate) ids: Vec<Option<TableId>>,
+    pub(crate) position: Position,
+    pub(crate) counts: BTreeMap<TableId, u64>,
+    /// Who the state is; states of 0.1 do not say.
+    pub(crate) identity: Option<String>,
+}
+
+impl Found {
+    /// Looks for the tables of `graph`.
+    ///
+    /// # Errors
+    /// `Invalid` for a table whose types or codec are others under the same version, or whose version is older than
+    /// the state's; `Unavailable` if the state is not complete yet; `Corrupt`.
+    pub(crate) fn read(state: &dyn StoreSnapshot, graph: &Graph) -> Result<Self> {
+        if read_format_version(&mut |key, read| state.read(key, read))?.is_none() {
+            return Err(Error::unavailable("the state is being created: try again once its engine is open"));
+        }
+        let entries: Vec<CatalogueEntry> =
+            read_all(state, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
+        let ids = graph.tables.iter().map(|spec| {
+            let ready = |entry: &&CatalogueEntry| *entry.name == *spec.name && entry.state == TableState::Ready;
+            let Some(entry) = entries.iter().find(ready) else { return Ok(None) };
+            if entry.version > spec.version {
+                return Err(Error::invalid(format!(
+                    "the state holds version {} of table `{}`, the graph has version {}: read it with the newer code",
+                    entry.version, spec.name, spec.version
+                )));
+            }
+            if entry.version < spec.version {
+                return Ok(None);
+            }
+            unchanged(entry, spec).map(|()| Some(entry.id))
+        });
+        let ids = ids.collect::<Result<_>>()?;
+        let positions: BTreeMap<u16, Position> = read_all(state, layout::position_range(), |key, stored| {
+            Ok((layout::decode_position_key(key)?, layout::decode_position(stored)?))
+        })?;
+        let counts = read_all(state, layout::count_range(), |key, stored| {
+            Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
+        })?;
+        let mut identity = Ok(None);
+        state.read(layout::IDENTITY_KEY, &mut |stored| {
+            identity = stored.map(layout::decode_identity).transpose();
+        })?;
+        let position = positions.get(&MAIN_GROUP).cloned().unwrap_or_default();
+        Ok(Self { ids, position, counts, identity: identity? })
+    }
+}
