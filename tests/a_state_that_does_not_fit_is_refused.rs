@@ -254,7 +254,7 @@ fn a_directory_in_use_by_this_process() {
     let dir = counted();
     let (graph, counts) = counting("counts");
     let first = Engine::open(dir.path(), &graph).unwrap();
-    refused(dir.path(), &graph, ErrorKind::Unavailable, &["close it first"]);
+    refused(dir.path(), &graph, ErrorKind::Unavailable, &["this process has it open", "drop the others"]);
     // Also where only the state is shared.
     let other = tempfile::tempdir().unwrap();
     let log = EmbeddedChangelog::open(other.path(), EmbeddedOptions::default()).unwrap();

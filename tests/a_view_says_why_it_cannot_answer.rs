@@ -147,3 +147,22 @@ fn a_view_of_another_graph() {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
 }
+
+/// It once said that the table was being built, for ever.
+#[test]
+fn a_table_whose_build_has_ended_the_engine() {
+    let kept = InMemory::new();
+    kept.producer(&events()).unwrap().put(&1, &7).wait_blocking().unwrap();
+    kept.fold(&graph().0, 10).unwrap();
+
+    let graph = GraphBuilder::new();
+    let stream = graph.stream(&events()).group_by_key();
+    stream.count("counts");
+    let never = stream.try_fold("never", || 0_u64, |_, _, _| Err("it is never folded"));
+    let engine = kept.engine(&graph.build().unwrap()).start().unwrap();
+    let view = engine.view(&never).unwrap();
+    assert_eq!(engine.ready_blocking().unwrap_err().kind(), ErrorKind::User);
+    every_call_says(&view, ErrorKind::User);
+    let error = view.get(&1).unwrap_err();
+    assert!(error.message().contains("it is never folded"), "{error}");
+}

@@ -138,7 +138,7 @@ impl EngineBuilder {
         self
     }
 
-    /// The memory budget of the engine in bytes, at least 1 MiB, the changelog that it opens itself included; 1 GiB unless set. How it is
+    /// The memory budget of the engine in bytes, at least 64 KiB, the changelog that it opens itself included; 1 GiB unless set. How it is
     /// split: [`Memory`].
     pub fn memory(mut self, bytes: usize) -> Self {
         self.memory = Memory::budget(bytes);

@@ -189,6 +189,21 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_that_was_meant_in_other_units_and_a_lag_of_nothing_are_refused() {
+        let open = |builder: EngineBuilder| {
+            builder.in_memory().changelog(Arc::new(MemoryChangelog::new())).open(Reads::Current).err()
+        };
+        for bytes in [0, 1, 1024] {
+            let error = open(builder().memory(bytes)).unwrap();
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(error.message().contains("number of bytes"), "{error}");
+        }
+        let error = open(builder().max_lag(0)).unwrap();
+        assert!(error.kind() == ErrorKind::Invalid && error.message().contains("at least 1"), "{error}");
+        assert!(open(builder().memory(64 << 10).max_lag(1)).is_none());
+    }
+
+    #[test]
     fn a_durability_for_a_changelog_that_was_given_is_refused() {
         let builder = builder().in_memory().changelog(Arc::new(MemoryChangelog::new()));
         let Err(error) = builder.durability(Durability::Os).open(Reads::Current) else {

@@ -64,7 +64,7 @@ const PARTS_PER_SUBSCRIBERS: usize = 12;
 const LEAST_SUBSCRIBER_BYTES: usize = 256 << 10;
 
 /// The least budget that is taken for one: less was meant to be mebibytes.
-pub(super) const LEAST_MEMORY_BYTES: usize = 1 << 20;
+pub(super) const LEAST_MEMORY_BYTES: usize = 64 << 10;
 
 impl Memory {
     /// Splits a budget for the whole engine, as the table above says.

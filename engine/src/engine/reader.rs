@@ -14,7 +14,7 @@ use crate::task::Found;
 use crate::{Engine, Error, Position, Result};
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// The tables of a state, read beside the engine that has it open: from another process, or where no engine runs.
 ///
@@ -114,6 +114,7 @@ impl StateReader {
         let cell = |name: &Arc<str>| Cell {
             name: Arc::clone(name),
             serving: RwLock::new(Serving::Building),
+            ended: OnceLock::new(),
             built_once: "`refresh` the reader once its engine has built it",
         };
         let cells = graph.tables.iter().map(|spec| Arc::new(cell(&spec.name))).collect();

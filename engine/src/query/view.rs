@@ -7,8 +7,7 @@ use crate::flow::{GraphId, Router};
 use crate::state::{AnyTable, Seen, Status};
 use crate::{Error, Result};
 use std::fmt;
-
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// What a table answers with.
 pub(crate) enum Serving {
@@ -24,6 +23,8 @@ pub(crate) enum Serving {
 pub(crate) struct Cell {
     pub(crate) name: Arc<str>,
     pub(crate) serving: RwLock<Serving>,
+    /// Why the engine has ended; it may have before the table was built.
+    pub(crate) ended: OnceLock<Status>,
     /// What to do until the table is built.
     pub(crate) built_once: &'static str,
 }
@@ -35,6 +36,7 @@ impl Cell {
 
     /// Ends the queries of the table with `status`, and its subscriptions after them, so that they find the reason.
     pub(crate) fn end(&self, status: &Status) {
+        let _ = self.ended.set(status.again());
         self.answering(|table| {
             table.shared().end(status);
             table.close();
@@ -64,6 +66,7 @@ impl Cell {
         let table = match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
             Serving::Building => {
+                self.ended.get().map_or(Ok(()), Status::check)?;
                 return Err(Error::unavailable(format!(
                     "table `{}` is being built from the start of its changelog; {}",
                     self.name, self.built_once
@@ -345,7 +348,7 @@ mod tests {
             Arc::clone(&shared),
         );
         let serving = RwLock::new(Serving::Live(Arc::new(table)));
-        let cell = Cell { name: "table".into(), serving, built_once: "" };
+        let cell = Cell { name: "table".into(), serving, ended: OnceLock::new(), built_once: "" };
         std::thread::scope(|scope| {
             let held = shared.hold_publishing();
             scope.spawn(|| cell.end(&Status::Closed));

@@ -40,6 +40,18 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    /// Whether it runs.
+    ///
+    /// # Errors
+    /// `Closed`, or the reason of the stop.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Self::Running => Ok(()),
+            Self::Closed => Err(Error::closed("the engine is closed; open it again to ask its tables")),
+            Self::Poisoned(reason) => Err(reason.summary().context("the engine has stopped")),
+        }
+    }
+
     /// The same status, for another task of the engine or for whoever asks.
     pub(crate) fn again(&self) -> Self {
         match self {
@@ -288,10 +300,6 @@ impl Shared {
 
     #[cold]
     fn reason(&self) -> Result<()> {
-        match &*self.status.read().unwrap_or_else(PoisonError::into_inner) {
-            Status::Running => Ok(()),
-            Status::Closed => Err(Error::closed("the engine is closed; open it again to ask its tables")),
-            Status::Poisoned(reason) => Err(reason.summary().context("the engine has stopped")),
-        }
+        self.status.read().unwrap_or_else(PoisonError::into_inner).check()
     }
 }

@@ -8,7 +8,7 @@ use crate::state::{AnyTable, Status};
 use crate::{Position, Result, TopicPartition};
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// One engine: what it was opened with, its tasks, and the places where its tables are found.
 pub(crate) struct Service {
@@ -35,6 +35,7 @@ impl Service {
         let cell = |name: &Arc<str>| Cell {
             name: Arc::clone(name),
             serving: RwLock::new(Serving::Building),
+            ended: OnceLock::new(),
             built_once: "wait with `Engine::ready`",
         };
         let cells = setting.graph.tables.iter().map(|spec| Arc::new(cell(&spec.name))).collect();

@@ -132,7 +132,7 @@ fn a_second_handle_on_the_directory_is_refused_and_harms_nothing() {
     fs::write(dir.path().join("ingest/running.sst"), b"a drain that is being written").unwrap();
     let refused = RocksStore::open(dir.path(), &options()).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
-    assert!(refused.message().contains("another process or engine"), "{refused}");
+    assert!(refused.message().contains("this process has it open"), "{refused}");
     assert_eq!(files_in(&dir.path().join("ingest")), 1);
     put(&store, 0..1);
     drop(store);
@@ -154,7 +154,7 @@ fn a_directory_in_use_is_refused_however_it_is_spelt() {
     for path in [dir.path(), &link, &relative, &dotted] {
         let refused = RocksStore::open(path, &options()).expect_err(&path.display().to_string());
         assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
-        assert!(refused.message().contains("another process or engine"), "{refused}");
+        assert!(refused.message().contains("this process has it open"), "{refused}");
         assert_eq!(files_in(&dir.path().join("ingest")), 1, "{}", path.display());
     }
     drop(store);
