@@ -28,7 +28,7 @@ impl Clock for SystemClock {
 /// # Examples
 /// ```
 /// use millpond::{Clock, Engine, GraphBuilder, ManualClock, Topic};
-/// # use millpond::changelog::{Changelog, MemoryChangelog};
+/// # use millpond::changelog::{MemoryChangelog, ReadLog};
 /// use std::sync::Arc;
 /// # let changelog = Arc::new(MemoryChangelog::new());
 ///
@@ -42,7 +42,7 @@ impl Clock for SystemClock {
 /// let position = engine.append(&readings, &1, &20.5).wait_blocking()?;
 /// # let (id, end) = position.iter().next().expect("a partition");
 /// # let batch = changelog.reader(id, end - 1)?.poll(1)?.remove(0);
-/// # assert_eq!(batch.max_timestamp_ms(), 1_500);
+/// # assert_eq!(batch.decode()?.iter().next().expect("a record").timestamp_ms, 1_500);
 /// assert_eq!(clock.now_ms(), 1_500);
 /// # Ok::<(), millpond::Error>(())
 /// ```

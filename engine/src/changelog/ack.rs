@@ -17,12 +17,12 @@ use tokio::sync::oneshot;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::{Position, changelog::Ack};
+/// use millpond::{Position, changelog::Ack};
 ///
 /// let (sender, ack) = Ack::pending();
 /// sender.resolve(Ok(Position::new()));
 /// assert_eq!(ack.wait_blocking()?, Position::new());
-/// # Ok::<(), millpond_engine::Error>(())
+/// # Ok::<(), millpond::Error>(())
 /// ```
 #[must_use = "the append is acknowledged only when this resolves"]
 pub struct Ack(State);

@@ -22,8 +22,8 @@ const MIN_COMPRESSED_BYTES: usize = 256;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::TopicPartition;
-/// use millpond_engine::changelog::{Record, StoredBatch};
+/// use millpond::TopicPartition;
+/// use millpond::changelog::{Record, StoredBatch};
 ///
 /// let records = [Record::new("a", "1"), Record::tombstone("b")];
 /// let batch = StoredBatch::encode(TopicPartition::new("orders", 0), 40, &records)?;
@@ -32,7 +32,7 @@ const MIN_COMPRESSED_BYTES: usize = 256;
 /// let decoded = batch.decode()?;
 /// let keys: Vec<_> = decoded.iter().map(|record| (record.offset, record.key)).collect();
 /// assert_eq!(keys, [(40, b"a".as_slice()), (41, b"b".as_slice())]);
-/// # Ok::<(), millpond_engine::Error>(())
+/// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct StoredBatch {

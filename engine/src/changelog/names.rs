@@ -44,8 +44,9 @@ pub trait NameLog: Send + Sync {
     ///
     /// # Examples
     /// ```
-    /// use millpond_engine::changelog::{Changelog, MemoryChangelog, TopicConfig};
-    /// use millpond_engine::TopicPartition;
+    /// use millpond::changelog::prelude::*;
+    /// use millpond::changelog::{MemoryChangelog, TopicConfig};
+    /// use millpond::TopicPartition;
     ///
     /// let log = MemoryChangelog::new();
     /// log.create_topic("orders", &TopicConfig::default())?;
@@ -55,7 +56,7 @@ pub trait NameLog: Send + Sync {
     /// // It will not come back: retention need not wait for it.
     /// log.release("a-service-of-last-year")?;
     /// assert!(log.names()?.is_empty());
-    /// # Ok::<(), millpond_engine::Error>(())
+    /// # Ok::<(), millpond::Error>(())
     /// ```
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub struct Header {
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::changelog::Record;
+/// use millpond::changelog::Record;
 ///
 /// let record = Record::new("alice", "12").at(1_700_000_000_000);
 /// assert_eq!(record.value.as_deref(), Some(b"12".as_slice()));

@@ -39,8 +39,8 @@ pub const fn assert_tags_ascend(tags: &[u8]) {
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::{CodecError, KeyCodec, KeyPrefix};
-/// use millpond_engine::key_codec;
+/// use millpond::codec::{CodecError, KeyCodec, KeyPrefix};
+/// use millpond::key_codec;
 ///
 /// #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 /// struct Route {
@@ -85,13 +85,13 @@ pub const fn assert_tags_ascend(tags: &[u8]) {
 ///
 /// Tags that do not ascend are refused by the compiler:
 /// ```compile_fail
-/// # use millpond_engine::key_codec;
+/// # use millpond::key_codec;
 /// enum Side { Left, Right }
 /// key_codec!(enum Side { 1 => Left, 0 => Right });
 /// ```
 /// So is a field that is left out:
 /// ```compile_fail
-/// # use millpond_engine::key_codec;
+/// # use millpond::key_codec;
 /// struct Route { origin: String, dest: String }
 /// key_codec!(struct Route { origin: String });
 /// ```

@@ -222,7 +222,7 @@ impl std::error::Error for CodecError {}
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::KeyCodec;
+/// use millpond::codec::KeyCodec;
 ///
 /// let mut keys = [("LHR".to_owned(), -1_i16), ("LHR".to_owned(), 1), ("LH".to_owned(), 7)].map(|key| {
 ///     let mut bytes = Vec::new();
@@ -232,7 +232,7 @@ impl std::error::Error for CodecError {}
 /// keys.sort();
 /// let first = <(String, i16)>::decode_whole_key(&keys[0])?;
 /// assert_eq!(first, ("LH".to_owned(), 7));
-/// # Ok::<(), millpond_engine::codec::CodecError>(())
+/// # Ok::<(), millpond::codec::CodecError>(())
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key: it has no key codec",

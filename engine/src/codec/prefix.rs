@@ -20,7 +20,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::{KeyCodec, KeyPrefix};
+/// use millpond::codec::{KeyCodec, KeyPrefix};
 ///
 /// fn begins<K: KeyCodec, P: KeyPrefix<K> + ?Sized>(key: &K, prefix: &P) -> bool {
 ///     let (mut key_bytes, mut prefix_bytes) = (Vec::new(), Vec::new());
@@ -102,7 +102,7 @@ tuple_prefixes! {
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::prefix_end;
+/// use millpond::codec::prefix_end;
 ///
 /// assert_eq!(prefix_end(b"ab"), Some(b"ac".to_vec()));
 /// assert_eq!(prefix_end(&[1, 0xFF]), Some(vec![2]));

@@ -9,14 +9,14 @@ use bytes::Bytes;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::{Raw, ValueCodec};
+/// use millpond::codec::{Raw, ValueCodec};
 ///
 /// let mut stored = Vec::new();
 /// Raw.encode(&String::from("pond"), &mut stored)?;
 /// assert_eq!(stored, b"pond");
 /// let value: String = Raw.decode(&stored)?;
 /// assert_eq!(value, "pond");
-/// # Ok::<(), millpond_engine::codec::CodecError>(())
+/// # Ok::<(), millpond::codec::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Raw;

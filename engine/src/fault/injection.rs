@@ -160,13 +160,13 @@ fn slow_point(name: &'static str) -> Result<()> {
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::fault::{self, Action};
+/// use millpond::fault::{self, Action};
 ///
 /// fault::arm("changelog.append.before_write", 1, Action::Error)?;
 /// assert!(fault::point("changelog.append.before_write").is_err());
 /// assert!(fault::fired("changelog.append.before_write"));
 /// fault::disarm();
-/// # Ok::<(), millpond_engine::Error>(())
+/// # Ok::<(), millpond::Error>(())
 /// ```
 pub fn arm(name: &str, nth_hit: u64, action: Action) -> Result<()> {
     if !POINTS.contains(&name) || nth_hit == 0 {

@@ -19,14 +19,14 @@ type Rows = BTreeMap<Bytes, Bytes>;
 /// # Examples
 ///
 /// ```
-/// use millpond_engine::store::{MemoryStore, StateStore};
+/// use millpond::store::{MemoryStore, StateStore};
 ///
 /// let store = MemoryStore::new();
 /// let before = store.snapshot()?;
 /// store.ingest(&mut [(&b"a"[..], Some(&b"1"[..]))].into_iter())?;
 /// store.read(b"a", &mut |value| assert_eq!(value, Some(&b"1"[..])))?;
 /// before.read(b"a", &mut |value| assert_eq!(value, None))?;
-/// # Ok::<(), millpond_engine::Error>(())
+/// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct MemoryStore {

@@ -13,7 +13,7 @@ pub struct Count;
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, count};
+/// use millpond::aggregate::{Aggregate, count};
 ///
 /// let mut acc = 0;
 /// count().fold(&mut acc, &"ZRH", "LX8");

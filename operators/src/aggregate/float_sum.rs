@@ -24,7 +24,7 @@ const UNIT_EXPONENT: i32 = -1074;
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::FloatSum;
+/// use millpond::aggregate::FloatSum;
 ///
 /// let mut sum = FloatSum::default();
 /// for term in [1e100, 1.0, -1e100] {

@@ -12,7 +12,7 @@ use millpond_engine::codec::Value;
 /// A fold that can also be put over a table. The types are written out because nothing else names them here;
 /// as an argument of an operator they are known.
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, Fold, Retract};
+/// use millpond::aggregate::{Aggregate, Fold, Retract};
 ///
 /// let balance = Fold::new(|| 0_i64, |acc: &mut i64, _account: &u32, amount: i64| *acc += amount)
 ///     .with_retract(|acc, _account, amount| *acc -= amount)
@@ -26,7 +26,7 @@ use millpond_engine::codec::Value;
 /// ```
 /// A fold without an inverse has no `retract`:
 /// ```compile_fail,E0277
-/// use millpond_operators::aggregate::{Fold, Retract};
+/// use millpond::aggregate::{Fold, Retract};
 ///
 /// fn group_table<A: Retract<u32, i64>>(_: A) {}
 /// group_table(Fold::new(|| 0_i64, |acc: &mut i64, _: &u32, amount: i64| *acc += amount));

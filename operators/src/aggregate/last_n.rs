@@ -18,7 +18,7 @@ pub struct LastNOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, last_n};
+/// use millpond::aggregate::{Aggregate, last_n};
 /// use std::collections::VecDeque;
 ///
 /// let recent = last_n(2, |callsign: &&'static str| *callsign);

@@ -19,7 +19,7 @@ pub struct MaxOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, max};
+/// use millpond::aggregate::{Aggregate, max};
 ///
 /// let distance = max(|flight: &(&str, u32)| flight.1);
 /// let mut acc = None;

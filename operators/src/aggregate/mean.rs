@@ -42,7 +42,7 @@ pub struct MeanOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, Mean, mean};
+/// use millpond::aggregate::{Aggregate, Mean, mean};
 ///
 /// let celsius = mean(|reading: &f64| *reading);
 /// let mut acc = Mean::default();

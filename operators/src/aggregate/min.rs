@@ -19,7 +19,7 @@ pub struct MinOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, min};
+/// use millpond::aggregate::{Aggregate, min};
 ///
 /// let distance = min(|flight: &(&str, u32)| flight.1);
 /// let mut acc = None;

@@ -83,7 +83,7 @@ use millpond_engine::codec::Value;
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, Mean, mean};
+/// use millpond::aggregate::{Aggregate, Mean, mean};
 ///
 /// let distance = mean(|flight: &(String, u32)| flight.1);
 /// let mut acc = Mean::default();

@@ -17,7 +17,7 @@ use std::marker::PhantomData;
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::Multiset;
+/// use millpond::aggregate::Multiset;
 ///
 /// let mut delays = Multiset::default();
 /// for minutes in [5, 30, 30, 12] {
@@ -208,7 +208,7 @@ pub fn multiset<V, T: Ord, F: Fn(&V) -> T>(extract: F) -> MultisetOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, Multiset, distinct_count};
+/// use millpond::aggregate::{Aggregate, Multiset, distinct_count};
 ///
 /// let carriers = distinct_count(|flight: &(&str, u32)| flight.0.to_owned());
 /// let mut acc = Multiset::default();

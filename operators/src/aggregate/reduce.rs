@@ -17,7 +17,7 @@ pub struct Reduce<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, reduce};
+/// use millpond::aggregate::{Aggregate, reduce};
 ///
 /// let route = reduce(|so_far: String, stop: String| so_far + "-" + &stop);
 /// let mut acc = None;

@@ -95,7 +95,7 @@ pub struct SumOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, sum};
+/// use millpond::aggregate::{Aggregate, sum};
 ///
 /// let seats = sum(|flight: &(&str, u16)| flight.1);
 /// let mut acc = 0_i128;

@@ -80,7 +80,7 @@ pub struct TopKOf<F> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::{Aggregate, TopK, top_k};
+/// use millpond::aggregate::{Aggregate, TopK, top_k};
 ///
 /// let longest = top_k(2, |flight: &(&'static str, u32)| (flight.1, flight.0));
 /// let mut acc = TopK::default();

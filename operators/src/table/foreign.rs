@@ -37,9 +37,9 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::Json;
-/// use millpond_engine::graph::StoreOptions;
-/// use millpond_operators::table::ForeignStore;
+/// use millpond::codec::Json;
+/// use millpond::graph::StoreOptions;
+/// use millpond::ForeignStore;
 ///
 /// let by_name: ForeignStore<u64, String> = "orders_with_customers".into();
 /// assert_eq!(by_name.index().name(), "orders_with_customers.index");

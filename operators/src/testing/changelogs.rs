@@ -50,7 +50,7 @@ impl<K: KeyCodec, V> TypedRecord<K, V> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::testing::changelogs::Shape;
+/// use millpond::testing::changelogs::Shape;
 ///
 /// let appends_only = Shape { tombstone_percent: 0, repeat_percent: 0, ..Shape::default() };
 /// # assert_eq!(appends_only.partitions, 3);
@@ -108,7 +108,7 @@ struct Draw<V> {
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::testing::changelogs::{Shape, changelog};
+/// use millpond::testing::changelogs::{Shape, changelog};
 /// use proptest::prelude::*;
 ///
 /// proptest!(|(records in changelog(Shape::default(), any::<u64>(), 0..10_u8))| {

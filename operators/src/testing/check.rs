@@ -32,8 +32,8 @@ const CASES: u32 = 64;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::{Result, Topic};
-/// use millpond_operators::{GraphBuilder, testing::GraphCheck};
+/// use millpond::{Result, Topic};
+/// use millpond::{GraphBuilder, testing::GraphCheck};
 /// use proptest::prelude::any;
 /// use std::collections::BTreeMap;
 ///

@@ -25,7 +25,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::testing::Settings;
+/// use millpond::testing::Settings;
 ///
 /// let cramped = Settings { shards: 8, memory_bytes: 0, ..Settings::default() };
 /// # assert_eq!(cramped.name, "millpond");
@@ -58,8 +58,8 @@ impl Default for Settings {
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::{Result, Topic};
-/// use millpond_operators::{GraphBuilder, testing::Driver};
+/// use millpond::{Result, Topic};
+/// use millpond::{GraphBuilder, testing::Driver};
 ///
 /// # fn main() -> Result<()> {
 /// let orders = Topic::<String, u64>::new("orders");

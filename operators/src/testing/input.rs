@@ -16,8 +16,8 @@ const READ_BYTES: usize = 1 << 20;
 /// # Examples
 /// A reference model folds them with nothing but maps:
 /// ```
-/// use millpond_engine::Topic;
-/// use millpond_operators::testing::Input;
+/// use millpond::Topic;
+/// use millpond::testing::Input;
 /// use std::collections::BTreeMap;
 ///
 /// fn spent(input: &Input, orders: &Topic<String, u64>) -> BTreeMap<String, u64> {

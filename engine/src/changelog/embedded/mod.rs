@@ -73,8 +73,9 @@ use writer::Writer;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::TopicPartition;
-/// use millpond_engine::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
+/// use millpond::TopicPartition;
+/// use millpond::changelog::prelude::*;
+/// use millpond::changelog::{Append, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
 ///
 /// let dir = tempfile::tempdir()?;
 /// let log = EmbeddedChangelog::open(dir.path(), EmbeddedOptions::default())?;

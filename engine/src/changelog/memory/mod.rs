@@ -25,8 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::TopicPartition;
-/// use millpond_engine::changelog::{Append, Changelog, MemoryChangelog, Record, TopicConfig};
+/// use millpond::TopicPartition;
+/// use millpond::changelog::prelude::*;
+/// use millpond::changelog::{Append, MemoryChangelog, Record, TopicConfig};
 ///
 /// let log = MemoryChangelog::new();
 /// log.create_topic("orders", &TopicConfig::default())?;
@@ -35,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 ///
 /// let batches = log.reader(&partition, 0)?.poll(1 << 20)?;
 /// assert_eq!(batches[0].decode()?.iter().next().unwrap().key, b"a");
-/// # Ok::<(), millpond_engine::Error>(())
+/// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct MemoryChangelog {
     shared: Arc<Shared>,

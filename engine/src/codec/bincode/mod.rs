@@ -40,7 +40,7 @@ use serde::{Serialize, de::DeserializeOwned};
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::{Bincode, ValueCodec};
+/// use millpond::codec::{Bincode, ValueCodec};
 ///
 /// let mut stored = Vec::new();
 /// Bincode.encode(&(300_u64, "LHR".to_owned()), &mut stored)?;
@@ -52,7 +52,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// let bomb = [253, 0, 0, 0, 0, 0, 0, 0, 16];
 /// let refused: Result<Vec<u64>, _> = Bincode.decode(&bomb);
 /// assert!(refused.is_err());
-/// # Ok::<(), millpond_engine::codec::CodecError>(())
+/// # Ok::<(), millpond::codec::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bincode;

@@ -22,14 +22,14 @@ const DEPTH_LIMIT: u32 = 127;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::{Json, ValueCodec};
+/// use millpond::codec::{Json, ValueCodec};
 ///
 /// let mut stored = Vec::new();
 /// Json.encode(&(7_u32, "LHR".to_owned()), &mut stored)?;
 /// assert_eq!(stored, br#"[7,"LHR"]"#);
 /// let value: (u32, String) = Json.decode(&stored)?;
 /// assert_eq!(value.1, "LHR");
-/// # Ok::<(), millpond_engine::codec::CodecError>(())
+/// # Ok::<(), millpond::codec::CodecError>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Json;

@@ -28,7 +28,7 @@ use std::fmt;
 ///
 /// # Examples
 /// ```
-/// use millpond_engine::codec::{Bincode, Shape, ValueCodec};
+/// use millpond::codec::{Bincode, Shape, ValueCodec};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Serialize, Deserialize)]
@@ -40,7 +40,7 @@ use std::fmt;
 /// let shape: Shape = ValueCodec::<Account>::shape(&Bincode)?;
 /// assert_eq!(shape.to_string(), "{paid: u64, owed: option<u64>}");
 /// assert_ne!(shape, ValueCodec::<(u64, Option<u64>)>::shape(&Bincode)?);
-/// # Ok::<(), millpond_engine::codec::CodecError>(())
+/// # Ok::<(), millpond::codec::CodecError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Shape {

@@ -255,7 +255,7 @@ impl Task {
 /// # Examples
 ///
 /// ```
-/// use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
+/// use millpond::store::{RocksStore, StateStore, StoreOptions};
 ///
 /// let dir = tempfile::tempdir()?;
 /// let store = RocksStore::open(dir.path(), &StoreOptions::default())?;

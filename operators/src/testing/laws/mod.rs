@@ -4,8 +4,8 @@
 //! inputs, and panics with the law that broke, the smallest input that breaks it, and the seed:
 //!
 //! ```
-//! use millpond_operators::aggregate::Fold;
-//! use millpond_operators::testing::laws;
+//! use millpond::aggregate::Fold;
+//! use millpond::testing::laws;
 //! use proptest::prelude::any;
 //!
 //! let balance = Fold::new(|| 0_i64, |acc: &mut i64, _: &u32, amount: i32| *acc += i64::from(amount))
@@ -48,8 +48,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 ///
 /// # Examples
 /// ```
-/// use millpond_operators::aggregate::Fold;
-/// use millpond_operators::testing::laws::Laws;
+/// use millpond::aggregate::Fold;
+/// use millpond::testing::laws::Laws;
 /// use proptest::prelude::any;
 ///
 /// let forgetful = Fold::new(|| 0, |acc: &mut i32, _: &(), value: i32| *acc = value)
