@@ -16,7 +16,7 @@
 use clap::Parser;
 use millpond::changelog::{Changelog, Durability};
 use millpond::codec::{Bincode, ValueCodec};
-use millpond::store::{RocksStore, StateStore, StoreOptions};
+use millpond::store::{RocksOptions, RocksStore, StateStore};
 use millpond::{Engine, Graph, GraphBuilder, Memory, Position, StoredTable, Topic, TopicPartition, View};
 use millpond_support::bench::keys::key;
 use millpond_support::bench::latency::{Latencies, Summary};
@@ -262,7 +262,7 @@ fn warm_store(
 ) -> Outcome<Arc<dyn StateStore>> {
     eprintln!("warming the caches");
     let block_cache_bytes = Memory::budget(args.common.memory).block_cache_bytes;
-    let mut options = StoreOptions::default();
+    let mut options = RocksOptions::default();
     options.block_cache_bytes = block_cache_bytes;
     let store: Arc<dyn StateStore> = Arc::new(RocksStore::open(&scratch.join("state"), &options)?);
     let changelog: Arc<dyn Changelog> = Arc::clone(log) as _;

@@ -14,7 +14,7 @@
 
 use clap::Parser;
 use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions};
-use millpond::graph::StoreOptions;
+use millpond::graph::TableOptions;
 use millpond::{Engine, GraphBuilder, Result, StoredTable, Topic, View};
 use serde::{Deserialize, Serialize};
 use std::error::Error;
@@ -80,7 +80,7 @@ fn sales_2(changelog: &Arc<EmbeddedChangelog>, dir: &Path) -> Result<(Engine, St
             |cents, _, paid| *cents -= paid,
         )
         // In the form that the first version has: that goes on answering until this one is built.
-        .materialize(StoreOptions::named("revenue").version(2));
+        .materialize(TableOptions::named("revenue").version(2));
     Ok((start("sales", changelog, dir, &graph)?, revenue))
 }
 

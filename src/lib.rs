@@ -36,7 +36,7 @@ pub use millpond_engine::StateReader;
 pub use millpond_engine::codec::Key;
 #[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;
-pub use millpond_engine::graph::{Graph, StoreOptions};
+pub use millpond_engine::graph::{Graph, TableOptions};
 pub use millpond_engine::query::{
     ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, TableSnapshot, View,
 };

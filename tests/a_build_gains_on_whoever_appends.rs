@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use millpond::testing::Driver;
-use millpond::{GraphBuilder, StoreOptions, Topic};
+use millpond::{GraphBuilder, TableOptions, Topic};
 
 const EPOCH: usize = 20;
 
@@ -16,7 +16,7 @@ fn appends_that_fill_every_epoch_do_not_hold_a_build_up() {
     let make = |version| {
         let graph = GraphBuilder::new();
         let stream = graph.stream(&events);
-        let count = stream.group_by_key().count(StoreOptions::named("count").version(version));
+        let count = stream.group_by_key().count(TableOptions::named("count").version(version));
         stream.group_by_key().count("other");
         (graph.build().unwrap(), count)
     };
@@ -55,7 +55,7 @@ fn a_topic_that_only_the_build_reads_does_not_hold_it_up() {
         let graph = GraphBuilder::new();
         let stream = graph.stream(&events);
         let both = if version == 0 { stream.clone() } else { stream.merge(&graph.stream(&more)) };
-        let last = both.to_table(StoreOptions::named("last").version(version));
+        let last = both.to_table(TableOptions::named("last").version(version));
         stream.group_by_key().count("other");
         (graph.build().unwrap(), last)
     };

@@ -14,7 +14,7 @@
 )]
 
 use millpond::fault::{self, Action};
-use millpond::{Graph, GraphBuilder, Stepper, StoreOptions, StoredTable, Topic};
+use millpond::{Graph, GraphBuilder, Stepper, StoredTable, TableOptions, Topic};
 use millpond_support::in_memory::{InMemory, catch_up};
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ fn graph(version: u32) -> (Graph, [StoredTable<u32, u64>; 2]) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&numbers()).group_by_key();
     let count = grouped.count("count");
-    let sum = grouped.reduce(StoreOptions::named("sum").version(version), |a, b| a + b);
-    sum.group_by(|key, sum| (key % 3, *sum)).count(StoreOptions::named("groups").version(version));
+    let sum = grouped.reduce(TableOptions::named("sum").version(version), |a, b| a + b);
+    sum.group_by(|key, sum| (key % 3, *sum)).count(TableOptions::named("groups").version(version));
     (graph.build().unwrap(), [count, sum])
 }
 

@@ -22,7 +22,7 @@ use millpond::changelog::{
     Changelog, EmbeddedChangelog, EmbeddedOptions, Header, MAX_HEADERS_BYTES, MemoryChangelog, Record,
 };
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{Engine, FailurePolicy, Graph, GraphBuilder, Stepper, StoreOptions, Topic, TopicPartition};
+use millpond::{Engine, FailurePolicy, Graph, GraphBuilder, Stepper, TableOptions, Topic, TopicPartition};
 use millpond_support::failing::{dead_lettering, dead_letters, engine, record};
 use millpond_support::records::{self, value_bytes};
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ fn append(log: &dyn Changelog, records: Vec<Record>) {
 /// Sums under `version`, with a fold that refuses some values and says why.
 fn graph(version: u32, bad: &'static [u64], reason: &'static str) -> Graph {
     let graph = GraphBuilder::new();
-    let sums = StoreOptions::named("sums").version(version);
+    let sums = TableOptions::named("sums").version(version);
     graph.stream(&events()).group_by_key().fold(
         sums,
         || 0_u64,

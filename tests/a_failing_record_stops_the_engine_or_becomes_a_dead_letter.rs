@@ -24,7 +24,7 @@ use millpond::store::{MemoryStore, StateStore};
 use millpond::stream::Emit;
 use millpond::testing::laws::Laws;
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, Latest, Process, StoreOptions, StoredTable, Stream, Topic,
+    Engine, ErrorKind, Graph, GraphBuilder, Latest, Process, StoredTable, Stream, TableOptions, Topic,
     TopicPartition,
 };
 use millpond_support::failing::{Picky, dead_lettering, dead_letters, engine, occurrences, record};
@@ -341,7 +341,7 @@ fn check_unwritable(keep: fn(u64, u64) -> u64) {
     let graph = GraphBuilder::new();
     let stream = graph.stream(&events);
     let counts = stream.group_by_key().count("counts");
-    let picky = StoreOptions::with_codec("picky", Picky);
+    let picky = TableOptions::with_codec("picky", Picky);
     stream.group_by_key().fold(picky, || 0, move |kept, _, n| *kept = keep(*kept, n));
     let graph = graph.build().unwrap();
     let bad = value_bytes(&events, &666);
@@ -386,7 +386,7 @@ fn a_codec_that_panics() {
         let graph = GraphBuilder::new();
         let stream = graph.stream(&read);
         let counts = stream.group_by_key().count("counts");
-        let explosive = StoreOptions::with_codec("explosive", Explosive);
+        let explosive = TableOptions::with_codec("explosive", Explosive);
         stream.group_by_key().fold(explosive, || 0, |most, _, n| *most = n.max(*most));
         let graph = graph.build().unwrap();
         let bad = value_bytes(&events, &if decode { 777 } else { 666 });

@@ -17,7 +17,7 @@
 )]
 
 use millpond::changelog::{Changelog, MemoryChangelog};
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StateReader, StoreOptions, StoredTable, Topic};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StateReader, StoredTable, TableOptions, Topic};
 use millpond_support::environment::{rounds, seed, variable};
 use millpond_support::ledger::{Books, Ledger, open_changelog, pay, read};
 use millpond_support::process::{ChildProcess, given, tell};
@@ -140,7 +140,7 @@ fn counting(version: u32, more: bool) -> (Graph, StoredTable<u32, u64>, Option<S
     let numbers = Topic::<u32, u64>::new("numbers");
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&numbers).group_by_key();
-    let counts = grouped.count(StoreOptions::named("counts").version(version));
+    let counts = grouped.count(TableOptions::named("counts").version(version));
     let sums = more.then(|| grouped.reduce("sums", |a, b| a + b));
     (graph.build().unwrap(), counts, sums)
 }
@@ -249,7 +249,7 @@ fn what_does_not_fit_is_refused_and_nothing_is_changed() {
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("version 2 of table `counts`"), "{error}");
     let other = GraphBuilder::new();
-    let texts = other.table(&Topic::<u32, String>::new("texts"), StoreOptions::named("counts").version(2));
+    let texts = other.table(&Topic::<u32, String>::new("texts"), TableOptions::named("counts").version(2));
     let other = other.build().unwrap();
     let error = StateReader::open(service.state(), &other).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);

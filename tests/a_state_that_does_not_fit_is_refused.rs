@@ -21,7 +21,7 @@ use millpond::changelog::{
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};
 use millpond::{
-    Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoreOptions, StoredTable, Topic, TopicPartition,
+    Engine, Error, ErrorKind, Graph, GraphBuilder, Position, StoredTable, TableOptions, Topic, TopicPartition,
 };
 use millpond_support::expect;
 use millpond_support::files::copy;
@@ -36,7 +36,7 @@ fn events() -> Topic<u32, u64> {
     Topic::new("events")
 }
 
-fn counting(store: impl Into<StoreOptions<u64>>) -> (Graph, StoredTable<u32, u64>) {
+fn counting(store: impl Into<TableOptions<u64>>) -> (Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let counts = graph.stream(&events()).group_by_key().count(store);
     (graph.build().unwrap(), counts)
@@ -86,7 +86,7 @@ fn an_unknown_format_version() {
     let set = |version: u32| {
         // The layout of the state: table id 0, kind 0 is the format version.
         let store =
-            RocksStore::open(&dir.path().join("state"), &millpond::store::StoreOptions::default()).unwrap();
+            RocksStore::open(&dir.path().join("state"), &millpond::store::RocksOptions::default()).unwrap();
         let version = version.to_be_bytes();
         store.ingest(&mut [(&[0_u8, 0, 0][..], Some(&version[..]))].into_iter()).unwrap();
     };
@@ -105,7 +105,7 @@ fn an_unknown_format_version() {
 #[test]
 fn another_codec_under_the_same_name() {
     let dir = counted();
-    let (graph, _) = counting(StoreOptions::with_codec("counts", Json));
+    let (graph, _) = counting(TableOptions::with_codec("counts", Json));
     refused(
         dir.path(),
         &graph,
@@ -141,12 +141,12 @@ fn another_key_type_under_the_same_name() {
 #[test]
 fn an_older_version_of_a_table() {
     let dir = counted();
-    let (graph, counts) = counting(StoreOptions::named("counts").version(2));
+    let (graph, counts) = counting(TableOptions::named("counts").version(2));
     let engine = Engine::open(dir.path(), &graph).unwrap();
     engine.ready_blocking().unwrap();
     assert_eq!(engine.view(&counts).unwrap().get(&3).unwrap(), Some(10));
     engine.close_blocking().unwrap();
-    let (graph, _) = counting(StoreOptions::named("counts").version(1));
+    let (graph, _) = counting(TableOptions::named("counts").version(1));
     refused(
         dir.path(),
         &graph,

@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use millpond::changelog::MemoryChangelog;
 use millpond::query::{ChangeStream, EpochChanges, KeyStream};
 use millpond::testing::Driver;
-use millpond::{Engine, ErrorKind, GraphBuilder, Result, StoreOptions, StoredTable, Topic, View};
+use millpond::{Engine, ErrorKind, GraphBuilder, Result, StoredTable, TableOptions, Topic, View};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::pin::{Pin, pin};
@@ -274,7 +274,7 @@ fn the_reason_of_a_stop_is_told_once() {
 fn a_newer_version_of_the_table_is_told_once() {
     let graph = |version| {
         let graph = GraphBuilder::new();
-        let store = StoreOptions::named("sums").version(version);
+        let store = TableOptions::named("sums").version(version);
         let sums = graph.stream(&topic()).group_by_key().reduce(store, |sum, value| sum + value);
         (graph.build().unwrap(), sums)
     };

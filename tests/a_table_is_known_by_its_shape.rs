@@ -11,7 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use millpond::codec::{Bincode, Json, Key, Value, ValueCodec};
-use millpond::{ErrorKind, Graph, GraphBuilder, Result, StoreOptions, StoredTable, Topic, View, key_codec};
+use millpond::{ErrorKind, Graph, GraphBuilder, Result, StoredTable, TableOptions, Topic, View, key_codec};
 use millpond_support::in_memory::InMemory;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -83,14 +83,14 @@ fn payments() -> Topic<u32, u64> {
 }
 
 /// A table of what `make` makes of each payment.
-fn table<V: Value>(store: StoreOptions<V>, make: fn(u64) -> V) -> (Graph, StoredTable<u32, V>) {
+fn table<V: Value>(store: TableOptions<V>, make: fn(u64) -> V) -> (Graph, StoredTable<u32, V>) {
     let graph = GraphBuilder::new();
     let table = graph.stream(&payments()).map_values(move |_, paid| make(paid)).to_table(store);
     (graph.build().unwrap(), table)
 }
 
-fn store<V: Value>(codec: impl ValueCodec<V>, version: u32) -> StoreOptions<V> {
-    StoreOptions::with_codec("accounts", codec).version(version)
+fn store<V: Value>(codec: impl ValueCodec<V>, version: u32) -> TableOptions<V> {
+    TableOptions::with_codec("accounts", codec).version(version)
 }
 
 /// All ways of asking answer that the table is not there yet.
@@ -214,7 +214,7 @@ key_codec!(
 fn routes<K: Key>(version: u32, key: fn(u32) -> K) -> (Graph, StoredTable<K, u64>) {
     let graph = GraphBuilder::new();
     let keyed = graph.stream(&payments()).group_by(move |origin, _| key(*origin));
-    let counts = keyed.count(StoreOptions::named("routes").version(version));
+    let counts = keyed.count(TableOptions::named("routes").version(version));
     (graph.build().unwrap(), counts)
 }
 

@@ -17,7 +17,7 @@ use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, MemoryC
 use millpond::codec::{Json, Key, Raw, Value};
 use millpond::store::MemoryStore;
 use millpond::{
-    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, Topic,
+    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, TableOptions, Topic,
     TopicPartition, key_codec,
 };
 use millpond_support::expect::refused;
@@ -174,7 +174,7 @@ fn json_types_may_grow() {
         let log = reopen();
         // Either reads what the other has written.
         let graph = GraphBuilder::new();
-        let table = graph.table(&new, StoreOptions::with_codec("orders", Json));
+        let table = graph.table(&new, TableOptions::with_codec("orders", Json));
         let mut stepper = open(&log, &graph.build().unwrap()).unwrap();
         assert!(stepper.epoch(10).unwrap());
         let first = stepper.view(&table).unwrap().get(&1).unwrap();

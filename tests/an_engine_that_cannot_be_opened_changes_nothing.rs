@@ -18,7 +18,7 @@
 
 use millpond::changelog::{ReadLog, RetentionLog, TopicConfig, TopicLog};
 use millpond::{
-    EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, StoredTable,
+    EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoredTable, TableOptions,
     Topic, TopicPartition,
 };
 use millpond_support::expect::refused;
@@ -33,7 +33,7 @@ fn events() -> Topic<u32, u64> {
 fn counting(version: u32, wanted: bool) -> (Graph, StoredTable<u32, u64>) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&events()).group_by_key();
-    let counts = grouped.count(StoreOptions::named("counts").version(version));
+    let counts = grouped.count(TableOptions::named("counts").version(version));
     if wanted {
         grouped.reduce("largest", u64::max);
     }
@@ -135,7 +135,7 @@ fn with_more(counts: impl Fn(&GraphBuilder)) -> Graph {
 
 fn counts(version: u32) -> impl Fn(&GraphBuilder) {
     move |graph| {
-        graph.stream(&events()).group_by_key().count(StoreOptions::named("counts").version(version));
+        graph.stream(&events()).group_by_key().count(TableOptions::named("counts").version(version));
     }
 }
 

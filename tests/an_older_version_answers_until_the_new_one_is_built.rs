@@ -7,7 +7,7 @@
 //! version once claimed, after a restart in the midst of the rebuild, to stand where the other tables stood by then.
 
 use millpond::changelog::MemoryChangelog;
-use millpond::graph::StoreOptions;
+use millpond::graph::TableOptions;
 use millpond::{Engine, ErrorKind, GraphBuilder, Position, Result, StoredTable, Topic, TopicPartition};
 use millpond_support::in_memory::InMemory;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ fn sums(graph: &GraphBuilder) -> StoredTable<String, u64> {
 }
 
 fn counts(graph: &GraphBuilder) -> StoredTable<String, u64> {
-    let store = StoreOptions::named("paid").version(1);
+    let store = TableOptions::named("paid").version(1);
     graph.stream(&topic()).group_by_key().fold(store, || 0, |count, _, _: u64| *count += 1)
 }
 
 fn last_twice(graph: &GraphBuilder) -> StoredTable<String, u64> {
     let last = graph.table(&topic(), "last");
-    last.join(&last, |_, a, b| a + b).materialize(StoreOptions::named("paid").version(2))
+    last.join(&last, |_, a, b| a + b).materialize(TableOptions::named("paid").version(2))
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_older_version_answers_until_the_new_one_is_built() -> Result<()> {
 fn with_largest(version: u32) -> (GraphBuilder, StoredTable<String, u64>, StoredTable<String, u64>) {
     let graph = GraphBuilder::new();
     let grouped = graph.stream(&topic()).group_by_key();
-    let store = StoreOptions::named("paid").version(version);
+    let store = TableOptions::named("paid").version(version);
     let paid = grouped.fold(store, || 0, |sum, _, value: u64| *sum += value);
     let largest = grouped.fold("largest", || 0, |most, _, value: u64| *most = value.max(*most));
     (graph, paid, largest)

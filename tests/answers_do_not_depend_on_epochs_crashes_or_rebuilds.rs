@@ -11,7 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::testing::Driver;
-use millpond::{Graph, GraphBuilder, StoreOptions, StoredTable, Topic};
+use millpond::{Graph, GraphBuilder, StoredTable, TableOptions, Topic};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 
@@ -27,14 +27,14 @@ fn topics() -> [Topic<u8, i64>; 2] {
     [Topic::new("left").partitions(2), Topic::new("right").partitions(3)]
 }
 
-fn named(version: u32) -> StoreOptions<i64> {
-    StoreOptions::named("answer").version(version)
+fn named(version: u32) -> TableOptions<i64> {
+    TableOptions::named("answer").version(version)
 }
 
 /// Each record of the left meets the row that the right has at that moment; the last answer stays.
 fn joined(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, right], graph) = (topics(), GraphBuilder::new());
-    let rows = graph.table(&right, StoreOptions::named("rows").version(version));
+    let rows = graph.table(&right, TableOptions::named("rows").version(version));
     let answer =
         graph.stream(&left).left_join(&rows, |_, value, row| value * 1_000 + row.copied().unwrap_or(-1));
     let table = answer.to_table(named(version));
@@ -62,7 +62,7 @@ fn chained(version: u32) -> (Graph, StoredTable<u8, i64>) {
 fn joined_with_itself(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, _], graph) = (topics(), GraphBuilder::new());
     let stream = graph.stream(&left);
-    let sum = stream.group_by_key().reduce(StoreOptions::named("sum").version(version), |a, b| a + b);
+    let sum = stream.group_by_key().reduce(TableOptions::named("sum").version(version), |a, b| a + b);
     let seen = stream.left_join(&sum, |_, _, sum| sum.copied().unwrap_or(0));
     let table = seen.group_by_key().reduce(named(version), |a, b| a.wrapping_mul(31).wrapping_add(b));
     (graph.build().unwrap(), table)
@@ -70,8 +70,8 @@ fn joined_with_itself(version: u32) -> (Graph, StoredTable<u8, i64>) {
 
 fn joined_below_a_stream_of_changes(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, right], graph) = (topics(), GraphBuilder::new());
-    let rows = graph.table(&right, StoreOptions::named("rows").version(version));
-    let again = rows.to_stream().upsert_table(StoreOptions::named("again").version(version));
+    let rows = graph.table(&right, TableOptions::named("rows").version(version));
+    let again = rows.to_stream().upsert_table(TableOptions::named("again").version(version));
     let answer =
         graph.stream(&left).left_join(&again, |_, value, row| value * 1_000 + row.copied().unwrap_or(-1));
     let table = answer.to_table(named(version));
@@ -81,7 +81,7 @@ fn joined_below_a_stream_of_changes(version: u32) -> (Graph, StoredTable<u8, i64
 /// How many changes a row has seen is as much an answer as the row.
 fn counted_changes(version: u32) -> (Graph, StoredTable<u8, i64>) {
     let ([left, _], graph) = (topics(), GraphBuilder::new());
-    let rows = graph.table(&left, StoreOptions::named("rows").version(version));
+    let rows = graph.table(&left, TableOptions::named("rows").version(version));
     let changes = rows.to_stream().map_values(|_, _| 1_i64);
     let table = changes.group_by_key().reduce(named(version), |a, b| a + b);
     (graph.build().unwrap(), table)
@@ -196,8 +196,8 @@ fn rows_that_are_hashed_change_with_every_record() {
     let topic = Topic::<u8, HashSet<u8>>::new("sets");
     let graph = |version: u32| {
         let graph = GraphBuilder::new();
-        let rows = graph.table(&topic, StoreOptions::named("rows").version(version));
-        let changes = rows.to_stream().group_by_key().count(StoreOptions::named("changes").version(version));
+        let rows = graph.table(&topic, TableOptions::named("rows").version(version));
+        let changes = rows.to_stream().group_by_key().count(TableOptions::named("changes").version(version));
         (graph.build().unwrap(), changes)
     };
     let (first, changes) = graph(0);

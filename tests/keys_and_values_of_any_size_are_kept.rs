@@ -16,14 +16,14 @@
 
 use millpond::changelog::{Append, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record};
 use millpond::codec::Raw;
-use millpond::{Engine, ErrorKind, GraphBuilder, StoreOptions, Topic, TopicPartition};
+use millpond::{Engine, ErrorKind, GraphBuilder, TableOptions, Topic, TopicPartition};
 
 #[test]
 fn keys_and_values_of_any_size_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let nothing = Topic::<(), Vec<u8>>::with_codec("nothing", Raw);
     let graph = GraphBuilder::new();
-    let latest = graph.table(&nothing, StoreOptions::with_codec("latest", Raw));
+    let latest = graph.table(&nothing, TableOptions::with_codec("latest", Raw));
     let graph = graph.build().unwrap();
     let large: Vec<u8> =
         (0..64_u32 << 20).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();

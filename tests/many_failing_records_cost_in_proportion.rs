@@ -20,7 +20,7 @@ use millpond::changelog::TopicLog;
 use millpond::changelog::{MemoryChangelog, Record};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
-use millpond::{Graph, GraphBuilder, StoreOptions, Topic, TopicPartition};
+use millpond::{Graph, GraphBuilder, TableOptions, Topic, TopicPartition};
 use millpond_support::failing::{Picky, dead_lettering, dead_letters, record};
 use millpond_support::records::{append, value_bytes};
 use std::sync::Arc;
@@ -157,7 +157,7 @@ fn records_that_leave_a_value_which_does_not_encode() {
         });
         // The greatest value stays, so that it also shows at later records of its key.
         stream.group_by_key().fold(
-            StoreOptions::with_codec("greatest", Picky),
+            TableOptions::with_codec("greatest", Picky),
             || 0,
             |greatest, _, value| *greatest = value.max(*greatest),
         );

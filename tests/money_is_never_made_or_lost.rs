@@ -175,7 +175,7 @@ fn money_is_never_made_or_lost() {
     for round in 0..rounds(12) {
         // Two states follow the same log, one of them on disk.
         let store = if round % 2 == 0 {
-            let options = millpond::store::StoreOptions::default();
+            let options = millpond::store::RocksOptions::default();
             Arc::new(RocksStore::open(dir.path(), &options).unwrap()) as Arc<dyn StateStore>
         } else {
             Arc::clone(&memory)

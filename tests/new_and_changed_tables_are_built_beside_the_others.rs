@@ -313,11 +313,11 @@ proptest! {
 /// A version is raised while there is more to read: what the table does meanwhile must reach the topic derived from it.
 #[test]
 fn a_topic_derived_from_a_rebuilt_table_misses_nothing() {
-    use millpond::{GraphBuilder, StoreOptions, Topic};
+    use millpond::{GraphBuilder, TableOptions, Topic};
     let (clicks, counts) = (Topic::<u8, u64>::new("clicks"), Topic::<u8, u64>::new("counts"));
     let graph = |version| {
         let graph = GraphBuilder::new();
-        let count = graph.stream(&clicks).group_by_key().count(StoreOptions::named("count").version(version));
+        let count = graph.stream(&clicks).group_by_key().count(TableOptions::named("count").version(version));
         count.to_stream().to_upserts(&counts);
         graph.build().unwrap()
     };

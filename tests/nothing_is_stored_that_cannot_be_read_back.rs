@@ -19,7 +19,7 @@ mod shapes;
 use millpond::changelog::{ReadLog, TopicLog};
 use millpond::codec::{Bincode, CodecError, Json, Raw, Shape, Value, ValueCodec};
 use millpond::{
-    ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoreOptions, StoredTable, Topic,
+    ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoredTable, TableOptions, Topic,
     TopicPartition,
 };
 use millpond_support::in_memory::{InMemory, catch_up};
@@ -74,14 +74,14 @@ impl<V: Value> Service<V> {
         let out = Topic::<u8, V>::with_codec("out", codec.clone());
         let graph = GraphBuilder::new();
         let stream = graph.stream(&topic);
-        let latest = stream.to_table(StoreOptions::with_codec("latest", codec.clone()));
+        let latest = stream.to_table(TableOptions::with_codec("latest", codec.clone()));
         let all = stream.group_by_key().fold(
-            StoreOptions::with_codec("all", codec.clone()),
+            TableOptions::with_codec("all", codec.clone()),
             Vec::new,
             |all, _, value| all.push(value),
         );
         stream.to(&out);
-        let copied = graph.table(&out, StoreOptions::with_codec("copied", codec.clone()));
+        let copied = graph.table(&out, TableOptions::with_codec("copied", codec.clone()));
         Ok(Self { graph: graph.build()?, topic, latest, all, copied })
     }
 }
@@ -165,8 +165,8 @@ proptest! {
         let place = InMemory::new();
         let (b, t) = (Topic::<u8, Vec<u8>>::with_codec("b", Raw), Topic::<u8, String>::with_codec("t", Raw));
         let graph = GraphBuilder::new();
-        let bs = graph.table(&b, StoreOptions::with_codec("bs", Raw));
-        let ts = graph.table(&t, StoreOptions::with_codec("ts", Raw));
+        let bs = graph.table(&b, TableOptions::with_codec("bs", Raw));
+        let ts = graph.table(&t, TableOptions::with_codec("ts", Raw));
         let graph = graph.build().unwrap();
         let (put_b, put_t) = (place.producer(&b).unwrap(), place.producer(&t).unwrap());
         for value in &bytes {
@@ -317,9 +317,9 @@ fn a_value_that_cannot_be_kept_fails_at_its_record() {
         let count = stream.group_by_key().count("count");
         let last = if derived {
             stream.to(&ratios);
-            graph.table(&ratios, StoreOptions::with_codec("last", Json))
+            graph.table(&ratios, TableOptions::with_codec("last", Json))
         } else {
-            stream.to_table(StoreOptions::with_codec("last", Json))
+            stream.to_table(TableOptions::with_codec("last", Json))
         };
         let graph = graph.build().unwrap();
         let place = InMemory::new();

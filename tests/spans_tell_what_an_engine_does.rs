@@ -6,7 +6,7 @@
 //! Method: a subscriber that writes spans down, around an engine moved by hand.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::{Graph, GraphBuilder, StoreOptions, Topic};
+use millpond::{Graph, GraphBuilder, TableOptions, Topic};
 use millpond_support::in_memory::{InMemory, catch_up};
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
@@ -71,7 +71,7 @@ fn events() -> Topic<u32, u64> {
 fn graph(version: u32) -> Graph {
     let graph = GraphBuilder::new();
     let stream = graph.stream(&events());
-    stream.group_by_key().count(StoreOptions::named("counts").version(version));
+    stream.group_by_key().count(TableOptions::named("counts").version(version));
     stream.to(&Topic::new("copies"));
     graph.build().unwrap()
 }

@@ -14,7 +14,7 @@ use millpond_engine::ErrorKind;
 use millpond_engine::changelog::{
     Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, TopicConfig, TopicLog,
 };
-use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
+use millpond_engine::store::{RocksOptions, RocksStore, StateStore};
 use millpond_engine::{Error, TopicPartition};
 use millpond_support::environment::variable;
 use millpond_support::process::{ChildProcess, given, tell};
@@ -28,7 +28,7 @@ const KINDS: [&str; 2] = ["log", "state"];
 fn open(kind: &str, dir: &Path) -> Result<Box<dyn Any>, Error> {
     match kind {
         "log" => Ok(Box::new(EmbeddedChangelog::open(dir, EmbeddedOptions::default())?)),
-        _ => Ok(Box::new(RocksStore::open(dir, &StoreOptions::default())?)),
+        _ => Ok(Box::new(RocksStore::open(dir, &RocksOptions::default())?)),
     }
 }
 
@@ -77,7 +77,7 @@ fn a_program_that_copies_its_own_directory_keeps_it() {
 #[test]
 fn a_snapshot_keeps_the_state() {
     let dir = tempfile::tempdir().unwrap();
-    let store = RocksStore::open(dir.path(), &StoreOptions::default()).unwrap();
+    let store = RocksStore::open(dir.path(), &RocksOptions::default()).unwrap();
     let snapshot = store.snapshot().unwrap();
     drop(store);
     copy(dir.path());

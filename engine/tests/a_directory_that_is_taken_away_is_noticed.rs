@@ -11,7 +11,7 @@
 use millpond_engine::changelog::{
     Append, AppendLog, Durability, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, TopicConfig, TopicLog,
 };
-use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
+use millpond_engine::store::{RocksOptions, RocksStore, StateStore};
 use millpond_engine::{Error, ErrorKind, TopicPartition};
 use std::fs;
 use std::path::Path;
@@ -97,7 +97,7 @@ fn a_state_refuses_to_drain() {
     for way in WAYS {
         let root = tempfile::tempdir().unwrap();
         let dir = root.path().join("state");
-        let store = RocksStore::open(&dir, &StoreOptions::default()).unwrap();
+        let store = RocksStore::open(&dir, &RocksOptions::default()).unwrap();
         let drain = || store.ingest(&mut [(&b"a"[..], Some(&b"1"[..]))].into_iter());
         drain().unwrap();
         // What a replacement is made of lies in a directory of its own.

@@ -15,7 +15,7 @@
 use millpond_engine::changelog::{
     Append, AppendLog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig, TopicLog,
 };
-use millpond_engine::store::{RocksStore, StateStore, StoreOptions};
+use millpond_engine::store::{RocksOptions, RocksStore, StateStore};
 use millpond_engine::{Error, ErrorKind, TopicPartition};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn log(dir: &Path) -> Result<EmbeddedChangelog, Error> {
 }
 
 fn state(dir: &Path) -> Result<RocksStore, Error> {
-    RocksStore::open(dir, &StoreOptions::default())
+    RocksStore::open(dir, &RocksOptions::default())
 }
 
 /// Appends until it fails.

@@ -4,7 +4,7 @@ use crate::stream::{ConsumerRecord, RecordSource, Stream, StreamSource, UpsertSo
 use crate::table::{StoredTable, source};
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::{Builder, Graph, StoreOptions};
+use millpond_engine::graph::{Builder, Graph, TableOptions};
 use millpond_engine::{Result, Topic};
 
 /// Which of two records of one key a table keeps.
@@ -93,7 +93,7 @@ impl GraphBuilder {
     pub fn table<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
-        store: impl Into<StoreOptions<V>>,
+        store: impl Into<TableOptions<V>>,
     ) -> StoredTable<K, V> {
         self.table_by(topic, store, Latest::Offset)
     }
@@ -102,7 +102,7 @@ impl GraphBuilder {
     pub fn table_by<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
-        store: impl Into<StoreOptions<V>>,
+        store: impl Into<TableOptions<V>>,
         latest: Latest,
     ) -> StoredTable<K, V> {
         source::table(&self.upserts(topic), store.into(), latest)

@@ -3,7 +3,7 @@
 use super::grammar::{Node, Op, TOPICS};
 use super::{K, V};
 use millpond::aggregate::{Multiset, max};
-use millpond::graph::StoreOptions;
+use millpond::graph::TableOptions;
 use millpond::stream::Emit;
 use millpond::{Graph, GraphBuilder, Latest, Process, StoredTable, Stream, Table, Topic, Upsert};
 
@@ -190,8 +190,8 @@ pub fn build(nodes: &[Node], partitions: &[u32]) -> Built {
 
 fn options<T: serde::Serialize + serde::de::DeserializeOwned + Clone + Send + Sync + 'static>(
     node: &Node,
-) -> StoreOptions<T> {
-    StoreOptions::named(&format!("t{}", node.id)).version(node.version)
+) -> TableOptions<T> {
+    TableOptions::named(&format!("t{}", node.id)).version(node.version)
 }
 
 impl Building<'_> {

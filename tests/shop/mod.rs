@@ -11,7 +11,7 @@ use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, TopicCo
 use millpond::codec::{Json, Raw};
 use millpond::stream::Emit;
 use millpond::{
-    Engine, FailurePolicy, Graph, GraphBuilder, Latest, Process, Result, Stepper, StoreOptions, StoredTable,
+    Engine, FailurePolicy, Graph, GraphBuilder, Latest, Process, Result, Stepper, StoredTable, TableOptions,
     Topic,
 };
 use serde::{Deserialize, Serialize};
@@ -134,10 +134,10 @@ impl Shop {
             builder.stream(&topics.clicks).group_by_key().count("gone");
         }
         let orders = builder.table(&topics.orders, "orders");
-        let customers = builder.table(&topics.customers, StoreOptions::with_codec("customers", Json));
+        let customers = builder.table(&topics.customers, TableOptions::with_codec("customers", Json));
         let newest =
-            builder.table_by(&topics.customers, StoreOptions::with_codec("newest", Json), Latest::Timestamp);
-        let notes = builder.table(&topics.notes, StoreOptions::with_codec("notes", Raw));
+            builder.table_by(&topics.customers, TableOptions::with_codec("newest", Json), Latest::Timestamp);
+        let notes = builder.table(&topics.notes, TableOptions::with_codec("notes", Raw));
         let visits = builder.stream(&topics.visits).group_by_key().count("visits");
         let clicks = builder.stream(&topics.clicks);
         let by_page = clicks.group_by_key();
@@ -149,13 +149,13 @@ impl Shop {
             .to_stream()
             .to_upserts(&topics.cities);
         let per_customer = spent.fold(
-            StoreOptions::named("spent").version(versions.spent),
+            TableOptions::named("spent").version(versions.spent),
             || 0,
             |sum, _, cents| *sum += cents,
             |sum, _, cents| *sum -= cents,
         );
         let dearest = spent
-            .aggregate(StoreOptions::with_codec("dearest", Json), max(|cents: &i64| *cents).retractable());
+            .aggregate(TableOptions::with_codec("dearest", Json), max(|cents: &i64| *cents).retractable());
         // How many orders: 0.1 showed the number of members of every group.
         let profile = newest.left_join(&dearest, |_, customer, orders| {
             (customer.name.clone(), orders.map_or(0, millpond::aggregate::Multiset::len))
@@ -166,7 +166,7 @@ impl Shop {
             .map(|_, (id, name)| (id, name));
         Self {
             visits,
-            clicks: by_page.count(StoreOptions::named("clicks").version(versions.clicks)),
+            clicks: by_page.count(TableOptions::named("clicks").version(versions.clicks)),
             chain: by_page.fold(
                 "chain",
                 || 7,

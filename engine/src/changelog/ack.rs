@@ -25,9 +25,9 @@ use tokio::sync::oneshot;
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[must_use = "the append is acknowledged only when this resolves"]
-pub struct Ack(State);
+pub struct Ack(Promise);
 
-enum State {
+enum Promise {
     Ready(Option<Result<Position>>),
     Waiting(oneshot::Receiver<Result<Position>>),
     Held(Pin<Box<dyn Future<Output = Result<Position>> + Send>>),
@@ -36,9 +36,9 @@ enum State {
 impl std::fmt::Debug for Ack {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let state = match &self.0 {
-            State::Ready(_) => "ready",
-            State::Waiting(_) => "waiting",
-            State::Held(_) => "held",
+            Promise::Ready(_) => "ready",
+            Promise::Waiting(_) => "waiting",
+            Promise::Held(_) => "held",
         };
         f.debug_tuple("Ack").field(&state).finish()
     }
@@ -59,18 +59,18 @@ impl AckSender {
 impl Ack {
     /// A promise that is already resolved.
     pub fn ready(result: Result<Position>) -> Self {
-        Self(State::Ready(Some(result)))
+        Self(Promise::Ready(Some(result)))
     }
 
     /// A promise that the sender resolves. If the sender is dropped instead, it resolves to a `Closed` error.
     pub fn pending() -> (AckSender, Self) {
         let (sender, receiver) = oneshot::channel();
-        (AckSender(sender), Self(State::Waiting(receiver)))
+        (AckSender(sender), Self(Promise::Waiting(receiver)))
     }
 
     /// The same promise, resolved only after `then` as well.
     pub(crate) fn after(self, then: impl Future<Output = ()> + Send + 'static) -> Self {
-        Self(State::Held(Box::pin(async move {
+        Self(Promise::Held(Box::pin(async move {
             let position = self.await?;
             then.await;
             Ok(position)
@@ -105,9 +105,9 @@ impl Future for Ack {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            State::Ready(result) => Poll::Ready(result.take().unwrap_or_else(|| Err(polled_again()))),
-            State::Held(held) => held.as_mut().poll(context),
-            State::Waiting(receiver) => Pin::new(receiver).poll(context).map(|answer| {
+            Promise::Ready(result) => Poll::Ready(result.take().unwrap_or_else(|| Err(polled_again()))),
+            Promise::Held(held) => held.as_mut().poll(context),
+            Promise::Waiting(receiver) => Pin::new(receiver).poll(context).map(|answer| {
                 answer.unwrap_or_else(|_| {
                     Err(Error::closed("the changelog stopped before it acknowledged; open it again and look"))
                 })

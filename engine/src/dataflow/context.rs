@@ -1,9 +1,9 @@
 //! What an operator sees while it runs: its shard, its tables, its inputs.
 
-use super::{Batch, Failure, Pass, Record, Router, Stamp};
+use super::{Batch, Detail, Failure, Pass, Router, Stamp};
 use crate::changelog;
 use crate::codec::{Key, Value};
-use crate::flow::{Slot, TableRef};
+use crate::flow::{NodeOutput, TableRef};
 use crate::query::{Readable, Snapshot, TableSnapshot};
 use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
@@ -28,9 +28,9 @@ pub struct Context<'a> {
     pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
     /// Whether anyone takes the output of the node that runs.
     pub(crate) read: bool,
-    pub(crate) record: Record,
+    pub(crate) detail: Detail,
     /// What is wanted of each outlet of the node that runs.
-    pub(crate) outlets: Vec<Option<Record>>,
+    pub(crate) outlets: Vec<Option<Detail>>,
     pub(crate) sunk: Vec<Sunk>,
 }
 
@@ -71,14 +71,14 @@ impl Context<'_> {
     /// node that derives from it [follows](crate::graph::Builder::follows_updates) them, and where code of the user is to be
     /// asked about all of them, as records at which it fails are left out. The same in every epoch.
     #[must_use]
-    pub fn record(&self) -> Record {
-        self.record
+    pub fn detail(&self) -> Detail {
+        self.detail
     }
 
     /// What is wanted of the `index`th [outlet](crate::graph::Builder::outlet) of this node, as [`record`](Self::record) says it
     /// of a node; `None` if nobody reads it.
     #[must_use]
-    pub fn outlet(&self, index: usize) -> Option<Record> {
+    pub fn outlet(&self, index: usize) -> Option<Detail> {
         self.outlets.get(index).copied().flatten()
     }
 
@@ -129,7 +129,7 @@ impl Context<'_> {
 
 /// The outputs of the nodes that an operator reads from.
 pub struct Inputs<'a> {
-    pub(crate) slots: &'a mut [Slot],
+    pub(crate) slots: &'a mut [NodeOutput],
     pub(crate) nodes: &'a [usize],
 }
 
@@ -174,7 +174,7 @@ impl Inputs<'_> {
 
     pub(super) fn parts(&mut self, input: usize) -> Result<Vec<Batch>> {
         let slot = self.nodes.get(input).and_then(|&node| self.slots.get_mut(node));
-        slot.map(Slot::take)
+        slot.map(NodeOutput::take)
             .ok_or_else(|| Error::internal("an operator reads an input that it does not have"))
     }
 }

@@ -8,7 +8,7 @@ mod exchange;
 mod source;
 
 pub use crate::flow::{
-    Batch, Change, Changes, Charges, Event, Failure, Output, Pass, Record, Router, Stamp, Stamped, Update,
+    Batch, Change, Changes, Charges, Detail, Event, Failure, Output, Pass, Router, Stamp, Stamped, Update,
 };
 pub use context::{Context, Inputs};
 pub use exchange::Gather;

@@ -6,7 +6,7 @@
 
 use super::{Engine, Stepper, waits};
 use crate::store::layout::{self, MAIN_GROUP};
-use crate::store::{SecondaryStore, StoreOptions, StoreSnapshot};
+use crate::store::{RocksOptions, SecondaryStore, StoreSnapshot};
 use crate::task::Service;
 use crate::wait::block_on;
 use crate::{Error, Position, Result, Wait, panic_message};
@@ -147,7 +147,7 @@ fn checkpoint(service: &Service, target: &Path) -> Result<Position> {
     let read = service.tasks.position();
     service.tasks.main().shared.store()?.checkpoint(target)?;
     // The store may have gone on beyond what was drained for it.
-    let (_, mut position) = SecondaryStore::open(target, &StoreOptions::within(0), &|copy| {
+    let (_, mut position) = SecondaryStore::open(target, &RocksOptions::within(0), &|copy| {
         let mut position = Ok(Position::new());
         copy.read(&layout::position_key(MAIN_GROUP), &mut |stored| {
             if let Some(stored) = stored {

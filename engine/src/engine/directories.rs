@@ -2,7 +2,7 @@
 
 use super::{EngineBuilder, StateReader};
 use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, check_exists};
-use crate::store::{RocksState, StateStore, StoreOptions, no_state};
+use crate::store::{RocksOptions, RocksState, StateStore, no_state};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -134,13 +134,13 @@ impl EngineBuilder {
                 "a state that is kept in memory is asked through its engine; a reader needs the directory of a state",
             ));
         }
-        let options = StoreOptions::within(self.memory.block_cache_bytes);
+        let options = RocksOptions::within(self.memory.block_cache_bytes);
         StateReader::with_options(&self.directories.state()?, self.graph, &options)
     }
 
     pub(super) fn open_state(&self) -> Result<Arc<dyn StateStore>> {
         let dir = self.directories.state()?;
-        let state = RocksState::open(&dir, &StoreOptions::within(self.memory.block_cache_bytes))?;
+        let state = RocksState::open(&dir, &RocksOptions::within(self.memory.block_cache_bytes))?;
         tracing::info!(dir = %dir.display(), "the state is open");
         Ok(Arc::new(state.task("task-0")?))
     }

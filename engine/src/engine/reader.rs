@@ -6,10 +6,10 @@
 
 use crate::flow::Router;
 use crate::graph::Graph;
-use crate::query::{Cell, Serving, Snapshot, Stored, View, view_of};
-use crate::state::{Host, Published, Shared};
+use crate::query::{ServedTable, Serving, Snapshot, Stored, View, view_of};
+use crate::state::{Host, Published, TaskState};
 use crate::store::layout::TableId;
-use crate::store::{SecondaryStore, StateStore, StoreOptions};
+use crate::store::{RocksOptions, SecondaryStore, StateStore};
 use crate::task::Found;
 use crate::{Engine, Error, Position, Result};
 use std::fmt;
@@ -66,9 +66,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 pub struct StateReader {
     graph: Graph,
     store: Arc<SecondaryStore>,
-    shared: Arc<Shared>,
+    shared: Arc<TaskState>,
     /// By the number of the table in the graph.
-    cells: Box<[Arc<Cell>]>,
+    served: Box<[Arc<ServedTable>]>,
     /// What the shown moment was found to have. Held while the reader is moved on.
     shown: Mutex<Shown>,
     router: Router,
@@ -102,7 +102,7 @@ impl StateReader {
         Engine::builder(graph).state_dir(dir).reader()
     }
 
-    pub(super) fn with_options(dir: &Path, graph: Graph, options: &StoreOptions) -> Result<Self> {
+    pub(super) fn with_options(dir: &Path, graph: Graph, options: &RocksOptions) -> Result<Self> {
         let span = tracing::info_span!("open_reader", dir = %dir.display(), tables = graph.tables.len());
         let _entered = span.enter();
         let (store, found) = SecondaryStore::open(dir, options, &|instance| Found::read(instance, &graph))?;
@@ -110,16 +110,16 @@ impl StateReader {
         let Found { ids, position, counts, identity } = found;
         let router = Router::new(1);
         let held: Arc<dyn StateStore> = Arc::clone(&store) as _;
-        let shared = Arc::new(Shared::new(Host::of_reader(), held, position, Arc::new(counts)));
-        let cell = |name: &Arc<str>| Cell {
+        let shared = Arc::new(TaskState::new(Host::of_reader(), held, position, Arc::new(counts)));
+        let table = |name: &Arc<str>| ServedTable {
             name: Arc::clone(name),
             serving: RwLock::new(Serving::Building),
             ended: OnceLock::new(),
             built_once: "`refresh` the reader once its engine has built it",
         };
-        let cells = graph.tables.iter().map(|spec| Arc::new(cell(&spec.name))).collect();
+        let served = graph.tables.iter().map(|spec| Arc::new(table(&spec.name))).collect();
         let absent = Shown { ids: vec![None; ids.len()], identity: identity.clone() };
-        let mut reader = Self { graph, store, shared, cells, shown: Mutex::new(absent), router };
+        let mut reader = Self { graph, store, shared, served, shown: Mutex::new(absent), router };
         reader.serve(&vec![None; ids.len()], &ids);
         reader.shown = Mutex::new(Shown { ids, identity });
         Ok(reader)
@@ -127,12 +127,12 @@ impl StateReader {
 
     /// Lets the tables answer that are there now and were not before.
     fn serve(&self, before: &[Option<TableId>], now: &[Option<TableId>]) {
-        for ((spec, cell), (before, now)) in
-            self.graph.tables.iter().zip(&self.cells).zip(before.iter().zip(now))
+        for ((spec, served), (before, now)) in
+            self.graph.tables.iter().zip(&self.served).zip(before.iter().zip(now))
         {
             if let (None, Some(id)) = (before, now) {
                 let table = (spec.make)(*id, self.router.shards(), Arc::clone(&self.shared));
-                cell.serve(Serving::Live(table));
+                served.serve(Serving::Live(table));
             }
         }
     }
@@ -187,7 +187,7 @@ impl StateReader {
     /// `Invalid` if the table belongs to another graph. That the state does
     /// not have the table yet, or is building it, is said by the view (`Unavailable`).
     pub fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
-        view_of(table, self.graph.id, &self.cells, self.router)
+        view_of(table, self.graph.id, &self.served, self.router)
     }
 
     /// All tables at one position: read them through [`Snapshot::of`].

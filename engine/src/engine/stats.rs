@@ -147,9 +147,9 @@ pub(super) fn collect(service: &Service) -> Stats {
     let shared = &service.tasks.main().shared;
     let published = shared.published();
     let mut tables = BTreeMap::new();
-    for cell in &service.cells {
+    for table in &service.served {
         let mut stats = TableStats { building: true, ..TableStats::default() };
-        let serving = match &*cell.serving.read().unwrap_or_else(PoisonError::into_inner) {
+        let serving = match &*table.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) => Some(Arc::clone(table)),
             Serving::Former(_) | Serving::Building => None,
         };
@@ -159,7 +159,7 @@ pub(super) fn collect(service: &Service) -> Stats {
             stats.rows = published.counts.get(&table.id()).copied().unwrap_or(0);
             stats.building = false;
         }
-        tables.insert(cell.name.to_string(), stats);
+        tables.insert(table.name.to_string(), stats);
     }
     Stats {
         health: health(service),

@@ -35,39 +35,39 @@ pub(crate) struct DrainLimits {
 /// The store is told to settle when there was nothing to drain for about this long.
 const SETTLE_AFTER: Duration = Duration::from_secs(5);
 
-/// A bell that two threads wait on.
+/// A signal that a thread waits for.
 #[derive(Default)]
-struct Bell {
-    state: Mutex<BellState>,
-    rung: Condvar,
+struct Signal {
+    state: Mutex<SignalState>,
+    raised: Condvar,
 }
 
 #[derive(Default)]
-struct BellState {
+struct SignalState {
     work: bool,
     closing: bool,
 }
 
-impl Bell {
-    fn lock(&self) -> MutexGuard<'_, BellState> {
+impl Signal {
+    fn lock(&self) -> MutexGuard<'_, SignalState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ring(&self) {
+    fn raise(&self) {
         self.lock().work = true;
-        self.rung.notify_all();
+        self.raised.notify_all();
     }
 
     fn close(&self) {
         self.lock().closing = true;
-        self.rung.notify_all();
+        self.raised.notify_all();
     }
 
     /// Waits for work. `false` if the engine is closing.
     fn wait(&self) -> bool {
         let mut state = self.lock();
         while !state.work && !state.closing {
-            state = self.rung.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self.raised.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.work = false;
         !state.closing
@@ -76,9 +76,9 @@ impl Bell {
     /// Waits for work for at most `longest`. `false` if the engine is closing.
     fn wait_for(&self, longest: Duration) -> bool {
         let state = self.lock();
-        let waiting = |state: &mut BellState| !state.work && !state.closing;
+        let waiting = |state: &mut SignalState| !state.work && !state.closing;
         let (mut state, _) =
-            self.rung.wait_timeout_while(state, longest, waiting).unwrap_or_else(PoisonError::into_inner);
+            self.raised.wait_timeout_while(state, longest, waiting).unwrap_or_else(PoisonError::into_inner);
         state.work = false;
         !state.closing
     }
@@ -97,14 +97,14 @@ enum Closing {
 
 /// What the threads share.
 struct Common {
-    fold: Bell,
-    drain: Bell,
+    fold: Signal,
+    drain: Signal,
     service: Arc<Service>,
     owns_changelog: bool,
     limits: DrainLimits,
     gate: Arc<Gate>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// Rung by the changelog; dropping it ends the watch.
+    /// Called by the changelog; dropping it ends the watch.
     waker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
     closing: Mutex<Closing>,
     /// The thread that closes the engine.
@@ -121,8 +121,8 @@ impl Threads {
         let service = Arc::clone(core.service());
         let gate = Gate::new(service.host.id, limits.most_lag, is_beyond(&service));
         let common = Arc::new(Common {
-            fold: Bell::default(),
-            drain: Bell::default(),
+            fold: Signal::default(),
+            drain: Signal::default(),
             service: Arc::clone(&service),
             owns_changelog,
             limits,
@@ -136,12 +136,12 @@ impl Threads {
         let watching: Weak<Common> = Arc::downgrade(&common);
         let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
             if let Some(common) = watching.upgrade() {
-                common.fold.ring();
+                common.fold.raise();
             }
         });
         service.changelog.watch(Arc::downgrade(&waker));
         *lock(&common.waker) = Some(waker);
-        common.fold.ring();
+        common.fold.raise();
         let threads = Self(common);
         let common = Arc::clone(&threads.0);
         threads.spawn("millpond-fold", move || common.fold_all(core))?;
@@ -189,11 +189,11 @@ impl Threads {
 
     pub(crate) fn pause(&self, yes: bool) {
         self.service().paused.store(yes, Ordering::Release);
-        self.0.fold.ring();
+        self.0.fold.raise();
     }
 
     pub(crate) fn drain(&self) -> Wait<Position> {
-        waits::drain(self.service(), || self.0.drain.ring())
+        waits::drain(self.service(), || self.0.drain.raise())
     }
 
     /// Begins to close the engine, unless that was begun already.
@@ -375,7 +375,7 @@ impl Common {
         if self.backlog_bytes() < self.limits.begin_bytes {
             return;
         }
-        self.drain.ring();
+        self.drain.raise();
         while self.backlog_bytes() >= self.limits.most_bytes && self.is_running() {
             // Woken by the drain; the limit on the wait only guards against a missed call.
             if !self.fold.wait_for(Duration::from_millis(50)) {
@@ -408,11 +408,11 @@ impl Common {
                 }
                 Err(error) => {
                     self.poison(error.context("the state could not be made durable"));
-                    self.fold.ring();
+                    self.fold.raise();
                     return;
                 }
             }
-            self.fold.ring();
+            self.fold.raise();
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Resolves to the first answer of `ask`.
 ///
 /// # Errors
-/// As for [`Shared::check`](crate::state::Shared::check); `Invalid` for code of the graph itself, which would wait for ever.
+/// As for [`TaskState::check`](crate::state::TaskState::check); `Invalid` for code of the graph itself, which would wait for ever.
 pub(super) async fn until<T>(
     service: &Service,
     mut ask: impl FnMut(&Service) -> Result<Option<T>>,
@@ -68,7 +68,7 @@ pub(super) fn ready(service: &Arc<Service>) -> Wait<()> {
     Wait::new(answer, move || {
         let left = told.tasks.main().shared.records_left();
         let building =
-            told.cells.iter().filter(|cell| cell.is_building()).map(|cell| format!("`{}`", cell.name));
+            told.served.iter().filter(|table| table.is_building()).map(|table| format!("`{}`", table.name));
         let building = building.collect::<Vec<_>>().join(", ");
         match (left, building.as_str()) {
             (0, tables) => format!("the tables {tables} are still being built"),
@@ -78,12 +78,12 @@ pub(super) fn ready(service: &Arc<Service>) -> Wait<()> {
     })
 }
 
-/// Resolves once everything that is published now is durable; `ring` has the drain begin.
-pub(super) fn drain(service: &Arc<Service>, ring: impl FnOnce()) -> Wait<Position> {
+/// Resolves once everything that is published now is durable; `begin` has the drain begin.
+pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Position> {
     let (service, told) = (Arc::clone(service), Arc::clone(service));
     let position = service.tasks.position();
     let published: Vec<_> = service.tasks.all().into_iter().map(|task| (task.shared.epoch(), task)).collect();
-    ring();
+    begin();
     let answer = async move {
         while_it_runs(&service, |_| {
             let drained = published.iter().all(|(epoch, task)| task.is_drained(*epoch));

@@ -146,14 +146,14 @@ pub enum Output {
 
 /// The output of one node on one shard, until its last consumer has taken it.
 #[derive(Default)]
-pub(crate) struct Slot {
+pub(crate) struct NodeOutput {
     /// One batch of a local output, or what each shard sent.
     pub(crate) parts: Vec<Batch>,
     /// How many consumers have yet to take it.
     pub(crate) consumers: usize,
 }
 
-impl Slot {
+impl NodeOutput {
     /// The parts: moved to the last consumer, copied for the others.
     pub(crate) fn take(&mut self) -> Vec<Batch> {
         self.consumers = self.consumers.saturating_sub(1);

@@ -14,10 +14,10 @@ mod stamp;
 pub use batch::{Batch, Change, Changes, Event, Output, Update};
 pub use failure::Failure;
 pub use handles::{NodeId, TableIndex, TableRef};
-pub use pass::{Charges, Pass, Record};
+pub use pass::{Charges, Detail, Pass};
 pub use router::Router;
 pub use stamp::{Stamp, Stamped};
 
-pub(crate) use batch::Slot;
+pub(crate) use batch::NodeOutput;
 pub(crate) use handles::GraphId;
 pub(crate) use meter::Meter;

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Whether a fold hands on every single update of a table, or only what became of each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Record {
+pub enum Detail {
     /// Only the change of each key.
     Changes,
     /// Every update too, but for those that leave the value as it was.

@@ -19,29 +19,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// # Examples
 /// ```
 /// use millpond::codec::Json;
-/// use millpond::{GraphBuilder, StoreOptions, Topic};
+/// use millpond::{GraphBuilder, TableOptions, Topic};
 ///
 /// let words = Topic::<String, u32>::new("words");
 /// let graph = GraphBuilder::new();
 /// let grouped = graph.stream(&words).group_by_key();
 /// let _by_name = grouped.count("counts");
 /// // The fold has changed since: the table is rebuilt from the changelog.
-/// let _second = grouped.reduce(StoreOptions::named("most").version(1), u32::max);
-/// let _readable = grouped.fold(StoreOptions::with_codec("all", Json), Vec::new, |all, _, n| all.push(n));
+/// let _second = grouped.reduce(TableOptions::named("most").version(1), u32::max);
+/// let _readable = grouped.fold(TableOptions::with_codec("all", Json), Vec::new, |all, _, n| all.push(n));
 /// assert!(graph.build()?.describe().contains("table most v1"));
 /// # Ok::<(), millpond::Error>(())
 /// ```
-pub struct StoreOptions<V> {
+pub struct TableOptions<V> {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,
     fold_id: String,
     pub(crate) codec: Arc<dyn RowCodec<V>>,
 }
 
-impl<V: 'static> fmt::Debug for StoreOptions<V> {
+impl<V: 'static> fmt::Debug for TableOptions<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, version, codec, .. } = self;
-        f.debug_struct("StoreOptions")
+        f.debug_struct("TableOptions")
             .field("name", name)
             .field("version", version)
             .field("codec", &codec.id())
@@ -49,7 +49,7 @@ impl<V: 'static> fmt::Debug for StoreOptions<V> {
     }
 }
 
-impl<V: Value> StoreOptions<V> {
+impl<V: Value> TableOptions<V> {
     /// A table `name` with a codec for its values.
     #[must_use]
     pub fn with_codec(name: &str, codec: impl ValueCodec<V>) -> Self {
@@ -102,7 +102,7 @@ impl<V: Value> StoreOptions<V> {
     /// # Examples
     /// ```
     /// use millpond::store::MemoryStore;
-    /// use millpond::{Engine, GraphBuilder, Result, StoreOptions, Topic};
+    /// use millpond::{Engine, GraphBuilder, Result, TableOptions, Topic};
     /// # use millpond::changelog::MemoryChangelog;
     /// # use std::sync::Arc;
     /// # let (changelog, store) = (Arc::new(MemoryChangelog::new()), Arc::new(MemoryStore::new()));
@@ -110,7 +110,7 @@ impl<V: Value> StoreOptions<V> {
     /// let payments = Topic::<String, u64>::new("payments");
     /// let open = |fold_id, fee: u64| {
     ///     let graph = GraphBuilder::new();
-    ///     let options = StoreOptions::named("paid").fold_id(fold_id);
+    ///     let options = TableOptions::named("paid").fold_id(fold_id);
     ///     graph.stream(&payments).group_by_key().fold(options, || 0, move |sum, _, cents| *sum += cents + fee);
     ///     Engine::builder(&graph.build()?).store(store.clone()).changelog(changelog.clone()).start()
     /// };
@@ -127,7 +127,7 @@ impl<V: Value> StoreOptions<V> {
     }
 }
 
-impl<V: Value + Serialize + DeserializeOwned> From<&str> for StoreOptions<V> {
+impl<V: Value + Serialize + DeserializeOwned> From<&str> for TableOptions<V> {
     fn from(name: &str) -> Self {
         Self::named(name)
     }
@@ -293,7 +293,7 @@ impl Builder {
     /// Declares that what `node` puts out depends on every single update of the tables that it derives from, and not only
     /// on what an epoch made of each key: because it looks at them in between, or keeps a state of what it is told. These
     /// tables, and all between them and the node, then hand on every update: see
-    /// [`Context::record`](crate::dataflow::Context::record). In an engine with dead letters all tables do.
+    /// [`Context::detail`](crate::dataflow::Context::detail). In an engine with dead letters all tables do.
     pub fn follows_updates(&self, node: NodeId) {
         let mut parts = self.parts();
         if parts.id == node.graph
@@ -305,8 +305,8 @@ impl Builder {
 
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
     #[must_use]
-    pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: StoreOptions<V>) -> TableRef<K, V> {
-        let StoreOptions { name, version, fold_id, codec } = options;
+    pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: TableOptions<V>) -> TableRef<K, V> {
+        let TableOptions { name, version, fold_id, codec } = options;
         self.table_of_rows(kind, name, version, fold_id, codec, short_name::<V>())
     }
 
@@ -315,9 +315,9 @@ impl Builder {
     pub fn grouped_table<K: Key, V: Value>(
         &self,
         kind: &'static str,
-        options: StoreOptions<V>,
+        options: TableOptions<V>,
     ) -> TableRef<K, Grouped<V>> {
-        let StoreOptions { name, version, fold_id, codec } = options;
+        let TableOptions { name, version, fold_id, codec } = options;
         let codec = Arc::new(GroupedCodec::new(codec));
         self.table_of_rows(kind, name, version, fold_id, codec, format!("Grouped<{}>", short_name::<V>()))
     }

@@ -39,9 +39,14 @@ impl Graph {
         text
     }
 
-    /// The node numbered `id`, with the table that it writes, for an error.
+    /// A step of an epoch, for an error: the node numbered `id` with the table that it writes, or, behind the nodes, a table
+    /// whose rows are encoded.
     pub(crate) fn step(&self, id: usize) -> String {
-        let Some(node) = self.nodes.get(id) else { return format!("step {id}") };
+        let Some(node) = self.nodes.get(id) else {
+            let table = id.checked_sub(self.nodes.len()).and_then(|table| self.tables.get(table));
+            return table
+                .map_or_else(|| format!("step {id}"), |table| format!("the rows of table `{}`", table.name));
+        };
         match node.writes.first().and_then(|&table| self.tables.get(table)) {
             Some(table) => format!("`{}` of table `{}`", node.label, table.name),
             None => format!("`{}`", node.label),

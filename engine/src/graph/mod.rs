@@ -8,13 +8,13 @@ mod describe;
 mod validate;
 
 pub use crate::flow::{NodeId, TableIndex, TableRef};
-pub use builder::{Builder, StoreOptions};
+pub use builder::{Builder, TableOptions};
 
 use crate::changelog::{TopicConfig, TopicType};
 use crate::codec::Shape;
 use crate::dataflow::{Operator, Source};
 use crate::flow::GraphId;
-use crate::state::{AnyTable, Shared};
+use crate::state::{AnyTable, TaskState};
 use crate::store::layout::TableId;
 use std::fmt;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ pub(crate) enum Step {
 }
 
 /// Makes the typed state of a table.
-pub(crate) type MakeTable = dyn Fn(TableId, usize, Arc<Shared>) -> Arc<dyn AnyTable> + Send + Sync;
+pub(crate) type MakeTable = dyn Fn(TableId, usize, Arc<TaskState>) -> Arc<dyn AnyTable> + Send + Sync;
 
 /// One table.
 pub(crate) struct TableSpec {

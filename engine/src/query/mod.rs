@@ -16,7 +16,7 @@ pub use subscribe::{ChangeStream, EpochChanges, KeyStream};
 pub use view::View;
 
 pub(crate) use readable::Readable;
-pub(crate) use view::{Cell, Serving, view_of};
+pub(crate) use view::{ServedTable, Serving, view_of};
 
 use crate::codec::{Key, Value};
 

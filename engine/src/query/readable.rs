@@ -5,7 +5,7 @@
 
 use crate::codec::{Grouped, Key, Value};
 use crate::flow::{Change, Router, TableIndex, TableRef};
-use crate::state::{AnyTable, Next, Pushed, Queue, Seen, Shared, Slot, TableState, Taken};
+use crate::state::{AnyTable, KeyWatch, Next, Pushed, Queue, Seen, TableState, Taken, TaskState};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
 use std::fmt;
@@ -101,7 +101,7 @@ impl<K: Key, V: Value> Readable<K, V> {
     }
 
     #[inline]
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<TaskState> {
         either!(self, table => table.shared())
     }
 
@@ -167,7 +167,7 @@ impl<K: Key, V: Value> Readable<K, V> {
     }
 
     /// Adds a subscriber of `key`, who [leaves](Self::leave) again. The caller keeps epochs from being published meanwhile.
-    pub(super) fn add_key(&self, key: &K) -> Arc<Slot> {
+    pub(super) fn add_key(&self, key: &K) -> Arc<KeyWatch> {
         either!(self, table => table.subscribers().add_key(key))
     }
 
@@ -195,14 +195,14 @@ pub(super) enum Pushes<K, V> {
 
 /// The changes of one epoch: shared with other subscribers, or made for this one.
 pub(super) enum Epoch<K, V> {
-    Shared(Taken<K, V>),
+    TaskState(Taken<K, V>),
     Made(Pushed<K, V>),
 }
 
 impl<K, V> Epoch<K, V> {
     pub(super) fn pushed(&self) -> &Pushed<K, V> {
         match self {
-            Self::Shared(taken) => taken.pushed(),
+            Self::TaskState(taken) => taken.pushed(),
             Self::Made(pushed) => pushed,
         }
     }
@@ -220,7 +220,7 @@ impl<K: Key, V: Value> Pushes<K, V> {
     /// As [`Queue::take`].
     pub(super) fn take(&self) -> Next<Epoch<K, V>> {
         match self {
-            Self::Whole(queue) => queue.take().map(Epoch::Shared),
+            Self::Whole(queue) => queue.take().map(Epoch::TaskState),
             Self::Groups(queue) => queue.take().map(|taken| Epoch::Made(shown(taken.pushed()))),
         }
     }

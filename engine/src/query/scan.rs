@@ -90,7 +90,7 @@ fn comes_before(direction: Direction, a: &[u8], b: &[u8]) -> bool {
 }
 
 /// What one piece has taken so far.
-struct Piece<'t, K, V> {
+struct Chunk<'t, K, V> {
     table: &'t TableSnapshot<K, V>,
     rows: &'t mut VecDeque<(K, V)>,
     /// How many rows and bytes may still be taken.
@@ -101,7 +101,7 @@ struct Piece<'t, K, V> {
     failed: Option<Error>,
 }
 
-impl<K: Key, V: Value> Piece<'_, K, V> {
+impl<K: Key, V: Value> Chunk<'_, K, V> {
     /// Takes a row; a deleted one counts too, so that a piece ends. `false` once the piece is full.
     fn take(&mut self, (key, value): Row<'_>) -> bool {
         if let Some(bytes) = value {
@@ -151,7 +151,7 @@ impl<K: Key, V: Value> Scan<K, V> {
         let generations = snapshot.published.generations.iter().rev();
         let layers = generations.map(|layer| layer.range(range.clone(), direction).peekable()).collect();
         let mut overlay = Overlay { layers, direction };
-        let mut piece = Piece {
+        let mut piece = Chunk {
             table: &self.table,
             rows: match direction {
                 Direction::Forward => &mut self.front,
@@ -180,7 +180,7 @@ impl<K: Key, V: Value> Scan<K, V> {
         while goes_on && let Some(row) = overlay.next_up_to(None) {
             goes_on = piece.take(row);
         }
-        let Piece { reached, failed, .. } = piece;
+        let Chunk { reached, failed, .. } = piece;
         drop(overlay);
         if let Some(error) = failed {
             return Err(error);

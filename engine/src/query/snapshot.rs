@@ -9,7 +9,7 @@
 use super::readable::Readable;
 use super::{Scan, View};
 use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value, prefix_end};
-use crate::state::{Published, Shared};
+use crate::state::{Published, TaskState};
 use crate::store::{StoreSnapshot, layout};
 use crate::{Error, Position, Result};
 use std::fmt;
@@ -44,7 +44,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Snapshot {
     /// What the snapshot is of.
-    shared: Arc<Shared>,
+    shared: Arc<TaskState>,
     pub(crate) published: Arc<Published>,
     pub(crate) store: Arc<dyn StoreSnapshot>,
 }
@@ -61,7 +61,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// `Closed`, or the reason of the stop.
-    pub(crate) fn capture(shared: &Arc<Shared>) -> Result<Self> {
+    pub(crate) fn capture(shared: &Arc<TaskState>) -> Result<Self> {
         shared.check()?;
         loop {
             let before = shared.published().drained;

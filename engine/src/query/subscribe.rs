@@ -14,7 +14,7 @@ use super::readable::{Epoch, Pushes, Readable};
 use super::{Snapshot, TableSnapshot};
 use crate::codec::{Key, Value};
 use crate::flow::Change;
-use crate::state::{Next, Slot, Status};
+use crate::state::{KeyWatch, Next, Status};
 use crate::{Error, Position, Result};
 use futures_core::Stream;
 use std::fmt;
@@ -271,7 +271,7 @@ fn is_closed<K: Key, V: Value>(table: &Readable<K, V>) -> bool {
 pub struct KeyStream<K: Key, V: Value> {
     key: K,
     table: Readable<K, V>,
-    slot: Arc<Slot>,
+    slot: Arc<KeyWatch>,
     /// The epoch to which `current` belongs.
     seen: u64,
     current: Option<V>,

@@ -20,7 +20,7 @@ pub(crate) enum Serving {
 }
 
 /// The place where a table is found; what stands in it changes when a build is complete.
-pub(crate) struct Cell {
+pub(crate) struct ServedTable {
     pub(crate) name: Arc<str>,
     pub(crate) serving: RwLock<Serving>,
     /// Why the engine has ended; it may have before the table was built.
@@ -29,7 +29,7 @@ pub(crate) struct Cell {
     pub(crate) built_once: &'static str,
 }
 
-impl Cell {
+impl ServedTable {
     pub(crate) fn serve(&self, serving: Serving) {
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
     }
@@ -77,27 +77,27 @@ impl Cell {
     }
 }
 
-/// The handle with which to ask `table`, which is found in one of `cells`, those of the tables of `graph`.
+/// The handle with which to ask `table`, which is found in one of `served`, those of the tables of `graph`.
 ///
 /// # Errors
 /// `Invalid` if the table belongs to another graph, or is not kept.
 pub(crate) fn view_of<T: Stored>(
     table: &T,
     graph: GraphId,
-    cells: &[Arc<Cell>],
+    served: &[Arc<ServedTable>],
     router: Router,
 ) -> Result<View<T::Key, T::Value>> {
     let stored = table.stored();
     let index = stored.index();
-    let cell = cells.get(index.index).filter(|_| index.graph == graph).ok_or_else(|| {
+    let table = served.get(index.index).filter(|_| index.graph == graph).ok_or_else(|| {
         Error::invalid(
             "the table belongs to another graph than the one that is asked, or was added to it after `build`",
         )
     })?;
-    Ok(View::new(Arc::clone(cell), stored, router))
+    Ok(View::new(Arc::clone(table), stored, router))
 }
 
-/// The table that a view has found in its cell.
+/// The table that a view has found in its table.
 type Found<K, V> = Option<Readable<K, V>>;
 
 /// A typed, read-only handle of one table. Cheap to clone and to send; it stays valid while the engine lives.
@@ -137,9 +137,9 @@ type Found<K, V> = Option<Readable<K, V>>;
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct View<K, V> {
-    cell: Arc<Cell>,
+    table: Arc<ServedTable>,
     stored: StoredRef<K, V>,
-    /// The table as it was last found; looked up again only when the cell has changed.
+    /// The table as it was last found; looked up again only when the table has changed.
     found: Arc<RwLock<Found<K, V>>>,
     router: Router,
 }
@@ -147,7 +147,7 @@ pub struct View<K, V> {
 impl<K, V> Clone for View<K, V> {
     fn clone(&self) -> Self {
         Self {
-            cell: Arc::clone(&self.cell),
+            table: Arc::clone(&self.table),
             stored: self.stored,
             found: Arc::clone(&self.found),
             router: self.router,
@@ -157,13 +157,13 @@ impl<K, V> Clone for View<K, V> {
 
 impl<K, V> fmt::Debug for View<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View").field("table", &self.cell.name).finish_non_exhaustive()
+        f.debug_struct("View").field("table", &self.table.name).finish_non_exhaustive()
     }
 }
 
 impl<K: Key, V: Value> View<K, V> {
-    pub(crate) fn new(cell: Arc<Cell>, stored: StoredRef<K, V>, router: Router) -> Self {
-        Self { cell, stored, found: Arc::default(), router }
+    pub(crate) fn new(table: Arc<ServedTable>, stored: StoredRef<K, V>, router: Router) -> Self {
+        Self { table, stored, found: Arc::default(), router }
     }
 
     /// The value of `key`, or `None` if the table has no such key. A key may be [borrowed](AsKey): `get("ab")` for a `String`.
@@ -285,7 +285,7 @@ impl<K: Key, V: Value> View<K, V> {
     /// Whether the view shows the rows of an older version of the table while the new one is being built.
     #[must_use]
     pub fn is_former(&self) -> bool {
-        let serving = self.cell.serving.read().unwrap_or_else(PoisonError::into_inner);
+        let serving = self.table.serving.read().unwrap_or_else(PoisonError::into_inner);
         matches!(*serving, Serving::Former(_))
     }
 
@@ -293,7 +293,7 @@ impl<K: Key, V: Value> View<K, V> {
     /// was in the changelog when the engine was opened.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        match &*self.cell.serving.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.table.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) => !table.shared().is_behind(),
             Serving::Former(_) | Serving::Building => false,
         }
@@ -318,7 +318,7 @@ impl<K: Key, V: Value> View<K, V> {
         {
             return Ok(table.clone());
         }
-        let table = self.cell.table(self.stored)?;
+        let table = self.table.table(self.stored)?;
         *self.found.write().unwrap_or_else(PoisonError::into_inner) = Some(table.clone());
         Ok(table)
     }
@@ -328,7 +328,7 @@ impl<K: Key, V: Value> View<K, V> {
 mod tests {
     use super::*;
     use crate::codec::{Bincode, Checked};
-    use crate::state::{Host, Shared};
+    use crate::state::{Host, TaskState};
     use crate::store::MemoryStore;
     use crate::store::layout::TableId;
     use crate::{Position, state::TableState};
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn ending_a_table_does_not_hold_its_place() {
         let store = Arc::new(MemoryStore::new());
-        let shared = Arc::new(Shared::new(Host::new(0), store, Position::new(), Arc::default()));
+        let shared = Arc::new(TaskState::new(Host::new(0), store, Position::new(), Arc::default()));
         let table: TableState<u32, u64> = TableState::new(
             TableId::FIRST,
             "table".into(),
@@ -348,17 +348,17 @@ mod tests {
             Arc::clone(&shared),
         );
         let serving = RwLock::new(Serving::Live(Arc::new(table)));
-        let cell = Cell { name: "table".into(), serving, ended: OnceLock::new(), built_once: "" };
+        let table = ServedTable { name: "table".into(), serving, ended: OnceLock::new(), built_once: "" };
         std::thread::scope(|scope| {
             let held = shared.hold_publishing();
-            scope.spawn(|| cell.end(&Status::Closed));
+            scope.spawn(|| table.end(&Status::Closed));
             while shared.check().is_ok() {
                 std::thread::yield_now();
             }
             // The end is known; what is left is to wake whoever waits, for which it needs the lock that is held.
             let free = (0..1000).all(|_| {
                 std::thread::yield_now();
-                cell.serving.try_write().is_ok()
+                table.serving.try_write().is_ok()
             });
             drop(held);
             assert!(free, "whoever comes with a newer table has to wait");

@@ -11,20 +11,20 @@ mod host;
 mod hot;
 #[cfg(test)]
 mod model;
-mod published;
 mod row_size;
 mod subscribers;
 mod table;
+mod task_state;
 
-pub use crate::flow::Record;
+pub use crate::flow::Detail;
 pub use table::TableState;
 
 pub(crate) use generation::{Generation, Newest, Part};
 pub(crate) use host::Host;
 pub(crate) use hot::Seen;
-pub(crate) use published::{Published, Shared, Status};
-pub(crate) use subscribers::{Next, Pushed, Queue, Slot, Taken};
+pub(crate) use subscribers::{KeyWatch, Next, Pushed, Queue, Taken};
 pub(crate) use table::AnyTable;
+pub(crate) use task_state::{Published, Status, TaskState};
 
 /// The primitives that `front.rs` stands on; the model gives it those of loom.
 mod sync {

@@ -57,11 +57,11 @@ impl<T> Next<T> {
 
 /// The epochs that wait for one stream of changes.
 pub(crate) struct Queue<K, V> {
-    state: Mutex<State<K, V>>,
+    state: Mutex<Unread<K, V>>,
     notify: Arc<Notify>,
 }
 
-struct State<K, V> {
+struct Unread<K, V> {
     epochs: VecDeque<Waiting<Pushed<K, V>>>,
     bytes: usize,
     cut_off: bool,
@@ -70,11 +70,11 @@ struct State<K, V> {
 
 impl<K, V> Queue<K, V> {
     fn new() -> Self {
-        let state = State { epochs: VecDeque::new(), bytes: 0, cut_off: false, ended: false };
+        let state = Unread { epochs: VecDeque::new(), bytes: 0, cut_off: false, ended: false };
         Self { state: Mutex::new(state), notify: Arc::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State<K, V>> {
+    fn state(&self) -> MutexGuard<'_, Unread<K, V>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -132,13 +132,13 @@ impl<K: Send + Sync, V: Send + Sync> Queued for Queue<K, V> {
 }
 
 /// The last change of a key that someone subscribes to.
-pub(crate) struct Slot {
+pub(crate) struct KeyWatch {
     /// The last epoch that changed the key.
     changed: AtomicU64,
     notify: Arc<Notify>,
 }
 
-impl Slot {
+impl KeyWatch {
     fn tell(&self, epoch: u64) {
         self.changed.store(epoch, Ordering::Release);
         self.notify.notify_waiters();
@@ -156,7 +156,7 @@ impl Slot {
 }
 
 /// The slot of a key, and how many subscribers it has.
-type Slots<K> = HashMap<K, (Arc<Slot>, usize), KeyedHash>;
+type Slots<K> = HashMap<K, (Arc<KeyWatch>, usize), KeyedHash>;
 
 /// Everyone who wants to know of changes.
 pub(crate) struct Subscribers<K, V> {
@@ -227,13 +227,13 @@ where
 
     /// Adds a subscriber of `key`. The caller keeps epochs from being published meanwhile, and takes the subscriber
     /// out with [`leave`](Self::leave).
-    pub(crate) fn add_key(&self, key: &K) -> Arc<Slot> {
+    pub(crate) fn add_key(&self, key: &K) -> Arc<KeyWatch> {
         let mut keys = self.keys();
         if let Some((slot, subscribers)) = keys.get_mut(key) {
             *subscribers += 1;
             return Arc::clone(slot);
         }
-        let slot = Arc::new(Slot { changed: AtomicU64::new(0), notify: Arc::default() });
+        let slot = Arc::new(KeyWatch { changed: AtomicU64::new(0), notify: Arc::default() });
         keys.insert(key.clone(), (Arc::clone(&slot), 1));
         self.count.fetch_add(1, Ordering::AcqRel);
         slot

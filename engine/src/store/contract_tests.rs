@@ -1,6 +1,6 @@
 //! One contract, held by every store: random steps are compared with a plain ordered map.
 
-use super::{Direction, MemoryStore, RocksStore, Row, StateStore, StoreOptions, StoreSnapshot};
+use super::{Direction, MemoryStore, RocksOptions, RocksStore, Row, StateStore, StoreSnapshot};
 use crate::ErrorKind;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ impl Medium for Arc<MemoryStore> {
 
 impl Medium for PathBuf {
     fn open(&self) -> Arc<dyn StateStore> {
-        let options = StoreOptions { block_cache_bytes: 1 << 20, ..StoreOptions::default() };
+        let options = RocksOptions { block_cache_bytes: 1 << 20, ..RocksOptions::default() };
         Arc::new(RocksStore::open(self, &options).unwrap())
     }
 }

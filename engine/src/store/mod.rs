@@ -13,7 +13,7 @@ mod contract_tests;
 
 pub use memory::MemoryStore;
 #[cfg(feature = "rocks")]
-pub use rocks::{RocksState, RocksStore, StoreOptions};
+pub use rocks::{RocksOptions, RocksState, RocksStore};
 #[cfg(feature = "rocks")]
 pub(crate) use rocks::{SecondaryStore, no_state};
 

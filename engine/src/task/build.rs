@@ -3,11 +3,11 @@
 //! The older version of a table answers meanwhile, from rows that nothing touches any more. Once the build stands at the
 //! same input as the main task, the catalogue is rewritten in one step and the main task goes on with all tables.
 
-use super::catalogue::{BUILD_GROUP, Former, Group};
+use super::catalogue::{BUILD_GROUP, OlderVersion, TaskGroup};
 use super::opening::{open_input, start};
 use super::{Core, Plan, Task};
 use crate::query::Serving;
-use crate::state::{AnyTable, Published, Shared};
+use crate::state::{AnyTable, Published, TaskState};
 use crate::store::layout::{MAIN_GROUP, TableId};
 use crate::{Position, Result, TopicPartition, fault};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,8 +69,8 @@ impl Build {
 impl Core {
     pub(super) fn begin_build(
         &mut self,
-        group: Group,
-        former: Vec<Option<Former>>,
+        group: TaskGroup,
+        former: Vec<Option<OlderVersion>>,
         holds_main: bool,
     ) -> Result<()> {
         let service = Arc::clone(&self.service);
@@ -81,14 +81,15 @@ impl Core {
         service.tasks.add(drain);
         let counts = &self.main.shared().published().counts;
         let mut older = Vec::new();
-        for (cell, (spec, former)) in service.cells.iter().zip(service.graph.tables.iter().zip(former)) {
-            let Some(Former { id, position }) = former else { continue };
+        for (served, (spec, former)) in service.served.iter().zip(service.graph.tables.iter().zip(former)) {
+            let Some(OlderVersion { id, position }) = former else { continue };
             let host = Arc::clone(&service.host);
-            let shared = Arc::new(Shared::new(host, Arc::clone(&self.store), position, Arc::clone(counts)));
+            let shared =
+                Arc::new(TaskState::new(host, Arc::clone(&self.store), position, Arc::clone(counts)));
             shared.set_former();
             let table = (spec.make)(id, service.router.shards(), shared);
             older.push(Arc::clone(&table));
-            cell.serve(Serving::Former(table));
+            served.serve(Serving::Former(table));
         }
         let mut target = Position::new();
         for (id, _) in task.position().iter().filter(|(id, _)| self.main.position().known(id).is_none()) {
@@ -189,7 +190,12 @@ impl Swapped {
 }
 
 /// What is published, with the position and the row counts of the built tables in place of those of the tables that go.
-fn with_built(shared: &Arc<Shared>, build: &Build, position: &Position, unneeded: &[TableId]) -> Published {
+fn with_built(
+    shared: &Arc<TaskState>,
+    build: &Build,
+    position: &Position,
+    unneeded: &[TableId],
+) -> Published {
     let now = shared.published();
     let rows = &build.task.shared().published().counts;
     let mut counts = BTreeMap::clone(&now.counts);

@@ -1,7 +1,7 @@
 //! The checks of an opening: whatever can be refused is refused before anything is written, to the state or to the
 //! changelog.
 
-use super::catalogue::Group;
+use super::catalogue::TaskGroup;
 use super::input::first_to_read;
 use super::{FailurePolicy, Plan, Setting};
 use crate::changelog::{Misfit, TopicConfig, TopicType};
@@ -37,7 +37,7 @@ pub(crate) fn check_policy(graph: &Graph, policy: &FailurePolicy) -> Result<()> 
 pub(super) fn pass_what_is_gone(
     setting: &Setting,
     there: &BTreeMap<Arc<str>, u32>,
-    main: &mut Group,
+    main: &mut TaskGroup,
 ) -> Result<()> {
     let depends_on = main.depends_on(&setting.graph);
     let read = |topic: &str| setting.graph.reads(topic) && there.contains_key(topic);
@@ -89,7 +89,7 @@ pub(super) fn check_term(setting: &Setting, store: &dyn StateStore, read: &[Posi
 pub(super) fn check_changelog(
     setting: &Setting,
     there: &BTreeMap<Arc<str>, u32>,
-    (main, build): (&Group, Option<&Group>),
+    (main, build): (&TaskGroup, Option<&TaskGroup>),
 ) -> Result<()> {
     check_topics(setting, there, &main.position)?;
     check_input(setting, there, main)?;
@@ -99,7 +99,7 @@ pub(super) fn check_changelog(
 
 /// Checks that the changelog holds what `group` has to read, from where it stands. A topic that is not there yet holds
 /// nothing.
-fn check_input(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, group: &Group) -> Result<()> {
+fn check_input(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, group: &TaskGroup) -> Result<()> {
     for (topic, _) in Plan::new(&setting.graph, &group.nodes, setting.sets_aside())?.sources {
         for partition in 0..there.get(&topic).copied().unwrap_or(0) {
             let id = TopicPartition::new(Arc::clone(&topic), partition);

@@ -6,7 +6,7 @@
 //! find a row in one place or the other.
 
 use super::{Consumer, Setting};
-use crate::state::{Newest, Shared};
+use crate::state::{Newest, TaskState};
 use crate::store::Row;
 use crate::store::layout;
 use crate::{Result, fault};
@@ -40,7 +40,7 @@ impl Backlog {
 
 /// What everything beside the folding thread knows of a task; it moves the generations of the task into its store.
 pub(crate) struct Drain {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<TaskState>,
     pub(crate) group: u16,
     /// What is told to the changelog once rows are durable.
     pub(crate) consumer: Consumer,

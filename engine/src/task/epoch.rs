@@ -2,10 +2,10 @@
 //!
 //! Invariant: until the caller commits it, nothing of an epoch is visible, and it can be undone wholly.
 
-use super::input::{EpochInput, Piece};
+use super::input::{BatchSlice, EpochInput};
 use super::plan::{Plan, node};
 use crate::dataflow::{Context, Inputs, Skipped, SourceBatch, Sunk};
-use crate::flow::{Batch, Failure, Meter, Output, Pass, Record, Router, Slot, Stamp};
+use crate::flow::{Batch, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, Part};
@@ -24,16 +24,13 @@ pub(crate) struct EpochFailure {
     /// By its place in the log.
     pub(crate) record: Option<u64>,
     /// Which step of the epoch failed, in the order in which one shard takes them: a node, or behind them a table.
-    step: usize,
+    pub(crate) step: Option<usize>,
     /// Which value it failed at, of those that the record became.
     stamp: Option<Stamp>,
     /// All the records that do not decode, if that is why.
     pub(crate) undecodable: Skipped,
     /// Whether the epoch became too large, so that a part of it is to be tried.
     pub(crate) too_much: bool,
-    /// The step and the table at which user code failed, for people. No part of the reason in a dead letter, by which it is
-    /// known.
-    pub(crate) place: Option<String>,
 }
 
 impl EpochFailure {
@@ -57,11 +54,10 @@ impl EpochFailure {
         Some(Self {
             error: Error::user(reason),
             record: Some(place),
-            step: 0,
+            step: None,
             stamp: None,
             undecodable,
             too_much: false,
-            place: None,
         })
     }
 }
@@ -70,15 +66,7 @@ impl From<Failure> for EpochFailure {
     fn from(failure: Failure) -> Self {
         let (stamp, too_much) = (failure.stamp(), failure.is_too_much());
         let record = stamp.map(|stamp| stamp.sequence);
-        Self {
-            error: failure.into_error(),
-            record,
-            step: 0,
-            stamp,
-            undecodable: Skipped::new(),
-            too_much,
-            place: None,
-        }
+        Self { error: failure.into_error(), record, step: None, stamp, undecodable: Skipped::new(), too_much }
     }
 }
 
@@ -119,7 +107,7 @@ type Decoded = (Vec<(usize, Vec<Batch>)>, Skipped);
 /// One shard's work in progress.
 #[derive(Default)]
 struct Lane {
-    slots: Vec<Slot>,
+    slots: Vec<NodeOutput>,
     sealed: Sealed,
 }
 
@@ -136,7 +124,7 @@ impl Run<'_> {
                     .plan
                     .duties
                     .iter()
-                    .map(|duty| Slot { parts: Vec::new(), consumers: duty.consumers })
+                    .map(|duty| NodeOutput { parts: Vec::new(), consumers: duty.consumers })
                     .collect(),
                 sealed: Sealed::default(),
             })
@@ -192,7 +180,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn decode_piece(&self, piece: &Piece) -> Result<Decoded, EpochFailure> {
+    fn decode_piece(&self, piece: &BatchSlice) -> Result<Decoded, EpochFailure> {
         let _folding = self.engine.fold();
         let batch = piece.decode()?;
         let records = SourceBatch {
@@ -225,7 +213,7 @@ impl Run<'_> {
             router: self.router,
             tables: self.tables,
             read: true,
-            record: Record::Changes,
+            detail: Detail::Changes,
             outlets: Vec::new(),
             sunk: Vec::new(),
         };
@@ -238,8 +226,11 @@ impl Run<'_> {
         }));
         if let Err(failure) = outcome.unwrap_or_else(|panic| Err(panicked(&*panic).into())) {
             let failure = EpochFailure::at(failure, context.current.map(|stamp| stamp.sequence));
-            let place = Some(self.graph.step(step));
-            return Err(EpochFailure { step, place, stamp: failure.stamp.or(context.current), ..failure });
+            return Err(EpochFailure {
+                step: Some(step),
+                stamp: failure.stamp.or(context.current),
+                ..failure
+            });
         }
         lane.sealed.sunk.append(&mut context.sunk);
         if last {
@@ -247,7 +238,7 @@ impl Run<'_> {
                 let Some(table) = self.tables.get(index).and_then(Option::as_ref) else { continue };
                 let sealed = catch_unwind(AssertUnwindSafe(|| table.seal(shard)));
                 let part = sealed.unwrap_or_else(|panic| Err(panicked(&*panic).into()));
-                let step = self.graph.nodes.len() + index;
+                let step = Some(self.graph.nodes.len() + index);
                 let part = part.map_err(|failure| EpochFailure { step, ..failure.into() })?;
                 self.meter.add_bytes(part.bytes())?;
                 lane.sealed.parts.push(part);
@@ -266,12 +257,12 @@ impl Run<'_> {
             Step::Operator(operator) => {
                 if let Some(duty) = self.plan.duties.get(id) {
                     context.read = duty.consumers > 0;
-                    context.record = duty.record;
+                    context.detail = duty.detail;
                 }
                 context.outlets.clear();
                 context.outlets.extend(node.outlets.iter().map(|&outlet| {
                     let duty = self.plan.duties.get(outlet)?;
-                    (duty.consumers > 0).then_some(duty.record)
+                    (duty.consumers > 0).then_some(duty.detail)
                 }));
                 let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
                 match (operator.run(context, inputs)?, node.exchange) {

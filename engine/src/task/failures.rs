@@ -59,7 +59,7 @@ pub enum FailurePolicy {
 
 /// What the failures of the last epochs advise for the next ones.
 #[derive(Debug, Default)]
-pub(super) struct Caution {
+pub(super) struct Backoff {
     /// How many records to take at the most.
     records: Option<usize>,
     /// The place in the log before which the next epoch has to end, whatever else would be allowed.
@@ -73,7 +73,7 @@ pub(super) struct Caution {
 /// How many records the first epoch takes of an engine that knows nothing of what they become.
 const FIRST_RECORDS: usize = 16;
 
-impl Caution {
+impl Backoff {
     /// Nothing is known of what records become: the first epochs are short, and each may have twice as many as the last.
     pub(super) fn of_a_beginner() -> Self {
         Self { records: Some(FIRST_RECORDS), ..Self::default() }
@@ -141,7 +141,7 @@ impl Task {
                 Ok(sealed) => {
                     let grown_bytes = sealed.grown_bytes;
                     self.finish(input, sealed, &skipped)?;
-                    self.caution.relax(input.records, grown_bytes);
+                    self.backoff.relax(input.records, grown_bytes);
                     return Ok(Outcome::Done);
                 }
                 Err(failure) if failure.too_much => failure,
@@ -149,7 +149,7 @@ impl Task {
             };
             if failure.too_much {
                 self.input.put_back(input)?;
-                self.caution.narrow(input, None);
+                self.backoff.narrow(input, None);
                 return Ok(Outcome::TooMuch);
             }
             if !failure.is_of_user() {
@@ -160,7 +160,7 @@ impl Task {
                     return Err(self.stopped(input, failure));
                 }
                 self.input.put_back(input)?;
-                self.caution.narrow(input, failure.record);
+                self.backoff.narrow(input, failure.record);
                 return Ok(Outcome::Failed);
             };
             let before = skipped.len();
@@ -225,8 +225,9 @@ impl Task {
              to that, for all its records would fail; if this one is not what others are, open with a dead-letter topic to \
              leave it out"
         };
-        let error = match &failure.place {
-            Some(place) => failure.error.context(format!("in {place}")),
+        // Only here: the reason in a dead letter is what the letter is known by, and names no steps.
+        let error = match failure.step {
+            Some(step) => failure.error.context(format!("in {}", self.setting.graph.step(step))),
             None => failure.error,
         };
         error.context(format!("{} ({advice})", place.unwrap_or_default()))

@@ -3,7 +3,7 @@
 //! An epoch is a prefix of what is left of that order, up to a cap. Where the derived topics of this task already hold the
 //! output of an epoch, a replay cuts the same epoch again.
 
-use super::merge::{Allowed, Merge};
+use super::merge::{Allowed, PartitionMerge};
 use crate::changelog::{Changelog, DecodedBatch, EpochMark, LogBatch, Run};
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::borrow::Cow;
@@ -31,7 +31,7 @@ pub(crate) struct Bound<'p> {
 
 /// A piece of a stored batch that belongs to an epoch.
 #[derive(Clone)]
-pub(crate) struct Piece {
+pub(crate) struct BatchSlice {
     /// The partition's number in the task.
     pub(crate) source: u32,
     pub(crate) topic: usize,
@@ -41,11 +41,11 @@ pub(crate) struct Piece {
     pub(crate) offsets: Range<u64>,
     /// The places of these records in the log.
     pub(crate) runs: Vec<Run>,
-    /// Shared by the pieces of one batch.
+    /// TaskState by the pieces of one batch.
     pub(super) decoded: Arc<OnceLock<DecodedBatch>>,
 }
 
-impl Piece {
+impl BatchSlice {
     /// The batch, decoded; once for all pieces of it, if it was cut.
     pub(super) fn decode(&self) -> Result<Cow<'_, DecodedBatch>> {
         if self.offsets == (self.batch.base_offset()..self.batch.end_offset()) {
@@ -83,7 +83,7 @@ impl Piece {
 #[derive(Clone, Default)]
 pub(crate) struct EpochInput {
     /// In the order of their first records.
-    pub(crate) pieces: Vec<Piece>,
+    pub(crate) pieces: Vec<BatchSlice>,
     pub(crate) records: u64,
     /// Where the epoch begins.
     pub(crate) from: Position,
@@ -100,7 +100,7 @@ pub(crate) struct EpochInput {
 impl EpochInput {
     /// The place of the first record.
     pub(crate) fn first(&self) -> u64 {
-        self.pieces.first().map_or(u64::MAX, Piece::first)
+        self.pieces.first().map_or(u64::MAX, BatchSlice::first)
     }
 
     /// The number of the partition and the offset of the record with this place, if it is one of the epoch.
@@ -134,7 +134,7 @@ impl EpochInput {
 
 /// The readers of a task.
 pub(crate) struct Input {
-    merge: Merge,
+    merge: PartitionMerge,
     position: Position,
     cuts: VecDeque<EpochMark>,
 }
@@ -154,7 +154,7 @@ impl Input {
     ) -> Result<Self> {
         // A topic that an earlier graph read stays in the position: the marks of its epochs name it.
         let mut position = position.clone();
-        let mut merge = Merge::new(Arc::clone(changelog));
+        let mut merge = PartitionMerge::new(Arc::clone(changelog));
         for (id, topic) in partitions {
             let next = first_to_read(id, &changelog.offsets(id)?, position.offset(id), from_oldest)?;
             position.set(id.clone(), next);
@@ -325,7 +325,7 @@ impl Ends<'_> {
     }
 
     /// The partitions in `epoch` that must not overtake those which stand at their end.
-    fn overtaking(&self, epoch: &EpochInput, merge: &Merge) -> BTreeSet<u32> {
+    fn overtaking(&self, epoch: &EpochInput, merge: &PartitionMerge) -> BTreeSet<u32> {
         let Some(until) = self.until.filter(|_| self.reached < u64::MAX) else { return BTreeSet::new() };
         let sources = epoch.pieces.iter().map(|piece| piece.source);
         sources.filter(|source| merge.id(*source).is_some_and(|id| until.known(id).is_none())).collect()

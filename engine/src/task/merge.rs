@@ -9,10 +9,10 @@
 //! bound on read-ahead allows is kept in memory.
 //!
 //! Where records have places, batches are taken whole, in the order of their first records, and afterwards whatever
-//! overtook the first record that was left is [given up](Merge::keep_below): batches that interleave record by record cost
+//! overtook the first record that was left is [given up](PartitionMerge::keep_below): batches that interleave record by record cost
 //! no more than others.
 
-use super::input::{EpochInput, Piece};
+use super::input::{BatchSlice, EpochInput};
 use crate::changelog::{Appended, Changelog, DecodedBatch, LogBatch, PartitionReader, Run};
 use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -93,7 +93,7 @@ pub(super) struct Allowed {
 }
 
 /// The partitions of a task in the order of the log.
-pub(super) struct Merge {
+pub(super) struct PartitionMerge {
     changelog: Arc<dyn Changelog>,
     partitions: Vec<Partition>,
     numbers: HashMap<TopicPartition, u32>,
@@ -107,7 +107,7 @@ pub(super) struct Merge {
     queued_bytes: usize,
 }
 
-impl Merge {
+impl PartitionMerge {
     pub(super) fn new(changelog: Arc<dyn Changelog>) -> Self {
         Self {
             changelog,
@@ -285,7 +285,7 @@ impl Merge {
         Ok(())
     }
 
-    fn return_piece(&mut self, piece: &Piece) -> Result<()> {
+    fn return_piece(&mut self, piece: &BatchSlice) -> Result<()> {
         let number = piece.source;
         self.set_aside(number);
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(()) };
@@ -397,7 +397,7 @@ impl Partition {
             return 0;
         }
         self.piece = Some(epoch.pieces.len());
-        epoch.pieces.push(Piece {
+        epoch.pieces.push(BatchSlice {
             source: number,
             topic: self.topic,
             partition: self.id.partition,
@@ -423,7 +423,7 @@ impl Partition {
     }
 
     /// Puts the records of `piece` back. Answers with the bytes that are queued again.
-    fn put_back(&mut self, piece: &Piece) -> usize {
+    fn put_back(&mut self, piece: &BatchSlice) -> usize {
         self.next = piece.offsets.start;
         self.piece = None;
         self.decoded = Arc::clone(&piece.decoded);

@@ -42,11 +42,11 @@ pub(crate) use tasks::Tasks;
 use crate::changelog::{Append, EpochMark};
 use crate::dataflow::{Skipped, Sunk};
 use crate::flow::Meter;
-use crate::state::{AnyTable, Generation, Published, Shared};
+use crate::state::{AnyTable, Generation, Published, TaskState};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
 use epoch::{EpochFailure, Run, Sealed};
-use failures::{Caution, Outcome};
+use failures::{Backoff, Outcome};
 use input::{Bound, EpochInput};
 use letters::Letters;
 use std::collections::BTreeMap;
@@ -64,9 +64,9 @@ pub(crate) struct Task {
     plan: Plan,
     tables: Vec<Option<Arc<dyn AnyTable>>>,
     ids: Vec<Option<TableId>>,
-    shared: Arc<Shared>,
+    shared: Arc<TaskState>,
     input: Input,
-    caution: Caution,
+    backoff: Backoff,
     letters: Letters,
     /// Whether outputs go to the changelog; a background build only builds tables, and sets records aside.
     produces: bool,
@@ -78,15 +78,15 @@ impl Task {
         plan: Plan,
         ids: Vec<Option<TableId>>,
         tables: Vec<Option<Arc<dyn AnyTable>>>,
-        shared: Arc<Shared>,
+        shared: Arc<TaskState>,
         input: Input,
         produces: bool,
     ) -> Self {
-        let caution = if setting.starts_small() { Caution::of_a_beginner() } else { Caution::default() };
-        Self { setting, plan, tables, ids, shared, input, caution, letters: Letters::default(), produces }
+        let backoff = if setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
+        Self { setting, plan, tables, ids, shared, input, backoff, letters: Letters::default(), produces }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<TaskState> {
         &self.shared
     }
 
@@ -117,7 +117,7 @@ impl Task {
         let mut end: Option<u64> = None;
         let mut too_much = false;
         loop {
-            let (limit, before) = self.caution.bound(limit, self.setting.growth_bytes);
+            let (limit, before) = self.backoff.bound(limit, self.setting.growth_bytes);
             let bound = Bound { before: before.or(end), until };
             let Some(input) = self.input.cut(limit, bound)? else {
                 if bound.before.is_none() && bound.until.is_none() {

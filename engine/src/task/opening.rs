@@ -3,13 +3,13 @@
 //! Invariant: whatever can be refused is refused before anything is written, to the state or to the changelog. The types
 //! of the steps see to the order: only what was checked can be written, and only what was written can be started.
 
-use super::catalogue::{Assignment, Catalogue, Group};
+use super::catalogue::{Assignment, Catalogue, TaskGroup};
 use super::drain::Drain;
 use super::owner::{self, Owner};
 use super::{Consumer, Core, FailurePolicy, Input, Plan, Reads, Service, Setting, Task, Tasks, checks};
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
 use crate::identity::new_identity;
-use crate::state::{AnyTable, Shared};
+use crate::state::{AnyTable, TaskState};
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP};
 use crate::{Position, Result, TopicPartition};
@@ -126,7 +126,7 @@ impl Written {
 fn tell_what_was_opened(core: &Core) {
     let service = core.service();
     let tables = service.graph.tables.len();
-    let building = service.cells.iter().filter(|cell| cell.is_building()).count();
+    let building = service.served.iter().filter(|table| table.is_building()).count();
     let position = service.tasks.position();
     let records_left = core.main().shared().records_left();
     tracing::info!(name = &*service.name, tables, building, %position, records_left, "the engine is open");
@@ -139,16 +139,17 @@ fn tell_what_was_opened(core: &Core) {
 pub(super) fn start(
     setting: &Arc<Setting>,
     store: &Arc<dyn StateStore>,
-    group: Group,
+    group: TaskGroup,
     number: u16,
 ) -> Result<(Task, Arc<Drain>)> {
-    let Group { nodes, ids, position, counts } = group;
+    let TaskGroup { nodes, ids, position, counts } = group;
     let plan = Plan::new(&setting.graph, &nodes, setting.sets_aside())?;
     let input = open_input(setting, &plan, &position, number)?;
     let consumer = consumer(setting, number);
     consumer.hold(input.position())?;
     let host = Arc::clone(&setting.host);
-    let shared = Arc::new(Shared::new(host, Arc::clone(store), input.position().clone(), Arc::new(counts)));
+    let shared =
+        Arc::new(TaskState::new(host, Arc::clone(store), input.position().clone(), Arc::new(counts)));
     let tables: Vec<Option<Arc<dyn AnyTable>>> = setting
         .graph
         .tables

@@ -4,7 +4,7 @@
 //! Nodes between two exchanges form a level. A shard runs its nodes of a level one after the other without
 //! waiting for anyone; only between levels is there a barrier, at which what was routed changes hands.
 
-use crate::flow::Record;
+use crate::flow::Detail;
 use crate::graph::{Graph, Node, Step};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ pub(crate) struct Duty {
     pub(crate) consumers: usize,
     /// Whether every update of a table, or only what became of each key: every one where a node that derives from it follows
     /// them, and where records may be left out, as code of the user is then asked about all of them.
-    pub(crate) record: Record,
+    pub(crate) detail: Detail,
 }
 
 impl Plan {
@@ -39,7 +39,7 @@ impl Plan {
         let mut level_of = vec![0; graph.nodes.len()];
         let mut plan = Self {
             levels: Vec::new(),
-            duties: vec![Duty { consumers: 0, record: Record::Changes }; graph.nodes.len()],
+            duties: vec![Duty { consumers: 0, detail: Detail::Changes }; graph.nodes.len()],
             sources: Vec::new(),
             writes: Vec::new(),
         };
@@ -83,7 +83,7 @@ impl Plan {
         }
         for (duty, followed) in self.duties.iter_mut().zip(followed) {
             if followed || (sets_aside && duty.consumers > 0) {
-                duty.record = Record::Updates;
+                duty.detail = Detail::Updates;
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::setting::Setting;
 use super::tasks::Tasks;
 use crate::changelog::Lease;
-use crate::query::{Cell, Serving, Snapshot, Stored, View, view_of};
+use crate::query::{ServedTable, Serving, Snapshot, Stored, View, view_of};
 use crate::state::{AnyTable, Status};
 use crate::{Position, Result, TopicPartition};
 use std::ops::Deref;
@@ -15,7 +15,7 @@ pub(crate) struct Service {
     setting: Arc<Setting>,
     pub(crate) tasks: Tasks,
     /// By the number of the table in the graph.
-    pub(crate) cells: Box<[Arc<Cell>]>,
+    pub(crate) served: Box<[Arc<ServedTable>]>,
     /// The engine's name is its own as long as anything is appended or held under it.
     lease: Mutex<Option<Lease>>,
     /// Whether no further epoch is to begin for now.
@@ -32,14 +32,14 @@ impl Deref for Service {
 
 impl Service {
     pub(super) fn new(setting: Arc<Setting>, tasks: Tasks, lease: Lease) -> Self {
-        let cell = |name: &Arc<str>| Cell {
+        let table = |name: &Arc<str>| ServedTable {
             name: Arc::clone(name),
             serving: RwLock::new(Serving::Building),
             ended: OnceLock::new(),
             built_once: "wait with `Engine::ready`",
         };
-        let cells = setting.graph.tables.iter().map(|spec| Arc::new(cell(&spec.name))).collect();
-        Self { setting, tasks, cells, lease: Mutex::new(Some(lease)), paused: AtomicBool::new(false) }
+        let served = setting.graph.tables.iter().map(|spec| Arc::new(table(&spec.name))).collect();
+        Self { setting, tasks, served, lease: Mutex::new(Some(lease)), paused: AtomicBool::new(false) }
     }
 
     pub(crate) fn setting(&self) -> &Arc<Setting> {
@@ -48,9 +48,9 @@ impl Service {
 
     /// Lets `tables` answer.
     pub(super) fn serve(&self, tables: &[Option<Arc<dyn AnyTable>>]) {
-        for (cell, table) in self.cells.iter().zip(tables) {
+        for (served, table) in self.served.iter().zip(tables) {
             if let Some(table) = table {
-                cell.serve(Serving::Live(Arc::clone(table)));
+                served.serve(Serving::Live(Arc::clone(table)));
             }
         }
     }
@@ -60,13 +60,13 @@ impl Service {
     /// # Errors
     /// `Invalid` if the table belongs to another graph.
     pub(crate) fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
-        view_of(table, self.graph.id, &self.cells, self.router)
+        view_of(table, self.graph.id, &self.served, self.router)
     }
 
     /// All tables at one position.
     ///
     /// # Errors
-    /// As for [`Shared::ask`](crate::state::Shared::ask).
+    /// As for [`TaskState::ask`](crate::state::TaskState::ask).
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
         let shared = &self.tasks.main().shared;
         shared.ask(None)?;
@@ -75,7 +75,7 @@ impl Service {
 
     /// Whether every table answers with its own rows, up to date.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.tasks.main().shared.is_behind() && !self.cells.iter().any(|cell| cell.is_building())
+        !self.tasks.main().shared.is_behind() && !self.served.iter().any(|table| table.is_building())
     }
 
     /// How many records of each partition that the graph reads lie beyond `position`.
@@ -91,15 +91,15 @@ impl Service {
     /// waiting finds the reason.
     pub(crate) fn end(&self, status: &Status) {
         self.tasks.main().shared.end(status);
-        for cell in &self.cells {
-            cell.end(status);
+        for table in &self.served {
+            table.end(status);
         }
     }
 
     /// Lets go of the store and of the name: another engine can be opened in this one's place.
     pub(crate) fn let_go(&self) {
         self.tasks.release_stores();
-        self.cells.iter().for_each(|cell| cell.release_store());
+        self.served.iter().for_each(|table| table.release_store());
     }
 
     /// Gives up the engine's name.

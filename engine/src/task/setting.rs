@@ -24,7 +24,7 @@ pub(crate) struct Counters {
 pub(crate) enum Reads {
     /// Nobody.
     Current,
-    /// Everyone, but [`is_behind`](crate::state::Shared::is_behind) tells.
+    /// Everyone, but [`is_behind`](crate::state::TaskState::is_behind) tells.
     Stale,
     /// Everyone: whoever moves the engine by hand knows where it stands.
     Stepped,

@@ -8,7 +8,7 @@
 use super::GroupedStream;
 use crate::table::{StoredTable, distinct};
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::StoreOptions;
+use millpond_engine::graph::TableOptions;
 use std::convert::Infallible;
 
 impl<K: Key, V: Value> GroupedStream<K, V> {
@@ -40,7 +40,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// ```
     pub fn min<T: Value + Ord>(
         &self,
-        store: impl Into<StoreOptions<T>>,
+        store: impl Into<TableOptions<T>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, T> {
         self.fold_by("min", store.into(), move |_, row: &mut Option<T>, record| {
@@ -55,7 +55,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// The greatest value that `of` takes from the records of each group; see [`min`](Self::min).
     pub fn max<T: Value + Ord>(
         &self,
-        store: impl Into<StoreOptions<T>>,
+        store: impl Into<TableOptions<T>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, T> {
         self.fold_by("max", store.into(), move |_, row: &mut Option<T>, record| {
@@ -71,7 +71,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// [`min`](Self::min).
     pub fn top_k<T: Value + Ord>(
         &self,
-        store: impl Into<StoreOptions<Vec<T>>>,
+        store: impl Into<TableOptions<Vec<T>>>,
         k: usize,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, Vec<T>> {
@@ -91,7 +91,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// group and value in the table `<store>.index`. See [`min`](Self::min).
     pub fn distinct_count<T: Key>(
         &self,
-        store: impl Into<StoreOptions<u64>>,
+        store: impl Into<TableOptions<u64>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, u64> {
         let builder = &self.stream.builder;

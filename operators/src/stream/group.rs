@@ -11,7 +11,7 @@ use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Stamp};
-use millpond_engine::graph::{StoreOptions, TableRef};
+use millpond_engine::graph::{TableOptions, TableRef};
 use std::convert::Infallible;
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -107,7 +107,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// The module [`aggregate`](crate::aggregate) has `sum`, `mean`, `min`, `max`, `top_k`, `distinct_count`, `last_n`.
     pub fn aggregate<A: Aggregate<K, V>>(
         &self,
-        store: impl Into<StoreOptions<A::Acc>>,
+        store: impl Into<TableOptions<A::Acc>>,
         aggregate: A,
     ) -> StoredTable<K, A::Acc> {
         self.fold_by("fold", store.into(), move |key, acc: &mut Option<A::Acc>, value| {
@@ -119,7 +119,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// Folds each group with a closure, beginning with `init()`.
     pub fn fold<A: Value>(
         &self,
-        store: impl Into<StoreOptions<A>>,
+        store: impl Into<TableOptions<A>>,
         init: impl Fn() -> A + Send + Sync + 'static,
         fold: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
     ) -> StoredTable<K, A> {
@@ -152,7 +152,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// ```
     pub fn try_fold<A: Value, E: Display + 'static>(
         &self,
-        store: impl Into<StoreOptions<A>>,
+        store: impl Into<TableOptions<A>>,
         init: impl Fn() -> A + Send + Sync + 'static,
         fold: impl Fn(&mut A, &K, V) -> Result<(), E> + Send + Sync + 'static,
     ) -> StoredTable<K, A> {
@@ -162,7 +162,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     }
 
     /// Counts the records of each group.
-    pub fn count(&self, store: impl Into<StoreOptions<u64>>) -> StoredTable<K, u64> {
+    pub fn count(&self, store: impl Into<TableOptions<u64>>) -> StoredTable<K, u64> {
         self.aggregate(store, count())
     }
 
@@ -170,7 +170,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// those before it came to.
     pub fn reduce(
         &self,
-        store: impl Into<StoreOptions<V>>,
+        store: impl Into<TableOptions<V>>,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> StoredTable<K, V> {
         self.fold_by("reduce", store.into(), move |_, row: &mut Option<V>, value| {
@@ -185,7 +185,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     pub(super) fn fold_by<A: Value, E: Display + 'static>(
         &self,
         kind: &'static str,
-        store: StoreOptions<A>,
+        store: TableOptions<A>,
         step: impl Fn(&K, &mut Option<A>, V) -> Result<(), E> + Send + Sync + 'static,
     ) -> StoredTable<K, A> {
         let builder = &self.stream.builder;
@@ -214,7 +214,7 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let record = context.record();
+        let record = context.detail();
         let step = |key: &K, acc: &mut Option<A>, value, _: &Stamp| (self.step)(key, acc, value);
         let updates = table.try_fold(context, events, record, step)?;
         if !context.is_read() {

@@ -15,9 +15,9 @@ use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{
-    Batch, Context, Event, Failure, Inputs, Operator, Output, Record, Stamp, Update,
+    Batch, Context, Detail, Event, Failure, Inputs, Operator, Output, Stamp, Update,
 };
-use millpond_engine::graph::{StoreOptions, TableRef};
+use millpond_engine::graph::{TableOptions, TableRef};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -146,7 +146,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     #[expect(clippy::type_complexity, reason = "a stream and a table")]
     pub fn process<P: Process<K, V>>(
         &self,
-        store: impl Into<StoreOptions<P::State>>,
+        store: impl Into<TableOptions<P::State>>,
         process: P,
     ) -> (Stream<P::OutKey, P::OutValue>, StoredTable<K, P::State>) {
         let stream = self.exchanged();
@@ -178,7 +178,7 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let events: Vec<Event<K, V>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let record = context.outlet(STATE).unwrap_or(Record::Changes);
+        let record = context.outlet(STATE).unwrap_or(Detail::Changes);
         let charges = context.charges();
         let (mut expected, mut fits) = (events.len(), Ok(()));
         let mut emit = Emit::with_capacity(events.len());

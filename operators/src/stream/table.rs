@@ -8,7 +8,7 @@ use crate::Latest;
 use crate::table::{StoredTable, source};
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::StoreOptions;
+use millpond_engine::graph::TableOptions;
 
 impl<K: Key, V: Value> Stream<K, V> {
     /// A table of the last value of each key, in the order of the log, whatever the timestamps. A row is never deleted:
@@ -28,7 +28,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     /// # Ok::<(), millpond::Error>(())
     /// ```
     #[doc(alias = "toTable")]
-    pub fn to_table(&self, store: impl Into<StoreOptions<V>>) -> StoredTable<K, V> {
+    pub fn to_table(&self, store: impl Into<TableOptions<V>>) -> StoredTable<K, V> {
         let upserts = self.map_values(|_, value| Upsert::Put(value));
         source::table(&upserts, store.into(), Latest::Offset)
     }
@@ -37,7 +37,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 impl<K: Key, V: Value> Stream<K, Upsert<V>> {
     /// A table of the last value of each key, in the order of the log, whatever the timestamps; [`Upsert::Delete`] deletes,
     /// also what was never there. See [`Upsert`] for an example.
-    pub fn upsert_table(&self, store: impl Into<StoreOptions<V>>) -> StoredTable<K, V> {
+    pub fn upsert_table(&self, store: impl Into<TableOptions<V>>) -> StoredTable<K, V> {
         source::table(self, store.into(), Latest::Offset)
     }
 }

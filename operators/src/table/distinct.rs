@@ -9,8 +9,8 @@ use super::StoredTable;
 use super::group::{Delta, GroupedTable};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Record, Stamp};
-use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
+use millpond_engine::dataflow::{Batch, Context, Detail, Event, Failure, Inputs, Operator, Output, Stamp};
+use millpond_engine::graph::{Builder, NodeId, TableOptions, TableRef};
 use std::marker::PhantomData;
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
@@ -39,7 +39,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// ```
     pub fn distinct_count<T: Key>(
         &self,
-        store: impl Into<StoreOptions<u64>>,
+        store: impl Into<TableOptions<u64>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, u64> {
         let of = move |delta: Delta<V>| member(&of, &delta);
@@ -59,17 +59,17 @@ pub(super) fn member<V, T>(of: impl Fn(&V) -> T, delta: &Delta<V>) -> (T, bool) 
 /// Where the members of the groups in `store` are kept.
 pub(super) fn index<G: Key, T: Key, W: Value>(
     builder: &Builder,
-    store: &StoreOptions<W>,
+    store: &TableOptions<W>,
 ) -> TableRef<(G, T), u64> {
     let name = format!("{}.index", store.name());
-    builder.table("index", StoreOptions::with_codec(&name, Bincode).version(store.table_version()))
+    builder.table("index", TableOptions::with_codec(&name, Bincode).version(store.table_version()))
 }
 
 /// Adds a node that counts the different values of each group, of members that `node` puts out.
 pub(crate) fn distinct_count<G: Key, D: Clone + Send + 'static, T: Key>(
     builder: &Builder,
     node: NodeId,
-    store: StoreOptions<u64>,
+    store: TableOptions<u64>,
     of: impl Fn(D) -> (T, bool) + Send + Sync + 'static,
 ) -> (NodeId, TableRef<G, u64>) {
     let index = index(builder, &store);
@@ -104,7 +104,7 @@ pub(super) fn count<G: Key, T: Key, D>(
         events.push(Event { key: (group.clone(), value.clone()), value: (at, joins), stamp });
         counted.push(Counted { group, value, stamp, old: 0, new: 0 });
     }
-    context.table(index)?.fold(context, events, Record::Changes, |_, row, (at, joins)| {
+    context.table(index)?.fold(context, events, Detail::Changes, |_, row, (at, joins)| {
         let old = row.unwrap_or(0);
         let new = if joins { old + 1 } else { old.saturating_sub(1) };
         *row = (new > 0).then_some(new);
@@ -138,7 +138,7 @@ where
             .map(|Counted { group, stamp, new, .. }| Event { key: group, value: new > 0, stamp })
             .collect();
         let table = context.table(&self.table)?;
-        let record = context.record();
+        let record = context.detail();
         let updates = table.fold(context, events, record, |_, row, is_new| {
             let values = row.unwrap_or(0);
             let values = if is_new { values + 1 } else { values.saturating_sub(1) };

@@ -13,8 +13,8 @@ use super::first::{Before, End, First};
 use super::group::{Delta, GroupedTable};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Record};
-use millpond_engine::graph::{StoreOptions, TableRef};
+use millpond_engine::dataflow::{Batch, Context, Detail, Event, Failure, Inputs, Operator, Output};
+use millpond_engine::graph::{TableOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
@@ -56,7 +56,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// ```
     pub fn min<T: Key>(
         &self,
-        store: impl Into<StoreOptions<T>>,
+        store: impl Into<TableOptions<T>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, T> {
         self.extreme("min", store.into(), (End::Least, 1), one(), of)
@@ -65,7 +65,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// The greatest value that `of` takes from the rows of each group; otherwise as [`min`](Self::min).
     pub fn max<T: Key>(
         &self,
-        store: impl Into<StoreOptions<T>>,
+        store: impl Into<TableOptions<T>>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, T> {
         self.extreme("max", store.into(), (End::Greatest, 1), one(), of)
@@ -75,7 +75,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// members. Otherwise as [`min`](Self::min). With another `k` it is another table: raise its version.
     pub fn top_k<T: Key>(
         &self,
-        store: impl Into<StoreOptions<Vec<T>>>,
+        store: impl Into<TableOptions<Vec<T>>>,
         k: usize,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, Vec<T>> {
@@ -86,7 +86,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     fn extreme<T: Key, W: Value>(
         &self,
         kind: &'static str,
-        store: StoreOptions<W>,
+        store: TableOptions<W>,
         (end, most): (End, usize),
         answer: Answer<T, W>,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
@@ -144,7 +144,7 @@ where
         for ((group, steps), answer) in groups.into_iter().zip(answers) {
             self.tell(context, &mut before, (group, &steps), answer.as_ref(), &mut results)?;
         }
-        let record = context.record();
+        let record = context.detail();
         let updates = table.fold(context, results, record, |_, row, new| *row = new)?;
         if !context.is_read() {
             return Ok(Output::Nothing);
@@ -179,7 +179,7 @@ where
         first.know(others(told, &touched), told.len() < self.most);
         for (number, step) in steps.iter().enumerate() {
             first.set(&step.value, (step.new > 0).then_some(step.new));
-            if context.record() == Record::Changes && number + 1 < steps.len() {
+            if context.detail() == Detail::Changes && number + 1 < steps.len() {
                 continue;
             }
             context.at(&step.stamp);

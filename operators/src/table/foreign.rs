@@ -19,8 +19,8 @@ use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{
     Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Stamp, Update,
 };
-use millpond_engine::graph::{StoreOptions, TableRef};
-use millpond_engine::state::Record;
+use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::state::Detail;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,27 +31,27 @@ use std::sync::Arc;
 /// Where a foreign-key join keeps its result, and its index: the rows of the left table once more, by foreign key. Where
 /// [`Table::re_key`] keeps its own, too.
 ///
-/// A plain `&str` or [`StoreOptions`] says where the result is kept; the index is then named `<name>.index`, has the
-/// same version and [`Bincode`] values. A pair of [`StoreOptions`], the result's and the index's, says both: for rows that
+/// A plain `&str` or [`TableOptions`] says where the result is kept; the index is then named `<name>.index`, has the
+/// same version and [`Bincode`] values. A pair of [`TableOptions`], the result's and the index's, says both: for rows that
 /// need another codec.
 ///
 /// # Examples
 /// ```
 /// use millpond::codec::Json;
-/// use millpond::graph::StoreOptions;
+/// use millpond::graph::TableOptions;
 /// use millpond::ForeignStore;
 ///
 /// let by_name: ForeignStore<u64, String> = "orders_with_customers".into();
 /// assert_eq!(by_name.index().name(), "orders_with_customers.index");
-/// let with_version: ForeignStore<u64, String> = StoreOptions::named("joined").version(2).into();
+/// let with_version: ForeignStore<u64, String> = TableOptions::named("joined").version(2).into();
 /// assert_eq!(with_version.index().table_version(), 2);
 /// let both: ForeignStore<u64, String> =
-///     (StoreOptions::named("joined"), StoreOptions::with_codec("by_customer", Json)).into();
+///     (TableOptions::named("joined"), TableOptions::with_codec("by_customer", Json)).into();
 /// assert_eq!(both.index().name(), "by_customer");
 /// ```
 pub struct ForeignStore<V, W> {
-    result: StoreOptions<W>,
-    index: StoreOptions<V>,
+    result: TableOptions<W>,
+    index: TableOptions<V>,
 }
 
 impl<V: 'static, W: 'static> fmt::Debug for ForeignStore<V, W> {
@@ -64,24 +64,24 @@ impl<V: 'static, W: 'static> fmt::Debug for ForeignStore<V, W> {
 impl<V, W> ForeignStore<V, W> {
     /// Where the result is kept.
     #[must_use]
-    pub fn result(&self) -> &StoreOptions<W> {
+    pub fn result(&self) -> &TableOptions<W> {
         &self.result
     }
 
-    pub(super) fn into_parts(self) -> (StoreOptions<W>, StoreOptions<V>) {
+    pub(super) fn into_parts(self) -> (TableOptions<W>, TableOptions<V>) {
         (self.result, self.index)
     }
 
     /// Where the index is kept.
     #[must_use]
-    pub fn index(&self) -> &StoreOptions<V> {
+    pub fn index(&self) -> &TableOptions<V> {
         &self.index
     }
 }
 
-impl<V: Value + Serialize + DeserializeOwned, W: Value> From<StoreOptions<W>> for ForeignStore<V, W> {
-    fn from(result: StoreOptions<W>) -> Self {
-        let index = StoreOptions::with_codec(&format!("{}.index", result.name()), Bincode);
+impl<V: Value + Serialize + DeserializeOwned, W: Value> From<TableOptions<W>> for ForeignStore<V, W> {
+    fn from(result: TableOptions<W>) -> Self {
+        let index = TableOptions::with_codec(&format!("{}.index", result.name()), Bincode);
         Self { index: index.version(result.table_version()), result }
     }
 }
@@ -92,12 +92,12 @@ where
     W: Value + Serialize + DeserializeOwned,
 {
     fn from(name: &str) -> Self {
-        StoreOptions::named(name).into()
+        TableOptions::named(name).into()
     }
 }
 
-impl<V, W> From<(StoreOptions<W>, StoreOptions<V>)> for ForeignStore<V, W> {
-    fn from((result, index): (StoreOptions<W>, StoreOptions<V>)) -> Self {
+impl<V, W> From<(TableOptions<W>, TableOptions<V>)> for ForeignStore<V, W> {
+    fn from((result, index): (TableOptions<W>, TableOptions<V>)) -> Self {
         Self { result, index }
     }
 }
@@ -160,7 +160,7 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let Parted { named: links, unnamed } = link::part(inputs.take(0)?);
         let changes: Changes<F, T> = inputs.take(1)?;
-        let mut results = if context.record() == Record::Updates {
+        let mut results = if context.detail() == Detail::Updates {
             self.meet_step_by_step(context, &links, &changes)?
         } else {
             self.meet(context, &links, &changes.changes)?
@@ -174,7 +174,7 @@ where
             .into_iter()
             .map(|Event { key, value, stamp }| Event { key: (key, value.key), value: value.new, stamp })
             .collect();
-        context.table(&self.index)?.fold(context, rows, Record::Changes, |_, row, new| *row = new)?;
+        context.table(&self.index)?.fold(context, rows, Detail::Changes, |_, row, new| *row = new)?;
         Ok(Output::Local(Batch::new(results)))
     }
 }
@@ -354,7 +354,7 @@ impl<K: Key, W: Value> Operator for Keep<K, W> {
         // A row that left one partner for another comes twice: the stamps put the leaving first.
         let results: Vec<Event<K, Option<W>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let record = context.record();
+        let record = context.detail();
         let updates = table.fold(context, results, record, |_, row, result| *row = result)?;
         if !context.is_read() {
             return Ok(Output::Nothing);

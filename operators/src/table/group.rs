@@ -18,8 +18,8 @@ use millpond_engine::codec::{Grouped, Key, Value};
 use millpond_engine::dataflow::{
     Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Update,
 };
-use millpond_engine::graph::{Builder, NodeId, StoreOptions, TableRef};
-use millpond_engine::state::Record;
+use millpond_engine::graph::{Builder, NodeId, TableOptions, TableRef};
+use millpond_engine::state::Detail;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// their `retractable()` form.
     pub fn aggregate<A: Retract<K, V>>(
         &self,
-        store: impl Into<StoreOptions<A::Acc>>,
+        store: impl Into<TableOptions<A::Acc>>,
         aggregate: A,
     ) -> StoredTable<K, A::Acc> {
         self.fold_by(
@@ -135,7 +135,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// Folds each group with a closure and its inverse, beginning with `init()`.
     pub fn fold<A: Value>(
         &self,
-        store: impl Into<StoreOptions<A>>,
+        store: impl Into<TableOptions<A>>,
         init: impl Fn() -> A + Send + Sync + 'static,
         fold: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
         retract: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
@@ -144,7 +144,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     }
 
     /// Counts the rows of each group.
-    pub fn count(&self, store: impl Into<StoreOptions<u64>>) -> StoredTable<K, u64> {
+    pub fn count(&self, store: impl Into<TableOptions<u64>>) -> StoredTable<K, u64> {
         self.aggregate(store, count())
     }
 
@@ -152,7 +152,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// member is taken as it is.
     pub fn reduce(
         &self,
-        store: impl Into<StoreOptions<V>>,
+        store: impl Into<TableOptions<V>>,
         add: impl Fn(V, V) -> V + Send + Sync + 'static,
         subtract: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> StoredTable<K, V> {
@@ -174,7 +174,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     fn fold_by<A: Value>(
         &self,
         kind: &'static str,
-        store: StoreOptions<A>,
+        store: TableOptions<A>,
         step: impl Fn(&K, &mut Option<Grouped<A>>, Delta<V>) + Send + Sync + 'static,
     ) -> StoredTable<K, A> {
         let table: TableRef<K, Grouped<A>> = self.builder.grouped_table(kind, store);
@@ -223,7 +223,7 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let changes: Changes<K, V> = inputs.take(0)?;
         let starts;
-        let steps = if context.record() == Record::Updates {
+        let steps = if context.detail() == Detail::Updates {
             starts = Starts::of(context, &*self.access, &changes)?;
             history::updates(&changes, &starts)
         } else {
@@ -262,7 +262,7 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let deltas: Vec<Event<K, Delta<V>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
-        let record = context.record();
+        let record = context.detail();
         let updates = table.fold(context, deltas, record, &self.step)?;
         if !context.is_read() {
             return Ok(Output::Nothing);

@@ -14,7 +14,7 @@ use millpond_engine::dataflow::{
     Batch, Change, Changes, Context, Failure, Inputs, Operator, Output, Stamp, Update,
 };
 use millpond_engine::graph::TableIndex;
-use millpond_engine::state::Record;
+use millpond_engine::state::Detail;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -151,7 +151,7 @@ where
                 output.changes.push(Change { key: (*key).clone(), old, new, stamp: *stamp });
             }
         }
-        if context.record() == Record::Updates {
+        if context.detail() == Detail::Updates {
             output.updates = self.replay(context, &left, &right)?;
         }
         Ok(Output::Local(Batch::new(output)))

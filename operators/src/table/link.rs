@@ -9,7 +9,7 @@ use super::access::Access;
 use super::history::{self, Starts, Step};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Changes, Context, Event, Failure, Inputs, Operator, Output, Record};
+use millpond_engine::dataflow::{Batch, Changes, Context, Detail, Event, Failure, Inputs, Operator, Output};
 use millpond_engine::graph::NodeId;
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ where
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let changes: Changes<K, V> = inputs.take(0)?;
         let starts;
-        let steps = if context.record() == Record::Updates {
+        let steps = if context.detail() == Detail::Updates {
             starts = Starts::of(context, &*self.access, &changes)?;
             history::updates(&changes, &starts)
         } else {

@@ -27,7 +27,7 @@ use crate::stream::Stream;
 use crate::upsert::Upsert;
 use access::Access;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::{Builder, NodeId, StoreOptions};
+use millpond_engine::graph::{Builder, NodeId, TableOptions};
 use std::fmt;
 use std::sync::Arc;
 
@@ -250,7 +250,7 @@ impl<K: Key, V: Value> Table<K, V> {
 
     /// Stores the table under a name, so that it can be asked.
     #[must_use]
-    pub fn materialize(&self, store: impl Into<StoreOptions<V>>) -> StoredTable<K, V> {
+    pub fn materialize(&self, store: impl Into<TableOptions<V>>) -> StoredTable<K, V> {
         source::materialize(self, store.into())
     }
 }

@@ -12,8 +12,8 @@ use super::link::{self, Linked};
 use super::{StoredTable, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Record, Stamp};
-use millpond_engine::graph::{StoreOptions, TableRef};
+use millpond_engine::dataflow::{Batch, Context, Detail, Event, Failure, Inputs, Operator, Output, Stamp};
+use millpond_engine::graph::{TableOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl<K: Key, V: Value> Table<K, V> {
@@ -53,7 +53,7 @@ impl<K: Key, V: Value> Table<K, V> {
     ) -> StoredTable<L, V> {
         let (builder, (result, index)) = (&self.builder, store.into().into_parts());
         let name = format!("{}.claims", result.name());
-        let claims = StoreOptions::with_codec(&name, Bincode).version(result.table_version());
+        let claims = TableOptions::with_codec(&name, Bincode).version(result.table_version());
         let operator: ReKey<K, V, L> = ReKey {
             index: builder.table("index", index),
             claims: builder.table("claims", claims),
@@ -101,10 +101,10 @@ impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
             let count = count.unwrap_or_else(|| u64::from(row.is_some()));
             tell(context, &mut before, (wanted, &steps), count, &mut told)?;
         }
-        counts.fold(context, told.counts, Record::Changes, |_, row, count| {
+        counts.fold(context, told.counts, Detail::Changes, |_, row, count| {
             *row = (count > 1).then_some(count);
         })?;
-        let record = context.record();
+        let record = context.detail();
         let updates = table.fold(context, told.rows, record, |_, row, new| *row = new)?;
         if !context.is_read() {
             return Ok(Output::Nothing);
@@ -130,7 +130,7 @@ impl<K: Key, V: Value, L: Key> ReKey<K, V, L> {
             });
             claims.push(Claim { wanted, key, stamp, old: None, new });
         }
-        context.table(&self.index)?.fold(context, events, Record::Changes, |_, row, (at, new)| {
+        context.table(&self.index)?.fold(context, events, Detail::Changes, |_, row, (at, new)| {
             let old = std::mem::replace(row, new);
             if let Some(claim) = claims.get_mut(at) {
                 claim.old = old;
@@ -168,7 +168,7 @@ fn tell<K: Key, V: Value, L: Key>(
     for (number, claim) in steps.iter().enumerate() {
         now = (now + u64::from(claim.new.is_some())).saturating_sub(u64::from(claim.old.is_some()));
         first.set(&claim.key, claim.new.clone());
-        if context.record() == Record::Changes && number + 1 < steps.len() {
+        if context.detail() == Detail::Changes && number + 1 < steps.len() {
             continue;
         }
         context.at(&claim.stamp);

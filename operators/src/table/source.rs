@@ -11,20 +11,20 @@ use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output};
-use millpond_engine::graph::{StoreOptions, TableRef};
-use millpond_engine::state::Record;
+use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::state::Detail;
 
 /// A table of the last upsert of each key.
 pub(crate) fn table<K: Key, V: Value>(
     upserts: &Stream<K, Upsert<V>>,
-    store: StoreOptions<V>,
+    store: TableOptions<V>,
     latest: Latest,
 ) -> StoredTable<K, V> {
     let stream = upserts.exchanged();
     let builder = &stream.builder;
     let timestamps = (latest == Latest::Timestamp).then(|| {
         let name = format!("{}.timestamps", store.name());
-        builder.table("timestamps", StoreOptions::with_codec(&name, Bincode).version(store.table_version()))
+        builder.table("timestamps", TableOptions::with_codec(&name, Bincode).version(store.table_version()))
     });
     let table: TableRef<K, V> = builder.table("table", store);
     let mut writes = vec![table.index()];
@@ -55,7 +55,7 @@ impl<K: Key, V: Value> UpsertTable<K, V> {
             .collect();
         let stamps: Vec<i64> = events.iter().map(|event| event.stamp.timestamp_ms).collect();
         let mut newest = vec![false; events.len()];
-        context.table(timestamps)?.fold(context, seen, Record::Changes, |_, last, index| {
+        context.table(timestamps)?.fold(context, seen, Detail::Changes, |_, last, index| {
             let (Some(&timestamp_ms), Some(newest)) = (stamps.get(index), newest.get_mut(index)) else {
                 return;
             };
@@ -73,7 +73,7 @@ impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
         let events: Vec<Event<K, Upsert<V>>> = inputs.take(0)?;
         let events = self.newest(context, events)?;
         let table = context.table(&self.table)?;
-        let record = context.record();
+        let record = context.detail();
         let updates = table.fold(context, events, record, |_, row, upsert| {
             *row = upsert.into_option();
         })?;
@@ -87,7 +87,7 @@ impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
 /// A computed table, stored.
 pub(super) fn materialize<K: Key, V: Value>(
     computed: &Table<K, V>,
-    store: StoreOptions<V>,
+    store: TableOptions<V>,
 ) -> StoredTable<K, V> {
     let builder = &computed.builder;
     let table: TableRef<K, V> = builder.table("table", store);
@@ -108,7 +108,7 @@ impl<K: Key, V: Value> Operator for Materialize<K, V> {
             .map(|Change { key, new, stamp, .. }| Event { key, value: new, stamp })
             .collect();
         let table = context.table(&self.table)?;
-        table.fold(context, events, Record::Changes, |_, row, new| *row = new)?;
+        table.fold(context, events, Detail::Changes, |_, row, new| *row = new)?;
         if !context.is_read() {
             return Ok(Output::Nothing);
         }

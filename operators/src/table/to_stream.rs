@@ -14,7 +14,7 @@ use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{
     Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Update,
 };
-use millpond_engine::state::Record;
+use millpond_engine::state::Detail;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
@@ -49,7 +49,7 @@ impl<K: Key, V: Value> Operator for ToStream<K, V> {
         let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
         let mut encoded = Vec::new();
         let mut events: Vec<Event<K, Upsert<V>>>;
-        if context.record() == Record::Updates {
+        if context.detail() == Detail::Updates {
             let mut rows = were_there(&changes, &updates);
             events = Vec::with_capacity(updates.len());
             for Update { key, value, stamp } in updates {

@@ -4,7 +4,7 @@ use super::changelogs::TypedRecord;
 use super::{Driver, GraphCheck, Input, Settings};
 use crate::{GraphBuilder, StoredTable};
 use millpond_engine::changelog::Record;
-use millpond_engine::graph::StoreOptions;
+use millpond_engine::graph::TableOptions;
 use millpond_engine::{ErrorKind, FailurePolicy, Topic, TopicPartition};
 use proptest::prelude::any;
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ fn a_power_cut_takes_what_no_one_synced() {
 fn a_raised_version_is_built_beside_the_old_one() {
     let version = |version, factor: u64| {
         let graph = GraphBuilder::new();
-        let options = StoreOptions::named("sums").version(version);
+        let options = TableOptions::named("sums").version(version);
         let stream = graph.stream(&orders()).group_by_key();
         let sums = stream.fold(options, || 0_u64, move |sum, _, value| *sum += value * factor);
         (graph.build().unwrap(), sums)

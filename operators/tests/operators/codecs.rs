@@ -3,7 +3,7 @@
 
 use crate::support::*;
 use millpond_engine::codec::{Json, Raw};
-use millpond_engine::graph::StoreOptions;
+use millpond_engine::graph::TableOptions;
 use millpond_engine::{ErrorKind, Result, Topic, TopicPartition};
 use millpond_operators::GraphBuilder;
 use millpond_support::in_memory::InMemory;
@@ -23,9 +23,9 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
     let customers = Topic::<u8, String>::with_codec("customers", Raw);
     let labels = Topic::<u64, String>::with_codec("labels", Raw);
     let graph = GraphBuilder::new();
-    let left = graph.table(&orders, StoreOptions::with_codec("orders", Json));
-    let right = graph.table(&customers, StoreOptions::with_codec("customers", Raw));
-    let store = (StoreOptions::with_codec("labels", Raw), StoreOptions::with_codec("by_customer", Json));
+    let left = graph.table(&orders, TableOptions::with_codec("orders", Json));
+    let right = graph.table(&customers, TableOptions::with_codec("customers", Raw));
+    let store = (TableOptions::with_codec("labels", Raw), TableOptions::with_codec("by_customer", Json));
     let joined = left.foreign_join(
         &right,
         store,
@@ -34,7 +34,7 @@ fn json_and_raw_bytes_go_all_the_way() -> Result<()> {
     );
     joined.to_stream().to_upserts(&labels);
     let sums = left.group_by(|_, order| (order.customer, order.amount));
-    let sums = sums.reduce(StoreOptions::with_codec("sums", Json), |a, b| a + b, |a, b| a - b);
+    let sums = sums.reduce(TableOptions::with_codec("sums", Json), |a, b| a + b, |a, b| a - b);
     let graph = graph.build()?;
 
     let kept = InMemory::new();
@@ -81,7 +81,7 @@ fn a_value_that_does_not_decode_names_its_record() -> Result<()> {
     let written = Topic::<u8, String>::with_codec("orders", Raw);
     let read = Topic::<u8, Order>::with_codec("orders", Json);
     let graph = GraphBuilder::new();
-    let table = graph.table(&read, StoreOptions::with_codec("orders", Json));
+    let table = graph.table(&read, TableOptions::with_codec("orders", Json));
     let mut pond = Pond::new(&graph.build()?, 2);
     pond.append(&[
         put(&written, &1, &r#"{"customer":1,"amount":2}"#.to_owned(), 0),

@@ -9,7 +9,7 @@ fn a_graph_describes_itself_as_text_and_as_a_picture() -> millpond_engine::Resul
     let (orders, customers) = (Topic::<u64, u32>::new("orders"), Topic::<u32, u32>::new("customers"));
     let big = Topic::<u64, u32>::new("big");
     let graph = GraphBuilder::new();
-    let table = graph.table(&customers, millpond_engine::graph::StoreOptions::named("customers").version(3));
+    let table = graph.table(&customers, millpond_engine::graph::TableOptions::named("customers").version(3));
     let (large, _small) = graph.stream(&orders).branch(|_, amount| *amount > 100);
     large.to(&big);
     let sums = large.re_key(|_, amount| amount % 10).group_by_key().reduce("sums", |a, b| a + b);

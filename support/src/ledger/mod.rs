@@ -21,8 +21,8 @@ use crate::records::{self, partition, record};
 use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record};
 use millpond::codec::KeyCodec;
 use millpond::{
-    Engine, EngineBuilder, Graph, GraphBuilder, Position, Result, Snapshot, Stepper, StoreOptions,
-    StoredTable, Topic, TopicPartition, View,
+    Engine, EngineBuilder, Graph, GraphBuilder, Position, Result, Snapshot, Stepper, StoredTable,
+    TableOptions, Topic, TopicPartition, View,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -54,12 +54,12 @@ impl Ledger {
         let stream = graph.stream(&payments);
         stream.to(&receipts);
         let balances = stream.group_by_key().fold(
-            StoreOptions::named("balances").version(version),
+            TableOptions::named("balances").version(version),
             || (0, 0, 0),
             |balance: &mut Balance, _, payment| *balance = paid(*balance, payment),
         );
         let branches = balances.group_by(|account, balance| (account % BRANCHES, balance.1)).fold(
-            StoreOptions::named("branches").version(version),
+            TableOptions::named("branches").version(version),
             || 0,
             |sum: &mut u64, _, paid| *sum += paid,
             |sum, _, paid| *sum -= paid,

@@ -5,7 +5,7 @@
 //! nothing valid may follow; and the last write must not lie before the one that was noted as synced. What is torn and
 //! was not synced is cut off before RocksDB sees it, since some remains make its reader go round in circles.
 
-use super::layout::{MetaRow, RecordKey, Slot};
+use super::layout::{MetaRow, PartitionSlot, RecordKey};
 use super::manifest::Manifest;
 use super::synced::Synced;
 use crate::changelog::frame::FrameHeader;
@@ -34,9 +34,9 @@ pub(super) struct Damage {
     /// What would have to be given up to go on: everything in this file from here on, and these files.
     pub(super) given_up: Option<(PathBuf, u64, Vec<PathBuf>)>,
     /// Where partitions end before the damage, as far as the logs tell.
-    pub(super) ends: BTreeMap<Slot, u64>,
+    pub(super) ends: BTreeMap<PartitionSlot, u64>,
     /// Where they go on behind it, or how far they were durable.
-    pub(super) beyond: BTreeMap<Slot, Beyond>,
+    pub(super) beyond: BTreeMap<PartitionSlot, Beyond>,
     /// The names of topics that the logs tell.
     pub(super) names: BTreeMap<u32, String>,
 }
@@ -52,7 +52,7 @@ pub(super) enum Beyond {
 struct Audit {
     /// The number of the write that must come next.
     next: Option<u64>,
-    ends: BTreeMap<Slot, u64>,
+    ends: BTreeMap<PartitionSlot, u64>,
     names: BTreeMap<u32, String>,
     torn: Vec<(PathBuf, u64)>,
 }
@@ -207,7 +207,7 @@ impl<'a> Write<'a> {
 
 /// What is put by a write.
 enum Row {
-    Batch { slot: Slot, first: u64, end: u64 },
+    Batch { slot: PartitionSlot, first: u64, end: u64 },
     Topic { id: u32, name: String },
 }
 

@@ -2,7 +2,7 @@
 
 use super::audit::{self, Beyond, Damage, Finding};
 use super::database::{failure, topic_names};
-use super::layout::Slot;
+use super::layout::PartitionSlot;
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
 use super::torn::Cut;
@@ -55,11 +55,11 @@ fn damaged(dir: &Path, damage: &Damage) -> Error {
     if damage.can_be_salvaged {
         names.extend(topic_names(dir).unwrap_or_default());
     }
-    let name = |slot: &Slot| {
+    let name = |slot: &PartitionSlot| {
         let topic = names.get(&slot.topic).cloned().unwrap_or_else(|| format!("(topic {})", slot.topic));
         format!("{topic}/{}", slot.partition)
     };
-    let place = |(slot, beyond): (&Slot, &Beyond)| {
+    let place = |(slot, beyond): (&PartitionSlot, &Beyond)| {
         let ends = damage.ends.get(slot).map(|end| format!("can be read up to offset {end} and "));
         let ends = ends.unwrap_or_default();
         match beyond {
@@ -69,7 +69,8 @@ fn damaged(dir: &Path, damage: &Damage) -> Error {
     };
     let mut places: Vec<_> = damage.beyond.iter().map(place).take(MOST_NAMED).collect();
     if places.is_empty() {
-        let end = |(slot, end): (&Slot, &u64)| format!("{} can be read up to offset {end}", name(slot));
+        let end =
+            |(slot, end): (&PartitionSlot, &u64)| format!("{} can be read up to offset {end}", name(slot));
         places = damage.ends.iter().map(end).take(MOST_NAMED).collect();
     }
     let places = [String::new()].into_iter().chain(places).collect::<Vec<_>>().join(": ");

@@ -4,7 +4,7 @@
 //! the log, which is the order in which the appends were queued. Nothing is answered before the group is committed, except
 //! for what is refused.
 
-use super::layout::{self, Slot};
+use super::layout::{self, PartitionSlot};
 use super::queue::{Reply, SlotAppend};
 use crate::changelog::batch::BatchEncoder;
 use crate::changelog::{AckSender, EpochMark, StoredBatch};
@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 
 /// What is written, and who is told.
 #[derive(Default)]
-pub(super) struct Group {
-    open: BTreeMap<Slot, OpenBatch>,
-    pub(super) batches: Vec<(Slot, StoredBatch)>,
+pub(super) struct CommitGroup {
+    open: BTreeMap<PartitionSlot, OpenBatch>,
+    pub(super) batches: Vec<(PartitionSlot, StoredBatch)>,
     pub(super) metadata: Vec<MetaChange>,
     /// Whether it must be on the medium before anyone is told.
     pub(super) sync: bool,
@@ -46,7 +46,7 @@ impl OpenBatch {
     }
 }
 
-impl Group {
+impl CommitGroup {
     /// Adds records, of which the first gets the number `sequence`, which is moved past the last one; `end` tells where a
     /// partition ends so far. Answers with the position after them.
     pub(super) fn add(
@@ -54,7 +54,7 @@ impl Group {
         appends: Vec<SlotAppend>,
         max_batch_bytes: usize,
         sequence: &mut u64,
-        end: impl Fn(Slot) -> Result<u64>,
+        end: impl Fn(PartitionSlot) -> Result<u64>,
     ) -> Result<Position> {
         let mut after = Position::new();
         for append in appends {

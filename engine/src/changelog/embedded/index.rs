@@ -3,7 +3,7 @@
 //! Invariant: the pieces of a partition are contiguous, `start` lies in or before the first one and `end` is the
 //! end of the last one. Their segments need not ascend: what is left of old segments is moved to newer ones. The writer alone changes the index, always after the change was stored.
 
-use super::layout::Slot;
+use super::layout::PartitionSlot;
 use crate::changelog::frame::FrameHeader;
 use crate::changelog::sequence::Latest;
 use crate::changelog::topic_type::no_topic;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// The records of one partition that lie in one segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct Extent {
     pub(super) segment: u64,
     pub(super) offsets: Range<u64>,
     pub(super) stored_bytes: u64,
@@ -45,14 +45,14 @@ pub(super) struct Partition {
     pub(super) name: TopicPartition,
     pub(super) start: u64,
     pub(super) end: u64,
-    pub(super) pieces: VecDeque<Piece>,
+    pub(super) pieces: VecDeque<Extent>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
     topics: BTreeMap<Arc<str>, Topic>,
-    partitions: BTreeMap<Slot, Partition>,
-    latest: Latest<Slot>,
+    partitions: BTreeMap<PartitionSlot, Partition>,
+    latest: Latest<PartitionSlot>,
     /// What can be read of each segment, and of each topic, in stored bytes.
     live_bytes: BTreeMap<u64, u64>,
     topic_bytes: BTreeMap<u32, u64>,
@@ -89,7 +89,7 @@ impl Index {
         for partition in 0..config.partitions {
             let name = TopicPartition::new(name.clone(), partition);
             let empty = Partition { name, start: 0, end: 0, pieces: VecDeque::new() };
-            self.partitions.entry(Slot { topic: id, partition }).or_insert(empty);
+            self.partitions.entry(PartitionSlot { topic: id, partition }).or_insert(empty);
         }
         let holds = self.topics.get(&name).and_then(|topic| topic.holds.clone());
         self.topics.insert(name, Topic { id, config, holds });
@@ -112,23 +112,23 @@ impl Index {
         Ok(changed.map(|changed| (topic.id, changed)))
     }
 
-    pub(super) fn slot(&self, wanted: &TopicPartition) -> Result<Slot> {
+    pub(super) fn slot(&self, wanted: &TopicPartition) -> Result<PartitionSlot> {
         let topic = self.topics.get(&wanted.topic).filter(|topic| wanted.partition < topic.config.partitions);
         let topic = topic.ok_or_else(|| {
             Error::invalid(format!("there is no partition {wanted}; create its topic first"))
         })?;
-        Ok(Slot { topic: topic.id, partition: wanted.partition })
+        Ok(PartitionSlot { topic: topic.id, partition: wanted.partition })
     }
 
-    pub(super) fn partition(&self, slot: Slot) -> Result<&Partition> {
+    pub(super) fn partition(&self, slot: PartitionSlot) -> Result<&Partition> {
         self.partitions.get(&slot).ok_or_else(|| Error::internal(format!("{slot:?} is not indexed")))
     }
 
-    pub(super) fn partition_mut(&mut self, slot: Slot) -> Option<&mut Partition> {
+    pub(super) fn partition_mut(&mut self, slot: PartitionSlot) -> Option<&mut Partition> {
         self.partitions.get_mut(&slot)
     }
 
-    pub(super) fn partitions(&self) -> impl Iterator<Item = (Slot, &Partition)> {
+    pub(super) fn partitions(&self) -> impl Iterator<Item = (PartitionSlot, &Partition)> {
         self.partitions.iter().map(|(&slot, partition)| (slot, partition))
     }
 
@@ -147,7 +147,7 @@ impl Index {
     }
 
     /// Forgets what lies below `start`, which is where a piece ends.
-    pub(super) fn trim_to(&mut self, slot: Slot, start: u64) {
+    pub(super) fn trim_to(&mut self, slot: PartitionSlot, start: u64) {
         let Some(partition) = self.partitions.get_mut(&slot) else { return };
         partition.start = start;
         while partition.pieces.front().is_some_and(|piece| piece.offsets.end <= start) {
@@ -158,7 +158,7 @@ impl Index {
     }
 
     /// The pieces that lie in `segments`.
-    pub(super) fn pieces_in(&self, segments: &BTreeSet<u64>) -> Vec<(Slot, Piece)> {
+    pub(super) fn pieces_in(&self, segments: &BTreeSet<u64>) -> Vec<(PartitionSlot, Extent)> {
         let pieces = self.partitions().flat_map(|(slot, partition)| {
             let inside = partition.pieces.iter().filter(|piece| segments.contains(&piece.segment));
             inside.map(move |piece| (slot, piece.clone()))
@@ -178,7 +178,7 @@ impl Index {
     }
 
     /// Takes in records that were stored.
-    pub(super) fn add(&mut self, slot: Slot, piece: Piece) -> Result<()> {
+    pub(super) fn add(&mut self, slot: PartitionSlot, piece: Extent) -> Result<()> {
         let Some(partition) = self.partitions.get_mut(&slot) else {
             let first = piece.offsets.start;
             return Err(Error::corrupt(format!("offset {first} belongs to an unknown partition, {slot:?}")));
@@ -205,8 +205,8 @@ impl Index {
     }
 
     /// The pieces that lie in `segment`.
-    pub(super) fn pieces_of(&self, segment: u64) -> Vec<(Slot, Piece)> {
-        let in_segment = |(slot, partition): (Slot, &Partition)| {
+    pub(super) fn pieces_of(&self, segment: u64) -> Vec<(PartitionSlot, Extent)> {
+        let in_segment = |(slot, partition): (PartitionSlot, &Partition)| {
             let piece = partition.pieces.iter().rev().find(|piece| piece.segment <= segment)?;
             (piece.segment == segment).then(|| (slot, piece.clone()))
         };
@@ -214,7 +214,7 @@ impl Index {
     }
 }
 
-impl Piece {
+impl Extent {
     /// The piece that is one batch, of which `header` tells.
     pub(super) fn of(segment: u64, header: &FrameHeader, frame: &[u8]) -> Self {
         Self {
@@ -259,7 +259,7 @@ impl Partition {
     }
 
     /// Appends a piece, or extends the last one if it lies in the same segment.
-    pub(super) fn add(&mut self, piece: Piece) -> Result<()> {
+    pub(super) fn add(&mut self, piece: Extent) -> Result<()> {
         if piece.offsets.start != self.end {
             return Err(self.gap(piece.offsets.start));
         }
@@ -272,7 +272,7 @@ impl Partition {
     }
 
     fn moved(&mut self, segments: &BTreeSet<u64>, to: u64) {
-        let mut pieces: VecDeque<Piece> = VecDeque::with_capacity(self.pieces.len());
+        let mut pieces: VecDeque<Extent> = VecDeque::with_capacity(self.pieces.len());
         for mut piece in std::mem::take(&mut self.pieces) {
             if segments.contains(&piece.segment) {
                 piece.segment = to;
@@ -293,7 +293,7 @@ impl Partition {
     }
 
     /// The piece that holds `offset`.
-    pub(super) fn piece_at(&self, offset: u64) -> Option<&Piece> {
+    pub(super) fn piece_at(&self, offset: u64) -> Option<&Extent> {
         let at = self.pieces.partition_point(|piece| piece.offsets.end <= offset);
         self.pieces.get(at)
     }

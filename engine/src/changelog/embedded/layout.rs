@@ -25,7 +25,7 @@
 //! values have their length in front. Kinds are never used again for something else. Segment-major keys make
 //! every segment a key range of its own, so that it is written once and dropped whole.
 
-use super::index::Piece;
+use super::index::Extent;
 use crate::changelog::{EpochMark, Term, TopicConfig, TopicType};
 use crate::varint::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
 use crate::{Position, TopicPartition};
@@ -49,7 +49,7 @@ const TERM: u8 = 11;
 
 /// A partition by the id of its topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Slot {
+pub(super) struct PartitionSlot {
     pub(super) topic: u32,
     pub(super) partition: u32,
 }
@@ -58,7 +58,7 @@ pub(super) struct Slot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RecordKey {
     pub(super) segment: u64,
-    pub(super) slot: Slot,
+    pub(super) slot: PartitionSlot,
     pub(super) base_offset: u64,
 }
 
@@ -77,7 +77,7 @@ impl RecordKey {
 
     pub(super) fn read(mut key: &[u8]) -> Option<Self> {
         let segment = take_u64(&mut key)?;
-        let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
+        let slot = PartitionSlot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
         let base_offset = take_u64(&mut key)?;
         key.is_empty().then_some(Self { segment, slot, base_offset })
     }
@@ -85,7 +85,7 @@ impl RecordKey {
     /// The first and the last key that `segments` may have.
     pub(super) fn inclusive(segments: RangeInclusive<u64>) -> RangeInclusive<[u8; 24]> {
         let (first, last) = segments.into_inner();
-        let slot = Slot { topic: u32::MAX, partition: u32::MAX };
+        let slot = PartitionSlot { topic: u32::MAX, partition: u32::MAX };
         let end = Self { segment: last, slot, base_offset: u64::MAX };
         Self::segments(first..last).start..=end.to_bytes()
     }
@@ -93,7 +93,7 @@ impl RecordKey {
     /// The keys that `segments` may have.
     pub(super) fn segments(segments: Range<u64>) -> Range<[u8; 24]> {
         let first = |segment| {
-            let slot = Slot { topic: 0, partition: 0 };
+            let slot = PartitionSlot { topic: 0, partition: 0 };
             Self { segment, slot, base_offset: 0 }.to_bytes()
         };
         first(segments.start)..first(segments.end)
@@ -139,7 +139,7 @@ pub(super) fn term_value(term: &Term) -> Vec<u8> {
     out
 }
 
-pub(super) fn start_key(slot: Slot) -> Vec<u8> {
+pub(super) fn start_key(slot: PartitionSlot) -> Vec<u8> {
     [&[START][..], &slot.topic.to_be_bytes(), &slot.partition.to_be_bytes()].concat()
 }
 
@@ -152,10 +152,10 @@ pub(super) fn type_key(topic: u32) -> Vec<u8> {
 pub(super) enum MetaRow {
     Format(u32),
     Topic { id: u32, name: String, config: TopicConfig },
-    Segment { segment: u64, pieces: Vec<(Slot, Piece)> },
+    Segment { segment: u64, pieces: Vec<(PartitionSlot, Extent)> },
     Hold { consumer: String, position: Position },
     Mark { producer: String, number: u64, mark: EpochMark },
-    Start { slot: Slot, offset: u64 },
+    Start { slot: PartitionSlot, offset: u64 },
     NextSequence(u64),
     Owner { name: String, owner: String },
     Term(Term),
@@ -192,7 +192,7 @@ impl MetaRow {
                 Self::Term(Term::new(take_u64(&mut key)?, identity, read_position(rest)?))
             }
             START => {
-                let slot = Slot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
+                let slot = PartitionSlot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
                 Self::Start { slot, offset: u64::from_le_bytes(*std::mem::take(rest).first_chunk()?) }
             }
             TYPE => {
@@ -223,7 +223,7 @@ fn read_topic(id: u32, rest: &mut &[u8]) -> Option<MetaRow> {
     Some(MetaRow::Topic { id, name, config: TopicConfig { partitions, retention_age, retention_bytes } })
 }
 
-pub(super) fn pieces_value(pieces: &[(Slot, Piece)]) -> Vec<u8> {
+pub(super) fn pieces_value(pieces: &[(PartitionSlot, Extent)]) -> Vec<u8> {
     let mut out = Vec::new();
     write_varint(&mut out, pieces.len() as u64);
     for (slot, piece) in pieces {
@@ -243,16 +243,17 @@ pub(super) fn next_sequence_value(next: u64) -> [u8; 8] {
     next.to_le_bytes()
 }
 
-fn read_pieces(rest: &mut &[u8], sequenced: bool) -> Option<Vec<(Slot, Piece)>> {
+fn read_pieces(rest: &mut &[u8], sequenced: bool) -> Option<Vec<(PartitionSlot, Extent)>> {
     let count = read_varint(rest)?;
     let mut pieces = Vec::new();
     for _ in 0..count {
-        let slot = Slot { topic: read_u32(rest)?, partition: read_u32(rest)? };
+        let slot = PartitionSlot { topic: read_u32(rest)?, partition: read_u32(rest)? };
         let offsets = read_varint(rest)?..read_varint(rest)?;
         let (stored_bytes, max_timestamp_ms) = (read_varint(rest)?, unzigzag(read_varint(rest)?));
         let last_sequence = if sequenced { read_varint(rest)?.checked_sub(1) } else { None };
         let appended_ms = if sequenced { read_varint(rest)?.checked_sub(1).map(unzigzag) } else { None };
-        let piece = Piece { segment: 0, offsets, stored_bytes, max_timestamp_ms, last_sequence, appended_ms };
+        let piece =
+            Extent { segment: 0, offsets, stored_bytes, max_timestamp_ms, last_sequence, appended_ms };
         pieces.push((slot, piece));
     }
     Some(pieces)
@@ -320,7 +321,7 @@ mod tests {
     fn keys_are_golden_and_ordered_by_segment_first() {
         let key = |segment, topic, partition, base_offset| RecordKey {
             segment,
-            slot: Slot { topic, partition },
+            slot: PartitionSlot { topic, partition },
             base_offset,
         };
         let first = key(1, 2, 3, 0x0405);
@@ -342,8 +343,8 @@ mod tests {
     #[expect(clippy::too_many_lines, reason = "one entry for each kind of row")]
     fn metadata_is_golden() {
         let config = TopicConfig { partitions: 3, retention_age: None, retention_bytes: Some(299) };
-        let slot = Slot { topic: 1, partition: 2 };
-        let piece = |last_sequence| Piece {
+        let slot = PartitionSlot { topic: 1, partition: 2 };
+        let piece = |last_sequence| Extent {
             segment: 0,
             offsets: 5..9,
             stored_bytes: 300,

@@ -91,12 +91,12 @@ use writer::Writer;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct EmbeddedChangelog {
-    shared: Arc<Shared>,
+    shared: Arc<EmbeddedLog>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the writer, the readers and the callers share.
-struct Shared {
+struct EmbeddedLog {
     options: EmbeddedOptions,
     database: Database,
     queue: Queue,
@@ -110,7 +110,7 @@ struct Shared {
     closed: AtomicBool,
 }
 
-impl Shared {
+impl EmbeddedLog {
     fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,7 +174,7 @@ impl EmbeddedChangelog {
         let Recovered { index, epochs, holds, owners, terms, closed_segments, next_segment, .. } = recovered;
         let next_sequence = index.end_sequence;
         let progress = Progress::begin(&database, &index)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(EmbeddedLog {
             queue: Queue::new(options.max_queued_bytes),
             options,
             database,

@@ -4,7 +4,7 @@
 //! to a cap, which is what makes a group. Work without records is always admitted.
 
 use super::index::IfThere;
-use super::layout::Slot;
+use super::layout::PartitionSlot;
 use crate::changelog::{AckSender, EpochMark, NameInUse, Record, Room, TopicConfig, TopicType};
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 /// Records for a partition that is known to exist, each known to be storable.
 pub(super) struct SlotAppend {
-    pub(super) slot: Slot,
+    pub(super) slot: PartitionSlot,
     pub(super) partition: TopicPartition,
     pub(super) records: Vec<Record>,
 }
@@ -68,13 +68,13 @@ impl Job {
 }
 
 pub(super) struct Queue {
-    state: Mutex<State>,
+    state: Mutex<Queued>,
     arrived: Condvar,
     max_bytes: usize,
 }
 
 #[derive(Default)]
-struct State {
+struct Queued {
     jobs: VecDeque<(Job, usize)>,
     bytes: usize,
     /// The writer is woken once so many jobs wait, or one that should not wait for others.
@@ -86,7 +86,7 @@ struct State {
     stopped: Option<Error>,
 }
 
-impl State {
+impl Queued {
     fn is_worth_waking(&self) -> bool {
         self.jobs.len() >= self.wanted || self.urgent || self.stopped.is_some()
     }
@@ -97,7 +97,7 @@ impl Queue {
         Self { state: Mutex::default(), arrived: Condvar::new(), max_bytes }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Queued> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,7 +146,7 @@ impl Queue {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.wanted = expected;
-        let waits = |state: &mut State| !state.is_worth_waking() && state.bytes < max_bytes;
+        let waits = |state: &mut Queued| !state.is_worth_waking() && state.bytes < max_bytes;
         let waited = self.arrived.wait_timeout_while(state, patience, waits);
         (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.urgent = false;
@@ -193,7 +193,7 @@ mod tests {
     fn append(queue: &Queue, value_bytes: usize) -> Ack {
         let (sender, ack) = Ack::pending();
         let records = vec![Record::new("", vec![0; value_bytes])];
-        let slot = Slot { topic: 0, partition: 0 };
+        let slot = PartitionSlot { topic: 0, partition: 0 };
         let appends = vec![SlotAppend { slot, partition: TopicPartition::new("a", 0), records }];
         queue.push(Job::Append { appends, ack: sender });
         ack

@@ -4,10 +4,10 @@
 //! are readable only below the end that the writer published. What the index promises and the files do not have is
 //! damage, unless it was trimmed meanwhile.
 
-use super::Shared;
+use super::EmbeddedLog;
 use super::database::Span;
-use super::index::Piece;
-use super::layout::{RecordKey, Slot};
+use super::index::Extent;
+use super::layout::{PartitionSlot, RecordKey};
 use crate::changelog::{LogBatch, PartitionReader, StoredBatch};
 use crate::{Error, ErrorKind, Result, TopicPartition};
 use bytes::Bytes;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 const MAX_READAHEAD_BYTES: usize = 1 << 20;
 
 pub(super) struct Reader {
-    pub(super) shared: Arc<Shared>,
-    pub(super) slot: Slot,
+    pub(super) shared: Arc<EmbeddedLog>,
+    pub(super) slot: PartitionSlot,
     pub(super) partition: TopicPartition,
     pub(super) offset: u64,
 }
@@ -49,7 +49,7 @@ impl PartitionReader for Reader {
 
 impl Reader {
     /// The piece that holds `offset`; `None` at the end.
-    fn piece_at(&self, offset: u64) -> Result<Option<Piece>> {
+    fn piece_at(&self, offset: u64) -> Result<Option<Extent>> {
         self.shared.check_open()?;
         let index = self.shared.index();
         let partition = index.partition(self.slot)?;
@@ -60,7 +60,7 @@ impl Reader {
     /// Reads batches of `piece` from `offset` on, which is moved past them, as is `left`.
     fn read(
         &self,
-        piece: &Piece,
+        piece: &Extent,
         offset: &mut u64,
         left: &mut usize,
         batches: &mut Vec<Arc<dyn LogBatch>>,

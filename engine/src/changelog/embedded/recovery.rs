@@ -4,8 +4,8 @@
 //! two, whatever the size of the log. A new segment is begun, so that no two files ever overlap.
 
 use super::database::{Database, Span};
-use super::index::{Index, Piece};
-use super::layout::{self, MetaRow, RecordKey, Slot};
+use super::index::{Extent, Index};
+use super::layout::{self, MetaRow, PartitionSlot, RecordKey};
 use crate::changelog::Term;
 use crate::changelog::epochs::Epochs;
 use crate::changelog::frame::{FrameHeader, UNCHECKED_BYTES};
@@ -23,7 +23,7 @@ pub(super) struct Recovered {
     pub(super) terms: Vec<Term>,
     pub(super) closed_segments: BTreeMap<u64, u64>,
     pub(super) next_segment: u64,
-    pieces: Vec<(Slot, Piece)>,
+    pieces: Vec<(PartitionSlot, Extent)>,
 }
 
 impl Recovered {
@@ -61,7 +61,7 @@ impl Recovered {
     /// Records of 0.1 have no place in the sequence: they come before all that have one. A reader numbers them by how many
     /// came before, so the first number given must not be below their count.
     fn number_what_has_no_place(&mut self) {
-        let unsequenced = |piece: &&Piece| piece.last_sequence.is_none();
+        let unsequenced = |piece: &&Extent| piece.last_sequence.is_none();
         let ends = self.index.partitions().filter_map(|(_, partition)| {
             partition.pieces.iter().rev().find(unsequenced).map(|piece| piece.offsets.end)
         });
@@ -92,10 +92,10 @@ impl Recovered {
         Ok(())
     }
 
-    fn take_in_segment(&mut self, segment: u64, pieces: Vec<(Slot, Piece)>) {
+    fn take_in_segment(&mut self, segment: u64, pieces: Vec<(PartitionSlot, Extent)>) {
         self.closed_segments.insert(segment, pieces.iter().map(|(_, piece)| piece.stored_bytes).sum());
         self.next_segment = self.next_segment.max(segment + 1);
-        self.pieces.extend(pieces.into_iter().map(|(slot, piece)| (slot, Piece { segment, ..piece })));
+        self.pieces.extend(pieces.into_iter().map(|(slot, piece)| (slot, Extent { segment, ..piece })));
     }
 
     /// Puts the pieces in their order, which is not that of their segments.
@@ -130,7 +130,7 @@ impl Recovered {
             if header.base_offset != key.base_offset {
                 return Err(at(Error::corrupt("a stored batch lies at the offset of another one")));
             }
-            let piece = Piece { appended_ms: Some(now_ms), ..Piece::of(key.segment, &header, frame) };
+            let piece = Extent { appended_ms: Some(now_ms), ..Extent::of(key.segment, &header, frame) };
             self.index.add(key.slot, piece)?;
             *scanned.entry(key.segment).or_default() += frame.len() as u64;
             Ok(true)

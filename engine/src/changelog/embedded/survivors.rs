@@ -11,8 +11,8 @@
 //! looks at the index again.
 
 use super::database::Span;
-use super::index::Piece;
-use super::layout::{self, RecordKey, Slot};
+use super::index::Extent;
+use super::layout::{self, PartitionSlot, RecordKey};
 use super::writer::Writer;
 use crate::changelog::frame::FrameHeader;
 use crate::{Error, ErrorKind, Result, fault};
@@ -86,7 +86,12 @@ impl Writer {
     }
 
     /// Adds the batches of a piece to `frames`.
-    fn frames(&self, slot: Slot, piece: &Piece, frames: &mut Vec<(Slot, u64, Vec<u8>)>) -> Result<()> {
+    fn frames(
+        &self,
+        slot: PartitionSlot,
+        piece: &Extent,
+        frames: &mut Vec<(PartitionSlot, u64, Vec<u8>)>,
+    ) -> Result<()> {
         let key = |base_offset| RecordKey { segment: piece.segment, slot, base_offset }.to_bytes();
         let (start, end) = (piece.offsets.start, piece.offsets.end);
         let span = Span { bounds: key(start)..key(end), from: key(start), readahead_bytes: 1 << 20 };
@@ -108,7 +113,11 @@ impl Writer {
     }
 
     /// Writes the batches into a segment of their own, and leaves `victims` empty.
-    fn write_moved(&mut self, victims: &BTreeSet<u64>, frames: &[(Slot, u64, Vec<u8>)]) -> Result<()> {
+    fn write_moved(
+        &mut self,
+        victims: &BTreeSet<u64>,
+        frames: &[(PartitionSlot, u64, Vec<u8>)],
+    ) -> Result<()> {
         fault::point("changelog.move.before_write")?;
         let to = self.segment;
         self.segment += 1;
@@ -131,14 +140,14 @@ impl Writer {
 }
 
 /// The pieces as they lie in the segment `to`: those that follow each other are one.
-fn joined(pieces: Vec<(Slot, Piece)>, to: u64) -> Vec<(Slot, Piece)> {
-    let mut joined: Vec<(Slot, Piece)> = Vec::new();
+fn joined(pieces: Vec<(PartitionSlot, Extent)>, to: u64) -> Vec<(PartitionSlot, Extent)> {
+    let mut joined: Vec<(PartitionSlot, Extent)> = Vec::new();
     for (slot, piece) in pieces {
         match joined.last_mut() {
             Some((last_slot, last)) if *last_slot == slot && last.offsets.end == piece.offsets.start => {
                 last.extend(&piece);
             }
-            _ => joined.push((slot, Piece { segment: to, ..piece })),
+            _ => joined.push((slot, Extent { segment: to, ..piece })),
         }
     }
     joined

@@ -13,7 +13,7 @@
 
 use super::database::Database;
 use super::index::{Index, Partition};
-use super::layout::Slot;
+use super::layout::PartitionSlot;
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -35,7 +35,7 @@ pub(super) struct Synced {
     pub(super) records: u64,
     pub(super) topics: u32,
     /// Where partitions ended, those that were appended to last.
-    pub(super) ends: Vec<(Slot, u64)>,
+    pub(super) ends: Vec<(PartitionSlot, u64)>,
 }
 
 impl Synced {
@@ -52,7 +52,7 @@ impl Synced {
     }
 
     /// Takes in that `slot` now ends at `end`.
-    pub(super) fn moved(&mut self, slot: Slot, end: u64) {
+    pub(super) fn moved(&mut self, slot: PartitionSlot, end: u64) {
         self.ends.retain(|(known, _)| *known != slot);
         self.ends.insert(0, (slot, end));
         self.ends.truncate(MOST_ENDS);
@@ -88,7 +88,7 @@ impl Synced {
         };
         for _ in 0..u16::from_le_bytes(take(rest)?) {
             let (topic, partition) = (u32::from_le_bytes(take(rest)?), u32::from_le_bytes(take(rest)?));
-            synced.ends.push((Slot { topic, partition }, u64::from_le_bytes(take(rest)?)));
+            synced.ends.push((PartitionSlot { topic, partition }, u64::from_le_bytes(take(rest)?)));
         }
         let checked = body.get(..body.len() - rest.len())?;
         (crc32c::crc32c(checked) == stored).then_some(synced)
@@ -121,7 +121,7 @@ impl Progress {
     }
 
     /// Takes in that a batch of `records` was stored, after which `slot` ends at `end`.
-    pub(super) fn moved(&mut self, slot: Slot, end: u64, records: u32) {
+    pub(super) fn moved(&mut self, slot: PartitionSlot, end: u64, records: u32) {
         self.now.records += u64::from(records);
         self.now.moved(slot, end);
     }
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     fn at(sequence: u64) -> Synced {
-        let ends = vec![(Slot { topic: 1, partition: 2 }, sequence * 3)];
+        let ends = vec![(PartitionSlot { topic: 1, partition: 2 }, sequence * 3)];
         Synced { sequence, records: sequence * 10, topics: 4, ends }
     }
 
@@ -256,11 +256,11 @@ mod tests {
     fn the_ends_told_of_are_those_that_moved_last() {
         let mut synced = Synced::default();
         for end in 0..100 {
-            synced.moved(Slot { topic: 0, partition: 5 }, end);
-            synced.moved(Slot { topic: 1, partition: u32::try_from(end).unwrap() }, end);
+            synced.moved(PartitionSlot { topic: 0, partition: 5 }, end);
+            synced.moved(PartitionSlot { topic: 1, partition: u32::try_from(end).unwrap() }, end);
         }
         assert_eq!(synced.ends.len(), MOST_ENDS);
-        assert_eq!(synced.ends[1], (Slot { topic: 0, partition: 5 }, 99));
+        assert_eq!(synced.ends[1], (PartitionSlot { topic: 0, partition: 5 }, 99));
         assert_eq!(Synced::decode(&synced.encode()), Some(synced));
     }
 }

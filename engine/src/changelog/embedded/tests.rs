@@ -246,7 +246,7 @@ fn files_that_are_slow_to_sink_are_no_failure() {
     let slow = (0..200).any(|number: u64| {
         let key = RecordKey {
             segment: 1000 + number,
-            slot: layout::Slot { topic: 0, partition: 0 },
+            slot: layout::PartitionSlot { topic: 0, partition: 0 },
             base_offset: 0,
         };
         database.write(false, |rows| rows.put_frame(key, &vec![7; 100_000])).unwrap();

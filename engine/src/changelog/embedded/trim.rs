@@ -7,8 +7,8 @@
 //! What a partition begins with is all that is looked at while nothing has outlived its use: a trim that has nothing to
 //! do takes no time, however long the log is.
 
-use super::index::{Index, Partition, Piece, Topic};
-use super::layout::{self, Slot};
+use super::index::{Extent, Index, Partition, Topic};
+use super::layout::{self, PartitionSlot};
 use super::writer::Writer;
 use crate::changelog::retention;
 use crate::{Position, Result, fault};
@@ -82,7 +82,7 @@ impl Writer {
         })
     }
 
-    fn store_starts(&self, starts: &BTreeMap<Slot, u64>) -> Result<()> {
+    fn store_starts(&self, starts: &BTreeMap<PartitionSlot, u64>) -> Result<()> {
         if starts.is_empty() {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl Writer {
     }
 
     /// How far each partition may be trimmed, where that is further than it is.
-    fn new_starts(&self, now_ms: i64) -> BTreeMap<Slot, u64> {
+    fn new_starts(&self, now_ms: i64) -> BTreeMap<PartitionSlot, u64> {
         let index = self.shared.index();
         let limits = Limits { index: &index, holds: &self.holds, current_segment: self.segment, now_ms };
         let mut starts = BTreeMap::new();
@@ -154,8 +154,11 @@ impl Writer {
     }
 }
 
-fn partitions<'i>(index: &'i Index, topic: &'i Topic) -> impl Iterator<Item = (Slot, &'i Partition)> {
-    let slots = (0..topic.config.partitions).map(|partition| Slot { topic: topic.id, partition });
+fn partitions<'i>(
+    index: &'i Index,
+    topic: &'i Topic,
+) -> impl Iterator<Item = (PartitionSlot, &'i Partition)> {
+    let slots = (0..topic.config.partitions).map(|partition| PartitionSlot { topic: topic.id, partition });
     slots.filter_map(|slot| Some((slot, index.partition(slot).ok()?)))
 }
 
@@ -169,15 +172,15 @@ struct Limits<'a> {
 
 impl Limits<'_> {
     /// Whether nobody needs the piece any more.
-    fn is_free(&self, piece: &Piece, held_from: u64) -> bool {
+    fn is_free(&self, piece: &Extent, held_from: u64) -> bool {
         piece.segment != self.current_segment && piece.offsets.end <= held_from
     }
 
     /// Goes through each partition from its oldest piece on, up to the first one that must stay.
-    fn trim_by_age(&self, topic: &Topic, starts: &mut BTreeMap<Slot, u64>) {
+    fn trim_by_age(&self, topic: &Topic, starts: &mut BTreeMap<PartitionSlot, u64>) {
         for (slot, partition) in partitions(self.index, topic) {
             let is_over =
-                |piece: &Piece| retention::is_over(&topic.config, piece.newest_ms(), self.now_ms, 0);
+                |piece: &Extent| retention::is_over(&topic.config, piece.newest_ms(), self.now_ms, 0);
             if !partition.pieces.front().is_some_and(is_over) {
                 continue;
             }
@@ -191,7 +194,7 @@ impl Limits<'_> {
     }
 
     /// Goes through the topic's pieces from the oldest on, and stops in each partition at the first one that must stay.
-    fn trim_by_size(&self, topic: &Topic, starts: &mut BTreeMap<Slot, u64>) {
+    fn trim_by_size(&self, topic: &Topic, starts: &mut BTreeMap<PartitionSlot, u64>) {
         let pieces = partitions(self.index, topic).flat_map(|(slot, partition)| {
             let held_from = retention::held_from(self.holds, &partition.name);
             partition.pieces.iter().map(move |piece| (slot, piece, held_from))

@@ -6,10 +6,10 @@
 //! IMPORTANT: after a failed write nobody knows what the medium holds, so the first failure (or panic) poisons the
 //! changelog: everything queued and everything later is refused with it, until the directory is opened again.
 
-use super::Shared;
-use super::group::Group;
-use super::index::{Partition, Piece};
-use super::layout::{self, RecordKey, Slot};
+use super::EmbeddedLog;
+use super::group::CommitGroup;
+use super::index::{Extent, Partition};
+use super::layout::{self, PartitionSlot, RecordKey};
 use super::options::Durability;
 use super::queue::{Job, Reply};
 use super::synced::Progress;
@@ -30,7 +30,7 @@ const MAX_GROUP_BYTES: usize = 8 << 20;
 const MAX_LAST_SYNC: Duration = Duration::from_millis(4);
 
 pub(super) struct Writer {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<EmbeddedLog>,
     /// The segment that is being written, and how much of it was.
     pub(super) segment: u64,
     pub(super) segment_bytes: usize,
@@ -53,7 +53,7 @@ pub(super) struct Writer {
 }
 
 /// Refuses what waits and what comes when the writer ends, in whatever way it does.
-struct StopGuard(Arc<Shared>);
+struct StopGuard(Arc<EmbeddedLog>);
 
 impl Drop for StopGuard {
     fn drop(&mut self) {
@@ -94,7 +94,7 @@ impl Writer {
 
     /// Does the jobs in order. An error poisons; whoever it concerns was told.
     fn serve(&mut self, jobs: &mut dyn Iterator<Item = Job>) -> Result<()> {
-        let mut group = Group::default();
+        let mut group = CommitGroup::default();
         for job in jobs {
             let Some(job) = self.gather(&mut group, job)? else { continue };
             self.commit(std::mem::take(&mut group))?;
@@ -104,10 +104,10 @@ impl Writer {
     }
 
     /// Adds a job to the group, or hands back one that must be done on its own.
-    fn gather(&mut self, group: &mut Group, job: Job) -> Result<Option<Job>> {
+    fn gather(&mut self, group: &mut CommitGroup, job: Job) -> Result<Option<Job>> {
         let max_batch_bytes = self.shared.options.max_batch_bytes;
         let shared = &self.shared;
-        let end = |slot: Slot| Ok(shared.index().partition(slot)?.end);
+        let end = |slot: PartitionSlot| Ok(shared.index().partition(slot)?.end);
         match job {
             Job::Append { appends, ack } => {
                 let position = group.add(appends, max_batch_bytes, &mut self.next_sequence, end)?;
@@ -156,7 +156,7 @@ impl Writer {
 
     /// A hold is not synced: one that is lost keeps more records than needed, and a trim that relies on it is
     /// synced after it.
-    fn hold(&mut self, group: &mut Group, consumer: String, position: Position) {
+    fn hold(&mut self, group: &mut CommitGroup, consumer: String, position: Position) {
         let mut epochs = self.shared.epochs();
         let forgettable = epochs.forgettable(&consumer, &position);
         epochs.forget(&consumer, forgettable.end);
@@ -189,7 +189,7 @@ impl Writer {
     }
 
     /// Forgets all that is kept under a name and those that go with it.
-    fn release(&mut self, group: &mut Group, name: &str) {
+    fn release(&mut self, group: &mut CommitGroup, name: &str) {
         let (mut epochs, mut owners) = (self.shared.epochs(), self.shared.owners());
         for name in family(name) {
             group.metadata.extend(epochs.kept(&name).map(|number| (layout::mark_key(&name, number), None)));
@@ -201,7 +201,7 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, mut group: Group) -> Result<()> {
+    fn commit(&mut self, mut group: CommitGroup) -> Result<()> {
         match self.store(&mut group) {
             Ok(()) => {
                 if !group.batches.is_empty() {
@@ -220,7 +220,7 @@ impl Writer {
     }
 
     /// Writes the group and makes it readable.
-    fn store(&mut self, group: &mut Group) -> Result<()> {
+    fn store(&mut self, group: &mut CommitGroup) -> Result<()> {
         group.seal()?;
         if group.batches.is_empty() && group.metadata.is_empty() {
             return if group.sync { self.sync() } else { Ok(()) };
@@ -264,8 +264,8 @@ impl Writer {
         let mut index = self.shared.index_mut();
         for (slot, batch) in &group.batches {
             self.segment_bytes += batch.stored_bytes();
-            let piece = Piece::of(self.segment, batch.header(), batch.frame());
-            index.add(*slot, Piece { appended_ms: Some(now_ms), ..piece })?;
+            let piece = Extent::of(self.segment, batch.header(), batch.frame());
+            index.add(*slot, Extent { appended_ms: Some(now_ms), ..piece })?;
             let config = index.topic(&batch.partition().topic).map(|topic| &topic.config);
             self.age.add(config.and_then(|config| config.retention_age), now_ms);
             self.progress.moved(*slot, batch.end_offset(), batch.records());

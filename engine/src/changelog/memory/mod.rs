@@ -16,7 +16,7 @@ use super::{
 use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, TermLog, TopicLog};
 use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use reader::MemoryReader;
-use state::State;
+use state::Contents;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -39,21 +39,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct MemoryChangelog {
-    shared: Arc<Shared>,
+    shared: Arc<MemoryLog>,
     /// Closing is a matter of this handle and of the readers it made.
     closed: Arc<AtomicBool>,
 }
 
-struct Shared {
-    state: Mutex<State>,
+struct MemoryLog {
+    state: Mutex<Contents>,
     watchers: Watchers,
     leases: Arc<Leases>,
     clock: Arc<dyn Clock>,
 }
 
-impl Shared {
+impl MemoryLog {
     /// NOTE: every change is checked before it begins, so that a panic in between cannot leave half of one.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Contents> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,7 +68,7 @@ impl MemoryChangelog {
     /// An empty changelog that ages records by `clock`.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self::on(Arc::new(Shared {
+        Self::on(Arc::new(MemoryLog {
             state: Mutex::default(),
             watchers: Watchers::default(),
             leases: Arc::default(),
@@ -90,7 +90,7 @@ impl MemoryChangelog {
         self.closed.store(true, Ordering::SeqCst);
         self.shared.watchers.wake();
         let clock = self.shared.clock.clone();
-        Self::on(Arc::new(Shared {
+        Self::on(Arc::new(MemoryLog {
             state: Mutex::new(left),
             watchers: Watchers::default(),
             leases: Arc::default(),
@@ -98,11 +98,11 @@ impl MemoryChangelog {
         }))
     }
 
-    fn on(shared: Arc<Shared>) -> Self {
+    fn on(shared: Arc<MemoryLog>) -> Self {
         Self { shared, closed: Arc::default() }
     }
 
-    fn open_state(&self) -> Result<MutexGuard<'_, State>> {
+    fn open_state(&self) -> Result<MutexGuard<'_, Contents>> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(closed());
         }

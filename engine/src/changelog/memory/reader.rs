@@ -1,13 +1,13 @@
 //! Reads one partition of a changelog in memory.
 
-use super::{Shared, closed};
+use super::{MemoryLog, closed};
 use crate::changelog::{LogBatch, PartitionReader};
 use crate::{Result, TopicPartition};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) struct MemoryReader {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<MemoryLog>,
     pub(super) closed: Arc<AtomicBool>,
     pub(super) partition: TopicPartition,
     pub(super) offset: u64,

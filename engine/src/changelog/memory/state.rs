@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct State {
+pub(super) struct Contents {
     topics: BTreeMap<Arc<str>, Topic>,
     pub(super) epochs: Epochs,
     /// How many marks of each producer a crash would leave.
@@ -44,7 +44,7 @@ pub(super) struct Partition {
     durable_end: u64,
 }
 
-impl State {
+impl Contents {
     pub(super) fn create_topic(&mut self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.ensure_topic(topic, config)?;
         if let Some(there) = self.topics.get_mut(topic) {

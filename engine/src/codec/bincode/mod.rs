@@ -97,7 +97,7 @@ impl<V: Serialize + DeserializeOwned> ValueCodec<V> for Bincode {
                 encode: &encode,
                 human_readable: false,
                 growth: Growth::Variants,
-                advice: "keep it in `Json` (`Topic::with_codec`, `StoreOptions::with_codec`)",
+                advice: "keep it in `Json` (`Topic::with_codec`, `TableOptions::with_codec`)",
             },
         )
     }

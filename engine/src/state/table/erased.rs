@@ -4,8 +4,8 @@ use super::{Dirty, TableState};
 use crate::codec::{Key, Value};
 use crate::flow::{Failure, Stamp};
 use crate::state::generation::Part;
-use crate::state::published::Shared;
 use crate::state::row_size::Rows;
+use crate::state::task_state::TaskState;
 use crate::store::layout::TableId;
 use crate::{Position, Result};
 use std::any::Any;
@@ -39,7 +39,7 @@ pub(crate) trait AnyTable: Send + Sync {
     /// Hits and misses of folds and look-ups.
     fn cache(&self) -> (u64, u64);
     /// What the table answers from.
-    fn shared(&self) -> &Arc<Shared>;
+    fn shared(&self) -> &Arc<TaskState>;
     /// Ends every subscription.
     fn close(&self);
     /// For the way back to the types.
@@ -177,7 +177,7 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         self.id
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    fn shared(&self) -> &Arc<TaskState> {
         &self.shared
     }
 

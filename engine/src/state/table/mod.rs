@@ -14,11 +14,11 @@ pub(crate) use erased::AnyTable;
 
 use super::entry::Entry;
 use super::hot::{HotMap, Seen};
-use super::published::Shared;
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
+use super::task_state::TaskState;
 use crate::codec::{CodecError, Key, RowCodec, Shape, Value};
-use crate::flow::{Change, Changes, Event, Failure, Pass, Record, Router, Stamp, Update};
+use crate::flow::{Change, Changes, Detail, Event, Failure, Pass, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
 use std::convert::Infallible;
@@ -59,7 +59,7 @@ pub struct TableState<K, V> {
     /// Whether the same value is always written in the same way, so that two can be compared.
     compares: bool,
     shards: Vec<Shard<K, V>>,
-    shared: Arc<Shared>,
+    shared: Arc<TaskState>,
     /// The first published epoch that has the table.
     since: u64,
     subscribers: Subscribers<K, V>,
@@ -85,7 +85,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         name: Arc<str>,
         codec: Arc<dyn RowCodec<V>>,
         shards: usize,
-        shared: Arc<Shared>,
+        shared: Arc<TaskState>,
     ) -> Self {
         let shards = (0..shards)
             .map(|_| Shard {
@@ -125,7 +125,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         &self,
         context: &mut Pass<'_>,
         events: Vec<Event<K, T>>,
-        record: Record,
+        record: Detail,
         mut apply: impl FnMut(&K, &mut Option<V>, T),
     ) -> Result<Vec<Update<K, V>>, Failure> {
         self.try_fold(context, events, record, |key, row, value, _| {
@@ -143,7 +143,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         &self,
         context: &mut Pass<'_>,
         events: Vec<Event<K, T>>,
-        record: Record,
+        record: Detail,
         mut apply: impl FnMut(&K, &mut Option<V>, T, &Stamp) -> Result<(), E>,
     ) -> Result<Vec<Update<K, V>>, Failure> {
         let shard = self.shard(context.shard())?;
@@ -167,14 +167,14 @@ impl<K: Key, V: Value> TableState<K, V> {
                 self.check_replaced(entry, &dirty, stamp, &mut before, &mut refused);
             }
             touch(entry, epoch, stamp, &mut dirty, &key);
-            if record == Record::Updates {
+            if record == Detail::Updates {
                 before.encode(&*self.codec, entry.value.as_ref());
             }
             if let Err(reason) = apply(&key, &mut entry.value, value, &stamp) {
                 refused.note(stamp, context.failed(&stamp, reason));
                 return None;
             }
-            if record == Record::Updates && !before.is(&*self.codec, entry.value.as_ref()) {
+            if record == Detail::Updates && !before.is(&*self.codec, entry.value.as_ref()) {
                 updates.push(Update { key, value: entry.value.clone(), stamp });
                 noted.add(context, size_of::<Update<K, V>>() + before.other.len());
             }
@@ -327,7 +327,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     /// Whether the table can be asked.
     ///
     /// # Errors
-    /// As for [`Shared::ask`].
+    /// As for [`TaskState::ask`].
     #[inline]
     pub(crate) fn ask(&self) -> Result<()> {
         self.shared.ask(Some(&self.name))
@@ -358,7 +358,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         self.since
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<TaskState> {
         &self.shared
     }
 

@@ -4,7 +4,7 @@
 //! is made in a hidden directory beside the target, synced, and renamed at the end: a crash leaves no target, or a
 //! whole one. What a crash leaves of the hidden directory is removed by the next checkpoint with the same target.
 
-use super::Task;
+use super::TaskFamily;
 use crate::medium::{self, DirectoryLock, Failure};
 use crate::{Error, ErrorKind, Result, fault};
 use rocksdb::checkpoint::Checkpoint;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const COPY: &str = "state";
 
 /// Copies the database of `task` to `target`.
-pub(super) fn checkpoint(task: &Task, target: &Path) -> Result<()> {
+pub(super) fn checkpoint(task: &TaskFamily, target: &Path) -> Result<()> {
     task.check_in_place()?;
     let target = resolve(target, &task.opened().dir)?;
     let stage = Stage::claim(&target)?;

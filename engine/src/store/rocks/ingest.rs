@@ -5,7 +5,7 @@
 //! nothing of the file is visible, now or after a crash; after it, all of it is. What an interrupted drain
 //! leaves in the sub-directory is removed at open.
 
-use super::Task;
+use super::TaskFamily;
 use super::failure::{during, on_path};
 use crate::store::{Row, misplaced_row};
 use crate::{Error, Result, fault};
@@ -20,7 +20,7 @@ const SUB_DIRECTORY: &str = "ingest";
 
 /// Deletes the rows in `gone` and writes `rows`, in one atomic, durable step.
 pub(super) fn ingest(
-    task: &Task,
+    task: &TaskFamily,
     gone: Option<Range<&[u8]>>,
     rows: &mut dyn Iterator<Item = Row<'_>>,
 ) -> Result<()> {
@@ -56,7 +56,7 @@ pub(super) struct SortedFile(PathBuf);
 impl SortedFile {
     /// Writes and syncs a file, unless there is nothing to write.
     pub(super) fn write(
-        task: &Task,
+        task: &TaskFamily,
         gone: Option<&Range<&[u8]>>,
         rows: &mut dyn Iterator<Item = Row<'_>>,
     ) -> Result<Option<Self>> {
@@ -91,7 +91,7 @@ impl SortedFile {
     }
 
     /// Makes the file part of the state.
-    fn hand_over(self, task: &Task) -> Result<()> {
+    fn hand_over(self, task: &TaskFamily) -> Result<()> {
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
         // There is nothing in the memtable that could have to be flushed first. If there ever is, say so.

@@ -3,7 +3,7 @@
 //! While drains follow each other they are left to lie until there are some: compacting few at a time writes every row
 //! more often. Once no more come, they are compacted away, so that a read has one place to look in.
 
-use super::{RocksStore, Task};
+use super::{RocksStore, TaskFamily};
 use rocksdb::{properties, statistics::Ticker};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) fn pressure(files: u64) -> f64 {
     (over / f64::from(FULL_AT_FILES - COMPACT_FROM_FILES)).min(1.0)
 }
 
-impl Task {
+impl TaskFamily {
     pub(super) fn level_zero_files(&self) -> u64 {
         let files = self.database().property_value_cf(self.family(), properties::num_files_at_level(0));
         files.ok().flatten().and_then(|files| files.parse().ok()).unwrap_or(0)
@@ -112,7 +112,7 @@ impl RocksStore {
 
 #[cfg(test)]
 mod tests {
-    use super::super::StoreOptions;
+    use super::super::RocksOptions;
     use super::*;
     use crate::store::StateStore;
 
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn drains_lie_until_no_more_come() {
         let dir = tempfile::tempdir().unwrap();
-        let store = RocksStore::open(dir.path(), &StoreOptions::default()).unwrap();
+        let store = RocksStore::open(dir.path(), &RocksOptions::default()).unwrap();
         for round in 0..2 {
             put(&store, COMPACT_FROM_FILES / 2);
             wait_for_compaction(&store);
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn whoever_ends_does_not_wait_for_room() {
         let dir = tempfile::tempdir().unwrap();
-        let store = RocksStore::open(dir.path(), &StoreOptions::default()).unwrap();
+        let store = RocksStore::open(dir.path(), &RocksOptions::default()).unwrap();
         let task = &store.task;
         task.database().set_options_cf(task.family(), &[("disable_auto_compactions", "true")]).unwrap();
         put(&store, FULL_AT_FILES + 1);

@@ -20,7 +20,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use options::StoreOptions;
+pub use options::RocksOptions;
 pub(crate) use secondary::{SecondaryStore, no_state};
 
 use super::{Row, StateStore, StoreSnapshot, StoreStats};
@@ -78,7 +78,7 @@ impl RocksState {
     /// # Errors
     /// `Unavailable` if another engine has it open, the directory cannot be written to or the disk is full;
     /// `Invalid` if `dir` is not a directory; `Corrupt` if files of it are damaged or missing.
-    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self> {
+    pub fn open(dir: &Path, options: &RocksOptions) -> Result<Self> {
         let dir = &medium::create(dir).map_err(|error| on_path("create the state directory", dir, error))?;
         // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
         // closed any handle on its file.
@@ -195,8 +195,8 @@ fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
     Ok(vec![NO_TASK.to_owned()])
 }
 
-fn present_task(opened: Arc<Opened>, name: &str) -> Result<Task> {
-    Task::try_new(opened, |opened| {
+fn present_task(opened: Arc<Opened>, name: &str) -> Result<TaskFamily> {
+    TaskFamily::try_new(opened, |opened| {
         let family = opened.database.cf_handle(name);
         family.ok_or_else(|| Error::internal(format!("the state of {name} is gone")))
     })
@@ -206,14 +206,14 @@ type Family<'db> = Arc<BoundColumnFamily<'db>>;
 
 self_cell::self_cell!(
     /// A column family together with the database it belongs to.
-    struct Task {
+    struct TaskFamily {
         owner: Arc<Opened>,
         #[covariant]
         dependent: Family,
     }
 );
 
-impl Task {
+impl TaskFamily {
     fn opened(&self) -> &Opened {
         self.borrow_owner()
     }
@@ -255,17 +255,17 @@ impl Task {
 /// # Examples
 ///
 /// ```
-/// use millpond::store::{RocksStore, StateStore, StoreOptions};
+/// use millpond::store::{RocksStore, StateStore, RocksOptions};
 ///
 /// let dir = tempfile::tempdir()?;
-/// let store = RocksStore::open(dir.path(), &StoreOptions::default())?;
+/// let store = RocksStore::open(dir.path(), &RocksOptions::default())?;
 /// store.ingest(&mut [(&b"a"[..], Some(&b"1"[..])), (&b"b"[..], None)].into_iter())?;
 /// store.read(b"a", &mut |value| assert_eq!(value, Some(&b"1"[..])))?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct RocksStore {
-    task: Arc<Task>,
+    task: Arc<TaskFamily>,
     /// Whether no more drains are expected.
     settled: Arc<AtomicBool>,
     /// How many failures of compactions a drain has already been let through for.
@@ -277,7 +277,7 @@ impl RocksStore {
     ///
     /// # Errors
     /// As for [`RocksState::open`].
-    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self> {
+    pub fn open(dir: &Path, options: &RocksOptions) -> Result<Self> {
         RocksState::open(dir, options)?.task(ONLY_TASK)
     }
 

@@ -13,7 +13,7 @@ const NEVER_FILES: i32 = 1 << 20;
 /// The options of a state directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct StoreOptions {
+pub struct RocksOptions {
     /// The budget of the block cache, which holds blocks of rows, filters and indexes, in bytes.
     pub block_cache_bytes: usize,
     /// How many threads compact in the background.
@@ -25,7 +25,7 @@ pub struct StoreOptions {
 /// With a block cache below this one thread compacts: each takes a few mebibytes for what it reads, writes and filters.
 const ONE_THREAD_BELOW_BYTES: usize = 16 << 20;
 
-impl StoreOptions {
+impl RocksOptions {
     /// The defaults, with such a block cache, and as much less memory for compactions as befits it.
     pub(crate) fn within(block_cache_bytes: usize) -> Self {
         let usual = Self::default();
@@ -34,7 +34,7 @@ impl StoreOptions {
     }
 }
 
-impl Default for StoreOptions {
+impl Default for RocksOptions {
     fn default() -> Self {
         Self { block_cache_bytes: 64 << 20, compaction_threads: 2, max_open_files: 512 }
     }
@@ -50,12 +50,12 @@ pub(super) struct Tuning {
 }
 
 impl Tuning {
-    pub(super) fn new(options: &StoreOptions) -> Self {
+    pub(super) fn new(options: &RocksOptions) -> Self {
         Self::with_cache(options, cache(options.block_cache_bytes))
     }
 
     /// The same with a cache that others have, too: blocks are known by the file that they are of, whoever has it open.
-    pub(super) fn with_cache(options: &StoreOptions, cache: Cache) -> Self {
+    pub(super) fn with_cache(options: &RocksOptions, cache: Cache) -> Self {
         let family = family(&cache, options);
         Self {
             database: database(options),
@@ -67,7 +67,7 @@ impl Tuning {
     }
 }
 
-fn database(options: &StoreOptions) -> Options {
+fn database(options: &RocksOptions) -> Options {
     let threads = i32::try_from(options.compaction_threads.max(1)).unwrap_or(i32::MAX);
     let mut database = Options::default();
     database.create_if_missing(true);
@@ -93,7 +93,7 @@ fn database(options: &StoreOptions) -> Options {
     database
 }
 
-fn family(cache: &Cache, options: &StoreOptions) -> Options {
+fn family(cache: &Cache, options: &RocksOptions) -> Options {
     let mut family = Options::default();
     family.set_block_based_table_factory(&blocks(cache));
     // IMPORTANT: if the last level is given a compression of its own, every drain is written with that one.

@@ -10,7 +10,7 @@
 
 use super::failure::{during, on_path};
 use super::options::{Tuning, cache};
-use super::{Database, NO_TASK, ONLY_TASK, Opened, StoreOptions, Task, families_present};
+use super::{Database, NO_TASK, ONLY_TASK, Opened, RocksOptions, TaskFamily, families_present};
 use crate::medium::log_file;
 use crate::store::{Direction, Row, StateStore, StoreSnapshot, StoreStats, Visit};
 use crate::{Error, Result};
@@ -37,7 +37,7 @@ pub(crate) struct SecondaryStore {
 
 /// The state at one moment.
 pub(crate) struct Instance {
-    task: Task,
+    task: TaskFamily,
     manifest: Manifest,
     /// Removed once the database is closed.
     _logs: LogDirectory,
@@ -46,7 +46,7 @@ pub(crate) struct Instance {
 /// What every instance of a state is opened with.
 struct Opening {
     dir: PathBuf,
-    options: StoreOptions,
+    options: RocksOptions,
     /// What one instance has read is there for the next one.
     cache: Cache,
 }
@@ -74,7 +74,7 @@ impl SecondaryStore {
     /// `Invalid` if there is no state; `Unavailable` if it cannot be read now; `Corrupt`; those of `check`.
     pub(crate) fn open<T>(
         dir: &Path,
-        options: &StoreOptions,
+        options: &RocksOptions,
         check: &dyn Fn(&Instance) -> Result<T>,
     ) -> Result<(Self, T)> {
         if !dir.join("CURRENT").exists() {

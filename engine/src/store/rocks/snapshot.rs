@@ -3,7 +3,7 @@
 //! RocksDB's snapshot borrows its database; here it is bound to the task's handle, so that it can be kept and
 //! sent as long as anyone likes. As long as it lives, compaction keeps the row versions it sees.
 
-use super::{Database, Task};
+use super::{Database, TaskFamily};
 use crate::Result;
 use crate::store::{Direction, StoreSnapshot, Visit};
 use rocksdb::{ReadOptions, SnapshotWithThreadMode};
@@ -19,7 +19,7 @@ struct View<'db> {
 self_cell::self_cell!(
     /// One state of a task, for good.
     pub(super) struct RocksSnapshot {
-        owner: Arc<Task>,
+        owner: Arc<TaskFamily>,
         #[not_covariant]
         dependent: View,
     }
@@ -27,7 +27,7 @@ self_cell::self_cell!(
 
 impl RocksSnapshot {
     /// The state of `task` as it is now.
-    pub(super) fn of(task: Arc<Task>) -> Self {
+    pub(super) fn of(task: Arc<TaskFamily>) -> Self {
         Self::new(task, |task| {
             let snapshot = SnapshotWithThreadMode::new(task.database());
             let mut point = ReadOptions::default();
@@ -60,7 +60,7 @@ impl StoreSnapshot for RocksSnapshot {
 
 /// Hands the rows of `task` whose key lies in `keys` to `visit`, as `options` show them.
 pub(super) fn scan(
-    task: &Task,
+    task: &TaskFamily,
     mut options: ReadOptions,
     keys: Range<&[u8]>,
     direction: Direction,

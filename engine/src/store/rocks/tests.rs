@@ -6,8 +6,8 @@ use crate::ErrorKind;
 use crate::store::Direction;
 use std::fs;
 
-fn options() -> StoreOptions {
-    StoreOptions { block_cache_bytes: 4 << 20, ..StoreOptions::default() }
+fn options() -> RocksOptions {
+    RocksOptions { block_cache_bytes: 4 << 20, ..RocksOptions::default() }
 }
 
 fn open(dir: &Path) -> RocksStore {

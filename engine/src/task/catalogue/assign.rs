@@ -13,7 +13,7 @@ use crate::{Error, Position, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of nodes and the tables they write.
-pub(crate) struct Group {
+pub(crate) struct TaskGroup {
     pub(crate) nodes: BTreeSet<usize>,
     /// By the table's number in the graph.
     pub(crate) ids: Vec<Option<TableId>>,
@@ -21,7 +21,7 @@ pub(crate) struct Group {
     pub(crate) counts: BTreeMap<TableId, u64>,
 }
 
-impl Group {
+impl TaskGroup {
     /// The topics on which rows of the group depend. One that only streams read is not among them.
     pub(crate) fn depends_on<'g>(&self, graph: &'g Graph) -> BTreeSet<&'g str> {
         let tables = (0..).zip(&self.ids).filter_map(|(table, id)| id.map(|_| table)).collect();
@@ -32,14 +32,14 @@ impl Group {
 
 /// How a state is taken up by a graph.
 pub(crate) struct Assignment {
-    pub(crate) main: Group,
-    pub(crate) build: Option<Group>,
+    pub(crate) main: TaskGroup,
+    pub(crate) build: Option<TaskGroup>,
     /// Tables that answer with the rows of an older version meanwhile.
-    pub(crate) former: Vec<Option<Former>>,
+    pub(crate) former: Vec<Option<OlderVersion>>,
 }
 
 /// An older version of a table.
-pub(crate) struct Former {
+pub(crate) struct OlderVersion {
     pub(crate) id: TableId,
     /// Where its rows stand.
     pub(crate) position: Position,
@@ -63,7 +63,7 @@ impl Catalogue {
         let all: BTreeSet<usize> = (0..graph.nodes.len()).collect();
         let main_tables: BTreeSet<usize> =
             (0..graph.tables.len()).filter(|table| !build.contains(table)).collect();
-        let main = Group {
+        let main = TaskGroup {
             nodes: all.difference(&affected).copied().collect(),
             ids: self.take_up(graph, &main_tables, MAIN_GROUP)?,
             position: self.position(MAIN_GROUP),
@@ -173,11 +173,11 @@ impl Catalogue {
     }
 
     /// The older versions that can answer while their successors are built: those whose types are the same.
-    fn former(&self, graph: &Graph, build: &BTreeSet<usize>) -> Vec<Option<Former>> {
+    fn former(&self, graph: &Graph, build: &BTreeSet<usize>) -> Vec<Option<OlderVersion>> {
         let former = |(index, spec): (usize, &TableSpec)| {
             let entry = self.kept(&spec.name).filter(|_| build.contains(&index))?;
             let position = || self.position(entry.group);
-            can_read(entry, spec).then(|| Former { id: entry.id, position: position() })
+            can_read(entry, spec).then(|| OlderVersion { id: entry.id, position: position() })
         };
         graph.tables.iter().enumerate().map(former).collect()
     }
@@ -221,7 +221,7 @@ impl Catalogue {
         store: &dyn StateStore,
         graph: &Graph,
         wanted: &BTreeSet<usize>,
-    ) -> Result<Group> {
+    ) -> Result<TaskGroup> {
         let nodes = builders(graph, wanted);
         let tables: BTreeSet<usize> = nodes
             .iter()
@@ -237,7 +237,7 @@ impl Catalogue {
             self.drop_build();
         }
         let ids = self.take_up(graph, &tables, BUILD_GROUP)?;
-        Ok(Group {
+        Ok(TaskGroup {
             nodes,
             ids,
             position: self.position(BUILD_GROUP),

@@ -44,7 +44,7 @@ pub(super) fn unchanged(entry: &CatalogueEntry, spec: &TableSpec) -> Result<()> 
         (entry.kind != spec.kind).then(|| format!("kind `{}`, the graph has `{}`", entry.kind, spec.kind));
     if let Some(differs) = kind.or_else(|| types_differ(entry, spec)) {
         return Err(Error::invalid(format!(
-            "the state holds table `{}` with {differs}; go back to the former, or raise the table's version (`StoreOptions::version`) to rebuild it \
+            "the state holds table `{}` with {differs}; go back to the former, or raise the table's version (`TableOptions::version`) to rebuild it \
              from the changelog",
             spec.name
         )));
@@ -53,7 +53,7 @@ pub(super) fn unchanged(entry: &CatalogueEntry, spec: &TableSpec) -> Result<()> 
     if entry.fold_id != spec.fold_id && !entry.fold_id.is_empty() && !spec.fold_id.is_empty() {
         return Err(Error::invalid(format!(
             "the rows of table `{}` were written by the fold `{}`, the graph has `{}`: half of them would be what the one makes of \
-             records and half what the other does. Raise the table's version (`StoreOptions::version`) to rebuild it from the \
+             records and half what the other does. Raise the table's version (`TableOptions::version`) to rebuild it from the \
              changelog; or, if both folds come to the same, go back to the former `fold_id`",
             spec.name, entry.fold_id, spec.fold_id
         )));

@@ -12,7 +12,7 @@ mod found;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use assign::{Assignment, Former, Group};
+pub(crate) use assign::{Assignment, OlderVersion, TaskGroup};
 #[cfg(feature = "rocks")]
 pub(crate) use found::Found;
 

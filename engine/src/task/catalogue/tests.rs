@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::Json;
 use crate::dataflow::{Batch, Context, Failure, Inputs, Operator, Output, Router, Source, SourceBatch};
-use crate::graph::{Builder, StoreOptions};
+use crate::graph::{Builder, TableOptions};
 use crate::store::MemoryStore;
 use crate::store::layout::Types;
 use crate::{ErrorKind, Topic};
@@ -40,7 +40,7 @@ struct Renamed {
     owed: u64,
 }
 
-fn graph<V: crate::codec::Value>(store: StoreOptions<V>) -> Graph {
+fn graph<V: crate::codec::Value>(store: TableOptions<V>) -> Graph {
     let builder = Builder::new();
     let source = builder.source("stream", &Topic::<u32, u64>::new("in"), Nothing);
     let table = builder.table::<u32, V>("fold", store);
@@ -85,15 +85,15 @@ fn stored(store: &MemoryStore) -> Vec<CatalogueEntry> {
 #[test]
 fn a_table_of_0_1_goes_on_and_its_shape_is_remembered() {
     let store = state_of_0_1("Account");
-    let assignment = opened(&store, &graph(StoreOptions::<Account>::named("rows"))).unwrap();
+    let assignment = opened(&store, &graph(TableOptions::<Account>::named("rows"))).unwrap();
     assert!(assignment.build.is_none());
     assert_eq!(assignment.main.ids, [Some(TableId::FIRST)]);
     let [entry] = &stored(&store)[..] else { panic!("one entry") };
     assert_eq!(entry.types, Types::Shapes);
     assert_eq!(entry.value_schema, r#"{"struct":[["paid","u64"],["owed","u64"]]}"#);
     // From here on the shape decides.
-    assert!(opened(&store, &graph(StoreOptions::<Renamed>::named("rows"))).is_ok());
-    let error = opened(&store, &graph(StoreOptions::<(u64, u64)>::named("rows"))).err().unwrap();
+    assert!(opened(&store, &graph(TableOptions::<Renamed>::named("rows"))).is_ok());
+    let error = opened(&store, &graph(TableOptions::<(u64, u64)>::named("rows"))).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
 }
 
@@ -101,8 +101,8 @@ fn a_table_of_0_1_goes_on_and_its_shape_is_remembered() {
 fn a_table_of_0_1_is_compared_by_the_name_of_its_type() {
     let store = state_of_0_1("Account");
     for (graph, part) in [
-        (graph(StoreOptions::<u64>::named("rows")), "value type `Account`, the graph has `u64`"),
-        (graph(StoreOptions::<Account>::with_codec("rows", Json)), "value codec `bincode-2`"),
+        (graph(TableOptions::<u64>::named("rows")), "value type `Account`, the graph has `u64`"),
+        (graph(TableOptions::<Account>::with_codec("rows", Json)), "value codec `bincode-2`"),
     ] {
         let error = opened(&store, &graph).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Invalid);
@@ -120,8 +120,8 @@ fn rows_of_0_1_answer_for_a_raised_version_if_their_name_says_what_they_are() {
     };
     assert!(former(
         "Option<(u64,String)>",
-        &graph(StoreOptions::<Option<(u64, String)>>::named("rows").version(1))
+        &graph(TableOptions::<Option<(u64, String)>>::named("rows").version(1))
     ));
-    assert!(!former("Account", &graph(StoreOptions::<Account>::named("rows").version(1))));
-    assert!(!former("u32", &graph(StoreOptions::<u64>::named("rows").version(1))));
+    assert!(!former("Account", &graph(TableOptions::<Account>::named("rows").version(1))));
+    assert!(!former("u32", &graph(TableOptions::<u64>::named("rows").version(1))));
 }

@@ -63,7 +63,7 @@ impl Status {
 }
 
 /// The part of a task that its folding thread, its drain and its queries share.
-pub(crate) struct Shared {
+pub(crate) struct TaskState {
     host: Arc<Host>,
     /// Gone once the task is closed, so that its directory can be opened again while views are still held.
     store: RwLock<Option<Arc<dyn StateStore>>>,
@@ -87,7 +87,7 @@ pub(crate) struct Shared {
     publishing: Mutex<()>,
 }
 
-impl Shared {
+impl TaskState {
     pub(crate) fn new(
         host: Arc<Host>,
         store: Arc<dyn StateStore>,
