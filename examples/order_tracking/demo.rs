@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use tokio::sync::oneshot;
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -16,7 +16,7 @@ pub(crate) fn run(url: &str, stop: oneshot::Sender<()>) -> Outcome {
         let response = agent.post(format!("{url}{path}")).send_json(&body)?;
         let position =
             response.headers().get(HEADER).ok_or("an answer without a position")?.to_str()?.to_owned();
-        println!("POST {path} {body}\n  {} {HEADER}: {position}", response.status().as_u16());
+        writeln!(io::stdout(), "POST {path} {body}\n  {} {HEADER}: {position}", response.status().as_u16())?;
         Ok(position)
     };
     let get = |path: &str, position: &str| -> Outcome {
@@ -40,14 +40,14 @@ pub(crate) fn run(url: &str, stop: oneshot::Sender<()>) -> Outcome {
     get("/orders/3", &position)?;
     get("/health", &position)?;
 
-    println!("the service is told to stop");
+    writeln!(io::stdout(), "the service is told to stop")?;
     stop.send(()).ok();
     events.show_end()
 }
 
 fn shown(path: &str, mut response: Response<Body>) -> Outcome {
     let body = response.body_mut().read_to_string()?;
-    println!("GET {path}\n  {} {body}", response.status().as_u16());
+    writeln!(io::stdout(), "GET {path}\n  {} {body}", response.status().as_u16())?;
     Ok(())
 }
 
@@ -72,7 +72,7 @@ impl Events {
     }
 
     fn show_next(&mut self) -> Outcome {
-        println!("event\n  {}", self.next()?.ok_or("the events have ended")?);
+        writeln!(io::stdout(), "event\n  {}", self.next()?.ok_or("the events have ended")?)?;
         Ok(())
     }
 
@@ -80,7 +80,7 @@ impl Events {
         match self.next()? {
             Some(event) => Err(format!("an event that nobody has caused: {event}").into()),
             None => {
-                println!("the events have ended");
+                writeln!(io::stdout(), "the events have ended")?;
                 Ok(())
             }
         }

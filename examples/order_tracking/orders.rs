@@ -5,7 +5,6 @@
 //! order: a payment that is there before its order waits in its table.
 
 use millpond::codec::Json;
-use millpond::graph::StoreOptions;
 use millpond::{Graph, GraphBuilder, Key, Result, StoredTable, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -82,23 +81,20 @@ pub(crate) struct Orders {
 
 impl Orders {
     pub(crate) fn new() -> Result<Self> {
-        // In JSON, so that other programs can read the log, and fields can be added later.
+        // Topics in JSON, so that other programs can read the log, and fields can be added to what is there. Tables in the
+        // default codec, which takes less room: they are this service's own, and are built anew from the log when they change.
         let orders = Topic::with_codec("orders", Json).partitions(4);
         let payments = Topic::with_codec("payments", Json).partitions(4);
         let shipments = Topic::with_codec("shipments", Json).partitions(4);
 
         let graph = GraphBuilder::new();
         let status = graph
-            .table(&orders, StoreOptions::with_codec("orders", Json))
-            .left_join(
-                &graph.table(&payments, StoreOptions::with_codec("payments", Json)),
-                |_, order, payment| Status::new(order, payment),
-            )
-            .left_join(
-                &graph.table(&shipments, StoreOptions::with_codec("shipments", Json)),
-                |_, status: &Status, shipment| status.shipped(shipment),
-            )
-            .materialize(StoreOptions::with_codec("status", Json));
+            .table(&orders, "orders")
+            .left_join(&graph.table(&payments, "payments"), |_, order, payment| Status::new(order, payment))
+            .left_join(&graph.table(&shipments, "shipments"), |_, status: &Status, shipment| {
+                status.shipped(shipment)
+            })
+            .materialize("status");
         let by_customer = status.re_key("by_customer", |id, status| (status.customer.clone(), *id));
         let stages = status.group_by(|_, status| (status.stage, ())).count("stages");
         Ok(Self { orders, payments, shipments, graph: graph.build()?, status, by_customer, stages })

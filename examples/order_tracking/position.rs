@@ -29,7 +29,7 @@ impl FromRequestParts<Arc<App>> for ReadYourWrites {
             let text = value.to_str().map_err(|_| Failure::bad_request(format!("{HEADER} is no text")))?;
             wanted.advance_to(&text.parse()?);
         }
-        if wanted.iter().next().is_some() {
+        if !wanted.is_empty() {
             app.engine.wait_for(&wanted).within(LONGEST_WAIT).await?;
         }
         Ok(Self)
