@@ -286,8 +286,7 @@ const ORDERS: usize = 150;
 /// acknowledged as a whole, and all positions.
 fn write(client: &Client, mut id: u64, told: &Sender<()>) -> (u64, Vec<String>) {
     let mut positions = Vec::new();
-    loop {
-        let Some(position) = client.try_post("/orders", &order(id, id)) else { break };
+    while let Some(position) = client.try_post("/orders", &order(id, id)) {
         positions.push(position);
         if id.is_multiple_of(2) {
             let paid = client.try_post(&format!("/orders/{id}/payments"), &json!({ "cents": id + 1 }));

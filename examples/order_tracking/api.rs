@@ -6,7 +6,7 @@
 //! it does not hold up the requests that share its thread. Appends and waits are futures.
 
 use crate::failure::Failure;
-use crate::orders::{Order, Orders, Payment, Shipment, Stage, Status};
+use crate::orders::{Order, OrderGraph, Payment, Shipment, Stage, Status};
 use crate::position::{HEADER, ReadYourWrites};
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// What all handlers share.
 pub(crate) struct App {
     pub(crate) engine: Engine,
-    topics: Orders,
+    facts: OrderGraph,
     status: View<u64, Status>,
     by_customer: View<(String, u64), Status>,
     stages: View<Stage, u64>,
@@ -32,13 +32,13 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn open(dir: &std::path::Path) -> millpond::Result<Self> {
-        let topics = Orders::new()?;
-        let engine = Engine::open(dir, &topics.graph)?;
+        let facts = OrderGraph::new()?;
+        let engine = Engine::open(dir, &facts.graph)?;
         Ok(Self {
-            status: engine.view(&topics.status)?,
-            by_customer: engine.view(&topics.by_customer)?,
-            stages: engine.view(&topics.stages)?,
-            topics,
+            status: engine.view(&facts.status)?,
+            by_customer: engine.view(&facts.by_customer)?,
+            stages: engine.view(&facts.stages)?,
+            facts,
             engine,
         })
     }
@@ -77,23 +77,23 @@ async fn acknowledged(ack: Ack, status: StatusCode) -> Result<Response, Failure>
 
 async fn place(State(app): State<Arc<App>>, order: Body<Numbered<Order>>) -> Result<Response, Failure> {
     let Json(Numbered { id, row }) = order?;
-    acknowledged(app.engine.append(&app.topics.orders, &id, &row), StatusCode::CREATED).await
+    acknowledged(app.engine.append(&app.facts.orders, &id, &row), StatusCode::CREATED).await
 }
 
 /// Whether the order is known is not asked: it may have been placed a moment ago, or be on its way.
 async fn pay(State(app): State<Arc<App>>, id: Id, payment: Body<Payment>) -> Result<Response, Failure> {
     let (Path(id), Json(payment)) = (id?, payment?);
-    acknowledged(app.engine.append(&app.topics.payments, &id, &payment), StatusCode::CREATED).await
+    acknowledged(app.engine.append(&app.facts.payments, &id, &payment), StatusCode::CREATED).await
 }
 
 async fn ship(State(app): State<Arc<App>>, id: Id, shipment: Body<Shipment>) -> Result<Response, Failure> {
     let (Path(id), Json(shipment)) = (id?, shipment?);
-    acknowledged(app.engine.append(&app.topics.shipments, &id, &shipment), StatusCode::CREATED).await
+    acknowledged(app.engine.append(&app.facts.shipments, &id, &shipment), StatusCode::CREATED).await
 }
 
 async fn cancel(State(app): State<Arc<App>>, id: Id) -> Result<Response, Failure> {
     let Path(id) = id?;
-    acknowledged(app.engine.delete(&app.topics.orders, &id), StatusCode::NO_CONTENT).await
+    acknowledged(app.engine.delete(&app.facts.orders, &id), StatusCode::NO_CONTENT).await
 }
 
 async fn status(State(app): State<Arc<App>>, _: ReadYourWrites, id: Id) -> Result<Json<Status>, Failure> {

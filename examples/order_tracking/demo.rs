@@ -77,12 +77,10 @@ impl Events {
     }
 
     fn show_end(&mut self) -> Outcome {
-        match self.next()? {
-            Some(event) => Err(format!("an event that nobody has caused: {event}").into()),
-            None => {
-                writeln!(io::stdout(), "the events have ended")?;
-                Ok(())
-            }
+        if let Some(event) = self.next()? {
+            return Err(format!("an event that nobody has caused: {event}").into());
         }
+        writeln!(io::stdout(), "the events have ended")?;
+        Ok(())
     }
 }

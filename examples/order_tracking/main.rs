@@ -119,10 +119,11 @@ async fn serve(app: Arc<App>, listener: TcpListener, grace: Duration, told: impl
     tracing::info!("told to stop");
     let closed = app.engine.close().await;
     stop.send(()).ok();
-    match tokio::time::timeout(grace, server).await {
-        Ok(ended) => ended??,
+    if let Ok(ended) = tokio::time::timeout(grace, server).await {
+        ended??;
+    } else {
         // A client that never ends its request, or never reads its answer, must not hold up the end.
-        Err(_) => tracing::warn!("connections are still open after {grace:?} and are cut"),
+        tracing::warn!("connections are still open after {grace:?} and are cut");
     }
     Ok(closed?)
 }

@@ -69,7 +69,7 @@ impl Status {
 }
 
 /// The topics, the graph over them, and its tables.
-pub(crate) struct Orders {
+pub(crate) struct OrderGraph {
     pub(crate) orders: Topic<u64, Order>,
     pub(crate) payments: Topic<u64, Payment>,
     pub(crate) shipments: Topic<u64, Shipment>,
@@ -79,7 +79,7 @@ pub(crate) struct Orders {
     pub(crate) stages: StoredTable<Stage, u64>,
 }
 
-impl Orders {
+impl OrderGraph {
     pub(crate) fn new() -> Result<Self> {
         // Topics in JSON, so that other programs can read the log, and fields can be added to what is there. Tables in the
         // default codec, which takes less room: they are this service's own, and are built anew from the log when they change.
