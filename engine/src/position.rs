@@ -182,6 +182,22 @@ impl Position {
         })
     }
 
+    /// Whether it names no partition: it stands before every record.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::{Position, TopicPartition};
+    ///
+    /// let mut position = Position::new();
+    /// assert!(position.is_empty());
+    /// position.set(TopicPartition::new("orders", 0), 8);
+    /// assert!(!position.is_empty());
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How many records of the partitions that this position names lie between it and `ahead`.
     pub(crate) fn records_to(&self, ahead: &Self) -> u64 {
         self.iter().map(|(id, next)| ahead.offset(id).saturating_sub(next)).sum()

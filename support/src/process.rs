@@ -27,7 +27,7 @@ pub fn tell_lines(lines: &[u8]) {
     std::io::stdout().write_all(lines).unwrap();
 }
 
-/// This test program once more, to run its test `child` alone.
+/// A program that is watched: this test program once more, to run its test `child` alone, or an example.
 #[derive(Debug)]
 pub struct ChildProcess {
     child: Child,
@@ -59,6 +59,12 @@ impl ChildProcess {
             .args(["child", "--exact", "--nocapture", "--test-threads=1"])
             .env(DIRECTORY, dir)
             .envs(task.iter().cloned());
+        Self::start(command)
+    }
+
+    /// A child of one's own making, such as an [`example`]. What it says on the standard error must fit into a pipe, as
+    /// it is read at the end.
+    pub fn start(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
@@ -72,6 +78,12 @@ impl ChildProcess {
         // The last line of a killed process may be torn.
         let read = self.lines.read_line(&mut line).unwrap();
         (read > 0 && line.ends_with('\n')).then(|| line.trim_end().to_owned())
+    }
+
+    /// Asks the child to end, as `kill` does.
+    pub fn terminate(&self) {
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(asked.success(), "the child has ended by itself");
     }
 
     /// Kills the child as `kill -9` does.
