@@ -347,7 +347,7 @@ impl Engine {
     /// let clicks = Topic::<u32, u64>::new("clicks");
     /// let graph = GraphBuilder::new();
     /// graph.stream(&clicks).group_by_key().count("counts");
-    /// // TaskState by the handlers of a server; whoever is told to shut down closes it for all.
+    /// // Shared by the handlers of a server; whoever is told to shut down closes it for all.
     /// let engine = Arc::new(Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?);
     /// engine.close_blocking()?;
     /// engine.close_blocking()?;

@@ -41,7 +41,7 @@ pub(crate) struct BatchSlice {
     pub(crate) offsets: Range<u64>,
     /// The places of these records in the log.
     pub(crate) runs: Vec<Run>,
-    /// TaskState by the pieces of one batch.
+    /// Shared by the pieces of one batch.
     pub(super) decoded: Arc<OnceLock<DecodedBatch>>,
 }
 
