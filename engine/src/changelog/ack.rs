@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The promise of an [`append`](super::Changelog::append): resolves to the position after the appended records.
+/// The promise of an [`append`](super::AppendLog::append): resolves to the position after the appended records.
 ///
 /// Await it, or call [`wait_blocking`](Ack::wait_blocking) where a thread may block. Dropping it does not take the append back.
 ///
@@ -120,7 +120,7 @@ fn polled_again() -> Error {
     Error::internal("an acknowledgement was polled again after it had resolved")
 }
 
-/// Resolves when an append will be admitted; see [`Changelog::room`](super::Changelog::room).
+/// Resolves when an append will be admitted; see [`AppendLog::room`](super::AppendLog::room).
 #[derive(Debug, Default)]
 #[must_use = "there is room only when this resolves"]
 pub struct Room(Option<oneshot::Receiver<()>>);

@@ -274,7 +274,7 @@ impl Admin {
     /// What the changelog takes on disk, in bytes, with what is not freed yet; `None` if it does not tell.
     ///
     /// # Errors
-    /// As for [`Changelog::disk_bytes`].
+    /// As for [`ReadLog::disk_bytes`](super::ReadLog::disk_bytes).
     pub fn disk_bytes(&self) -> Result<Option<u64>> {
         self.changelog.disk_bytes()
     }

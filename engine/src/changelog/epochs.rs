@@ -19,7 +19,7 @@ pub struct EpochMark {
 /// Epochs: what a producing engine appended for which input, so that a replay appends nothing twice.
 pub trait EpochLog: Send + Sync {
     /// Appends what one epoch of `producer` produced, together with its mark, in one atomic step. Returns once
-    /// it is readable in order; [`sync`](AppendLog::sync) makes it durable. An epoch whose mark is not after the
+    /// it is readable in order; [`sync`](super::AppendLog::sync) makes it durable. An epoch whose mark is not after the
     /// last one of this producer was appended before: it is skipped, and `false` is returned. Both
     /// positions of a mark must name every partition that the producer reads.
     ///

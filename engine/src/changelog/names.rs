@@ -25,7 +25,7 @@ pub trait NameLog: Send + Sync {
     /// Who used the name last, in the words of [`set_owner`](Self::set_owner); `None` if that is not known.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn owner(&self, name: &str) -> Result<Option<String>> {
         let _ = name;
         Ok(None)
@@ -60,7 +60,7 @@ pub trait NameLog: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn names(&self) -> Result<Vec<NameInUse>> {
         Ok(Vec::new())
     }
@@ -85,7 +85,7 @@ pub struct NameInUse {
     pub hold: Option<Position>,
     /// How many epochs are remembered that were appended under it.
     pub marks: u64,
-    /// Who used it last, as told by [`set_owner`](super::Changelog::set_owner).
+    /// Who used it last, as told by [`set_owner`](NameLog::set_owner).
     pub owner: Option<String>,
     /// Whether an engine of this process runs under it.
     pub leased: bool,

@@ -99,7 +99,7 @@ pub trait ReadLog: Send + Sync {
     /// the log is not one sequence, or its implementation does not tell.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn appended(&self, since: u64) -> Result<Option<Appended>> {
         let _ = since;
         Ok(None)
@@ -109,7 +109,7 @@ pub trait ReadLog: Send + Sync {
     /// tell without effort. What retention has dropped no longer counts, even if its space is freed later.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn stored_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
@@ -118,7 +118,7 @@ pub trait ReadLog: Send + Sync {
     /// beside records; `None` if it takes none or cannot tell.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close), or if the medium failed.
+    /// `Closed` after [`close`](super::Changelog::close), or if the medium failed.
     fn disk_bytes(&self) -> Result<Option<u64>> {
         Ok(None)
     }

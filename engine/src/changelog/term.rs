@@ -47,7 +47,7 @@ pub trait TermLog: Send + Sync {
     /// copy, one that gave up records or another one it was not. Empty if the log does not tell; then none is asked.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn terms(&self) -> Result<Vec<Term>> {
         Ok(Vec::new())
     }
@@ -55,7 +55,7 @@ pub trait TermLog: Send + Sync {
     /// The term of the log that runs: the last of [`terms`](Self::terms).
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn term(&self) -> Result<Option<Term>> {
         Ok(self.terms()?.pop())
     }

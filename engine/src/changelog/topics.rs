@@ -71,7 +71,7 @@ pub trait TopicLog: Send + Sync {
     fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()>;
 
     /// Creates a topic unless it is there, in which case its retention stays as it is and nothing is written. Whoever
-    /// only appends calls this: a [`Producer`] does not know what was decided for the topic.
+    /// only appends calls this: a [`Producer`](super::Producer) does not know what was decided for the topic.
     ///
     /// # Errors
     /// As for [`create_topic`](Self::create_topic).
@@ -80,13 +80,13 @@ pub trait TopicLog: Send + Sync {
     /// The topics and their number of partitions, ordered by name.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>>;
 
     /// What `topic` is kept with; `None` if it is not there, or the implementation does not tell.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn topic_config(&self, topic: &str) -> Result<Option<TopicConfig>> {
         let _ = topic;
         Ok(None)
@@ -96,7 +96,7 @@ pub trait TopicLog: Send + Sync {
     /// cannot tell without effort.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn topic_bytes(&self, topic: &str) -> Result<Option<u64>> {
         let _ = topic;
         Ok(None)
@@ -106,7 +106,7 @@ pub trait TopicLog: Send + Sync {
     /// checked within one graph only.
     ///
     /// # Errors
-    /// `Closed` after [`close`](Changelog::close).
+    /// `Closed` after [`close`](super::Changelog::close).
     fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
         let _ = topic;
         Ok(None)

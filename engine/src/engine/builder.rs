@@ -119,7 +119,7 @@ impl EngineBuilder {
     /// The name of this service among those that use the changelog: `millpond` unless set. Engines that share a changelog
     /// need a name each: under it the changelog remembers what the engine has read and appended. Names that end in
     /// `.build` or `.letters` are reserved; what is kept under names is listed by
-    /// [`Changelog::names`](crate::changelog::Changelog::names).
+    /// [`NameLog::names`](crate::changelog::NameLog::names).
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self

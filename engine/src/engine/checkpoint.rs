@@ -19,7 +19,7 @@ impl Engine {
     /// with the position of the copy. That is at least what was published at the call, made durable first. It begins at the
     /// call, whether the answer is awaited or not.
     ///
-    /// The copy is a state as any other: open it with [`state_dir`](EngineBuilder::state_dir), and it goes on from its
+    /// The copy is a state as any other: open it with [`state_dir`](crate::EngineBuilder::state_dir), and it goes on from its
     /// position, as the original would after an end at that moment; tables that were being built are built on.
     ///
     /// - It takes next to no time and space: files are linked, and shared with the original, until either replaces
@@ -29,7 +29,7 @@ impl Engine {
     ///   copy.
     /// - It *is* this state, at an earlier position: under the name of this engine and on its changelog (or a copy
     ///   that goes as far) it takes the place of the original, and nothing that was appended is appended again. Beside the
-    ///   original it needs a [name](EngineBuilder::name) of its own, under which it is another service from then on.
+    ///   original it needs a [name](crate::EngineBuilder::name) of its own, under which it is another service from then on.
     /// - A crash leaves the whole copy or none.
     ///
     /// # Errors

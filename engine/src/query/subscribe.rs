@@ -233,7 +233,7 @@ fn is_closed<K: Key, V: Value>(table: &Readable<K, V>) -> bool {
 ///
 /// If the key has changed more than once since the stream was last polled, it gives the newest value only: nothing waits
 /// for a slow subscriber, and it is never cut off. Whoever needs every change of the key subscribes to all of them with
-/// [`View::changes`](crate::View::changes).
+/// [`View::changes`](super::View::changes).
 ///
 /// The stream ends (`None`) when the engine is closed. If the engine stops with an error, or if the table is replaced by a
 /// newer version, the stream says so as an error and ends then; subscribe again in the last case.

@@ -83,7 +83,7 @@ impl MemoryChangelog {
     }
 
     /// What a crash of the machine leaves: every handle is closed but the one returned, and what
-    /// [`append_epoch`](Changelog::append_epoch) wrote since the last append or sync is gone.
+    /// [`append_epoch`](EpochLog::append_epoch) wrote since the last append or sync is gone.
     #[must_use]
     pub fn crash(&self) -> Self {
         let left = self.shared.state().after_crash();
