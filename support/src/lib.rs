@@ -14,13 +14,17 @@
     reason = "whoever uses it fails with it"
 )]
 
+#[cfg(feature = "rocks")]
 pub mod bench;
 pub mod environment;
 pub mod expect;
 pub mod failing;
+#[cfg(feature = "rocks")]
 pub mod files;
 pub mod in_memory;
+#[cfg(feature = "rocks")]
 pub mod ledger;
+#[cfg(feature = "rocks")]
 pub mod medium;
 pub mod process;
 pub mod random;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 /// No directories.
 #[derive(Debug, Default)]
-pub(super) struct Directories;
+pub(super) struct Directories {}
 
-#[expect(clippy::unused_self, reason = "the same calls as with directories")]
+#[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same calls as with directories")]
 impl Directories {
     pub(super) fn check(&self, _changelog_is_given: bool) -> Result<()> {
         Ok(())
