@@ -8,8 +8,9 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 use std::cell::Cell;
 
-const COMMANDS: [&str; 8] = ["aircraft", "carrier", "help", "quit", "route", "routes", "stats", "watch"];
-const ROWS: [&str; 3] = ["aircraft", "carrier", "route"];
+/// With a space where a key comes next.
+const COMMANDS: [&str; 8] = ["aircraft ", "carrier ", "help", "quit", "route ", "routes ", "stats", "watch "];
+const ROWS: [&str; 3] = ["aircraft ", "carrier ", "route "];
 
 /// Knows what comes next.
 pub(crate) struct Words<'a> {

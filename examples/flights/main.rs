@@ -106,8 +106,9 @@ fn run() -> Result<ExitCode, Failure> {
         eprintln!("{outcome}");
         let answers = Answers::new(&engine, &flights)?;
         if questions.is_empty() {
-            // All are in: there is nothing to wait for.
-            Prompt::new(&answers, ended::channel(()).1)?.run(history.as_deref())?;
+            // All are in: nobody is left at the other end.
+            let (_, intake) = ended::channel(());
+            Prompt::new(&answers, intake)?.run(history.as_deref())?;
             ExitCode::SUCCESS
         } else {
             ask_all(&answers, &questions)?

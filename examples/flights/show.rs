@@ -115,12 +115,13 @@ fn engine_line(stats: &Stats) -> Line {
 fn table_lines(stats: &Stats) -> Vec<Line> {
     let line = |(name, table): (&String, &millpond::TableStats)| {
         let rows = if table.building { json!("being built") } else { json!(table.rows) };
-        let found = table.hit_rate() * 100.0;
+        let was_asked = table.hits + table.misses > 0;
+        let found = was_asked.then(|| format!("{:.0} %", table.hit_rate() * 100.0));
         Line::new()
             .with("table", name.as_str())
             .with("rows", rows)
             .with("in_memory", bytes(table.hot_bytes as u64))
-            .with("found_there", format!("{found:.0} %"))
+            .with("found_there", found)
     };
     stats.tables.iter().map(line).collect()
 }
