@@ -103,7 +103,6 @@ impl<'a> Prompt<'a> {
     }
 
     fn watch(&mut self, row: &Row) -> Result<(), Failure> {
-        let mut intake = self.intake.clone();
         if self.is_person {
             return self.watch_on_terminal(row);
         }
@@ -113,8 +112,7 @@ impl<'a> Prompt<'a> {
             None => Ok(self.say_nothing_is_known(&row.to_string())?),
         };
         tell(now)?;
-        // Nobody sends: this ends when the other end is gone.
-        follow(changes, async { while intake.changed().await.is_ok() {} }, tell)
+        follow(changes, all_are_in(self.intake.clone()), tell)
     }
 
     /// The editor reads the line that ends it, so that its printer can write above.
@@ -130,10 +128,20 @@ impl<'a> Prompt<'a> {
         }
         let mut printer = self.editor.create_external_printer()?;
         let (stop, stopped) = oneshot::channel::<()>();
+        let intake = self.intake.clone();
         std::thread::scope(|scope| {
-            let follower = scope.spawn(move || {
-                let tell = |line| Ok(printer.print(format!("{}\n", words(row, line)))?);
-                follow(changes, async { stopped.await.unwrap_or_default() }, tell)
+            let follower = scope.spawn(move || -> Result<(), Failure> {
+                let ended = async {
+                    tokio::select! {
+                        _ = stopped => {}
+                        () = all_are_in(intake.clone()) => {}
+                    }
+                };
+                follow(changes, ended, |line| Ok(printer.print(format!("{}\n", words(row, line)))?))?;
+                if intake.has_changed().is_err() {
+                    printer.print("All flights are in.\n".to_owned())?;
+                }
+                Ok(())
             });
             let ended = self.editor.readline("Enter or Ctrl-C ends> ");
             drop(stop);
@@ -144,4 +152,9 @@ impl<'a> Prompt<'a> {
             }
         })
     }
+}
+
+async fn all_are_in(mut intake: watch::Receiver<()>) {
+    // Nobody sends anything: this ends when the other end is gone.
+    while intake.changed().await.is_ok() {}
 }
