@@ -6,6 +6,7 @@ use flate2::Crc;
 use flate2::read::MultiGzDecoder;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -164,6 +165,15 @@ impl Input {
             let length = piece.len();
             bytes += length as u64;
             reader.consume(length);
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shipped(_) => f.write_str("the flights of January 2013"),
+            Self::File(path) => path.display().fmt(f),
         }
     }
 }

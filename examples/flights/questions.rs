@@ -1,9 +1,11 @@
-//! What can be asked, and the answers as JSON.
+//! What can be asked, and the answers.
 
-use crate::graph::{Aircraft, Carrier, FlightGraph, Punctuality, Route};
+use crate::graph::{Aircraft, Carrier, FlightGraph, Route};
+use crate::show::{Answer, Line};
+use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use millpond::codec::{AsKey, Key, Value};
 use millpond::{Engine, View};
-use serde_json::{Map, Value, json};
-use std::error::Error;
 use std::fmt;
 
 pub(crate) const HELP: &str = "\
@@ -12,17 +14,49 @@ Questions, for --lookup and for the prompt:
   aircraft N14228     legs (flights that left), their distance, the last known place, make and model
   route JFK LAX       the flights from one airport to another
   routes JFK          all routes from an airport
-  stats               what the engine is doing
-For the prompt only: help, quit";
+  stats               what the engine is doing: its tables, and what they take
+For the prompt only:
+  watch carrier UA    that row (or that of an aircraft or a route), and again whenever it changes, until Enter or Ctrl-C;
+                      with `--rate 500` flights are taken in while you watch (without a terminal: until all are in)
+  help, quit          Tab completes words and keys, Ctrl-C clears the line, Ctrl-D quits
+Answers are tables on a terminal, and one JSON object per line for --lookup and pipes.";
+
+/// A row of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Row {
+    Carrier(String),
+    Aircraft(String),
+    Route(String, String),
+}
+
+impl Row {
+    fn parse(words: &[&str]) -> Option<Self> {
+        match *words {
+            ["CARRIER", carrier] => Some(Self::Carrier(carrier.to_owned())),
+            ["AIRCRAFT", tail_number] => Some(Self::Aircraft(tail_number.to_owned())),
+            ["ROUTE", origin, dest] => Some(Self::Route(origin.to_owned(), dest.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Carrier(carrier) => write!(f, "carrier {carrier}"),
+            Self::Aircraft(tail_number) => write!(f, "aircraft {tail_number}"),
+            Self::Route(origin, dest) => write!(f, "route {origin} {dest}"),
+        }
+    }
+}
 
 /// A question, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Question {
-    Carrier(String),
-    Aircraft(String),
-    Route(String, String),
+    Row(Row),
     Routes(String),
     Stats,
+    Watch(Row),
 }
 
 impl Question {
@@ -30,28 +64,30 @@ impl Question {
     /// What can be asked, if this cannot.
     pub(crate) fn parse(line: &str) -> Result<Self, String> {
         let upper = line.to_uppercase();
-        match *upper.split_whitespace().collect::<Vec<_>>() {
-            ["CARRIER", carrier] => Ok(Self::Carrier(carrier.to_owned())),
-            ["AIRCRAFT", tail_number] => Ok(Self::Aircraft(tail_number.to_owned())),
-            ["ROUTE", origin, dest] => Ok(Self::Route(origin.to_owned(), dest.to_owned())),
-            ["ROUTES", origin] => Ok(Self::Routes(origin.to_owned())),
-            ["STATS"] => Ok(Self::Stats),
-            _ => Err(format!("cannot answer `{line}`\n{HELP}")),
-        }
+        let words: Vec<&str> = upper.split_whitespace().collect();
+        let question = match *words {
+            ["ROUTES", origin] => Some(Self::Routes(origin.to_owned())),
+            ["STATS"] => Some(Self::Stats),
+            ["WATCH", ref words @ ..] => Row::parse(words).map(Self::Watch),
+            _ => Row::parse(&words).map(Self::Row),
+        };
+        question.ok_or_else(|| format!("cannot answer `{line}`\n{HELP}"))
     }
 }
 
 impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Carrier(carrier) => write!(f, "carrier {carrier}"),
-            Self::Aircraft(tail_number) => write!(f, "aircraft {tail_number}"),
-            Self::Route(origin, dest) => write!(f, "route {origin} {dest}"),
+            Self::Row(row) => row.fmt(f),
             Self::Routes(origin) => write!(f, "routes {origin}"),
             Self::Stats => f.write_str("stats"),
+            Self::Watch(row) => write!(f, "watch {row}"),
         }
     }
 }
+
+/// What becomes of a row: `None` when it is not there.
+pub(crate) type Changes = BoxStream<'static, millpond::Result<Option<Line>>>;
 
 /// The views that answer.
 pub(crate) struct Answers<'e> {
@@ -71,42 +107,90 @@ impl<'e> Answers<'e> {
         })
     }
 
-    /// The answer, one object per line; no line if nothing is known.
-    pub(crate) fn answer(&self, question: &Question) -> Result<Vec<Line>, Box<dyn Error>> {
+    /// The answer as things stand; without rows if nothing is known.
+    pub(crate) fn answer(&self, question: &Question) -> millpond::Result<Answer> {
         Ok(match question {
-            Question::Carrier(carrier) => {
-                let row = self.carriers.get(carrier)?;
-                row.iter().map(|row| carrier_line(carrier, row)).collect()
-            }
-            Question::Aircraft(tail_number) => {
-                let row = self.aircraft.get(tail_number)?;
-                row.iter().map(|row| aircraft_line(tail_number, row)).collect()
-            }
-            Question::Route(origin, dest) => {
-                let row = self.routes.get(&(origin, dest))?;
-                row.iter().map(|row| route_line(origin, dest, row)).collect()
-            }
+            Question::Row(row) | Question::Watch(row) => Answer::Rows(self.row(row)?.into_iter().collect()),
             Question::Routes(origin) => {
                 let rows = self.routes.prefix(&(origin.as_str(),))?;
-                rows.map(|row| row.map(|((origin, dest), row)| route_line(&origin, &dest, &row)))
-                    .collect::<Result<_, _>>()?
+                Answer::Rows(
+                    rows.map(|row| row.map(|((origin, dest), row)| route_line(&origin, &dest, &row)))
+                        .collect::<Result<_, _>>()?,
+                )
             }
-            Question::Stats => vec![self.stats()?],
+            Question::Stats => Answer::Stats(Box::new(self.engine.stats())),
         })
     }
 
-    fn stats(&self) -> millpond::Result<Line> {
-        let stats = self.engine.stats();
-        let rows: Map<String, Value> =
-            stats.tables.iter().map(|(name, table)| (name.clone(), json!(table.rows))).collect();
-        Ok(Line::new()
-            .with("records_in", stats.records_in)
-            .with("epochs", stats.epochs)
-            .with("drains", stats.drains)
-            .with("undrained_bytes", stats.undrained_bytes)
-            .with("lag", stats.lag.values().sum::<u64>())
-            .with("rows", rows))
+    fn row(&self, row: &Row) -> millpond::Result<Option<Line>> {
+        Ok(match row {
+            Row::Carrier(carrier) => self.carriers.get(carrier)?.map(|row| carrier_line(carrier, &row)),
+            Row::Aircraft(tail_number) => {
+                self.aircraft.get(tail_number)?.map(|row| aircraft_line(tail_number, &row))
+            }
+            Row::Route(origin, dest) => {
+                self.routes.get(&(origin, dest))?.map(|row| route_line(origin, dest, &row))
+            }
+        })
     }
+
+    /// The row as it is now, and what becomes of it.
+    pub(crate) fn watch(&self, row: &Row) -> millpond::Result<(Option<Line>, Changes)> {
+        match row.clone() {
+            Row::Carrier(carrier) => {
+                changes(&self.carriers, &carrier.clone(), move |row| carrier_line(&carrier, row))
+            }
+            Row::Aircraft(tail_number) => {
+                changes(&self.aircraft, &tail_number.clone(), move |row| aircraft_line(&tail_number, row))
+            }
+            Row::Route(origin, dest) => {
+                let key = (origin.clone(), dest.clone());
+                changes(&self.routes, &key, move |row| route_line(&origin, &dest, row))
+            }
+        }
+    }
+
+    /// The carriers that begin like this.
+    pub(crate) fn carriers(&self, beginning: &str) -> millpond::Result<Vec<String>> {
+        self.carriers.prefix(beginning)?.map(|row| Ok(row?.0)).collect()
+    }
+
+    /// The tail numbers that begin like this.
+    pub(crate) fn tail_numbers(&self, beginning: &str) -> millpond::Result<Vec<String>> {
+        self.aircraft.prefix(beginning)?.map(|row| Ok(row?.0)).collect()
+    }
+
+    /// The airports that begin like this and from which there are routes.
+    pub(crate) fn origins(&self, beginning: &str) -> millpond::Result<Vec<String>> {
+        let mut origins = Vec::new();
+        // A prefix of a tuple is made of whole fields.
+        for row in self.routes.range((beginning, "")..)? {
+            let ((origin, _), _) = row?;
+            if !origin.starts_with(beginning) {
+                break;
+            }
+            if origins.last() != Some(&origin) {
+                origins.push(origin);
+            }
+        }
+        Ok(origins)
+    }
+
+    /// The airports that begin like this and to which there are routes from `origin`.
+    pub(crate) fn dests(&self, origin: &str, beginning: &str) -> millpond::Result<Vec<String>> {
+        let dests = self.routes.prefix(&(origin,))?.map(|row| Ok(row?.0.1));
+        dests.filter(|dest| dest.as_ref().map_or(true, |dest: &String| dest.starts_with(beginning))).collect()
+    }
+}
+
+fn changes<K: Key, V: Value>(
+    view: &View<K, V>,
+    key: &impl AsKey<K>,
+    line: impl Fn(&V) -> Line + Send + 'static,
+) -> millpond::Result<(Option<Line>, Changes)> {
+    let stream = view.subscribe(key)?;
+    let now = stream.current().map(&line);
+    Ok((now, Box::pin(stream.map_ok(move |row| row.as_ref().map(&line)))))
 }
 
 fn carrier_line(carrier: &str, row: &Carrier) -> Line {
@@ -133,42 +217,4 @@ fn route_line(origin: &str, dest: &str, row: &Route) -> Line {
         .with("dest", dest)
         .with("distance", row.distance_miles)
         .with_punctuality(&row.punctuality)
-}
-
-/// A JSON object whose fields stay in the order in which they were added.
-#[derive(Default)]
-pub(crate) struct Line(Vec<(&'static str, Value)>);
-
-impl Line {
-    fn new() -> Self {
-        Self::default()
-    }
-
-    fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.0.push((name, value.into()));
-        self
-    }
-
-    fn with_punctuality(self, row: &Punctuality) -> Self {
-        self.with("flights", row.flights)
-            .with("cancelled", row.cancelled)
-            .with("arrived", row.arrived)
-            .with("mean_arr_delay", mean_to_two_decimals(row.arr_delay_min, row.arrived))
-    }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (name, value)) in self.0.iter().enumerate() {
-            let before = if index == 0 { '{' } else { ',' };
-            write!(f, "{before}{}:{value}", json!(name))?;
-        }
-        f.write_str("}")
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "minutes of a year's flights are far below 2^52")]
-fn mean_to_two_decimals(total: i64, count: u64) -> Option<f64> {
-    // Adding zero turns a negative zero into a positive one.
-    (count > 0).then(|| (total as f64 * 100.0 / count as f64).round() / 100.0 + 0.0)
 }

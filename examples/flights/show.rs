@@ -1,0 +1,188 @@
+//! Answers as they are shown: JSON for programs, tables for people.
+
+use crate::graph::Punctuality;
+use comfy_table::{Cell, CellAlignment, Table, presets};
+use millpond::{Health, Stats};
+use serde_json::{Value, json};
+use std::fmt::{self, Write as _};
+
+/// What was asked for.
+pub(crate) enum Answer {
+    Rows(Vec<Line>),
+    Stats(Box<Stats>),
+}
+
+impl Answer {
+    /// Whether nothing is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Rows(rows) if rows.is_empty())
+    }
+
+    /// A JSON object per line.
+    pub(crate) fn json(&self) -> String {
+        let mut text = String::new();
+        let mut add = |line: &Line| writeln!(text, "{line}").unwrap_or_default();
+        match self {
+            Self::Rows(rows) => rows.iter().for_each(add),
+            Self::Stats(stats) => add(&stats_line(stats)),
+        }
+        text
+    }
+
+    /// Tables.
+    pub(crate) fn tables(&self) -> String {
+        match self {
+            Self::Rows(rows) => format!("{}\n", table(rows)),
+            Self::Stats(stats) => {
+                format!("{}\n{}\n", table(&[engine_line(stats)]), table(&table_lines(stats)))
+            }
+        }
+    }
+}
+
+/// A JSON object whose fields stay in the order in which they were added.
+#[derive(Default)]
+pub(crate) struct Line(Vec<(&'static str, Value)>);
+
+impl Line {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.0.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn with_punctuality(self, row: &Punctuality) -> Self {
+        self.with("flights", row.flights)
+            .with("cancelled", row.cancelled)
+            .with("arrived", row.arrived)
+            .with("mean_arr_delay", mean_to_two_decimals(row.arr_delay_min, row.arrived))
+    }
+
+    /// For people, where there is one line after the other.
+    pub(crate) fn words(&self) -> String {
+        let words = self.0.iter().map(|(name, value)| format!("{} {}", title(name), plain(value)));
+        words.collect::<Vec<_>>().join("  ")
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            let before = if index == 0 { '{' } else { ',' };
+            write!(f, "{before}{}:{value}", json!(name))?;
+        }
+        f.write_str("}")
+    }
+}
+
+fn stats_line(stats: &Stats) -> Line {
+    Line::new()
+        .with("health", json!(stats.health))
+        .with("lag", stats.lag.values().sum::<u64>())
+        .with("records_in", stats.records_in)
+        .with("epochs", stats.epochs)
+        .with("drains", stats.drains)
+        .with("undrained_bytes", stats.undrained_bytes)
+        .with("state_bytes", stats.store.state_bytes)
+        .with("changelog_bytes", stats.changelog_bytes)
+        .with("tables", json!(stats.tables))
+}
+
+/// The engine as a whole, for people.
+fn engine_line(stats: &Stats) -> Line {
+    let health = match &stats.health {
+        Health::Running => "running".to_owned(),
+        Health::CatchingUp { records_left } => {
+            format!("catching up, {} records left", grouped(*records_left))
+        }
+        Health::Stopped { reason, .. } => format!("stopped: {reason}"),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    Line::new()
+        .with("health", health)
+        .with("records_behind", stats.lag.values().sum::<u64>())
+        .with("records_folded", stats.records_in)
+        .with("epochs", stats.epochs)
+        .with("not_drained", bytes(stats.undrained_bytes as u64))
+        .with("state", bytes(stats.store.state_bytes))
+        .with("changelog", stats.changelog_bytes.map(bytes))
+}
+
+/// The tables, for people.
+fn table_lines(stats: &Stats) -> Vec<Line> {
+    let line = |(name, table): (&String, &millpond::TableStats)| {
+        let rows = if table.building { json!("being built") } else { json!(table.rows) };
+        let was_asked = table.hits + table.misses > 0;
+        let found = was_asked.then(|| format!("{:.0} %", table.hit_rate() * 100.0));
+        Line::new()
+            .with("table", name.as_str())
+            .with("rows", rows)
+            .with("in_memory", bytes(table.hot_bytes as u64))
+            .with("found_there", found)
+    };
+    stats.tables.iter().map(line).collect()
+}
+
+/// A table of lines with the same fields.
+fn table(lines: &[Line]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    if let Some(first) = lines.first() {
+        table.set_header(first.0.iter().map(|(name, _)| title(name)));
+    }
+    for line in lines {
+        table.add_row(line.0.iter().map(|(_, value)| {
+            let cell = Cell::new(plain(value));
+            if value.is_number() { cell.set_alignment(CellAlignment::Right) } else { cell }
+        }));
+    }
+    table
+}
+
+fn title(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "?".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.as_u64().map_or_else(|| other.to_string(), grouped),
+    }
+}
+
+/// With a comma before each three digits, from five digits on: 1999 may be a year.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    if digits.len() < 5 {
+        return digits;
+    }
+    let mut text = String::new();
+    for (digit, left) in digits.chars().zip((0..digits.len()).rev()) {
+        text.push(digit);
+        if left > 0 && left % 3 == 0 {
+            text.push(',');
+        }
+    }
+    text
+}
+
+fn bytes(count: u64) -> String {
+    let units = [(1_u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| count >= *unit) {
+        Some((unit, name)) => {
+            let tenths = count * 10 / unit;
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        }
+        None => format!("{count} B"),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "minutes of a year's flights are far below 2^52")]
+fn mean_to_two_decimals(total: i64, count: u64) -> Option<f64> {
+    // Adding zero turns a negative zero into a positive one.
+    (count > 0).then(|| (total as f64 * 100.0 / count as f64).round() / 100.0 + 0.0)
+}
