@@ -30,6 +30,17 @@
 //! | keys and values as bytes | [`codec`], [`derive(Key)`](derive@Key), [`key_codec!`] |
 //! | operators of one's own | [`Process`], [`dataflow`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
+//!
+//! # Features
+//! | feature | brings |
+//! |---|---|
+//! | `rocks` (default) | state and changelog in directories, in RocksDB; without it everything is kept in memory |
+//! | `testing` | laws, a model and a driver for tests of your own |
+//! | `uuid`, `chrono`, `time` | keys of the types of these crates |
+//! | `fault-injection` | fault points for tests of the engine; not for production |
+//!
+//! # Stability
+//! The least Rust is 1.88. Before 1.0 a minor version may change the API; what is stored is read by every later version.
 
 #[cfg(feature = "rocks")]
 pub use millpond_engine::StateReader;
