@@ -27,6 +27,7 @@ use millpond_support::expect;
 use millpond_support::files::copy;
 use millpond_support::process::{ChildProcess, given};
 use millpond_support::records;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -324,4 +325,49 @@ fn a_medium_that_cannot_be_written() {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     assert!(error.to_string().contains("state"), "{error}");
     answers(dir.path(), 10);
+}
+
+/// A state was once made in the directory of a changelog, which could not be opened afterwards.
+#[test]
+fn a_state_and_a_changelog_that_were_swapped() {
+    let dir = counted();
+    let (graph, counts) = counting("counts");
+    let (state, log, aside) =
+        (dir.path().join("state"), dir.path().join("changelog"), dir.path().join("aside"));
+    let swap = || {
+        fs::rename(&state, &aside).unwrap();
+        fs::rename(&log, &state).unwrap();
+        fs::rename(&aside, &log).unwrap();
+    };
+    swap();
+    refused(dir.path(), &graph, ErrorKind::Invalid, &["swapped"]);
+    let error = EmbeddedChangelog::open(&log, EmbeddedOptions::default()).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.message().contains("holds a state"), "{error}");
+    // Once they are put back, all is well.
+    swap();
+    let engine = Engine::open(dir.path(), &graph).unwrap();
+    engine.ready_blocking().unwrap();
+    assert_eq!(engine.view(&counts).unwrap().get(&3).unwrap(), Some(10));
+}
+
+#[test]
+fn a_directory_of_somebody_else() {
+    let (graph, _) = counting("counts");
+    let dir = tempfile::tempdir().unwrap();
+    let theirs = dir.path().join("state");
+    {
+        let mut options = rocksdb::Options::default();
+        options.create_if_missing(true);
+        rocksdb::DB::open(&options, &theirs).unwrap().put("a key", "of theirs").unwrap();
+    }
+    refused(dir.path(), &graph, ErrorKind::Invalid, &["no state of millpond", "another directory"]);
+    let opened = rocksdb::DB::open(&rocksdb::Options::default(), &theirs).unwrap();
+    assert_eq!(opened.get("a key").unwrap().unwrap(), b"of theirs");
+
+    // Where nothing can be made, nothing is to be deleted.
+    let nowhere = Path::new("/proc/nothing/here");
+    if nowhere.parent().is_some_and(|parent| !parent.exists()) && Path::new("/proc").exists() {
+        refused(nowhere, &graph, ErrorKind::Invalid, &["can be made"]);
+    }
 }

@@ -123,7 +123,8 @@ impl Failure {
             Self::Closing => (Closed, "it is being closed"),
             Self::Missing | Self::Damaged if kept == Kept::State => (
                 Corrupt,
-                "if the cause cannot be undone, delete the directory and the state is rebuilt from the changelog",
+                "if the cause cannot be undone, and nothing but the state is kept there, delete the directory: the state is rebuilt \
+                 from the changelog",
             ),
             Self::Missing => (Corrupt, "a file is missing: restore the changelog from a copy"),
             Self::Damaged => (Corrupt, "stored bytes are damaged: restore the changelog from a copy"),

@@ -76,6 +76,20 @@ pub(super) struct Span {
     pub(super) readahead_bytes: usize,
 }
 
+/// Refuses the directory of a state, whatever else may be said of it.
+fn check_is_no_state(dir: &Path) -> Result<()> {
+    let families =
+        if dir.join("CURRENT").exists() { DB::list_cf(&Options::default(), dir) } else { Ok(Vec::new()) };
+    // What cannot be read is looked into later.
+    if families.is_ok_and(|families| families.iter().any(|family| family.starts_with("task-"))) {
+        return Err(Error::invalid(format!(
+            "{} holds a state and no changelog: were the two directories swapped? Nothing was changed",
+            dir.display()
+        )));
+    }
+    Ok(())
+}
+
 impl Database {
     /// Opens what is in `dir`, and tells how far it was noted as durable.
     pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<(Self, Option<Synced>)> {
@@ -91,6 +105,7 @@ impl Database {
         // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
         // closed any handle on its file.
         let lock = DirectoryLock::take(&dir).map_err(unusable)?.ok_or_else(in_use)?;
+        check_is_no_state(&dir)?;
         let synced = Synced::read(&dir).map_err(unusable)?;
         let torn = check_files(&dir, options, synced.as_ref())?;
         let cuts: Vec<_> =

@@ -45,6 +45,12 @@ const ONLY_TASK: &str = "task-0";
 /// The column family that RocksDB insists on. No task is kept in it.
 const NO_TASK: &str = "default";
 
+/// What an embedded changelog has, and no state.
+const LOG_FAMILY: &str = "records";
+
+/// What stands in the family that belongs to no task, since it was created.
+const CREATED: &[u8] = b"created";
+
 /// At most so many keys are read in one step, so that the blocks their values pin stay few; and so many in the first,
 /// which tells how large the values are.
 const READ_AT_ONCE: usize = 128;
@@ -79,7 +85,7 @@ impl RocksState {
     /// `Unavailable` if another engine has it open, the directory cannot be written to or the disk is full;
     /// `Invalid` if `dir` is not a directory; `Corrupt` if files of it are damaged or missing.
     pub fn open(dir: &Path, options: &RocksOptions) -> Result<Self> {
-        let dir = &medium::create(dir).map_err(|error| on_path("create the state directory", dir, error))?;
+        let dir = &medium::create(dir).map_err(|error| cannot_be_made(dir, error))?;
         // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
         // closed any handle on its file.
         let lock = DirectoryLock::take(dir)
@@ -87,12 +93,16 @@ impl RocksState {
             .ok_or_else(|| in_use(dir))?;
         let tuning = Tuning::new(options);
         let families = families_present(dir, &tuning)?;
+        let has_tasks = families.iter().any(|family| family != NO_TASK);
         let descriptors = families
             .into_iter()
             .map(|family| ColumnFamilyDescriptor::new(family, tuning.family.clone()))
             .collect::<Vec<_>>();
         let database = Database::open_cf_descriptors(&tuning.database, dir, descriptors)
             .map_err(|error| during("open the state", dir, error))?;
+        if !has_tasks {
+            check_is_ours(&database, dir)?;
+        }
         // Only now does the lock keep others out: before, these could be the files of a running drain.
         ingest::remove_left_over_files(dir)?;
         let opened = Opened {
@@ -119,7 +129,7 @@ impl RocksState {
         let task = present_task(Arc::clone(&self.opened), NO_TASK)?;
         // While there is a snapshot, a file that is taken over gets a sequence number in any case.
         let _snapshot = self.opened.database.snapshot();
-        ingest::ingest(&task, None, &mut std::iter::once((&b"created"[..], Some(&b""[..]))))
+        ingest::ingest(&task, None, &mut std::iter::once((CREATED, Some(&b""[..]))))
     }
 
     /// The state of the task `name`, which is created if it is not there.
@@ -177,8 +187,15 @@ fn check_manifest(dir: &Path) -> Result<()> {
 fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
     if dir.join("CURRENT").exists() {
         check_manifest(dir)?;
-        return Database::list_cf(&tuning.database, dir)
-            .map_err(|error| during("list the tasks of the state", dir, error));
+        let families = Database::list_cf(&tuning.database, dir)
+            .map_err(|error| during("list the tasks of the state", dir, error))?;
+        if families.iter().any(|family| family == LOG_FAMILY) {
+            return Err(Error::invalid(format!(
+                "{} holds a changelog and no state: were the two directories swapped? Nothing was changed",
+                dir.display()
+            )));
+        }
+        return Ok(families);
     }
     // RocksDB takes a directory without this file for a new one and would delete what is in it.
     let files = std::fs::read_dir(dir).map_err(|error| on_path("list the state directory", dir, error))?;
@@ -193,6 +210,28 @@ fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
         }
     }
     Ok(vec![NO_TASK.to_owned()])
+}
+
+/// The error for a state directory that cannot be made.
+fn cannot_be_made(dir: &Path, error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        let message =
+            format!("cannot create the state directory {}; choose one that can be made", dir.display());
+        return Error::invalid(message).with_source(error);
+    }
+    on_path("create the state directory", dir, error)
+}
+
+/// Refuses a database of somebody else, in which rows of ours would be lost among theirs.
+fn check_is_ours(database: &Database, dir: &Path) -> Result<()> {
+    let failed = |error| during("look into the state", dir, error);
+    match database.iterator(rocksdb::IteratorMode::Start).next().transpose().map_err(failed)? {
+        Some((key, _)) if &*key != CREATED => Err(Error::invalid(format!(
+            "{} holds a database of RocksDB that is no state of millpond; choose another directory. Nothing was changed",
+            dir.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn present_task(opened: Arc<Opened>, name: &str) -> Result<TaskFamily> {
