@@ -1,7 +1,8 @@
 //! `key_codec!`: key codecs for the types of users.
 //!
-//! A macro by example rather than a derive: it needs no crate of its own, and the order of the fields and
-//! the tags of the variants, which are the stored layout, stand where they are seen.
+//! A macro by example, for types of other crates and for layouts that are to stand apart from the type: the order of the
+//! fields and the tags of the variants, which are the stored layout, are written out. `derive(Key)` takes them from the
+//! declaration, and writes the same bytes.
 
 /// Fails to compile when called in a constant with tags that do not ascend.
 #[doc(hidden)]

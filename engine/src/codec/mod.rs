@@ -2,7 +2,7 @@
 //!
 //! Keys are encoded so that the order of the bytes is the order of the values ([`KeyCodec`]); values by a
 //! codec chosen per topic and per table ([`ValueCodec`]). Compression, checksums and format versions belong
-//! to the frames around them (`changelog::record`, `store::layout`), never to a codec.
+//! to the frames around them (`changelog::frame`, `store::layout`), never to a codec.
 
 mod as_key;
 mod bincode;

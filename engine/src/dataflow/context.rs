@@ -75,7 +75,7 @@ impl Context<'_> {
         self.detail
     }
 
-    /// What is wanted of the `index`th [outlet](crate::graph::Builder::outlet) of this node, as [`record`](Self::detail) says it
+    /// What is wanted of the `index`th [outlet](crate::graph::Builder::outlet) of this node, as [`detail`](Self::detail) says it
     /// of a node; `None` if nobody reads it.
     #[must_use]
     pub fn outlet(&self, index: usize) -> Option<Detail> {
