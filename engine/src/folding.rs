@@ -7,11 +7,14 @@
 use crate::{Error, Result};
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 thread_local! {
     /// The engine whose epoch runs on this thread; 0 if none.
     static RUNNING: Cell<u64> = const { Cell::new(0) };
+    /// Whether a panic of the epoch that runs on this thread was printed before, as the epoch is run again to find the record.
+    static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// One engine of this process.
@@ -21,6 +24,7 @@ pub(crate) struct EngineId(u64);
 /// Says that the current thread runs an epoch, for as long as it lives.
 pub(crate) struct Folding {
     before: u64,
+    before_quiet: bool,
     /// It belongs to the thread that made it.
     _thread: PhantomData<*const ()>,
 }
@@ -34,7 +38,13 @@ impl EngineId {
 
     /// The current thread begins to run an epoch of this engine.
     pub(crate) fn fold(self) -> Folding {
-        Folding { before: RUNNING.replace(self.0), _thread: PhantomData }
+        self.fold_once_more(false)
+    }
+
+    /// As [`fold`](Self::fold); `again` says whether the epoch is run once more after a panic, which then is not printed again.
+    pub(crate) fn fold_once_more(self, again: bool) -> Folding {
+        let (before, before_quiet) = (RUNNING.replace(self.0), QUIET.replace(again));
+        Folding { before, before_quiet, _thread: PhantomData }
     }
 
     /// Whether the current thread runs an epoch of this engine.
@@ -56,7 +66,22 @@ impl EngineId {
 impl Drop for Folding {
     fn drop(&mut self) {
         RUNNING.set(self.before);
+        QUIET.set(self.before_quiet);
     }
+}
+
+/// Wraps the panic hook of the process, so that a panic of user code is printed once: to find the record that is to blame, and
+/// to make sure of it, the same code is run again, and panics again.
+pub(crate) fn print_panics_once() {
+    static WRAPPED: Once = Once::new();
+    WRAPPED.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                hook(info);
+            }
+        }));
+    });
 }
 
 #[cold]

@@ -6,6 +6,7 @@ use super::threads::{DrainLimits, Threads};
 use super::{Engine, Memory, Stepper};
 use crate::changelog::{Changelog, SUFFIXES};
 use crate::flow::Router;
+use crate::folding::print_panics_once;
 use crate::graph::Graph;
 use crate::state::Host;
 use crate::store::{MemoryStore, StateStore};
@@ -212,6 +213,9 @@ impl EngineBuilder {
 
     /// Opens the state, goes on where it stands, and runs the graph in the background.
     ///
+    /// The first engine of a process wraps its panic hook: code of a graph that panics is run again, to find the record, and
+    /// what it prints is printed once.
+    ///
     /// # Errors
     /// `Invalid` for options out of range, a durability for a changelog that was given, a table whose types, codec or
     /// version do not fit the state, or a topic with another number of partitions; `Unavailable` if the directory is in
@@ -275,6 +279,7 @@ impl EngineBuilder {
         let span =
             tracing::info_span!("open", name = &*setting.name, tables = setting.graph.tables.len(), shards);
         let _entered = span.enter();
+        print_panics_once();
         let core = Decided::new(Arc::new(setting), store)?.check()?.write()?.start()?;
         Ok((core, owned))
     }

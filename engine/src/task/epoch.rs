@@ -87,6 +87,8 @@ pub(crate) struct Run<'a> {
     pub(crate) skipped: &'a Skipped,
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
+    /// Whether it is run again after a panic that was printed.
+    pub(crate) again: bool,
     pub(crate) meter: &'a Meter,
     /// The engine whose epoch it is.
     pub(crate) engine: EngineId,
@@ -181,7 +183,7 @@ impl Run<'_> {
     }
 
     fn decode_piece(&self, piece: &BatchSlice) -> Result<Decoded, EpochFailure> {
-        let _folding = self.engine.fold();
+        let _folding = self.engine.fold_once_more(self.again);
         let batch = piece.decode()?;
         let records = SourceBatch {
             batch: &batch,
@@ -206,7 +208,7 @@ impl Run<'_> {
 
     /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.
     fn level(&self, shard: usize, lane: &mut Lane, nodes: &[usize], last: bool) -> Result<(), EpochFailure> {
-        let _folding = self.engine.fold();
+        let _folding = self.engine.fold_once_more(self.again);
         let pass = Pass { shard, epoch: self.epoch, meter: self.meter, tracing: self.tracing, current: None };
         let mut context = Context {
             pass,

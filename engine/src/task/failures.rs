@@ -68,6 +68,8 @@ pub(super) struct Backoff {
     suspect: Option<u64>,
     /// About how many bytes a record of the last epochs became beyond what it was.
     growth: usize,
+    /// The record whose panic was printed last, by its place.
+    told: Option<u64>,
 }
 
 /// How many records the first epoch takes of an engine that knows nothing of what they become.
@@ -91,6 +93,11 @@ impl Backoff {
             Some(before) => (limit, Some(before)),
             None => (EpochLimit { records: self.records.unwrap_or(limit.records), ..limit }, None),
         }
+    }
+
+    /// Whether the panic of the record with this place was printed.
+    pub(super) fn has_told(&self, place: u64) -> bool {
+        self.told == Some(place)
     }
 
     /// An epoch went well: on to the record it was cut before, or to larger epochs again.
@@ -147,6 +154,7 @@ impl Task {
                 Err(failure) if failure.too_much => failure,
                 Err(failure) => self.attribute(failure, input, &skipped)?,
             };
+            self.backoff.told = failure.record.or(self.backoff.told);
             if failure.too_much {
                 self.input.put_back(input)?;
                 self.backoff.narrow(input, None);

@@ -143,7 +143,7 @@ impl Task {
         }
     }
 
-    /// Runs an epoch and takes it back if it fails.
+    /// Runs an epoch and takes it back if it fails. `tracing` notes which record is worked on, after a failure.
     fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, EpochFailure> {
         // What cannot be cut smaller may take what it takes.
         let is_whole = input.records == 1 || input.replayed;
@@ -159,6 +159,7 @@ impl Task {
             epoch: self.shared.epoch() + 1,
             skipped,
             tracing,
+            again: tracing || (input.records == 1 && self.backoff.has_told(input.first())),
             meter: &meter,
             engine: self.setting.host.id,
         };
