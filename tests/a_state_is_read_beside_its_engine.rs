@@ -111,7 +111,7 @@ fn a_reader_of_another_process_shows_whole_drains() {
     let moments: std::collections::BTreeSet<_> =
         seen.iter().map(|(position, _)| position.to_string()).collect();
     println!("{} moments, {} of them different", seen.len(), moments.len());
-    assert!(moments.len() > 10, "the child did nothing: {moments:?}");
+    assert!(moments.len() > 2, "the child did nothing: {moments:?}");
 
     // Nobody has it open now. What a reader shows is what was drained last, and the engine takes nothing amiss.
     let reader = StateReader::open(&state, &ledger.graph).unwrap();

@@ -2,10 +2,10 @@
 
 use crate::Error;
 use rpds::RedBlackTreeMapSync;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -68,6 +68,8 @@ impl FromStr for TopicPartition {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = || Error::invalid(format!("`{text}` is no partition: one looks like `orders/0`"));
         let (topic, partition) = text.rsplit_once('/').ok_or_else(wrong)?;
+        // A sign would be read as well.
+        let partition = Some(partition).filter(|partition| !partition.starts_with('+')).ok_or_else(wrong)?;
         Ok(Self::new(unescaped(topic).ok_or_else(wrong)?, partition.parse().map_err(|_| wrong())?))
     }
 }
@@ -80,7 +82,8 @@ fn unescaped(topic: &str) -> Option<String> {
         rest = behind;
         if byte == b'%' {
             let (digits, behind) = rest.split_at_checked(2)?;
-            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.contains('+'))?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
             rest = behind;
         } else {
             bytes.push(byte);
@@ -229,8 +232,29 @@ impl Serialize for Position {
 
 impl<'de> Deserialize<'de> for Position {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        BTreeMap::<TopicPartition, u64>::deserialize(deserializer)
-            .map(|offsets| offsets.into_iter().collect())
+        deserializer.deserialize_map(Offsets)
+    }
+}
+
+/// Reads a position, and refuses one that names a partition twice.
+struct Offsets;
+
+impl<'de> Visitor<'de> for Offsets {
+    type Value = Position;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("offsets by `topic/partition`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut offsets: A) -> Result<Position, A::Error> {
+        let mut position = Position::new();
+        while let Some((partition, offset)) = offsets.next_entry::<TopicPartition, u64>()? {
+            if position.known(&partition).is_some() {
+                return Err(serde::de::Error::custom(format!("a position names {partition} twice")));
+            }
+            position.set(partition, offset);
+        }
+        Ok(position)
     }
 }
 
@@ -252,7 +276,9 @@ impl FromStr for Position {
         for part in inner.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (partition, offset) =
                 part.rsplit_once('@').ok_or_else(|| wrong(&format!("since `{part}` names no offset")))?;
-            let offset = offset.parse().map_err(|_| wrong(&format!("since `{offset}` is no offset")))?;
+            let is_number = offset.bytes().all(|byte| byte.is_ascii_digit());
+            let offset = offset.parse().ok().filter(|_| is_number);
+            let offset = offset.ok_or_else(|| wrong("since one of its offsets is no number"))?;
             let partition: TopicPartition = partition.parse()?;
             if position.known(&partition).is_some() {
                 return Err(wrong(&format!("since it names {partition} twice")));
@@ -323,6 +349,16 @@ mod tests {
                 prop_assert_eq!(a.includes(&one), a.offset(id) >= offset);
                 prop_assert_eq!(one.includes(&a), expected(&one, &a));
             }
+        }
+    }
+
+    #[test]
+    fn signs_and_partitions_that_come_twice_are_refused() {
+        for text in ["{a/0@+8}", "{a/+0@8}", "{%+F/0@8}", "{a/0@8, %61/0@9}", "a/0@8", "{a/0}"] {
+            assert!(text.parse::<Position>().is_err(), "{text}");
+        }
+        for json in [r#"{"a/0":8,"a/0":9}"#, r#"{"a/0":8,"%61/0":9}"#, r#"{"a":8}"#, "[]"] {
+            assert!(serde_json::from_str::<Position>(json).is_err(), "{json}");
         }
     }
 }

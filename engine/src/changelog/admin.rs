@@ -227,8 +227,11 @@ impl Admin {
     /// `Invalid` for the name of an engine, which holds what it needs itself; for an empty position, or one that names
     /// a partition which is not there.
     pub fn hold(&self, name: &str, position: &Position) -> Result<()> {
+        let beside_an_engine = super::SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
         let mut names = self.changelog.names()?.into_iter();
-        if names.any(|used| used.name == name && (used.leased || used.owner.is_some() || used.marks > 0)) {
+        if beside_an_engine
+            || names.any(|used| used.name == name && (used.leased || used.owner.is_some() || used.marks > 0))
+        {
             return Err(Error::invalid(format!(
                 "`{name}` is the name of an engine, which holds what it needs by itself: hold under another name"
             )));
@@ -250,6 +253,14 @@ impl Admin {
     /// # Errors
     /// `Unavailable` while an engine runs under the name; `Invalid` if nothing is kept under it.
     pub fn release(&self, name: &str) -> Result<()> {
+        let engine = super::SUFFIXES.iter().find_map(|suffix| name.strip_suffix(suffix));
+        if let Some(engine) = engine
+            && self.changelog.names()?.iter().any(|used| used.name == engine && used.leased)
+        {
+            return Err(Error::unavailable(format!(
+                "`{name}` is kept by the engine `{engine}`, which runs: close it first, and release `{engine}`"
+            )));
+        }
         let kept = |used: &NameInUse| {
             used.name
                 .strip_prefix(name)

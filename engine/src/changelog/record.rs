@@ -18,7 +18,7 @@ pub const MAX_VALUE_BYTES: usize = 256 << 20;
 pub const MAX_HEADERS_BYTES: usize = 1 << 20;
 
 /// A named annotation of a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Header {
     /// The header's name.
     pub name: String,
@@ -26,7 +26,8 @@ pub struct Header {
     pub value: Bytes,
 }
 
-/// One fact: a key, what it now maps to (`None` is a tombstone), when, and annotations.
+/// One fact: a key, what it now maps to (`None` is a tombstone), when, and annotations. Records are ordered by these, in
+/// this order.
 ///
 /// # Examples
 /// ```
@@ -36,7 +37,7 @@ pub struct Header {
 /// assert_eq!(record.value.as_deref(), Some(b"12".as_slice()));
 /// assert_eq!(Record::tombstone("alice").value, None);
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Record {
     /// The encoded key, at most [`MAX_KEY_BYTES`] long.
     pub key: Bytes,

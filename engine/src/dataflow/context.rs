@@ -7,7 +7,6 @@ use crate::flow::{NodeOutput, TableRef};
 use crate::query::{Readable, Snapshot, TableSnapshot};
 use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
-use bytes::Bytes;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -103,11 +102,11 @@ impl Context<'_> {
     /// little. What the running epoch did is not in it: the node that writes the table knows.
     ///
     /// # Errors
-    /// `Closed`, or an error of the store.
+    /// An error of the store.
     pub fn table_before<K: Key, V: Value>(&self, table: &TableRef<K, V>) -> Result<TableSnapshot<K, V>> {
         let table = self.table(table)?;
         // Only the folding thread publishes, so what is published now is the state before this epoch.
-        Ok(Snapshot::capture(table.shared())?.table(Readable::Whole(table)))
+        Ok(Snapshot::take(table.shared())?.table(Readable::Whole(table)))
     }
 
     /// Sends a record to a derived topic when the epoch is complete.
@@ -121,7 +120,7 @@ impl Context<'_> {
         stamp: Stamp,
         record: changelog::Record,
     ) -> Result<(), Failure> {
-        let bytes = record.key.len() + record.value.as_ref().map_or(0, Bytes::len);
+        let bytes = record.payload_bytes();
         self.sunk.push(Sunk { topic, partition, stamp, record });
         self.charge_bytes(bytes + size_of::<Sunk>())
     }

@@ -150,6 +150,7 @@ impl EngineBuilder {
     /// The memory budget, part by part.
     pub fn memory_split(mut self, memory: Memory) -> Self {
         self.memory = memory;
+        self.memory_bytes = None;
         self
     }
 
@@ -259,10 +260,15 @@ impl EngineBuilder {
             None => (self.open_log()?, true),
         };
         let limit = self.epoch_limit(self.graph.width());
+        let place = match &self.store {
+            Some(_) => "memory".to_owned(),
+            None => self.directories.state()?.display().to_string(),
+        };
         let setting = Setting {
             changelog,
             clock: self.clock,
             name: self.name.into(),
+            place,
             pool: pool(self.shards)?,
             router: Router::new(self.shards),
             policy: self.policy,

@@ -29,7 +29,7 @@ impl Directories {
     }
 
     /// Where the state is.
-    fn state(&self) -> Result<PathBuf> {
+    pub(super) fn state(&self) -> Result<PathBuf> {
         match (&self.state_dir, &self.dir) {
             (Some(dir), _) => Ok(dir.clone()),
             (None, Some(dir)) => Ok(dir.join("state")),

@@ -156,12 +156,14 @@ impl StateReader {
         let next =
             Published { epoch, position, generations: Vec::new(), drained: epoch, counts: Arc::new(counts) };
         let held = self.shared.hold_publishing();
+        let mut before = None;
         self.shared.publish(&held, next, || {
             // Whoever looks for what is published meanwhile waits, so that rows and position change together.
-            self.store.show(instance);
+            before = Some(self.store.show(instance));
             self.serve(&shown.ids, &ids);
         });
         drop(held);
+        drop(before);
         *shown = Shown { ids, identity };
         Ok(true)
     }

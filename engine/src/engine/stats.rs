@@ -64,8 +64,8 @@ pub enum Health {
 pub(super) fn health(service: &Service) -> Health {
     let shared = &service.tasks.main().shared;
     match shared.status() {
-        Status::Running if shared.is_behind() => Health::CatchingUp { records_left: shared.records_left() },
         Status::Running if service.paused.load(Ordering::Acquire) => Health::Paused,
+        Status::Running if shared.is_behind() => Health::CatchingUp { records_left: shared.records_left() },
         Status::Running => Health::Running,
         Status::Closed => Health::Closed,
         Status::Poisoned(reason) => Health::Stopped { kind: reason.kind(), reason: reason.to_string() },

@@ -12,7 +12,7 @@ use crate::{Error, Position, Result, Wait, panic_message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
 /// When to drain.
@@ -104,6 +104,8 @@ struct Common {
     limits: DrainLimits,
     gate: Arc<Gate>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// All threads that there were.
+    ids: Mutex<Vec<ThreadId>>,
     /// Called by the changelog; dropping it ends the watch.
     waker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
     closing: Mutex<Closing>,
@@ -128,6 +130,7 @@ impl Threads {
             limits,
             gate: Arc::new(gate),
             threads: Mutex::default(),
+            ids: Mutex::default(),
             waker: Mutex::default(),
             closing: Mutex::new(Closing::Open),
             closer: Mutex::default(),
@@ -161,11 +164,13 @@ impl Threads {
                 )));
             }
         };
+        // Held from before, so that whoever closes the engine finds every thread that has begun.
+        let mut threads = lock(&self.0.threads);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
             .spawn(guarded)
             .map_err(|error| Error::unavailable("cannot start a thread of the engine").with_source(error))?;
-        let mut threads = lock(&self.0.threads);
+        lock(&self.0.ids).push(thread.thread().id());
         threads.retain(|thread| !thread.is_finished());
         threads.push(thread);
         Ok(())
@@ -260,8 +265,7 @@ impl Common {
     /// Refuses callers that are run by the engine, which must not wait for its threads.
     fn check_outside(&self) -> Result<()> {
         self.service.host.id.check_outside()?;
-        let here = std::thread::current().id();
-        if lock(&self.threads).iter().any(|thread| thread.thread().id() == here) {
+        if lock(&self.ids).contains(&std::thread::current().id()) {
             return Err(Error::invalid("the engine is closed by what it drops itself"));
         }
         Ok(())
@@ -280,7 +284,10 @@ impl Common {
             .name("millpond-close".to_owned())
             .spawn(move || common.shut_down_and_tell());
         match thread {
-            Ok(thread) => *lock(&this.closer) = Some(thread),
+            Ok(thread) => {
+                lock(&this.ids).push(thread.thread().id());
+                *lock(&this.closer) = Some(thread);
+            }
             Err(error) => {
                 tracing::warn!(%error, "no thread could be started to close the engine: closing on this one");
                 this.shut_down_and_tell();
@@ -292,13 +299,15 @@ impl Common {
         let outcome = catch_unwind(AssertUnwindSafe(|| self.shut_down())).unwrap_or_else(|panic| {
             Err(Error::internal(format!("closing the engine panicked: {}", panic_message(&*panic))))
         });
+        // Whatever has happened, somebody else may want to open what this engine had.
+        self.service.let_go();
+        self.service.release_name();
+        let (name, state) = (&*self.service.name, &*self.service.place);
+        let position = self.service.tasks.position();
         match &outcome {
-            Ok(()) => {
-                let position = self.service.tasks.position();
-                tracing::info!(name = &*self.service.name, %position, "the engine is closed");
-            }
+            Ok(()) => tracing::info!(name, state, %position, "the engine is closed"),
             Err(error) => {
-                tracing::warn!(name = &*self.service.name, %error, "the engine is closed, with an error");
+                tracing::warn!(name, state, %position, %error, "the engine is closed, with an error");
             }
         }
         *lock(&self.closing) = Closing::Done(outcome);
@@ -308,8 +317,8 @@ impl Common {
     fn shut_down(&self) -> Result<()> {
         let before = self.service.tasks.main().shared.check();
         self.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
-        // First, so that whoever serves changes to others can end, too.
-        self.service.end(&Status::Closed);
+        // Nobody is to be answered or to wait any more. Streams of changes end with the last epoch, which may be on its way.
+        self.service.tasks.main().shared.end(&Status::Closed);
         self.service.host.begin_to_close();
         self.fold.close();
         self.drain.close();
@@ -318,13 +327,12 @@ impl Common {
             // A panic was caught and has poisoned the engine.
             let _ = thread.join();
         }
+        self.service.end(&Status::Closed);
         let before = before.and(self.failed.get().map_or(Ok(()), |error| Err(error.summary())));
         let last = before.and_then(|()| self.service.tasks.drain().map(drop));
         self.service.let_go();
         lock(&self.waker).take();
-        let closed = if self.owns_changelog { last.and(self.service.changelog.close()) } else { last };
-        self.service.release_name();
-        closed
+        if self.owns_changelog { last.and(self.service.changelog.close()) } else { last }
     }
 
     fn poison(&self, error: Error) {
@@ -364,6 +372,8 @@ impl Common {
             self.gate.moved();
             self.make_room();
         }
+        // There is no further epoch: whoever serves changes to others can end, too.
+        self.service.end(&Status::Closed);
         // Closures and rows of the user are dropped here; they are needed no more.
         if let Err(error) = user_code("the engine ended", || drop(core)) {
             tracing::error!(%error, "rows or closures could not be dropped");

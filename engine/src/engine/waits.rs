@@ -104,9 +104,6 @@ async fn has_folded(service: &Service, position: &Position) -> Result<()> {
     let again: BTreeSet<&str> = service.graph.topics_read_again().collect();
     for _ in &again {
         let derived = ends(service, |topic| again.contains(topic))?;
-        if service.tasks.position().includes(&derived) {
-            break;
-        }
         folded(service, &derived).await?;
     }
     Ok(())

@@ -195,14 +195,14 @@ pub(super) enum Pushes<K, V> {
 
 /// The changes of one epoch: shared with other subscribers, or made for this one.
 pub(super) enum Epoch<K, V> {
-    TaskState(Taken<K, V>),
+    Shared(Taken<K, V>),
     Made(Pushed<K, V>),
 }
 
 impl<K, V> Epoch<K, V> {
     pub(super) fn pushed(&self) -> &Pushed<K, V> {
         match self {
-            Self::TaskState(taken) => taken.pushed(),
+            Self::Shared(taken) => taken.pushed(),
             Self::Made(pushed) => pushed,
         }
     }
@@ -220,7 +220,7 @@ impl<K: Key, V: Value> Pushes<K, V> {
     /// As [`Queue::take`].
     pub(super) fn take(&self) -> Next<Epoch<K, V>> {
         match self {
-            Self::Whole(queue) => queue.take().map(Epoch::TaskState),
+            Self::Whole(queue) => queue.take().map(Epoch::Shared),
             Self::Groups(queue) => queue.take().map(|taken| Epoch::Made(shown(taken.pushed()))),
         }
     }

@@ -63,6 +63,15 @@ impl Snapshot {
     /// `Closed`, or the reason of the stop.
     pub(crate) fn capture(shared: &Arc<TaskState>) -> Result<Self> {
         shared.check()?;
+        Self::take(shared)
+    }
+
+    /// As [`capture`](Self::capture), whether the task can be asked or not: for an epoch that is on its way when the engine is
+    /// closed, which is carried to its end.
+    ///
+    /// # Errors
+    /// An error of the store.
+    pub(crate) fn take(shared: &Arc<TaskState>) -> Result<Self> {
         loop {
             let before = shared.published().drained;
             let store = shared.store()?.snapshot()?;

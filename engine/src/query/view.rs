@@ -206,7 +206,8 @@ impl<K: Key, V: Value> View<K, V> {
         let table = self.table()?;
         table.ask()?;
         // If no epoch was published while we looked, what we saw was one epoch.
-        let before = table.shared().epoch();
+        // Asked so that it waits for a moment that is just being put in place.
+        let before = table.shared().published().epoch;
         let values = keys.iter().map(|key| self.get(key)).collect::<Result<Vec<_>>>()?;
         if table.shared().epoch() == before && !table.shared().is_superseded() {
             return Ok(values);

@@ -187,7 +187,7 @@ impl TaskState {
 
     /// Records that everything up to `epoch` is in the store.
     pub(crate) fn drop_drained(&self, epoch: u64) {
-        let _held = self.hold_publishing();
+        let held = self.hold_publishing();
         let published = self.published();
         let next = Published {
             epoch: published.epoch,
@@ -197,6 +197,8 @@ impl TaskState {
             counts: Arc::clone(&published.counts),
         };
         self.front.replace(published.epoch, Arc::new(next), || self.drained.store(epoch, Ordering::Release));
+        // Whoever is woken may ask at once.
+        drop(held);
         self.host.signal();
     }
 

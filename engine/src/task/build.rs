@@ -173,8 +173,8 @@ impl Swapped {
             }
             service.serve(&tables);
         });
-        shared.tell(shared.epoch());
         drop(held);
+        shared.tell(shared.epoch());
         let setting = Arc::clone(service.setting());
         core.main = Task::new(setting, plan, ids, tables, shared, input, service.produces());
         for table in &build.former {

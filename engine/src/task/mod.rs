@@ -294,10 +294,10 @@ pub(crate) fn user_code<T>(when: &str, work: impl FnOnce() -> T) -> Result<T> {
 
 /// What is appended for one epoch, in an order that does not depend on shards.
 fn appends(mut sunk: Vec<Sunk>) -> Vec<Append> {
-    // Two sinks may write to one topic on behalf of one record: the bytes decide, not the shards they ran on.
+    // Two sinks may write to one topic on behalf of one record: what the records are decides, not the shards they ran on.
     sunk.sort_by(|a, b| {
         let stamps = (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp));
-        stamps.then_with(|| (&a.record.key, &a.record.value).cmp(&(&b.record.key, &b.record.value)))
+        stamps.then_with(|| a.record.cmp(&b.record))
     });
     let mut appends: Vec<Append> = Vec::new();
     for Sunk { topic, partition, record, .. } in sunk {

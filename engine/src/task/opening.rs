@@ -125,11 +125,11 @@ impl Written {
 
 fn tell_what_was_opened(core: &Core) {
     let service = core.service();
-    let tables = service.graph.tables.len();
+    let (state, tables) = (&*service.place, service.graph.tables.len());
     let building = service.served.iter().filter(|table| table.is_building()).count();
     let position = service.tasks.position();
     let records_left = core.main().shared().records_left();
-    tracing::info!(name = &*service.name, tables, building, %position, records_left, "the engine is open");
+    tracing::info!(name = &*service.name, state, tables, building, %position, records_left, "the engine is open");
 }
 
 /// Makes the task of a group, and what others know of it. Its input is opened where the group stands.

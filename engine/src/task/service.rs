@@ -96,7 +96,7 @@ impl Service {
         }
     }
 
-    /// Lets go of the store and of the name: another engine can be opened in this one's place.
+    /// Lets go of the store, so that views which are still held do not keep its directory locked.
     pub(crate) fn let_go(&self) {
         self.tasks.release_stores();
         self.served.iter().for_each(|table| table.release_store());

@@ -37,6 +37,8 @@ pub(crate) struct Setting {
     pub(crate) clock: Arc<dyn Clock>,
     /// The name under which epochs are marked and the changelog is held.
     pub(crate) name: Arc<str>,
+    /// The directory of the state, for whoever reads what is logged: `memory` if there is none.
+    pub(crate) place: String,
     pub(crate) pool: rayon::ThreadPool,
     pub(crate) router: Router,
     pub(crate) policy: FailurePolicy,

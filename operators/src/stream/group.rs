@@ -85,6 +85,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 /// assert_eq!(engine.view(&over_10)?.get("ada")?, Some(2));
 /// # Ok::<(), millpond::Error>(())
 /// ```
+#[doc(alias = "KGroupedStream")]
 pub struct GroupedStream<K, V> {
     pub(super) stream: Stream<K, V>,
 }

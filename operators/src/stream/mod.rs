@@ -86,6 +86,7 @@ use std::marker::PhantomData;
 /// assert_eq!(found, [Some("Ada: 120".to_owned()), Some("?: 30".to_owned()), None]);
 /// # Ok::<(), millpond::Error>(())
 /// ```
+#[doc(alias = "KStream")]
 pub struct Stream<K, V> {
     pub(crate) builder: Builder,
     pub(crate) node: NodeId,

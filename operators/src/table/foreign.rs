@@ -273,7 +273,7 @@ where
         let mut results = Vec::new();
         for ((named, key), pair) in &pairs {
             let updates = by_partner.get(named).map_or(&[][..], Vec::as_slice);
-            self.replay(context, key, pair, starts.row(named), updates, &mut results);
+            self.replay(context, key, pair, starts.row(named), updates, &mut results)?;
         }
         Ok(results)
     }
@@ -287,7 +287,8 @@ where
         start: Option<&T>,
         updates: &[&Update<F, T>],
         results: &mut Vec<Event<K, Option<W>>>,
-    ) where
+    ) -> Result<(), Failure>
+    where
         J: Fn(&K, &V, Option<&T>) -> Option<W>,
     {
         let mut encoded = Vec::new();
@@ -300,6 +301,8 @@ where
         }));
         moves.sort_by_key(|(stamp, _)| *stamp);
         let (mut row, mut partner) = (pair.row.as_ref(), start);
+        // A partner that many rows name and that moves many times has the product of them.
+        context.charge::<Event<K, Option<W>>>(moves.len())?;
         for (stamp, moved) in moves {
             context.at(&stamp);
             match moved {
@@ -312,6 +315,7 @@ where
                 results.push(Event { key: key.clone(), value, stamp });
             }
         }
+        Ok(())
     }
 }
 

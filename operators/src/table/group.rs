@@ -76,6 +76,7 @@ use std::sync::Arc;
 /// let by_team = graph.table(&players, "players").group_by(|_, (team, points)| (*team, *points));
 /// let best = by_team.aggregate("best", max(|points: &u32| *points));
 /// ```
+#[doc(alias = "KGroupedTable")]
 pub struct GroupedTable<K, V> {
     pub(super) builder: Builder,
     pub(super) node: NodeId,

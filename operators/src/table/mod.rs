@@ -99,6 +99,7 @@ use std::sync::Arc;
 /// assert_eq!(engine.view(&named)?.get(&1)?, Some("Ada L.: 120".to_owned()));
 /// # Ok::<(), millpond::Error>(())
 /// ```
+#[doc(alias = "KTable")]
 pub struct Table<K, V> {
     pub(crate) builder: Builder,
     pub(crate) node: NodeId,

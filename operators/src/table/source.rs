@@ -10,7 +10,9 @@ use crate::stream::Stream;
 use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output};
+use millpond_engine::dataflow::{
+    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Update,
+};
 use millpond_engine::graph::{TableOptions, TableRef};
 use millpond_engine::state::Detail;
 
@@ -103,10 +105,20 @@ struct Materialize<K, V> {
 impl<K: Key, V: Value> Operator for Materialize<K, V> {
     fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
         let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
-        let events = changes
-            .into_iter()
-            .map(|Change { key, new, stamp, .. }| Event { key, value: new, stamp })
-            .collect();
+        // Every update where they are handed on, so that a value which cannot be written fails at its own record, wherever
+        // the epoch is cut.
+        let events = if updates.is_empty() {
+            changes
+                .into_iter()
+                .map(|Change { key, new, stamp, .. }| Event { key, value: new, stamp })
+                .collect()
+        } else {
+            let update = |update: &Update<K, V>| {
+                let Update { key, value, stamp } = update.clone();
+                Event { key, value, stamp }
+            };
+            updates.iter().map(update).collect()
+        };
         let table = context.table(&self.table)?;
         table.fold(context, events, Detail::Changes, |_, row, new| *row = new)?;
         if !context.is_read() {

@@ -45,6 +45,7 @@ use std::ops::Deref;
 /// engine.view(&high)?;
 /// # Ok::<(), millpond::Error>(())
 /// ```
+#[doc(alias = "KTable")]
 pub struct StoredTable<K, V> {
     table: Table<K, V>,
     stored: StoredRef<K, V>,

@@ -105,13 +105,10 @@ impl SecondaryStore {
         self.opening.open(check).map(Some)
     }
 
-    /// Shows `instance` from now on.
-    pub(crate) fn show(&self, instance: Arc<Instance>) {
+    /// Shows `instance` from now on. Returns what was shown before: dropping that may close many files.
+    pub(crate) fn show(&self, instance: Arc<Instance>) -> Arc<Instance> {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = instance.manifest.clone();
-        let last =
-            std::mem::replace(&mut *self.shown.write().unwrap_or_else(PoisonError::into_inner), instance);
-        // Not under the lock: it may close many files.
-        drop(last);
+        std::mem::replace(&mut *self.shown.write().unwrap_or_else(PoisonError::into_inner), instance)
     }
 
     /// What is shown now.
