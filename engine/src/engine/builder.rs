@@ -260,10 +260,7 @@ impl EngineBuilder {
             None => (self.open_log()?, true),
         };
         let limit = self.epoch_limit(self.graph.width());
-        let place = match &self.store {
-            Some(_) => "memory".to_owned(),
-            None => self.directories.state()?.display().to_string(),
-        };
+        let place = if self.store.is_some() { "memory".to_owned() } else { self.directories.place() };
         let setting = Setting {
             changelog,
             clock: self.clock,

@@ -29,7 +29,7 @@ impl Directories {
     }
 
     /// Where the state is.
-    pub(super) fn state(&self) -> Result<PathBuf> {
+    fn state(&self) -> Result<PathBuf> {
         match (&self.state_dir, &self.dir) {
             (Some(dir), _) => Ok(dir.clone()),
             (None, Some(dir)) => Ok(dir.join("state")),
@@ -37,6 +37,11 @@ impl Directories {
                 Err(Error::invalid("an engine needs a directory; name one with `dir`, or use `in_memory`"))
             }
         }
+    }
+
+    /// Where the state is, for whoever reads what is logged.
+    pub(super) fn place(&self) -> String {
+        self.state().map_or_else(|_| "memory".to_owned(), |dir| dir.display().to_string())
     }
 
     /// Refuses to create anything if nothing is to be created.

@@ -19,6 +19,10 @@ impl Directories {
     pub(super) fn check_exist(&self, _store_is_given: bool, _changelog_is_given: bool) -> Result<()> {
         Ok(())
     }
+
+    pub(super) fn place(&self) -> String {
+        "memory".to_owned()
+    }
 }
 
 #[expect(clippy::unused_self, reason = "the same calls as with directories")]
