@@ -9,7 +9,7 @@ use super::layout::{MetaRow, RecordKey};
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
 use super::torn::Cut;
-use crate::medium::{self, DirectoryLock, Failure, Kept};
+use crate::medium::{self, DirectoryLock, Failure, Kept, log_file};
 use crate::{Error, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
@@ -78,9 +78,12 @@ pub(super) struct Span {
 
 /// Refuses the directory of a state, whatever else may be said of it.
 fn check_is_no_state(dir: &Path) -> Result<()> {
-    let families =
-        if dir.join("CURRENT").exists() { DB::list_cf(&Options::default(), dir) } else { Ok(Vec::new()) };
-    // What cannot be read is looked into later.
+    // What cannot be read is looked into later. RocksDB lists a damaged manifest for ever.
+    let Ok(Some((_, manifest))) = log_file::manifest(dir) else { return Ok(()) };
+    if log_file::read(&manifest, &mut |_, _| {}).broken.is_some() {
+        return Ok(());
+    }
+    let families = DB::list_cf(&Options::default(), dir);
     if families.is_ok_and(|families| families.iter().any(|family| family.starts_with("task-"))) {
         return Err(Error::invalid(format!(
             "{} holds a state and no changelog: were the two directories swapped? Nothing was changed",
