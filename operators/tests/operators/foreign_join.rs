@@ -30,6 +30,28 @@ fn change<K: Ord, V>(rows: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     };
 }
 
+/// The rows of both sides after `steps`, and the records that make them.
+fn sides(
+    steps: &[Step],
+    orders: &Topic<u16, Order>,
+    customers: &Topic<u8, i32>,
+) -> (BTreeMap<u16, Order>, BTreeMap<u8, i32>, Vec<Input>) {
+    let (mut all_orders, mut all_customers, mut inputs) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+    for (step, now_ms) in steps.iter().zip(0..) {
+        match step {
+            Step::Order(key, value) => {
+                inputs.push(upsert(orders, key, value.as_ref(), now_ms));
+                change(&mut all_orders, *key, *value);
+            }
+            Step::Customer(key, value) => {
+                inputs.push(upsert(customers, key, value.as_ref(), now_ms));
+                change(&mut all_customers, *key, *value);
+            }
+        }
+    }
+    (all_orders, all_customers, inputs)
+}
+
 proptest! {
     #[test]
     fn a_foreign_join_is_the_join_of_the_maps(steps in steps(), run in runs()) {
@@ -43,19 +65,7 @@ proptest! {
             left.foreign_left_join(&right, "outer", |_, order| order.0, |_, order, c| (order.1, c.copied()));
         let graph = graph.build()?;
 
-        let (mut all_orders, mut all_customers, mut inputs) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        for (step, now_ms) in steps.iter().zip(0..) {
-            match step {
-                Step::Order(key, value) => {
-                    inputs.push(upsert(&orders, key, value.as_ref(), now_ms));
-                    change(&mut all_orders, *key, *value);
-                }
-                Step::Customer(key, value) => {
-                    inputs.push(upsert(&customers, key, value.as_ref(), now_ms));
-                    change(&mut all_customers, *key, *value);
-                }
-            }
-        }
+        let (all_orders, all_customers, inputs) = sides(&steps, &orders, &customers);
         let pond = Pond::fed(&graph, &inputs, &run);
         let join = |(key, (customer, amount)): (&u16, &Order)| (*key, (*amount, all_customers.get(customer).copied()));
         let expected: BTreeMap<u16, (i32, Option<i32>)> = all_orders.iter().map(join).collect();
@@ -79,19 +89,7 @@ proptest! {
         let _met = graph.stream(&orders).left_join(&followed, |_, _, row| row.is_some());
         let graph = graph.build()?;
 
-        let (mut all_orders, mut all_customers, mut inputs) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        for (step, now_ms) in steps.iter().zip(0..) {
-            match step {
-                Step::Order(key, value) => {
-                    inputs.push(upsert(&orders, key, value.as_ref(), now_ms));
-                    change(&mut all_orders, *key, *value);
-                }
-                Step::Customer(key, value) => {
-                    inputs.push(upsert(&customers, key, value.as_ref(), now_ms));
-                    change(&mut all_customers, *key, *value);
-                }
-            }
-        }
+        let (all_orders, all_customers, inputs) = sides(&steps, &orders, &customers);
         let pond = Pond::fed(&graph, &inputs, &run);
         let partner = |order: &Order| named(&0, order).and_then(|customer| all_customers.get(&customer).copied());
         let join = |(key, order): (&u16, &Order)| (*key, (order.1, partner(order)));

@@ -4,13 +4,12 @@
 //! it counts from when it was made, not from when it is polled. Nothing is made before there is something to wait for, so
 //! that a stream which nobody polls costs nothing.
 
+use crate::wait::block_on;
 use crate::{ErrorKind, Result};
 use futures_core::Stream;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use tokio::sync::futures::OwnedNotified;
 
 /// What a stream waits for, and whether it has ended.
@@ -64,23 +63,5 @@ pub(super) async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
 
 /// Blocks the thread until `stream` has its next item.
 pub(super) fn block_on_next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut next = pin!(next(stream));
-    loop {
-        match next.as_mut().poll(&mut context) {
-            Poll::Ready(item) => return item,
-            // May return without a call, and at once if there was one since the last time.
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
-/// Wakes a thread.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
+    block_on(next(stream))
 }
