@@ -8,7 +8,11 @@ mod directory;
 mod failure;
 mod lock;
 pub(crate) mod log_file;
+mod manifest;
+mod torn;
 
 pub(crate) use directory::{create, sync_directory};
 pub(crate) use failure::{Failure, Kept};
 pub(crate) use lock::{DirectoryLock, is_locked_here};
+pub(crate) use manifest::Manifest;
+pub(crate) use torn::Cut;

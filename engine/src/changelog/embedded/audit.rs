@@ -6,10 +6,9 @@
 //! was not synced is cut off before RocksDB sees it, since some remains make its reader go round in circles.
 
 use super::layout::{MetaRow, PartitionSlot, RecordKey};
-use super::manifest::Manifest;
 use super::synced::Synced;
 use crate::changelog::frame::FrameHeader;
-use crate::medium::log_file;
+use crate::medium::{Manifest, log_file};
 use crate::varint::{read_slice, read_varint};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -58,19 +57,18 @@ struct Audit {
 }
 
 /// Looks at the logs in `dir`.
-pub(super) fn look(dir: &Path, synced: Option<&Synced>) -> io::Result<Finding> {
-    let manifest = Manifest::read(dir)?;
-    let least = manifest.as_ref().and_then(|manifest| manifest.least_wal);
+pub(super) fn look(dir: &Path, manifest: Option<&Manifest>, synced: Option<&Synced>) -> io::Result<Finding> {
+    let least = manifest.and_then(Manifest::least_wal);
     let logs = logs(dir, least.unwrap_or(0))?;
     let torn_manifest = match manifest {
         Some(Manifest { path, readable: log_file::Readable { end, broken: Some(broken) }, .. }) => {
             // What was torn while a table was taken over has left its logs behind. Without them it was taken over.
             let first = logs.first().and_then(|path| number(path));
             if broken.valid_behind.is_some() || first.is_none() || first != least {
-                let what = format!("{} is damaged at byte {}", file_name(&path), broken.at);
+                let what = format!("{} is damaged at byte {}", file_name(path), broken.at);
                 return Ok(Finding::Damaged(Damage { what, ..Damage::default() }));
             }
-            Some((path, end as u64))
+            Some((path.clone(), *end as u64))
         }
         _ => None,
     };

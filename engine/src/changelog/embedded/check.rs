@@ -5,8 +5,7 @@ use super::database::{failure, topic_names};
 use super::layout::PartitionSlot;
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
-use super::torn::Cut;
-use crate::medium::Failure;
+use crate::medium::{Cut, Failure, Manifest};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn check_files(
     dir: &Path,
     options: &EmbeddedOptions,
+    manifest: Option<&Manifest>,
     synced: Option<&Synced>,
 ) -> Result<Vec<(PathBuf, u64)>> {
     let failed = |error: std::io::Error| {
@@ -30,7 +30,7 @@ pub(super) fn check_files(
             dir.display()
         )));
     }
-    let damage = match audit::look(dir, synced).map_err(failed)? {
+    let damage = match audit::look(dir, manifest, synced).map_err(failed)? {
         Finding::Whole => return Ok(Vec::new()),
         Finding::Torn(torn) => return Ok(torn),
         Finding::Damaged(damage) => damage,

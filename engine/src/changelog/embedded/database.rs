@@ -8,8 +8,7 @@ use super::check::check_files;
 use super::layout::{MetaRow, RecordKey};
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
-use super::torn::Cut;
-use crate::medium::{self, DirectoryLock, Failure, Kept, log_file};
+use crate::medium::{self, Cut, DirectoryLock, Failure, Kept, Manifest};
 use crate::{Error, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
@@ -77,14 +76,9 @@ pub(super) struct Span {
 }
 
 /// Refuses the directory of a state, whatever else may be said of it.
-fn check_is_no_state(dir: &Path) -> Result<()> {
-    // What cannot be read is looked into later. RocksDB lists a damaged manifest for ever.
-    let Ok(Some((_, manifest))) = log_file::manifest(dir) else { return Ok(()) };
-    if log_file::read(&manifest, &mut |_, _| {}).broken.is_some() {
-        return Ok(());
-    }
-    let families = DB::list_cf(&Options::default(), dir);
-    if families.is_ok_and(|families| families.iter().any(|family| family.starts_with("task-"))) {
+fn check_is_no_state(dir: &Path, manifest: Option<&Manifest>) -> Result<()> {
+    let families = manifest.and_then(Manifest::families);
+    if families.is_some_and(|families| families.iter().any(|family| family.starts_with("task-"))) {
         return Err(Error::invalid(format!(
             "{} holds a state and no changelog: were the two directories swapped? Nothing was changed",
             dir.display()
@@ -108,9 +102,10 @@ impl Database {
         // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
         // closed any handle on its file.
         let lock = DirectoryLock::take(&dir).map_err(unusable)?.ok_or_else(in_use)?;
-        check_is_no_state(&dir)?;
+        let manifest = Manifest::read(&dir).map_err(unusable)?;
+        check_is_no_state(&dir, manifest.as_ref())?;
         let synced = Synced::read(&dir).map_err(unusable)?;
-        let torn = check_files(&dir, options, synced.as_ref())?;
+        let torn = check_files(&dir, options, manifest.as_ref(), synced.as_ref())?;
         let cuts: Vec<_> =
             torn.iter().map(|(path, end)| Cut::at(path, *end)).collect::<Result<_, _>>().map_err(unusable)?;
         let opened = open_database(&dir, options);

@@ -23,14 +23,12 @@ mod database;
 mod group;
 mod index;
 mod layout;
-mod manifest;
 mod options;
 mod queue;
 mod reader;
 mod recovery;
 mod survivors;
 mod synced;
-mod torn;
 mod trim;
 mod writer;
 

@@ -24,7 +24,7 @@ pub use options::RocksOptions;
 pub(crate) use secondary::{SecondaryStore, no_state};
 
 use super::{Row, StateStore, StoreSnapshot, StoreStats};
-use crate::medium::{self, DirectoryLock, log_file};
+use crate::medium::{self, Cut, DirectoryLock, Manifest, log_file};
 use crate::{Error, Result};
 use failure::{during, in_use, on_path};
 use options::Tuning;
@@ -92,14 +92,19 @@ impl RocksState {
             .map_err(|error| on_path("lock the state directory", dir, error))?
             .ok_or_else(|| in_use(dir))?;
         let tuning = Tuning::new(options);
-        let families = families_present(dir, &tuning)?;
+        let Present { families, torn } = present(dir)?;
         let has_tasks = families.iter().any(|family| family != NO_TASK);
         let descriptors = families
             .into_iter()
             .map(|family| ColumnFamilyDescriptor::new(family, tuning.family.clone()))
             .collect::<Vec<_>>();
-        let database = Database::open_cf_descriptors(&tuning.database, dir, descriptors)
-            .map_err(|error| during("open the state", dir, error))?;
+        let unusable = |error| on_path("mend the end of the manifest of the state in", dir, error);
+        let cut = torn.map(|(path, end)| Cut::at(&path, end)).transpose().map_err(unusable)?;
+        let opened = Database::open_cf_descriptors(&tuning.database, dir, descriptors);
+        if opened.is_err() {
+            cut.map(Cut::undo).transpose().map_err(unusable)?;
+        }
+        let database = opened.map_err(|error| during("open the state", dir, error))?;
         if !has_tasks {
             check_is_ours(&database, dir)?;
         }
@@ -167,37 +172,65 @@ fn keys_at_once(value_bytes: usize) -> usize {
     (BYTES_AT_ONCE / value_bytes.max(1)).clamp(1, READ_AT_ONCE)
 }
 
-/// Refuses a manifest that is damaged. RocksDB may take damage for a torn end, go back to what the state was before it and
-/// delete what came after.
-fn check_manifest(dir: &Path) -> Result<()> {
-    let read =
-        log_file::manifest(dir).map_err(|error| on_path("read the manifest of the state in", dir, error))?;
-    let Some((path, bytes)) = read else { return Ok(()) };
-    match log_file::read(&bytes, &mut |_, _| {}).broken {
-        Some(log_file::Broken { at, valid_behind: Some(_) }) => Err(Error::corrupt(format!(
-            "{} is damaged at byte {at}: restore the state from a copy, or delete its directory, and it is rebuilt from \
-             the changelog",
-            path.display()
-        ))),
-        _ => Ok(()),
-    }
+/// What there is to open in a directory.
+struct Present {
+    /// All column families, since RocksDB refuses to open some of them.
+    families: Vec<String>,
+    /// A manifest with a torn end, which begins behind so many bytes: the state is what it was before it was written.
+    torn: Option<(PathBuf, u64)>,
 }
 
-/// The column families to open: all there are, since RocksDB refuses to open some of them.
-fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
-    if dir.join("CURRENT").exists() {
-        check_manifest(dir)?;
-        let families = Database::list_cf(&tuning.database, dir)
-            .map_err(|error| during("list the tasks of the state", dir, error))?;
-        if families.iter().any(|family| family == LOG_FAMILY) {
-            return Err(Error::invalid(format!(
-                "{} holds a changelog and no state: were the two directories swapped? Nothing was changed",
-                dir.display()
+/// Looks at what there is in `dir`.
+///
+/// # Errors
+/// `Corrupt` if the manifest is damaged: RocksDB may take damage for a torn end, go back to what the state was before it and
+/// delete what came after. `Invalid` for what is no state.
+fn present(dir: &Path) -> Result<Present> {
+    if !dir.join("CURRENT").exists() {
+        check_has_no_rows(dir)?;
+        return Ok(Present { families: vec![NO_TASK.to_owned()], torn: None });
+    }
+    let manifest =
+        Manifest::read(dir).map_err(|error| on_path("read the manifest of the state in", dir, error))?;
+    let Some(manifest) = manifest else {
+        return Err(Error::corrupt(format!(
+            "the file CURRENT of the state in {} names no manifest that is there: restore the state from a copy, or delete its \
+             directory, and it is rebuilt from the changelog",
+            dir.display()
+        )));
+    };
+    let torn = match manifest.readable.broken {
+        Some(log_file::Broken { at, valid_behind: Some(_) }) => {
+            return Err(Error::corrupt(format!(
+                "{} is damaged at byte {at}: restore the state from a copy, or delete its directory, and it is rebuilt from \
+                 the changelog",
+                manifest.path.display()
             )));
         }
-        return Ok(families);
+        Some(log_file::Broken { valid_behind: None, .. }) => {
+            Some((manifest.path.clone(), manifest.readable.end as u64))
+        }
+        None => None,
+    };
+    let Some(families) = manifest.families() else {
+        return Err(Error::invalid(format!(
+            "{} holds a database of RocksDB that is no state of millpond, or of a later version; choose another directory. \
+             Nothing was changed",
+            dir.display()
+        )));
+    };
+    if families.iter().any(|family| family == LOG_FAMILY) {
+        return Err(Error::invalid(format!(
+            "{} holds a changelog and no state: were the two directories swapped? Nothing was changed",
+            dir.display()
+        )));
     }
-    // RocksDB takes a directory without this file for a new one and would delete what is in it.
+    Ok(Present { families, torn })
+}
+
+/// Refuses rows of which nothing tells RocksDB: it takes a directory without the file `CURRENT` for a new one and would
+/// delete what is in it.
+fn check_has_no_rows(dir: &Path) -> Result<()> {
     let files = std::fs::read_dir(dir).map_err(|error| on_path("list the state directory", dir, error))?;
     for file in files {
         let path = file.map_err(|error| on_path("list the state directory", dir, error))?.path();
@@ -209,7 +242,7 @@ fn families_present(dir: &Path, tuning: &Tuning) -> Result<Vec<String>> {
             )));
         }
     }
-    Ok(vec![NO_TASK.to_owned()])
+    Ok(())
 }
 
 /// The error for a state directory that cannot be made.

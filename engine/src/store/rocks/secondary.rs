@@ -10,7 +10,7 @@
 
 use super::failure::{during, on_path};
 use super::options::{Tuning, cache};
-use super::{Database, NO_TASK, ONLY_TASK, Opened, RocksOptions, TaskFamily, families_present};
+use super::{Database, NO_TASK, ONLY_TASK, Opened, Present, RocksOptions, TaskFamily, present};
 use crate::medium::log_file;
 use crate::store::{Direction, Row, StateStore, StoreSnapshot, StoreStats, Visit};
 use crate::{Error, Result};
@@ -156,7 +156,14 @@ impl Opening {
         tuning.database.create_if_missing(false);
         // IMPORTANT: files are deleted under it, so that all of them must be open from the start.
         tuning.database.set_max_open_files(-1);
-        let families = families_present(dir, &tuning)?;
+        let Present { families, torn } = present(dir)?;
+        if torn.is_some() {
+            return Err(Error::unavailable(format!(
+                "the end of the manifest of the state in {} cannot be read: it is being written, or a crash has torn it, which \
+                 the next engine that opens the state mends",
+                dir.display()
+            )));
+        }
         if !families.iter().any(|family| family == ONLY_TASK) {
             return Err(Error::unavailable(format!(
                 "the state in {} is being created: try again once its engine is open",

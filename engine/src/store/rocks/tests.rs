@@ -320,3 +320,71 @@ fn a_damaged_manifest_is_refused_and_nothing_is_deleted() {
     fs::write(&manifest, whole).unwrap();
     assert!(has(&open(dir.path()), 39));
 }
+
+/// What opening a state comes to, by a reader and by its owner: how many rows are in it, or which error. It comes to an end.
+fn outcomes(dir: &Path) -> [Result<usize>; 2] {
+    let (tell, told) = std::sync::mpsc::channel();
+    let dir = dir.to_owned();
+    std::thread::spawn(move || {
+        let reader = SecondaryStore::open(&dir, &options(), &|_| Ok(()));
+        let reader = reader.map(|(store, ())| count(&*store.shown()));
+        let owner = RocksStore::open(&dir, &options()).map(|store| count(&*store.snapshot().unwrap()));
+        tell.send([reader, owner]).unwrap();
+    });
+    told.recv_timeout(std::time::Duration::from_secs(60)).expect("opening comes to an end")
+}
+
+/// With some of these ends RocksDB's listing of the column families never came back.
+#[test]
+fn whatever_the_end_of_the_manifest_is_opening_comes_to_an_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for key in 0..10 {
+        put(&store, key..key + 1);
+    }
+    drop(store);
+    let whole = fs::read(log_file::manifest_path(dir.path()).unwrap()).unwrap();
+    let mut records = Vec::new();
+    log_file::read(&whole, &mut |at, _| records.push(at));
+    let last = *records.last().unwrap();
+    let flips = (last - 20..whole.len()).map(|byte| {
+        let mut bytes = whole.clone();
+        bytes[byte] ^= 1 << (byte % 8);
+        (format!("a bit of byte {byte}"), bytes)
+    });
+    let lengths = (0..16).map(|bit| {
+        let mut bytes = whole.clone();
+        bytes[last + 4 + bit / 8] ^= 1 << (bit % 8);
+        (format!("bit {bit} of the length"), bytes)
+    });
+    let cuts = (last..whole.len()).step_by(3).flat_map(|at| {
+        let torn =
+            |zeros: usize| (format!("{at} and {zeros} zeros"), [&whole[..at], &vec![0; zeros]].concat());
+        [0, 3, 40_000].map(torn)
+    });
+    for (what, bytes) in flips.chain(lengths).chain(cuts) {
+        let copy = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()) {
+            if file.is_file() {
+                fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+            }
+        }
+        fs::write(log_file::manifest_path(copy.path()).unwrap(), bytes).unwrap();
+        let [reader, owner] = outcomes(copy.path());
+        match (&reader, &owner) {
+            // What is cut was the end of a drain.
+            (Err(reader), Ok(9)) => assert_eq!(reader.kind(), ErrorKind::Unavailable, "{what}: {reader}"),
+            // Nothing is wrong behind a cut between two records.
+            (Ok(9), Ok(9)) => assert!(what.starts_with(&format!("{last} and")), "{what}"),
+            (Err(reader), Err(owner)) => {
+                assert_eq!(
+                    [reader.kind(), owner.kind()],
+                    [ErrorKind::Corrupt; 2],
+                    "{what}: {reader}; {owner}"
+                );
+                assert!(owner.message().contains("is damaged at byte"), "{what}: {owner}");
+            }
+            _ => panic!("{what}: {reader:?}, {owner:?}"),
+        }
+    }
+}

@@ -1,9 +1,9 @@
 //! A torn end, cut off before RocksDB sees it.
 //!
 //! Some file systems let a file grow before its bytes arrive: after a loss of power the newest write-ahead log then
-//! ends in zeros or remains of something else, where its last, unacknowledged records should be. RocksDB cuts a record
-//! that is too short, takes zeros for damage, and with some remains never comes to an end. So an end that the
-//! [audit](super::audit) found nothing valid in is cut first; if RocksDB refuses all the same, it is put back, which
+//! ends in zeros or remains of something else, where its last, unacknowledged records should be, and so may a manifest.
+//! RocksDB cuts a record that is too short, takes zeros for damage, and with some remains never comes to an end. So an end
+//! in which our own reading found nothing valid is cut first; if RocksDB refuses all the same, it is put back, which
 //! leaves the file as it was.
 
 use std::fs::{File, OpenOptions};
@@ -11,7 +11,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// An end that was cut off.
-pub(super) struct Cut {
+pub(crate) struct Cut {
     file: File,
     kept: u64,
     end: Vec<u8>,
@@ -19,7 +19,7 @@ pub(super) struct Cut {
 
 impl Cut {
     /// Keeps the first `kept` bytes of the file.
-    pub(super) fn at(path: &Path, kept: u64) -> io::Result<Self> {
+    pub(crate) fn at(path: &Path, kept: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut end = Vec::new();
         file.seek(SeekFrom::Start(kept))?;
@@ -30,7 +30,7 @@ impl Cut {
     }
 
     /// Puts the end back.
-    pub(super) fn undo(mut self) -> io::Result<()> {
+    pub(crate) fn undo(mut self) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(self.kept))?;
         self.file.write_all(&self.end)?;
         self.file.sync_all()
