@@ -19,7 +19,6 @@ pub mod bench;
 pub mod environment;
 pub mod expect;
 pub mod failing;
-#[cfg(feature = "rocks")]
 pub mod files;
 pub mod in_memory;
 #[cfg(feature = "rocks")]
