@@ -1,6 +1,7 @@
 //! What was declared, checked: everything that the derive can refuse is refused here.
 
 use crate::{options, tags};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use std::collections::HashSet;
 use syn::spanned::Spanned;
@@ -63,7 +64,15 @@ impl<'d> Declaration<'d> {
             }
         };
         let declaration = Self { ident: &input.ident, generics: &input.generics, path, form };
-        declaration.fields().try_for_each(|field| options::none(&field.attrs))?;
+        declaration.fields().try_for_each(|field| {
+            options::none(&field.attrs)?;
+            names_itself(field.ty.to_token_stream()).map_or(Ok(()), |place| {
+                Err(Error::new(
+                    place,
+                    "`Self` is another type in some of the code that is made: write the name of the type",
+                ))
+            })
+        })?;
         Ok(declaration)
     }
 
@@ -90,4 +99,13 @@ impl<'d> Declaration<'d> {
             .iter()
             .any(|param| matches!(param, GenericParam::Type(_) | GenericParam::Const(_)))
     }
+}
+
+/// Where `Self` stands, if it does.
+fn names_itself(tokens: TokenStream) -> Option<Span> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(ident) if ident == "Self" => Some(ident.span()),
+        TokenTree::Group(group) => names_itself(group.stream()),
+        _ => None,
+    })
 }

@@ -173,6 +173,14 @@ pub use json::Json;
 /// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
 /// struct Tail(#[key(skip)] String);
 /// ```
+/// The name `Self` in a field's type:
+/// ```compile_fail
+/// # use millpond::Key;
+/// # trait Named { type Id; }
+/// #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+/// struct Tail(<Self as Named>::Id);
+/// # impl Named for Tail { type Id = u32; }
+/// ```
 pub use millpond_derive::Key;
 pub use prefix::{KeyPrefix, prefix_end};
 pub use range::KeyRange;
