@@ -19,7 +19,7 @@
 
 use millpond::changelog::TopicLog;
 use millpond::changelog::{MAX_KEY_BYTES, MemoryChangelog, Record};
-use millpond::codec::{Bincode, CodecError, ValueCodec};
+use millpond::codec::{Bincode, CodecError, Json, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::stream::Emit;
 use millpond::testing::laws::Laws;
@@ -117,6 +117,21 @@ fn a_record_that_does_not_decode() {
     let bad = vec![3, 0xff, 0xfe, 0xfd];
     let log = log_with(&events, &"good".to_owned(), bad.clone());
     check(&graph, &counts, &log, &bad, "does not decode");
+}
+
+/// Dead letters of all records are no way out of that.
+#[test]
+fn a_topic_that_was_written_with_another_codec_is_to_be_read_with_that() {
+    let written = Topic::<u32, BTreeMap<String, u64>>::with_codec("events", Json);
+    let row = BTreeMap::from([("amount".to_owned(), 7)]);
+    let log = log_with(&written, &row, value_bytes(&written, &row));
+    let graph = GraphBuilder::new();
+    graph.stream(&Topic::<u32, BTreeMap<String, u64>>::new("events")).to_table("rows");
+    let store: Arc<dyn StateStore> = Arc::new(MemoryStore::new());
+    let error = engine(&graph.build().unwrap(), &log, &store, 1).stepper().unwrap().epoch(10).unwrap_err();
+    let told = error.to_string();
+    let advised = told.find("another one than it was written with, go back to that").expect(&told);
+    assert!(told.find("dead-letter").is_some_and(|last| last > advised), "{told}");
 }
 
 #[test]

@@ -203,7 +203,9 @@ mod tests {
     async fn a_full_queue_refuses_until_half_of_it_was_taken() {
         let queue = Queue::new(10_000);
         let admitted: Vec<_> = (0..3).map(|_| append(&queue, 4000)).collect();
-        assert_eq!(append(&queue, 1).wait_blocking().unwrap_err().kind(), ErrorKind::Unavailable);
+        let refused = append(&queue, 1).wait_blocking().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        assert!(refused.message().contains("await `Producer::ready`"), "{refused}");
         let mut room = Box::pin(queue.room());
         let mut is_ready = async |queue: &Queue| {
             assert_eq!(queue.take(1, 1, Duration::ZERO).len(), 1);
