@@ -9,9 +9,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::codec::{AsKey, Key, KeyRange};
+use millpond::codec::{AsKey, KeyRange};
 use millpond::testing::Driver;
-use millpond::{Engine, GraphBuilder, Result, Topic, View};
+use millpond::{Engine, GraphBuilder, Key, Result, Topic, View};
 use proptest::prelude::*;
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -31,7 +31,27 @@ fn is<K: Key + Debug>(form: &(impl AsKey<K> + ?Sized), key: &K) {
     assert_eq!(as_key, bytes, "{key:?}");
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+struct Route<T> {
+    origin: String,
+    day: u16,
+    dest: T,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+struct Tail(String);
+
 proptest! {
+    #[test]
+    fn a_tuple_of_its_fields_stands_for_a_derived_key(origin in text(), day in any::<u16>(), dest in text()) {
+        let route = Route { origin: origin.clone(), day, dest: Tail(dest.clone()) };
+        is(&route, &route);
+        is(&(&*origin, day, Tail(dest.clone())), &route);
+        is(&(&origin, &day, &route.dest), &route);
+        is(&(&*origin, day, (&*dest,)), &route);
+        is(&(&*dest,), &route.dest);
+    }
+
     #[test]
     fn text_and_bytes_stand_for_what_is_made_of_them(key in text(), bytes in any::<[u8; 3]>()) {
         is::<String>(&key, &key);

@@ -10,8 +10,10 @@
 //! field more was called damage.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use millpond::codec::{Bincode, Json, Key, Value, ValueCodec};
-use millpond::{ErrorKind, Graph, GraphBuilder, Result, StoredTable, TableOptions, Topic, View, key_codec};
+use millpond::codec::{Bincode, Json, Value, ValueCodec};
+use millpond::{
+    ErrorKind, Graph, GraphBuilder, Key, Result, StoredTable, TableOptions, Topic, View, key_codec,
+};
 use millpond_support::in_memory::InMemory;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -211,6 +213,40 @@ key_codec!(
     }
 );
 
+mod first {
+    use super::Key;
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+    pub(crate) enum Stage {
+        Placed,
+        Paid(u32),
+        Shipped(u32),
+    }
+}
+
+mod then {
+    use super::Key;
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Key)]
+    pub(crate) enum Stage {
+        Placed,
+        Cancelled(u32),
+        Paid(u32),
+    }
+}
+
+mod declared {
+    use super::key_codec;
+
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+    pub(crate) enum Stage {
+        Placed,
+        Cancelled(u32),
+        Paid(u32),
+    }
+    key_codec!(enum Stage { 0 => Placed, 1 => Cancelled(u32), 2 => Paid(u32) });
+}
+
 fn routes<K: Key>(version: u32, key: fn(u32) -> K) -> (Graph, StoredTable<K, u64>) {
     let graph = GraphBuilder::new();
     let keyed = graph.stream(&payments()).group_by(move |origin, _| key(*origin));
@@ -232,4 +268,22 @@ fn the_fields_of_keys_are_not_read_as_each_other() {
     is_unavailable(&view, &back(1));
     while stepper.epoch(10).unwrap() {}
     assert_eq!(view.get(&back(1)).unwrap(), Some(1));
+}
+
+/// A row of `Paid` was once answered as `Cancelled`.
+#[test]
+fn the_variants_of_keys_are_not_read_as_each_other() {
+    let place = paid();
+    place.fold(&routes(0, first::Stage::Paid).0, 10).unwrap();
+    let error =
+        place.stepper(&routes(0, then::Stage::Paid).0).expect_err("another key under the same version");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.message().contains("2=Shipped"), "{error}");
+    place.stepper(&routes(0, declared::Stage::Paid).0).expect_err("nor as declared");
+    let (graph, counts) = routes(1, then::Stage::Paid);
+    place.fold(&graph, 10).unwrap();
+    let stepper = place.stepper(&routes(1, declared::Stage::Paid).0).unwrap();
+    drop(stepper);
+    let stepper = place.stepper(&graph).unwrap();
+    assert_eq!(stepper.view(&counts).unwrap().get(&then::Stage::Paid(1)).unwrap(), Some(1));
 }

@@ -9,12 +9,18 @@ use syn::{Fields, Generics, Ident, Index, Path, Type, WherePredicate, parse_quot
 /// As many fields as a tuple may have that is a prefix.
 const MOST_IN_A_PREFIX: usize = 6;
 
+/// As many fields as a tuple may have that stands for a key.
+const MOST_IN_A_TUPLE: usize = 12;
+
 pub(crate) fn implementation(declaration: &Declaration<'_>) -> TokenStream {
     let mut code = codec(declaration);
     if let Form::Struct(fields) = declaration.form {
         let parts: Vec<&Type> = fields.iter().map(|field| &field.ty).take(MOST_IN_A_PREFIX).collect();
         for length in 1..=parts.len() {
             code.extend(prefix(declaration, parts.get(..length).unwrap_or_default()));
+        }
+        if (1..=MOST_IN_A_TUPLE).contains(&fields.len()) {
+            code.extend(borrowed(declaration, fields));
         }
     }
     code.extend(also_required(declaration));
@@ -120,8 +126,11 @@ impl Body {
         });
         let name = declaration.ident.to_string();
         let all = |kind| {
-            let variants = variants.iter().map(|Variant { tag, fields, .. }| {
-                let tag = tag.to_string();
+            let variants = variants.iter().map(|Variant { tag, ident, fields }| {
+                let tag = match kind {
+                    Layout::Schema => tag.to_string(),
+                    Layout::Shape => format!("{tag}={ident}"),
+                };
                 if fields.is_empty() {
                     return quote! { ::std::string::String::from(#tag) };
                 }
@@ -173,7 +182,7 @@ fn decode(declaration: &Declaration<'_>, fields: &Fields) -> TokenStream {
     quote! { { #(#members: #decoded),* } }
 }
 
-/// Which description of the layout: without or with the names of fields.
+/// Which description of the layout: without or with the names of fields and variants.
 #[derive(Clone, Copy)]
 enum Layout {
     Schema,
@@ -199,9 +208,9 @@ fn layout(declaration: &Declaration<'_>, fields: &Fields, kind: Layout) -> Token
     }
 }
 
-/// The first fields as a tuple, a prefix of the key.
-fn prefix(declaration: &Declaration<'_>, fields: &[&Type]) -> TokenStream {
-    let (path, ident) = (&declaration.path, declaration.ident);
+/// A parameter for each of `fields`, which what stands for the field is, with the parameters of the type.
+fn with_parts(declaration: &Declaration<'_>, fields: &[&Type]) -> (Vec<Ident>, Generics) {
+    let path = &declaration.path;
     let parts: Vec<Ident> = (0..fields.len()).map(|index| format_ident!("MillpondPart{index}")).collect();
     let mut generics = declaration.generics.clone();
     for (part, field) in parts.iter().zip(fields) {
@@ -214,6 +223,42 @@ fn prefix(declaration: &Declaration<'_>, fields: &[&Type]) -> TokenStream {
             parse_quote_spanned!(place(field)=> #field: ::std::clone::Clone)
         }),
     );
+    (parts, generics)
+}
+
+/// All fields as a tuple, which stands for the key where one is asked for.
+fn borrowed(declaration: &Declaration<'_>, fields: &Fields) -> TokenStream {
+    let (path, ident) = (&declaration.path, declaration.ident);
+    let types: Vec<&Type> = fields.iter().map(|field| &field.ty).collect();
+    let (parts, mut generics) = with_parts(declaration, &types);
+    let (_, arguments, _) = declaration.generics.split_for_impl();
+    let codec = with_codecs(declaration).where_clause.into_iter().flat_map(|bounds| bounds.predicates);
+    let bounds = &mut generics.make_where_clause().predicates;
+    bounds.extend(codec);
+    bounds.push(parse_quote_spanned!(ident.span()=> #ident #arguments: ::std::clone::Clone));
+    let (parameters, _, bounds) = generics.split_for_impl();
+    let (members, indices): (Vec<_>, Vec<_>) = (members(fields), (0..types.len()).map(Index::from).collect());
+    quote! {
+        #[automatically_derived]
+        #[allow(trivial_bounds, reason = "as it is with parameters")]
+        impl #parameters #path::codec::AsKey<#ident #arguments> for (#(#parts,)*) #bounds {
+            fn as_key(&self) -> ::std::borrow::Cow<'_, #ident #arguments> {
+                ::std::borrow::Cow::Owned(#ident {
+                    #(#members: <#parts as #path::codec::AsKey<#types>>::as_key(&self.#indices).into_owned(),)*
+                })
+            }
+
+            fn encode_as_key(&self, out: &mut ::std::vec::Vec<u8>) {
+                #(<#parts as #path::codec::AsKey<#types>>::encode_as_key(&self.#indices, out);)*
+            }
+        }
+    }
+}
+
+/// The first fields as a tuple, a prefix of the key.
+fn prefix(declaration: &Declaration<'_>, fields: &[&Type]) -> TokenStream {
+    let (path, ident) = (&declaration.path, declaration.ident);
+    let (parts, generics) = with_parts(declaration, fields);
     let (parameters, _, bounds) = generics.split_for_impl();
     let (_, arguments, _) = declaration.generics.split_for_impl();
     let indices = (0..fields.len()).map(Index::from);

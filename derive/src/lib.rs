@@ -13,9 +13,7 @@ mod tags;
 use proc_macro::TokenStream;
 use syn::{DeriveInput, parse_macro_input};
 
-/// Makes a struct or an enum the key of a table or a topic: see `millpond::Key`, where this is re-exported and documented with
-/// examples that run. (They stand there since this crate is compiled for the host: what its own examples would need, RocksDB
-/// among it, would be compiled a second time.)
+#[doc = include_str!("key.md")]
 #[proc_macro_derive(Key, attributes(key))]
 pub fn derive_key(input: TokenStream) -> TokenStream {
     let input = parse_macro_input!(input as DeriveInput);

@@ -81,6 +81,7 @@ pub const fn assert_tags_ascend(tags: &[u8]) {
 /// assert_eq!(Route::key_shape(), "(origin:string,dest:string)");
 /// assert_eq!(Tail::key_schema(), "string");
 /// assert_eq!(Shape::key_schema(), "enum{0,1:u32,4:(u32,u32)}");
+/// assert_eq!(Shape::key_shape(), "enum{0=Dot,1=Circle:u32,4=Rectangle:(u32,u32)}");
 /// # Ok::<(), CodecError>(())
 /// ```
 ///
@@ -151,7 +152,7 @@ macro_rules! key_codec {
             fn key_shape() -> ::std::string::String {
                 let variants: &[::std::string::String] = &[$(
                     [
-                        ::std::stringify!($tag).to_owned(),
+                        ::std::concat!(::std::stringify!($tag), "=", ::std::stringify!($variant)).to_owned(),
                         $($crate::codec::fields_schema(&[
                             $(<$type as $crate::codec::KeyCodec>::key_shape()),+
                         ]),)?

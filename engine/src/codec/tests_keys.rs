@@ -468,7 +468,7 @@ mod derived {
         assert_eq!(Event::<u8>::key_schema(), "enum{0,1:(u8,option<u8>),9:(u8,enum{200,201,3,0}),10,11:()}");
         assert_eq!(
             Event::<u8>::key_shape(),
-            "enum{0,1:(from:u8,to:option<u8>),9:(u8,enum{200,201,3,0}),10,11:()}"
+            "enum{0=Empty,1=Moved:(from:u8,to:option<u8>),9=Paid:(u8,enum{200=High,201=Highest,3=Low,0=None}),10=Void,11=Last:()}"
         );
     }
 
