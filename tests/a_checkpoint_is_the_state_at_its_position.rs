@@ -18,7 +18,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{Changelog, MemoryChangelog};
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog};
 use millpond::{Engine, ErrorKind, GraphBuilder, Health, Position, StateReader, Topic};
 use millpond_support::environment::{rounds, seed, variable};
 use millpond_support::ledger::{Acknowledged, Ledger, audit, batch, open_changelog, pay, take_up};
@@ -241,14 +241,23 @@ fn a_target_that_cannot_be_is_refused_and_the_engine_goes_on() {
     fs::write(full.join("mine"), "something").unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "something").unwrap();
+    let log_dir = dir.path().join("changelog");
+    drop(EmbeddedChangelog::open(&log_dir, EmbeddedOptions::default()).unwrap());
+    // As one of a name like this was once taken for what a crash had left, and deleted.
+    let album = dir.path().join(".mine.checkpoint");
+    fs::create_dir(&album).unwrap();
+    fs::write(album.join("cat"), "a picture").unwrap();
     let refused = [
         (full.clone(), "where there is something already"),
         (file.clone(), "name a directory"),
         (file.join("below"), "name a directory"),
-        (dir.path().join("state/copy"), "inside of the state itself"),
+        (dir.path().join("state/copy"), "inside of the state"),
+        (log_dir.join("copy"), "inside of the state or changelog"),
+        (dir.path().join("x".repeat(250)), "a shorter name"),
         (dir.path().join("state"), "where there is something already"),
         (PathBuf::from("/"), "where there is something already"),
         (dir.path().join("nothing/.."), "name a directory"),
+        (dir.path().join("mine"), "no checkpoint has left there"),
     ];
     for (target, why) in refused {
         let error = engine.checkpoint_blocking(&target).unwrap_err();
@@ -257,6 +266,7 @@ fn a_target_that_cannot_be_is_refused_and_the_engine_goes_on() {
     }
     assert_eq!(fs::read_to_string(full.join("mine")).unwrap(), "something");
     assert_eq!(fs::read_to_string(&file).unwrap(), "something");
+    assert_eq!(fs::read_to_string(album.join("cat")).unwrap(), "a picture");
     assert_eq!(engine.health(), Health::Running);
     append(&*log, &mut Random::new(8), &mut 1000, &mut Acknowledged::new());
     engine.catch_up_blocking().unwrap();

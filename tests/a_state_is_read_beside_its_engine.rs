@@ -258,7 +258,18 @@ fn what_does_not_fit_is_refused_and_nothing_is_changed() {
     let (newer, newer_counts, _) = counting(3, false);
     let reader = StateReader::open(service.state(), &newer).unwrap();
     let view = reader.view(&newer_counts).unwrap();
-    assert_eq!(view.get(&1).unwrap_err().kind(), ErrorKind::Unavailable);
+    let error = view.get(&1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        error.message().contains("holds version 2 of table `counts`, the graph has version 3"),
+        "{error}"
+    );
+    // Nor is a table of another name, which nobody need be building.
+    let typo = GraphBuilder::new();
+    let misnamed = typo.table(&Topic::<u32, String>::new("texts"), "cuonts");
+    let reader_of_none = StateReader::open(service.state(), &typo.build().unwrap()).unwrap();
+    let error = reader_of_none.view(&misnamed).unwrap().get(&1).unwrap_err();
+    assert!(error.message().contains("has no table `cuonts`, but `counts`"), "{error}");
     // Handles of another graph are no one's.
     assert_eq!(reader.view(&counts).map(drop).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(reader.view(&texts).map(drop).unwrap_err().kind(), ErrorKind::Invalid);

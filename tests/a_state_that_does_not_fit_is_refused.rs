@@ -327,6 +327,21 @@ fn a_medium_that_cannot_be_written() {
     answers(dir.path(), 10);
 }
 
+/// An empty service was once made inside of the state of another one.
+#[test]
+fn a_directory_within_that_of_a_service() {
+    let dir = counted();
+    let (graph, _) = counting("counts");
+    for within in ["state", "changelog"] {
+        let within = dir.path().join(within);
+        let before = fs::read_dir(&within).unwrap().count();
+        let parent = format!("did you mean {}?", dir.path().display());
+        refused(&within, &graph, ErrorKind::Invalid, &["is itself a state or a changelog", &parent]);
+        assert_eq!(fs::read_dir(&within).unwrap().count(), before);
+    }
+    answers(dir.path(), 10);
+}
+
 /// A state was once made in the directory of a changelog, which could not be opened afterwards.
 #[test]
 fn a_state_and_a_changelog_that_were_swapped() {

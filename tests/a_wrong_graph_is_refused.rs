@@ -69,6 +69,15 @@ fn a_table_of_another_graph() {
 }
 
 #[test]
+fn what_was_built_already() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    graph.stream(&events).group_by_key().count("counts");
+    graph.build().unwrap();
+    refused(&graph, &["built its graph already", "clone"]);
+}
+
+#[test]
 fn a_step_that_comes_after_build() {
     let events = Topic::<u32, u64>::new("events");
     let graph = GraphBuilder::new();

@@ -62,6 +62,7 @@ async fn a_limit_ends_a_wait_and_not_what_it_waits_for() {
     let error = engine.wait_for(&position).within(SOON).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     assert!(error.message().contains("waited for up to 1"), "it says how far things are: {error}");
+    assert!(error.message().contains("paused: `resume` it"), "and why: {error}");
     let error = engine.catch_up().within(SOON).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
     // Whoever has given up has changed nothing, whether it was polled or not.

@@ -10,6 +10,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+/// So many characters of a text that is none of ours are repeated in a message.
+const MOST_SHOWN: usize = 200;
+
 /// One partition of one topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
@@ -50,9 +53,8 @@ impl TopicPartition {
 /// as in a URL.
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = |byte: u8| byte.is_ascii_graphic() && !b"%,/@{}\"\\".contains(&byte);
         for &byte in self.topic.as_bytes() {
-            if plain(byte) { write!(f, "{}", char::from(byte))? } else { write!(f, "%{byte:02X}")? }
+            if is_plain(byte) { write!(f, "{}", char::from(byte))? } else { write!(f, "%{byte:02X}")? }
         }
         write!(f, "/{}", self.partition)
     }
@@ -66,15 +68,30 @@ impl FromStr for TopicPartition {
     /// # Errors
     /// `Invalid` if it is no such text.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::invalid(format!("`{text}` is no partition: one looks like `orders/0`"));
+        let wrong =
+            || Error::invalid(format!("`{}` is no partition: one looks like `orders/0`", shown(text)));
         let (topic, partition) = text.rsplit_once('/').ok_or_else(wrong)?;
         // A sign would be read as well.
         let partition = Some(partition).filter(|partition| !partition.starts_with('+')).ok_or_else(wrong)?;
-        Ok(Self::new(unescaped(topic).ok_or_else(wrong)?, partition.parse().map_err(|_| wrong())?))
+        let topic = unescaped(topic).filter(|topic| !topic.is_empty()).ok_or_else(wrong)?;
+        Ok(Self::new(topic, partition.parse().map_err(|_| wrong())?))
     }
 }
 
-/// A topic's name without its escapes.
+/// Whether a byte of a topic's name stands for itself.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !b"%,/@{}\"\\".contains(&byte)
+}
+
+/// As much of a text as belongs into a message: it may be anything, and of any length.
+fn shown(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => Cow::Owned(format!("{}..", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// A topic's name without its escapes; `None` if it was not written by [`Display`](fmt::Display).
 fn unescaped(topic: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(topic.len());
     let mut rest = topic.as_bytes();
@@ -85,8 +102,10 @@ fn unescaped(topic: &str) -> Option<String> {
             let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.contains('+'))?;
             bytes.push(u8::from_str_radix(digits, 16).ok()?);
             rest = behind;
-        } else {
+        } else if is_plain(byte) {
             bytes.push(byte);
+        } else {
+            return None;
         }
     }
     String::from_utf8(bytes).ok()
@@ -133,7 +152,7 @@ impl<'de> Deserialize<'de> for TopicPartition {
 ///
 /// Copies share what they have in common: copying one costs nothing, and moving one partition on costs the logarithm of their
 /// number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Position(RedBlackTreeMapSync<TopicPartition, u64>);
 
 impl Position {
@@ -217,6 +236,13 @@ impl Position {
     }
 }
 
+/// The text form, as insides of a tree tell nobody anything.
+impl fmt::Debug for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl FromIterator<(TopicPartition, u64)> for Position {
     fn from_iter<I: IntoIterator<Item = (TopicPartition, u64)>>(offsets: I) -> Self {
         Self(offsets.into_iter().collect())
@@ -267,15 +293,20 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |what: &str| {
             Error::invalid(format!(
-                "`{text}` is no position, {what}: one looks like `{{orders/0@8, orders/1@3}}`"
+                "`{}` is no position, {what}: one looks like `{{orders/0@8, orders/1@3}}`",
+                shown(text)
             ))
         };
         let inner = text.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
         let inner = inner.ok_or_else(|| wrong("since it does not stand in braces"))?;
         let mut position = Self::new();
-        for part in inner.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (partition, offset) =
-                part.rsplit_once('@').ok_or_else(|| wrong(&format!("since `{part}` names no offset")))?;
+        if inner.trim().is_empty() {
+            return Ok(position);
+        }
+        for part in inner.split(',').map(str::trim) {
+            let (partition, offset) = part
+                .rsplit_once('@')
+                .ok_or_else(|| wrong(&format!("since `{}` names no offset", shown(part))))?;
             let is_number = offset.bytes().all(|byte| byte.is_ascii_digit());
             let offset = offset.parse().ok().filter(|_| is_number);
             let offset = offset.ok_or_else(|| wrong("since one of its offsets is no number"))?;
@@ -310,6 +341,35 @@ mod tests {
             ("[a-c]", 0..30_u32).prop_map(|(topic, partition)| TopicPartition::new(topic, partition));
         proptest::collection::btree_map(partition, 0..4_u64, 0..40)
             .prop_map(|offsets| offsets.into_iter().collect())
+    }
+
+    #[test]
+    fn what_would_never_be_written_is_no_position() {
+        for text in [
+            "{a/0@1 a/1@2}",
+            "{/0@1}",
+            "{{a/0@1}",
+            "{a/0@1,}",
+            "{,}",
+            "{a b/0@1}",
+            "{a/0@}",
+            "{a/+0@1}",
+            "{a/0@-1}",
+        ] {
+            let error = text.parse::<Position>().expect_err(text);
+            assert_eq!(error.kind(), crate::ErrorKind::Invalid, "{text}");
+        }
+        assert_eq!("{ }".parse::<Position>().unwrap(), Position::new());
+        let long = "x".repeat(1 << 20);
+        assert!(long.parse::<Position>().unwrap_err().to_string().len() < 500);
+        assert!(format!("{{{long}@1}}").parse::<Position>().unwrap_err().to_string().len() < 500);
+        assert!(format!("{{a/{long}@1}}").parse::<Position>().unwrap_err().to_string().len() < 500);
+    }
+
+    #[test]
+    fn it_debugs_as_its_text() {
+        let position: Position = "{a/0@1, b/3@7}".parse().unwrap();
+        assert_eq!(format!("{:#?}", Some(position)), "Some(\n    {a/0@1, b/3@7},\n)");
     }
 
     proptest! {

@@ -114,7 +114,8 @@ impl GraphBuilder {
         &self.0
     }
 
-    /// Checks the graph and makes it ready to run.
+    /// Checks the graph and makes it ready to run. The builder is empty afterwards: what is added then begins another
+    /// graph. A graph that is needed twice is cloned, which costs nothing.
     ///
     /// # Errors
     /// `Invalid`, naming the culprit: no source, two tables of one name, a cycle through topics.

@@ -4,7 +4,7 @@ use super::directories::Directories;
 use super::memory::LEAST_MEMORY_BYTES;
 use super::threads::{DrainLimits, Threads};
 use super::{Engine, Memory, Stepper};
-use crate::changelog::{Changelog, SUFFIXES};
+use crate::changelog::{Changelog, MemoryChangelog, SUFFIXES};
 use crate::flow::Router;
 use crate::folding::print_panics_once;
 use crate::graph::Graph;
@@ -15,6 +15,9 @@ use crate::{Clock, Error, Result, SystemClock};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// More shards than any machine has cores.
+const MOST_SHARDS: usize = 1024;
 
 /// What every epoch may become, however small the memory budget is.
 const LEAST_GROWTH_BYTES: usize = 1 << 20;
@@ -106,12 +109,35 @@ impl EngineBuilder {
         self
     }
 
-    /// Keeps the state in memory only.
+    /// Keeps the state in memory only, and the changelog too unless one is [given](Self::changelog) or there is a directory
+    /// for it.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::MemoryChangelog;
+    /// use millpond::{Engine, GraphBuilder, Topic};
+    /// use std::sync::Arc;
+    ///
+    /// let clicks = Topic::<String, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let counts = graph.stream(&clicks).group_by_key().count("counts");
+    /// let graph = graph.build()?;
+    /// let engine = Engine::builder(&graph).in_memory().start()?;
+    /// let position = engine.append_blocking(&clicks, "home", &1)?;
+    /// engine.wait_for_blocking(&position)?;
+    /// assert_eq!(engine.view(&counts)?.get("home")?, Some(1));
+    ///
+    /// // A changelog of one's own outlives the engine, and can be shared.
+    /// let changelog = Arc::new(MemoryChangelog::new());
+    /// let engine = Engine::builder(&graph).in_memory().changelog(changelog).start()?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     pub fn in_memory(self) -> Self {
         self.store(Arc::new(MemoryStore::new()))
     }
 
-    /// Reads this changelog, which other engines may share. It is not closed with the engine.
+    /// Reads this changelog, which other engines may share, such as `Arc::new(MemoryChangelog::new())`. It is not closed
+    /// with the engine.
     pub fn changelog(mut self, changelog: Arc<dyn Changelog>) -> Self {
         self.changelog = Some(changelog);
         self
@@ -250,13 +276,16 @@ impl EngineBuilder {
     pub(super) fn open(self, reads: Reads) -> Result<(Core, bool)> {
         self.check_options()?;
         check_policy(&self.graph, &self.policy)?;
-        self.directories.check_exist(self.store.is_some(), self.changelog.is_some())?;
+        self.directories.check_paths(self.store.is_some(), self.changelog.is_some())?;
         let store = match &self.store {
             Some(store) => Arc::clone(store),
             None => self.open_state()?,
         };
         let (changelog, owned) = match &self.changelog {
             Some(changelog) => (Arc::clone(changelog), false),
+            None if self.store.is_some() && !self.directories.keep_a_changelog() => {
+                (Arc::new(MemoryChangelog::with_clock(Arc::clone(&self.clock))) as Arc<dyn Changelog>, true)
+            }
             None => (self.open_log()?, true),
         };
         let limit = self.epoch_limit(self.graph.width());
@@ -289,10 +318,20 @@ impl EngineBuilder {
 
     /// Refuses options that no state and no changelog could make right.
     fn check_options(&self) -> Result<()> {
-        if self.shards == 0 || self.shards > 1024 || self.epoch_records == 0 || self.drain_interval.is_zero()
-        {
+        if self.shards == 0 || self.shards > MOST_SHARDS {
+            return Err(Error::invalid(format!(
+                "`shards` is over how many threads the keys are spread: {} is not among 1 to {MOST_SHARDS}",
+                self.shards
+            )));
+        }
+        if self.epoch_records == 0 {
             return Err(Error::invalid(
-                "an engine needs 1 to 1,024 shards, epochs of at least one record, and an interval between drains",
+                "`epoch_records` is how many records an epoch may have: with 0 none would ever be folded; give it at least 1",
+            ));
+        }
+        if self.drain_interval.is_zero() {
+            return Err(Error::invalid(
+                "`drain_interval` is the time between two drains, which cannot be zero: a second is usual",
             ));
         }
         if self.name.is_empty() {

@@ -44,8 +44,26 @@ impl Directories {
         self.state().map_or_else(|_| "memory".to_owned(), |dir| dir.display().to_string())
     }
 
-    /// Refuses to create anything if nothing is to be created.
-    pub(super) fn check_exist(&self, store_is_given: bool, changelog_is_given: bool) -> Result<()> {
+    /// Whether there is a directory for a changelog.
+    pub(super) fn keep_a_changelog(&self) -> bool {
+        self.dir.is_some()
+    }
+
+    /// Refuses to create anything inside of what is there, or at all if nothing is to be created.
+    pub(super) fn check_paths(&self, store_is_given: bool, changelog_is_given: bool) -> Result<()> {
+        if let Some(dir) = self.dir.as_ref().filter(|dir| dir.join("CURRENT").exists())
+            && self.state_dir.is_none()
+        {
+            let advice = match dir.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+                Some(parent) => format!("did you mean {}?", parent.display()),
+                None => "choose the directory around it".to_owned(),
+            };
+            return Err(Error::invalid(format!(
+                "{} is itself a state or a changelog, and not the directory of a service, in which there are `state` and \
+                 `changelog`: {advice}",
+                dir.display()
+            )));
+        }
         if !self.open_existing {
             return Ok(());
         }

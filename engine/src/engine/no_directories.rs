@@ -16,7 +16,11 @@ impl Directories {
         Ok(())
     }
 
-    pub(super) fn check_exist(&self, _store_is_given: bool, _changelog_is_given: bool) -> Result<()> {
+    pub(super) fn keep_a_changelog(&self) -> bool {
+        false
+    }
+
+    pub(super) fn check_paths(&self, _store_is_given: bool, _changelog_is_given: bool) -> Result<()> {
         Ok(())
     }
 

@@ -107,7 +107,7 @@ impl StateReader {
         let _entered = span.enter();
         let (store, found) = SecondaryStore::open(dir, options, &|instance| Found::read(instance, &graph))?;
         let store = Arc::new(store);
-        let Found { ids, position, counts, identity } = found;
+        let Found { ids, absent: reasons, position, counts, identity } = found;
         let router = Router::new(1);
         let held: Arc<dyn StateStore> = Arc::clone(&store) as _;
         let shared = Arc::new(TaskState::new(Host::of_reader(), held, position, Arc::new(counts)));
@@ -115,21 +115,22 @@ impl StateReader {
             name: Arc::clone(name),
             serving: RwLock::new(Serving::Building),
             ended: OnceLock::new(),
-            built_once: "`refresh` the reader once its engine has built it",
         };
         let served = graph.tables.iter().map(|spec| Arc::new(table(&spec.name))).collect();
         let absent = Shown { ids: vec![None; ids.len()], identity: identity.clone() };
         let mut reader = Self { graph, store, shared, served, shown: Mutex::new(absent), router };
-        reader.serve(&vec![None; ids.len()], &ids);
+        reader.serve(&vec![None; ids.len()], &ids, reasons);
         reader.shown = Mutex::new(Shown { ids, identity });
         Ok(reader)
     }
 
-    /// Lets the tables answer that are there now and were not before.
-    fn serve(&self, before: &[Option<TableId>], now: &[Option<TableId>]) {
-        for ((spec, served), (before, now)) in
-            self.graph.tables.iter().zip(&self.served).zip(before.iter().zip(now))
-        {
+    /// Lets the tables answer that are there now and were not before; the others say why they are not.
+    fn serve(&self, before: &[Option<TableId>], now: &[Option<TableId>], absent: Vec<Option<String>>) {
+        let ids = before.iter().zip(now).zip(absent);
+        for ((spec, served), ((before, now), absent)) in self.graph.tables.iter().zip(&self.served).zip(ids) {
+            if let Some(absent) = absent {
+                served.serve(Serving::Absent(absent));
+            }
             if let (None, Some(id)) = (before, now) {
                 let table = (spec.make)(*id, self.router.shards(), Arc::clone(&self.shared));
                 served.serve(Serving::Live(table));
@@ -151,7 +152,9 @@ impl StateReader {
             self.check_goes_on(&shown, &last, &found)?;
             Ok(found)
         })?;
-        let Some((instance, Found { ids, position, counts, identity })) = next else { return Ok(false) };
+        let Some((instance, Found { ids, absent, position, counts, identity })) = next else {
+            return Ok(false);
+        };
         let epoch = last.epoch + 1;
         let next =
             Published { epoch, position, generations: Vec::new(), drained: epoch, counts: Arc::new(counts) };
@@ -160,7 +163,7 @@ impl StateReader {
         self.shared.publish(&held, next, || {
             // Whoever looks for what is published meanwhile waits, so that rows and position change together.
             before = Some(self.store.show(instance));
-            self.serve(&shown.ids, &ids);
+            self.serve(&shown.ids, &ids, absent);
         });
         drop(held);
         drop(before);

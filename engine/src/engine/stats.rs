@@ -151,7 +151,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         let mut stats = TableStats { building: true, ..TableStats::default() };
         let serving = match &*table.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) => Some(Arc::clone(table)),
-            Serving::Former(_) | Serving::Building => None,
+            Serving::Former(_) | Serving::Absent(_) | Serving::Building => None,
         };
         if let Some(table) = serving {
             (stats.hot_entries, stats.hot_bytes) = table.hot();

@@ -6,6 +6,7 @@ use crate::task::Service;
 use crate::{Error, Position, Result, TopicPartition, Wait};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Resolves to the first answer of `ask`.
 ///
@@ -138,8 +139,14 @@ fn check_is_read(service: &Service, position: &Position) -> Result<()> {
     }
 }
 
-/// What is missing of `wanted`.
+/// What is missing of `wanted`, and why it does not come by itself if so.
 fn missing(service: &Service, wanted: &Position) -> String {
+    let paused = service.paused.load(Ordering::Acquire);
+    format!("{}{}", left_of(service, wanted), if paused { "; the engine is paused: `resume` it" } else { "" })
+}
+
+/// What is missing of `wanted`.
+fn left_of(service: &Service, wanted: &Position) -> String {
     let read = service.tasks.position();
     let behind = wanted.iter().find(|(id, offset)| read.offset(id) < *offset);
     match behind {

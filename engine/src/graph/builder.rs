@@ -146,7 +146,7 @@ pub(super) struct Parts {
     /// Nodes that were given inputs or tables of another graph.
     pub(super) foreign: Vec<Foreign>,
     /// The graphs that the builder has built before this one.
-    built: Vec<GraphId>,
+    pub(super) built: Vec<GraphId>,
 }
 
 /// A node that was given an input or table of another graph.

@@ -1,6 +1,7 @@
 //! The graph as text and as a picture.
 
 use super::{Graph, Node, Step};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 impl Graph {
@@ -49,8 +50,30 @@ impl Graph {
         };
         match node.writes.first().and_then(|&table| self.tables.get(table)) {
             Some(table) => format!("`{}` of table `{}`", node.label, table.name),
-            None => format!("`{}`", node.label),
+            None => {
+                let towards =
+                    self.towards(id).map(|towards| format!(", on the way to {towards}")).unwrap_or_default();
+                format!("`{}` (node {id}{towards})", node.label)
+            }
         }
+    }
+
+    /// The first table or topic that what `id` puts out comes to.
+    fn towards(&self, id: usize) -> Option<String> {
+        let mut reached = BTreeSet::from([id]);
+        for (next, node) in self.nodes.iter().enumerate().skip(id) {
+            if next != id && !node.inputs.iter().any(|input| reached.contains(input)) {
+                continue;
+            }
+            reached.insert(next);
+            if let Some(table) = node.writes.first().and_then(|&table| self.tables.get(table)) {
+                return Some(format!("table `{}`", table.name));
+            }
+            if let Some(topic) = &node.sink {
+                return Some(format!("topic `{topic}`"));
+            }
+        }
+        None
     }
 
     fn caption(&self, node: &Node) -> String {

@@ -25,13 +25,18 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
         }));
     }
     if !parts.nodes.iter().any(|node| matches!(node.step, Step::Source { .. })) {
-        return Err(Error::invalid("the graph has no source; add a stream or a table that reads a topic"));
+        return Err(Error::invalid(if parts.built.is_empty() {
+            "the graph has no source; add a stream or a table that reads a topic"
+        } else {
+            "the builder has built its graph already, and nothing was added since: `build` takes what was described so far; keep \
+             the `Graph` and clone it, which costs nothing"
+        }));
     }
     let mut names = BTreeSet::new();
     for table in &parts.tables {
         if table.name.is_empty() || table.name.len() > MAX_NAME_BYTES {
             return Err(Error::invalid(format!(
-                "a {} table has a name of {} bytes; give it one of 1 to {MAX_NAME_BYTES}",
+                "the table of a `{}` has a name of {} bytes; give it one of 1 to {MAX_NAME_BYTES}",
                 table.kind,
                 table.name.len()
             )));

@@ -16,7 +16,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-const NAME: &str = "millpond.lock";
+/// The file of a lock.
+pub(crate) const NAME: &str = "millpond.lock";
 
 /// The directories that this process has locked, by device and number of the lock's file.
 static HELD: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());

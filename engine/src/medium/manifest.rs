@@ -1,5 +1,5 @@
-//! What RocksDB's manifest says of a database before RocksDB opens it: its column families, and which write-ahead logs
-//! would still be read.
+//! What RocksDB's manifest says of a database before RocksDB opens it: its column families and their files, and which
+//! write-ahead logs would still be read.
 //!
 //! A log below the least number is obsolete: it may be there, whole, torn or not at all. The manifest is read only, and
 //! only as far as it must be understood to pass over the rest; `None` if it cannot be, which RocksDB then reports itself.
@@ -45,10 +45,18 @@ impl Manifest {
     pub(crate) fn families(&self) -> Option<Vec<String>> {
         Some(self.edits.as_ref()?.families.values().cloned().collect())
     }
+
+    /// The sorted files of all column families, by their numbers, each with its size in bytes.
+    pub(crate) fn files(&self) -> Option<BTreeMap<u64, u64>> {
+        let files = self.edits.as_ref()?.files.iter();
+        Some(files.map(|(&(_, number), &bytes)| (number, bytes)).collect())
+    }
 }
 
 struct Edits {
     families: BTreeMap<u64, String>,
+    /// The size of each file, by column family and number.
+    files: BTreeMap<(u64, u64), u64>,
     /// The first log with something of each column family that is in no table yet.
     first_wals: BTreeMap<u64, u64>,
     least_kept: u64,
@@ -58,7 +66,7 @@ impl Default for Edits {
     fn default() -> Self {
         let (number, name) = DEFAULT;
         let families = BTreeMap::from([(number, name.to_owned())]);
-        Self { families, first_wals: BTreeMap::new(), least_kept: 0 }
+        Self { families, files: BTreeMap::new(), first_wals: BTreeMap::new(), least_kept: 0 }
     }
 }
 
@@ -66,6 +74,7 @@ impl Edits {
     fn with(mut self, mut edit: &[u8]) -> Option<Self> {
         let rest = &mut edit;
         let (mut family, mut first_wal, mut added, mut dropped) = (0, None, None, false);
+        let (mut gone, mut new) = (Vec::new(), Vec::new());
         while !rest.is_empty() {
             match read_varint(rest)? {
                 2 => first_wal = Some(read_varint(rest)?),
@@ -73,14 +82,24 @@ impl Edits {
                 200 => family = read_varint(rest)?,
                 201 => added = Some(String::from_utf8(read_slice(rest)?.to_vec()).ok()?),
                 202 => dropped = true,
+                6 => {
+                    let _level = read_varint(rest)?;
+                    gone.push(read_varint(rest)?);
+                }
+                tag @ (7 | 100 | 102 | 103) => new.push(new_file(tag, rest)?),
                 other => pass_over(other, rest)?,
             }
         }
         if let Some(name) = added {
             self.families.insert(family, name);
         }
+        for number in gone {
+            self.files.remove(&(family, number));
+        }
+        self.files.extend(new.into_iter().map(|(number, bytes)| ((family, number), bytes)));
         if dropped {
             self.families.remove(&family);
+            self.files.retain(|&(of, _), _| of != family);
             self.first_wals.remove(&family);
         } else if let Some(first_wal) = first_wal {
             self.first_wals.insert(family, first_wal);
@@ -89,38 +108,36 @@ impl Edits {
     }
 }
 
+/// The number and the size of a new file, as four releases of RocksDB wrote them.
+fn new_file(tag: u64, rest: &mut &[u8]) -> Option<(u64, u64)> {
+    let _level = read_varint(rest)?;
+    let number = read_varint(rest)?;
+    if tag == 102 {
+        let _path = read_varint(rest)?;
+    }
+    let bytes = read_varint(rest)?;
+    let _keys = (read_slice(rest)?, read_slice(rest)?);
+    if tag != 7 {
+        let _sequences = (read_varint(rest)?, read_varint(rest)?);
+    }
+    // Whatever else is said of it, until an end.
+    while tag == 103 && read_varint(rest)? != 1 {
+        read_slice(rest)?;
+    }
+    Some((number, bytes))
+}
+
 /// Passes over the fields of an entry that is of no interest.
 fn pass_over(tag: u64, rest: &mut &[u8]) -> Option<()> {
-    let numbers = |rest: &mut &[u8], count: usize| (0..count).try_for_each(|_| read_varint(rest).map(drop));
-    let texts = |rest: &mut &[u8], count: usize| (0..count).try_for_each(|_| read_slice(rest).map(drop));
     match tag {
         // Next file, last sequence, previous log, greatest column family, atomic group.
-        3 | 4 | 9 | 203 | 300 => numbers(rest, 1),
+        3 | 4 | 9 | 203 | 300 => read_varint(rest).map(drop),
         // The comparator.
-        1 => texts(rest, 1),
+        1 => read_slice(rest).map(drop),
         // A compaction cursor.
-        5 => numbers(rest, 1).and_then(|()| texts(rest, 1)),
-        // A file that is gone.
-        6 => numbers(rest, 2),
-        // New files, as four releases wrote them: level, number, size; first and last key; sequences.
-        7 => numbers(rest, 3).and_then(|()| texts(rest, 2)),
-        100 | 103 => {
-            numbers(rest, 3)?;
-            texts(rest, 2)?;
-            numbers(rest, 2)?;
-            // Whatever else is said of it, until an end.
-            while tag == 103 && read_varint(rest)? != 1 {
-                texts(rest, 1)?;
-            }
-            Some(())
-        }
-        102 => {
-            numbers(rest, 4)?;
-            texts(rest, 2)?;
-            numbers(rest, 2)
-        }
+        5 => read_varint(rest).and_then(|_| read_slice(rest)).map(drop),
         // What RocksDB says may be passed over.
-        other if other & (1 << 13) != 0 => texts(rest, 1),
+        other if other & (1 << 13) != 0 => read_slice(rest).map(drop),
         _ => None,
     }
 }

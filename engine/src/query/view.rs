@@ -15,6 +15,8 @@ pub(crate) enum Serving {
     Live(Arc<dyn AnyTable>),
     /// The rows of an older version of the table, while the new one is built.
     Former(Arc<dyn AnyTable>),
+    /// Nothing, of which a reader of the state knows this.
+    Absent(String),
     /// Nothing yet: the table is being built for the first time.
     Building,
 }
@@ -25,8 +27,6 @@ pub(crate) struct ServedTable {
     pub(crate) serving: RwLock<Serving>,
     /// Why the engine has ended; it may have before the table was built.
     pub(crate) ended: OnceLock<Status>,
-    /// What to do until the table is built.
-    pub(crate) built_once: &'static str,
 }
 
 impl ServedTable {
@@ -53,7 +53,7 @@ impl ServedTable {
     fn answering(&self, act: impl FnOnce(&Arc<dyn AnyTable>)) {
         let table = match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
-            Serving::Building => return,
+            Serving::Building | Serving::Absent(_) => return,
         };
         act(&table);
     }
@@ -65,11 +65,12 @@ impl ServedTable {
     pub(crate) fn table<K: Key, V: Value>(&self, stored: StoredRef<K, V>) -> Result<Readable<K, V>> {
         let table = match &*self.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) | Serving::Former(table) => Arc::clone(table),
+            Serving::Absent(why) => return Err(Error::unavailable(why.clone())),
             Serving::Building => {
                 self.ended.get().map_or(Ok(()), Status::check)?;
                 return Err(Error::unavailable(format!(
-                    "table `{}` is being built from the start of its changelog; {}",
-                    self.name, self.built_once
+                    "table `{}` is being built from the start of its changelog; wait with `Engine::ready`",
+                    self.name
                 )));
             }
         };
@@ -296,7 +297,7 @@ impl<K: Key, V: Value> View<K, V> {
     pub fn is_live(&self) -> bool {
         match &*self.table.serving.read().unwrap_or_else(PoisonError::into_inner) {
             Serving::Live(table) => !table.shared().is_behind(),
-            Serving::Former(_) | Serving::Building => false,
+            Serving::Former(_) | Serving::Absent(_) | Serving::Building => false,
         }
     }
 
@@ -349,7 +350,7 @@ mod tests {
             Arc::clone(&shared),
         );
         let serving = RwLock::new(Serving::Live(Arc::new(table)));
-        let table = ServedTable { name: "table".into(), serving, ended: OnceLock::new(), built_once: "" };
+        let table = ServedTable { name: "table".into(), serving, ended: OnceLock::new() };
         std::thread::scope(|scope| {
             let held = shared.hold_publishing();
             scope.spawn(|| table.end(&Status::Closed));

@@ -240,6 +240,7 @@ impl Task {
             Some(step) => failure.error.context(format!("in {}", self.setting.graph.step(step))),
             None => failure.error,
         };
-        error.context(format!("{} ({advice})", place.unwrap_or_default()))
+        // What happened before what to do: the causes, too, come first.
+        Error::new(error.kind(), format!("{}: {error}; {advice}", place.unwrap_or_default()))
     }
 }

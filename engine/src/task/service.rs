@@ -36,7 +36,6 @@ impl Service {
             name: Arc::clone(name),
             serving: RwLock::new(Serving::Building),
             ended: OnceLock::new(),
-            built_once: "wait with `Engine::ready`",
         };
         let served = setting.graph.tables.iter().map(|spec| Arc::new(table(&spec.name))).collect();
         Self { setting, tasks, served, lease: Mutex::new(Some(lease)), paused: AtomicBool::new(false) }

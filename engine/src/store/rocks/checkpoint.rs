@@ -62,10 +62,12 @@ fn resolve(target: &Path, state: &Path) -> Result<PathBuf> {
         }
         Err(error) => return Err(failed(error)),
     };
-    if path.starts_with(state) {
+    let database = path.ancestors().skip(1).find(|dir| dir.join("CURRENT").exists());
+    if path.starts_with(state) || database.is_some() {
         return Err(Error::invalid(format!(
-            "a checkpoint cannot be written to {}, inside of the state itself: name a directory elsewhere",
-            path.display()
+            "a checkpoint cannot be written to {}, inside of the state or changelog in {}: name a directory elsewhere",
+            path.display(),
+            database.unwrap_or(state).display()
         )));
     }
     Ok(path)
@@ -86,6 +88,19 @@ impl Stage {
         name.push(".checkpoint");
         let dir = target.with_file_name(name);
         fs::create_dir_all(&dir).map_err(failed)?;
+        let temporary = format!("{COPY}.tmp");
+        let ours = [COPY, &temporary, medium::LOCK_FILE];
+        for entry in fs::read_dir(&dir).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            if !ours.iter().any(|ours| name == *ours) {
+                return Err(Error::invalid(format!(
+                    "{} is where a checkpoint would be prepared, and holds `{}`, which no checkpoint has left there: move it \
+                     away, or name another directory",
+                    dir.display(),
+                    name.display()
+                )));
+            }
+        }
         let Some(lock) = DirectoryLock::take(&dir).map_err(failed)? else {
             return Err(Error::unavailable(format!(
                 "another checkpoint is being written to {}: wait for it, or name another directory",
@@ -93,7 +108,7 @@ impl Stage {
             )));
         };
         let stage = Self { dir, _lock: lock };
-        for left_over in [COPY.to_owned(), format!("{COPY}.tmp")] {
+        for left_over in [COPY, &temporary] {
             match fs::remove_dir_all(stage.dir.join(left_over)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
                 _ => {}
@@ -119,8 +134,12 @@ fn sync_all(dir: &Path) -> io::Result<()> {
 }
 
 fn io_failure(doing: &str, target: &Path, error: io::Error) -> Error {
-    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, InvalidFilename, NotADirectory};
     match error.kind() {
+        InvalidFilename => Error::invalid(format!(
+            "cannot {doing} the checkpoint {}: give it a shorter name",
+            target.display()
+        )),
         AlreadyExists | DirectoryNotEmpty | NotADirectory => Error::invalid(format!(
             "cannot {doing} the checkpoint {}: name a directory that is not there, or an empty one",
             target.display()

@@ -31,6 +31,7 @@ use options::Tuning;
 use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, ReadOptions};
 use rocksdb::{SnapshotWithThreadMode, properties, statistics::Ticker};
 use snapshot::RocksSnapshot;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -92,7 +93,7 @@ impl RocksState {
             .map_err(|error| on_path("lock the state directory", dir, error))?
             .ok_or_else(|| in_use(dir))?;
         let tuning = Tuning::new(options);
-        let Present { families, torn } = present(dir)?;
+        let Present { families, torn, .. } = present(dir)?;
         let has_tasks = families.iter().any(|family| family != NO_TASK);
         let descriptors = families
             .into_iter()
@@ -176,6 +177,8 @@ fn keys_at_once(value_bytes: usize) -> usize {
 struct Present {
     /// All column families, since RocksDB refuses to open some of them.
     families: Vec<String>,
+    /// The sorted files, by their numbers, each with its size in bytes.
+    files: BTreeMap<u64, u64>,
     /// A manifest with a torn end, which begins behind so many bytes: the state is what it was before it was written.
     torn: Option<(PathBuf, u64)>,
 }
@@ -188,7 +191,7 @@ struct Present {
 fn present(dir: &Path) -> Result<Present> {
     if !dir.join("CURRENT").exists() {
         check_has_no_rows(dir)?;
-        return Ok(Present { families: vec![NO_TASK.to_owned()], torn: None });
+        return Ok(Present { families: vec![NO_TASK.to_owned()], files: BTreeMap::new(), torn: None });
     }
     let manifest =
         Manifest::read(dir).map_err(|error| on_path("read the manifest of the state in", dir, error))?;
@@ -212,7 +215,7 @@ fn present(dir: &Path) -> Result<Present> {
         }
         None => None,
     };
-    let Some(families) = manifest.families() else {
+    let (Some(families), Some(files)) = (manifest.families(), manifest.files()) else {
         return Err(Error::invalid(format!(
             "{} holds a database of RocksDB that is no state of millpond, or of a later version; choose another directory. \
              Nothing was changed",
@@ -225,7 +228,7 @@ fn present(dir: &Path) -> Result<Present> {
             dir.display()
         )));
     }
-    Ok(Present { families, torn })
+    Ok(Present { families, files, torn })
 }
 
 /// Refuses rows of which nothing tells RocksDB: it takes a directory without the file `CURRENT` for a new one and would

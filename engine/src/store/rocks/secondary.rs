@@ -14,7 +14,8 @@ use super::{Database, NO_TASK, ONLY_TASK, Opened, Present, RocksOptions, TaskFam
 use crate::medium::log_file;
 use crate::store::{Direction, Row, StateStore, StoreSnapshot, StoreStats, Visit};
 use crate::{Error, Result};
-use rocksdb::{Cache, ColumnFamilyDescriptor, ReadOptions, properties};
+use rocksdb::{Cache, ColumnFamilyDescriptor, LiveFile, ReadOptions, properties};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -156,7 +157,7 @@ impl Opening {
         tuning.database.create_if_missing(false);
         // IMPORTANT: files are deleted under it, so that all of them must be open from the start.
         tuning.database.set_max_open_files(-1);
-        let Present { families, torn } = present(dir)?;
+        let Present { families, files, torn } = present(dir)?;
         if torn.is_some() {
             return Err(Error::unavailable(format!(
                 "the end of the manifest of the state in {} cannot be read: it is being written, or a crash has torn it, which \
@@ -177,6 +178,7 @@ impl Opening {
         let database =
             Database::open_cf_descriptors_as_secondary(&tuning.database, dir, &logs.0, descriptors)
                 .map_err(|error| during("look at the state", dir, error))?;
+        check_is_whole(&database, &files, dir)?;
         let opened = Opened {
             database,
             lock: None,
@@ -188,6 +190,33 @@ impl Opening {
         let task = super::present_task(Arc::new(opened), ONLY_TASK)?;
         Ok(Instance { task, manifest, _logs: logs })
     }
+}
+
+/// Refuses an instance that has not all of `files`, and no others.
+///
+/// IMPORTANT: where a file is missing or cut, RocksDB shows what the state was before there was that file, be it nothing.
+fn check_is_whole(database: &Database, files: &BTreeMap<u64, u64>, dir: &Path) -> Result<()> {
+    let file = |number: u64| dir.join(format!("{number:06}.sst"));
+    let damaged = |(number, bytes): &(&u64, &u64)| {
+        !fs::metadata(file(**number)).is_ok_and(|metadata| metadata.len() == **bytes)
+    };
+    if let Some((number, _)) = files.iter().find(damaged) {
+        return Err(Error::corrupt(format!(
+            "{} is missing or damaged: restore the state from a copy, or delete its directory, and it is rebuilt from the \
+             changelog",
+            file(*number).display()
+        )));
+    }
+    let shown = database.live_files().map_err(|error| during("list the files of the state", dir, error))?;
+    let number = |file: &LiveFile| file.name.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok();
+    let shown: Option<BTreeSet<u64>> = shown.iter().map(number).collect();
+    if shown.is_none_or(|shown| !shown.iter().eq(files.keys())) {
+        return Err(Error::unavailable(format!(
+            "the state in {} changes faster than it can be opened: try again",
+            dir.display()
+        )));
+    }
+    Ok(())
 }
 
 impl StoreSnapshot for Instance {

@@ -388,3 +388,39 @@ fn whatever_the_end_of_the_manifest_is_opening_comes_to_an_end() {
         }
     }
 }
+
+/// A reader once showed what the state was before the file, be it nothing at all.
+#[test]
+fn a_reader_is_refused_a_state_without_one_of_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for key in 0..5 {
+        put(&store, key..key + 1);
+    }
+    drop(store);
+    let is_table = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sst");
+    let tables = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path()).filter(is_table);
+    let reader = || {
+        SecondaryStore::open(dir.path(), &options(), &|_| Ok(())).map(|(store, ())| count(&*store.shown()))
+    };
+    assert_eq!(reader().unwrap(), 5);
+    let tables: Vec<_> = tables.collect();
+    assert!(tables.len() > 4);
+    for table in tables {
+        let whole = fs::read(&table).unwrap();
+        for damaged in [None, Some(&whole[..whole.len() / 2]), Some(&[])] {
+            fs::remove_file(&table).unwrap();
+            if let Some(damaged) = damaged {
+                fs::write(&table, damaged).unwrap();
+            } else {
+                assert!(!table.exists());
+            }
+            let refused = reader().unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Corrupt, "{}: {refused}", table.display());
+            let name = table.file_name().unwrap().to_str().unwrap();
+            assert!(refused.message().contains(name), "{refused}");
+            fs::write(&table, &whole).unwrap();
+        }
+    }
+    assert_eq!(reader().unwrap(), 5);
+}

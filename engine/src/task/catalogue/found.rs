@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Found {
     /// By the table's number in the graph; none for a table that the state does not have, or is building.
     pub(crate) ids: Vec<Option<TableId>>,
+    /// Of those what is known: why they cannot be asked, and what to do.
+    pub(crate) absent: Vec<Option<String>>,
     pub(crate) position: Position,
     pub(crate) counts: BTreeMap<TableId, u64>,
     /// Who the state is; states of 0.1 do not say.
@@ -33,7 +35,9 @@ impl Found {
             read_all(state, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
         let ids = graph.tables.iter().map(|spec| {
             let ready = |entry: &&CatalogueEntry| *entry.name == *spec.name && entry.state == TableState::Ready;
-            let Some(entry) = entries.iter().find(ready) else { return Ok(None) };
+            let Some(entry) = entries.iter().find(ready) else {
+                return Ok(Err(why_absent(&entries, &spec.name)));
+            };
             if entry.version > spec.version {
                 return Err(Error::invalid(format!(
                     "the state holds version {} of table `{}`, the graph has version {}: read it with the newer code",
@@ -41,11 +45,17 @@ impl Found {
                 )));
             }
             if entry.version < spec.version {
-                return Ok(None);
+                return Ok(Err(format!(
+                    "the state holds version {} of table `{}`, the graph has version {}: `refresh` the reader once an engine with \
+                     the newer code has built it, or read with the older code",
+                    entry.version, spec.name, spec.version
+                )));
             }
-            unchanged(entry, spec).map(|()| Some(entry.id))
+            unchanged(entry, spec).map(|()| Ok(entry.id))
         });
-        let ids = ids.collect::<Result<_>>()?;
+        let found = ids.collect::<Result<Vec<std::result::Result<TableId, String>>>>()?;
+        let ids = found.iter().map(|found| found.as_ref().ok().copied()).collect();
+        let absent = found.into_iter().map(std::result::Result::err).collect();
         let positions: BTreeMap<u16, Position> = read_all(state, layout::position_range(), |key, stored| {
             Ok((layout::decode_position_key(key)?, layout::decode_position(stored)?))
         })?;
@@ -57,6 +67,23 @@ impl Found {
             identity = stored.map(layout::decode_identity).transpose();
         })?;
         let position = positions.get(&MAIN_GROUP).cloned().unwrap_or_default();
-        Ok(Self { ids, position, counts, identity: identity? })
+        Ok(Self { ids, absent, position, counts, identity: identity? })
     }
+}
+
+/// Why there is no table `name` to ask.
+fn why_absent(entries: &[CatalogueEntry], name: &str) -> String {
+    let is_built = |entry: &CatalogueEntry| *entry.name == *name && entry.state == TableState::Building;
+    if entries.iter().any(is_built) {
+        return format!(
+            "table `{name}` is being built from the start of its changelog; `refresh` the reader once its engine has built it"
+        );
+    }
+    let ready = entries.iter().filter(|entry| entry.state == TableState::Ready);
+    let others: Vec<String> = ready.map(|entry| format!("`{}`", entry.name)).collect();
+    format!(
+        "the state has no table `{name}`, but {}: name one of these, or `refresh` the reader once an engine whose graph has the \
+         table has built it",
+        if others.is_empty() { "none at all".to_owned() } else { others.join(", ") }
+    )
 }
