@@ -131,6 +131,7 @@ fn a_hold_keeps_what_retention_would_drop() {
         let refused = [
             admin.hold("export", &Position::new()).unwrap_err(),
             admin.hold("export", &[(TopicPartition::new("typo", 0), 1)].into_iter().collect()).unwrap_err(),
+            admin.hold("late", &middle).unwrap_err(),
             admin.set_retention("typo", None, Some(1)).unwrap_err(),
             admin.topic("typo").unwrap_err(),
             admin.release("typo").unwrap_err(),

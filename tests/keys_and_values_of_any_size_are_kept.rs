@@ -17,6 +17,7 @@
 use millpond::changelog::{Append, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record};
 use millpond::codec::Raw;
 use millpond::{Engine, ErrorKind, GraphBuilder, TableOptions, Topic, TopicPartition};
+use serde::{Deserialize, Serialize};
 
 #[test]
 fn keys_and_values_of_any_size_are_kept() {
@@ -79,4 +80,36 @@ fn an_empty_text_is_a_key() {
     let rows: Vec<(String, u64)> =
         engine.view(&counts).unwrap().scan().unwrap().map(Result::unwrap).collect();
     assert_eq!(rows, [(String::new(), 3), ("\0".to_owned(), 1), ("a".to_owned(), 1)]);
+}
+
+/// Four KiB in each of many levels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Nested {
+    words: [[u64; 32]; 16],
+    next: Option<Box<Nested>>,
+}
+
+/// It was appended, and then ended the process at each opening: the threads that fold had too little stack.
+#[test]
+fn a_value_of_many_large_levels_is_folded() {
+    let nested = || {
+        let bottom = Nested { words: [[0; 32]; 16], next: None };
+        (1..120_u64)
+            .fold(bottom, |next, level| Nested { words: [[level; 32]; 16], next: Some(Box::new(next)) })
+    };
+    let check = move || {
+        let topic = Topic::<u32, Nested>::new("nested");
+        let graph = GraphBuilder::new();
+        let depths = graph.stream(&topic).map_values(|_, nested| nested.words[0][0]).to_table("depths");
+        let latest = graph.table(&topic, "latest");
+        let engine = Engine::builder(&graph.build().unwrap()).in_memory().shards(2).start().unwrap();
+        for key in 0..4 {
+            engine.append_blocking(&topic, &key, &nested()).unwrap();
+        }
+        engine.catch_up_blocking().unwrap();
+        assert_eq!(engine.view(&depths).unwrap().get(&3).unwrap(), Some(119));
+        assert!(engine.view(&latest).unwrap().get(&3).unwrap() == Some(nested()));
+    };
+    // That of whoever appends and asks is his own.
+    std::thread::Builder::new().stack_size(64 << 20).spawn(check).unwrap().join().unwrap();
 }

@@ -101,7 +101,28 @@ fn logs_say_what_was_opened_and_closed() {
     engine.ready_blocking().unwrap();
     engine.close_blocking().unwrap();
     let said = log.take();
-    for part in ["building=1", "building tables from the start", "the new tables have caught up", &at] {
+    for part in [
+        "building=1",
+        "building tables that are new",
+        "tables=\"`counts`\"",
+        "the new tables have caught up",
+        &at,
+    ] {
+        assert!(said.iter().any(|line| line.contains(part)), "{part}: {said:#?}");
+    }
+
+    // Under another name it is another service, and a table that is not in the graph any more goes.
+    let renamed = GraphBuilder::new();
+    renamed.stream(&events()).group_by_key().count("kounts");
+    let engine = Engine::builder(&renamed.build().unwrap()).dir(dir.path()).name("other").start().unwrap();
+    engine.ready_blocking().unwrap();
+    engine.close_blocking().unwrap();
+    let said = log.take();
+    for part in [
+        "WARN the state was that of a service of another name",
+        "deleting the rows",
+        "table=\"counts\" version=1",
+    ] {
         assert!(said.iter().any(|line| line.contains(part)), "{part}: {said:#?}");
     }
 }

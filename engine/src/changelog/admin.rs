@@ -225,7 +225,7 @@ impl Admin {
     ///
     /// # Errors
     /// `Invalid` for the name of an engine, which holds what it needs itself; for an empty position, or one that names
-    /// a partition which is not there.
+    /// a partition which is not there, or an offset before the first one that is kept.
     pub fn hold(&self, name: &str, position: &Position) -> Result<()> {
         let beside_an_engine = super::SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
         let mut names = self.changelog.names()?.into_iter();
@@ -241,8 +241,14 @@ impl Admin {
                 "`{name}` would hold nothing: name partitions and offsets, or give the hold up with `Admin::release`"
             )));
         }
-        for (id, _) in position.iter() {
-            self.changelog.offsets(id)?;
+        for (id, offset) in position.iter() {
+            let kept = self.changelog.offsets(id)?;
+            if offset < kept.start {
+                return Err(Error::invalid(format!(
+                    "{id} begins at offset {}, and what lies before cannot be held any more: `{name}` asks for {offset}",
+                    kept.start
+                )));
+            }
         }
         self.changelog.hold(name, position)
     }

@@ -7,7 +7,7 @@ use super::cadence::Cadence;
 use super::{Health, Stats, stats, waits};
 use crate::changelog::Gate;
 use crate::state::Status;
-use crate::task::{Core, Service, user_code};
+use crate::task::{Core, STACK_BYTES, Service, user_code};
 use crate::{Error, Position, Result, Wait, panic_message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -168,6 +168,7 @@ impl Threads {
         let mut threads = lock(&self.0.threads);
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
+            .stack_size(STACK_BYTES)
             .spawn(guarded)
             .map_err(|error| Error::unavailable("cannot start a thread of the engine").with_source(error))?;
         lock(&self.0.ids).push(thread.thread().id());
@@ -216,7 +217,9 @@ impl Threads {
             })
             .await
         };
-        Wait::new(answer, || "the engine is still closing: its last rows are being made durable".to_owned())
+        Wait::new(answer, || {
+            "the engine is still closing: its last epoch is being folded, or its last rows are being made durable".to_owned()
+        })
     }
 }
 

@@ -95,7 +95,12 @@ impl Core {
         for (id, _) in task.position().iter().filter(|(id, _)| self.main.position().known(id).is_none()) {
             target.set(id.clone(), service.changelog.offsets(id)?.end);
         }
-        tracing::info!(tables = wanted.len(), "building tables from the start of the changelog");
+        let named = wanted.iter().filter_map(|&table| service.graph.tables.get(table));
+        let tables = named.map(|spec| format!("`{}`", spec.name)).collect::<Vec<_>>().join(", ");
+        tracing::info!(
+            tables,
+            "building tables that are new, or of another version, from the start of the changelog"
+        );
         let gains = Gains { behind: u64::MAX, missed: 0 };
         self.build = Some(Build { task, ids, holds_main, target, former: older, gains });
         Ok(())

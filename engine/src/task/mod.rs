@@ -36,7 +36,7 @@ pub(crate) use input::{EpochLimit, Input};
 pub(crate) use opening::Decided;
 pub(crate) use plan::Plan;
 pub(crate) use service::Service;
-pub(crate) use setting::{Counters, Reads, Setting, pool};
+pub(crate) use setting::{Counters, Reads, STACK_BYTES, Setting, pool};
 pub(crate) use tasks::Tasks;
 
 use crate::changelog::{Append, EpochMark};

@@ -66,7 +66,16 @@ impl Decided {
         let stored = read_identity(&**store)?;
         // A copy of the state of another service becomes a state of its own under a name of its own.
         let stored = match stored {
-            Some(identity) if owner::is_elsewhere(&*setting.changelog, &setting.name, &identity)? => None,
+            Some(identity) if owner::is_elsewhere(&*setting.changelog, &setting.name, &identity)? => {
+                let (name, state) = (&*setting.name, &*setting.place);
+                tracing::warn!(
+                    name,
+                    state,
+                    "the state was that of a service of another name, and is another service from now on; what is held under the \
+                     former name stays held (`Admin::consumers` lists names, `Admin::release` forgets one)"
+                );
+                None
+            }
             stored => stored,
         };
         let is_new = stored.is_none();

@@ -83,6 +83,10 @@ impl Setting {
     }
 }
 
+/// The stack of a thread that runs code of the graph. Values may be nested deeply, and what reads one may need tens of KiB for
+/// each level where nothing is optimised; memory is taken only as far as it is needed.
+pub(crate) const STACK_BYTES: usize = 32 << 20;
+
 /// The threads on which shards run.
 ///
 /// # Errors
@@ -91,6 +95,7 @@ pub(crate) fn pool(shards: usize) -> Result<rayon::ThreadPool> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(shards)
         .thread_name(|index| format!("millpond-shard-{index}"))
+        .stack_size(STACK_BYTES)
         .build()
         .map_err(|error| Error::internal("cannot start the threads of the shards").with_source(error))
 }

@@ -5,7 +5,8 @@
 use std::cell::Cell;
 use std::fmt;
 
-/// How deep a value may be nested. It bounds the stack: 8 KiB for each level on a thread that has 2 MiB.
+/// How deep a value may be nested. It bounds the stack: 128 KiB for each level on the threads of an engine, and 8 KiB on one
+/// that has 2 MiB, on which a value is written before it is appended.
 pub(super) const DEPTH_LIMIT: u16 = 256;
 
 /// How many elements of sequences and maps may take no bytes, in one value. The others are bounded by the

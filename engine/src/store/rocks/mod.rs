@@ -239,8 +239,8 @@ fn check_has_no_rows(dir: &Path) -> Result<()> {
         let path = file.map_err(|error| on_path("list the state directory", dir, error))?.path();
         if path.extension().is_some_and(|extension| extension == "sst") {
             return Err(Error::corrupt(format!(
-                "the state in {} has rows but no file CURRENT: restore it, or delete the directory to rebuild \
-                 the state from the changelog",
+                "the state in {} has rows but no file CURRENT: restore it; or, if nothing but the state is kept there, delete \
+                 the directory, and the state is rebuilt from the changelog",
                 dir.display()
             )));
         }

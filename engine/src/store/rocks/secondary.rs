@@ -11,7 +11,7 @@
 use super::failure::{during, on_path};
 use super::options::{Tuning, cache};
 use super::{Database, NO_TASK, ONLY_TASK, Opened, Present, RocksOptions, TaskFamily, present};
-use crate::medium::log_file;
+use crate::medium::{DirectoryLock, log_file};
 use crate::store::{Direction, Row, StateStore, StoreSnapshot, StoreStats, Visit};
 use crate::{Error, Result};
 use rocksdb::{Cache, ColumnFamilyDescriptor, LiveFile, ReadOptions, properties};
@@ -21,7 +21,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock};
 use std::time::SystemTime;
 
 /// How often an opening begins anew because files have vanished meanwhile. Each time the state has gone on, so that only
@@ -176,7 +176,7 @@ impl Opening {
             wanted.map(|family| ColumnFamilyDescriptor::new(family, tuning.family.clone())).collect();
         let logs = LogDirectory::create()?;
         let database =
-            Database::open_cf_descriptors_as_secondary(&tuning.database, dir, &logs.0, descriptors)
+            Database::open_cf_descriptors_as_secondary(&tuning.database, dir, &logs.dir, descriptors)
                 .map_err(|error| during("look at the state", dir, error))?;
         check_is_whole(&database, &files, dir)?;
         let opened = Opened {
@@ -278,20 +278,36 @@ fn read_only() -> Error {
 }
 
 /// The directory for what RocksDB logs. Dropping it removes it.
-struct LogDirectory(PathBuf);
+struct LogDirectory {
+    dir: PathBuf,
+    /// Tells others that it is in use.
+    _lock: DirectoryLock,
+}
+
+/// What the names of such directories begin with.
+const LOG_DIRECTORY: &str = "millpond-reader-";
 
 impl LogDirectory {
     fn create() -> Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| remove_left_over_log_directories(&std::env::temp_dir()));
         let process = std::process::id();
         loop {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-            let dir = std::env::temp_dir().join(format!("millpond-reader-{process}-{number}"));
+            let dir = std::env::temp_dir().join(format!("{LOG_DIRECTORY}{process}-{number}"));
+            let failed = |error| on_path("create the temporary directory", &dir, error);
             match fs::create_dir(&dir) {
-                Ok(()) => return Ok(Self(dir)),
+                // None if another process takes it for one that was left.
+                Ok(()) => match DirectoryLock::take(&dir) {
+                    Ok(Some(lock)) => return Ok(Self { dir, _lock: lock }),
+                    Ok(None) => {}
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(failed(error)),
+                },
                 // Of a process of the same number that was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(on_path("create the temporary directory", &dir, error)),
+                Err(error) => return Err(failed(error)),
             }
         }
     }
@@ -299,7 +315,22 @@ impl LogDirectory {
 
 impl Drop for LogDirectory {
     fn drop(&mut self) {
-        // What is left of it is left to whoever clears the temporary directory.
-        let _ = fs::remove_dir_all(&self.0);
+        // What is left of it is left to the next process that reads a state.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Removes what processes have left that were killed: their locks are free. Whatever cannot be looked at is not ours.
+pub(super) fn remove_left_over_log_directories(temporary: &Path) {
+    let Ok(entries) = fs::read_dir(temporary) else { return };
+    let is_number = |text: &str| text.parse::<u64>().is_ok();
+    for entry in entries.filter_map(std::result::Result::ok) {
+        let name = entry.file_name();
+        let numbers = name.to_str().and_then(|name| name.strip_prefix(LOG_DIRECTORY)?.split_once('-'));
+        if numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
+            && let Ok(Some(_lock)) = DirectoryLock::take(&entry.path())
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }

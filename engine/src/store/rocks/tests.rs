@@ -424,3 +424,19 @@ fn a_reader_is_refused_a_state_without_one_of_its_files() {
     }
     assert_eq!(reader().unwrap(), 5);
 }
+
+#[test]
+fn what_readers_that_were_killed_have_left_is_removed() {
+    let temporary = tempfile::tempdir().unwrap();
+    let names =
+        ["millpond-reader-17-0", "millpond-reader-17-1", "millpond-reader-mine", "millpond-reader-1-x"];
+    let [left, used, mine, other] = names.map(|name| temporary.path().join(name));
+    for dir in [&left, &used, &mine, &other] {
+        fs::create_dir(dir).unwrap();
+        fs::write(dir.join("LOG"), "once upon a time").unwrap();
+    }
+    let lock = DirectoryLock::take(&used).unwrap();
+    secondary::remove_left_over_log_directories(temporary.path());
+    assert_eq!([left, used, mine, other].map(|dir| dir.exists()), [false, true, true, true]);
+    drop(lock);
+}

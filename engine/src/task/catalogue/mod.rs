@@ -71,7 +71,15 @@ impl Catalogue {
         for write in std::mem::take(&mut self.pending) {
             match write {
                 Write::Entries(entries, positions) => write_entries(store, &entries, &positions)?,
-                Write::Retired(entry) => delete_rows(store, &entry)?,
+                Write::Retired(entry) => {
+                    let (table, version) = (&entry.name, entry.version);
+                    tracing::info!(
+                        table,
+                        version,
+                        "deleting the rows of a table that the graph does not have any more, or has as another one"
+                    );
+                    delete_rows(store, &entry)?;
+                }
             }
         }
         Ok(())
