@@ -8,6 +8,9 @@
 //! Otherwise these are the steps of [`steps`](super::steps).
 
 use super::Stream;
+use super::group::GroupedStream;
+use crate::table::Table;
+use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::Event;
 use std::fmt::Display;
@@ -129,6 +132,33 @@ impl<K: Key, V: Value> Stream<K, V> {
         })
     }
 
+    /// As [`filter_map_values`](Self::filter_map_values), where an error is the failure of the record.
+    ///
+    /// ```
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let lines = Topic::<u64, String>::new("lines");
+    /// let graph = GraphBuilder::new();
+    /// // Empty lines are left out, what is no number fails.
+    /// let numbers = graph
+    ///     .stream(&lines)
+    ///     .try_filter_map_values(|_, text| (!text.is_empty()).then(|| text.parse::<u32>()).transpose());
+    /// numbers.to_table("numbers");
+    /// ```
+    #[must_use]
+    pub fn try_filter_map_values<W: Value, E: Display + 'static>(
+        &self,
+        map: impl Fn(&K, V) -> Result<Option<W>, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        let keyed = self.keyed;
+        self.try_step::<_, _, E>("try_filter_map_values", keyed, move |Event { key, value, stamp }, out| {
+            if let Some(value) = map(&key, value)? {
+                out.push(Event { key, value, stamp });
+            }
+            Ok(())
+        })
+    }
+
     /// As [`flat_map`](Self::flat_map), where an error is the failure of the record.
     ///
     /// ```
@@ -184,5 +214,120 @@ impl<K: Key, V: Value> Stream<K, V> {
                 Ok(())
             },
         )
+    }
+
+    /// As [`re_key`](Self::re_key), where an error is the failure of the record.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let graph = GraphBuilder::new();
+    /// let by_customer = graph.stream(&orders).try_re_key(|_, text| text.parse::<u32>());
+    /// let last = by_customer.to_table("last");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&orders, 1, "7".to_owned(), 0)?;
+    /// driver.put(&orders, 2, "seven".to_owned(), 0)?;
+    /// assert!(driver.run().unwrap_err().message().contains("orders/0 offset 1"));
+    /// assert_eq!(driver.table(&last)?, [(7, "7".to_owned())].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_re_key<L: Key, E: Display + 'static>(
+        &self,
+        key: impl Fn(&K, &V) -> Result<L, E> + Send + Sync + 'static,
+    ) -> Stream<L, V> {
+        self.try_step::<_, _, E>("try_re_key", false, move |Event { key: old, value, stamp }, out| {
+            out.push(Event { key: key(&old, &value)?, value, stamp });
+            Ok(())
+        })
+    }
+
+    /// As [`group_by`](Self::group_by), where an error is the failure of the record.
+    ///
+    /// ```
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&orders).try_group_by(|_, text| text.parse::<u32>()).count("orders_of_customers");
+    /// ```
+    #[must_use]
+    pub fn try_group_by<L: Key, E: Display + 'static>(
+        &self,
+        key: impl Fn(&K, &V) -> Result<L, E> + Send + Sync + 'static,
+    ) -> GroupedStream<L, V> {
+        self.try_re_key(key).group_by_key()
+    }
+
+    /// As [`join`](Self::join), where an error is the failure of the record of this stream.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
+    /// let graph = GraphBuilder::new();
+    /// let prices_table = graph.table(&prices, "prices");
+    /// let due = graph
+    ///     .stream(&orders)
+    ///     .try_join(&prices_table, |_, pieces, price| pieces.checked_mul(*price).ok_or("too dear"))
+    ///     .to_table("due");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&prices, 1, 450, 0)?;
+    /// driver.put(&orders, 1, 2, 0)?;
+    /// driver.put(&orders, 1, u64::MAX, 0)?;
+    /// let error = driver.run().unwrap_err().to_string();
+    /// assert!(error.contains("orders/0 offset 1") && error.contains("too dear"), "{error}");
+    /// assert_eq!(driver.table(&due)?, [(1, 900)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_join<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, &T) -> Result<W, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self.join_by("try_join", table, move |key, value, row| {
+            row.map(|row| join(key, value, row)).transpose()
+        })
+    }
+
+    /// As [`left_join`](Self::left_join), where an error is the failure of the record of this stream: such as one that must meet
+    /// a row and does not.
+    ///
+    /// ```
+    /// use millpond::testing::{Driver, Settings};
+    /// use millpond::{FailurePolicy, GraphBuilder, Topic};
+    ///
+    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
+    /// let dead = Topic::<u32, u64>::new("dead");
+    /// let graph = GraphBuilder::new();
+    /// let prices_table = graph.table(&prices, "prices");
+    /// let due = graph
+    ///     .stream(&orders)
+    ///     .try_left_join(&prices_table, |item, pieces, price| match price {
+    ///         Some(price) => Ok(pieces * price),
+    ///         None => Err(format!("item {item} has no price")),
+    ///     })
+    ///     .to_table("due");
+    /// let policy = FailurePolicy::DeadLetter("dead".into());
+    /// let mut driver = Driver::with_settings(&graph.build()?, Settings { policy, ..Settings::default() })?;
+    /// driver.put(&orders, 1, 2, 0)?;
+    /// driver.put(&prices, 1, 450, 0)?;
+    /// driver.put(&orders, 1, 3, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&due)?, [(1, 1350)].into());
+    /// assert_eq!(driver.records(&dead)?[0].value, Some(2));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_left_join<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, Option<&T>) -> Result<W, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self.join_by("try_left_join", table, move |key, value, row| join(key, value, row).map(Some))
     }
 }

@@ -15,6 +15,8 @@ use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{Batch, Context, Detail, Event, Failure, Inputs, Operator, Output, Stamp};
 use millpond_engine::graph::{TableOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::fmt::Display;
 
 impl<K: Key, V: Value> Table<K, V> {
     /// The same rows under the keys that `key` takes from them.
@@ -51,20 +53,29 @@ impl<K: Key, V: Value> Table<K, V> {
         store: impl Into<ForeignStore<V, V>>,
         key: impl Fn(&K, &V) -> L + Send + Sync + 'static,
     ) -> StoredTable<L, V> {
-        let (builder, (result, index)) = (&self.builder, store.into().into_parts());
-        let name = format!("{}.claims", result.name());
-        let claims = TableOptions::with_codec(&name, Bincode).version(result.table_version());
-        let operator: ReKey<K, V, L> = ReKey {
-            index: builder.table("index", index),
-            claims: builder.table("claims", claims),
-            table: builder.table("re_key", result),
-        };
-        let links = link::link(self, move |old, row| Some(key(old, row)), false);
-        let table = operator.table;
-        let writes = [operator.index.index(), operator.claims.index(), table.index()];
-        let node = builder.operator("re_key", &[links], &writes, &[], operator);
-        StoredTable::from_node(builder, node, table)
+        re_key(self, store.into(), move |old, row| Ok::<_, Infallible>(key(old, row)))
     }
+}
+
+/// The rows of `table` under other keys.
+pub(super) fn re_key<K: Key, V: Value, L: Key, E: Display + 'static>(
+    table: &Table<K, V>,
+    store: ForeignStore<V, V>,
+    key: impl Fn(&K, &V) -> Result<L, E> + Send + Sync + 'static,
+) -> StoredTable<L, V> {
+    let (builder, (result, index)) = (&table.builder, store.into_parts());
+    let name = format!("{}.claims", result.name());
+    let claims = TableOptions::with_codec(&name, Bincode).version(result.table_version());
+    let operator: ReKey<K, V, L> = ReKey {
+        index: builder.table("index", index),
+        claims: builder.table("claims", claims),
+        table: builder.table("re_key", result),
+    };
+    let links = link::link(table, move |old, row| key(old, row).map(Some), false);
+    let table = operator.table;
+    let writes = [operator.index.index(), operator.claims.index(), table.index()];
+    let node = builder.operator("re_key", &[links], &writes, &[], operator);
+    StoredTable::from_node(builder, node, table)
 }
 
 struct ReKey<K, V, L> {
