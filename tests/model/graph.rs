@@ -2,6 +2,8 @@
 
 use super::grammar::{Node, Op, TOPICS};
 use super::{K, V};
+use std::convert::Infallible;
+
 use millpond::aggregate::{Multiset, max};
 use millpond::graph::TableOptions;
 use millpond::stream::Emit;
@@ -99,6 +101,34 @@ impl Process<K, V> for Remember {
 
 pub fn joined(left: Option<V>, right: Option<V>) -> V {
     left.unwrap_or(7).wrapping_mul(31).wrapping_add(right.unwrap_or(11))
+}
+
+/// Whether the operator is built from the form of its step that may fail, which it never does here. Such a step is asked about
+/// every update of the tables above.
+pub fn may_fail(node: &Node) -> bool {
+    !node.n.is_multiple_of(2)
+        && matches!(
+            node.op,
+            Op::TableFilter { .. }
+                | Op::TableMap { .. }
+                | Op::Regroup { .. }
+                | Op::RegroupCount { .. }
+                | Op::RegroupMax { .. }
+                | Op::RegroupLeast { .. }
+                | Op::RegroupTop { .. }
+                | Op::RegroupDistinct { .. }
+                | Op::TableReKey { .. }
+                | Op::Join { .. }
+                | Op::LeftJoin { .. }
+                | Op::OuterJoin { .. }
+                | Op::Foreign { .. }
+                | Op::ForeignLeft { .. }
+        )
+}
+
+/// What a step that may fail makes of a value.
+fn fine<T>(value: T) -> Result<T, Infallible> {
+    Ok(value)
 }
 
 /// What a deletion becomes in the stream of a table's changes.
@@ -294,9 +324,23 @@ impl Building<'_> {
             | Op::RegroupLeast { .. }
             | Op::RegroupTop { .. }
             | Op::RegroupDistinct { .. } => self.regroup(number, node),
+            Op::TableReKey { table } if may_fail(node) => {
+                let key = move |k: &K, v: &V| fine(re_keyed(n, *k, *v));
+                let table = self.table_of(table).try_re_key(options::<V>(node), key);
+                self.plain(number, node, table)
+            }
             Op::TableReKey { table } => {
                 let table = self.table_of(table).re_key(options::<V>(node), move |k, v| re_keyed(n, *k, *v));
                 self.plain(number, node, table)
+            }
+            Op::TableFilter { .. }
+            | Op::TableMap { .. }
+            | Op::Join { .. }
+            | Op::LeftJoin { .. }
+            | Op::OuterJoin { .. }
+                if may_fail(node) =>
+            {
+                self.fallible(node)
             }
             Op::TableFilter { table } => self.table_of(table).filter(move |_, v| keeps(n, *v)),
             Op::TableMap { table } => self.table_of(table).map_values(move |k, v| mapped_value(n, *k, v)),
@@ -311,6 +355,26 @@ impl Building<'_> {
             }
             Op::Foreign { .. } | Op::ForeignLeft { .. } => self.foreign(number, node),
             op => panic!("{op:?} makes no table"),
+        }
+    }
+
+    fn fallible(&self, node: &Node) -> Table<K, V> {
+        let n = node.n;
+        match node.op {
+            Op::TableFilter { table } => self.table_of(table).try_filter(move |_, v| fine(keeps(n, *v))),
+            Op::TableMap { table } => {
+                self.table_of(table).try_map_values(move |k, v| fine(mapped_value(n, *k, v)))
+            }
+            Op::Join { left, right } => {
+                self.table_of(left).try_join(self.table_of(right), |_, l, r| fine(joined(Some(*l), Some(*r))))
+            }
+            Op::LeftJoin { left, right } => self
+                .table_of(left)
+                .try_left_join(self.table_of(right), |_, l, r| fine(joined(Some(*l), r.copied()))),
+            Op::OuterJoin { left, right } => self
+                .table_of(left)
+                .try_outer_join(self.table_of(right), |_, l, r| fine(joined(l.copied(), r.copied()))),
+            op => panic!("{op:?} cannot fail"),
         }
     }
 
@@ -358,8 +422,26 @@ impl Building<'_> {
 
     fn regroup(&mut self, number: usize, node: &Node) -> Table<K, V> {
         let n = node.n;
-        let group = |table| self.table_of(table).group_by(move |k, v| regrouped(n, *k, *v));
+        let group = |table| match self.table_of(table) {
+            table if may_fail(node) => table.try_group_by(move |k, v| fine(regrouped(n, *k, *v))),
+            table => table.group_by(move |k, v| regrouped(n, *k, *v)),
+        };
         match node.op {
+            Op::Regroup { table } if may_fail(node) => {
+                let table = group(table).try_fold(
+                    options(node),
+                    || 0,
+                    move |acc: &mut V, _, v| {
+                        *acc = acc.wrapping_add(weighed(n, v));
+                        fine(())
+                    },
+                    move |acc, _, v| {
+                        *acc = acc.wrapping_sub(weighed(n, v));
+                        fine(())
+                    },
+                );
+                self.plain(number, node, table)
+            }
             Op::Regroup { table } => {
                 let table = group(table).fold(
                     options(node),
@@ -401,6 +483,21 @@ impl Building<'_> {
         let n = node.n;
         let name = move |k: &K, v: &V| named(n, *k, *v);
         let table = match node.op {
+            Op::Foreign { left, right } if may_fail(node) => {
+                let (name, join) = (
+                    move |k: &K, v: &V| fine(name(k, v)),
+                    |_: &K, l: &V, r: &V| fine(joined(Some(*l), Some(*r))),
+                );
+                self.table_of(left).try_foreign_join(self.table_of(right), options::<V>(node), name, join)
+            }
+            Op::ForeignLeft { left, right } if may_fail(node) => {
+                let (name, join) = (
+                    move |k: &K, v: &V| fine(name(k, v)),
+                    |_: &K, l: &V, r: Option<&V>| fine(joined(Some(*l), r.copied())),
+                );
+                let (left, right) = (self.table_of(left), self.table_of(right));
+                left.try_foreign_left_join(right, options::<V>(node), name, join)
+            }
             Op::Foreign { left, right } => {
                 let join = |_: &K, l: &V, r: &V| joined(Some(*l), Some(*r));
                 self.table_of(left).foreign_join(self.table_of(right), options::<V>(node), name, join)

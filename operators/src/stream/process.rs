@@ -72,6 +72,52 @@ use std::marker::PhantomData;
 /// assert_eq!(engine.view(&last)?.get("door")?, Some(1));
 /// # Ok::<(), millpond::Error>(())
 /// ```
+/// Whoever needs the headers of records reads them with [`records`](crate::GraphBuilder::records), and emits
+/// [`ProducerRecord`](super::ProducerRecord)s to write some:
+/// ```
+/// use millpond::stream::{ConsumerRecord, Emit, ProducerRecord};
+/// use millpond::testing::Driver;
+/// use millpond::{GraphBuilder, Process, Topic, TopicPartition};
+///
+/// /// Passes orders on, each with the trace of the one before.
+/// struct Chain;
+///
+/// impl Process<u32, ConsumerRecord<u64>> for Chain {
+///     type State = Vec<u8>;
+///     type OutKey = u32;
+///     type OutValue = ProducerRecord<u64>;
+///
+///     fn process(
+///         &self,
+///         key: &u32,
+///         order: ConsumerRecord<u64>,
+///         last: &mut Option<Vec<u8>>,
+///         emit: &mut Emit<u32, ProducerRecord<u64>>,
+///     ) {
+///         let now = order.header("trace").map(<[u8]>::to_vec);
+///         if let (Some(cents), Some(last)) = (order.value, last) {
+///             emit.push(*key, ProducerRecord::new(cents).with_header("after", last.clone()));
+///         }
+///         *last = now;
+///     }
+/// }
+///
+/// let (orders, chained) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("chained"));
+/// let graph = GraphBuilder::new();
+/// let (emitted, _) = graph.records(&orders).process("traces", Chain);
+/// emitted.to_records(&chained, |_, record| record);
+/// let after = graph.records(&chained).map_values(|_, order| order.header("after").map(<[u8]>::to_vec)).to_table("after");
+/// let mut driver = Driver::new(&graph.build()?)?;
+/// # let record = |cents: u64, trace: &'static str| {
+/// #     let mut value = Vec::new();
+/// #     orders.codec().encode(&cents, &mut value).unwrap();
+/// #     millpond::changelog::Record::new(vec![0, 0, 0, 7], value).with_header("trace", trace)
+/// # };
+/// driver.append(TopicPartition::new("orders", 0), vec![record(450, "a"), record(120, "b")])?;
+/// driver.run()?;
+/// assert_eq!(driver.table(&after)?, [(7, Some(b"a".to_vec()))].into());
+/// # Ok::<(), millpond::Error>(())
+/// ```
 pub trait Process<K, V>: Send + Sync + 'static {
     /// What is kept per key.
     type State: Value;

@@ -1,8 +1,8 @@
 //! Access: how an operator looks into a table that another one keeps.
 //!
 //! A stored table reads its rows; a computed one asks the tables it is made from and computes. Both answer with the
-//! state of the running epoch, on the shard that runs. Where a step that computes a row fails, the record fails that wanted
-//! the row: whoever looks says for each key on whose behalf.
+//! state of the running epoch, on the shard that runs. Code of the user may run for that, and panic: whoever looks says for each
+//! key on whose behalf. A row at which a computing step returns an error is absent.
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};

@@ -6,9 +6,8 @@
 //!
 //! Which record fails must not depend on where epochs are cut, whatever the policy is: these steps are asked about every
 //! update of a row, also those that another one of the same epoch has overwritten, and follow the updates of the tables above
-//! for that. What a row was before is not asked about again: where a step failed at it (it was there before the step was, so
-//! that no record of it fails any more) it is taken as absent, so that a row can be mended or deleted. Whoever looks such a row
-//! up has its own record fail.
+//! for that. A row that was there before the step was, so that no record of it fails any more, is absent to whatever derives
+//! from the step if it fails at it: the row can be mended and deleted.
 //!
 //! Otherwise these are the steps in [`table`](super), [`foreign`](super::foreign), [`re_key`](super::re_key) and
 //! [`group`](super::group).

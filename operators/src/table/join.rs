@@ -3,8 +3,8 @@
 //! For every key that changed on either side, the old result is the join of the old rows and the new result the join of
 //! the new ones; there is nothing in between to be seen. A deleted or absent row is `None` to the join. Repeated keys
 //! give one change per epoch. Timestamps play no part, late or not. Empty input on one side: changes of the other side
-//! meet the rows that are there. Where the join fails at the new rows, the record fails that made one of them so; an old
-//! result at which it fails was never seen.
+//! meet the rows that are there. Where the join fails at the new rows, the record fails that made one of them so; rows from
+//! before the join at which it fails have no result.
 
 use super::Table;
 use super::access::{Access, Wanted};
@@ -100,14 +100,11 @@ where
     fn look_up(&self, context: &mut Context<'_>, keys: &[Wanted<'_, K>]) -> Result<Vec<Option<W>>, Failure> {
         let left = self.left.look_up(context, keys)?;
         let right = self.right.look_up(context, keys)?;
-        let mut earliest = Earliest::default();
-        let mut joined = Vec::with_capacity(keys.len());
-        for ((key, stamp), (left, right)) in keys.iter().zip(left.iter().zip(&right)) {
-            let join = || (self.join)(key, left.as_ref(), right.as_ref());
-            joined.push(earliest.run(context, stamp, join).flatten());
-        }
-        earliest.outcome(context)?;
-        Ok(joined)
+        let mut look = |((key, stamp), (left, right)): (&Wanted<'_, K>, (&Option<V>, &Option<T>))| {
+            context.at(stamp);
+            (self.join)(key, left.as_ref(), right.as_ref()).ok().flatten()
+        };
+        Ok(keys.iter().zip(left.iter().zip(&right)).map(&mut look).collect())
     }
 
     fn reads(&self) -> Vec<TableIndex> {

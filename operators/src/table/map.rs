@@ -3,8 +3,8 @@
 //! A deleted row is a deletion of the result. A row that the filter drops is absent; one that it drops now and kept
 //! before is deleted, and the other way round. Repeated keys, late timestamps: as the table below. Empty input gives
 //! empty output. The closure may be called more than once for the same row, with the old and with the new value. Where it
-//! fails at a new value, the record fails that made the row so, or that looks at a row which was there before the step; an
-//! old value at which it fails was never seen, and is replaced as if it had been absent.
+//! fails at a new value, the record fails that made the row so. A row that was there before the step, at which it fails, is
+//! absent, whether it is looked up or replaced.
 
 use super::Table;
 use super::access::{Access, Wanted};
@@ -85,14 +85,11 @@ where
 {
     fn look_up(&self, context: &mut Context<'_>, keys: &[Wanted<'_, K>]) -> Result<Vec<Option<W>>, Failure> {
         let rows = self.below.look_up(context, keys)?;
-        let mut earliest = Earliest::default();
         let mut look = |((key, stamp), row): (&Wanted<'_, K>, Option<V>)| {
-            let row = row?;
-            earliest.run(context, stamp, || (self.map)(key, row)).flatten()
+            context.at(stamp);
+            (self.map)(key, row?).ok().flatten()
         };
-        let rows = keys.iter().zip(rows).map(&mut look).collect();
-        earliest.outcome(context)?;
-        Ok(rows)
+        Ok(keys.iter().zip(rows).map(&mut look).collect())
     }
 
     fn reads(&self) -> Vec<TableIndex> {
