@@ -3,7 +3,7 @@
 //! Invariant: what a node is given is what the nodes before it put out, for the [`Builder`](crate::graph::Builder) makes each
 //! of these from an operator whose types fit. A batch of another type is a defect of the engine.
 
-use super::inputs::{Taken, Taking};
+use super::inputs::{Inputs, Taking};
 use super::source::{Source, SourceBatch};
 use super::{Context, Exchange, Failure, Operator, Router, Stamped};
 use crate::Result;

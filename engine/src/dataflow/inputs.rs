@@ -10,7 +10,19 @@ use std::fmt;
     message = "`{Self}` is not what nodes put out",
     note = "one input is `(A,)`, two are `(A, B)`, any number of one type is `All<A>`"
 )]
-pub trait Inputs: sealed::Taken {}
+pub trait Inputs: Sized + sealed::Sealed {
+    /// The nodes that put these inputs out, as [`Builder::operator`](crate::graph::Builder::operator) takes them: one
+    /// [`NodeRef`], a pair of them, or a vector.
+    type Nodes;
+
+    /// The nodes, without their types.
+    #[doc(hidden)]
+    fn ids(nodes: &Self::Nodes) -> Vec<NodeId>;
+
+    /// Takes what they have put out.
+    #[doc(hidden)]
+    fn take(taking: &mut Taking<'_>) -> Result<Self>;
+}
 
 /// What any number of nodes of one type have put out, in the order in which they were named.
 #[derive(Debug, Clone)]
@@ -47,26 +59,13 @@ impl Taking<'_> {
 }
 
 mod sealed {
-    use super::{NodeId, Result, Taking};
-
-    /// How inputs are taken from nodes.
-    pub trait Taken: Sized {
-        /// The nodes that put these inputs out.
-        type Nodes;
-
-        /// The nodes, without their types.
-        fn ids(nodes: &Self::Nodes) -> Vec<NodeId>;
-
-        /// Takes what they have put out.
-        fn take(taking: &mut Taking<'_>) -> Result<Self>;
-    }
+    /// Implemented for the inputs that there are.
+    pub trait Sealed {}
 }
 
-pub(crate) use sealed::Taken;
+impl<A> sealed::Sealed for (A,) {}
 
-impl<A: 'static> Inputs for (A,) {}
-
-impl<A: 'static> Taken for (A,) {
+impl<A: 'static> Inputs for (A,) {
     type Nodes = NodeRef<A>;
 
     fn ids(node: &NodeRef<A>) -> Vec<NodeId> {
@@ -78,9 +77,9 @@ impl<A: 'static> Taken for (A,) {
     }
 }
 
-impl<A: 'static, B: 'static> Inputs for (A, B) {}
+impl<A, B> sealed::Sealed for (A, B) {}
 
-impl<A: 'static, B: 'static> Taken for (A, B) {
+impl<A: 'static, B: 'static> Inputs for (A, B) {
     type Nodes = (NodeRef<A>, NodeRef<B>);
 
     fn ids((a, b): &(NodeRef<A>, NodeRef<B>)) -> Vec<NodeId> {
@@ -92,9 +91,9 @@ impl<A: 'static, B: 'static> Taken for (A, B) {
     }
 }
 
-impl<A: 'static> Inputs for All<A> {}
+impl<A> sealed::Sealed for All<A> {}
 
-impl<A: 'static> Taken for All<A> {
+impl<A: 'static> Inputs for All<A> {
     type Nodes = Vec<NodeRef<A>>;
 
     fn ids(nodes: &Vec<NodeRef<A>>) -> Vec<NodeId> {

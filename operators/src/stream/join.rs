@@ -15,9 +15,7 @@ use crate::table::access::{Access, Wanted};
 use crate::table::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Changes, Context, Event, Failure, Inputs, Operator, Output, Stamp, Update,
-};
+use millpond_engine::dataflow::{Changes, Context, Event, Failure, Operator, Stamp, Update};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -101,7 +99,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         let types = PhantomData::<fn() -> (V, E)>;
         let operator = StreamTableJoin { access: Arc::clone(&table.access), join, types };
         let reads = table.access.reads();
-        let node = stream.builder.operator(label, &[stream.node, table.node], &[], &reads, operator);
+        let node = stream.builder.operator(label, (stream.node, table.node), &[], &reads, operator);
         stream.builder.follows_updates(node);
         Stream::new(stream.builder.clone(), node, true)
     }
@@ -139,9 +137,14 @@ where
     E: Display + 'static,
     F: Fn(&K, V, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
-        let changes: Changes<K, T> = inputs.take(1)?;
+    type Input = (Vec<Event<K, V>>, Changes<K, T>);
+    type Output = Vec<Event<K, W>>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events, changes): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let starts = Starts::of(context, &*self.access, &changes)?;
         let mut histories: HashMap<&K, History<'_, K, T>> = HashMap::with_capacity(changes.changes.len());
         for key in starts.keys() {
@@ -165,6 +168,6 @@ where
             let joined = joined.map_err(|reason| context.failed(&stamp, reason))?;
             out.extend(joined.map(|value| Event { key, value, stamp }));
         }
-        Ok(Output::Local(Batch::new(out)))
+        Ok(Some(out))
     }
 }

@@ -40,8 +40,8 @@ pub(crate) use source::{RecordSource, StreamSource, UpsertSource};
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
-use millpond_engine::graph::{Builder, NodeId};
+use millpond_engine::dataflow::{Context, Event, Exchange, Failure};
+use millpond_engine::graph::{Builder, NodeRef};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -89,14 +89,13 @@ use std::marker::PhantomData;
 #[doc(alias = "KStream")]
 pub struct Stream<K, V> {
     pub(crate) builder: Builder,
-    pub(crate) node: NodeId,
+    pub(crate) node: NodeRef<Vec<Event<K, V>>>,
     pub(crate) keyed: bool,
-    types: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Stream<K, V> {
     fn clone(&self) -> Self {
-        Self { builder: self.builder.clone(), node: self.node, keyed: self.keyed, types: PhantomData }
+        Self { builder: self.builder.clone(), node: self.node, keyed: self.keyed }
     }
 }
 
@@ -110,20 +109,20 @@ impl<K, V> fmt::Debug for Stream<K, V> {
 }
 
 impl<K: Key, V: Value> Stream<K, V> {
-    pub(crate) fn new(builder: Builder, node: NodeId, keyed: bool) -> Self {
-        Self { builder, node, keyed, types: PhantomData }
+    pub(crate) fn new(builder: Builder, node: NodeRef<Vec<Event<K, V>>>, keyed: bool) -> Self {
+        Self { builder, node, keyed }
     }
 
-    /// A stream from a node of one's own that puts out `Vec<Event<K, V>>`; `keyed` if every event is on the shard of
-    /// its key.
+    /// A stream from a node of one's own; `keyed` if every event is on the shard of its key. The events must be in the order of
+    /// their stamps.
     #[must_use]
-    pub fn from_node(builder: &Builder, node: NodeId, keyed: bool) -> Self {
+    pub fn from_node(builder: &Builder, node: NodeRef<Vec<Event<K, V>>>, keyed: bool) -> Self {
         Self::new(builder.clone(), node, keyed)
     }
 
     /// The node that puts the stream out.
     #[must_use]
-    pub fn node(&self) -> NodeId {
+    pub fn node(&self) -> NodeRef<Vec<Event<K, V>>> {
         self.node
     }
 
@@ -132,8 +131,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         if self.keyed {
             return self.clone();
         }
-        let node =
-            self.builder.exchange::<Event<K, V>>("exchange", &[self.node], &[], ByKey::<K, V>(PhantomData));
+        let node = self.builder.exchange("exchange", self.node, &[], ByKey::<K, V>(PhantomData));
         Self::new(self.builder.clone(), node, true)
     }
 }
@@ -141,10 +139,16 @@ impl<K: Key, V: Value> Stream<K, V> {
 /// Sends every event to the shard of its key.
 struct ByKey<K, V>(PhantomData<fn() -> (K, V)>);
 
-impl<K: Key, V: Value> Operator for ByKey<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+impl<K: Key, V: Value> Exchange for ByKey<K, V> {
+    type Input = (Vec<Event<K, V>>,);
+    type Item = Event<K, V>;
+
+    fn route(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let parts = context.router().split(events, |event| &event.key);
-        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
+        Ok(parts)
     }
 }

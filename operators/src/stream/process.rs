@@ -14,9 +14,7 @@ use super::steps::CHARGED_TOGETHER;
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Context, Detail, Event, Failure, Inputs, Operator, Output, Stamp, Update,
-};
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp, Update};
 use millpond_engine::graph::{TableOptions, TableRef};
 use std::fmt;
 use std::marker::PhantomData;
@@ -199,7 +197,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         let builder = &stream.builder;
         let table: TableRef<K, P::State> = builder.table("process", store.into());
         let operator = Processor { table, process, value: PhantomData };
-        let node = builder.operator("process", &[stream.node], &[table.index()], &[], operator);
+        let node = builder.operator("process", stream.node, &[table.index()], &[], operator);
         builder.follows_updates(node);
         let emitted = builder.outlet("emitted", node, &[], Emitted::<K, V, P>(PhantomData));
         let states = States::<K, V, P> { table, process: PhantomData };
@@ -221,8 +219,14 @@ struct Processor<K, V, P: Process<K, V>> {
 }
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Processed<P::OutKey, P::OutValue, K, P::State>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let table = context.table(&self.table)?;
         let record = context.outlet(STATE).unwrap_or(Detail::Changes);
         let charges = context.charges();
@@ -246,7 +250,7 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
         emit.events.sort_by_key(|event| event.stamp);
         let processed: Processed<P::OutKey, P::OutValue, K, P::State> =
             (Portion::new(emit.events), Portion::new(updates));
-        Ok(Output::Local(Batch::new(processed)))
+        Ok(Some(processed))
     }
 }
 
@@ -254,10 +258,16 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
 struct Emitted<K, V, P>(PhantomData<(K, V, P)>);
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for Emitted<K, V, P> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let processed: Processed<P::OutKey, P::OutValue, K, P::State> = inputs.take(0)?;
+    type Input = (Processed<P::OutKey, P::OutValue, K, P::State>,);
+    type Output = Vec<Event<P::OutKey, P::OutValue>>;
+
+    fn run(
+        &self,
+        _context: &mut Context<'_>,
+        (processed,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let (emitted, _) = processed;
-        Ok(Output::Local(Batch::new(emitted.take()?)))
+        Ok(Some(emitted.take()?))
     }
 }
 
@@ -268,12 +278,18 @@ struct States<K, V, P: Process<K, V>> {
 }
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for States<K, V, P> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let (_, updates) = inputs.take::<Processed<P::OutKey, P::OutValue, K, P::State>>(0)?;
+    type Input = (Processed<P::OutKey, P::OutValue, K, P::State>,);
+    type Output = Changes<K, P::State>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        ((_, updates),): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
         let table = context.table(&self.table)?;
-        Ok(Output::Local(Batch::new(table.changes(context, updates.take()?)?)))
+        Ok(Some(table.changes(context, updates.take()?)?))
     }
 }

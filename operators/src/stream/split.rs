@@ -9,8 +9,8 @@ use super::outlet::Portion;
 use super::record::ProducerRecord;
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
-use millpond_engine::graph::NodeId;
+use millpond_engine::dataflow::{Context, Event, Failure, Operator};
+use millpond_engine::graph::NodeRef;
 use millpond_engine::{Result, Topic};
 use std::marker::PhantomData;
 
@@ -144,12 +144,12 @@ impl<K: Key, V: Value> Stream<K, V> {
         label: &'static str,
         ways: usize,
         way: impl Fn(&K, &V) -> usize + Send + Sync + 'static,
-    ) -> NodeId {
+    ) -> NodeRef<Ways<K, V>> {
         let operator = Split { label, ways, way, types: PhantomData::<fn() -> (K, V)> };
-        self.builder.operator(label, &[self.node], &[], &[], operator)
+        self.builder.operator(label, self.node, &[], &[], operator)
     }
 
-    fn way_of(&self, splitter: NodeId, index: usize) -> Self {
+    fn way_of(&self, splitter: NodeRef<Ways<K, V>>, index: usize) -> Self {
         let operator = Way { index, types: PhantomData::<fn() -> (K, V)> };
         let node = self.builder.outlet(&format!("way {index}"), splitter, &[], operator);
         Self::new(self.builder.clone(), node, self.keyed)
@@ -189,6 +189,9 @@ impl<K: Key, V: Value> Stream<K, Upsert<V>> {
     }
 }
 
+/// What the splitting node puts out: what goes each way.
+type Ways<K, V> = Vec<Portion<Vec<Event<K, V>>>>;
+
 /// Sorts events by the way that they go.
 struct Split<F, Types> {
     label: &'static str,
@@ -203,8 +206,14 @@ where
     V: Value,
     F: Fn(&K, &V) -> usize + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Ways<K, V>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let wanted: Vec<bool> = (0..self.ways).map(|way| context.outlet(way).is_some()).collect();
         let mut ways: Vec<Vec<Event<K, V>>> = wanted.iter().map(|_| Vec::new()).collect();
         for event in events {
@@ -221,7 +230,7 @@ where
             }
         }
         let portions: Vec<_> = ways.into_iter().map(Portion::new).collect();
-        Ok(Output::Local(Batch::new(portions)))
+        Ok(Some(portions))
     }
 }
 
@@ -232,9 +241,11 @@ struct Way<Types> {
 }
 
 impl<K: Key, V: Value> Operator for Way<fn() -> (K, V)> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let ways: Vec<Portion<Vec<Event<K, V>>>> = inputs.take(0)?;
+    type Input = (Ways<K, V>,);
+    type Output = Vec<Event<K, V>>;
+
+    fn run(&self, _context: &mut Context<'_>, (ways,): Self::Input) -> Result<Option<Self::Output>, Failure> {
         let events = ways.get(self.index).map_or_else(|| Ok(Vec::new()), Portion::take)?;
-        Ok(Output::Local(Batch::new(events)))
+        Ok(Some(events))
     }
 }

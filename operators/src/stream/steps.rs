@@ -8,7 +8,7 @@
 use super::Stream;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Context, Event, Failure, Operator};
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -296,7 +296,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         step: impl Fn(Event<K, V>, &mut Vec<Event<L, W>>) -> std::result::Result<(), E> + Send + Sync + 'static,
     ) -> Stream<L, W> {
         let operator = Steps { step, types: PhantomData };
-        let node = self.builder.operator(label, &[self.node], &[], &[], operator);
+        let node = self.builder.operator(label, self.node, &[], &[], operator);
         Stream::new(self.builder.clone(), node, keyed)
     }
 }
@@ -321,8 +321,14 @@ where
     E: Display + 'static,
     F: Fn(Event<K, V>, &mut Vec<Event<L, W>>) -> std::result::Result<(), E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Vec<Event<L, W>>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let mut out = Vec::with_capacity(events.len());
         // One for one is what the engine reckons with.
         let mut expected = events.len();
@@ -335,6 +341,6 @@ where
                 expected = out.len();
             }
         }
-        Ok(Output::Local(Batch::new(out)))
+        Ok(Some(out))
     }
 }

@@ -18,9 +18,9 @@ use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};
 use millpond_engine::dataflow::{
-    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Stamp, Update,
+    Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp, Update,
 };
-use millpond_engine::graph::{Builder, NodeId, TableOptions, TableRef};
+use millpond_engine::graph::{Builder, NodeRef, TableOptions, TableRef};
 use millpond_engine::state::Detail;
 use std::convert::Infallible;
 use std::fmt::{self, Display};
@@ -82,8 +82,7 @@ use std::sync::Arc;
 #[doc(alias = "KGroupedTable")]
 pub struct GroupedTable<K, V> {
     pub(super) builder: Builder,
-    pub(super) node: NodeId,
-    types: PhantomData<fn() -> (K, V)>,
+    pub(super) node: NodeRef<Vec<Event<K, Delta<V>>>>,
 }
 
 impl<K, V> fmt::Debug for GroupedTable<K, V> {
@@ -107,8 +106,8 @@ pub(super) fn group_by<K: Key, V: Value, L: Key, W: Value, E: Display + 'static>
     let access = Arc::clone(&table.access);
     let reads = access.reads();
     let send = Regroup { access, group, reason: PhantomData };
-    let node = table.builder.exchange::<Event<L, Delta<W>>>(label, &[table.node], &reads, send);
-    GroupedTable { builder: table.builder.clone(), node, types: PhantomData }
+    let node = table.builder.exchange(label, table.node, &reads, send);
+    GroupedTable { builder: table.builder.clone(), node }
 }
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
@@ -188,7 +187,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     ) -> StoredTable<K, A> {
         let table: TableRef<K, Grouped<A>> = self.builder.grouped_table(kind, store);
         let operator = FoldTable { table, step, types: PhantomData::<fn() -> (V, E)> };
-        let node = self.builder.operator("fold", &[self.node], &[table.index()], &[], operator);
+        let node = self.builder.operator("fold", self.node, &[table.index()], &[], operator);
         StoredTable::of_groups(&self.builder, node, table)
     }
 }
@@ -228,7 +227,7 @@ struct Regroup<K, V, E, F> {
     reason: PhantomData<fn() -> E>,
 }
 
-impl<K, V, L, W, E, F> Operator for Regroup<K, V, E, F>
+impl<K, V, L, W, E, F> Exchange for Regroup<K, V, E, F>
 where
     K: Key,
     V: Value,
@@ -237,8 +236,14 @@ where
     E: Display + 'static,
     F: Fn(&K, &V) -> Result<(L, W), E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let changes: Changes<K, V> = inputs.take(0)?;
+    type Input = (Changes<K, V>,);
+    type Item = Event<L, Delta<W>>;
+
+    fn route(
+        &self,
+        context: &mut Context<'_>,
+        (changes,): Self::Input,
+    ) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let starts;
         let steps = if context.detail() == Detail::Updates {
             starts = Starts::of(context, &*self.access, &changes)?;
@@ -260,7 +265,7 @@ where
         }
         earliest.outcome(context)?;
         let parts = context.router().split(deltas, |delta| &delta.key);
-        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
+        Ok(parts)
     }
 }
 
@@ -278,15 +283,21 @@ where
     E: Display + 'static,
     F: Fn(&K, &mut Option<Grouped<A>>, Delta<V>) -> Result<(), E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let deltas: Vec<Event<K, Delta<V>>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, Delta<V>>>,);
+    type Output = Changes<K, A>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (deltas,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let table = context.table(&self.table)?;
         let record = context.detail();
         let step = |key: &K, group: &mut Option<Grouped<A>>, delta, _: &Stamp| (self.step)(key, group, delta);
         let updates = table.try_fold(context, deltas, record, step)?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
-        Ok(Output::Local(Batch::new(shown(table.changes(context, updates)?))))
+        Ok(Some(shown(table.changes(context, updates)?)))
     }
 }

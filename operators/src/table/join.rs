@@ -12,9 +12,7 @@ use super::history::Starts;
 use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Change, Changes, Context, Failure, Inputs, Operator, Output, Stamp, Update,
-};
+use millpond_engine::dataflow::{Change, Changes, Context, Failure, Operator, Stamp, Update};
 use millpond_engine::graph::TableIndex;
 use millpond_engine::state::Detail;
 use std::collections::HashMap;
@@ -54,7 +52,7 @@ where
         reason: PhantomData,
     };
     let node =
-        left.builder.operator(label, &[left.node, right.node], &[], &access.all_reads(), access.clone());
+        left.builder.operator(label, (left.node, right.node), &[], &access.all_reads(), access.clone());
     if asked == Asked::EveryUpdate {
         left.builder.follows_updates(node);
     }
@@ -164,9 +162,14 @@ where
     E: Display + 'static,
     F: Fn(&K, Option<&V>, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let left: Changes<K, V> = inputs.take(0)?;
-        let right: Changes<K, T> = inputs.take(1)?;
+    type Input = (Changes<K, V>, Changes<K, T>);
+    type Output = Changes<K, W>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (left, right): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let by_left: ByKey<'_, K, V> = left.changes.iter().map(|change| (&change.key, change)).collect();
         let by_right: ByKey<'_, K, T> = right.changes.iter().map(|change| (&change.key, change)).collect();
         let mut keys: Vec<(&K, Stamp)> = Vec::with_capacity(by_left.len() + by_right.len());
@@ -196,7 +199,7 @@ where
             output.updates = if are_wanted { updates } else { Vec::new() };
         }
         earliest.outcome(context)?;
-        Ok(Output::Local(Batch::new(output)))
+        Ok(Some(output))
     }
 }
 

@@ -11,8 +11,8 @@ use super::history::{self, Starts, Step};
 use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Changes, Context, Detail, Event, Failure, Inputs, Operator, Output};
-use millpond_engine::graph::NodeId;
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Exchange, Failure};
+use millpond_engine::graph::NodeRef;
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -32,10 +32,10 @@ pub(super) fn link<K: Key, V: Value, F: Key, E: Display + 'static>(
     table: &Table<K, V>,
     name: impl Fn(&K, &V) -> Result<Option<F>, E> + Send + Sync + 'static,
     keeps_unnamed: bool,
-) -> NodeId {
+) -> NodeRef<Links<F, K, V>> {
     let link = Link { access: Arc::clone(&table.access), name, keeps_unnamed, reason: PhantomData };
     let reads = table.access.reads();
-    table.builder.exchange::<Event<Option<F>, Linked<K, V>>>("link", &[table.node], &reads, link)
+    table.builder.exchange("link", table.node, &reads, link)
 }
 
 /// The links of rows that name a key, and of those that name nobody.
@@ -65,7 +65,7 @@ struct Link<K, V, N, E> {
     reason: PhantomData<fn() -> E>,
 }
 
-impl<K, V, F, N, E> Operator for Link<K, V, N, E>
+impl<K, V, F, N, E> Exchange for Link<K, V, N, E>
 where
     K: Key,
     V: Value,
@@ -73,8 +73,14 @@ where
     N: Fn(&K, &V) -> Result<Option<F>, E> + Send + Sync + 'static,
     E: Display + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let changes: Changes<K, V> = inputs.take(0)?;
+    type Input = (Changes<K, V>,);
+    type Item = Event<Option<F>, Linked<K, V>>;
+
+    fn route(
+        &self,
+        context: &mut Context<'_>,
+        (changes,): Self::Input,
+    ) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let starts;
         let steps = if context.detail() == Detail::Updates {
             starts = Starts::of(context, &*self.access, &changes)?;
@@ -106,6 +112,6 @@ where
             }
         }
         earliest.outcome(context)?;
-        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
+        Ok(parts)
     }
 }

@@ -11,7 +11,7 @@ use super::access::{Access, Wanted};
 use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Change, Changes, Context, Failure, Inputs, Operator, Output, Update};
+use millpond_engine::dataflow::{Change, Changes, Context, Failure, Operator, Update};
 use millpond_engine::graph::TableIndex;
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -24,7 +24,7 @@ pub(super) fn map<K: Key, V: Value, W: Value, E: Display + 'static>(
 ) -> Table<K, W> {
     let map = Arc::new(map);
     let operator = Map { map: Arc::clone(&map), types: PhantomData };
-    let node = table.builder.operator(label, &[table.node], &[], &[], operator);
+    let node = table.builder.operator(label, table.node, &[], &[], operator);
     let access = MapAccess { below: Arc::clone(&table.access), map, reason: PhantomData };
     Table::new(&table.builder, node, access)
 }
@@ -44,8 +44,10 @@ where
     E: Display + 'static,
     F: Fn(&K, V) -> Result<Option<W>, E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let input: Changes<K, V> = inputs.take(0)?;
+    type Input = (Changes<K, V>,);
+    type Output = Changes<K, W>;
+
+    fn run(&self, context: &mut Context<'_>, (input,): Self::Input) -> Result<Option<Self::Output>, Failure> {
         let mut output = Changes {
             changes: Vec::with_capacity(input.changes.len()),
             updates: Vec::with_capacity(input.updates.len()),
@@ -65,7 +67,7 @@ where
             output.updates.push(Update { key, value, stamp });
         }
         earliest.outcome(context)?;
-        Ok(Output::Local(Batch::new(output)))
+        Ok(Some(output))
     }
 }
 

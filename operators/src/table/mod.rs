@@ -29,7 +29,8 @@ use crate::upsert::Upsert;
 use access::Access;
 use join::Asked;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::{Builder, NodeId, TableOptions};
+use millpond_engine::dataflow::Changes;
+use millpond_engine::graph::{Builder, NodeRef, TableOptions};
 use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
@@ -105,7 +106,7 @@ use std::sync::Arc;
 #[doc(alias = "KTable")]
 pub struct Table<K, V> {
     pub(crate) builder: Builder,
-    pub(crate) node: NodeId,
+    pub(crate) node: NodeRef<Changes<K, V>>,
     pub(crate) access: Arc<dyn Access<K, V>>,
 }
 
@@ -123,7 +124,7 @@ impl<K, V> fmt::Debug for Table<K, V> {
 
 impl<K: Key, V: Value> Table<K, V> {
     /// A table that `node` puts out and `access` looks into.
-    fn new(builder: &Builder, node: NodeId, access: impl Access<K, V>) -> Self {
+    fn new(builder: &Builder, node: NodeRef<Changes<K, V>>, access: impl Access<K, V>) -> Self {
         Self { builder: builder.clone(), node, access: Arc::new(access) }
     }
 

@@ -3,12 +3,10 @@
 use crate::earliest::Earliest;
 use crate::table::access::{Access, Wanted};
 use crate::table::history::{self, Numbering, Starts};
-use crate::table::link::{self, Linked, Parted};
+use crate::table::link::{self, Linked, Links, Parted};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Stamp, Update,
-};
+use millpond_engine::dataflow::{Change, Changes, Context, Event, Failure, Operator, Stamp, Update};
 use millpond_engine::graph::TableRef;
 use millpond_engine::state::Detail;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,9 +32,15 @@ where
     J: Fn(&K, &V, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
     E: Display + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let Parted { named: links, unnamed } = link::part(inputs.take(0)?);
-        let changes: Changes<F, T> = inputs.take(1)?;
+    type Input = (Links<F, K, V>, Changes<F, T>);
+    type Output = Vec<Event<K, Option<W>>>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (links, changes): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
+        let Parted { named: links, unnamed } = link::part(links);
         let mut earliest = Earliest::default();
         let mut results = if context.detail() == Detail::Updates {
             self.meet_step_by_step(context, &mut earliest, &links, &changes)?
@@ -54,7 +58,7 @@ where
             .map(|Event { key, value, stamp }| Event { key: (key, value.key), value: value.new, stamp })
             .collect();
         context.table(&self.index)?.fold(context, rows, Detail::Changes, |_, row, new| *row = new)?;
-        Ok(Output::Local(Batch::new(results)))
+        Ok(Some(results))
     }
 }
 

@@ -21,7 +21,7 @@ use super::{StoredTable, Table, link};
 use meet::Meet;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Changes, Context, Event, Exchange, Failure, Operator};
 use millpond_engine::graph::TableRef;
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -120,22 +120,28 @@ where
     let meet = Meet { index, right: Arc::clone(&right.access), join, reason: PhantomData };
     // The index is written by the node that meets, and its results are then exchanged by the next.
     let results =
-        builder.operator("meet", &[links, right.node], &[index.index()], &right.access.reads(), meet);
+        builder.operator("meet", (links, right.node), &[index.index()], &right.access.reads(), meet);
     let send = SendBack(PhantomData::<fn() -> (K, W)>);
-    let back = builder.exchange::<Event<K, Option<W>>>("send_back", &[results], &[], send);
+    let back = builder.exchange("send_back", results, &[], send);
     let keep = Keep { table };
-    let node = builder.operator("foreign_join", &[back], &[table.index()], &[], keep);
+    let node = builder.operator("foreign_join", back, &[table.index()], &[], keep);
     StoredTable::from_node(builder, node, table)
 }
 
 /// Sends results to the shards of their keys.
 struct SendBack<Types>(PhantomData<Types>);
 
-impl<K: Key, W: Value> Operator for SendBack<fn() -> (K, W)> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let results: Vec<Event<K, Option<W>>> = inputs.take(0)?;
+impl<K: Key, W: Value> Exchange for SendBack<fn() -> (K, W)> {
+    type Input = (Vec<Event<K, Option<W>>>,);
+    type Item = Event<K, Option<W>>;
+
+    fn route(
+        &self,
+        context: &mut Context<'_>,
+        (results,): Self::Input,
+    ) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let parts = context.router().split(results, |result| &result.key);
-        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
+        Ok(parts)
     }
 }
 
@@ -145,15 +151,21 @@ struct Keep<K, W> {
 }
 
 impl<K: Key, W: Value> Operator for Keep<K, W> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
+    type Input = (Vec<Event<K, Option<W>>>,);
+    type Output = Changes<K, W>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (results,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         // A row that left one partner for another comes twice: the stamps put the leaving first.
-        let results: Vec<Event<K, Option<W>>> = inputs.take(0)?;
         let table = context.table(&self.table)?;
         let record = context.detail();
         let updates = table.fold(context, results, record, |_, row, result| *row = result)?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
-        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+        Ok(Some(table.changes(context, updates)?))
     }
 }
