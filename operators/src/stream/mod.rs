@@ -8,15 +8,24 @@
 //! | file | what comes out of it |
 //! |---|---|
 //! | `source` | a stream of a topic: values, upserts, or whole records (`record`) |
-//! | `steps`, `fallible` | one record after the other, without a state |
+//! | `steps`, `fallible` | one record after the other, without a state; `step` runs them |
 //! | `split`, `merge` | several streams of one, one of several |
-//! | `join` | a stream that met a table; a join of two streams within a time is a file beside it |
-//! | `group` | a table of folded groups; windows are groups with a time in their key, and a file beside it |
-//! | `process` | streams and a state by code of one's own; timers belong here |
+//! | `join` | a stream that met a table |
+//! | `group`, `extreme` | a table of folded groups |
+//! | `process` | streams and a state by code of one's own |
 //! | `table` | a table of the last values |
 //! | `sink` | records of a topic |
 //!
 //! Nodes with several outputs are built from `outlet`.
+//!
+//! What looks at event time is not there yet; it has its places:
+//!
+//! | what | where |
+//! |---|---|
+//! | windows | a folder `window/` beside `group`: a file for each kind (tumbling, hopping, sliding, session, calendar), which says to which windows a record counts, and one that folds them, as `group` folds groups; the key of a row is its window and its group |
+//! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
+//! | timers | `process`: one more method of `Process`, which has a default, and one more of `Emit`; when one is due is the engine's to say, as it says which records an epoch has |
+//! | what is late | a step like those in `steps`, by the stamp alone |
 
 mod extreme;
 mod fallible;

@@ -3,6 +3,19 @@
 //! A table emits at most one change per key and epoch, from the value at its start to the value at its end. Some tables
 //! are stored (sources, folds, foreign-key joins, and whatever is [`materialize`](Table::materialize)d) and can be
 //! asked through a view: [`StoredTable`]. `filter`, `map_values` and primary-key joins are computed on the fly.
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `source` | tables of topics, streams and computed tables, stored row by row |
+//! | `map`, `join` | computed tables |
+//! | `foreign`, `re_key` | tables under keys that rows name; `link` sends rows there |
+//! | `group`, `extreme`, `distinct` | folded groups, and those with a row for each value; `first` reads the ends of these |
+//! | `fallible` | the same where a closure may fail |
+//! | `to_stream` | the changes as a stream |
+//! | `access`, `history` | how an operator looks into tables, and what an epoch did to their rows |
+//!
+//! Tables that keep the versions of their rows, and those whose rows expire, are files beside `source`: both write rows, and
+//! look at event time for when one goes. A join as of a time is one of `stream`, beside its `join`.
 
 pub(crate) mod access;
 pub(crate) mod distinct;
