@@ -5,11 +5,9 @@
 //! with the error's text and topic, partition and offset, or the record becomes a dead letter with that text as its
 //! reason. All that was made of a failed record is undone, on every way through the graph.
 //!
-//! Otherwise these are the steps of [`steps`](super::steps).
+//! Otherwise these are the steps of [`steps`](super::steps). `try_group_by`, `try_fold` and `try_join` stand beside their kin.
 
 use super::Stream;
-use super::group::GroupedStream;
-use crate::table::Table;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::Event;
@@ -242,92 +240,5 @@ impl<K: Key, V: Value> Stream<K, V> {
             out.push(Event { key: key(&old, &value)?, value, stamp });
             Ok(())
         })
-    }
-
-    /// As [`group_by`](Self::group_by), where an error is the failure of the record.
-    ///
-    /// ```
-    /// use millpond::{GraphBuilder, Topic};
-    ///
-    /// let orders = Topic::<u64, String>::new("orders");
-    /// let graph = GraphBuilder::new();
-    /// graph.stream(&orders).try_group_by(|_, text| text.parse::<u32>()).count("orders_of_customers");
-    /// ```
-    #[must_use]
-    pub fn try_group_by<L: Key, E: Display + 'static>(
-        &self,
-        key: impl Fn(&K, &V) -> Result<L, E> + Send + Sync + 'static,
-    ) -> GroupedStream<L, V> {
-        self.try_re_key(key).group_by_key()
-    }
-
-    /// As [`join`](Self::join), where an error is the failure of the record of this stream.
-    ///
-    /// ```
-    /// use millpond::testing::Driver;
-    /// use millpond::{GraphBuilder, Topic};
-    ///
-    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
-    /// let graph = GraphBuilder::new();
-    /// let prices_table = graph.table(&prices, "prices");
-    /// let due = graph
-    ///     .stream(&orders)
-    ///     .try_join(&prices_table, |_, pieces, price| pieces.checked_mul(*price).ok_or("too dear"))
-    ///     .to_table("due");
-    /// let mut driver = Driver::new(&graph.build()?)?;
-    /// driver.put(&prices, 1, 450, 0)?;
-    /// driver.put(&orders, 1, 2, 0)?;
-    /// driver.put(&orders, 1, u64::MAX, 0)?;
-    /// let error = driver.run().unwrap_err().to_string();
-    /// assert!(error.contains("orders/0 offset 1") && error.contains("too dear"), "{error}");
-    /// assert_eq!(driver.table(&due)?, [(1, 900)].into());
-    /// # Ok::<(), millpond::Error>(())
-    /// ```
-    #[must_use]
-    pub fn try_join<T: Value, W: Value, E: Display + 'static>(
-        &self,
-        table: &Table<K, T>,
-        join: impl Fn(&K, V, &T) -> Result<W, E> + Send + Sync + 'static,
-    ) -> Stream<K, W> {
-        self.join_by("try_join", table, move |key, value, row| {
-            row.map(|row| join(key, value, row)).transpose()
-        })
-    }
-
-    /// As [`left_join`](Self::left_join), where an error is the failure of the record of this stream: such as one that must meet
-    /// a row and does not.
-    ///
-    /// ```
-    /// use millpond::testing::{Driver, Settings};
-    /// use millpond::{FailurePolicy, GraphBuilder, Topic};
-    ///
-    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
-    /// let dead = Topic::<u32, u64>::new("dead");
-    /// let graph = GraphBuilder::new();
-    /// let prices_table = graph.table(&prices, "prices");
-    /// let due = graph
-    ///     .stream(&orders)
-    ///     .try_left_join(&prices_table, |item, pieces, price| match price {
-    ///         Some(price) => Ok(pieces * price),
-    ///         None => Err(format!("item {item} has no price")),
-    ///     })
-    ///     .to_table("due");
-    /// let policy = FailurePolicy::DeadLetter("dead".into());
-    /// let mut driver = Driver::with_settings(&graph.build()?, Settings { policy, ..Settings::default() })?;
-    /// driver.put(&orders, 1, 2, 0)?;
-    /// driver.put(&prices, 1, 450, 0)?;
-    /// driver.put(&orders, 1, 3, 0)?;
-    /// driver.run()?;
-    /// assert_eq!(driver.table(&due)?, [(1, 1350)].into());
-    /// assert_eq!(driver.records(&dead)?[0].value, Some(2));
-    /// # Ok::<(), millpond::Error>(())
-    /// ```
-    #[must_use]
-    pub fn try_left_join<T: Value, W: Value, E: Display + 'static>(
-        &self,
-        table: &Table<K, T>,
-        join: impl Fn(&K, V, Option<&T>) -> Result<W, E> + Send + Sync + 'static,
-    ) -> Stream<K, W> {
-        self.join_by("try_left_join", table, move |key, value, row| join(key, value, row).map(Some))
     }
 }

@@ -46,6 +46,23 @@ impl<K: Key, V: Value> Stream<K, V> {
     pub fn group_by<L: Key>(&self, key: impl Fn(&K, &V) -> L + Send + Sync + 'static) -> GroupedStream<L, V> {
         self.re_key(key).group_by_key()
     }
+
+    /// As [`group_by`](Self::group_by), where an error is the failure of the record.
+    ///
+    /// ```
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&orders).try_group_by(|_, text| text.parse::<u32>()).count("orders_of_customers");
+    /// ```
+    #[must_use]
+    pub fn try_group_by<L: Key, E: Display + 'static>(
+        &self,
+        key: impl Fn(&K, &V) -> Result<L, E> + Send + Sync + 'static,
+    ) -> GroupedStream<L, V> {
+        self.try_re_key(key).group_by_key()
+    }
 }
 
 /// A stream whose equal keys are together, ready to be folded.

@@ -88,6 +88,76 @@ impl<K: Key, V: Value> Stream<K, V> {
         })
     }
 
+    /// As [`join`](Self::join), where an error is the failure of the record of this stream.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
+    /// let graph = GraphBuilder::new();
+    /// let prices_table = graph.table(&prices, "prices");
+    /// let due = graph
+    ///     .stream(&orders)
+    ///     .try_join(&prices_table, |_, pieces, price| pieces.checked_mul(*price).ok_or("too dear"))
+    ///     .to_table("due");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&prices, 1, 450, 0)?;
+    /// driver.put(&orders, 1, 2, 0)?;
+    /// driver.put(&orders, 1, u64::MAX, 0)?;
+    /// let error = driver.run().unwrap_err().to_string();
+    /// assert!(error.contains("orders/0 offset 1") && error.contains("too dear"), "{error}");
+    /// assert_eq!(driver.table(&due)?, [(1, 900)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_join<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, &T) -> Result<W, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self.join_by("try_join", table, move |key, value, row| {
+            row.map(|row| join(key, value, row)).transpose()
+        })
+    }
+
+    /// As [`left_join`](Self::left_join), where an error is the failure of the record of this stream: such as one that must meet
+    /// a row and does not.
+    ///
+    /// ```
+    /// use millpond::testing::{Driver, Settings};
+    /// use millpond::{FailurePolicy, GraphBuilder, Topic};
+    ///
+    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
+    /// let dead = Topic::<u32, u64>::new("dead");
+    /// let graph = GraphBuilder::new();
+    /// let prices_table = graph.table(&prices, "prices");
+    /// let due = graph
+    ///     .stream(&orders)
+    ///     .try_left_join(&prices_table, |item, pieces, price| match price {
+    ///         Some(price) => Ok(pieces * price),
+    ///         None => Err(format!("item {item} has no price")),
+    ///     })
+    ///     .to_table("due");
+    /// let policy = FailurePolicy::DeadLetter("dead".into());
+    /// let mut driver = Driver::with_settings(&graph.build()?, Settings { policy, ..Settings::default() })?;
+    /// driver.put(&orders, 1, 2, 0)?;
+    /// driver.put(&prices, 1, 450, 0)?;
+    /// driver.put(&orders, 1, 3, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&due)?, [(1, 1350)].into());
+    /// assert_eq!(driver.records(&dead)?[0].value, Some(2));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_left_join<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, Option<&T>) -> Result<W, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self.join_by("try_left_join", table, move |key, value, row| join(key, value, row).map(Some))
+    }
+
     /// What `join` makes of each record and the row that it meets; nothing where it makes nothing.
     pub(super) fn join_by<T: Value, W: Value, E: Display + 'static>(
         &self,

@@ -38,6 +38,7 @@ mod record;
 mod sink;
 mod source;
 mod split;
+mod step;
 mod steps;
 mod table;
 

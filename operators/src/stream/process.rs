@@ -10,7 +10,7 @@
 
 use super::Stream;
 use super::outlet::Portion;
-use super::steps::CHARGED_TOGETHER;
+use super::step::CHARGED_TOGETHER;
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
@@ -93,7 +93,7 @@ use std::marker::PhantomData;
 ///         emit: &mut Emit<u32, ProducerRecord<u64>>,
 ///     ) {
 ///         let now = order.header("trace").map(<[u8]>::to_vec);
-///         if let (Some(cents), Some(last)) = (order.value, last) {
+///         if let (Some(cents), Some(last)) = (order.value, last.as_ref()) {
 ///             emit.push(*key, ProducerRecord::new(cents).with_header("after", last.clone()));
 ///         }
 ///         *last = now;

@@ -5,8 +5,9 @@
 //! rows change or are deleted; those of a stream stay. Repeated values in one epoch change the index and, if every update
 //! of the result counts, the result step by step. Late timestamps play no part. Empty input changes nothing.
 
+use super::GroupedTable;
 use super::StoredTable;
-use super::group::{Delta, GroupedTable};
+use super::regroup::Delta;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp};

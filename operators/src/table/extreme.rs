@@ -7,10 +7,11 @@
 //! epoch, unless every update of the result counts: then it is told after every step. Late timestamps play no part. Empty
 //! input changes nothing.
 
+use super::GroupedTable;
 use super::StoredTable;
 use super::distinct::{Counted, count, index, member};
 use super::first::{Before, End, First};
-use super::group::{Delta, GroupedTable};
+use super::regroup::Delta;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator};

@@ -10,22 +10,16 @@
 //! number of shards. Where a closure fails, the record fails that changed the row; a row whose group could not be told before
 //! was in none.
 
-use super::access::Access;
-use super::history::{self, Starts, Step};
-use super::{StoredTable, Table};
+use super::StoredTable;
+use super::regroup::Delta;
 use crate::aggregate::{Fold, Retract, count};
-use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};
-use millpond_engine::dataflow::{
-    Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp, Update,
-};
+use millpond_engine::dataflow::{Change, Changes, Context, Event, Failure, Operator, Stamp, Update};
 use millpond_engine::graph::{Builder, NodeRef, TableOptions, TableRef};
-use millpond_engine::state::Detail;
 use std::convert::Infallible;
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// A table whose rows are grouped by another key, ready to be folded.
 /// # Examples
@@ -89,25 +83,6 @@ impl<K, V> fmt::Debug for GroupedTable<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupedTable").field("node", &self.node).finish_non_exhaustive()
     }
-}
-
-/// A row that joins or leaves a group.
-#[derive(Clone)]
-pub(super) enum Delta<V> {
-    Leave(V),
-    Join(V),
-}
-
-pub(super) fn group_by<K: Key, V: Value, L: Key, W: Value, E: Display + 'static>(
-    label: &str,
-    table: &Table<K, V>,
-    group: impl Fn(&K, &V) -> Result<(L, W), E> + Send + Sync + 'static,
-) -> GroupedTable<L, W> {
-    let access = Arc::clone(&table.access);
-    let reads = access.reads();
-    let send = Regroup { access, group, reason: PhantomData };
-    let node = table.builder.exchange(label, table.node, &reads, send);
-    GroupedTable { builder: table.builder.clone(), node }
 }
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
@@ -217,55 +192,6 @@ pub(super) fn leave<A, E>(
             *group = None;
             Ok(())
         }
-    }
-}
-
-/// Sends the old row of each change to the group it leaves and the new one to the group it joins.
-struct Regroup<K, V, E, F> {
-    access: Arc<dyn Access<K, V>>,
-    group: F,
-    reason: PhantomData<fn() -> E>,
-}
-
-impl<K, V, L, W, E, F> Exchange for Regroup<K, V, E, F>
-where
-    K: Key,
-    V: Value,
-    L: Key,
-    W: Value,
-    E: Display + 'static,
-    F: Fn(&K, &V) -> Result<(L, W), E> + Send + Sync + 'static,
-{
-    type Input = (Changes<K, V>,);
-    type Item = Event<L, Delta<W>>;
-
-    fn route(
-        &self,
-        context: &mut Context<'_>,
-        (changes,): Self::Input,
-    ) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let starts;
-        let steps = if context.detail() == Detail::Updates {
-            starts = Starts::of(context, &*self.access, &changes)?;
-            history::updates(&changes, &starts)
-        } else {
-            history::changes(&changes)
-        };
-        let mut deltas: Vec<Event<L, Delta<W>>> = Vec::with_capacity(steps.len() * 2);
-        let mut earliest = Earliest::default();
-        for Step { key, old, new, stamp } in steps {
-            context.at(&stamp);
-            if let Some((group, value)) = old.and_then(|old| (self.group)(key, old).ok()) {
-                deltas.push(Event { key: group, value: Delta::Leave(value), stamp: stamp.branch(0) });
-            }
-            let new = new.and_then(|new| earliest.run(context, &stamp, || (self.group)(key, new)));
-            if let Some((group, value)) = new {
-                deltas.push(Event { key: group, value: Delta::Join(value), stamp: stamp.branch(1) });
-            }
-        }
-        earliest.outcome(context)?;
-        let parts = context.router().split(deltas, |delta| &delta.key);
-        Ok(parts)
     }
 }
 

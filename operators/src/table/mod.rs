@@ -9,7 +9,7 @@
 //! | `source` | tables of topics, streams and computed tables, stored row by row |
 //! | `map`, `join` | computed tables |
 //! | `foreign`, `re_key` | tables under keys that rows name; `link` sends rows there |
-//! | `group`, `extreme`, `distinct` | folded groups, and those with a row for each value; `first` reads the ends of these |
+//! | `regroup`, `group`, `extreme`, `distinct` | rows on their way to groups, folded groups, and those with a row for each value; `first` reads the ends of these |
 //! | `fallible` | the same where a closure may fail |
 //! | `to_stream` | the changes as a stream |
 //! | `access`, `history` | how an operator looks into tables, and what an epoch did to their rows |
@@ -29,6 +29,7 @@ mod join;
 mod link;
 mod map;
 mod re_key;
+mod regroup;
 pub(crate) mod source;
 mod stored;
 mod to_stream;
@@ -161,7 +162,7 @@ impl<K: Key, V: Value> Table<K, V> {
         &self,
         group: impl Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
     ) -> GroupedTable<L, W> {
-        group::group_by("group_by", self, move |key, value| Ok::<_, Infallible>(group(key, value)))
+        regroup::group_by("group_by", self, move |key, value| Ok::<_, Infallible>(group(key, value)))
     }
 
     /// The keys that both tables have, with what `join` makes of the two rows.

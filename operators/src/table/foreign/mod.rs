@@ -89,12 +89,12 @@ impl<K: Key, V: Value> Table<K, V> {
 
 /// Whether rows without a partner have a result.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::table) enum Kind {
+pub(super) enum Kind {
     Inner,
     Left,
 }
 
-pub(in crate::table) fn join<K, V, F, T, W, G, J, E>(
+pub(super) fn join<K, V, F, T, W, G, J, E>(
     left: &Table<K, V>,
     right: &Table<F, T>,
     store: ForeignStore<V, W>,
