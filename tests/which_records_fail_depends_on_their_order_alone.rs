@@ -67,8 +67,10 @@ fn run(spec: &grammar::Spec, first: Settings, steps: &[Step], records: usize) ->
         }
     }
     while driver.epoch(records).map_err(failed)? {}
-    let rows =
-        built.handles.iter().map(|handle| Ok((handle.name.clone(), handle.rows(&driver).map_err(failed)?)));
+    let rows = built.handles.iter().map(|handle| {
+        let rows = handle.rows(&driver).map_err(failed)?;
+        Ok::<_, String>((handle.name.clone(), rows))
+    });
     let outputs = built.outputs.iter().map(|(_, topic)| driver.records(topic).map_err(failed));
     let mut letters = BTreeMap::new();
     for (_, headers) in dead_letters(&**driver.changelog()) {

@@ -385,16 +385,16 @@ impl Building<'_> {
             Op::TableMap { table } => {
                 self.table_of(table).try_map_values(move |k, v| tasted(bitter, v, mapped_value(n, *k, v)))
             }
-            Op::Join { left, right } => self.table_of(left).try_join(self.table_of(right), |_, l, r| {
+            Op::Join { left, right } => self.table_of(left).try_join(self.table_of(right), move |_, l, r| {
                 tasted(bitter, l.wrapping_sub(*r), joined(Some(*l), Some(*r)))
             }),
             Op::LeftJoin { left, right } => {
-                self.table_of(left).try_left_join(self.table_of(right), |_, l, r| {
+                self.table_of(left).try_left_join(self.table_of(right), move |_, l, r| {
                     tasted(bitter, r.map_or(*l, |r| l.wrapping_sub(*r)), joined(Some(*l), r.copied()))
                 })
             }
             Op::OuterJoin { left, right } => {
-                self.table_of(left).try_outer_join(self.table_of(right), |_, l, r| {
+                self.table_of(left).try_outer_join(self.table_of(right), move |_, l, r| {
                     tasted(bitter, l.copied().unwrap_or(0), joined(l.copied(), r.copied()))
                 })
             }
@@ -512,14 +512,14 @@ impl Building<'_> {
             Op::Foreign { left, right } if may_fail(node) => {
                 let (name, join) = (
                     move |k: &K, v: &V| tasted(bitter, *v, name(k, v)),
-                    |_: &K, l: &V, r: &V| tasted(bitter, l.wrapping_sub(*r), joined(Some(*l), Some(*r))),
+                    move |_: &K, l: &V, r: &V| tasted(bitter, l.wrapping_sub(*r), joined(Some(*l), Some(*r))),
                 );
                 self.table_of(left).try_foreign_join(self.table_of(right), options::<V>(node), name, join)
             }
             Op::ForeignLeft { left, right } if may_fail(node) => {
                 let (name, join) = (
                     move |k: &K, v: &V| tasted(bitter, *v, name(k, v)),
-                    |_: &K, l: &V, r: Option<&V>| {
+                    move |_: &K, l: &V, r: Option<&V>| {
                         tasted(bitter, r.map_or(*l, |r| l.wrapping_sub(*r)), joined(Some(*l), r.copied()))
                     },
                 );
