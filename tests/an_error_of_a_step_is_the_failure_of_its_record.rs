@@ -402,7 +402,7 @@ type Unread = fn(&StoredTable<u32, u64>, &StoredTable<u32, u64>);
 /// Steps that nothing follows which would want to know every update.
 const UNFOLLOWED: [(&str, Unread); 10] = [
     ("try_filter", |rows, _| {
-        _ = rows.try_filter(|_, value| taste(*value).map(|_| true)).materialize("plain")
+        _ = rows.try_filter(|_, value| taste(*value).map(|_| true)).materialize("plain");
     }),
     ("try_map_values", |rows, _| _ = rows.try_map_values(|_, value| taste(value)).materialize("plain")),
     ("try_join", |rows, zeros| {

@@ -56,15 +56,15 @@ impl<T: Stamped + Clone + Send + 'static> AnyOperator for Gather<T> {
 /// A node that reads a topic.
 pub(crate) trait AnySource: Send + Sync {
     /// One batch for each shard.
-    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>>;
+    fn decode(&self, records: &SourceBatch<'_>, router: Router) -> Result<Vec<Batch>>;
 
     /// What several batches of records have become for one shard, in the order of the log.
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch>;
 }
 
 impl<S: Source> AnySource for S {
-    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
-        Ok(Source::decode(self, records, router)?.into_iter().map(Batch::new).collect())
+    fn decode(&self, records: &SourceBatch<'_>, router: Router) -> Result<Vec<Batch>> {
+        Ok(Source::decode(self, records, &router)?.into_iter().map(Batch::new).collect())
     }
 
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {

@@ -17,7 +17,7 @@ pub trait Inputs: Sized + sealed::Sealed {
 
     /// The nodes, without their types.
     #[doc(hidden)]
-    fn ids(nodes: &Self::Nodes) -> Vec<NodeId>;
+    fn ids(nodes: Self::Nodes) -> Vec<NodeId>;
 
     /// Takes what they have put out.
     #[doc(hidden)]
@@ -68,7 +68,7 @@ impl<A> sealed::Sealed for (A,) {}
 impl<A: 'static> Inputs for (A,) {
     type Nodes = NodeRef<A>;
 
-    fn ids(node: &NodeRef<A>) -> Vec<NodeId> {
+    fn ids(node: NodeRef<A>) -> Vec<NodeId> {
         vec![node.id()]
     }
 
@@ -82,7 +82,7 @@ impl<A, B> sealed::Sealed for (A, B) {}
 impl<A: 'static, B: 'static> Inputs for (A, B) {
     type Nodes = (NodeRef<A>, NodeRef<B>);
 
-    fn ids((a, b): &(NodeRef<A>, NodeRef<B>)) -> Vec<NodeId> {
+    fn ids((a, b): (NodeRef<A>, NodeRef<B>)) -> Vec<NodeId> {
         vec![a.id(), b.id()]
     }
 
@@ -96,8 +96,8 @@ impl<A> sealed::Sealed for All<A> {}
 impl<A: 'static> Inputs for All<A> {
     type Nodes = Vec<NodeRef<A>>;
 
-    fn ids(nodes: &Vec<NodeRef<A>>) -> Vec<NodeId> {
-        nodes.iter().map(|node| node.id()).collect()
+    fn ids(nodes: Vec<NodeRef<A>>) -> Vec<NodeId> {
+        nodes.into_iter().map(NodeRef::id).collect()
     }
 
     fn take(taking: &mut Taking<'_>) -> Result<Self> {

@@ -252,7 +252,7 @@ impl Builder {
         operator: O,
     ) -> NodeRef<O::Output> {
         let step = Step::Operator(Arc::new(Local(operator)));
-        NodeRef::new(self.push(Draft { writes, reads, ..Draft::new(label, step, O::Input::ids(&inputs)) }))
+        NodeRef::new(self.push(Draft { writes, reads, ..Draft::new(label, step, O::Input::ids(inputs)) }))
     }
 
     /// Adds a node that takes one of several outputs of `of`, which sees by
@@ -285,7 +285,7 @@ impl Builder {
     ) -> NodeRef<Vec<X::Item>> {
         let step = Step::Operator(Arc::new(Scatter(exchange)));
         let send =
-            self.push(Draft { reads, exchange: true, ..Draft::new(label, step, X::Input::ids(&inputs)) });
+            self.push(Draft { reads, exchange: true, ..Draft::new(label, step, X::Input::ids(inputs)) });
         let step = Step::Operator(Arc::new(Gather::<X::Item>::default()));
         NodeRef::new(self.push(Draft::new("gather", step, vec![send])))
     }
@@ -301,7 +301,7 @@ impl Builder {
         self.topic(topic, false, true);
         let step = Step::Operator(Arc::new(Local(operator)));
         let sink = Some(Arc::clone(topic.name()));
-        NodeRef::new(self.push(Draft { sink, ..Draft::new(label, step, O::Input::ids(&inputs)) }))
+        NodeRef::new(self.push(Draft { sink, ..Draft::new(label, step, O::Input::ids(inputs)) }))
     }
 
     /// Declares that what `node` puts out depends on every single update of the tables that it derives from, and not only

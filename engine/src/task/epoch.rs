@@ -198,7 +198,7 @@ impl Run<'_> {
         let mut outputs = Vec::new();
         for &id in sources.unwrap_or_default() {
             if let Step::Source { source, .. } = &node(self.graph, id)?.step {
-                let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, &self.router)));
+                let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, self.router)));
                 let decoded = decoded.unwrap_or_else(|panic| Err(panicked(&*panic)));
                 outputs.push((id, decoded.map_err(|error| EpochFailure::at(error, records.current.get()))?));
             }

@@ -132,8 +132,8 @@ where
     where
         J: Fn(&K, &V, Option<&T>) -> Result<Option<W>, E>,
     {
-        let updated = changes.updates.iter().map(|update| (&update.key, &update.stamp));
-        let named = links.iter().map(|link| (&link.key, &link.stamp)).chain(updated);
+        let partners = changes.updates.iter().map(|update| (&update.key, &update.stamp));
+        let named = links.iter().map(|link| (&link.key, &link.stamp)).chain(partners);
         let starts = Starts::with(context, &*self.right, changes, named.clone())?;
         let mut pairs: BTreeMap<(F, K), Pair<'_, V>> = BTreeMap::new();
         if links.is_empty() && changes.updates.is_empty() {
