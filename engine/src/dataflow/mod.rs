@@ -121,7 +121,7 @@ pub trait Operator: Send + Sync + 'static {
 ///
 ///     fn route(&self, context: &mut Context<'_>, (events,): Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
 ///         let events = events.into_iter().map(|Event { value, stamp, .. }| Event { key: (), value, stamp });
-///         Ok(context.router().split(events.collect(), |event| &event.key))
+///         Ok(context.router().split(events, |event| &event.key))
 ///     }
 /// }
 ///
