@@ -47,7 +47,7 @@ impl Driver {
         self.producer(topic)?.send([(key, value, timestamp_ms)]).wait_blocking()
     }
 
-    /// Appends records that [`changelog`](super::changelogs::changelog) made, each to the partition it names.
+    /// Appends records that [`changelog`](crate::testing::changelogs::changelog) made, each to the partition it names.
     ///
     /// # Errors
     /// `User` if a value does not encode, `Invalid` if the topic has no such partition.
