@@ -6,7 +6,7 @@
 //! `Sample` is the low level, on which the library's own operators are written too: an [`Operator`] is handed what one
 //! shard has in one epoch, and is wired into the graph by [`GraphBuilder::nodes`].
 
-use millpond::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
+use millpond::dataflow::{Context, Event, Failure, Operator};
 use millpond::stream::Emit;
 use millpond::{Engine, GraphBuilder, Process, Result, Stream, Topic};
 use serde::{Deserialize, Serialize};
@@ -54,20 +54,27 @@ struct Sample {
 }
 
 impl Operator for Sample {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let mut events: Vec<Event<String, i32>> = inputs.take(0)?;
+    /// One input: the stream. The compiler refuses to wire the operator to a node that puts out anything else.
+    type Input = (Vec<Event<String, i32>>,);
+    type Output = Vec<Event<String, i32>>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (mut events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         events.retain(|event| {
             // If user code fails here, this is the record to blame.
             context.at(&event.stamp);
             event.value.checked_rem(self.step) == Some(0)
         });
-        Ok(Output::Local(Batch::new(events)))
+        Ok(Some(events))
     }
 }
 
 /// Wires a [`Sample`] behind `stream`, which must be keyed if the result is to count as keyed.
 fn sample(graph: &GraphBuilder, stream: &Stream<String, i32>, step: i32) -> Stream<String, i32> {
-    let node = graph.nodes().operator("sample", &[stream.node()], &[], &[], Sample { step });
+    let node = graph.nodes().operator("sample", stream.node(), &[], &[], Sample { step });
     Stream::from_node(graph.nodes(), node, true)
 }
 

@@ -14,7 +14,7 @@
 )]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::dataflow::{Context, Failure, Inputs, Operator, Output};
+use millpond::dataflow::{All, Context, Event, Failure, Operator};
 use millpond::{Engine, ErrorKind, GraphBuilder, Result, Topic};
 use millpond_support::expect;
 use std::sync::Arc;
@@ -149,8 +149,11 @@ fn a_topic_without_partitions_or_name() {
 struct Idle;
 
 impl Operator for Idle {
-    fn run(&self, _: &mut Context<'_>, _: Inputs<'_>) -> Result<Output, Failure> {
-        Ok(Output::Nothing)
+    type Input = All<Vec<Event<u32, u64>>>;
+    type Output = Vec<Event<u32, u64>>;
+
+    fn run(&self, _: &mut Context<'_>, _: Self::Input) -> Result<Option<Self::Output>, Failure> {
+        Ok(None)
     }
 }
 
@@ -164,8 +167,8 @@ fn a_table_with_two_writers_with_none_or_read_from_beside() {
         (graph, node, [table.index()])
     };
     let (graph, node, table) = start();
-    graph.nodes().operator("one", &[node], &table, &[], Idle);
-    graph.nodes().operator("another", &[node], &table, &[], Idle);
+    graph.nodes().operator("one", vec![node], &table, &[], Idle);
+    graph.nodes().operator("another", vec![node], &table, &[], Idle);
     refused(&graph, &["`kept`", "`one`", "`another`", "one writer"]);
 
     let (graph, ..) = start();
@@ -173,12 +176,12 @@ fn a_table_with_two_writers_with_none_or_read_from_beside() {
 
     // Whether the reader finds what the writer has left would depend on which of them runs first.
     let (graph, node, table) = start();
-    graph.nodes().operator("writer", &[node], &table, &[], Idle);
-    graph.nodes().operator("reader", &[node], &[], &table, Idle);
+    graph.nodes().operator("writer", vec![node], &table, &[], Idle);
+    graph.nodes().operator("reader", vec![node], &[], &table, Idle);
     refused(&graph, &["`kept`", "`reader`", "upstream"]);
 
     let (graph, node, table) = start();
-    let writer = graph.nodes().operator("writer", &[node], &table, &[], Idle);
-    graph.nodes().operator("reader", &[node, writer], &[], &table, Idle);
+    let writer = graph.nodes().operator("writer", vec![node], &table, &[], Idle);
+    graph.nodes().operator("reader", vec![node, writer], &[], &table, Idle);
     graph.build().unwrap();
 }

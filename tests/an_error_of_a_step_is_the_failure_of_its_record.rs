@@ -17,7 +17,9 @@
 use millpond::changelog::ReadLog;
 use millpond::stream::Emit;
 use millpond::testing::{Driver, Settings};
-use millpond::{FailurePolicy, Graph, GraphBuilder, Process, StoredTable, Stream, Topic, TopicPartition};
+use millpond::{
+    FailurePolicy, Graph, GraphBuilder, Process, StoredTable, Stream, Table, Topic, TopicPartition,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -65,12 +67,19 @@ impl Process<u32, u64> for Taster {
 }
 
 /// Each keeps the values of every key as they come, but for those that fail.
-const STEPS: [(&str, Build); 13] = [
+const STEPS: [(&str, Build); 15] = [
     ("try_map", |stream| kept(&stream.try_map(|key, value| taste(value).map(|value| (key, value))))),
     ("try_map_values", |stream| kept(&stream.try_map_values(|_, value| taste(value)))),
     ("try_filter", |stream| kept(&stream.try_filter(|_, value| taste(*value).map(|_| true)))),
     ("try_filter_map", |stream| {
         kept(&stream.try_filter_map(|key, value| taste(value).map(|value| Some((key, value)))))
+    }),
+    ("try_filter_map_values", |stream| {
+        kept(&stream.try_filter_map_values(|_, value| taste(value).map(Some)))
+    }),
+    ("try_group_by", |stream| {
+        let grouped = stream.try_group_by(|key, value| taste(*value).map(|_| *key));
+        grouped.fold("kept", Vec::new, |all, _, value| all.push(value))
     }),
     ("try_flat_map", |stream| {
         kept(&stream.try_flat_map(|key, value| taste(value).map(|value| [(key, value)])))
@@ -116,6 +125,102 @@ const STEPS: [(&str, Build); 13] = [
         kept(&all)
     }),
 ];
+
+/// The values that the rows of a table take on, whatever else changes them.
+fn told(table: &Table<u32, u64>) -> StoredTable<u32, Vec<u64>> {
+    let values = table.to_stream().filter_map_values(|_, row| row.into_option());
+    values.group_by_key().fold("kept", Vec::new, |all, _, value| {
+        if all.last() != Some(&value) {
+            all.push(value);
+        }
+    })
+}
+
+fn rows(stream: &Stream<u32, u64>) -> StoredTable<u32, u64> {
+    stream.to_table("rows")
+}
+
+/// A table that has every key from its first record on, and never changes.
+fn zeros(stream: &Stream<u32, u64>) -> StoredTable<u32, u64> {
+    stream.map_values(|_, _| 0).to_table("zeros")
+}
+
+/// The same of tables, in which most values are replaced by the next record of their epoch.
+const TABLE_STEPS: [(&str, Build); 16] = [
+    ("try_filter of a table", |stream| {
+        told(&rows(stream).try_filter(|_, value| taste(*value).map(|_| true)))
+    }),
+    ("try_map_values of a table", |stream| told(&rows(stream).try_map_values(|_, value| taste(value)))),
+    ("try_map_values behind a computed table", |stream| {
+        let computed = rows(stream).left_join(&zeros(stream), |_, value, _| *value);
+        told(&computed.filter(|_, _| true).try_map_values(|_, value| taste(value)))
+    }),
+    ("try_map_values of what only a view reads", |stream| {
+        let checked = rows(stream).try_map_values(|_, value| taste(value));
+        let _ = checked.materialize("checked");
+        told(&rows_again(stream))
+    }),
+    ("try_join of tables, the left row", |stream| {
+        told(&rows(stream).try_join(&zeros(stream), |_, value, _| taste(*value)))
+    }),
+    ("try_join of tables, the right row", |stream| {
+        told(&zeros(stream).try_join(&rows(stream), |_, _, value| taste(*value)))
+    }),
+    ("try_left_join of tables", |stream| {
+        let joined = zeros(stream)
+            .try_left_join(&rows(stream), |_, _, value| value.map(|value| taste(*value)).transpose());
+        told(&joined.filter(|_, value| value.is_some()).map_values(|_, value| value.unwrap()))
+    }),
+    ("try_outer_join of tables", |stream| {
+        told(&rows(stream).try_outer_join(&zeros(stream), |_, value, _| taste(*value.unwrap())))
+    }),
+    ("try_foreign_join, the key", |stream| {
+        let name = |key: &u32, value: &u64| taste(*value).map(|_| *key);
+        told(&rows(stream).try_foreign_join(&zeros(stream), "joined", name, |_, value, _| Ok(*value)))
+    }),
+    ("try_foreign_join, the row", |stream| {
+        let name = |key: &u32, _: &u64| Ok(*key);
+        told(&rows(stream).try_foreign_join(&zeros(stream), "joined", name, |_, value, _| taste(*value)))
+    }),
+    ("try_foreign_left_join, the partner", |stream| {
+        let joined = zeros(stream).try_foreign_left_join(
+            &rows(stream),
+            "joined",
+            |key, _| Ok(*key),
+            |_, _, partner| partner.map(|value| taste(*value)).transpose(),
+        );
+        told(&joined.filter(|_, value| value.is_some()).map_values(|_, value| value.unwrap()))
+    }),
+    ("try_group_by of a table", |stream| {
+        let grouped = rows(stream).try_group_by(|key, value| taste(*value).map(|value| (*key, value)));
+        told(&grouped.reduce("grouped", |_, value| value, |kept, _| kept))
+    }),
+    ("try_re_key of a table", |stream| {
+        told(&rows(stream).try_re_key("re_keyed", |key, value| taste(*value).map(|_| *key)))
+    }),
+    ("try_fold of groups", |stream| {
+        let grouped = rows(stream).group_by(|key, value| (*key, *value));
+        let folded = grouped.try_fold(
+            "folded",
+            || 0,
+            |kept, _, value| {
+                *kept = value;
+                taste(value).map(drop)
+            },
+            |_, _, _| Ok(()),
+        );
+        told(&folded)
+    }),
+    ("try_join of a stream", |stream| kept(&stream.try_join(&zeros(stream), |_, value, _| taste(value)))),
+    ("try_left_join of a stream", |stream| {
+        kept(&stream.try_left_join(&zeros(stream), |_, value, _| taste(value)))
+    }),
+];
+
+/// The rows once more, in another table.
+fn rows_again(stream: &Stream<u32, u64>) -> StoredTable<u32, u64> {
+    stream.to_table("rows_again")
+}
 
 /// Passes every record on from the shard of its key.
 struct PassOn;
@@ -172,7 +277,7 @@ fn what_fails_is_left_out_whatever_the_shards_and_cuts() {
         PANICS.fetch_add(1, Ordering::Relaxed);
         eprintln!("{panic}");
     }));
-    for (name, build) in STEPS {
+    for (name, build) in STEPS.into_iter().chain(TABLE_STEPS) {
         let events = Topic::<u32, u64>::new("events");
         let graph = GraphBuilder::new();
         let kept = build(&graph.stream(&events));
@@ -232,4 +337,170 @@ fn the_record_is_known_without_a_second_run() {
     }
     driver.epoch(1).unwrap_err();
     assert_eq!(calls.load(Ordering::Relaxed), 4);
+}
+
+/// What was made of a group does not matter where a member cannot be taken out of it.
+#[test]
+fn a_member_that_does_not_leave_its_group_is_the_failure_of_the_record_that_sends_it_away() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let sums = graph.table(&events, "rows").group_by(|_, value| ((), *value)).try_fold(
+        "sums",
+        || 0,
+        |sum, (), value| {
+            *sum += value;
+            Ok(())
+        },
+        |sum, (), value| {
+            *sum -= value;
+            taste(value).map(drop)
+        },
+    );
+    let graph = graph.build().unwrap();
+    for (shards, epoch) in [(1, 1), (1, 1000), (3, 1), (3, 1000)] {
+        let policy = FailurePolicy::DeadLetter("dead".into());
+        let settings = Settings { shards, policy, ..Settings::default() };
+        let mut driver = Driver::with_settings(&graph, settings).unwrap();
+        for (key, value) in [(1, 10), (2, 13), (1, 20), (2, 30), (1, 40)] {
+            driver.put(&events, key, value, 0).unwrap();
+        }
+        while driver.epoch(epoch).unwrap() {}
+        assert_eq!(driver.table(&sums).unwrap()[&()], 53);
+        assert_eq!(letters(&driver), [(3, "13 is bitter".to_owned())], "{shards} shards, epochs of {epoch}");
+    }
+}
+
+/// Of what fails at one record, one shard and many tell the same, whatever is in memory: a letter is known by its reason.
+#[test]
+fn of_several_errors_of_a_record_the_first_is_told() {
+    let events = Topic::<u32, u64>::new("events");
+    let graph = GraphBuilder::new();
+    let many = graph.stream(&events).flat_map(|key, value| (0..8).map(move |n| (n * 100 + key, value)));
+    let checked = many.to_table("rows").try_map_values(|key, value| {
+        if is_bad(value) && *key >= 200 { Err(format!("{value} at {key}")) } else { Ok(value) }
+    });
+    let _ = checked.materialize("checked");
+    let graph = graph.build().unwrap();
+    for (shards, epoch, memory_bytes) in [(1, 1, 0), (1, 1000, 1 << 20), (4, 7, 0), (5, 1000, 1 << 20)] {
+        let policy = FailurePolicy::DeadLetter("dead".into());
+        let settings = Settings { shards, policy, memory_bytes, ..Settings::default() };
+        let mut driver = Driver::with_settings(&graph, settings).unwrap();
+        for value in 0..RECORDS {
+            driver.put(&events, key_of(value), value, value as i64).unwrap();
+        }
+        while driver.epoch(epoch).unwrap() {
+            driver.drain().unwrap();
+        }
+        let reason = |value| (value, format!("{value} at {}", 200 + key_of(value)));
+        let failed: Vec<_> = (0..RECORDS).filter(|value| is_bad(*value)).map(reason).collect();
+        assert_eq!(letters(&driver), failed, "{shards} shards, epochs of {epoch}");
+    }
+}
+
+type Unread = fn(&StoredTable<u32, u64>, &StoredTable<u32, u64>);
+
+/// Steps that nothing follows which would want to know every update.
+const UNFOLLOWED: [(&str, Unread); 10] = [
+    ("try_filter", |rows, _| {
+        _ = rows.try_filter(|_, value| taste(*value).map(|_| true)).materialize("plain");
+    }),
+    ("try_map_values", |rows, _| _ = rows.try_map_values(|_, value| taste(value)).materialize("plain")),
+    ("try_join", |rows, zeros| {
+        _ = rows.try_join(zeros, |_, value, _| taste(*value)).materialize("plain");
+    }),
+    ("try_left_join", |rows, zeros| {
+        let taste = |value: &u64| taste(*value);
+        _ = zeros.try_left_join(rows, move |_, _, value| value.map(taste).transpose()).materialize("plain");
+    }),
+    ("try_outer_join", |rows, zeros| {
+        let taste = |value: &u64| taste(*value);
+        _ = rows.try_outer_join(zeros, move |_, value, _| value.map(taste).transpose()).materialize("plain");
+    }),
+    ("try_foreign_join", |rows, zeros| {
+        let name = |key: &u32, value: &u64| taste(*value).map(|_| *key);
+        rows.try_foreign_join(zeros, "plain", name, |_, value, _| Ok(*value));
+    }),
+    ("try_foreign_left_join", |rows, zeros| {
+        let join = |_: &u32, _: &u64, value: Option<&u64>| value.map(|value| taste(*value)).transpose();
+        zeros.try_foreign_left_join(rows, "plain", |key, _| Ok(*key), join);
+    }),
+    ("try_group_by", |rows, _| {
+        rows.try_group_by(|key, value| taste(*value).map(|value| (*key, value))).count("plain");
+    }),
+    ("try_re_key", |rows, _| {
+        rows.try_re_key("plain", |key, value| taste(*value).map(|_| *key));
+    }),
+    ("try_fold", |rows, _| {
+        let grouped = rows.group_by(|key, value| (*key, *value));
+        grouped.try_fold("plain", || (), |(), _, value| taste(value).map(drop), |(), _, _| Ok(()));
+    }),
+];
+
+/// Under either policy: a value that the next record of its epoch replaces is asked about as if it stood there for ever.
+#[test]
+fn which_record_fails_does_not_depend_on_where_epochs_are_cut() {
+    for (name, step) in UNFOLLOWED {
+        let (events, zero) = (Topic::<u32, u64>::new("events"), Topic::<u32, u64>::new("zero"));
+        let graph = GraphBuilder::new();
+        let rows = graph.table(&events, "rows");
+        step(&rows, &graph.table(&zero, "zeros"));
+        let graph = graph.build().unwrap();
+        for (shards, epoch) in [(1, 1), (1, 1000), (3, 7), (3, 1000)] {
+            let settings = Settings { shards, ..Settings::default() };
+            let mut driver = Driver::with_settings(&graph, settings).unwrap();
+            for key in 0..4 {
+                driver.put(&zero, key, 0, 0).unwrap();
+            }
+            for value in 0..RECORDS {
+                driver.put(&events, key_of(value), value, 0).unwrap();
+            }
+            let error = loop {
+                match driver.epoch(epoch) {
+                    Ok(more) => assert!(more, "{name}: the bad record was passed over, epochs of {epoch}"),
+                    Err(error) => break error.to_string(),
+                }
+            };
+            assert!(error.contains("events/0 offset 3 "), "{name}: {error}");
+            assert!(error.contains("3 is bitter"), "{name}: {error}");
+            assert_eq!(driver.table(&rows).unwrap(), (0..3).map(|n| (n as u32, n)).collect(), "{name}");
+        }
+    }
+}
+
+/// A row that was there before a step which does not like it fails nobody: it is not seen, and can be mended.
+#[test]
+fn a_row_from_before_the_step_is_not_seen_until_it_is_mended() {
+    let (events, visits) = (Topic::<u32, u64>::new("events"), Topic::<u32, u64>::new("visits"));
+    let before = GraphBuilder::new();
+    before.table(&events, "rows");
+    kept(&before.stream(&visits));
+    let after = GraphBuilder::new();
+    let checked = after.table(&events, "rows").try_map_values(|_, value| taste(value));
+    let computed = checked.try_left_join(&checked, |_, value, _| taste(*value));
+    let met = after.stream(&visits).left_join(&computed, |_, _, row| row.copied().unwrap_or(99));
+    let kept = met.group_by_key().fold("kept", Vec::new, |all, _, value| all.push(value));
+    let (before, after) = (before.build().unwrap(), after.build().unwrap());
+    for epoch in [1, 1000] {
+        let policy = FailurePolicy::DeadLetter("dead".into());
+        let settings = Settings { shards: 2, policy, ..Settings::default() };
+        let mut driver = Driver::with_settings(&before, settings).unwrap();
+        for (key, value) in [(1, 13), (2, 20), (3, 23)] {
+            driver.put(&events, key, value, 0).unwrap();
+        }
+        driver.run().unwrap();
+        driver.drain().unwrap();
+        driver.upgrade(&after).unwrap();
+        for (key, value) in [(1, 0), (2, 0), (1, 1)] {
+            driver.put(&visits, key, value, 0).unwrap();
+        }
+        driver.put(&events, 1, 10, 0).unwrap();
+        driver.delete(&events, 3, 0).unwrap();
+        for key in [1, 3] {
+            driver.put(&visits, key, 0, 0).unwrap();
+        }
+        while driver.epoch(epoch).unwrap() {}
+        let met = [(1, vec![99, 99, 10]), (2, vec![20]), (3, vec![99])];
+        assert_eq!(driver.table(&kept).unwrap(), met.into(), "epochs of {epoch}");
+        assert_eq!(letters(&driver), [], "epochs of {epoch}");
+    }
 }

@@ -13,6 +13,7 @@ pub mod table;
 pub mod testing;
 
 mod builder;
+mod earliest;
 mod upsert;
 
 pub use builder::{GraphBuilder, Latest};

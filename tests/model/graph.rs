@@ -101,6 +101,34 @@ pub fn joined(left: Option<V>, right: Option<V>) -> V {
     left.unwrap_or(7).wrapping_mul(31).wrapping_add(right.unwrap_or(11))
 }
 
+/// Whether the operator is built from the form of its step that may fail, and is therefore asked about every update of the
+/// tables above.
+pub fn may_fail(node: &Node) -> bool {
+    !node.n.is_multiple_of(2)
+        && matches!(
+            node.op,
+            Op::TableFilter { .. }
+                | Op::TableMap { .. }
+                | Op::Regroup { .. }
+                | Op::RegroupCount { .. }
+                | Op::RegroupMax { .. }
+                | Op::RegroupLeast { .. }
+                | Op::RegroupTop { .. }
+                | Op::RegroupDistinct { .. }
+                | Op::TableReKey { .. }
+                | Op::Join { .. }
+                | Op::LeftJoin { .. }
+                | Op::OuterJoin { .. }
+                | Op::Foreign { .. }
+                | Op::ForeignLeft { .. }
+        )
+}
+
+/// What a step that may fail makes of `v`, which it does not like if values are bitter.
+fn tasted<T>(bitter: bool, v: V, made: T) -> Result<T, String> {
+    if bitter && v.rem_euclid(11) == 7 { Err(format!("{v} is bitter")) } else { Ok(made) }
+}
+
 /// What a deletion becomes in the stream of a table's changes.
 pub const DELETED: V = -1_000_000;
 
@@ -155,6 +183,7 @@ enum Made {
 }
 
 struct Building<'a> {
+    bitter: bool,
     builder: GraphBuilder,
     partitions: &'a [u32],
     made: Vec<Made>,
@@ -163,7 +192,13 @@ struct Building<'a> {
 }
 
 pub fn build(nodes: &[Node], partitions: &[u32]) -> Built {
+    build_with(nodes, partitions, false)
+}
+
+/// The graph of `nodes`; the steps that may fail do at some values if these are `bitter`.
+pub fn build_with(nodes: &[Node], partitions: &[u32], bitter: bool) -> Built {
     let mut building = Building {
+        bitter,
         builder: GraphBuilder::new(),
         partitions,
         made: Vec::new(),
@@ -214,8 +249,21 @@ impl Building<'_> {
     }
 
     fn stream(&self, node: &Node) -> Stream<K, V> {
-        let n = node.n;
+        let (n, bitter) = (node.n, self.bitter);
         match node.op {
+            Op::MapValues { stream } if !n.is_multiple_of(2) => {
+                self.stream_of(stream).try_map_values(move |k, v| tasted(bitter, v, mapped_value(n, *k, v)))
+            }
+            Op::StreamJoin { stream, table } if !n.is_multiple_of(2) => {
+                let join = move |_: &K, v: V, row: &V| tasted(bitter, *row, joined(Some(v), Some(*row)));
+                self.stream_of(stream).try_join(self.table_of(table), join)
+            }
+            Op::StreamLeftJoin { stream, table } if !n.is_multiple_of(2) => {
+                let join = move |_: &K, v: V, row: Option<&V>| {
+                    tasted(bitter, row.copied().unwrap_or(0), joined(Some(v), row.copied()))
+                };
+                self.stream_of(stream).try_left_join(self.table_of(table), join)
+            }
             Op::Stream { topic } => self.builder.stream(&self.topic(topic)),
             Op::Filter { stream } => self.stream_of(stream).filter(move |_, v| keeps(n, *v)),
             Op::MapValues { stream } => self.stream_of(stream).map_values(move |k, v| mapped_value(n, *k, v)),
@@ -264,7 +312,7 @@ impl Building<'_> {
     }
 
     fn table(&mut self, number: usize, node: &Node) -> Table<K, V> {
-        let n = node.n;
+        let (n, bitter) = (node.n, self.bitter);
         match node.op {
             Op::Table { topic } => {
                 let table = self.builder.table(&self.topic(topic), options(node));
@@ -294,9 +342,23 @@ impl Building<'_> {
             | Op::RegroupLeast { .. }
             | Op::RegroupTop { .. }
             | Op::RegroupDistinct { .. } => self.regroup(number, node),
+            Op::TableReKey { table } if may_fail(node) => {
+                let key = move |k: &K, v: &V| tasted(bitter, *v, re_keyed(n, *k, *v));
+                let table = self.table_of(table).try_re_key(options::<V>(node), key);
+                self.plain(number, node, table)
+            }
             Op::TableReKey { table } => {
                 let table = self.table_of(table).re_key(options::<V>(node), move |k, v| re_keyed(n, *k, *v));
                 self.plain(number, node, table)
+            }
+            Op::TableFilter { .. }
+            | Op::TableMap { .. }
+            | Op::Join { .. }
+            | Op::LeftJoin { .. }
+            | Op::OuterJoin { .. }
+                if may_fail(node) =>
+            {
+                self.fallible(node)
             }
             Op::TableFilter { table } => self.table_of(table).filter(move |_, v| keeps(n, *v)),
             Op::TableMap { table } => self.table_of(table).map_values(move |k, v| mapped_value(n, *k, v)),
@@ -311,6 +373,32 @@ impl Building<'_> {
             }
             Op::Foreign { .. } | Op::ForeignLeft { .. } => self.foreign(number, node),
             op => panic!("{op:?} makes no table"),
+        }
+    }
+
+    fn fallible(&self, node: &Node) -> Table<K, V> {
+        let (n, bitter) = (node.n, self.bitter);
+        match node.op {
+            Op::TableFilter { table } => {
+                self.table_of(table).try_filter(move |_, v| tasted(bitter, *v, keeps(n, *v)))
+            }
+            Op::TableMap { table } => {
+                self.table_of(table).try_map_values(move |k, v| tasted(bitter, v, mapped_value(n, *k, v)))
+            }
+            Op::Join { left, right } => self.table_of(left).try_join(self.table_of(right), move |_, l, r| {
+                tasted(bitter, l.wrapping_sub(*r), joined(Some(*l), Some(*r)))
+            }),
+            Op::LeftJoin { left, right } => {
+                self.table_of(left).try_left_join(self.table_of(right), move |_, l, r| {
+                    tasted(bitter, r.map_or(*l, |r| l.wrapping_sub(*r)), joined(Some(*l), r.copied()))
+                })
+            }
+            Op::OuterJoin { left, right } => {
+                self.table_of(left).try_outer_join(self.table_of(right), move |_, l, r| {
+                    tasted(bitter, l.copied().unwrap_or(0), joined(l.copied(), r.copied()))
+                })
+            }
+            op => panic!("{op:?} cannot fail"),
         }
     }
 
@@ -357,9 +445,29 @@ impl Building<'_> {
     }
 
     fn regroup(&mut self, number: usize, node: &Node) -> Table<K, V> {
-        let n = node.n;
-        let group = |table| self.table_of(table).group_by(move |k, v| regrouped(n, *k, *v));
+        let (n, bitter) = (node.n, self.bitter);
+        let group = |table| match self.table_of(table) {
+            table if may_fail(node) => {
+                table.try_group_by(move |k, v| tasted(bitter, *v, regrouped(n, *k, *v)))
+            }
+            table => table.group_by(move |k, v| regrouped(n, *k, *v)),
+        };
         match node.op {
+            Op::Regroup { table } if may_fail(node) => {
+                let table = group(table).try_fold(
+                    options(node),
+                    || 0,
+                    move |acc: &mut V, _, v| {
+                        *acc = acc.wrapping_add(weighed(n, v));
+                        tasted(bitter, *acc, ())
+                    },
+                    move |acc, _, v| {
+                        *acc = acc.wrapping_sub(weighed(n, v));
+                        tasted(bitter, *acc, ())
+                    },
+                );
+                self.plain(number, node, table)
+            }
             Op::Regroup { table } => {
                 let table = group(table).fold(
                     options(node),
@@ -398,9 +506,26 @@ impl Building<'_> {
     }
 
     fn foreign(&mut self, number: usize, node: &Node) -> Table<K, V> {
-        let n = node.n;
+        let (n, bitter) = (node.n, self.bitter);
         let name = move |k: &K, v: &V| named(n, *k, *v);
         let table = match node.op {
+            Op::Foreign { left, right } if may_fail(node) => {
+                let (name, join) = (
+                    move |k: &K, v: &V| tasted(bitter, *v, name(k, v)),
+                    move |_: &K, l: &V, r: &V| tasted(bitter, l.wrapping_sub(*r), joined(Some(*l), Some(*r))),
+                );
+                self.table_of(left).try_foreign_join(self.table_of(right), options::<V>(node), name, join)
+            }
+            Op::ForeignLeft { left, right } if may_fail(node) => {
+                let (name, join) = (
+                    move |k: &K, v: &V| tasted(bitter, *v, name(k, v)),
+                    move |_: &K, l: &V, r: Option<&V>| {
+                        tasted(bitter, r.map_or(*l, |r| l.wrapping_sub(*r)), joined(Some(*l), r.copied()))
+                    },
+                );
+                let (left, right) = (self.table_of(left), self.table_of(right));
+                left.try_foreign_left_join(right, options::<V>(node), name, join)
+            }
             Op::Foreign { left, right } => {
                 let join = |_: &K, l: &V, r: &V| joined(Some(*l), Some(*r));
                 self.table_of(left).foreign_join(self.table_of(right), options::<V>(node), name, join)

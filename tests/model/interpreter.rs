@@ -113,7 +113,7 @@ impl Interpreter {
     ) -> Changed {
         let before = &self.rows[number];
         let n = node.n;
-        let by_step = self.by_step[number];
+        let by_step = self.by_step[number] || graph::may_fail(&node);
         let steps = |table| changed(outs, table).steps(by_step);
         match node.op {
             Op::Table { topic } => upserted(before, of_topic(input, topic)),
@@ -235,7 +235,7 @@ fn followed(nodes: &[Node]) -> Vec<bool> {
                 | Op::Process { .. }
                 | Op::ProcessState { .. }
         );
-        if follows || followed[number] {
+        if follows || graph::may_fail(node) || followed[number] {
             for operand in graph::operands(node.op) {
                 followed[operand] = true;
             }

@@ -1,9 +1,9 @@
 //! What an operator sees while it runs: its shard, its tables, its inputs.
 
-use super::{Batch, Detail, Failure, Pass, Router, Stamp};
+use super::{Detail, Failure, Pass, Router, Stamp};
 use crate::changelog;
 use crate::codec::{Key, Value};
-use crate::flow::{NodeOutput, TableRef};
+use crate::flow::TableRef;
 use crate::query::{Readable, Snapshot, TableSnapshot};
 use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
@@ -60,7 +60,7 @@ impl Context<'_> {
         self.router
     }
 
-    /// Whether anyone reads the output of this node; if not, [`Output::Nothing`](super::Output::Nothing) will do.
+    /// Whether anyone reads the output of this node; if not, `None` will do.
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.read
@@ -123,57 +123,5 @@ impl Context<'_> {
         let bytes = record.payload_bytes();
         self.sunk.push(Sunk { topic, partition, stamp, record });
         self.charge_bytes(bytes + size_of::<Sunk>())
-    }
-}
-
-/// The outputs of the nodes that an operator reads from.
-pub struct Inputs<'a> {
-    pub(crate) slots: &'a mut [NodeOutput],
-    pub(crate) nodes: &'a [usize],
-}
-
-impl fmt::Debug for Inputs<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inputs").field("nodes", &self.nodes).finish_non_exhaustive()
-    }
-}
-
-impl Inputs<'_> {
-    /// How many inputs there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.nodes.len()
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
-    }
-
-    /// The batch of a local input; it can be taken once.
-    ///
-    /// # Errors
-    /// `Internal` if there is no such input or it has another type.
-    pub fn take<T: 'static>(&mut self, input: usize) -> Result<T> {
-        let mut parts = self.parts(input)?;
-        match (parts.pop(), parts.is_empty()) {
-            (Some(batch), true) => batch.downcast(),
-            _ => Err(Error::internal("an operator reads an exchange as a local input")),
-        }
-    }
-
-    /// What every shard sent, in the order of the shards, in one vector.
-    ///
-    /// # Errors
-    /// As for [`take`](Self::take).
-    pub fn concat<T: 'static>(&mut self, input: usize) -> Result<Vec<T>> {
-        Batch::concat(self.parts(input)?)
-    }
-
-    pub(super) fn parts(&mut self, input: usize) -> Result<Vec<Batch>> {
-        let slot = self.nodes.get(input).and_then(|&node| self.slots.get_mut(node));
-        slot.map(NodeOutput::take)
-            .ok_or_else(|| Error::internal("an operator reads an input that it does not have"))
     }
 }

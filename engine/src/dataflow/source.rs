@@ -1,6 +1,6 @@
 //! Sources: from stored batches of a topic to typed values on the shard that owns their key.
 
-use super::{Batch, Router, Stamp};
+use super::{Router, Stamp, Stamped};
 use crate::Result;
 use crate::changelog::{DecodedBatch, RecordRef, Run};
 use std::cell::{Cell, RefCell};
@@ -11,23 +11,19 @@ use std::ops::Range;
 /// Decodes the records of one topic.
 ///
 /// # Contract
-/// The result depends on the records only, as for [`Operator`](super::Operator). Batches are decoded in parallel, and
-/// handed to [`gather`](Self::gather) in the order of their first records.
+/// The result depends on the records only, as for [`Operator`](super::Operator). Batches of records are decoded in parallel; what
+/// they become is put in the order of the log.
 pub trait Source: Send + Sync + 'static {
-    /// Decodes `records` into one batch per shard. A record that does not decode is [refused](SourceBatch::refuse), for
+    /// What a record becomes.
+    type Item: Stamped + Clone + Send + 'static;
+
+    /// Decodes `records` into one vector for each shard. A record that does not decode is [refused](SourceBatch::refuse), for
     /// the failure policy to handle, and the next one is decoded.
     ///
     /// # Errors
     /// Any error undoes the epoch; a `User` error or a panic is attributed to the record last taken from
     /// [`SourceBatch::records`].
-    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>>;
-
-    /// Puts together what several batches yielded for one shard, in the order of the log:
-    /// [`Batch::in_order`] does that for values with stamps.
-    ///
-    /// # Errors
-    /// `Internal` if the parts are not what `decode` returned.
-    fn gather(&self, parts: Vec<Batch>) -> Result<Batch>;
+    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Vec<Self::Item>>>;
 }
 
 /// Records that the failure policy has excluded, by their place in the log, and why.

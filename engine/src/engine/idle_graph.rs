@@ -1,17 +1,15 @@
 //! A graph that reads a topic to which nothing is appended, for tests of what an engine does without records.
 
-use crate::dataflow::{Batch, Router, Source, SourceBatch};
+use crate::dataflow::{Event, Router, Source, SourceBatch};
 use crate::graph::{Builder, Graph};
 use crate::{Error, Result, Topic};
 
 struct NoRecords;
 
 impl Source for NoRecords {
-    fn decode(&self, _: &SourceBatch<'_>, _: &Router) -> Result<Vec<Batch>> {
-        Err(Error::internal("there are no records"))
-    }
+    type Item = Event<u32, u64>;
 
-    fn gather(&self, _: Vec<Batch>) -> Result<Batch> {
+    fn decode(&self, _: &SourceBatch<'_>, _: &Router) -> Result<Vec<Vec<Self::Item>>> {
         Err(Error::internal("there are no records"))
     }
 }

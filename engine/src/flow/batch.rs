@@ -72,7 +72,7 @@ impl<T: Clone + Send + 'static> AnyBatch for T {
 }
 
 /// A batch whose type only its producer and its consumers know.
-pub struct Batch(Box<dyn AnyBatch>);
+pub(crate) struct Batch(Box<dyn AnyBatch>);
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,7 +82,7 @@ impl fmt::Debug for Batch {
 
 impl Batch {
     /// Erases the type of `batch`.
-    pub fn new<T: Clone + Send + 'static>(batch: T) -> Self {
+    pub(crate) fn new<T: Clone + Send + 'static>(batch: T) -> Self {
         Self(Box::new(batch))
     }
 
@@ -94,8 +94,8 @@ impl Batch {
     /// The batch as what it was made from.
     ///
     /// # Errors
-    /// `Internal` if it was made from another type: the graph was wired wrongly.
-    pub fn downcast<T: 'static>(self) -> Result<T> {
+    /// `Internal` if it was made from another type.
+    pub(crate) fn downcast<T: 'static>(self) -> Result<T> {
         match self.0.into_any().downcast::<T>() {
             Ok(batch) => Ok(*batch),
             Err(_) => Err(Error::internal(format!(
@@ -105,28 +105,17 @@ impl Batch {
         }
     }
 
-    /// The items of several batches of `Vec<T>`, in their order.
-    ///
-    /// # Errors
-    /// As for [`downcast`](Self::downcast).
-    pub fn concat<T: 'static>(parts: Vec<Self>) -> Result<Vec<T>> {
-        let parts = parts.into_iter().map(Self::downcast).collect::<Result<Vec<Vec<T>>>>()?;
-        let mut all = Vec::with_capacity(parts.iter().map(Vec::len).sum());
-        for mut part in parts {
-            all.append(&mut part);
-        }
-        Ok(all)
-    }
-}
-
-impl Batch {
     /// The items of several batches of `Vec<T>`, in the order of their stamps; those of one stamp keep their order.
     ///
     /// # Errors
     /// As for [`downcast`](Self::downcast).
-    pub fn in_order<T: Stamped + 'static>(parts: Vec<Self>) -> Result<Vec<T>> {
-        let mut items: Vec<T> = Self::concat(parts)?;
-        if !items.is_sorted_by(|a, b| a.stamp() <= b.stamp()) {
+    pub(crate) fn in_order<T: Stamped + 'static>(parts: Vec<Self>) -> Result<Vec<T>> {
+        let parts = parts.into_iter().map(Self::downcast).collect::<Result<Vec<Vec<T>>>>()?;
+        let mut items = Vec::with_capacity(parts.iter().map(Vec::len).sum());
+        for mut part in parts {
+            items.append(&mut part);
+        }
+        if !items.is_sorted_by(|a: &T, b: &T| a.stamp() <= b.stamp()) {
             items.sort_by(|a, b| a.stamp().cmp(b.stamp()));
         }
         Ok(items)
@@ -135,7 +124,7 @@ impl Batch {
 
 /// What an operator puts out on one shard.
 #[derive(Debug)]
-pub enum Output {
+pub(crate) enum Output {
     /// For the consumers on the same shard.
     Local(Batch),
     /// An exchange: one batch for each shard, in their order.

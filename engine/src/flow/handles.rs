@@ -19,20 +19,59 @@ impl Default for GraphId {
     }
 }
 
-/// Names a node of a graph.
+/// Names a node of a graph, whatever it puts out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId {
     pub(crate) graph: GraphId,
     pub(crate) index: usize,
 }
 
-impl NodeId {
+/// Names a node of a graph together with what it puts out on each shard, such as `Vec<Event<K, V>>` for a stream and
+/// `Changes<K, V>` for a table: a node that is wired to one which puts out something else does not compile.
+///
+/// # Examples
+/// ```compile_fail,E0308
+/// use millpond::{GraphBuilder, Stream, Topic};
+///
+/// let names = Topic::<u32, String>::new("names");
+/// let graph = GraphBuilder::new();
+/// let node = graph.stream(&names).node();
+/// let numbers = Stream::<u32, u64>::from_node(graph.nodes(), node, true);
+/// ```
+pub struct NodeRef<T> {
+    id: NodeId,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> NodeRef<T> {
+    pub(crate) fn new(id: NodeId) -> Self {
+        Self { id, output: PhantomData }
+    }
+
+    pub(crate) fn id(self) -> NodeId {
+        self.id
+    }
+
     /// Its number among the nodes of its graph, as [`Graph::describe`](crate::graph::Graph::describe) has it.
     #[must_use]
     pub fn number(self) -> usize {
-        self.index
+        self.id.index
     }
 }
+
+impl<T> fmt::Debug for NodeRef<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NodeRef").field(&self.id.index).finish()
+    }
+}
+
+impl<T> Clone for NodeRef<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for NodeRef<T> {}
 
 /// Names a table of a graph, whatever its types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

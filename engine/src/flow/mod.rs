@@ -11,13 +11,13 @@ mod pass;
 mod router;
 mod stamp;
 
-pub use batch::{Batch, Change, Changes, Event, Output, Update};
+pub use batch::{Change, Changes, Event, Update};
 pub use failure::Failure;
-pub use handles::{NodeId, TableIndex, TableRef};
+pub use handles::{NodeRef, TableIndex, TableRef};
 pub use pass::{Charges, Detail, Pass};
 pub use router::Router;
 pub use stamp::{Stamp, Stamped};
 
-pub(crate) use batch::NodeOutput;
-pub(crate) use handles::GraphId;
+pub(crate) use batch::{Batch, NodeOutput, Output};
+pub(crate) use handles::{GraphId, NodeId};
 pub(crate) use meter::Meter;

@@ -1,10 +1,10 @@
 //! The erased builder on which the typed streams and tables stand.
 
-use super::{Graph, Node, NodeId, Step, TableIndex, TableRef, TableSpec, TopicSpec};
+use super::{Graph, Node, NodeId, NodeRef, Step, TableIndex, TableRef, TableSpec, TopicSpec};
 use crate::codec::{
     Bincode, Checked, Grouped, GroupedCodec, Key, RowCodec, Shape, Value, ValueCodec, short_name,
 };
-use crate::dataflow::{Gather, Operator, Source};
+use crate::dataflow::{Exchange, Gather, Inputs, Local, Operator, Scatter, Source};
 use crate::flow::GraphId;
 use crate::state::TableState;
 use crate::{Error, Result, Topic};
@@ -160,7 +160,7 @@ pub(super) struct Foreign {
 struct Draft<'a> {
     label: &'a str,
     step: Step,
-    inputs: &'a [NodeId],
+    inputs: Vec<NodeId>,
     writes: &'a [TableIndex],
     reads: &'a [TableIndex],
     exchange: bool,
@@ -168,7 +168,7 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(label: &'a str, step: Step, inputs: &'a [NodeId]) -> Self {
+    fn new(label: &'a str, step: Step, inputs: Vec<NodeId>) -> Self {
         Self { label, step, inputs, writes: &[], reads: &[], exchange: false, sink: None }
     }
 }
@@ -223,79 +223,93 @@ impl Builder {
 
     /// What `node` does, such as `map_values`; `None` once the graph was built.
     #[must_use]
-    pub fn label(&self, node: NodeId) -> Option<String> {
-        let parts = self.parts();
+    pub fn label<T>(&self, node: NodeRef<T>) -> Option<String> {
+        let (parts, node) = (self.parts(), node.id());
         let node = parts.nodes.get(node.index).filter(|_| parts.id == node.graph)?;
         Some(node.label.clone())
     }
 
     /// Adds a node that reads `topic`. Its output is on the shard of each key.
-    pub fn source<K: Key, V: Value>(&self, label: &str, topic: &Topic<K, V>, source: impl Source) -> NodeId {
-        self.topic(topic, true, false);
-        let step = Step::Source { topic: Arc::clone(topic.name()), source: Arc::new(source) };
-        self.push(Draft::new(label, step, &[]))
-    }
-
-    /// Adds an operator whose output stays on its shard. It may use the tables `writes` and `reads`.
-    pub fn operator(
+    pub fn source<K: Key, V: Value, S: Source>(
         &self,
         label: &str,
-        inputs: &[NodeId],
+        topic: &Topic<K, V>,
+        source: S,
+    ) -> NodeRef<Vec<S::Item>> {
+        self.topic(topic, true, false);
+        let step = Step::Source { topic: Arc::clone(topic.name()), source: Arc::new(source) };
+        NodeRef::new(self.push(Draft::new(label, step, Vec::new())))
+    }
+
+    /// Adds an operator whose output stays on its shard. It may use the tables `writes` and `reads`. `inputs` is a node if the
+    /// operator has one input, a pair of them for two, a vector for [`All`](crate::dataflow::All).
+    pub fn operator<O: Operator>(
+        &self,
+        label: &str,
+        inputs: <O::Input as Inputs>::Nodes,
         writes: &[TableIndex],
         reads: &[TableIndex],
-        operator: impl Operator,
-    ) -> NodeId {
-        let step = Step::Operator(Arc::new(operator));
-        self.push(Draft { writes, reads, ..Draft::new(label, step, inputs) })
+        operator: O,
+    ) -> NodeRef<O::Output> {
+        let step = Step::Operator(Arc::new(Local(operator)));
+        NodeRef::new(self.push(Draft { writes, reads, ..Draft::new(label, step, O::Input::ids(inputs)) }))
     }
 
     /// Adds a node that takes one of several outputs of `of`, which sees by
     /// [`Context::outlet`](crate::dataflow::Context::outlet) what is wanted of each. `of` puts out one batch with all of them.
-    pub fn outlet(&self, label: &str, of: NodeId, reads: &[TableIndex], operator: impl Operator) -> NodeId {
-        let outlet = self.operator(label, &[of], &[], reads, operator);
-        let mut parts = self.parts();
+    pub fn outlet<T: 'static, O: Operator<Input = (T,)>>(
+        &self,
+        label: &str,
+        of: NodeRef<T>,
+        reads: &[TableIndex],
+        operator: O,
+    ) -> NodeRef<O::Output> {
+        let outlet = self.operator(label, of, &[], reads, operator);
+        let (mut parts, of) = (self.parts(), of.id());
         if parts.id == of.graph
             && let Some(node) = parts.nodes.get_mut(of.index)
         {
-            node.outlets.push(outlet.index);
+            node.outlets.push(outlet.number());
         }
         drop(parts);
         outlet
     }
 
-    /// Adds an exchange: `router` splits its input by shard, and the node returned holds what reached each shard,
-    /// ordered by stamp.
-    pub fn exchange<T: crate::dataflow::Stamped + Clone + Send + 'static>(
+    /// Adds an exchange: it splits its input by shard, and the node returned holds what reached each shard, ordered by stamp.
+    pub fn exchange<X: Exchange>(
         &self,
         label: &str,
-        inputs: &[NodeId],
+        inputs: <X::Input as Inputs>::Nodes,
         reads: &[TableIndex],
-        router: impl Operator,
-    ) -> NodeId {
-        let step = Step::Operator(Arc::new(router));
-        let send = self.push(Draft { reads, exchange: true, ..Draft::new(label, step, inputs) });
-        self.operator("gather", &[send], &[], &[], Gather::<T>::default())
+        exchange: X,
+    ) -> NodeRef<Vec<X::Item>> {
+        let step = Step::Operator(Arc::new(Scatter(exchange)));
+        let send =
+            self.push(Draft { reads, exchange: true, ..Draft::new(label, step, X::Input::ids(inputs)) });
+        let step = Step::Operator(Arc::new(Gather::<X::Item>::default()));
+        NodeRef::new(self.push(Draft::new("gather", step, vec![send])))
     }
 
     /// Adds an operator that appends to `topic` by [`Context::emit`](crate::dataflow::Context::emit).
-    pub fn sink<K: Key, V: Value>(
+    pub fn sink<K: Key, V: Value, O: Operator>(
         &self,
         label: &str,
-        inputs: &[NodeId],
+        inputs: <O::Input as Inputs>::Nodes,
         topic: &Topic<K, V>,
-        operator: impl Operator,
-    ) -> NodeId {
+        operator: O,
+    ) -> NodeRef<O::Output> {
         self.topic(topic, false, true);
-        let step = Step::Operator(Arc::new(operator));
-        self.push(Draft { sink: Some(Arc::clone(topic.name())), ..Draft::new(label, step, inputs) })
+        let step = Step::Operator(Arc::new(Local(operator)));
+        let sink = Some(Arc::clone(topic.name()));
+        NodeRef::new(self.push(Draft { sink, ..Draft::new(label, step, O::Input::ids(inputs)) }))
     }
 
     /// Declares that what `node` puts out depends on every single update of the tables that it derives from, and not only
     /// on what an epoch made of each key: because it looks at them in between, or keeps a state of what it is told. These
     /// tables, and all between them and the node, then hand on every update: see
     /// [`Context::detail`](crate::dataflow::Context::detail). In an engine with dead letters all tables do.
-    pub fn follows_updates(&self, node: NodeId) {
-        let mut parts = self.parts();
+    pub fn follows_updates<T>(&self, node: NodeRef<T>) {
+        let (mut parts, node) = (self.parts(), node.id());
         if parts.id == node.graph
             && let Some(node) = parts.nodes.get_mut(node.index)
         {

@@ -7,13 +7,13 @@ mod builder;
 mod describe;
 mod validate;
 
-pub use crate::flow::{NodeId, TableIndex, TableRef};
+pub use crate::flow::{NodeRef, TableIndex, TableRef};
 pub use builder::{Builder, TableOptions};
 
 use crate::changelog::{TopicConfig, TopicType};
 use crate::codec::Shape;
-use crate::dataflow::{Operator, Source};
-use crate::flow::GraphId;
+use crate::dataflow::{AnyOperator, AnySource};
+use crate::flow::{GraphId, NodeId};
 use crate::state::{AnyTable, TaskState};
 use crate::store::layout::TableId;
 use std::fmt;
@@ -80,8 +80,8 @@ impl Node {
 
 /// What a node runs.
 pub(crate) enum Step {
-    Source { topic: Arc<str>, source: Arc<dyn Source> },
-    Operator(Arc<dyn Operator>),
+    Source { topic: Arc<str>, source: Arc<dyn AnySource> },
+    Operator(Arc<dyn AnyOperator>),
 }
 
 /// Makes the typed state of a table.

@@ -4,7 +4,7 @@
 
 use super::input::{BatchSlice, EpochInput};
 use super::plan::{Plan, node};
-use crate::dataflow::{Context, Inputs, Skipped, SourceBatch, Sunk};
+use crate::dataflow::{Context, Skipped, SourceBatch, Sunk, Taking};
 use crate::flow::{Batch, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
@@ -198,7 +198,7 @@ impl Run<'_> {
         let mut outputs = Vec::new();
         for &id in sources.unwrap_or_default() {
             if let Step::Source { source, .. } = &node(self.graph, id)?.step {
-                let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, &self.router)));
+                let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, self.router)));
                 let decoded = decoded.unwrap_or_else(|panic| Err(panicked(&*panic)));
                 outputs.push((id, decoded.map_err(|error| EpochFailure::at(error, records.current.get()))?));
             }
@@ -266,8 +266,8 @@ impl Run<'_> {
                     let duty = self.plan.duties.get(outlet)?;
                     (duty.consumers > 0).then_some(duty.detail)
                 }));
-                let inputs = Inputs { slots: &mut lane.slots, nodes: &node.inputs };
-                match (operator.run(context, inputs)?, node.exchange) {
+                let taking = Taking { slots: &mut lane.slots, nodes: &node.inputs };
+                match (operator.run(context, taking)?, node.exchange) {
                     (Output::Local(batch), false) => vec![batch],
                     (Output::Routed(parts), true) if parts.len() == self.router.shards() => parts,
                     (Output::Nothing, false) => Vec::new(),

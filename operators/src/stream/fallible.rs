@@ -5,9 +5,10 @@
 //! with the error's text and topic, partition and offset, or the record becomes a dead letter with that text as its
 //! reason. All that was made of a failed record is undone, on every way through the graph.
 //!
-//! Otherwise these are the steps of [`steps`](super::steps).
+//! Otherwise these are the steps of [`steps`](super::steps). `try_group_by`, `try_fold` and `try_join` stand beside their kin.
 
 use super::Stream;
+use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::Event;
 use std::fmt::Display;
@@ -129,6 +130,33 @@ impl<K: Key, V: Value> Stream<K, V> {
         })
     }
 
+    /// As [`filter_map_values`](Self::filter_map_values), where an error is the failure of the record.
+    ///
+    /// ```
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let lines = Topic::<u64, String>::new("lines");
+    /// let graph = GraphBuilder::new();
+    /// // Empty lines are left out, what is no number fails.
+    /// let numbers = graph
+    ///     .stream(&lines)
+    ///     .try_filter_map_values(|_, text| (!text.is_empty()).then(|| text.parse::<u32>()).transpose());
+    /// numbers.to_table("numbers");
+    /// ```
+    #[must_use]
+    pub fn try_filter_map_values<W: Value, E: Display + 'static>(
+        &self,
+        map: impl Fn(&K, V) -> Result<Option<W>, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        let keyed = self.keyed;
+        self.try_step::<_, _, E>("try_filter_map_values", keyed, move |Event { key, value, stamp }, out| {
+            if let Some(value) = map(&key, value)? {
+                out.push(Event { key, value, stamp });
+            }
+            Ok(())
+        })
+    }
+
     /// As [`flat_map`](Self::flat_map), where an error is the failure of the record.
     ///
     /// ```
@@ -184,5 +212,33 @@ impl<K: Key, V: Value> Stream<K, V> {
                 Ok(())
             },
         )
+    }
+
+    /// As [`re_key`](Self::re_key), where an error is the failure of the record.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let graph = GraphBuilder::new();
+    /// let by_customer = graph.stream(&orders).try_re_key(|_, text| text.parse::<u32>());
+    /// let last = by_customer.to_table("last");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&orders, 1, "7".to_owned(), 0)?;
+    /// driver.put(&orders, 2, "seven".to_owned(), 0)?;
+    /// assert!(driver.run().unwrap_err().message().contains("orders/0 offset 1"));
+    /// assert_eq!(driver.table(&last)?, [(7, "7".to_owned())].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_re_key<L: Key, E: Display + 'static>(
+        &self,
+        key: impl Fn(&K, &V) -> Result<L, E> + Send + Sync + 'static,
+    ) -> Stream<L, V> {
+        self.try_step::<_, _, E>("try_re_key", false, move |Event { key: old, value, stamp }, out| {
+            out.push(Event { key: key(&old, &value)?, value, stamp });
+            Ok(())
+        })
     }
 }

@@ -10,7 +10,7 @@ use crate::aggregate::{Aggregate, Fold, count};
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output, Stamp};
+use millpond_engine::dataflow::{Changes, Context, Event, Failure, Operator, Stamp};
 use millpond_engine::graph::{TableOptions, TableRef};
 use std::convert::Infallible;
 use std::fmt::{self, Display};
@@ -45,6 +45,23 @@ impl<K: Key, V: Value> Stream<K, V> {
     #[doc(alias = "groupBy")]
     pub fn group_by<L: Key>(&self, key: impl Fn(&K, &V) -> L + Send + Sync + 'static) -> GroupedStream<L, V> {
         self.re_key(key).group_by_key()
+    }
+
+    /// As [`group_by`](Self::group_by), where an error is the failure of the record.
+    ///
+    /// ```
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u64, String>::new("orders");
+    /// let graph = GraphBuilder::new();
+    /// graph.stream(&orders).try_group_by(|_, text| text.parse::<u32>()).count("orders_of_customers");
+    /// ```
+    #[must_use]
+    pub fn try_group_by<L: Key, E: Display + 'static>(
+        &self,
+        key: impl Fn(&K, &V) -> Result<L, E> + Send + Sync + 'static,
+    ) -> GroupedStream<L, V> {
+        self.try_re_key(key).group_by_key()
     }
 }
 
@@ -192,7 +209,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         let builder = &self.stream.builder;
         let table: TableRef<K, A> = builder.table(kind, store);
         let operator = FoldStream { table, step, types: PhantomData::<fn() -> (V, E)> };
-        let node = builder.operator(kind, &[self.stream.node], &[table.index()], &[], operator);
+        let node = builder.operator(kind, self.stream.node, &[table.index()], &[], operator);
         builder.follows_updates(node);
         StoredTable::from_node(builder, node, table)
     }
@@ -212,15 +229,21 @@ where
     E: Display + 'static,
     F: Fn(&K, &mut Option<A>, V) -> Result<(), E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Changes<K, A>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let table = context.table(&self.table)?;
         let record = context.detail();
         let step = |key: &K, acc: &mut Option<A>, value, _: &Stamp| (self.step)(key, acc, value);
         let updates = table.try_fold(context, events, record, step)?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
-        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+        Ok(Some(table.changes(context, updates)?))
     }
 }

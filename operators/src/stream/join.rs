@@ -6,18 +6,19 @@
 //! late, equal or not.
 //!
 //! Deleted and absent keys: the inner join drops the record, the left join passes `None`. Repeated keys meet the row each
-//! at its own place. Empty input on either side gives nothing, or changes nothing.
+//! at its own place. Empty input on either side gives nothing, or changes nothing. An error of the join is the failure of
+//! its record.
 
 use super::Stream;
 use crate::table::Table;
-use crate::table::access::Access;
+use crate::table::access::{Access, Wanted};
 use crate::table::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Changes, Context, Event, Failure, Inputs, Operator, Output, Stamp, Update,
-};
+use millpond_engine::dataflow::{Changes, Context, Event, Failure, Operator, Stamp, Update};
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt::Display;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -50,7 +51,9 @@ impl<K: Key, V: Value> Stream<K, V> {
         table: &Table<K, T>,
         join: impl Fn(&K, V, &T) -> W + Send + Sync + 'static,
     ) -> Stream<K, W> {
-        self::join(self, table, move |key, value, row| row.map(|row| join(key, value, row)))
+        self.join_by("join", table, move |key, value, row| {
+            Ok::<_, Infallible>(row.map(|row| join(key, value, row)))
+        })
     }
 
     /// As [`join`](Self::join), but each record comes through, with the row if there is one: a key that is deleted or was
@@ -80,27 +83,102 @@ impl<K: Key, V: Value> Stream<K, V> {
         table: &Table<K, T>,
         join: impl Fn(&K, V, Option<&T>) -> W + Send + Sync + 'static,
     ) -> Stream<K, W> {
-        self::join(self, table, move |key, value, row| Some(join(key, value, row)))
+        self.join_by("left_join", table, move |key, value, row| {
+            Ok::<_, Infallible>(Some(join(key, value, row)))
+        })
+    }
+
+    /// As [`join`](Self::join), where an error is the failure of the record of this stream.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
+    /// let graph = GraphBuilder::new();
+    /// let prices_table = graph.table(&prices, "prices");
+    /// let due = graph
+    ///     .stream(&orders)
+    ///     .try_join(&prices_table, |_, pieces, price| pieces.checked_mul(*price).ok_or("too dear"))
+    ///     .to_table("due");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&prices, 1, 450, 0)?;
+    /// driver.put(&orders, 1, 2, 0)?;
+    /// driver.put(&orders, 1, u64::MAX, 0)?;
+    /// let error = driver.run().unwrap_err().to_string();
+    /// assert!(error.contains("orders/0 offset 1") && error.contains("too dear"), "{error}");
+    /// assert_eq!(driver.table(&due)?, [(1, 900)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_join<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, &T) -> Result<W, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self.join_by("try_join", table, move |key, value, row| {
+            row.map(|row| join(key, value, row)).transpose()
+        })
+    }
+
+    /// As [`left_join`](Self::left_join), where an error is the failure of the record of this stream: such as one that must meet
+    /// a row and does not.
+    ///
+    /// ```
+    /// use millpond::testing::{Driver, Settings};
+    /// use millpond::{FailurePolicy, GraphBuilder, Topic};
+    ///
+    /// let (orders, prices) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("prices"));
+    /// let dead = Topic::<u32, u64>::new("dead");
+    /// let graph = GraphBuilder::new();
+    /// let prices_table = graph.table(&prices, "prices");
+    /// let due = graph
+    ///     .stream(&orders)
+    ///     .try_left_join(&prices_table, |item, pieces, price| match price {
+    ///         Some(price) => Ok(pieces * price),
+    ///         None => Err(format!("item {item} has no price")),
+    ///     })
+    ///     .to_table("due");
+    /// let policy = FailurePolicy::DeadLetter("dead".into());
+    /// let mut driver = Driver::with_settings(&graph.build()?, Settings { policy, ..Settings::default() })?;
+    /// driver.put(&orders, 1, 2, 0)?;
+    /// driver.put(&prices, 1, 450, 0)?;
+    /// driver.put(&orders, 1, 3, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&due)?, [(1, 1350)].into());
+    /// assert_eq!(driver.records(&dead)?[0].value, Some(2));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn try_left_join<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, Option<&T>) -> Result<W, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        self.join_by("try_left_join", table, move |key, value, row| join(key, value, row).map(Some))
+    }
+
+    /// What `join` makes of each record and the row that it meets; nothing where it makes nothing.
+    pub(super) fn join_by<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        label: &str,
+        table: &Table<K, T>,
+        join: impl Fn(&K, V, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
+    ) -> Stream<K, W> {
+        let stream = self.exchanged();
+        let types = PhantomData::<fn() -> (V, E)>;
+        let operator = StreamTableJoin { access: Arc::clone(&table.access), join, types };
+        let reads = table.access.reads();
+        let node = stream.builder.operator(label, (stream.node, table.node), &[], &reads, operator);
+        stream.builder.follows_updates(node);
+        Stream::new(stream.builder.clone(), node, true)
     }
 }
 
-fn join<K: Key, V: Value, T: Value, W: Value>(
-    stream: &Stream<K, V>,
-    table: &Table<K, T>,
-    join: impl Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,
-) -> Stream<K, W> {
-    let stream = stream.exchanged();
-    let operator = StreamTableJoin { access: Arc::clone(&table.access), join, types: PhantomData };
-    let reads = table.access.reads();
-    let node = stream.builder.operator("join", &[stream.node, table.node], &[], &reads, operator);
-    stream.builder.follows_updates(node);
-    Stream::new(stream.builder.clone(), node, true)
-}
-
-struct StreamTableJoin<K, V, T, F> {
+struct StreamTableJoin<K, T, F, Types> {
     access: Arc<dyn Access<K, T>>,
     join: F,
-    types: PhantomData<fn() -> V>,
+    types: PhantomData<Types>,
 }
 
 /// What happened to one key of the table within the epoch.
@@ -120,17 +198,23 @@ impl<'u, K, T> History<'u, K, T> {
     }
 }
 
-impl<K, V, T, W, F> Operator for StreamTableJoin<K, V, T, F>
+impl<K, V, T, W, E, F> Operator for StreamTableJoin<K, T, F, fn() -> (V, E)>
 where
     K: Key,
     V: Value,
     T: Value,
     W: Value,
-    F: Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,
+    E: Display + 'static,
+    F: Fn(&K, V, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
-        let changes: Changes<K, T> = inputs.take(1)?;
+    type Input = (Vec<Event<K, V>>, Changes<K, T>);
+    type Output = Vec<Event<K, W>>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events, changes): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let starts = Starts::of(context, &*self.access, &changes)?;
         let mut histories: HashMap<&K, History<'_, K, T>> = HashMap::with_capacity(changes.changes.len());
         for key in starts.keys() {
@@ -141,8 +225,8 @@ where
                 history.updates.push(update);
             }
         }
-        let unchanged: Vec<&K> =
-            events.iter().map(|event| &event.key).filter(|key| !histories.contains_key(key)).collect();
+        let wanted = events.iter().map(|event| (&event.key, &event.stamp));
+        let unchanged: Vec<Wanted<'_, K>> = wanted.filter(|(key, _)| !histories.contains_key(key)).collect();
         let mut rows = self.access.look_up(context, &unchanged)?.into_iter();
         let mut out = Vec::with_capacity(events.len());
         for Event { key, value, stamp } in events {
@@ -151,8 +235,9 @@ where
                 Some(history) => (self.join)(&key, value, history.at(&stamp)),
                 None => (self.join)(&key, value, rows.next().flatten().as_ref()),
             };
+            let joined = joined.map_err(|reason| context.failed(&stamp, reason))?;
             out.extend(joined.map(|value| Event { key, value, stamp }));
         }
-        Ok(Output::Local(Batch::new(out)))
+        Ok(Some(out))
     }
 }

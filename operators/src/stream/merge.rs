@@ -7,7 +7,7 @@
 use super::Stream;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
+use millpond_engine::dataflow::{All, Context, Event, Failure, Operator};
 use std::marker::PhantomData;
 
 impl<K: Key, V: Value> Stream<K, V> {
@@ -60,7 +60,7 @@ impl<K: Key, V: Value> Stream<K, V> {
             keyed &= other.keyed;
         }
         let operator = Merge(PhantomData::<fn() -> (K, V)>);
-        let node = self.builder.operator("merge", &nodes, &[], &[], operator);
+        let node = self.builder.operator("merge", nodes, &[], &[], operator);
         Self::new(self.builder.clone(), node, keyed)
     }
 }
@@ -69,11 +69,17 @@ impl<K: Key, V: Value> Stream<K, V> {
 struct Merge<Types>(PhantomData<Types>);
 
 impl<K: Key, V: Value> Operator for Merge<fn() -> (K, V)> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
+    type Input = All<Vec<Event<K, V>>>;
+    type Output = Vec<Event<K, V>>;
+
+    fn run(
+        &self,
+        _context: &mut Context<'_>,
+        All(inputs): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let ways = inputs.len();
         let mut merged: Vec<Event<K, V>> = Vec::new();
-        for way in 0..ways {
-            let mut events: Vec<Event<K, V>> = inputs.take(way)?;
+        for (way, mut events) in inputs.into_iter().enumerate() {
             for event in &mut events {
                 event.stamp = event.stamp.way(way, ways);
             }
@@ -87,6 +93,6 @@ impl<K: Key, V: Value> Operator for Merge<fn() -> (K, V)> {
         if !merged.is_sorted_by(|a, b| a.stamp <= b.stamp) {
             merged.sort_by_key(|event| event.stamp);
         }
-        Ok(Output::Local(Batch::new(merged)))
+        Ok(Some(merged))
     }
 }

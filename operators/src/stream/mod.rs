@@ -8,15 +8,24 @@
 //! | file | what comes out of it |
 //! |---|---|
 //! | `source` | a stream of a topic: values, upserts, or whole records (`record`) |
-//! | `steps`, `fallible` | one record after the other, without a state |
+//! | `steps`, `fallible` | one record after the other, without a state; `step` runs them |
 //! | `split`, `merge` | several streams of one, one of several |
-//! | `join` | a stream that met a table; a join of two streams within a time is a file beside it |
-//! | `group` | a table of folded groups; windows are groups with a time in their key, and a file beside it |
-//! | `process` | streams and a state by code of one's own; timers belong here |
+//! | `join` | a stream that met a table |
+//! | `group`, `extreme` | a table of folded groups |
+//! | `process` | streams and a state by code of one's own |
 //! | `table` | a table of the last values |
 //! | `sink` | records of a topic |
 //!
 //! Nodes with several outputs are built from `outlet`.
+//!
+//! What looks at event time is not there yet; it has its places:
+//!
+//! | what | where |
+//! |---|---|
+//! | windows | a folder `window/` beside `group`: a file for each kind (tumbling, hopping, sliding, session, calendar), which says to which windows a record counts, and one that folds them, as `group` folds groups; the key of a row is its window and its group |
+//! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
+//! | timers | `process`: one more method of `Process`, which has a default, and one more of `Emit`; when one is due is the engine's to say, as it says which records an epoch has |
+//! | what is late | a step like those in `steps`, by the stamp alone |
 
 mod extreme;
 mod fallible;
@@ -29,6 +38,7 @@ mod record;
 mod sink;
 mod source;
 mod split;
+mod step;
 mod steps;
 mod table;
 
@@ -40,8 +50,8 @@ pub(crate) use source::{RecordSource, StreamSource, UpsertSource};
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
-use millpond_engine::graph::{Builder, NodeId};
+use millpond_engine::dataflow::{Context, Event, Exchange, Failure};
+use millpond_engine::graph::{Builder, NodeRef};
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -89,14 +99,13 @@ use std::marker::PhantomData;
 #[doc(alias = "KStream")]
 pub struct Stream<K, V> {
     pub(crate) builder: Builder,
-    pub(crate) node: NodeId,
+    pub(crate) node: NodeRef<Vec<Event<K, V>>>,
     pub(crate) keyed: bool,
-    types: PhantomData<fn() -> (K, V)>,
 }
 
 impl<K, V> Clone for Stream<K, V> {
     fn clone(&self) -> Self {
-        Self { builder: self.builder.clone(), node: self.node, keyed: self.keyed, types: PhantomData }
+        Self { builder: self.builder.clone(), node: self.node, keyed: self.keyed }
     }
 }
 
@@ -110,20 +119,20 @@ impl<K, V> fmt::Debug for Stream<K, V> {
 }
 
 impl<K: Key, V: Value> Stream<K, V> {
-    pub(crate) fn new(builder: Builder, node: NodeId, keyed: bool) -> Self {
-        Self { builder, node, keyed, types: PhantomData }
+    pub(crate) fn new(builder: Builder, node: NodeRef<Vec<Event<K, V>>>, keyed: bool) -> Self {
+        Self { builder, node, keyed }
     }
 
-    /// A stream from a node of one's own that puts out `Vec<Event<K, V>>`; `keyed` if every event is on the shard of
-    /// its key.
+    /// A stream from a node of one's own; `keyed` if every event is on the shard of its key. The events must be in the order of
+    /// their stamps.
     #[must_use]
-    pub fn from_node(builder: &Builder, node: NodeId, keyed: bool) -> Self {
+    pub fn from_node(builder: &Builder, node: NodeRef<Vec<Event<K, V>>>, keyed: bool) -> Self {
         Self::new(builder.clone(), node, keyed)
     }
 
     /// The node that puts the stream out.
     #[must_use]
-    pub fn node(&self) -> NodeId {
+    pub fn node(&self) -> NodeRef<Vec<Event<K, V>>> {
         self.node
     }
 
@@ -132,8 +141,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         if self.keyed {
             return self.clone();
         }
-        let node =
-            self.builder.exchange::<Event<K, V>>("exchange", &[self.node], &[], ByKey::<K, V>(PhantomData));
+        let node = self.builder.exchange("exchange", self.node, &[], ByKey::<K, V>(PhantomData));
         Self::new(self.builder.clone(), node, true)
     }
 }
@@ -141,10 +149,16 @@ impl<K: Key, V: Value> Stream<K, V> {
 /// Sends every event to the shard of its key.
 struct ByKey<K, V>(PhantomData<fn() -> (K, V)>);
 
-impl<K: Key, V: Value> Operator for ByKey<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+impl<K: Key, V: Value> Exchange for ByKey<K, V> {
+    type Input = (Vec<Event<K, V>>,);
+    type Item = Event<K, V>;
+
+    fn route(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let parts = context.router().split(events, |event| &event.key);
-        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
+        Ok(parts)
     }
 }

@@ -10,13 +10,11 @@
 
 use super::Stream;
 use super::outlet::Portion;
-use super::steps::CHARGED_TOGETHER;
+use super::step::CHARGED_TOGETHER;
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Context, Detail, Event, Failure, Inputs, Operator, Output, Stamp, Update,
-};
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp, Update};
 use millpond_engine::graph::{TableOptions, TableRef};
 use std::fmt;
 use std::marker::PhantomData;
@@ -70,6 +68,52 @@ use std::marker::PhantomData;
 /// engine.catch_up_blocking()?;
 /// assert_eq!(engine.view(&changes)?.get("door")?, Some(3));
 /// assert_eq!(engine.view(&last)?.get("door")?, Some(1));
+/// # Ok::<(), millpond::Error>(())
+/// ```
+/// Whoever needs the headers of records reads them with [`records`](crate::GraphBuilder::records), and emits
+/// [`ProducerRecord`](super::ProducerRecord)s to write some:
+/// ```
+/// use millpond::stream::{ConsumerRecord, Emit, ProducerRecord};
+/// use millpond::testing::Driver;
+/// use millpond::{GraphBuilder, Process, Topic, TopicPartition};
+///
+/// /// Passes orders on, each with the trace of the one before.
+/// struct Chain;
+///
+/// impl Process<u32, ConsumerRecord<u64>> for Chain {
+///     type State = Vec<u8>;
+///     type OutKey = u32;
+///     type OutValue = ProducerRecord<u64>;
+///
+///     fn process(
+///         &self,
+///         key: &u32,
+///         order: ConsumerRecord<u64>,
+///         last: &mut Option<Vec<u8>>,
+///         emit: &mut Emit<u32, ProducerRecord<u64>>,
+///     ) {
+///         let now = order.header("trace").map(<[u8]>::to_vec);
+///         if let (Some(cents), Some(last)) = (order.value, last.as_ref()) {
+///             emit.push(*key, ProducerRecord::new(cents).with_header("after", last.clone()));
+///         }
+///         *last = now;
+///     }
+/// }
+///
+/// let (orders, chained) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("chained"));
+/// let graph = GraphBuilder::new();
+/// let (emitted, _) = graph.records(&orders).process("traces", Chain);
+/// emitted.to_records(&chained, |_, record| record);
+/// let after = graph.records(&chained).map_values(|_, order| order.header("after").map(<[u8]>::to_vec)).to_table("after");
+/// let mut driver = Driver::new(&graph.build()?)?;
+/// # let record = |cents: u64, trace: &'static str| {
+/// #     let mut value = Vec::new();
+/// #     orders.codec().encode(&cents, &mut value).unwrap();
+/// #     millpond::changelog::Record::new(vec![0, 0, 0, 7], value).with_header("trace", trace)
+/// # };
+/// driver.append(TopicPartition::new("orders", 0), vec![record(450, "a"), record(120, "b")])?;
+/// driver.run()?;
+/// assert_eq!(driver.table(&after)?, [(7, Some(b"a".to_vec()))].into());
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub trait Process<K, V>: Send + Sync + 'static {
@@ -153,7 +197,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         let builder = &stream.builder;
         let table: TableRef<K, P::State> = builder.table("process", store.into());
         let operator = Processor { table, process, value: PhantomData };
-        let node = builder.operator("process", &[stream.node], &[table.index()], &[], operator);
+        let node = builder.operator("process", stream.node, &[table.index()], &[], operator);
         builder.follows_updates(node);
         let emitted = builder.outlet("emitted", node, &[], Emitted::<K, V, P>(PhantomData));
         let states = States::<K, V, P> { table, process: PhantomData };
@@ -175,8 +219,14 @@ struct Processor<K, V, P: Process<K, V>> {
 }
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Processed<P::OutKey, P::OutValue, K, P::State>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let table = context.table(&self.table)?;
         let record = context.outlet(STATE).unwrap_or(Detail::Changes);
         let charges = context.charges();
@@ -200,7 +250,7 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
         emit.events.sort_by_key(|event| event.stamp);
         let processed: Processed<P::OutKey, P::OutValue, K, P::State> =
             (Portion::new(emit.events), Portion::new(updates));
-        Ok(Output::Local(Batch::new(processed)))
+        Ok(Some(processed))
     }
 }
 
@@ -208,10 +258,16 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
 struct Emitted<K, V, P>(PhantomData<(K, V, P)>);
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for Emitted<K, V, P> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let processed: Processed<P::OutKey, P::OutValue, K, P::State> = inputs.take(0)?;
+    type Input = (Processed<P::OutKey, P::OutValue, K, P::State>,);
+    type Output = Vec<Event<P::OutKey, P::OutValue>>;
+
+    fn run(
+        &self,
+        _context: &mut Context<'_>,
+        (processed,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let (emitted, _) = processed;
-        Ok(Output::Local(Batch::new(emitted.take()?)))
+        Ok(Some(emitted.take()?))
     }
 }
 
@@ -222,12 +278,18 @@ struct States<K, V, P: Process<K, V>> {
 }
 
 impl<K: Key, V: Value, P: Process<K, V>> Operator for States<K, V, P> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let (_, updates) = inputs.take::<Processed<P::OutKey, P::OutValue, K, P::State>>(0)?;
+    type Input = (Processed<P::OutKey, P::OutValue, K, P::State>,);
+    type Output = Changes<K, P::State>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        ((_, updates),): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
         let table = context.table(&self.table)?;
-        Ok(Output::Local(Batch::new(table.changes(context, updates.take()?)?)))
+        Ok(Some(table.changes(context, updates.take()?)?))
     }
 }

@@ -14,7 +14,7 @@ use millpond_engine::changelog::{
     MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, partition_for_key,
 };
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Context, Event, Failure, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Context, Event, Failure, Operator};
 use millpond_engine::{Result, Topic};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         record: impl Fn(&K, V) -> ProducerRecord<W> + Send + Sync + 'static,
     ) {
         let sink = Sink { topic: topic.clone(), record, value: PhantomData };
-        self.builder.sink("to", &[self.node], topic, sink);
+        self.builder.sink("to", self.node, topic, sink);
     }
 }
 
@@ -140,14 +140,20 @@ where
     W: Value,
     F: Fn(&K, V) -> ProducerRecord<W> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, V>>,);
+    type Output = ();
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         for event in events {
             let stamp = event.stamp;
             context.at(&stamp);
             let (partition, record) = self.encode(event).map_err(|reason| context.failed(&stamp, reason))?;
             context.emit(Arc::clone(self.topic.name()), partition, stamp, record)?;
         }
-        Ok(Output::Nothing)
+        Ok(None)
     }
 }

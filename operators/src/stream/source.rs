@@ -9,7 +9,7 @@ use crate::upsert::Upsert;
 use bytes::Bytes;
 use millpond_engine::changelog::Header;
 use millpond_engine::codec::{Key, Value, ValueCodec};
-use millpond_engine::dataflow::{Batch, Event, Router, Source, SourceBatch, Stamp};
+use millpond_engine::dataflow::{Event, Router, Source, SourceBatch, Stamp};
 use millpond_engine::{Result, Topic};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -27,19 +27,17 @@ impl<K: Key, V: Value> StreamSource<K, V> {
 }
 
 impl<K: Key, V: Value> Source for StreamSource<K, V> {
-    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
-        let mut parts: Vec<Vec<Event<K, V>>> = parts(records, *router);
+    type Item = Event<K, V>;
+
+    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Vec<Self::Item>>> {
+        let mut parts = parts(records, *router);
         for (record, stamp) in records.records() {
             let Some(bytes) = record.value else { continue };
             let Some(key) = key(records, stamp, record.key) else { continue };
             let Some(value) = value(&*self.codec, records, stamp, bytes) else { continue };
             put(&mut parts, *router, Event { key, value, stamp });
         }
-        Ok(parts.into_iter().map(Batch::new).collect())
-    }
-
-    fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
-        Ok(Batch::new(Batch::in_order::<Event<K, V>>(parts)?))
+        Ok(parts)
     }
 }
 
@@ -56,8 +54,10 @@ impl<K: Key, V: Value> UpsertSource<K, V> {
 }
 
 impl<K: Key, V: Value> Source for UpsertSource<K, V> {
-    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
-        let mut parts: Vec<Vec<Event<K, Upsert<V>>>> = parts(records, *router);
+    type Item = Event<K, Upsert<V>>;
+
+    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Vec<Self::Item>>> {
+        let mut parts = parts(records, *router);
         for (record, stamp) in records.records() {
             let Some(key) = key(records, stamp, record.key) else { continue };
             let value = match record.value.map(|bytes| value(&*self.codec, records, stamp, bytes)) {
@@ -67,11 +67,7 @@ impl<K: Key, V: Value> Source for UpsertSource<K, V> {
             };
             put(&mut parts, *router, Event { key, value, stamp });
         }
-        Ok(parts.into_iter().map(Batch::new).collect())
-    }
-
-    fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
-        Ok(Batch::new(Batch::in_order::<Event<K, Upsert<V>>>(parts)?))
+        Ok(parts)
     }
 }
 
@@ -88,8 +84,10 @@ impl<K: Key, V: Value> RecordSource<K, V> {
 }
 
 impl<K: Key, V: Value> Source for RecordSource<K, V> {
-    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Batch>> {
-        let mut parts: Vec<Vec<Event<K, ConsumerRecord<V>>>> = parts(records, *router);
+    type Item = Event<K, ConsumerRecord<V>>;
+
+    fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Vec<Self::Item>>> {
+        let mut parts = parts(records, *router);
         let header = |(name, value): (&str, &[u8])| Header {
             name: name.to_owned(),
             value: Bytes::copy_from_slice(value),
@@ -109,11 +107,7 @@ impl<K: Key, V: Value> Source for RecordSource<K, V> {
             };
             put(&mut parts, *router, Event { key, value, stamp });
         }
-        Ok(parts.into_iter().map(Batch::new).collect())
-    }
-
-    fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
-        Ok(Batch::new(Batch::in_order::<Event<K, ConsumerRecord<V>>>(parts)?))
+        Ok(parts)
     }
 }
 

@@ -6,9 +6,11 @@
 
 use super::Stream;
 use super::outlet::Portion;
+use super::record::ProducerRecord;
+use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
-use millpond_engine::graph::NodeId;
+use millpond_engine::dataflow::{Context, Event, Failure, Operator};
+use millpond_engine::graph::NodeRef;
 use millpond_engine::{Result, Topic};
 use std::marker::PhantomData;
 
@@ -68,8 +70,9 @@ impl<K: Key, V: Value> Stream<K, V> {
     }
 
     /// Appends each record to one of `topics`, exactly once whatever happens; `way` says to which, counted from 0. A number
-    /// that is not below is the failure of the record. For values of other types, or headers,
-    /// [`split`](Self::split) and send each stream its way.
+    /// that is not below is the failure of the record. There are [`upserts_to_one_of`](Stream::upserts_to_one_of) for deletions and
+    /// [`records_to_one_of`](Self::records_to_one_of) for headers; to topics of several types, [`split`](Self::split) and send
+    /// each stream its way.
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -99,22 +102,95 @@ impl<K: Key, V: Value> Stream<K, V> {
         }
     }
 
+    /// Appends what `record` makes of each record to one of `topics`, and says to which, counted from 0: otherwise as
+    /// [`to_one_of`](Self::to_one_of) and [`to_records`](Self::to_records).
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::stream::ProducerRecord;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u32, u64>::new("orders");
+    /// let [free, paid] = ["free", "paid"].map(Topic::<u32, String>::new);
+    /// let graph = GraphBuilder::new();
+    /// graph.records(&orders).records_to_one_of([&free, &paid], |_, order| match order.value {
+    ///     None | Some(0) => (0, ProducerRecord::tombstone()),
+    ///     Some(cents) => (1, ProducerRecord::new(format!("{cents} cents")).with_headers(order.headers)),
+    /// });
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&orders, 1, 0, 0)?;
+    /// driver.put(&orders, 2, 450, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.records(&free)?[0].value, None);
+    /// assert_eq!(driver.records(&paid)?[0].value.as_deref(), Some("450 cents"));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[doc(alias = "TopicNameExtractor")]
+    pub fn records_to_one_of<'t, W: Value>(
+        &self,
+        topics: impl IntoIterator<Item = &'t Topic<K, W>>,
+        record: impl Fn(&K, V) -> (usize, ProducerRecord<W>) + Send + Sync + 'static,
+    ) {
+        let records = self.map_values(record);
+        let topics: Vec<&Topic<K, W>> = topics.into_iter().collect();
+        let splitter = records.splitter("to_one_of", topics.len(), |_, (way, _)| *way);
+        for (index, topic) in topics.into_iter().enumerate() {
+            records.way_of(splitter, index).to_records(topic, |_, (_, record)| record);
+        }
+    }
+
     fn splitter(
         &self,
         label: &'static str,
         ways: usize,
         way: impl Fn(&K, &V) -> usize + Send + Sync + 'static,
-    ) -> NodeId {
+    ) -> NodeRef<Ways<K, V>> {
         let operator = Split { label, ways, way, types: PhantomData::<fn() -> (K, V)> };
-        self.builder.operator(label, &[self.node], &[], &[], operator)
+        self.builder.operator(label, self.node, &[], &[], operator)
     }
 
-    fn way_of(&self, splitter: NodeId, index: usize) -> Self {
+    fn way_of(&self, splitter: NodeRef<Ways<K, V>>, index: usize) -> Self {
         let operator = Way { index, types: PhantomData::<fn() -> (K, V)> };
         let node = self.builder.outlet(&format!("way {index}"), splitter, &[], operator);
         Self::new(self.builder.clone(), node, self.keyed)
     }
 }
+
+impl<K: Key, V: Value> Stream<K, Upsert<V>> {
+    /// As [`to_one_of`](Stream::to_one_of); deletions become tombstones.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let stock = Topic::<u32, u64>::new("stock");
+    /// let (low, high) = (Topic::<u32, u64>::new("low"), Topic::<u32, u64>::new("high"));
+    /// let graph = GraphBuilder::new();
+    /// graph.upserts(&stock).upserts_to_one_of([&low, &high], |item, _| usize::from(*item >= 100));
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&stock, 7, 3, 0)?;
+    /// driver.delete(&stock, 100, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.records(&low)?[0].value, Some(3));
+    /// assert_eq!(driver.records(&high)?[0].value, None);
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[doc(alias = "TopicNameExtractor")]
+    pub fn upserts_to_one_of<'t>(
+        &self,
+        topics: impl IntoIterator<Item = &'t Topic<K, V>>,
+        way: impl Fn(&K, &Upsert<V>) -> usize + Send + Sync + 'static,
+    ) {
+        let topics: Vec<&Topic<K, V>> = topics.into_iter().collect();
+        let splitter = self.splitter("to_one_of", topics.len(), way);
+        for (index, topic) in topics.into_iter().enumerate() {
+            self.way_of(splitter, index).to_upserts(topic);
+        }
+    }
+}
+
+/// What the splitting node puts out: what goes each way.
+type Ways<K, V> = Vec<Portion<Vec<Event<K, V>>>>;
 
 /// Sorts events by the way that they go.
 struct Split<F, Types> {
@@ -130,8 +206,14 @@ where
     V: Value,
     F: Fn(&K, &V) -> usize + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Ways<K, V>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let wanted: Vec<bool> = (0..self.ways).map(|way| context.outlet(way).is_some()).collect();
         let mut ways: Vec<Vec<Event<K, V>>> = wanted.iter().map(|_| Vec::new()).collect();
         for event in events {
@@ -148,7 +230,7 @@ where
             }
         }
         let portions: Vec<_> = ways.into_iter().map(Portion::new).collect();
-        Ok(Output::Local(Batch::new(portions)))
+        Ok(Some(portions))
     }
 }
 
@@ -159,9 +241,11 @@ struct Way<Types> {
 }
 
 impl<K: Key, V: Value> Operator for Way<fn() -> (K, V)> {
-    fn run(&self, _context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let ways: Vec<Portion<Vec<Event<K, V>>>> = inputs.take(0)?;
+    type Input = (Ways<K, V>,);
+    type Output = Vec<Event<K, V>>;
+
+    fn run(&self, _context: &mut Context<'_>, (ways,): Self::Input) -> Result<Option<Self::Output>, Failure> {
         let events = ways.get(self.index).map_or_else(|| Ok(Vec::new()), Portion::take)?;
-        Ok(Output::Local(Batch::new(events)))
+        Ok(Some(events))
     }
 }

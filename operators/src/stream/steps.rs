@@ -3,15 +3,11 @@
 //! Each record is worked on by itself: repeated keys, absent keys and late timestamps have no meaning here. There are no
 //! tombstones in a stream. Empty input gives empty output. A panic in the closure is a failure of its record; the steps in
 //! [`fallible`](super::fallible) fail by an error. Steps that keep the key keep the shard; the others need an exchange
-//! before the next operator that works by key.
+//! before the next operator that works by key. What runs them all is in [`step`](super::step).
 
 use super::Stream;
-use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Event, Failure, Inputs, Operator, Output};
-use std::convert::Infallible;
-use std::fmt::Display;
-use std::marker::PhantomData;
+use millpond_engine::dataflow::Event;
 
 impl<K: Key, V: Value> Stream<K, V> {
     /// The records for which `keep` is true.
@@ -273,68 +269,5 @@ impl<K: Key, V: Value> Stream<K, V> {
             look(&event.key, &event.value);
             out.push(event);
         })
-    }
-
-    /// A step that does not fail.
-    fn step<L: Key, W: Value>(
-        &self,
-        label: &str,
-        keyed: bool,
-        step: impl Fn(Event<K, V>, &mut Vec<Event<L, W>>) + Send + Sync + 'static,
-    ) -> Stream<L, W> {
-        self.try_step(label, keyed, move |event, out| {
-            step(event, out);
-            Ok::<(), Infallible>(())
-        })
-    }
-
-    /// A step that puts out what `step` makes of each event, or fails.
-    pub(super) fn try_step<L: Key, W: Value, E: Display + 'static>(
-        &self,
-        label: &str,
-        keyed: bool,
-        step: impl Fn(Event<K, V>, &mut Vec<Event<L, W>>) -> std::result::Result<(), E> + Send + Sync + 'static,
-    ) -> Stream<L, W> {
-        let operator = Steps { step, types: PhantomData };
-        let node = self.builder.operator(label, &[self.node], &[], &[], operator);
-        Stream::new(self.builder.clone(), node, keyed)
-    }
-}
-
-/// So many values beyond those that came in are charged for together.
-pub(super) const CHARGED_TOGETHER: usize = 1 << 10;
-
-type Types<K, V, L, W, E> = fn() -> (K, V, L, W, E);
-
-/// Puts out what a closure makes of each event.
-struct Steps<K, V, L, W, E, F> {
-    step: F,
-    types: PhantomData<Types<K, V, L, W, E>>,
-}
-
-impl<K, V, L, W, E, F> Operator for Steps<K, V, L, W, E, F>
-where
-    K: Key,
-    V: Value,
-    L: Key,
-    W: Value,
-    E: Display + 'static,
-    F: Fn(Event<K, V>, &mut Vec<Event<L, W>>) -> std::result::Result<(), E> + Send + Sync + 'static,
-{
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, V>> = inputs.take(0)?;
-        let mut out = Vec::with_capacity(events.len());
-        // One for one is what the engine reckons with.
-        let mut expected = events.len();
-        for event in events {
-            let stamp = event.stamp;
-            context.at(&stamp);
-            (self.step)(event, &mut out).map_err(|reason| context.failed(&stamp, reason))?;
-            if out.len() >= expected + CHARGED_TOGETHER {
-                context.charge::<Event<L, W>>(out.len() - expected)?;
-                expected = out.len();
-            }
-        }
-        Ok(Output::Local(Batch::new(out)))
     }
 }

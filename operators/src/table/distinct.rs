@@ -5,12 +5,13 @@
 //! rows change or are deleted; those of a stream stay. Repeated values in one epoch change the index and, if every update
 //! of the result counts, the result step by step. Late timestamps play no part. Empty input changes nothing.
 
+use super::GroupedTable;
 use super::StoredTable;
-use super::group::{Delta, GroupedTable};
+use super::regroup::Delta;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Detail, Event, Failure, Inputs, Operator, Output, Stamp};
-use millpond_engine::graph::{Builder, NodeId, TableOptions, TableRef};
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp};
+use millpond_engine::graph::{Builder, NodeRef, TableOptions, TableRef};
 use std::marker::PhantomData;
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
@@ -68,15 +69,15 @@ pub(super) fn index<G: Key, T: Key, W: Value>(
 /// Adds a node that counts the different values of each group, of members that `node` puts out.
 pub(crate) fn distinct_count<G: Key, D: Clone + Send + 'static, T: Key>(
     builder: &Builder,
-    node: NodeId,
+    node: NodeRef<Vec<Event<G, D>>>,
     store: TableOptions<u64>,
     of: impl Fn(D) -> (T, bool) + Send + Sync + 'static,
-) -> (NodeId, TableRef<G, u64>) {
+) -> (NodeRef<Changes<G, u64>>, TableRef<G, u64>) {
     let index = index(builder, &store);
     let table: TableRef<G, u64> = builder.table("distinct_count", store);
     let operator = DistinctCount { index, table, of, member: PhantomData };
     let writes = [index.index(), table.index()];
-    (builder.operator("distinct_count", &[node], &writes, &[], operator), table)
+    (builder.operator("distinct_count", node, &writes, &[], operator), table)
 }
 
 /// One member more or less: how many there were of its value, and how many there are.
@@ -129,8 +130,14 @@ where
     T: Key,
     F: Fn(D) -> (T, bool) + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let deltas: Vec<Event<G, D>> = inputs.take(0)?;
+    type Input = (Vec<Event<G, D>>,);
+    type Output = Changes<G, u64>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (deltas,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let counted = count(context, &self.index, deltas, &self.of)?;
         let events = counted
             .into_iter()
@@ -145,8 +152,8 @@ where
             *row = (values > 0).then_some(values);
         })?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
-        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+        Ok(Some(table.changes(context, updates)?))
     }
 }

@@ -7,13 +7,14 @@
 //! epoch, unless every update of the result counts: then it is told after every step. Late timestamps play no part. Empty
 //! input changes nothing.
 
+use super::GroupedTable;
 use super::StoredTable;
 use super::distinct::{Counted, count, index, member};
 use super::first::{Before, End, First};
-use super::group::{Delta, GroupedTable};
+use super::regroup::Delta;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Detail, Event, Failure, Inputs, Operator, Output};
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator};
 use millpond_engine::graph::{TableOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
@@ -95,7 +96,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         let table: TableRef<K, W> = self.builder.table(kind, store);
         let operator = Extreme { index, table, end, most, answer, of, row: PhantomData };
         let writes = [index.index(), table.index()];
-        let node = self.builder.operator(kind, &[self.node], &writes, &[], operator);
+        let node = self.builder.operator(kind, self.node, &writes, &[], operator);
         StoredTable::from_node(&self.builder, node, table)
     }
 }
@@ -129,8 +130,14 @@ where
     W: Value,
     F: Fn(&V) -> T + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let deltas: Vec<Event<G, Delta<V>>> = inputs.take(0)?;
+    type Input = (Vec<Event<G, Delta<V>>>,);
+    type Output = Changes<G, W>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (deltas,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let counted = count(context, &self.index, deltas, |delta| member(&self.of, &delta))?;
         let mut groups: BTreeMap<&G, Vec<&Counted<G, T>>> = BTreeMap::new();
         for counted in &counted {
@@ -147,9 +154,9 @@ where
         let record = context.detail();
         let updates = table.fold(context, results, record, |_, row, new| *row = new)?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
-        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+        Ok(Some(table.changes(context, updates)?))
     }
 }
 

@@ -7,22 +7,19 @@
 //! nothing; if every update of the groups counts, every step of a row is carried through, otherwise only what became of it. The
 //! extremes survive their own retraction in the form that keeps every member (`retractable()`). Retractions and additions
 //! of one epoch are ordered by the stamps of the rows' changes, which makes even inexact folds come out the same for every
-//! number of shards.
+//! number of shards. Where a closure fails, the record fails that changed the row; a row whose group could not be told before
+//! was in none.
 
-use super::access::Access;
-use super::history::{self, Starts, Step};
-use super::{StoredTable, Table};
+use super::StoredTable;
+use super::regroup::Delta;
 use crate::aggregate::{Fold, Retract, count};
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Update,
-};
-use millpond_engine::graph::{Builder, NodeId, TableOptions, TableRef};
-use millpond_engine::state::Detail;
-use std::fmt;
+use millpond_engine::dataflow::{Change, Changes, Context, Event, Failure, Operator, Stamp, Update};
+use millpond_engine::graph::{Builder, NodeRef, TableOptions, TableRef};
+use std::convert::Infallible;
+use std::fmt::{self, Display};
 use std::marker::PhantomData;
-use std::sync::Arc;
 
 /// A table whose rows are grouped by another key, ready to be folded.
 /// # Examples
@@ -79,32 +76,13 @@ use std::sync::Arc;
 #[doc(alias = "KGroupedTable")]
 pub struct GroupedTable<K, V> {
     pub(super) builder: Builder,
-    pub(super) node: NodeId,
-    types: PhantomData<fn() -> (K, V)>,
+    pub(super) node: NodeRef<Vec<Event<K, Delta<V>>>>,
 }
 
 impl<K, V> fmt::Debug for GroupedTable<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GroupedTable").field("node", &self.node).finish_non_exhaustive()
     }
-}
-
-/// A row that joins or leaves a group.
-#[derive(Clone)]
-pub(super) enum Delta<V> {
-    Leave(V),
-    Join(V),
-}
-
-pub(super) fn group_by<K: Key, V: Value, L: Key, W: Value>(
-    table: &Table<K, V>,
-    group: impl Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
-) -> GroupedTable<L, W> {
-    let access = Arc::clone(&table.access);
-    let reads = access.reads();
-    let send = Regroup { access, group };
-    let node = table.builder.exchange::<Event<L, Delta<W>>>("group_by", &[table.node], &reads, send);
-    GroupedTable { builder: table.builder.clone(), node, types: PhantomData }
 }
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
@@ -125,10 +103,12 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
                     let group = group.get_or_insert_with(|| Grouped { members: 0, value: aggregate.init() });
                     group.members += 1;
                     aggregate.fold(&mut group.value, key, value);
+                    Ok(())
                 }
-                Delta::Leave(value) => {
-                    leave(group, |acc| aggregate.retract(acc, key, value));
-                }
+                Delta::Leave(value) => leave(group, |acc| {
+                    aggregate.retract(acc, key, value);
+                    Ok::<(), Infallible>(())
+                }),
             },
         )
     }
@@ -165,22 +145,24 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
                     }
                     None => Grouped { members: 1, value },
                 });
+                Ok(())
             }
-            Delta::Leave(value) => {
-                leave(group, |acc| *acc = subtract(acc.clone(), value));
-            }
+            Delta::Leave(value) => leave(group, |acc| {
+                *acc = subtract(acc.clone(), value);
+                Ok::<(), Infallible>(())
+            }),
         })
     }
 
-    fn fold_by<A: Value>(
+    pub(super) fn fold_by<A: Value, E: Display + 'static>(
         &self,
         kind: &'static str,
         store: TableOptions<A>,
-        step: impl Fn(&K, &mut Option<Grouped<A>>, Delta<V>) + Send + Sync + 'static,
+        step: impl Fn(&K, &mut Option<Grouped<A>>, Delta<V>) -> Result<(), E> + Send + Sync + 'static,
     ) -> StoredTable<K, A> {
         let table: TableRef<K, Grouped<A>> = self.builder.grouped_table(kind, store);
-        let operator = FoldTable { table, step, value: PhantomData };
-        let node = self.builder.operator("fold", &[self.node], &[table.index()], &[], operator);
+        let operator = FoldTable { table, step, types: PhantomData::<fn() -> (V, E)> };
+        let node = self.builder.operator("fold", self.node, &[table.index()], &[], operator);
         StoredTable::of_groups(&self.builder, node, table)
     }
 }
@@ -197,77 +179,51 @@ fn shown<K, A>(Changes { changes, updates }: Changes<K, Grouped<A>>) -> Changes<
 }
 
 /// Takes one member out of a group; the group goes with its last member.
-fn leave<A>(group: &mut Option<Grouped<A>>, retract: impl FnOnce(&mut A)) {
+pub(super) fn leave<A, E>(
+    group: &mut Option<Grouped<A>>,
+    retract: impl FnOnce(&mut A) -> Result<(), E>,
+) -> Result<(), E> {
     match group {
         Some(Grouped { members, value }) if *members > 1 => {
             *members -= 1;
-            retract(value);
+            retract(value)
         }
-        _ => *group = None,
+        _ => {
+            *group = None;
+            Ok(())
+        }
     }
 }
 
-/// Sends the old row of each change to the group it leaves and the new one to the group it joins.
-struct Regroup<K, V, F> {
-    access: Arc<dyn Access<K, V>>,
-    group: F,
-}
-
-impl<K, V, L, W, F> Operator for Regroup<K, V, F>
-where
-    K: Key,
-    V: Value,
-    L: Key,
-    W: Value,
-    F: Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
-{
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let changes: Changes<K, V> = inputs.take(0)?;
-        let starts;
-        let steps = if context.detail() == Detail::Updates {
-            starts = Starts::of(context, &*self.access, &changes)?;
-            history::updates(&changes, &starts)
-        } else {
-            history::changes(&changes)
-        };
-        let mut deltas: Vec<Event<L, Delta<W>>> = Vec::with_capacity(steps.len() * 2);
-        for Step { key, old, new, stamp } in steps {
-            context.at(&stamp);
-            if let Some(old) = old {
-                let (group, value) = (self.group)(key, old);
-                deltas.push(Event { key: group, value: Delta::Leave(value), stamp: stamp.branch(0) });
-            }
-            if let Some(new) = new {
-                let (group, value) = (self.group)(key, new);
-                deltas.push(Event { key: group, value: Delta::Join(value), stamp: stamp.branch(1) });
-            }
-        }
-        let parts = context.router().split(deltas, |delta| &delta.key);
-        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
-    }
-}
-
-struct FoldTable<K, V, A, F> {
+struct FoldTable<K, A, F, Types> {
     table: TableRef<K, Grouped<A>>,
     step: F,
-    value: PhantomData<fn() -> V>,
+    types: PhantomData<Types>,
 }
 
-impl<K, V, A, F> Operator for FoldTable<K, V, A, F>
+impl<K, V, A, E, F> Operator for FoldTable<K, A, F, fn() -> (V, E)>
 where
     K: Key,
     V: Value,
     A: Value,
-    F: Fn(&K, &mut Option<Grouped<A>>, Delta<V>) + Send + Sync + 'static,
+    E: Display + 'static,
+    F: Fn(&K, &mut Option<Grouped<A>>, Delta<V>) -> Result<(), E> + Send + Sync + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let deltas: Vec<Event<K, Delta<V>>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, Delta<V>>>,);
+    type Output = Changes<K, A>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (deltas,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let table = context.table(&self.table)?;
         let record = context.detail();
-        let updates = table.fold(context, deltas, record, &self.step)?;
+        let step = |key: &K, group: &mut Option<Grouped<A>>, delta, _: &Stamp| (self.step)(key, group, delta);
+        let updates = table.try_fold(context, deltas, record, step)?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
-        Ok(Output::Local(Batch::new(shown(table.changes(context, updates)?))))
+        Ok(Some(shown(table.changes(context, updates)?)))
     }
 }

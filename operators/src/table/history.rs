@@ -6,7 +6,7 @@
 //!
 //! A key that was updated but has no change ended the epoch as it began: what it has now is what it had.
 
-use super::access::Access;
+use super::access::{Access, Wanted};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Change, Changes, Context, Failure, Stamp, Update};
@@ -36,24 +36,31 @@ impl<'c, K: Key, V: Value> Starts<'c, K, V> {
         access: &dyn Access<K, V>,
         changes: &'c Changes<K, V>,
     ) -> Result<Self, Failure> {
-        Self::with(context, access, changes, changes.updates.iter().map(|update| &update.key))
+        Self::with(
+            context,
+            access,
+            changes,
+            changes.updates.iter().map(|update| (&update.key, &update.stamp)),
+        )
     }
 
-    /// The starts of the keys that have a change in `changes`, and of `keys`.
+    /// The starts of the keys that have a change in `changes`, and of `keys`, each with the stamp of who asks.
     pub(crate) fn with(
         context: &mut Context<'_>,
         access: &dyn Access<K, V>,
         changes: &'c Changes<K, V>,
-        keys: impl Iterator<Item = &'c K>,
+        keys: impl Iterator<Item = Wanted<'c, K>>,
     ) -> Result<Self, Failure> {
         let mut starts: HashMap<&K, Start<'c, V>> = HashMap::with_capacity(changes.changes.len());
         for change in &changes.changes {
             starts.insert(&change.key, Start::Changed(change.old.as_ref()));
         }
         let mut seen = HashSet::new();
-        let unchanged: Vec<&K> = keys.filter(|key| !starts.contains_key(key) && seen.insert(*key)).collect();
+        let unchanged: Vec<Wanted<'_, K>> =
+            keys.filter(|(key, _)| !starts.contains_key(key) && seen.insert(*key)).collect();
         let rows = access.look_up(context, &unchanged)?;
-        starts.extend(unchanged.into_iter().zip(rows.into_iter().map(Start::Unchanged)));
+        let keys = unchanged.into_iter().map(|(key, _)| key);
+        starts.extend(keys.zip(rows.into_iter().map(Start::Unchanged)));
         Ok(Self(starts))
     }
 

@@ -2,15 +2,19 @@
 //!
 //! A row that names another key than before leaves the old one and joins the new one, in this order. A deleted row leaves.
 //! A row may name nobody; such rows, if they are wanted at all, stay on the shard of their own key. If every update of
-//! what derives from the links counts, every step of a row is carried through, otherwise only what became of it.
+//! what derives from the links counts, every step of a row is carried through, otherwise only what became of it. Where it
+//! cannot be said whom a row names, the record fails that made the row so; what such a row was before, it named nobody.
 
 use super::Table;
 use super::access::Access;
 use super::history::{self, Starts, Step};
+use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Batch, Changes, Context, Detail, Event, Failure, Inputs, Operator, Output};
-use millpond_engine::graph::NodeId;
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Exchange, Failure};
+use millpond_engine::graph::NodeRef;
+use std::fmt::Display;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// A row at the shard of a key that it names: what it is now, while it names this key.
@@ -24,14 +28,14 @@ pub(super) struct Linked<K, V> {
 pub(super) type Links<F, K, V> = Vec<Event<Option<F>, Linked<K, V>>>;
 
 /// Sends the rows of `table` to the shards of the keys that `name` takes from them.
-pub(super) fn link<K: Key, V: Value, F: Key>(
+pub(super) fn link<K: Key, V: Value, F: Key, E: Display + 'static>(
     table: &Table<K, V>,
-    name: impl Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+    name: impl Fn(&K, &V) -> Result<Option<F>, E> + Send + Sync + 'static,
     keeps_unnamed: bool,
-) -> NodeId {
-    let link = Link { access: Arc::clone(&table.access), name, keeps_unnamed };
+) -> NodeRef<Links<F, K, V>> {
+    let link = Link { access: Arc::clone(&table.access), name, keeps_unnamed, reason: PhantomData };
     let reads = table.access.reads();
-    table.builder.exchange::<Event<Option<F>, Linked<K, V>>>("link", &[table.node], &reads, link)
+    table.builder.exchange("link", table.node, &reads, link)
 }
 
 /// The links of rows that name a key, and of those that name nobody.
@@ -53,22 +57,30 @@ pub(super) fn part<F, K, V>(links: Links<F, K, V>) -> Parted<F, K, V> {
     parted
 }
 
-struct Link<K, V, N> {
+struct Link<K, V, N, E> {
     access: Arc<dyn Access<K, V>>,
     name: N,
     /// Whether rows that name nobody go on.
     keeps_unnamed: bool,
+    reason: PhantomData<fn() -> E>,
 }
 
-impl<K, V, F, N> Operator for Link<K, V, N>
+impl<K, V, F, N, E> Exchange for Link<K, V, N, E>
 where
     K: Key,
     V: Value,
     F: Key,
-    N: Fn(&K, &V) -> Option<F> + Send + Sync + 'static,
+    N: Fn(&K, &V) -> Result<Option<F>, E> + Send + Sync + 'static,
+    E: Display + 'static,
 {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let changes: Changes<K, V> = inputs.take(0)?;
+    type Input = (Changes<K, V>,);
+    type Item = Event<Option<F>, Linked<K, V>>;
+
+    fn route(
+        &self,
+        context: &mut Context<'_>,
+        (changes,): Self::Input,
+    ) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let starts;
         let steps = if context.detail() == Detail::Updates {
             starts = Starts::of(context, &*self.access, &changes)?;
@@ -87,10 +99,11 @@ where
                 part.push(Event { key: named, value: Linked { key: key.clone(), new: new.cloned() }, stamp });
             }
         };
+        let mut earliest = Earliest::default();
         for Step { key, old, new, stamp } in steps {
             context.at(&stamp);
-            let before = old.map(|row| (self.name)(key, row));
-            let now = new.map(|row| (self.name)(key, row));
+            let before = old.and_then(|row| (self.name)(key, row).ok());
+            let now = new.and_then(|row| earliest.run(context, &stamp, || (self.name)(key, row)));
             if let Some(before) = before.filter(|before| now.as_ref() != Some(before)) {
                 send(before, key, None, stamp.branch(0));
             }
@@ -98,6 +111,7 @@ where
                 send(now, key, new, stamp.branch(1));
             }
         }
-        Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
+        earliest.outcome(context)?;
+        Ok(parts)
     }
 }

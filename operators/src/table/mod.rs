@@ -3,10 +3,24 @@
 //! A table emits at most one change per key and epoch, from the value at its start to the value at its end. Some tables
 //! are stored (sources, folds, foreign-key joins, and whatever is [`materialize`](Table::materialize)d) and can be
 //! asked through a view: [`StoredTable`]. `filter`, `map_values` and primary-key joins are computed on the fly.
+//!
+//! | file | what it has |
+//! |---|---|
+//! | `source` | tables of topics, streams and computed tables, stored row by row |
+//! | `map`, `join` | computed tables |
+//! | `foreign`, `re_key` | tables under keys that rows name; `link` sends rows there |
+//! | `regroup`, `group`, `extreme`, `distinct` | rows on their way to groups, folded groups, and those with a row for each value; `first` reads the ends of these |
+//! | `fallible` | the same where a closure may fail |
+//! | `to_stream` | the changes as a stream |
+//! | `access`, `history` | how an operator looks into tables, and what an epoch did to their rows |
+//!
+//! Tables that keep the versions of their rows, and those whose rows expire, are files beside `source`: both write rows, and
+//! look at event time for when one goes. A join as of a time is one of `stream`, beside its `join`.
 
 pub(crate) mod access;
 pub(crate) mod distinct;
 mod extreme;
+mod fallible;
 mod first;
 mod foreign;
 mod group;
@@ -15,6 +29,7 @@ mod join;
 mod link;
 mod map;
 mod re_key;
+mod regroup;
 pub(crate) mod source;
 mod stored;
 mod to_stream;
@@ -26,8 +41,11 @@ pub use stored::StoredTable;
 use crate::stream::Stream;
 use crate::upsert::Upsert;
 use access::Access;
+use join::Asked;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::{Builder, NodeId, TableOptions};
+use millpond_engine::dataflow::Changes;
+use millpond_engine::graph::{Builder, NodeRef, TableOptions};
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 
@@ -102,7 +120,7 @@ use std::sync::Arc;
 #[doc(alias = "KTable")]
 pub struct Table<K, V> {
     pub(crate) builder: Builder,
-    pub(crate) node: NodeId,
+    pub(crate) node: NodeRef<Changes<K, V>>,
     pub(crate) access: Arc<dyn Access<K, V>>,
 }
 
@@ -120,21 +138,21 @@ impl<K, V> fmt::Debug for Table<K, V> {
 
 impl<K: Key, V: Value> Table<K, V> {
     /// A table that `node` puts out and `access` looks into.
-    fn new(builder: &Builder, node: NodeId, access: impl Access<K, V>) -> Self {
+    fn new(builder: &Builder, node: NodeRef<Changes<K, V>>, access: impl Access<K, V>) -> Self {
         Self { builder: builder.clone(), node, access: Arc::new(access) }
     }
 
     /// The rows for which `keep` is true.
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
-        map::map("filter", self, move |key, value: V| keep(key, &value).then_some(value))
+        map::map("filter", self, move |key, value: V| Ok::<_, Infallible>(keep(key, &value).then_some(value)))
     }
 
     /// The rows with another value each.
     #[must_use]
     #[doc(alias = "mapValues")]
     pub fn map_values<W: Value>(&self, map: impl Fn(&K, V) -> W + Send + Sync + 'static) -> Table<K, W> {
-        map::map("map_values", self, move |key, value| Some(map(key, value)))
+        map::map("map_values", self, move |key, value| Ok::<_, Infallible>(Some(map(key, value))))
     }
 
     /// Groups the rows by another key, with another value each. What is folded over the groups must be able to
@@ -144,7 +162,7 @@ impl<K: Key, V: Value> Table<K, V> {
         &self,
         group: impl Fn(&K, &V) -> (L, W) + Send + Sync + 'static,
     ) -> GroupedTable<L, W> {
-        group::group_by(self, group)
+        regroup::group_by("group_by", self, move |key, value| Ok::<_, Infallible>(group(key, value)))
     }
 
     /// The keys that both tables have, with what `join` makes of the two rows.
@@ -154,7 +172,9 @@ impl<K: Key, V: Value> Table<K, V> {
         other: &Table<K, T>,
         join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
-        join::join("join", self, other, move |key, left, right| Some(join(key, left?, right?)))
+        self.join_by("join", other, move |key, left, right| {
+            left.zip(right).map(|(left, right)| join(key, left, right))
+        })
     }
 
     /// The keys of this table, with what `join` makes of the row and that of `other`, if any.
@@ -164,7 +184,7 @@ impl<K: Key, V: Value> Table<K, V> {
         other: &Table<K, T>,
         join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
-        join::join("left_join", self, other, move |key, left, right| Some(join(key, left?, right)))
+        self.join_by("left_join", other, move |key, left, right| left.map(|left| join(key, left, right)))
     }
 
     /// The keys of either table, with what `join` makes of the two rows, of which at least one is there.
@@ -174,66 +194,20 @@ impl<K: Key, V: Value> Table<K, V> {
         other: &Table<K, T>,
         join: impl Fn(&K, Option<&V>, Option<&T>) -> W + Send + Sync + 'static,
     ) -> Table<K, W> {
-        join::join("outer_join", self, other, move |key, left, right| {
+        self.join_by("outer_join", other, move |key, left, right| {
             (left.is_some() || right.is_some()).then(|| join(key, left, right))
         })
     }
 
-    /// Joins each row with the row of `other` whose key `foreign` takes from it; rows without one are left out. `foreign`
-    /// answers with a key of `other`, or with an `Option` of one where a row may name nobody. The
-    /// result is stored in the table `store`, the rows of this table once more, by foreign key, in the table
-    /// `<store>.index`; see [`ForeignStore`].
-    ///
-    /// Source: KIP-213 and KIP-1104, without the round trip: the index holds the rows themselves.
-    #[doc(alias = "KTable foreign key join")]
-    pub fn foreign_join<F: Key, I: Into<Option<F>>, T: Value, W: Value>(
+    fn join_by<T: Value, W: Value>(
         &self,
-        other: &Table<F, T>,
-        store: impl Into<ForeignStore<V, W>>,
-        foreign: impl Fn(&K, &V) -> I + Send + Sync + 'static,
-        join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
-    ) -> StoredTable<K, W> {
-        let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other?));
-        let named = move |key: &K, row: &V| foreign(key, row).into();
-        foreign::join(self, other, store.into(), foreign::Kind::Inner, named, join)
-    }
-
-    /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner, and those that name nobody.
-    ///
-    /// # Examples
-    /// ```
-    /// use millpond::testing::Driver;
-    /// use millpond::{GraphBuilder, Topic};
-    ///
-    /// // Task -> who is on it, if anybody
-    /// let tasks = Topic::<u32, Option<u64>>::new("tasks");
-    /// let people = Topic::<u64, String>::new("people");
-    /// let graph = GraphBuilder::new();
-    /// let people_table = graph.table(&people, "people");
-    /// let on_it = graph.table(&tasks, "tasks").foreign_left_join(
-    ///     &people_table,
-    ///     "on_it",
-    ///     |_, person| *person,
-    ///     |_, _, name| name.cloned().unwrap_or_else(|| "nobody".to_owned()),
-    /// );
-    /// let mut driver = Driver::new(&graph.build()?)?;
-    /// driver.put(&people, 7, "Ada".to_owned(), 0)?;
-    /// driver.put(&tasks, 1, Some(7), 0)?;
-    /// driver.put(&tasks, 2, None, 0)?;
-    /// driver.run()?;
-    /// assert_eq!(driver.table(&on_it)?, [(1, "Ada".to_owned()), (2, "nobody".to_owned())].into());
-    /// # Ok::<(), millpond::Error>(())
-    /// ```
-    pub fn foreign_left_join<F: Key, I: Into<Option<F>>, T: Value, W: Value>(
-        &self,
-        other: &Table<F, T>,
-        store: impl Into<ForeignStore<V, W>>,
-        foreign: impl Fn(&K, &V) -> I + Send + Sync + 'static,
-        join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
-    ) -> StoredTable<K, W> {
-        let join = move |key: &K, row: &V, other: Option<&T>| Some(join(key, row, other));
-        let named = move |key: &K, row: &V| foreign(key, row).into();
-        foreign::join(self, other, store.into(), foreign::Kind::Left, named, join)
+        label: &str,
+        other: &Table<K, T>,
+        join: impl Fn(&K, Option<&V>, Option<&T>) -> Option<W> + Send + Sync + 'static,
+    ) -> Table<K, W> {
+        let join =
+            move |key: &K, left: Option<&V>, right: Option<&T>| Ok::<_, Infallible>(join(key, left, right));
+        join::join(label, Asked::AsWanted, self, other, join)
     }
 
     /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion.

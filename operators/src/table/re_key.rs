@@ -8,13 +8,15 @@
 
 use super::first::{Before, End, First};
 use super::foreign::ForeignStore;
-use super::link::{self, Linked};
+use super::link::{self, Linked, Links};
 use super::{StoredTable, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{Batch, Context, Detail, Event, Failure, Inputs, Operator, Output, Stamp};
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp};
 use millpond_engine::graph::{TableOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
+use std::fmt::Display;
 
 impl<K: Key, V: Value> Table<K, V> {
     /// The same rows under the keys that `key` takes from them.
@@ -51,20 +53,29 @@ impl<K: Key, V: Value> Table<K, V> {
         store: impl Into<ForeignStore<V, V>>,
         key: impl Fn(&K, &V) -> L + Send + Sync + 'static,
     ) -> StoredTable<L, V> {
-        let (builder, (result, index)) = (&self.builder, store.into().into_parts());
-        let name = format!("{}.claims", result.name());
-        let claims = TableOptions::with_codec(&name, Bincode).version(result.table_version());
-        let operator: ReKey<K, V, L> = ReKey {
-            index: builder.table("index", index),
-            claims: builder.table("claims", claims),
-            table: builder.table("re_key", result),
-        };
-        let links = link::link(self, move |old, row| Some(key(old, row)), false);
-        let table = operator.table;
-        let writes = [operator.index.index(), operator.claims.index(), table.index()];
-        let node = builder.operator("re_key", &[links], &writes, &[], operator);
-        StoredTable::from_node(builder, node, table)
+        re_key(self, store.into(), move |old, row| Ok::<_, Infallible>(key(old, row)))
     }
+}
+
+/// The rows of `table` under other keys.
+pub(super) fn re_key<K: Key, V: Value, L: Key, E: Display + 'static>(
+    table: &Table<K, V>,
+    store: ForeignStore<V, V>,
+    key: impl Fn(&K, &V) -> Result<L, E> + Send + Sync + 'static,
+) -> StoredTable<L, V> {
+    let (builder, (result, index)) = (&table.builder, store.into_parts());
+    let name = format!("{}.claims", result.name());
+    let claims = TableOptions::with_codec(&name, Bincode).version(result.table_version());
+    let operator: ReKey<K, V, L> = ReKey {
+        index: builder.table("index", index),
+        claims: builder.table("claims", claims),
+        table: builder.table("re_key", result),
+    };
+    let links = link::link(table, move |old, row| key(old, row).map(Some), false);
+    let table = operator.table;
+    let writes = [operator.index.index(), operator.claims.index(), table.index()];
+    let node = builder.operator("re_key", links, &writes, &[], operator);
+    StoredTable::from_node(builder, node, table)
 }
 
 struct ReKey<K, V, L> {
@@ -84,8 +95,11 @@ struct Claim<K, V, L> {
 }
 
 impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let links = link::part(inputs.take(0)?);
+    type Input = (Links<L, K, V>,);
+    type Output = Changes<L, V>;
+
+    fn run(&self, context: &mut Context<'_>, (links,): Self::Input) -> Result<Option<Self::Output>, Failure> {
+        let links = link::part(links);
         let claims = self.claim(context, links.named)?;
         let mut wanted: BTreeMap<&L, Vec<&Claim<K, V, L>>> = BTreeMap::new();
         for claim in &claims {
@@ -107,9 +121,9 @@ impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
         let record = context.detail();
         let updates = table.fold(context, told.rows, record, |_, row, new| *row = new)?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
-        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+        Ok(Some(table.changes(context, updates)?))
     }
 }
 

@@ -10,9 +10,7 @@ use crate::stream::Stream;
 use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Update,
-};
+use millpond_engine::dataflow::{Change, Changes, Context, Event, Failure, Operator, Update};
 use millpond_engine::graph::{TableOptions, TableRef};
 use millpond_engine::state::Detail;
 
@@ -32,7 +30,7 @@ pub(crate) fn table<K: Key, V: Value>(
     let mut writes = vec![table.index()];
     writes.extend(timestamps.iter().map(TableRef::index));
     let operator = UpsertTable { table, timestamps };
-    let node = builder.operator("table", &[stream.node], &writes, &[], operator);
+    let node = builder.operator("table", stream.node, &writes, &[], operator);
     builder.follows_updates(node);
     StoredTable::from_node(builder, node, table)
 }
@@ -71,8 +69,14 @@ impl<K: Key, V: Value> UpsertTable<K, V> {
 }
 
 impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let events: Vec<Event<K, Upsert<V>>> = inputs.take(0)?;
+    type Input = (Vec<Event<K, Upsert<V>>>,);
+    type Output = Changes<K, V>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (events,): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let events = self.newest(context, events)?;
         let table = context.table(&self.table)?;
         let record = context.detail();
@@ -80,9 +84,9 @@ impl<K: Key, V: Value> Operator for UpsertTable<K, V> {
             *row = upsert.into_option();
         })?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
-        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+        Ok(Some(table.changes(context, updates)?))
     }
 }
 
@@ -93,8 +97,7 @@ pub(super) fn materialize<K: Key, V: Value>(
 ) -> StoredTable<K, V> {
     let builder = &computed.builder;
     let table: TableRef<K, V> = builder.table("table", store);
-    let node =
-        builder.operator("materialize", &[computed.node], &[table.index()], &[], Materialize { table });
+    let node = builder.operator("materialize", computed.node, &[table.index()], &[], Materialize { table });
     StoredTable::from_node(builder, node, table)
 }
 
@@ -103,8 +106,14 @@ struct Materialize<K, V> {
 }
 
 impl<K: Key, V: Value> Operator for Materialize<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
+    type Input = (Changes<K, V>,);
+    type Output = Changes<K, V>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (Changes { changes, updates },): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         // Every update where they are handed on, so that a value which cannot be written fails at its own record, wherever
         // the epoch is cut.
         let events = if updates.is_empty() {
@@ -122,9 +131,9 @@ impl<K: Key, V: Value> Operator for Materialize<K, V> {
         let table = context.table(&self.table)?;
         table.fold(context, events, Detail::Changes, |_, row, new| *row = new)?;
         if !context.is_read() {
-            return Ok(Output::Nothing);
+            return Ok(None);
         }
         // They pass through as they come from the computed table.
-        Ok(Output::Local(Batch::new(table.changes(context, updates)?)))
+        Ok(Some(table.changes(context, updates)?))
     }
 }

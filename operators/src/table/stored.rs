@@ -5,7 +5,8 @@
 use super::Table;
 use super::access::{GroupAccess, StoredAccess};
 use millpond_engine::codec::{Grouped, Key, Value};
-use millpond_engine::graph::{Builder, NodeId, TableRef};
+use millpond_engine::dataflow::Changes;
+use millpond_engine::graph::{Builder, NodeRef, TableRef};
 use millpond_engine::query::{Stored, StoredRef};
 use std::fmt;
 use std::ops::Deref;
@@ -75,15 +76,70 @@ impl<K, V> Deref for StoredTable<K, V> {
 }
 
 impl<K: Key, V: Value> StoredTable<K, V> {
-    /// A table from a node of one's own, which keeps its rows in `table` and puts out
-    /// [`Changes<K, V>`](millpond_engine::dataflow::Changes), each on the shard of its key.
+    /// A table from a node of one's own, which keeps its rows in `table` and puts out what becomes of them, each row on the shard
+    /// of its key.
+    ///
+    /// What derives from the table is told nothing else: [`Changes::changes`] must have each key once that is not what it was
+    /// when the epoch began, and [`Changes::updates`] every single update where [`Context::detail`] says
+    /// [`Detail::Updates`]. Whoever folds them with [`TableState::fold`], told that detail, and puts out
+    /// [`TableState::changes`], has both.
+    ///
+    /// [`Context::detail`]: millpond_engine::dataflow::Context::detail
+    /// [`Detail::Updates`]: millpond_engine::dataflow::Detail::Updates
+    /// [`TableState::fold`]: millpond_engine::state::TableState::fold
+    /// [`TableState::changes`]: millpond_engine::state::TableState::changes
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::dataflow::{Changes, Context, Event, Failure, Operator};
+    /// use millpond::graph::TableRef;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Result, StoredTable, Topic};
+    ///
+    /// /// Keeps the first value of each key.
+    /// struct First(TableRef<u32, String>);
+    ///
+    /// impl Operator for First {
+    ///     type Input = (Vec<Event<u32, String>>,);
+    ///     type Output = Changes<u32, String>;
+    ///
+    ///     fn run(&self, context: &mut Context<'_>, (events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
+    ///         let (table, detail) = (context.table(&self.0)?, context.detail());
+    ///         let updates = table.fold(context, events, detail, |_, row, value| {
+    ///             row.get_or_insert(value);
+    ///         })?;
+    ///         Ok(Some(table.changes(context, updates)?))
+    ///     }
+    /// }
+    ///
+    /// let names = Topic::<u32, String>::new("names");
+    /// let graph = GraphBuilder::new();
+    /// let table = graph.nodes().table("first", "first".into());
+    /// let node = graph.nodes().operator("first", graph.stream(&names).node(), &[table.index()], &[], First(table));
+    /// // It keeps a state of what it is told, and so wants to be told everything.
+    /// graph.nodes().follows_updates(node);
+    /// let first = StoredTable::from_node(graph.nodes(), node, table);
+    /// let lengths = first.map_values(|_, name| name.len()).materialize("lengths");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// for name in ["ada", "beatrice"] {
+    ///     driver.put(&names, 1, name.to_owned(), 0)?;
+    /// }
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&first)?, [(1, "ada".to_owned())].into());
+    /// assert_eq!(driver.table(&lengths)?, [(1, 3)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     #[must_use]
-    pub fn from_node(builder: &Builder, node: NodeId, table: TableRef<K, V>) -> Self {
+    pub fn from_node(builder: &Builder, node: NodeRef<Changes<K, V>>, table: TableRef<K, V>) -> Self {
         Self { table: Table::new(builder, node, StoredAccess { table }), stored: table.into() }
     }
 
     /// A table whose rows are in `table`, and whose node puts out what they show.
-    pub(super) fn of_groups(builder: &Builder, node: NodeId, table: TableRef<K, Grouped<V>>) -> Self {
+    pub(super) fn of_groups(
+        builder: &Builder,
+        node: NodeRef<Changes<K, V>>,
+        table: TableRef<K, Grouped<V>>,
+    ) -> Self {
         Self { table: Table::new(builder, node, GroupAccess { table }), stored: StoredRef::of_groups(table) }
     }
 }

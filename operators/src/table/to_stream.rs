@@ -11,16 +11,14 @@ use crate::stream::Stream;
 use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{
-    Batch, Change, Changes, Context, Event, Failure, Inputs, Operator, Output, Update,
-};
+use millpond_engine::dataflow::{Change, Changes, Context, Event, Failure, Operator, Update};
 use millpond_engine::state::Detail;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
 pub(super) fn to_stream<K: Key, V: Value>(table: &Table<K, V>) -> Stream<K, Upsert<V>> {
     let operator = ToStream::<K, V>(PhantomData);
-    let node = table.builder.operator("to_stream", &[table.node], &[], &[], operator);
+    let node = table.builder.operator("to_stream", table.node, &[], &[], operator);
     Stream::new(table.builder.clone(), node, true)
 }
 
@@ -45,8 +43,14 @@ fn were_there<K: Key, V>(
 }
 
 impl<K: Key, V: Value> Operator for ToStream<K, V> {
-    fn run(&self, context: &mut Context<'_>, mut inputs: Inputs<'_>) -> Result<Output, Failure> {
-        let Changes { changes, updates } = inputs.take::<Changes<K, V>>(0)?;
+    type Input = (Changes<K, V>,);
+    type Output = Vec<Event<K, Upsert<V>>>;
+
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        (Changes { changes, updates },): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
         let mut encoded = Vec::new();
         let mut events: Vec<Event<K, Upsert<V>>>;
         if context.detail() == Detail::Updates {
@@ -69,6 +73,6 @@ impl<K: Key, V: Value> Operator for ToStream<K, V> {
         }
         // The order of changes depends on which keys were in memory; that of a stream must not.
         events.sort_by_key(|event| event.stamp);
-        Ok(Output::Local(Batch::new(events)))
+        Ok(Some(events))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::codec::Json;
-use crate::dataflow::{Batch, Context, Failure, Inputs, Operator, Output, Router, Source, SourceBatch};
+use crate::dataflow::{Context, Event, Failure, Operator, Router, Source, SourceBatch};
 use crate::graph::{Builder, TableOptions};
 use crate::store::MemoryStore;
 use crate::store::layout::Types;
@@ -12,18 +12,19 @@ use serde::{Deserialize, Serialize};
 struct Nothing;
 
 impl Source for Nothing {
-    fn decode(&self, _: &SourceBatch<'_>, _: &Router) -> Result<Vec<Batch>> {
-        Err(Error::internal("there are no records"))
-    }
+    type Item = Event<u32, u64>;
 
-    fn gather(&self, _: Vec<Batch>) -> Result<Batch> {
+    fn decode(&self, _: &SourceBatch<'_>, _: &Router) -> Result<Vec<Vec<Self::Item>>> {
         Err(Error::internal("there are no records"))
     }
 }
 
 impl Operator for Nothing {
-    fn run(&self, _: &mut Context<'_>, _: Inputs<'_>) -> Result<Output, Failure> {
-        Ok(Output::Nothing)
+    type Input = (Vec<Event<u32, u64>>,);
+    type Output = ();
+
+    fn run(&self, _: &mut Context<'_>, _: Self::Input) -> Result<Option<()>, Failure> {
+        Ok(None)
     }
 }
 
@@ -44,7 +45,7 @@ fn graph<V: crate::codec::Value>(store: TableOptions<V>) -> Graph {
     let builder = Builder::new();
     let source = builder.source("stream", &Topic::<u32, u64>::new("in"), Nothing);
     let table = builder.table::<u32, V>("fold", store);
-    builder.operator("fold", &[source], &[table.index()], &[], Nothing);
+    builder.operator("fold", source, &[table.index()], &[], Nothing);
     builder.build().unwrap()
 }
 

@@ -9,21 +9,25 @@
 //! Tables that are no function of their input alone (below a stream-table join, or a fold that minds the order in which
 //! several partitions were read) have no such model; [`GraphCheck::repeatable`] checks what can be checked of them.
 
+mod expected;
+mod steps;
+
 use super::changelogs::{Shape, changelog};
 use super::driver::{Driver, Settings};
-use super::input::{Input, read_partition};
+use super::input::read_partition;
 use super::laws::{Laws, Violation, agree};
-use millpond_engine::changelog::{Record, TopicConfig, TopicLog};
+use crate::testing::Input;
+use expected::{Expected, Model, NOT_DETERMINISTIC, Repeatable, failed};
+use millpond_engine::changelog::{TopicConfig, TopicLog};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::Graph;
 use millpond_engine::query::Stored;
 use millpond_engine::{Topic, TopicPartition};
-use proptest::collection::vec;
-use proptest::prop_oneof;
-use proptest::strategy::{BoxedStrategy, Just, Strategy};
+use proptest::strategy::{BoxedStrategy, Strategy};
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
+use steps::{Made, Step, append, steps};
 
 /// As many random inputs as a test of a second or so can take; `PROPTEST_CASES` sets another number.
 const CASES: u32 = 64;
@@ -64,110 +68,6 @@ pub struct GraphCheck {
     configs: Vec<(Arc<str>, TopicConfig)>,
     records: Vec<BoxedStrategy<Vec<Made>>>,
     tables: Vec<Box<dyn Expected>>,
-}
-
-/// A record that was made for an input topic, and how it looks.
-#[derive(Clone)]
-struct Made {
-    partition: TopicPartition,
-    record: Record,
-    shown: String,
-}
-
-impl Debug for Made {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
-    }
-}
-
-/// Something that can happen to a running graph.
-#[derive(Debug, Clone)]
-enum Step {
-    /// The next records of one of the inputs arrive.
-    Append { input: usize, records: usize },
-    /// An epoch of about so many records.
-    Epoch(usize),
-    /// What is published becomes durable.
-    Drain,
-    /// The process dies and comes back.
-    Crash,
-    /// The machine does.
-    PowerCut,
-    /// A clean restart with other settings.
-    Restart { shards: usize, memory_bytes: usize },
-}
-
-/// A table with its model.
-trait Expected {
-    /// Says how the table differs from its model, if it does.
-    fn agrees(&self, driver: &Driver, input: &Input) -> Result<(), String>;
-    /// Says how the table differs between two runs, if it does.
-    fn same(&self, one: &Driver, other: &Driver) -> Result<(), String>;
-}
-
-struct Model<T, F> {
-    table: T,
-    model: F,
-}
-
-impl<T, F> Expected for Model<T, F>
-where
-    T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug>,
-    F: Fn(&Input) -> BTreeMap<T::Key, T::Value>,
-{
-    fn agrees(&self, driver: &Driver, input: &Input) -> Result<(), String> {
-        let rows = driver.table(&self.table).map_err(failed)?;
-        agree(&(self.model)(input), &rows)
-            .map_err(|difference| format!("at {}, {}: {difference}", input.position(), name(&self.table)))?;
-        let view = driver.view(&self.table).map_err(failed)?;
-        let counted = view.count().map_err(failed)?;
-        agree(&(rows.len() as u64), &counted)
-            .map_err(|difference| format!("the number of rows of {}: {difference}", name(&self.table)))?;
-        for (key, value) in rows {
-            let got = view.get(&key).map_err(failed)?;
-            agree(&Some(value), &got)
-                .map_err(|difference| format!("key {key:?} of {}: {difference}", name(&self.table)))?;
-        }
-        Ok(())
-    }
-
-    fn same(&self, one: &Driver, other: &Driver) -> Result<(), String> {
-        same(&self.table, one, other)
-    }
-}
-
-/// A table without a model.
-struct Repeatable<T>(T);
-
-impl<T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug>> Expected for Repeatable<T> {
-    fn agrees(&self, _driver: &Driver, _input: &Input) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn same(&self, one: &Driver, other: &Driver) -> Result<(), String> {
-        same(&self.0, one, other)
-    }
-}
-
-fn same<T>(table: &T, one: &Driver, other: &Driver) -> Result<(), String>
-where
-    T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug>,
-{
-    let [one, other] = [one, other].map(|driver| driver.table(table).map_err(failed));
-    agree(&one?, &other?).map_err(|difference| {
-        format!("the same steps led to another {}: {difference}; {NOT_DETERMINISTIC}", name(table))
-    })
-}
-
-const NOT_DETERMINISTIC: &str =
-    "user code depends on something other than its arguments, or on the order of partitions";
-
-fn name<T: Stored>(table: &T) -> String {
-    format!("table number {}", table.stored().index())
-}
-
-fn failed(error: impl fmt::Display) -> String {
-    error.to_string()
 }
 
 impl Debug for GraphCheck {
@@ -366,31 +266,4 @@ impl GraphCheck {
         }
         Ok(())
     }
-}
-
-/// Appends the next `records` of `left`.
-fn append(driver: &Driver, left: &mut &[Made], records: usize) -> Result<(), String> {
-    let (now, later) = left.split_at(records.min(left.len()));
-    *left = later;
-    // One append for the run of each partition, so that batches of all sizes come about.
-    for run in now.chunk_by(|a, b| a.partition == b.partition) {
-        let Some(first) = run.first() else { continue };
-        let records = run.iter().map(|made| made.record.clone()).collect();
-        driver.append(first.partition.clone(), records).map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn steps(inputs: usize) -> impl Strategy<Value = Vec<Step>> {
-    let size = || prop_oneof![3 => 1..=8_usize, 1 => Just(1 << 20)];
-    let step = prop_oneof![
-        6 => (0..inputs.max(1), 1..=30_usize).prop_map(|(input, records)| Step::Append { input, records }),
-        6 => size().prop_map(Step::Epoch),
-        3 => Just(Step::Drain),
-        2 => Just(Step::Crash),
-        1 => Just(Step::PowerCut),
-        1 => (1..=8_usize, prop_oneof![Just(0), Just(2_000), Just(64 << 20)])
-            .prop_map(|(shards, memory_bytes)| Step::Restart { shards, memory_bytes }),
-    ];
-    vec(step, 0..30)
 }

@@ -6,18 +6,13 @@
 //!
 //! It does not measure anything: for speed and for real disks use an [`Engine`](millpond_engine::Engine).
 
-use super::changelogs::TypedRecord;
-use super::input::Input;
-use millpond_engine::changelog::{Append, AppendLog, Changelog, MemoryChangelog, Producer, Record, TopicLog};
-use millpond_engine::codec::{AsKey, Key, Value};
+mod asking;
+mod feeding;
+
+use millpond_engine::changelog::{Changelog, MemoryChangelog};
 use millpond_engine::graph::Graph;
-use millpond_engine::query::{Snapshot, Stored, View};
 use millpond_engine::store::MemoryStore;
-use millpond_engine::{
-    Clock, Engine, Error, FailurePolicy, ManualClock, Memory, Position, Result, Stats, Stepper, Topic,
-    TopicPartition,
-};
-use std::collections::BTreeMap;
+use millpond_engine::{Clock, Engine, Error, FailurePolicy, ManualClock, Memory, Position, Result, Stepper};
 use std::fmt;
 use std::sync::Arc;
 
@@ -156,82 +151,6 @@ impl Driver {
         self.stepper.as_mut().ok_or_else(down)
     }
 
-    /// Appends `key` with `value` to `topic`, in the partition of its key. Nothing is folded yet.
-    ///
-    /// # Errors
-    /// `User` if the value does not encode, `Invalid` if it is too large.
-    #[expect(clippy::needless_pass_by_value, reason = "a test reads better without `&`")]
-    pub fn put<K: Key, V: Value>(
-        &self,
-        topic: &Topic<K, V>,
-        key: impl AsKey<K>,
-        value: V,
-        timestamp_ms: i64,
-    ) -> Result<Position> {
-        self.send(topic, &key, Some(&value), timestamp_ms)
-    }
-
-    /// Appends a tombstone for `key` to `topic`.
-    ///
-    /// # Errors
-    /// `Invalid` if the key is too large.
-    #[expect(clippy::needless_pass_by_value, reason = "a test reads better without `&`")]
-    pub fn delete<K: Key, V: Value>(
-        &self,
-        topic: &Topic<K, V>,
-        key: impl AsKey<K>,
-        timestamp_ms: i64,
-    ) -> Result<Position> {
-        self.send(topic, &key, None, timestamp_ms)
-    }
-
-    fn send<K: Key, V: Value>(
-        &self,
-        topic: &Topic<K, V>,
-        key: &impl AsKey<K>,
-        value: Option<&V>,
-        timestamp_ms: i64,
-    ) -> Result<Position> {
-        self.producer(topic)?.send([(key, value, timestamp_ms)]).wait_blocking()
-    }
-
-    /// Appends records that [`changelog`](super::changelogs::changelog) made, each to the partition it names.
-    ///
-    /// # Errors
-    /// `User` if a value does not encode, `Invalid` if the topic has no such partition.
-    pub fn put_all<K: Key, V: Value>(
-        &self,
-        topic: &Topic<K, V>,
-        records: impl IntoIterator<Item = TypedRecord<K, V>>,
-    ) -> Result<Position> {
-        self.changelog.create_topic(topic.name(), topic.topic_config())?;
-        let mut after = Position::new();
-        for record in records {
-            let encoded = record
-                .encode(&**topic.codec())
-                .map_err(|error| Error::user("a value does not encode").with_source(error))?;
-            let partition = TopicPartition::new(Arc::clone(topic.name()), record.partition);
-            after.advance_to(&self.append(partition, vec![encoded])?);
-        }
-        Ok(after)
-    }
-
-    /// Appends records as they are: bytes that need not decode, and any partition.
-    ///
-    /// # Errors
-    /// `Invalid` if there is no such partition, or a record is too large.
-    pub fn append(&self, partition: TopicPartition, records: Vec<Record>) -> Result<Position> {
-        self.changelog.append(vec![Append { partition, records }]).wait_blocking()
-    }
-
-    /// A producer for `topic` that stamps records with the driver's clock.
-    ///
-    /// # Errors
-    /// `Invalid` if the topic exists with another number of partitions.
-    pub fn producer<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
-        Producer::new(Arc::clone(&self.changelog) as _, topic, Arc::clone(&self.clock) as _)
-    }
-
     /// Cuts, folds and publishes one epoch of about `records` records: an equal share, but at least one, of each
     /// partition that has any. Where the derived topics hold the output of an epoch already, that epoch is cut again.
     /// `false` if there was nothing to read.
@@ -333,83 +252,6 @@ impl Driver {
     #[must_use]
     pub fn now_ms(&self) -> i64 {
         self.clock.now_ms()
-    }
-
-    /// All rows of `table`.
-    ///
-    /// # Errors
-    /// `Invalid` if the table belongs to another graph, `Unavailable` while it is built for the first time.
-    pub fn table<T: Stored<Key: Key, Value: Value>>(&self, table: &T) -> Result<BTreeMap<T::Key, T::Value>> {
-        self.view(table)?.scan()?.collect()
-    }
-
-    /// The handle with which to ask `table`; it is good until the next restart or crash.
-    ///
-    /// # Errors
-    /// `Invalid` if the table belongs to another graph.
-    pub fn view<T: Stored<Key: Key, Value: Value>>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
-        self.running()?.view(table)
-    }
-
-    /// All tables at one position.
-    ///
-    /// # Errors
-    /// The reason of the stop if the engine has stopped.
-    pub fn snapshot(&self) -> Result<Snapshot> {
-        self.running()?.snapshot()
-    }
-
-    /// Which input the tables include.
-    ///
-    /// # Errors
-    /// `Closed` if the engine could not be opened again.
-    pub fn position(&self) -> Result<Position> {
-        Ok(self.running()?.position())
-    }
-
-    /// The records that the tables include: what a reference model is to fold.
-    ///
-    /// # Errors
-    /// As for [`position`](Self::position).
-    pub fn input(&self) -> Result<Input> {
-        Ok(Input::new(Arc::clone(&self.changelog) as _, self.position()?))
-    }
-
-    /// All records of `topic`, whether folded or not: partition by partition, in offset order. For a derived topic,
-    /// what the graph has written.
-    ///
-    /// # Errors
-    /// `Invalid` if there is no such topic, `Corrupt` if a record does not decode.
-    pub fn records<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Vec<TypedRecord<K, V>>> {
-        super::input::read(&*self.changelog, topic, None)
-    }
-
-    /// Whether tables are still being built.
-    ///
-    /// # Errors
-    /// As for [`position`](Self::position).
-    pub fn is_building(&self) -> Result<bool> {
-        Ok(self.running()?.is_building())
-    }
-
-    /// What the engine is doing.
-    ///
-    /// # Errors
-    /// As for [`position`](Self::position).
-    pub fn stats(&self) -> Result<Stats> {
-        Ok(self.running()?.stats())
-    }
-
-    /// The changelog, which survives restarts; a [power cut](Self::power_cut) replaces it.
-    #[must_use]
-    pub fn changelog(&self) -> &Arc<MemoryChangelog> {
-        &self.changelog
-    }
-
-    /// The state, which survives restarts.
-    #[must_use]
-    pub fn store(&self) -> &Arc<MemoryStore> {
-        &self.store
     }
 }
 
