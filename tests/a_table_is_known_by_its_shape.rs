@@ -10,6 +10,7 @@
 //! field more was called damage.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+use millpond::aggregate::{max, min};
 use millpond::codec::{Bincode, Json, Value, ValueCodec};
 use millpond::{
     ErrorKind, Graph, GraphBuilder, Key, Result, StoredTable, TableOptions, Topic, View, key_codec,
@@ -286,4 +287,80 @@ fn the_variants_of_keys_are_not_read_as_each_other() {
     drop(stepper);
     let stepper = place.stepper(&graph).unwrap();
     assert_eq!(stepper.view(&counts).unwrap().get(&then::Stage::Paid(1)).unwrap(), Some(1));
+}
+
+/// `top_k` of five once went on with lists of two.
+#[test]
+fn what_an_operator_knows_of_itself_does_not_change_under_a_version() {
+    type Build = fn(&GraphBuilder, TableOptions<Vec<u64>>);
+    let described = |build: Build, version: u32| {
+        let graph = GraphBuilder::new();
+        build(&graph, TableOptions::named("rows").version(version));
+        graph.build().unwrap()
+    };
+    let pairs: [(Build, Build, [&str; 2]); 3] = [
+        (
+            |graph, rows| drop(graph.stream(&payments()).group_by_key().top_k(rows, 2, |cents| *cents)),
+            |graph, rows| drop(graph.stream(&payments()).group_by_key().top_k(rows, 5, |cents| *cents)),
+            ["`top_k(2)`", "`top_k(5)`"],
+        ),
+        (
+            |graph, rows| {
+                let grouped = graph.table(&payments(), "payments").group_by(|key, cents| (*key, *cents));
+                drop(grouped.top_k(rows, 2, |cents| *cents));
+            },
+            |graph, rows| {
+                let grouped = graph.table(&payments(), "payments").group_by(|key, cents| (*key, *cents));
+                drop(grouped.top_k(rows, 3, |cents| *cents));
+            },
+            ["`top_k(2)`", "`top_k(3)`"],
+        ),
+        (
+            |graph, rows| {
+                let table = graph.table(&payments(), "payments");
+                drop(table.foreign_join(&table, rows, |key, _| *key, |_, a, b| vec![*a, *b]));
+            },
+            |graph, rows| {
+                let table = graph.table(&payments(), "payments");
+                drop(table.foreign_left_join(&table, rows, |key, _| *key, |_, a, _| vec![*a]));
+            },
+            ["`foreign_join`", "`foreign_left_join`"],
+        ),
+    ];
+    for (first, then, named) in pairs {
+        let place = paid();
+        place.fold(&described(first, 0), 10).unwrap();
+        place.stepper(&described(first, 0)).unwrap();
+        let error = place.stepper(&described(then, 0)).expect_err("another fold under the same version");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        for part in named {
+            assert!(error.message().contains(part), "{error}");
+        }
+        place.stepper(&described(then, 1)).unwrap();
+    }
+}
+
+/// Aggregates, too, and beside what the user says of the fold.
+#[test]
+fn an_aggregate_is_known_by_what_it_is() {
+    let sums = |said: &str, least: bool| {
+        let graph = GraphBuilder::new();
+        let options = TableOptions::<Option<u64>>::named("extremes");
+        let options = if said.is_empty() { options } else { options.fold_id(said) };
+        let grouped = graph.stream(&payments()).group_by_key();
+        if least {
+            grouped.aggregate(options, min(|cents: &u64| *cents));
+        } else {
+            grouped.aggregate(options, max(|cents: &u64| *cents));
+        }
+        graph.build().unwrap()
+    };
+    let place = paid();
+    place.fold(&sums("", true), 10).unwrap();
+    for (said, least, fits) in
+        [("", false, false), ("a", false, false), ("a", true, true), ("b", true, false), ("", true, true)]
+    {
+        let opened = place.stepper(&sums(said, least));
+        assert_eq!(opened.is_ok(), fits, "`{said}`, {least}");
+    }
 }

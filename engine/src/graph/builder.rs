@@ -7,6 +7,7 @@ use crate::codec::{
 use crate::dataflow::{Exchange, Gather, Inputs, Local, Operator, Scatter, Source};
 use crate::flow::GraphId;
 use crate::state::TableState;
+use crate::store::layout::FoldId;
 use crate::{Error, Result, Topic};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,7 +35,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct TableOptions<V> {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,
-    fold_id: String,
+    fold_id: FoldId,
     pub(crate) codec: Arc<dyn RowCodec<V>>,
 }
 
@@ -56,7 +57,7 @@ impl<V: Value> TableOptions<V> {
         Self {
             name: name.into(),
             version: 0,
-            fold_id: String::new(),
+            fold_id: FoldId::default(),
             codec: Arc::new(Checked::new::<V>(codec)),
         }
     }
@@ -122,7 +123,15 @@ impl<V: Value> TableOptions<V> {
     /// ```
     #[must_use]
     pub fn fold_id(mut self, fold_id: &str) -> Self {
-        fold_id.clone_into(&mut self.fold_id);
+        fold_id.clone_into(&mut self.fold_id.said);
+        self
+    }
+
+    /// Says what the operator that writes the table knows of itself, beside its kind, such as `top_k(5)`: what must not change
+    /// under the same version, and does not lie in closures. For operators; users have [`fold_id`](Self::fold_id).
+    #[must_use]
+    pub fn written_by(mut self, operator: impl Into<String>) -> Self {
+        self.fold_id.operator = operator.into();
         self
     }
 }
@@ -341,7 +350,7 @@ impl Builder {
         kind: &'static str,
         name: Arc<str>,
         version: u32,
-        fold_id: String,
+        fold_id: FoldId,
         codec: Arc<dyn RowCodec<R>>,
         value_name: String,
     ) -> TableRef<K, R> {

@@ -48,7 +48,7 @@ impl Graph {
             return table
                 .map_or_else(|| format!("step {id}"), |table| format!("the rows of table `{}`", table.name));
         };
-        match node.writes.first().and_then(|&table| self.tables.get(table)) {
+        match node.writes.last().and_then(|&table| self.tables.get(table)) {
             Some(table) => format!("`{}` of table `{}`", node.label, table.name),
             None => {
                 let towards =
@@ -66,7 +66,7 @@ impl Graph {
                 continue;
             }
             reached.insert(next);
-            if let Some(table) = node.writes.first().and_then(|&table| self.tables.get(table)) {
+            if let Some(table) = node.writes.last().and_then(|&table| self.tables.get(table)) {
                 return Some(format!("table `{}`", table.name));
             }
             if let Some(topic) = &node.sink {

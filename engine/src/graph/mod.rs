@@ -15,7 +15,7 @@ use crate::codec::Shape;
 use crate::dataflow::{AnyOperator, AnySource};
 use crate::flow::{GraphId, NodeId};
 use crate::state::{AnyTable, TaskState};
-use crate::store::layout::TableId;
+use crate::store::layout::{FoldId, TableId};
 use std::fmt;
 use std::sync::Arc;
 
@@ -99,8 +99,8 @@ pub(crate) struct TableSpec {
     /// The name of the type of its values, which 0.1 has remembered.
     pub(crate) value_name: String,
     pub(crate) value_shape: Shape,
-    /// What the user calls the fold that writes it; empty if nothing was said.
-    pub(crate) fold_id: String,
+    /// The fold that writes it.
+    pub(crate) fold_id: FoldId,
     pub(crate) make: Box<MakeTable>,
 }
 

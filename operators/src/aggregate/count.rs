@@ -27,6 +27,10 @@ pub fn count() -> Count {
 impl<K, V> Aggregate<K, V> for Count {
     type Acc = u64;
 
+    fn id(&self) -> String {
+        "count".to_owned()
+    }
+
     fn init(&self) -> u64 {
         0
     }

@@ -40,6 +40,10 @@ where
 {
     type Acc = VecDeque<T>;
 
+    fn id(&self) -> String {
+        format!("last_n({})", self.n)
+    }
+
     fn init(&self) -> VecDeque<T> {
         VecDeque::new()
     }

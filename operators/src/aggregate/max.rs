@@ -49,6 +49,10 @@ where
 {
     type Acc = Option<T>;
 
+    fn id(&self) -> String {
+        "max".to_owned()
+    }
+
     fn init(&self) -> Option<T> {
         None
     }

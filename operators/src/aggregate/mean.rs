@@ -62,6 +62,10 @@ where
 {
     type Acc = Mean<T::Total>;
 
+    fn id(&self) -> String {
+        "mean".to_owned()
+    }
+
     fn init(&self) -> Self::Acc {
         Mean { total: T::Total::default(), count: 0 }
     }

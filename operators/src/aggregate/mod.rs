@@ -104,6 +104,13 @@ pub trait Aggregate<K, V>: Send + Sync + 'static {
 
     /// Takes one record of group `key` into `acc`.
     fn fold(&self, acc: &mut Self::Acc, key: &K, value: V);
+
+    /// What tells this aggregate from others with the same accumulator, and does not lie in closures, such as `top_k(5)`: the
+    /// table remembers it and is refused to another one under the same version, as with a
+    /// [`fold_id`](millpond_engine::graph::TableOptions::fold_id). Empty unless said: then every other is taken for it.
+    fn id(&self) -> String {
+        String::new()
+    }
 }
 
 /// An [`Aggregate`] whose members can be taken out again.

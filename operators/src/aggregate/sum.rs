@@ -115,6 +115,10 @@ where
 {
     type Acc = T::Total;
 
+    fn id(&self) -> String {
+        "sum".to_owned()
+    }
+
     fn init(&self) -> T::Total {
         T::Total::default()
     }

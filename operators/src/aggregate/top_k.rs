@@ -111,6 +111,10 @@ where
 {
     type Acc = TopK<T>;
 
+    fn id(&self) -> String {
+        format!("top_k({})", self.k)
+    }
+
     fn init(&self) -> TopK<T> {
         TopK::default()
     }

@@ -67,24 +67,28 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         })
     }
 
-    /// The `k` greatest values that `of` takes from the records of each group, greatest first; fewer if there were fewer. See
-    /// [`min`](Self::min).
+    /// The `k` greatest values that `of` takes from the records of each group, greatest first; fewer if there were fewer. With
+    /// another `k` it is another table: raise its version. See [`min`](Self::min).
     pub fn top_k<T: Value + Ord>(
         &self,
         store: impl Into<TableOptions<Vec<T>>>,
         k: usize,
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, Vec<T>> {
-        self.fold_by("top_k", store.into(), move |_, row: &mut Option<Vec<T>>, record| {
-            let value = of(&record);
-            let at = row.as_ref().map_or(0, |top| top.partition_point(|kept| *kept >= value));
-            if at < k {
-                let top = row.get_or_insert_default();
-                top.truncate(k - 1);
-                top.insert(at, value);
-            }
-            Ok::<(), Infallible>(())
-        })
+        self.fold_by(
+            "top_k",
+            store.into().written_by(format!("top_k({k})")),
+            move |_, row: &mut Option<Vec<T>>, record| {
+                let value = of(&record);
+                let at = row.as_ref().map_or(0, |top| top.partition_point(|kept| *kept >= value));
+                if at < k {
+                    let top = row.get_or_insert_default();
+                    top.truncate(k - 1);
+                    top.insert(at, value);
+                }
+                Ok::<(), Infallible>(())
+            },
+        )
     }
 
     /// Counts the different values that `of` takes from the records of each group, which must be keys: there is a row for each

@@ -128,7 +128,8 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         store: impl Into<TableOptions<A::Acc>>,
         aggregate: A,
     ) -> StoredTable<K, A::Acc> {
-        self.fold_by("fold", store.into(), move |key, acc: &mut Option<A::Acc>, value| {
+        let store = store.into().written_by(aggregate.id());
+        self.fold_by("fold", store, move |key, acc: &mut Option<A::Acc>, value| {
             aggregate.fold(acc.get_or_insert_with(|| aggregate.init()), key, value);
             Ok::<(), Infallible>(())
         })

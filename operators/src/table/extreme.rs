@@ -81,7 +81,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         of: impl Fn(&V) -> T + Send + Sync + 'static,
     ) -> StoredTable<K, Vec<T>> {
         let many = Answer { members: Vec::as_slice, of: |members| (!members.is_empty()).then_some(members) };
-        self.extreme("top_k", store.into(), (End::Greatest, k), many, of)
+        self.extreme("top_k", store.into().written_by(format!("top_k({k})")), (End::Greatest, k), many, of)
     }
 
     fn extreme<T: Key, W: Value>(

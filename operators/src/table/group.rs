@@ -95,22 +95,19 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         store: impl Into<TableOptions<A::Acc>>,
         aggregate: A,
     ) -> StoredTable<K, A::Acc> {
-        self.fold_by(
-            "group",
-            store.into(),
-            move |key, group: &mut Option<Grouped<A::Acc>>, delta| match delta {
-                Delta::Join(value) => {
-                    let group = group.get_or_insert_with(|| Grouped { members: 0, value: aggregate.init() });
-                    group.members += 1;
-                    aggregate.fold(&mut group.value, key, value);
-                    Ok(())
-                }
-                Delta::Leave(value) => leave(group, |acc| {
-                    aggregate.retract(acc, key, value);
-                    Ok::<(), Infallible>(())
-                }),
-            },
-        )
+        let store = store.into().written_by(aggregate.id());
+        self.fold_by("group", store, move |key, group: &mut Option<Grouped<A::Acc>>, delta| match delta {
+            Delta::Join(value) => {
+                let group = group.get_or_insert_with(|| Grouped { members: 0, value: aggregate.init() });
+                group.members += 1;
+                aggregate.fold(&mut group.value, key, value);
+                Ok(())
+            }
+            Delta::Leave(value) => leave(group, |acc| {
+                aggregate.retract(acc, key, value);
+                Ok::<(), Infallible>(())
+            }),
+        })
     }
 
     /// Folds each group with a closure and its inverse, beginning with `init()`.

@@ -27,15 +27,16 @@ pub(super) struct Linked<K, V> {
 /// What a link node puts out.
 pub(super) type Links<F, K, V> = Vec<Event<Option<F>, Linked<K, V>>>;
 
-/// Sends the rows of `table` to the shards of the keys that `name` takes from them.
+/// Sends the rows of `table` to the shards of the keys that `name` takes from them, for the step `label`.
 pub(super) fn link<K: Key, V: Value, F: Key, E: Display + 'static>(
+    label: &'static str,
     table: &Table<K, V>,
     name: impl Fn(&K, &V) -> Result<Option<F>, E> + Send + Sync + 'static,
     keeps_unnamed: bool,
 ) -> NodeRef<Links<F, K, V>> {
     let link = Link { access: Arc::clone(&table.access), name, keeps_unnamed, reason: PhantomData };
     let reads = table.access.reads();
-    table.builder.exchange("link", table.node, &reads, link)
+    table.builder.exchange(label, table.node, &reads, link)
 }
 
 /// The links of rows that name a key, and of those that name nobody.

@@ -25,7 +25,7 @@ impl<K: Key, V: Value> Table<K, V> {
     /// all of them, or to choose by something else, [`group_by`](Self::group_by) the table.
     ///
     /// The result is stored in the table `store`, all rows once more in the table `<store>.index`, and the keys that more
-    /// than one row claims in `<store>.claims`.
+    /// than one row claims, with how many do, in `<store>.claims`.
     ///
     /// # Examples
     /// ```
@@ -71,7 +71,7 @@ pub(super) fn re_key<K: Key, V: Value, L: Key, E: Display + 'static>(
         claims: builder.table("claims", claims),
         table: builder.table("re_key", result),
     };
-    let links = link::link(table, move |old, row| key(old, row).map(Some), false);
+    let links = link::link("re_key", table, move |old, row| key(old, row).map(Some), false);
     let table = operator.table;
     let writes = [operator.index.index(), operator.claims.index(), table.index()];
     let node = builder.operator("re_key", links, &writes, &[], operator);
@@ -80,10 +80,14 @@ pub(super) fn re_key<K: Key, V: Value, L: Key, E: Display + 'static>(
 
 struct ReKey<K, V, L> {
     index: TableRef<(L, K), V>,
-    /// How many rows claim a key, if more than one does.
-    claims: TableRef<L, u64>,
+    /// The claims of a key, if more than one row claims it.
+    claims: TableRef<L, Claims>,
     table: TableRef<L, V>,
 }
+
+/// How many rows claim a key, and which of them is seen: its old key as the key codec writes it. None that claims the key
+/// stands before that one in the index, and none is looked for there: what was deleted may not be cleared away yet.
+type Claims = (u64, Vec<u8>);
 
 /// A row that claims a key, or gives it up: its claim before and after.
 struct Claim<K, V, L> {
@@ -110,14 +114,12 @@ impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
         let rows = table.look_up(context, &keys)?;
         let counted = counts.look_up(context, &keys)?;
         let mut before = Before::new(&self.index);
-        let mut told = Told { rows: Vec::with_capacity(keys.len()), counts: Vec::new() };
+        let mut told = Told { rows: Vec::with_capacity(keys.len()), claims: Vec::new() };
         for (((wanted, steps), row), count) in wanted.into_iter().zip(rows).zip(counted) {
-            let count = count.unwrap_or_else(|| u64::from(row.is_some()));
-            tell(context, &mut before, (wanted, &steps), count, &mut told)?;
+            let claims = count.unwrap_or_else(|| (u64::from(row.is_some()), Vec::new()));
+            tell(context, &mut before, (wanted, &steps), &claims, &mut told)?;
         }
-        counts.fold(context, told.counts, Detail::Changes, |_, row, count| {
-            *row = (count > 1).then_some(count);
-        })?;
+        counts.fold(context, told.claims, Detail::Changes, |_, row, claims| *row = claims)?;
         let record = context.detail();
         let updates = table.fold(context, told.rows, record, |_, row, new| *row = new)?;
         if !context.is_read() {
@@ -157,20 +159,22 @@ impl<K: Key, V: Value, L: Key> ReKey<K, V, L> {
 /// What becomes of the new keys.
 struct Told<V, L> {
     rows: Vec<Event<L, Option<V>>>,
-    counts: Vec<Event<L, u64>>,
+    claims: Vec<Event<L, Option<Claims>>>,
 }
 
-/// The row of `wanted` after the steps of the epoch, or after each of them; `count` rows claimed it before.
+/// The row of `wanted` after the steps of the epoch, or after each of them; before, it had the claims that are given.
 fn tell<K: Key, V: Value, L: Key>(
     context: &mut Context<'_>,
     before: &mut Before<'_, L, K, V>,
     (wanted, steps): (&L, &[&Claim<K, V, L>]),
-    count: u64,
+    (count, seen): &Claims,
     told: &mut Told<V, L>,
 ) -> Result<(), Failure> {
     let mut first: First<K, V> = First::new(End::Least);
     let mut touched: BTreeSet<&K> = BTreeSet::new();
-    let (mut known, mut now) = (0, count);
+    let count = *count;
+    let seen = K::decode_whole_key(seen).ok();
+    let (mut known, mut now, mut least) = (0, count, None);
     for claim in steps {
         if touched.insert(&claim.key) {
             known += u64::from(claim.old.is_some());
@@ -188,15 +192,22 @@ fn tell<K: Key, V: Value, L: Key>(
         context.at(&claim.stamp);
         let value = loop {
             if let Some(rows) = first.rows(1, |_| 1) {
-                break rows.first().map(|(_, row, _)| V::clone(row));
+                let (key, row) = rows.first().map(|&(key, row, _)| (key.clone(), row.clone())).unzip();
+                least = key;
+                break row;
             }
-            let others = before.read(context, wanted, (End::Least, None), &touched, 1, |_| 1)?;
+            let others = before.read(context, wanted, (End::Least, seen.as_ref()), &touched, 1, |_| 1)?;
             first.know(others, true);
         };
         told.rows.push(Event { key: wanted.clone(), value, stamp: claim.stamp });
     }
     if let Some(last) = steps.last().filter(|_| count > 1 || now > 1) {
-        told.counts.push(Event { key: wanted.clone(), value: now, stamp: last.stamp });
+        let claims = least.filter(|_| now > 1).map(|key| {
+            let mut seen = Vec::new();
+            key.encode_key(&mut seen);
+            (now, seen)
+        });
+        told.claims.push(Event { key: wanted.clone(), value: claims, stamp: last.stamp });
     }
     Ok(())
 }

@@ -60,8 +60,54 @@ pub(crate) struct CatalogueEntry {
     pub(crate) state: TableState,
     /// How its rows are written, [`ROW_FORMAT`](super::ROW_FORMAT).
     pub(crate) row_format: u16,
-    /// What the user calls the fold that writes it; empty if nothing was said.
-    pub(crate) fold_id: String,
+    /// The fold that writes it.
+    pub(crate) fold_id: FoldId,
+}
+
+/// What is known of the fold that writes a table, so that another one is not taken for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FoldId {
+    /// What the operator knows of itself, such as `top_k(5)`; empty if its meaning lies in closures alone.
+    pub(crate) operator: String,
+    /// What the user calls it; empty if nothing was said.
+    pub(crate) said: String,
+}
+
+impl FoldId {
+    /// Stands between the two parts where there are both.
+    const SEPARATOR: char = '\u{1f}';
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.operator.is_empty() && self.said.is_empty()
+    }
+
+    /// What differs, if it is another fold: its parts here and there. A part of which nothing is said agrees with all.
+    pub(crate) fn difference<'f>(&'f self, other: &'f Self) -> Option<(&'f str, &'f str)> {
+        [(&*self.operator, &*other.operator), (&*self.said, &*other.said)]
+            .into_iter()
+            .find(|(here, there)| !here.is_empty() && !there.is_empty() && here != there)
+    }
+
+    /// Takes over what is said here for the first time. Whether that is anything.
+    pub(crate) fn learn(&mut self, other: &Self) -> bool {
+        let before = self.clone();
+        for (known, said) in [(&mut self.operator, &other.operator), (&mut self.said, &other.said)] {
+            if !said.is_empty() {
+                known.clone_from(said);
+            }
+        }
+        *self != before
+    }
+
+    fn to_text(&self) -> String {
+        let Self { operator, said } = self;
+        if operator.is_empty() { said.clone() } else { format!("{operator}{}{said}", Self::SEPARATOR) }
+    }
+
+    fn from_text(text: &str) -> Self {
+        let (operator, said) = text.split_once(Self::SEPARATOR).unwrap_or(("", text));
+        Self { operator: operator.to_owned(), said: said.to_owned() }
+    }
 }
 
 /// The stored form of a catalogue entry.
@@ -85,7 +131,7 @@ pub(crate) fn encode_catalogue_entry(entry: &CatalogueEntry) -> Vec<u8> {
         frame.string(field);
     }
     if entry.types == Types::Shapes && !entry.fold_id.is_empty() {
-        frame.string(&entry.fold_id);
+        frame.string(&entry.fold_id.to_text());
     }
     frame.finish()
 }
@@ -116,7 +162,7 @@ pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
         key_schema: fields.string()?.to_owned(),
         value_codec: fields.string()?.to_owned(),
         value_schema: fields.string()?.to_owned(),
-        fold_id: if format == FOLDS { fields.string()?.to_owned() } else { String::new() },
+        fold_id: if format == FOLDS { FoldId::from_text(fields.string()?) } else { FoldId::default() },
     };
     fields.finish()?;
     Ok(entry)

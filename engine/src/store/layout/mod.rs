@@ -38,7 +38,7 @@ mod tests;
 #[cfg(any(test, fuzzing))]
 pub(crate) use catalogue::sealed_catalogue_entry;
 pub(crate) use catalogue::{
-    CatalogueEntry, TableState, Types, decode_catalogue_entry, encode_catalogue_entry,
+    CatalogueEntry, FoldId, TableState, Types, decode_catalogue_entry, encode_catalogue_entry,
 };
 pub(crate) use counts::{decode_count, encode_count};
 pub(crate) use identity::{decode_identity, decode_term, encode_identity, encode_term};

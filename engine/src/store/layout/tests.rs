@@ -18,7 +18,7 @@ fn entry() -> CatalogueEntry {
         group: 2,
         state: TableState::Ready,
         row_format: ROW_FORMAT,
-        fold_id: String::new(),
+        fold_id: FoldId::default(),
     }
 }
 
@@ -69,9 +69,10 @@ fn a_catalogue_entry_of_the_first_release_has_its_golden_bytes() {
 
 #[test]
 fn an_entry_that_knows_its_fold_is_golden() {
-    let entry = CatalogueEntry { fold_id: "sum-2".to_owned(), ..entry() };
+    let entry =
+        CatalogueEntry { fold_id: FoldId { said: "sum-2".to_owned(), ..FoldId::default() }, ..entry() };
     let stored = encode_catalogue_entry(&entry);
-    let without = encode_catalogue_entry(&CatalogueEntry { fold_id: String::new(), ..entry.clone() });
+    let without = encode_catalogue_entry(&CatalogueEntry { fold_id: FoldId::default(), ..entry.clone() });
     // The format, and one more text before the checksum.
     assert_eq!((stored[0], without[0]), (3, 2));
     assert_eq!(stored[1..stored.len() - 4], [&without[1..without.len() - 4], b"\x05sum-2"].concat());
@@ -108,14 +109,14 @@ prop_compose! {
     fn entries()(
         texts in prop::collection::vec(".{0,12}", 5),
         id in 1..u16::MAX, version: u32, group: u16, row_format: u16, state in state(),
-        types in prop_oneof![Just(Types::Names), Just(Types::Shapes)], fold_id in ".{0,3}",
+        types in prop_oneof![Just(Types::Names), Just(Types::Shapes)], operator in "[^\u{1f}]{0,3}", said in "[^\u{1f}]{0,3}",
     ) -> CatalogueEntry {
         let text = |index: usize| texts[index].clone();
         let id = TableId::new(id).unwrap();
         CatalogueEntry {
             name: text(0), kind: text(1), key_schema: text(2), value_codec: text(3), value_schema: text(4),
             id, version, group, row_format, state, types,
-            fold_id: if types == Types::Shapes { fold_id } else { String::new() },
+            fold_id: if types == Types::Shapes { FoldId { operator, said } } else { FoldId::default() },
         }
     }
 }

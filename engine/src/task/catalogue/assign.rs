@@ -137,13 +137,13 @@ impl Catalogue {
         let mut learned = Vec::new();
         for spec in graph.tables.iter() {
             let lacks = |entry: &&mut CatalogueEntry| {
-                let fold = entry.fold_id.is_empty() && !spec.fold_id.is_empty();
-                is_version(entry, spec) && (entry.types == Types::Names || fold)
+                is_version(entry, spec)
+                    && (entry.types == Types::Names || entry.fold_id.clone().learn(&spec.fold_id))
             };
             for entry in self.entries.iter_mut().filter(lacks) {
                 if entry.state != TableState::Retired && unchanged(entry, spec).is_ok() {
                     entry.types = Types::Shapes;
-                    entry.fold_id.clone_from(&spec.fold_id);
+                    entry.fold_id.learn(&spec.fold_id);
                     entry.key_schema.clone_from(&spec.key_shape);
                     entry.value_schema = spec.value_shape.to_text();
                     learned.push(entry.clone());

@@ -50,12 +50,12 @@ pub(super) fn unchanged(entry: &CatalogueEntry, spec: &TableSpec) -> Result<()> 
         )));
     }
     // Whoever says nothing of its fold is trusted.
-    if entry.fold_id != spec.fold_id && !entry.fold_id.is_empty() && !spec.fold_id.is_empty() {
+    if let Some((before, now)) = entry.fold_id.difference(&spec.fold_id) {
         return Err(Error::invalid(format!(
-            "the rows of table `{}` were written by the fold `{}`, the graph has `{}`: half of them would be what the one makes of \
+            "the rows of table `{}` were written by the fold `{before}`, the graph has `{now}`: half of them would be what the one makes of \
              records and half what the other does. Raise the table's version (`TableOptions::version`) to rebuild it from the \
-             changelog; or, if both folds come to the same, go back to the former `fold_id`",
-            spec.name, entry.fold_id, spec.fold_id
+             changelog; or go back to the former one",
+            spec.name
         )));
     }
     if entry.row_format != layout::ROW_FORMAT {

@@ -64,7 +64,7 @@ fn state_of_0_1(name: &str) -> MemoryStore {
         group: MAIN_GROUP,
         state: TableState::Ready,
         row_format: layout::ROW_FORMAT,
-        fold_id: String::new(),
+        fold_id: layout::FoldId::default(),
     };
     drop(Catalogue::open(&store).unwrap());
     let position = [(crate::TopicPartition::new("in", 0), 5)].into_iter().collect();

@@ -94,6 +94,15 @@ pub(super) enum Kind {
     Left,
 }
 
+impl Kind {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Inner => "foreign_join",
+            Self::Left => "foreign_left_join",
+        }
+    }
+}
+
 pub(super) fn join<K, V, F, T, W, G, J, E>(
     left: &Table<K, V>,
     right: &Table<F, T>,
@@ -113,18 +122,17 @@ where
     E: Display + 'static,
 {
     let builder = &left.builder;
-    let (result, index) = store.into_parts();
+    let (label, (result, index)) = (kind.label(), store.into_parts());
     let index: TableRef<(F, K), V> = builder.table("index", index);
-    let table: TableRef<K, W> = builder.table("foreign_join", result);
-    let links = link::link(left, foreign, kind == Kind::Left);
+    let table: TableRef<K, W> = builder.table("foreign_join", result.written_by(label));
+    let links = link::link(label, left, foreign, kind == Kind::Left);
     let meet = Meet { index, right: Arc::clone(&right.access), join, reason: PhantomData };
     // The index is written by the node that meets, and its results are then exchanged by the next.
-    let results =
-        builder.operator("meet", (links, right.node), &[index.index()], &right.access.reads(), meet);
+    let results = builder.operator(label, (links, right.node), &[index.index()], &right.access.reads(), meet);
     let send = SendBack(PhantomData::<fn() -> (K, W)>);
     let back = builder.exchange("send_back", results, &[], send);
     let keep = Keep { table };
-    let node = builder.operator("foreign_join", back, &[table.index()], &[], keep);
+    let node = builder.operator(label, back, &[table.index()], &[], keep);
     StoredTable::from_node(builder, node, table)
 }
 
