@@ -250,7 +250,8 @@ fn is_beyond(service: &Arc<Service>) -> impl Fn(u64) -> bool + Send + Sync + use
         let Some(service) = service.upgrade() else { return false };
         let shared = &service.tasks.main().shared;
         // At every append: so the log as a whole is asked first, and its partitions only if it has grown by more.
-        if let Ok(Some(appended)) = service.changelog.appended(u64::MAX)
+        if service.abilities.one_sequence
+            && let Ok(Some(appended)) = service.changelog.appended(u64::MAX)
             && appended.end.saturating_sub(shared.passed()) <= most
         {
             return false;

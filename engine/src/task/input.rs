@@ -3,8 +3,9 @@
 //! An epoch is a prefix of what is left of that order, up to a cap. Where the derived topics of this task already hold the
 //! output of an epoch, a replay cuts the same epoch again.
 
+use super::Setting;
 use super::merge::{Allowed, PartitionMerge};
-use crate::changelog::{Changelog, DecodedBatch, EpochMark, LogBatch, Run};
+use crate::changelog::{DecodedBatch, EpochMark, LogBatch, Run};
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -146,17 +147,17 @@ impl Input {
     /// # Errors
     /// `AheadOfChangelog` or `BehindChangelog` if the changelog does not hold `position`.
     pub(crate) fn open(
-        changelog: &Arc<dyn Changelog>,
+        setting: &Setting,
         partitions: &[(TopicPartition, usize)],
         position: &Position,
         cuts: Vec<EpochMark>,
-        from_oldest: bool,
     ) -> Result<Self> {
         // A topic that an earlier graph read stays in the position: the marks of its epochs name it.
         let mut position = position.clone();
-        let mut merge = PartitionMerge::new(Arc::clone(changelog));
+        let Setting { changelog, abilities, from_oldest_kept, .. } = setting;
+        let mut merge = PartitionMerge::new(Arc::clone(changelog), abilities.one_sequence);
         for (id, topic) in partitions {
-            let next = first_to_read(id, &changelog.offsets(id)?, position.offset(id), from_oldest)?;
+            let next = first_to_read(id, &changelog.offsets(id)?, position.offset(id), *from_oldest_kept)?;
             position.set(id.clone(), next);
             merge.add(id.clone(), *topic, next);
         }

@@ -37,9 +37,10 @@ enum Front {
 
 impl Front {
     /// The records of `batch` from offset `next` on.
-    fn of(batch: &dyn LogBatch, next: u64) -> Result<Self> {
+    fn of(batch: &dyn LogBatch, next: u64, one_sequence: bool) -> Result<Self> {
         let mut skipped = next.saturating_sub(batch.base_offset());
-        let Some(runs) = batch.runs()? else {
+        let runs = if one_sequence { batch.runs()? } else { None };
+        let Some(runs) = runs else {
             let records = batch.decode()?;
             let left = records.iter().filter(|record| record.offset >= next);
             return Ok(Self::Timestamps(left.map(|record| record.timestamp_ms).collect()));
@@ -95,6 +96,8 @@ pub(super) struct Allowed {
 /// The partitions of a task in the order of the log.
 pub(super) struct PartitionMerge {
     changelog: Arc<dyn Changelog>,
+    /// Whether the log has an order of all records; only then is it asked for it.
+    one_sequence: bool,
     partitions: Vec<Partition>,
     numbers: HashMap<TopicPartition, u32>,
     /// The partitions whose next record is known.
@@ -108,9 +111,10 @@ pub(super) struct PartitionMerge {
 }
 
 impl PartitionMerge {
-    pub(super) fn new(changelog: Arc<dyn Changelog>) -> Self {
+    pub(super) fn new(changelog: Arc<dyn Changelog>, one_sequence: bool) -> Self {
         Self {
             changelog,
+            one_sequence,
             partitions: Vec::new(),
             numbers: HashMap::new(),
             ready: BTreeSet::new(),
@@ -151,8 +155,11 @@ impl PartitionMerge {
 
     /// Asks the log for what was appended since the last time.
     pub(super) fn refresh(&mut self, read_ahead_bytes: usize) -> Result<()> {
-        let changelog = Arc::clone(&self.changelog);
-        match (changelog.appended(self.end.unwrap_or(0))?, self.end) {
+        let appended = match self.one_sequence {
+            true => self.changelog.appended(self.end.unwrap_or(0))?,
+            false => None,
+        };
+        match (appended, self.end) {
             (Some(Appended { end, partitions }), Some(_)) => {
                 self.end = Some(end);
                 for id in partitions {
@@ -181,7 +188,7 @@ impl PartitionMerge {
         let polled = partition.fill(&*self.changelog, share)?;
         self.queued_bytes += polled;
         let Some(batch) = partition.queue.front() else { return Ok(()) };
-        let front = Front::of(&**batch, partition.next)?;
+        let front = Front::of(&**batch, partition.next, self.one_sequence)?;
         if let Some(place) = front.place() {
             self.ready.insert((place, number));
             partition.front = Some(front);
@@ -290,7 +297,7 @@ impl PartitionMerge {
         self.set_aside(number);
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(()) };
         self.queued_bytes += partition.put_back(piece);
-        partition.front = Some(Front::of(&*piece.batch, partition.next)?);
+        partition.front = Some(Front::of(&*piece.batch, partition.next, self.one_sequence)?);
         self.let_in(number);
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! One step is one epoch: cut input, run it through the graph, append what it produced, publish. A step that fails
 //! leaves the tables as they were before it.
 
+mod abilities;
 mod build;
 mod catalogue;
 mod checks;
@@ -26,6 +27,7 @@ mod tasks;
 
 pub use failures::FailurePolicy;
 
+pub(crate) use abilities::check_abilities;
 pub(crate) use catalogue::BUILD_GROUP;
 #[cfg(feature = "rocks")]
 pub(crate) use catalogue::Found;
@@ -260,8 +262,9 @@ impl Task {
             return self.append_missing(letters);
         }
         sunk.extend(letters.iter().cloned());
-        if sunk.is_empty() {
-            // A mark without records would tell a replay nothing, and cost a write and a wait.
+        if sunk.is_empty() && self.setting.abilities.one_sequence {
+            // A mark without records would tell a replay nothing, and cost a write and a wait. Where the log has no order of
+            // its own, it says where the epoch was cut, by which the order of its records was decided.
             return Ok(());
         }
         let total = sunk.len() as u64;

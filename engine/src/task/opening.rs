@@ -182,7 +182,7 @@ pub(super) fn open_input(setting: &Setting, plan: &Plan, position: &Position, nu
         Vec::new()
     };
     let partitions = partitions(&*setting.changelog, plan)?;
-    Input::open(&setting.changelog, &partitions, position, cuts, setting.from_oldest_kept)
+    Input::open(setting, &partitions, position, cuts)
 }
 
 /// All partitions of the topics that `plan` reads, each with the number of its topic in the plan: one task has all of them.

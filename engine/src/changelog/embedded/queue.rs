@@ -5,13 +5,12 @@
 
 use super::index::IfThere;
 use super::layout::PartitionSlot;
-use crate::changelog::{AckSender, EpochMark, NameInUse, Record, Room, TopicConfig, TopicType};
+use crate::changelog::{AckSender, EpochMark, NameInUse, Record, Room, RoomSender, TopicConfig, TopicType};
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Records for a partition that is known to exist, each known to be storable.
 pub(super) struct SlotAppend {
@@ -81,7 +80,7 @@ struct Queued {
     wanted: usize,
     urgent: bool,
     /// Who waits for room.
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<RoomSender>,
     /// Why nothing is admitted any more.
     stopped: Option<Error>,
 }
@@ -130,7 +129,7 @@ impl Queue {
         if state.bytes < self.max_bytes || state.stopped.is_some() {
             return Room::now();
         }
-        let (sender, room) = Room::later();
+        let (sender, room) = Room::pending();
         state.waiting.push(sender);
         room
     }
