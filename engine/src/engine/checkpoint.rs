@@ -145,7 +145,7 @@ fn checkpoint(service: &Service, target: &Path) -> Result<Position> {
     let span = tracing::info_span!("checkpoint", target = %target.display());
     let _entered = span.enter();
     let read = service.tasks.position();
-    service.tasks.main().shared.store()?.checkpoint(target)?;
+    service.tasks.store()?.checkpoint(target)?;
     // The store may have gone on beyond what was drained for it.
     let (_, mut position) = SecondaryStore::open(target, &RocksOptions::within(0), &|copy| {
         let mut position = Ok(Position::new());

@@ -248,16 +248,14 @@ fn is_beyond(service: &Arc<Service>) -> impl Fn(u64) -> bool + Send + Sync + use
     let service = Arc::downgrade(service);
     move |most| {
         let Some(service) = service.upgrade() else { return false };
-        let shared = &service.tasks.main().shared;
         // At every append: so the log as a whole is asked first, and its partitions only if it has grown by more.
         if service.abilities.one_sequence
             && let Ok(Some(appended)) = service.changelog.appended(u64::MAX)
-            && appended.end.saturating_sub(shared.passed()) <= most
+            && appended.end.saturating_sub(service.tasks.passed()) <= most
         {
             return false;
         }
-        let published = shared.published();
-        service.lag(&published.position).flatten().map(|(_, records)| records).sum::<u64>() > most
+        service.lag(&service.tasks.position()).flatten().map(|(_, records)| records).sum::<u64>() > most
     }
 }
 
@@ -319,10 +317,10 @@ impl Common {
     }
 
     fn shut_down(&self) -> Result<()> {
-        let before = self.service.tasks.main().shared.check();
+        let before = self.service.tasks.check();
         self.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
         // Nobody is to be answered or to wait any more. Streams of changes end with the last epoch, which may be on its way.
-        self.service.tasks.main().shared.end(&Status::Closed);
+        self.service.tasks.end(&Status::Closed);
         self.service.host.begin_to_close();
         self.fold.close();
         self.drain.close();
@@ -347,7 +345,7 @@ impl Common {
     }
 
     fn is_running(&self) -> bool {
-        self.service.tasks.main().shared.check().is_ok()
+        self.service.tasks.check().is_ok()
     }
 
     /// The folding thread.
@@ -432,7 +430,7 @@ impl Common {
 
     /// Nothing was drained for a while: a good moment for the store to put its rows in order.
     fn settle(&self) {
-        if let Ok(store) = self.service.tasks.main().shared.store() {
+        if let Ok(store) = self.service.tasks.store() {
             store.settle();
         }
     }

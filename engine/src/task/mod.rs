@@ -39,7 +39,7 @@ pub(crate) use opening::Decided;
 pub(crate) use plan::Plan;
 pub(crate) use service::Service;
 pub(crate) use setting::{Counters, Reads, STACK_BYTES, Setting, pool};
-pub(crate) use tasks::Tasks;
+pub(crate) use tasks::{Tasks, position_of};
 
 use crate::changelog::{Append, EpochMark};
 use crate::dataflow::{Skipped, Sunk};
