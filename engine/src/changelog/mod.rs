@@ -65,7 +65,7 @@ pub use sequence::Run;
 pub(crate) use term::{Misfit, TermId};
 
 use crate::Result;
-use reading::Readable;
+use reading::ReadableOffsets;
 
 /// The immutable, ordered record of every change.
 ///

@@ -29,7 +29,7 @@ mod tests_keys;
 
 pub use self::bincode::Bincode;
 pub use as_key::AsKey;
-pub(crate) use checked::Checked;
+pub(crate) use checked::CheckedCodec;
 #[doc(hidden)]
 pub use compound::{fields_schema, fields_shape};
 #[doc(hidden)]

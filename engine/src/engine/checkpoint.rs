@@ -70,7 +70,7 @@ impl Engine {
     #[doc(alias = "backup")]
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Wait<Position> {
         let target = dir.as_ref().to_owned();
-        let outcome = Outcome::default();
+        let outcome = CheckpointOutcome::default();
         let name = target.display().to_string();
         let begun = self.service().host.id.check_outside().and_then(|()| {
             let (service, drained) = (Arc::clone(self.service()), self.drain());
@@ -109,9 +109,9 @@ impl Stepper {
 
 /// What becomes of a checkpoint that a thread of its own makes.
 #[derive(Clone, Default)]
-struct Outcome(Arc<Mutex<Option<Result<Position>>>>);
+struct CheckpointOutcome(Arc<Mutex<Option<Result<Position>>>>);
 
-impl Outcome {
+impl CheckpointOutcome {
     /// Makes the checkpoint once `drained` has come, and tells whoever waits for it.
     fn make(&self, service: &Service, drained: Wait<Position>, target: &Path) {
         let made = catch_unwind(AssertUnwindSafe(|| {

@@ -99,7 +99,7 @@ pub(crate) fn view_of<T: Stored>(
 }
 
 /// The table that a view has found in its table.
-type Found<K, V> = Option<Readable<K, V>>;
+type FoundRows<K, V> = Option<Readable<K, V>>;
 
 /// A typed, read-only handle of one table. Cheap to clone and to send; it stays valid while the engine lives.
 ///
@@ -141,7 +141,7 @@ pub struct View<K, V> {
     table: Arc<ServedTable>,
     stored: StoredRef<K, V>,
     /// The table as it was last found; looked up again only when the table has changed.
-    found: Arc<RwLock<Found<K, V>>>,
+    found: Arc<RwLock<FoundRows<K, V>>>,
     router: Router,
 }
 
@@ -329,7 +329,7 @@ impl<K: Key, V: Value> View<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{Bincode, Checked};
+    use crate::codec::{Bincode, CheckedCodec};
     use crate::state::{Host, TaskState};
     use crate::store::MemoryStore;
     use crate::store::layout::TableId;
@@ -345,7 +345,7 @@ mod tests {
         let table: TableState<u32, u64> = TableState::new(
             TableId::FIRST,
             "table".into(),
-            Arc::new(Checked::new::<u64>(Bincode)),
+            Arc::new(CheckedCodec::new::<u64>(Bincode)),
             1,
             Arc::clone(&shared),
         );

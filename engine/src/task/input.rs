@@ -134,13 +134,13 @@ impl EpochInput {
 }
 
 /// The readers of a task.
-pub(crate) struct Input {
+pub(crate) struct TaskInput {
     merge: PartitionMerge,
     position: Position,
     cuts: VecDeque<EpochMark>,
 }
 
-impl Input {
+impl TaskInput {
     /// Makes `partitions`, which are in ascending order and each with the number of its topic, ready to be read from `position`
     /// on.
     ///

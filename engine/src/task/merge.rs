@@ -23,19 +23,19 @@ const MAX_POLL_BYTES: usize = 4 << 20;
 
 /// Where the next record of a partition stands among those of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum RecordPlace {
     /// It has no place in the sequence of the log; this is its timestamp.
     Unsequenced(i64),
     Sequenced(u64),
 }
 
 /// What is left of the batch at the front of a partition.
-enum Front {
+enum Upcoming {
     Timestamps(VecDeque<i64>),
     Runs(VecDeque<Run>),
 }
 
-impl Front {
+impl Upcoming {
     /// The records of `batch` from offset `next` on.
     fn of(batch: &dyn LogBatch, next: u64, one_sequence: bool) -> Result<Self> {
         let mut skipped = next.saturating_sub(batch.base_offset());
@@ -59,15 +59,15 @@ impl Front {
         Ok(Self::Runs(runs))
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<RecordPlace> {
         match self {
-            Self::Timestamps(timestamps) => timestamps.front().copied().map(Place::Unsequenced),
-            Self::Runs(runs) => runs.front().map(|run| Place::Sequenced(run.sequence)),
+            Self::Timestamps(timestamps) => timestamps.front().copied().map(RecordPlace::Unsequenced),
+            Self::Runs(runs) => runs.front().map(|run| RecordPlace::Sequenced(run.sequence)),
         }
     }
 }
 
-struct Partition {
+struct PartitionCursor {
     id: TopicPartition,
     topic: usize,
     /// Opened at the end of what is queued when it is needed.
@@ -75,7 +75,7 @@ struct Partition {
     queue: VecDeque<Arc<dyn LogBatch>>,
     next: u64,
     /// What is left of the first batch in the queue, or of the one that would be there if it had not been given back.
-    front: Option<Front>,
+    front: Option<Upcoming>,
     /// The first batch, decoded, if an epoch took only a part of it.
     decoded: Arc<OnceLock<DecodedBatch>>,
     /// Its piece in the epoch that is being cut, if the batch at the front has one.
@@ -98,10 +98,10 @@ pub(super) struct PartitionMerge {
     changelog: Arc<dyn Changelog>,
     /// Whether the log has an order of all records; only then is it asked for it.
     one_sequence: bool,
-    partitions: Vec<Partition>,
+    partitions: Vec<PartitionCursor>,
     numbers: HashMap<TopicPartition, u32>,
     /// The partitions whose next record is known.
-    ready: BTreeSet<(Place, u32)>,
+    ready: BTreeSet<(RecordPlace, u32)>,
     /// How many records there are before the next one, of all partitions.
     passed: u64,
     /// The end of the sequence when the log was last asked; nothing at or above it is taken, for others may still come
@@ -128,7 +128,7 @@ impl PartitionMerge {
     pub(super) fn add(&mut self, id: TopicPartition, topic: usize, next: u64) {
         self.passed += next;
         self.numbers.insert(id.clone(), u32::try_from(self.partitions.len()).unwrap_or(u32::MAX));
-        self.partitions.push(Partition {
+        self.partitions.push(PartitionCursor {
             id,
             topic,
             reader: None,
@@ -188,7 +188,7 @@ impl PartitionMerge {
         let polled = partition.fill(&*self.changelog, share)?;
         self.queued_bytes += polled;
         let Some(batch) = partition.queue.front() else { return Ok(()) };
-        let front = Front::of(&**batch, partition.next, self.one_sequence)?;
+        let front = Upcoming::of(&**batch, partition.next, self.one_sequence)?;
         if let Some(place) = front.place() {
             self.ready.insert((place, number));
             partition.front = Some(front);
@@ -204,9 +204,9 @@ impl PartitionMerge {
     pub(super) fn next(&self) -> Option<(u32, u64)> {
         let &(place, number) = self.ready.first()?;
         match (place, self.end) {
-            (Place::Sequenced(place), Some(end)) if place >= end => None,
-            (Place::Sequenced(place), _) => Some((number, place)),
-            (Place::Unsequenced(_), _) => Some((number, self.passed)),
+            (RecordPlace::Sequenced(place), Some(end)) if place >= end => None,
+            (RecordPlace::Sequenced(place), _) => Some((number, place)),
+            (RecordPlace::Unsequenced(_), _) => Some((number, self.passed)),
         }
     }
 
@@ -233,7 +233,7 @@ impl PartitionMerge {
         read_ahead_bytes / self.partitions.len().max(1)
     }
 
-    fn place(&self, number: u32) -> Option<Place> {
+    fn place(&self, number: u32) -> Option<RecordPlace> {
         self.partitions.get(number as usize)?.front.as_ref()?.place()
     }
 
@@ -297,7 +297,7 @@ impl PartitionMerge {
         self.set_aside(number);
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(()) };
         self.queued_bytes += partition.put_back(piece);
-        partition.front = Some(Front::of(&*piece.batch, partition.next, self.one_sequence)?);
+        partition.front = Some(Upcoming::of(&*piece.batch, partition.next, self.one_sequence)?);
         self.let_in(number);
         Ok(())
     }
@@ -318,7 +318,7 @@ impl PartitionMerge {
     }
 }
 
-impl Partition {
+impl PartitionCursor {
     /// Sees to it that the batch with the next record is in the queue, if it is there. Answers with the bytes polled.
     fn fill(&mut self, changelog: &dyn Changelog, bytes: usize) -> Result<usize> {
         if !self.queue.is_empty() {
@@ -349,12 +349,12 @@ impl Partition {
     /// Takes records off the front, as places in the log. Those that have none of their own are numbered from `passed` on
     /// and must stand before the next one of the nearest rival; at the same place that one comes first if `true` is said
     /// of it.
-    fn runs(&mut self, allowed: Allowed, passed: u64, rival: Option<(Place, bool)>) -> Vec<Run> {
+    fn runs(&mut self, allowed: Allowed, passed: u64, rival: Option<(RecordPlace, bool)>) -> Vec<Run> {
         let mut left = allowed.offset.saturating_sub(self.next);
         let mut taken = Vec::new();
         match &mut self.front {
             None => {}
-            Some(Front::Runs(runs)) => {
+            Some(Upcoming::Runs(runs)) => {
                 while let Some(front) = runs.front_mut() {
                     let below = allowed.place.saturating_sub(front.sequence);
                     let run = Run { records: front.records.min(below).min(left), ..*front };
@@ -370,9 +370,9 @@ impl Partition {
                     }
                 }
             }
-            Some(Front::Timestamps(timestamps)) => {
+            Some(Upcoming::Timestamps(timestamps)) => {
                 let is_before = |timestamp_ms: &&i64| {
-                    let place = Place::Unsequenced(**timestamp_ms);
+                    let place = RecordPlace::Unsequenced(**timestamp_ms);
                     rival.is_none_or(|(other, first)| if first { place < other } else { place <= other })
                 };
                 let most = left.min(allowed.records).min(allowed.place.saturating_sub(passed));

@@ -34,7 +34,7 @@ pub(crate) use catalogue::Found;
 pub(crate) use checks::check_policy;
 pub(crate) use consumer::Consumer;
 pub(crate) use core::Core;
-pub(crate) use input::{EpochLimit, Input};
+pub(crate) use input::{EpochLimit, TaskInput};
 pub(crate) use opening::Decided;
 pub(crate) use plan::Plan;
 pub(crate) use service::Service;
@@ -47,8 +47,8 @@ use crate::flow::Meter;
 use crate::state::{AnyTable, Generation, Published, TaskState};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
-use epoch::{EpochFailure, Run, Sealed};
-use failures::{Backoff, Outcome};
+use epoch::{EpochFailure, EpochRun, Sealed};
+use failures::{Backoff, EpochOutcome};
 use input::{Bound, EpochInput};
 use letters::Letters;
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub(crate) struct Task {
     tables: Vec<Option<Arc<dyn AnyTable>>>,
     ids: Vec<Option<TableId>>,
     shared: Arc<TaskState>,
-    input: Input,
+    input: TaskInput,
     backoff: Backoff,
     letters: Letters,
     /// Whether outputs go to the changelog; a background build only builds tables, and sets records aside.
@@ -81,7 +81,7 @@ impl Task {
         ids: Vec<Option<TableId>>,
         tables: Vec<Option<Arc<dyn AnyTable>>>,
         shared: Arc<TaskState>,
-        input: Input,
+        input: TaskInput,
         produces: bool,
     ) -> Self {
         let backoff = if setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
@@ -131,7 +131,7 @@ impl Task {
                 tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
             let _entered = span.enter();
             match self.process(&input)? {
-                Outcome::Done => {
+                EpochOutcome::Done => {
                     self.shared.pass(input.end);
                     // Where a record fails the epoch becomes several, up to where it would have ended. Where there is too
                     // much in it, what is left waits: there has to be room first.
@@ -139,8 +139,8 @@ impl Task {
                         return Ok(true);
                     }
                 }
-                Outcome::Failed => _ = end.get_or_insert(input.end),
-                Outcome::TooMuch => too_much = true,
+                EpochOutcome::Failed => _ = end.get_or_insert(input.end),
+                EpochOutcome::TooMuch => too_much = true,
             }
         }
     }
@@ -152,7 +152,7 @@ impl Task {
         let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };
         let record_bytes = input.bytes / usize::try_from(input.records).unwrap_or(usize::MAX).max(1);
         let meter = Meter::new(most_bytes, record_bytes);
-        let run = Run {
+        let run = EpochRun {
             graph: &self.setting.graph,
             plan: &self.plan,
             tables: &self.tables,

@@ -52,7 +52,7 @@ use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};
 use layout::RecordKey;
-use queue::{Job, Queue, Reply, SlotAppend};
+use queue::{Job, Reply, SlotAppend, WriterQueue};
 use reader::Reader;
 use recovery::Recovered;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +63,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use synced::Progress;
+use synced::SyncProgress;
 use trim::Age;
 use writer::Writer;
 
@@ -97,7 +97,7 @@ pub struct EmbeddedChangelog {
 struct EmbeddedLog {
     options: EmbeddedOptions,
     database: Database,
-    queue: Queue,
+    queue: WriterQueue,
     index: RwLock<Index>,
     epochs: Mutex<Epochs>,
     owners: Mutex<BTreeMap<String, String>>,
@@ -171,9 +171,9 @@ impl EmbeddedChangelog {
         }
         let Recovered { index, epochs, holds, owners, terms, closed_segments, next_segment, .. } = recovered;
         let next_sequence = index.end_sequence;
-        let progress = Progress::begin(&database, &index)?;
+        let progress = SyncProgress::begin(&database, &index)?;
         let shared = Arc::new(EmbeddedLog {
-            queue: Queue::new(options.max_queued_bytes),
+            queue: WriterQueue::new(options.max_queued_bytes),
             options,
             database,
             index: RwLock::new(index),

@@ -3,9 +3,9 @@
 //! Invariant: nothing is reserved beyond what the input can hold. Texts and bytes are borrowed from it, and a collection is
 //! promised no more elements than there are bytes left.
 
-use super::Failure;
+use super::CodecFailure;
 use super::collection::Collection;
-use super::input::Input;
+use super::input::ByteInput;
 use ::bincode::{config, serde::OwnedSerdeDecoder};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, SeqAccess, VariantAccess, Visitor,
@@ -14,8 +14,8 @@ use std::fmt;
 
 /// Decodes a value that is the whole of `bytes`.
 #[inline]
-pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Failure> {
-    let input = Input::new(bytes);
+pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecFailure> {
+    let input = ByteInput::new(bytes);
     let mut decoder = OwnedSerdeDecoder::from_reader(&input, config::standard());
     match V::deserialize(Part { of: decoder.as_deserializer(), input: &input, depth: 0 }) {
         Ok(value) if input.left() == 0 => Ok(value),
@@ -25,14 +25,14 @@ pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Failure> {
 }
 
 #[cold]
-fn left_over(bytes: usize) -> Failure {
-    Failure::of_layout(format!("{bytes} bytes are left over after it"))
+fn left_over(bytes: usize) -> CodecFailure {
+    CodecFailure::of_layout(format!("{bytes} bytes are left over after it"))
 }
 
 /// What the crate reads a part of the value with, or what is made of the part, and the input with its guard.
 pub(super) struct Part<'i, 'de, T> {
     pub(super) of: T,
-    pub(super) input: &'i Input<'de>,
+    pub(super) input: &'i ByteInput<'de>,
     /// How many levels lie above.
     depth: u16,
 }

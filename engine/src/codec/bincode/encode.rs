@@ -1,7 +1,7 @@
 //! The writing half: the crate writes, and the guard goes along through all parts of the value.
 
-use super::Failure;
-use super::guard::{Guard, Refusal};
+use super::CodecFailure;
+use super::guard::{Guard, GuardRefusal};
 use ::bincode::enc::write::Writer;
 use ::bincode::error::EncodeError;
 use ::bincode::{config, serde::encode_into_writer};
@@ -13,11 +13,11 @@ use std::cell::Cell;
 
 /// Appends `value` to `out`; on failure a part of it may have been appended.
 #[inline]
-pub(super) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), Failure> {
+pub(super) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecFailure> {
     let walk = Walk { guard: Guard::new(), has_bytes: Cell::new(false) };
     let whole = Part { of: value, walk: &walk, depth: 0 };
     encode_into_writer(whole, Output { out, walk: &walk }, config::standard())
-        .map_err(|error| Failure::of_writing(error, walk.guard.refusal()))
+        .map_err(|error| CodecFailure::of_writing(error, walk.guard.refusal()))
 }
 
 /// One walk through the parts of a value.
@@ -210,7 +210,7 @@ impl<'w, S> Elements<'w, S> {
     }
 
     fn wrong_length<E: Error>(&self) -> E {
-        self.part.walk.guard.refuse(Refusal::WrongLength, E::custom)
+        self.part.walk.guard.refuse(GuardRefusal::WrongLength, E::custom)
     }
 }
 
@@ -295,7 +295,7 @@ macro_rules! named {
             }
 
             fn skip_field(&mut self, name: &'static str) -> Result<(), S::Error> {
-                Err(self.walk.guard.refuse(Refusal::Skipped(name), S::Error::custom))
+                Err(self.walk.guard.refuse(GuardRefusal::Skipped(name), S::Error::custom))
             }
 
             #[inline]

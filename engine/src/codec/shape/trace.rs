@@ -16,8 +16,8 @@ mod samples;
 
 use super::node::{ANYTHING, Node, Parts};
 use super::{Growth, Shape, Trust, is_ours_or_of_std, short_name};
-use map::{Map, Met, Seen, united};
-use reader::{Choice, Failure, Reader};
+use map::{Map, MetType, VariantSeen, united};
+use reader::{Choice, Reader, TraceFailure};
 use samples::{KINDS, Mode, SAMPLES};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -100,7 +100,7 @@ impl Tracing<'_> {
             let (chosen, recent) = (std::mem::take(&mut reader.chosen), std::mem::take(&mut reader.recent));
             let node = std::mem::replace(&mut reader.last, Node::unknown());
             self.root = united(std::mem::replace(&mut self.root, Node::unknown()), node);
-            let value = value.unwrap_or_else(|_| Err(Failure::panicked()));
+            let value = value.unwrap_or_else(|_| Err(TraceFailure::panicked()));
             if let Ok(value) = &value {
                 let tried = catch_unwind(AssertUnwindSafe(|| samples(value)));
                 match tried {
@@ -125,7 +125,7 @@ impl Tracing<'_> {
 
     /// Finds out which fields may be left out, one after the other.
     fn leave_out<V: DeserializeOwned>(&mut self) {
-        let fields = |(number, met): (usize, &Met)| {
+        let fields = |(number, met): (usize, &MetType)| {
             (0..met.fields).map(move |field| (number, field)).collect::<Vec<_>>()
         };
         let all: Vec<_> = self.map.types.iter().enumerate().flat_map(fields).collect();
@@ -164,9 +164,9 @@ impl Tracing<'_> {
                 continue;
             };
             if went_well || ended {
-                *seen = Seen::Yes;
-            } else if *seen == Seen::No {
-                *seen = Seen::Refused;
+                *seen = VariantSeen::Yes;
+            } else if *seen == VariantSeen::No {
+                *seen = VariantSeen::Refused;
             }
         }
     }

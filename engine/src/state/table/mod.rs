@@ -152,7 +152,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         let total = events.len();
         let epoch = context.epoch;
         let mut before = self.encoded();
-        let mut refused = Refused(None);
+        let mut refused = EarliestFailure(None);
         let mut noted = Noted { bytes: 0, outcome: Ok(()) };
         let mut one = |context: &mut Pass<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
             let Some(entry) = entry else { return Some(event) };
@@ -220,7 +220,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         dirty: &[Dirty<K>],
         stamp: Stamp,
         scratch: &mut Encoded,
-        refused: &mut Refused,
+        refused: &mut EarliestFailure,
     ) {
         let Err(error) = scratch.check(&*self.codec, entry.value.as_ref()) else { return };
         let stamp = dirty.get(entry.dirty as usize).map_or(stamp, |dirty| dirty.stamp);
@@ -398,9 +398,9 @@ impl<K: Key, V: Value> TableState<K, V> {
 }
 
 /// The earliest failure of a fold, which goes through keys that had to be fetched after the others.
-struct Refused(Option<(Stamp, Failure)>);
+struct EarliestFailure(Option<(Stamp, Failure)>);
 
-impl Refused {
+impl EarliestFailure {
     /// Whether what comes at `stamp` will be undone whatever it is.
     #[inline]
     fn stands_before(&self, stamp: &Stamp) -> bool {

@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 40;
 
 /// How far the variant of an enum is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum VariantSeen {
     No,
     Yes,
     Refused,
@@ -19,9 +19,9 @@ pub(super) enum Seen {
 
 /// A type that was met.
 #[derive(Debug)]
-pub(super) struct Met {
+pub(super) struct MetType {
     pub(super) node: Node,
-    pub(super) variants: Vec<Seen>,
+    pub(super) variants: Vec<VariantSeen>,
     /// A variant that ends a recursion.
     pub(super) leaf: Option<usize>,
     /// How many fields it has, if it is a struct, and which of them may be left out.
@@ -29,7 +29,7 @@ pub(super) struct Met {
     pub(super) optional: Vec<usize>,
 }
 
-impl Met {
+impl MetType {
     /// What it is, its fields that may be left out marked as such.
     fn with_defaults(&self) -> Node {
         let mut node = self.node.clone();
@@ -53,7 +53,7 @@ pub(super) type Identity = (&'static str, &'static str, &'static [&'static str])
 #[derive(Default)]
 pub(super) struct Map {
     numbers: BTreeMap<Identity, usize>,
-    pub(super) types: Vec<Met>,
+    pub(super) types: Vec<MetType>,
     /// Which sample the leaf at a path gets, if the first ones were refused.
     pub(super) choices: BTreeMap<Vec<usize>, usize>,
     /// Whether some type looks at the data before it knows what it is.
@@ -71,7 +71,7 @@ impl Map {
         let next = self.types.len();
         let number = *self.numbers.entry(of).or_insert(next);
         if number == next {
-            self.types.push(Met {
+            self.types.push(MetType {
                 node: Node::unknown(),
                 variants: Vec::new(),
                 leaf: None,
@@ -88,7 +88,7 @@ impl Map {
             Some(Parts::Type(number)) if !visited.contains(number) => {
                 visited.push(*number);
                 self.types.get(*number).is_some_and(|met| {
-                    met.variants.contains(&Seen::No)
+                    met.variants.contains(&VariantSeen::No)
                         || self.omitted.is_some_and(|(omitting, _)| omitting == *number)
                         || self.is_pending(&met.node, visited)
                 })
@@ -99,16 +99,19 @@ impl Map {
     }
 
     pub(super) fn forget_what_was_seen(&mut self) {
-        self.types.iter_mut().for_each(|met| met.variants.fill(Seen::No));
+        self.types.iter_mut().for_each(|met| met.variants.fill(VariantSeen::No));
     }
 
     /// The variants that were refused get another chance once it is known how recursions end.
     pub(super) fn retry_refused(&mut self) -> bool {
         let mut refused = false;
-        for seen in
-            self.types.iter_mut().flat_map(|met| &mut met.variants).filter(|seen| **seen == Seen::Refused)
+        for seen in self
+            .types
+            .iter_mut()
+            .flat_map(|met| &mut met.variants)
+            .filter(|seen| **seen == VariantSeen::Refused)
         {
-            *seen = Seen::No;
+            *seen = VariantSeen::No;
             refused = true;
         }
         refused

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::place::Place;
-use super::reader::{Failure, Reader};
+use super::reader::{Reader, TraceFailure};
 use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -13,7 +13,7 @@ pub(super) fn read_fields<'de, V: Visitor<'de>>(
     reader: &mut Reader<'_>,
     fields: &'static [&'static str],
     visitor: V,
-) -> (Result<V::Value, Failure>, Node) {
+) -> (Result<V::Value, TraceFailure>, Node) {
     let mut parts = Items::new(reader, fields.len());
     let value = visitor.visit_seq(&mut parts);
     let Items { nodes, .. } = parts;
@@ -33,7 +33,7 @@ impl<'r, 'm> Items<'r, 'm> {
         Self { reader, left, nodes: Vec::new() }
     }
 
-    fn read<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
+    fn read<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, TraceFailure> {
         let value = self.reader.part(self.nodes.len(), seed);
         self.nodes.push(std::mem::replace(&mut self.reader.last, Node::unknown()));
         value
@@ -41,9 +41,12 @@ impl<'r, 'm> Items<'r, 'm> {
 }
 
 impl<'de> SeqAccess<'de> for Items<'_, '_> {
-    type Error = Failure;
+    type Error = TraceFailure;
 
-    fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, TraceFailure> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         self.read(seed).map(Some)
@@ -51,15 +54,15 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
 }
 
 impl<'de> MapAccess<'de> for Items<'_, '_> {
-    type Error = Failure;
+    type Error = TraceFailure;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, TraceFailure> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         self.read(seed).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, TraceFailure> {
         self.read(seed)
     }
 }
@@ -70,7 +73,7 @@ pub(super) fn read_others<'de, V: Visitor<'de>>(
     fields: &'static [&'static str],
     omitted: usize,
     visitor: V,
-) -> Result<V::Value, Failure> {
+) -> Result<V::Value, TraceFailure> {
     visitor.visit_map(Others { reader, fields, at: 0, omitted })
 }
 
@@ -83,16 +86,16 @@ struct Others<'r, 'm> {
 }
 
 impl<'de> MapAccess<'de> for Others<'_, '_> {
-    type Error = Failure;
+    type Error = TraceFailure;
 
-    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Failure> {
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, TraceFailure> {
         self.at += usize::from(self.at == self.omitted);
         let Some(name) = self.fields.get(self.at) else { return Ok(None) };
-        let name: StrDeserializer<'_, Failure> = name.into_deserializer();
+        let name: StrDeserializer<'_, TraceFailure> = name.into_deserializer();
         seed.deserialize(name).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Failure> {
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, TraceFailure> {
         self.at += 1;
         self.reader.part(self.at - 1, seed)
     }
@@ -105,28 +108,28 @@ pub(super) struct Variant<'r, 'm> {
 }
 
 impl<'de> EnumAccess<'de> for Variant<'_, '_> {
-    type Error = Failure;
+    type Error = TraceFailure;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Failure> {
-        let name: StrDeserializer<'_, Failure> = self.name.into_deserializer();
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), TraceFailure> {
+        let name: StrDeserializer<'_, TraceFailure> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
 }
 
 impl<'de> VariantAccess<'de> for Variant<'_, '_> {
-    type Error = Failure;
+    type Error = TraceFailure;
 
-    fn unit_variant(self) -> Result<(), Failure> {
+    fn unit_variant(self) -> Result<(), TraceFailure> {
         self.reader.last = Node::leaf("unit");
         Ok(())
     }
 
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Failure> {
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, TraceFailure> {
         self.reader.part(0, seed)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, TraceFailure> {
         Place(self.reader).deserialize_tuple(len, visitor)
     }
 
@@ -134,7 +137,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_> {
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, TraceFailure> {
         let reader = self.reader;
         reader.step()?;
         let (value, node) = read_fields(reader, fields, visitor);

@@ -3,7 +3,7 @@
 //! Types are told apart by names that never leave the process. A type that is met inside of
 //! itself is given as little as it takes to end.
 
-use super::map::{Map, Seen, united};
+use super::map::{Map, VariantSeen, united};
 use super::place::Place;
 use super::samples::Mode;
 use super::{Node, Parts};
@@ -19,23 +19,23 @@ pub(super) const MAX_STEPS: usize = 100_000;
 
 /// Why there is no value.
 #[derive(Debug)]
-pub(super) struct Failure;
+pub(super) struct TraceFailure;
 
-impl Failure {
+impl TraceFailure {
     pub(super) fn panicked() -> Self {
         Self
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for TraceFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the sample was refused")
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for TraceFailure {}
 
-impl serde::de::Error for Failure {
+impl serde::de::Error for TraceFailure {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self
     }
@@ -94,11 +94,11 @@ impl<'m> Reader<'m> {
         Place(self)
     }
 
-    pub(super) fn step(&mut self) -> Result<(), Failure> {
+    pub(super) fn step(&mut self) -> Result<(), TraceFailure> {
         self.last = Node::unknown();
         self.steps += 1;
         let within = self.steps < MAX_STEPS && self.path.len() < MAX_DEPTH && self.inside.len() < MAX_DEPTH;
-        if within { Ok(()) } else { Err(Failure) }
+        if within { Ok(()) } else { Err(TraceFailure) }
     }
 
     /// Whether something is put where there may be nothing.
@@ -107,7 +107,7 @@ impl<'m> Reader<'m> {
     }
 
     /// Which sample the leaf at this place gets.
-    pub(super) fn choice(&mut self, name: &str) -> Result<usize, Failure> {
+    pub(super) fn choice(&mut self, name: &str) -> Result<usize, TraceFailure> {
         self.step()?;
         self.last = Node::leaf(name);
         let choice = self.map.choices.get(&self.path).copied().unwrap_or(0);
@@ -120,7 +120,7 @@ impl<'m> Reader<'m> {
         &mut self,
         index: usize,
         seed: S,
-    ) -> Result<S::Value, Failure> {
+    ) -> Result<S::Value, TraceFailure> {
         self.last = Node::unknown();
         self.path.push(index);
         let value = seed.deserialize(Place(self));
@@ -133,8 +133,8 @@ impl<'m> Reader<'m> {
         &mut self,
         name: &'static str,
         parts: &'static [&'static str],
-        read: impl FnOnce(&mut Self, usize) -> (Result<T, Failure>, Node),
-    ) -> Result<T, Failure> {
+        read: impl FnOnce(&mut Self, usize) -> (Result<T, TraceFailure>, Node),
+    ) -> Result<T, TraceFailure> {
         self.step()?;
         let number = self.map.number((type_name::<V>(), name, parts));
         let again = usize::from(self.inside.contains(&number));
@@ -159,7 +159,7 @@ impl<'m> Reader<'m> {
             let other = || (0..met.variants.len()).find(|at| running().all(|choice| choice.variant != *at));
             return met.leaf.or_else(other).unwrap_or(0);
         }
-        if let Some(unseen) = met.variants.iter().position(|seen| *seen == Seen::No) {
+        if let Some(unseen) = met.variants.iter().position(|seen| *seen == VariantSeen::No) {
             return unseen;
         }
         let payloads = match met.node.parts() {
@@ -167,7 +167,7 @@ impl<'m> Reader<'m> {
             _ => &[],
         };
         let pending = payloads.iter().position(|(_, node)| self.map.is_pending(node, &mut vec![number]));
-        let seen = || met.variants.iter().position(|seen| *seen == Seen::Yes);
+        let seen = || met.variants.iter().position(|seen| *seen == VariantSeen::Yes);
         pending.or(met.leaf).or_else(seen).unwrap_or(0)
     }
 
