@@ -263,6 +263,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What `work` of closing answers; a panic is an error of its own.
+fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        Err(Error::internal(format!("closing the engine panicked: {}", panic_message(&*panic))))
+    })
+}
+
 impl Common {
     /// Refuses callers that are run by the engine, which must not wait for its threads.
     fn check_outside(&self) -> Result<()> {
@@ -298,11 +305,9 @@ impl Common {
     }
 
     fn shut_down_and_tell(&self) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.shut_down())).unwrap_or_else(|panic| {
-            Err(Error::internal(format!("closing the engine panicked: {}", panic_message(&*panic))))
-        });
+        let stopped = caught(|| self.stop());
         // Whatever has happened, somebody else may want to open what this engine had.
-        self.service.let_go();
+        let outcome = stopped.and(caught(|| self.let_go()));
         self.service.release_name();
         let (name, state) = (&*self.service.name, &*self.service.place);
         let position = self.service.tasks.position();
@@ -316,7 +321,8 @@ impl Common {
         self.service.host.signal();
     }
 
-    fn shut_down(&self) -> Result<()> {
+    /// Ends queries, waits for the threads, and makes what they have published durable.
+    fn stop(&self) -> Result<()> {
         let before = self.service.tasks.check();
         self.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
         // Nobody is to be answered or to wait any more. Streams of changes end with the last epoch, which may be on its way.
@@ -331,10 +337,14 @@ impl Common {
         }
         self.service.end(&Status::Closed);
         let before = before.and(self.failed.get().map_or(Ok(()), |error| Err(error.summary())));
-        let last = before.and_then(|()| self.service.tasks.drain().map(drop));
+        before.and_then(|()| self.service.tasks.drain().map(drop))
+    }
+
+    /// Gives back what the engine has open.
+    fn let_go(&self) -> Result<()> {
         self.service.let_go();
         lock(&self.waker).take();
-        if self.owns_changelog { last.and(self.service.changelog.close()) } else { last }
+        if self.owns_changelog { self.service.changelog.close() } else { Ok(()) }
     }
 
     fn poison(&self, error: Error) {
