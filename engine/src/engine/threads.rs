@@ -4,6 +4,8 @@
 //! drains fall behind it stops cutting epochs, and when it falls behind, the gate holds up appends.
 
 use super::cadence::Cadence;
+use super::closing::Closing;
+use super::signal::Signal;
 use super::{Health, Stats, stats, waits};
 use crate::changelog::Gate;
 use crate::state::Status;
@@ -11,7 +13,7 @@ use crate::task::{Core, STACK_BYTES, Service, user_code};
 use crate::{Error, Position, Result, Wait, panic_message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
@@ -35,84 +37,24 @@ pub(crate) struct DrainLimits {
 /// The store is told to settle when there was nothing to drain for about this long.
 const SETTLE_AFTER: Duration = Duration::from_secs(5);
 
-/// A signal that a thread waits for.
-#[derive(Default)]
-struct Signal {
-    state: Mutex<SignalState>,
-    raised: Condvar,
-}
-
-#[derive(Default)]
-struct SignalState {
-    work: bool,
-    closing: bool,
-}
-
-impl Signal {
-    fn lock(&self) -> MutexGuard<'_, SignalState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn raise(&self) {
-        self.lock().work = true;
-        self.raised.notify_all();
-    }
-
-    fn close(&self) {
-        self.lock().closing = true;
-        self.raised.notify_all();
-    }
-
-    /// Waits for work. `false` if the engine is closing.
-    fn wait(&self) -> bool {
-        let mut state = self.lock();
-        while !state.work && !state.closing {
-            state = self.raised.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.work = false;
-        !state.closing
-    }
-
-    /// Waits for work for at most `longest`. `false` if the engine is closing.
-    fn wait_for(&self, longest: Duration) -> bool {
-        let state = self.lock();
-        let waiting = |state: &mut SignalState| !state.work && !state.closing;
-        let (mut state, _) =
-            self.raised.wait_timeout_while(state, longest, waiting).unwrap_or_else(PoisonError::into_inner);
-        state.work = false;
-        !state.closing
-    }
-
-    fn is_closing(&self) -> bool {
-        self.lock().closing
-    }
-}
-
-/// How far the engine is with ending.
-enum Closing {
-    Open,
-    Begun,
-    Done(Result<()>),
-}
-
 /// What the threads share.
-struct Common {
-    fold: Signal,
-    drain: Signal,
-    service: Arc<Service>,
-    owns_changelog: bool,
-    limits: DrainLimits,
-    gate: Arc<Gate>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+pub(super) struct Common {
+    pub(super) fold: Signal,
+    pub(super) drain: Signal,
+    pub(super) service: Arc<Service>,
+    pub(super) owns_changelog: bool,
+    pub(super) limits: DrainLimits,
+    pub(super) gate: Arc<Gate>,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     /// All threads that there were.
-    ids: Mutex<Vec<ThreadId>>,
+    pub(super) ids: Mutex<Vec<ThreadId>>,
     /// Called by the changelog; dropping it ends the watch.
-    waker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
-    closing: Mutex<Closing>,
+    pub(super) waker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+    pub(super) closing: Mutex<Closing>,
     /// The thread that closes the engine.
-    closer: Mutex<Option<JoinHandle<()>>>,
+    pub(super) closer: Mutex<Option<JoinHandle<()>>>,
     /// Why a thread has stopped.
-    failed: OnceLock<Error>,
+    pub(super) failed: OnceLock<Error>,
 }
 
 /// The running threads of an engine. Dropping them closes it.
@@ -259,15 +201,8 @@ fn is_beyond(service: &Arc<Service>) -> impl Fn(u64) -> bool + Send + Sync + use
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What `work` of closing answers; a panic is an error of its own.
-fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        Err(Error::internal(format!("closing the engine panicked: {}", panic_message(&*panic))))
-    })
 }
 
 impl Common {
@@ -278,73 +213,6 @@ impl Common {
             return Err(Error::invalid("the engine is closed by what it drops itself"));
         }
         Ok(())
-    }
-
-    /// Has the engine closed by a thread of its own, so that nobody has to stay for it.
-    fn begin_to_close(this: &Arc<Self>) {
-        let mut closing = lock(&this.closing);
-        if !matches!(*closing, Closing::Open) {
-            return;
-        }
-        *closing = Closing::Begun;
-        drop(closing);
-        let common = Arc::clone(this);
-        let thread = std::thread::Builder::new()
-            .name("millpond-close".to_owned())
-            .spawn(move || common.shut_down_and_tell());
-        match thread {
-            Ok(thread) => {
-                lock(&this.ids).push(thread.thread().id());
-                *lock(&this.closer) = Some(thread);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no thread could be started to close the engine: closing on this one");
-                this.shut_down_and_tell();
-            }
-        }
-    }
-
-    fn shut_down_and_tell(&self) {
-        let stopped = caught(|| self.stop());
-        // Whatever has happened, somebody else may want to open what this engine had.
-        let outcome = stopped.and(caught(|| self.let_go()));
-        self.service.release_name();
-        let (name, state) = (&*self.service.name, &*self.service.place);
-        let position = self.service.tasks.position();
-        match &outcome {
-            Ok(()) => tracing::info!(name, state, %position, "the engine is closed"),
-            Err(error) => {
-                tracing::warn!(name, state, %position, %error, "the engine is closed, with an error");
-            }
-        }
-        *lock(&self.closing) = Closing::Done(outcome);
-        self.service.host.signal();
-    }
-
-    /// Ends queries, waits for the threads, and makes what they have published durable.
-    fn stop(&self) -> Result<()> {
-        let before = self.service.tasks.check();
-        self.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
-        // Nobody is to be answered or to wait any more. Streams of changes end with the last epoch, which may be on its way.
-        self.service.tasks.end(&Status::Closed);
-        self.service.host.begin_to_close();
-        self.fold.close();
-        self.drain.close();
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in threads {
-            // A panic was caught and has poisoned the engine.
-            let _ = thread.join();
-        }
-        self.service.end(&Status::Closed);
-        let before = before.and(self.failed.get().map_or(Ok(()), |error| Err(error.summary())));
-        before.and_then(|()| self.service.tasks.drain().map(drop))
-    }
-
-    /// Gives back what the engine has open.
-    fn let_go(&self) -> Result<()> {
-        self.service.let_go();
-        lock(&self.waker).take();
-        if self.owns_changelog { self.service.changelog.close() } else { Ok(()) }
     }
 
     fn poison(&self, error: Error) {

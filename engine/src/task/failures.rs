@@ -13,7 +13,8 @@
 
 use super::Task;
 use super::epoch::EpochFailure;
-use super::input::{EpochInput, EpochLimit};
+use super::epoch_input::EpochInput;
+use super::input::EpochLimit;
 use crate::dataflow::Skipped;
 use crate::{Error, Result};
 use std::sync::Arc;
