@@ -4,7 +4,7 @@
 //! other: it has no one sequence, and fails whoever asks it for one. A table whose rows depend on the order of all records goes
 //! through crashes and epochs of any size; what it appends on the way must be what each later state began with. When only
 //! epochs with outputs were marked, a replay took the records between two of them in another order.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::changelog::prelude::*;
 use millpond::changelog::{

@@ -3,7 +3,7 @@
 //! A [`Changelog`] holds topics, a topic holds partitions, a partition is a sequence of records numbered by
 //! offset. The engine is written against this trait and cannot tell which implementation it runs on.
 //!
-//! What a log can do stands in a trait for each ability: topics, appending, reading, epochs, retention, names and terms; a
+//! A log has a trait for each of its parts: topics, appending, reading, epochs, retention, names and terms; a
 //! [`Changelog`] has all of them.
 
 mod abilities;

@@ -246,7 +246,8 @@ impl EngineBuilder {
     /// what it prints is printed once.
     ///
     /// # Errors
-    /// `Invalid` for options out of range, a durability for a changelog that was given, a table whose types, codec or
+    /// `Invalid` for options out of range, a durability for a changelog that was given, a changelog without an
+    /// [ability](crate::changelog::Abilities) that the graph needs, a table whose types, codec or
     /// version do not fit the state, or a topic with another number of partitions; `Unavailable` if the directory is in
     /// use or cannot be written; `AheadOfChangelog` and `BehindChangelog` if the changelog does not fit the state;
     /// `Corrupt` for damaged files or an unknown format version. Nothing was changed then, and the message says what to

@@ -72,10 +72,7 @@ impl PartitionMerge {
 
     /// Asks the log for what was appended since the last time.
     pub(super) fn refresh(&mut self, read_ahead_bytes: usize) -> Result<()> {
-        let appended = match self.one_sequence {
-            true => self.changelog.appended(self.end.unwrap_or(0))?,
-            false => None,
-        };
+        let appended = if self.one_sequence { self.changelog.appended(self.end.unwrap_or(0))? } else { None };
         match (appended, self.end) {
             (Some(Appended { end, partitions }), Some(_)) => {
                 self.end = Some(end);

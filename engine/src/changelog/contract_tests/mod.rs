@@ -1,4 +1,4 @@
-//! The contract of [`Changelog`], run over every implementation: a suite for each ability, and random steps against a model.
+//! The contract of [`Changelog`], run over every implementation: a suite for each part, and random steps against a model.
 //!
 //! A new implementation is a [`Subject`] and a line in the list at the end.
 

@@ -53,7 +53,7 @@ use database::{Database, Span};
 use index::{IfThere, Index};
 use layout::RecordKey;
 use queue::{Job, Reply, SlotAppend, WriterQueue};
-use reader::Reader;
+use reader::EmbeddedReader;
 use recovery::Recovered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -315,7 +315,12 @@ impl ReadLog for EmbeddedChangelog {
         let index = self.shared.index();
         let slot = index.slot(partition)?;
         index.partition(slot)?.range().check(partition, offset)?;
-        Ok(Box::new(Reader { shared: self.shared.clone(), slot, partition: partition.clone(), offset }))
+        Ok(Box::new(EmbeddedReader {
+            shared: self.shared.clone(),
+            slot,
+            partition: partition.clone(),
+            offset,
+        }))
     }
 
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {

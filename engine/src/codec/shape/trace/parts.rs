@@ -1,8 +1,8 @@
 //! The parts of a value: elements, entries, fields and variants, one after the other.
 
-use super::Node;
+use super::ShapeNode;
 use super::place::Place;
-use super::reader::{Reader, TraceFailure};
+use super::reader::{TraceFailure, TraceReader};
 use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -10,32 +10,32 @@ use serde::de::{
 
 /// Reads the fields of a struct or of a variant; what they are, as far as it is known.
 pub(super) fn read_fields<'de, V: Visitor<'de>>(
-    reader: &mut Reader<'_>,
+    reader: &mut TraceReader<'_>,
     fields: &'static [&'static str],
     visitor: V,
-) -> (Result<V::Value, TraceFailure>, Node) {
+) -> (Result<V::Value, TraceFailure>, ShapeNode) {
     let mut parts = Items::new(reader, fields.len());
     let value = visitor.visit_seq(&mut parts);
     let Items { nodes, .. } = parts;
     let complete = value.is_ok();
-    (value, Reader::fields(fields, nodes, complete))
+    (value, TraceReader::fields(fields, nodes, complete))
 }
 
 /// The parts of something, one after the other.
 pub(super) struct Items<'r, 'm> {
-    pub(super) reader: &'r mut Reader<'m>,
+    pub(super) reader: &'r mut TraceReader<'m>,
     left: usize,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<ShapeNode>,
 }
 
 impl<'r, 'm> Items<'r, 'm> {
-    pub(super) fn new(reader: &'r mut Reader<'m>, left: usize) -> Self {
+    pub(super) fn new(reader: &'r mut TraceReader<'m>, left: usize) -> Self {
         Self { reader, left, nodes: Vec::new() }
     }
 
     fn read<'de, S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, TraceFailure> {
         let value = self.reader.part(self.nodes.len(), seed);
-        self.nodes.push(std::mem::replace(&mut self.reader.last, Node::unknown()));
+        self.nodes.push(std::mem::replace(&mut self.reader.last, ShapeNode::unknown()));
         value
     }
 }
@@ -69,7 +69,7 @@ impl<'de> MapAccess<'de> for Items<'_, '_> {
 
 /// Reads the fields of a struct by their names, without the one numbered `omitted`.
 pub(super) fn read_others<'de, V: Visitor<'de>>(
-    reader: &mut Reader<'_>,
+    reader: &mut TraceReader<'_>,
     fields: &'static [&'static str],
     omitted: usize,
     visitor: V,
@@ -79,7 +79,7 @@ pub(super) fn read_others<'de, V: Visitor<'de>>(
 
 /// The fields of a struct but one, by their names.
 struct Others<'r, 'm> {
-    reader: &'r mut Reader<'m>,
+    reader: &'r mut TraceReader<'m>,
     fields: &'static [&'static str],
     at: usize,
     omitted: usize,
@@ -103,7 +103,7 @@ impl<'de> MapAccess<'de> for Others<'_, '_> {
 
 /// A variant that was chosen.
 pub(super) struct Variant<'r, 'm> {
-    pub(super) reader: &'r mut Reader<'m>,
+    pub(super) reader: &'r mut TraceReader<'m>,
     pub(super) name: &'static str,
 }
 
@@ -121,7 +121,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, '_> {
     type Error = TraceFailure;
 
     fn unit_variant(self) -> Result<(), TraceFailure> {
-        self.reader.last = Node::leaf("unit");
+        self.reader.last = ShapeNode::leaf("unit");
         Ok(())
     }
 

@@ -2,13 +2,13 @@
 
 use super::map::VariantSeen;
 use super::parts::{Items, Variant, read_fields, read_others};
-use super::reader::{Choice, MAX_STEPS, Reader, TraceFailure};
-use super::{Node, Parts};
+use super::reader::{Choice, MAX_STEPS, TraceFailure, TraceReader};
+use super::{ShapeNode, ShapeParts};
 use crate::codec::shape::node::ANY;
 use serde::de::{Deserializer, Visitor};
 
 /// A place where a value is wanted.
-pub(super) struct Place<'r, 'm>(pub(super) &'r mut Reader<'m>);
+pub(super) struct Place<'r, 'm>(pub(super) &'r mut TraceReader<'m>);
 
 macro_rules! integers {
     ($($method:ident $visit:ident $integer:ty;)*) => {$(
@@ -80,7 +80,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         self.0.step()?;
-        self.0.last = Node::leaf("unit");
+        self.0.last = ShapeNode::leaf("unit");
         visitor.visit_unit()
     }
 
@@ -107,8 +107,8 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         } else {
             visitor.visit_none()
         };
-        let inner = std::mem::replace(&mut reader.last, Node::unknown());
-        reader.last = Node::of(Parts::Option(inner));
+        let inner = std::mem::replace(&mut reader.last, ShapeNode::unknown());
+        reader.last = ShapeNode::of(ShapeParts::Option(inner));
         value
     }
 
@@ -133,7 +133,8 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         let value = visitor.visit_seq(&mut parts);
         let Items { nodes, reader, .. } = parts;
         reader.filled -= left;
-        reader.last = Node::of(Parts::Seq(nodes.into_iter().next().unwrap_or_else(Node::unknown)));
+        reader.last =
+            ShapeNode::of(ShapeParts::Seq(nodes.into_iter().next().unwrap_or_else(ShapeNode::unknown)));
         value
     }
 
@@ -143,8 +144,8 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         let mut parts = Items::new(reader, len);
         let value = visitor.visit_seq(&mut parts);
         let Items { mut nodes, reader, .. } = parts;
-        nodes.resize(len.min(MAX_STEPS), Node::unknown());
-        reader.last = Node::of(Parts::Tuple(nodes));
+        nodes.resize(len.min(MAX_STEPS), ShapeNode::unknown());
+        reader.last = ShapeNode::of(ShapeParts::Tuple(nodes));
         value
     }
 
@@ -171,8 +172,8 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         let Items { nodes, reader, .. } = entries;
         reader.filled -= left;
         let mut nodes = nodes.into_iter();
-        let mut next = || nodes.next().unwrap_or_else(Node::unknown);
-        reader.last = Node::of(Parts::Map(next(), next()));
+        let mut next = || nodes.next().unwrap_or_else(ShapeNode::unknown);
+        reader.last = ShapeNode::of(ShapeParts::Map(next(), next()));
         value
     }
 
@@ -190,7 +191,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
                 if let Some(met) = met.filter(|met| !met.optional.contains(&omitted)) {
                     met.optional.push(omitted);
                 }
-                return (value, Node::unknown());
+                return (value, ShapeNode::unknown());
             }
             if let Some(met) = reader.map.types.get_mut(number) {
                 met.fields = fields.len();
@@ -215,7 +216,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
             reader.chosen.push(Choice { number, variant: chosen, ended: false, repeated });
             reader.path.push(chosen);
             let name = variants.get(chosen).copied().unwrap_or_default();
-            reader.last = Node::unknown();
+            reader.last = ShapeNode::unknown();
             let value = visitor.visit_enum(Variant { reader: &mut *reader, name });
             reader.path.pop();
             if let Some(chosen) = reader.chosen.get_mut(at).filter(|_| value.is_ok()) {
@@ -227,12 +228,12 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
             {
                 met.leaf = met.leaf.or(Some(chosen));
             }
-            let mut nodes = vec![Node::unknown(); variants.len()];
+            let mut nodes = vec![ShapeNode::unknown(); variants.len()];
             if let Some(node) = nodes.get_mut(chosen) {
                 node.clone_from(&reader.last);
             }
             let names = variants.iter().map(|name| (*name).to_owned());
-            (value, Node::of(Parts::Enum(names.zip(nodes).collect())))
+            (value, ShapeNode::of(ShapeParts::Enum(names.zip(nodes).collect())))
         })
     }
 
