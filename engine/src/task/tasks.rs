@@ -151,6 +151,8 @@ impl Tasks {
 pub(crate) fn position_of(published: &[Arc<Published>]) -> Position {
     let [first, others @ ..] = published else { return Position::new() };
     let mut position = first.position.clone();
-    others.iter().for_each(|other| position.advance_to(&other.position));
+    for other in others {
+        position.advance_to(&other.position);
+    }
     position
 }
