@@ -377,6 +377,33 @@ fn how_partitions_follow_each_other_is_decided_once() {
 }
 
 #[test]
+fn records_of_several_partitions_are_sent_at_once_only_where_all_or_none_is_appended() {
+    let keys: Vec<u64> = (0..9).collect();
+    let one = || keys.iter().filter(|key| records::partition_of(&numbers(), *key).partition == 0);
+    assert!((2..9).contains(&one().count()));
+    let everywhere = |log: &Arc<OwnLog>| {
+        let ends = (0..3).map(|number| log.offsets(&records::partition(&numbers(), number)).unwrap().end);
+        ends.sum::<u64>()
+    };
+    for atomic in [false, true] {
+        let mut abilities = usual();
+        abilities.atomic_appends = atomic;
+        let log = OwnLog::with(abilities);
+        let producer = records::producer(log.clone(), &numbers()).unwrap();
+        let all = producer.send_blocking(keys.iter().map(|key| (key, Some(key), 0)));
+        if atomic {
+            all.unwrap();
+        } else {
+            refused(all, ErrorKind::Invalid, &["OwnLog", "atomic_appends", "numbers"]);
+        }
+        let sent = if atomic { 9 } else { 0 };
+        assert_eq!(everywhere(&log), sent);
+        producer.send_blocking(one().map(|key| (key, Some(key), 0))).unwrap();
+        assert_eq!(everywhere(&log), sent + one().count() as u64);
+    }
+}
+
+#[test]
 fn what_a_graph_cannot_do_without_is_refused() {
     let (graph, _) = graph();
     let refused_with = |graph: &Graph, policy: FailurePolicy, change: fn(&mut Abilities)| {

@@ -32,7 +32,8 @@ pub struct Abilities {
     /// So how records of several partitions follow each other is decided by the first engine that reads them: one that
     /// appends to topics marks each of its epochs, so that it is decided once.
     pub one_sequence: bool,
-    /// An append is all or nothing, also across partitions. No engine needs it.
+    /// An append is all or nothing, also across partitions. No engine needs it; without it, a [`Producer`](super::Producer) refuses
+    /// to send records of several partitions at once.
     pub atomic_appends: bool,
     /// What an epoch appends and its mark are there together or not at all, whatever happens:
     /// [`EpochLog::append_epoch`](super::EpochLog::append_epoch). Without it, no engine runs a graph that appends to topics, or
