@@ -105,7 +105,7 @@ fn shapes_have_the_names_of_fields_and_variants() {
 
 #[derive(Serialize, Deserialize)]
 enum List {
-    ShapeNode(u8, Box<List>),
+    Node(u8, Box<List>),
     End,
 }
 
