@@ -83,7 +83,8 @@ fn logs_say_what_was_opened_and_closed() {
     let open = |graph: &Graph| Engine::builder(graph).dir(dir.path()).name("counter").start().unwrap();
 
     let engine = open(&graph(0));
-    engine.append(&events(), &1, &1).wait_blocking().unwrap();
+    let position = engine.append(&events(), &1, &1).wait_blocking().unwrap();
+    engine.wait_for_blocking(&position).unwrap();
     engine.close_blocking().unwrap();
     let at = r#"position={"events/0"@1}"#.replace('"', "");
     let expected = [

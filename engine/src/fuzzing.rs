@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Place {
+enum SomeKey {
     Nowhere,
     Named(String),
     Numbered(i32, Option<Vec<u8>>),
 }
-key_codec!(enum Place { 0 => Nowhere, 3 => Named(String), 255 => Numbered(i32, Option<Vec<u8>>) });
+key_codec!(enum SomeKey { 0 => Nowhere, 3 => Named(String), 255 => Numbered(i32, Option<Vec<u8>>) });
 
 /// Every kind of key.
 ///
@@ -46,7 +46,7 @@ pub fn key_codec(data: &[u8]) {
     keys::<[Vec<u8>; 2]>(data);
     keys::<(u8, String, Option<i16>)>(data);
     keys::<((), (Vec<u8>, bool), char)>(data);
-    keys::<Place>(data);
+    keys::<SomeKey>(data);
     #[cfg(feature = "uuid")]
     keys::<uuid::Uuid>(data);
     #[cfg(feature = "chrono")]
@@ -61,7 +61,7 @@ pub fn key_codec(data: &[u8]) {
     neighbours(&bytes);
     neighbours(&[(bytes.clone(), 1_u8), (bytes.clone(), 2)]);
     neighbours(&texts);
-    neighbours(&texts.map(|text| Place::Named(text.clone())));
+    neighbours(&texts.map(|text| SomeKey::Named(text.clone())));
 }
 
 /// The keys that lie one after the other in `data`.
@@ -105,7 +105,7 @@ fn encoded<K: KeyCodec>(key: &K) -> Vec<u8> {
 
 /// A value of every shape that serde knows and both codecs can write, nested without end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Shape {
+enum AnyShape {
     Nothing,
     Unit(()),
     Flag(bool),
@@ -114,12 +114,12 @@ enum Shape {
     Float(f64),
     Letter(char),
     Text(String),
-    Optional(Option<Box<Shape>>),
-    Pair(Box<(Shape, Shape)>),
-    List(Vec<Shape>),
-    Map(BTreeMap<String, Shape>),
+    Optional(Option<Box<AnyShape>>),
+    Pair(Box<(AnyShape, AnyShape)>),
+    List(Vec<AnyShape>),
+    Map(BTreeMap<String, AnyShape>),
     Empty(Vec<()>),
-    Fields { id: [u16; 2], text: Box<str>, next: Option<Box<Shape>> },
+    Fields { id: [u16; 2], text: Box<str>, next: Option<Box<AnyShape>> },
 }
 
 /// Values as bincode and as JSON.
@@ -130,14 +130,14 @@ enum Shape {
 /// # Panics
 /// If a codec does not hold to that.
 pub fn value_codec(data: &[u8]) {
-    bincode::<Shape>(data);
+    bincode::<AnyShape>(data);
     bincode::<(u8, u16, u32, u64)>(data);
     bincode::<(i8, i16, i32, i64, i128)>(data);
     bincode::<Vec<f32>>(data);
     bincode::<Vec<u64>>(data);
     bincode::<Vec<Vec<()>>>(data);
     bincode::<BTreeMap<String, Option<Option<char>>>>(data);
-    stable::<Shape>(&Json, data);
+    stable::<AnyShape>(&Json, data);
     stable::<BTreeMap<String, Vec<Option<f64>>>>(&Json, data);
     stable::<Vec<(i128, bool, String)>>(&Json, data);
 }

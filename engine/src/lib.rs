@@ -28,6 +28,7 @@ mod medium;
 mod position;
 mod task;
 mod topic;
+mod topic_partition;
 mod varint;
 mod wait;
 
@@ -37,7 +38,8 @@ pub use engine::StateReader;
 pub use engine::{Engine, EngineBuilder, Health, Memory, Stats, Stepper, TableStats};
 pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};
-pub use position::{Position, TopicPartition};
+pub use position::Position;
 pub use task::FailurePolicy;
 pub use topic::Topic;
+pub use topic_partition::TopicPartition;
 pub use wait::Wait;

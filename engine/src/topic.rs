@@ -1,7 +1,7 @@
 //! Typed topics: a name in the changelog together with what its keys and values are.
 
 use crate::changelog::{TopicConfig, TopicType};
-use crate::codec::{Bincode, Checked, Key, Value, ValueCodec};
+use crate::codec::{Bincode, CheckedCodec, Key, Value, ValueCodec};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -94,7 +94,7 @@ impl<K, V> Topic<K, V> {
         Self {
             name: name.into(),
             config: TopicConfig::default(),
-            codec: Arc::new(Checked::new::<V>(codec)),
+            codec: Arc::new(CheckedCodec::new::<V>(codec)),
             revision: 0,
             declared: Arc::default(),
             key: PhantomData,

@@ -120,6 +120,18 @@ fn polled_again() -> Error {
     Error::internal("an acknowledgement was polled again after it had resolved")
 }
 
+/// The other end of a [`Room`], held by the changelog.
+#[derive(Debug)]
+pub struct RoomSender(oneshot::Sender<()>);
+
+impl RoomSender {
+    /// Says that there is room; so does whoever drops it.
+    pub fn resolve(self) {
+        // An error means that nobody waits any more.
+        self.0.send(()).ok();
+    }
+}
+
 /// Resolves when an append will be admitted; see [`AppendLog::room`](super::AppendLog::room).
 #[derive(Debug, Default)]
 #[must_use = "there is room only when this resolves"]
@@ -131,11 +143,10 @@ impl Room {
         Self(None)
     }
 
-    #[cfg(feature = "rocks")]
-    /// There will be room once the sender sends or is dropped.
-    pub(super) fn later() -> (oneshot::Sender<()>, Self) {
+    /// There will be room once the [`RoomSender`] says so, or is dropped.
+    pub fn pending() -> (RoomSender, Self) {
         let (sender, receiver) = oneshot::channel();
-        (sender, Self(Some(receiver)))
+        (RoomSender(sender), Self(Some(receiver)))
     }
 
     /// Blocks the thread until there is room. Do not call it inside of async code: await there.
@@ -177,6 +188,18 @@ mod tests {
         let (sender, ack) = Ack::pending();
         drop(sender);
         assert_eq!(ack.wait_blocking().unwrap_err().kind(), ErrorKind::Closed);
+    }
+
+    #[test]
+    fn there_is_room_once_the_changelog_says_so_or_is_gone() {
+        Room::now().wait_blocking();
+        let (sender, room) = Room::pending();
+        let other = std::thread::spawn(move || sender.resolve());
+        room.wait_blocking();
+        other.join().unwrap();
+        let (sender, room) = Room::pending();
+        drop(sender);
+        room.wait_blocking();
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! Stored batches: encoding records into a frame, and decoding a frame into records.
 //!
 //! A batch is the unit of storage, checksum and compression. It is stored, sent and cloned as one opaque piece
-//! of bytes; only [`StoredBatch::decode`] looks inside. Decoding checks everything once, so that iterating over
-//! the result cannot fail.
+//! of bytes; only [`StoredBatch::decode`] looks inside.
 
 use super::LogBatch;
+use super::decoded::DecodedBatch;
 use super::frame::{self, Damage, FrameHeader, Sequenced};
-use super::record::{Record, RecordRef};
+use super::record::Record;
 use super::sequence::Run;
 use crate::{Error, Result, TopicPartition};
 use bytes::Bytes;
@@ -126,7 +126,7 @@ impl StoredBatch {
     pub fn decode(&self) -> Result<DecodedBatch> {
         let decoded = self.body().and_then(|body| {
             self.header.runs(&self.frame)?;
-            DecodedBatch::checked(self.header, body)
+            DecodedBatch::checked(&self.header, body)
         });
         decoded.map_err(|damage| self.damaged(damage))
     }
@@ -198,116 +198,6 @@ impl fmt::Debug for StoredBatch {
             .finish_non_exhaustive()
     }
 }
-
-/// A batch whose bytes were checked and decompressed.
-#[derive(Debug, Clone)]
-pub struct DecodedBatch {
-    header: FrameHeader,
-    body: Bytes,
-    /// Where in the body every so many records begin, without the first.
-    starts: Vec<u32>,
-}
-
-/// How many records there are from one of the starts that a batch remembers to the next.
-const RECORDS_PER_START: u32 = 64;
-
-impl DecodedBatch {
-    /// Parses every record once, so that nobody has to do it with care again.
-    fn checked(header: FrameHeader, body: Bytes) -> Result<Self, Damage> {
-        const BROKEN: Damage = "a record of the batch does not parse";
-        let mut rest = &*body;
-        let mut latest_ms = i64::MIN;
-        let mut starts = Vec::with_capacity((header.records / RECORDS_PER_START) as usize);
-        for record in 0..header.records {
-            if record > 0 && record % RECORDS_PER_START == 0 {
-                starts.push(u32::try_from(body.len() - rest.len()).map_err(|_| BROKEN)?);
-            }
-            let record = frame::read_record(&mut rest).ok_or(BROKEN)?;
-            latest_ms = latest_ms.max(header.base_timestamp_ms.wrapping_add(record.timestamp_delta));
-            let mut headers = record.headers;
-            while !headers.is_empty() {
-                frame::read_header(&mut headers).ok_or(BROKEN)?;
-            }
-        }
-        if !rest.is_empty() {
-            return Err("bytes are left over after the last record of the batch");
-        }
-        if latest_ms != header.max_timestamp_ms {
-            return Err("the batch claims another greatest timestamp than its records have");
-        }
-        Ok(Self { header, body, starts })
-    }
-
-    /// How many records it holds; never 0.
-    #[must_use]
-    pub fn records(&self) -> u32 {
-        self.header.records
-    }
-
-    /// The records in offset order.
-    #[must_use]
-    pub fn iter(&self) -> RecordIter<'_> {
-        RecordIter {
-            rest: &self.body,
-            offset: self.header.base_offset,
-            end_offset: self.header.base_offset + u64::from(self.header.records),
-            base_timestamp_ms: self.header.base_timestamp_ms,
-        }
-    }
-
-    /// The records from `offset` on, in offset order. Where they begin is found without a look at all those before.
-    #[must_use]
-    pub fn iter_from(&self, offset: u64) -> RecordIter<'_> {
-        let mut records = self.iter();
-        let before = offset.saturating_sub(self.header.base_offset).min(self.header.records.into());
-        let known = usize::try_from(before / u64::from(RECORDS_PER_START)).unwrap_or(usize::MAX);
-        let known = known.min(self.starts.len());
-        if let Some(&start) = known.checked_sub(1).and_then(|last| self.starts.get(last)) {
-            records.rest = self.body.get(start as usize..).unwrap_or_default();
-            records.offset += known as u64 * u64::from(RECORDS_PER_START);
-        }
-        while records.offset < offset && records.next().is_some() {}
-        records
-    }
-}
-
-impl<'a> IntoIterator for &'a DecodedBatch {
-    type Item = RecordRef<'a>;
-    type IntoIter = RecordIter<'a>;
-
-    fn into_iter(self) -> RecordIter<'a> {
-        self.iter()
-    }
-}
-
-/// The records of a [`DecodedBatch`] in offset order.
-#[derive(Debug, Clone)]
-pub struct RecordIter<'a> {
-    rest: &'a [u8],
-    offset: u64,
-    end_offset: u64,
-    base_timestamp_ms: i64,
-}
-
-impl<'a> Iterator for RecordIter<'a> {
-    type Item = RecordRef<'a>;
-
-    #[inline]
-    fn next(&mut self) -> Option<RecordRef<'a>> {
-        let raw = frame::read_record(&mut self.rest)?;
-        let timestamp_ms = self.base_timestamp_ms.wrapping_add(raw.timestamp_delta);
-        let record = RecordRef::new(self.offset, timestamp_ms, raw.key, raw.value);
-        self.offset += 1;
-        Some(record.with_stored_headers(raw.headers))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::try_from(self.end_offset - self.offset).unwrap_or(usize::MAX);
-        (left, Some(left))
-    }
-}
-
-impl ExactSizeIterator for RecordIter<'_> {}
 
 /// Collects records for one batch.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use super::LogBatch;
 use super::batch::BatchEncoder;
 use super::frame::{self, FrameHeader, Sequenced};
 use super::sequence::Run;
-use super::{Header, Record, RecordRef, StoredBatch};
+use super::{DecodedBatch, Header, MAX_KEY_BYTES, Record, RecordRef, StoredBatch};
 use crate::fuzzing::log_batch;
 use crate::{Error, ErrorKind, TopicPartition};
 use bytes::Bytes;
@@ -107,6 +107,31 @@ fn the_layout_with_places_in_the_sequence_is_golden() {
     let runs = [Run { sequence: 0x0a0b, records: 2 }, Run { sequence: 0x0b00, records: 1 }];
     assert_eq!(two_runs.runs().unwrap().unwrap(), runs);
     assert_eq!(encode(0, &records).runs().unwrap(), None);
+}
+
+proptest! {
+    #[test]
+    fn records_of_another_log_are_as_those_of_a_stored_batch(
+        records in proptest::collection::vec(any_record(), 1..200),
+        base_offset in 0..1_000_u64,
+    ) {
+        let stored = encode(base_offset, &records).decode().unwrap();
+        let own = DecodedBatch::from_records(base_offset, &records).unwrap();
+        prop_assert_eq!(own.records() as usize, records.len());
+        prop_assert!(own.iter().eq(stored.iter()));
+        prop_assert!(own.iter().map(|record| record.to_record()).eq(records.iter().cloned()));
+        for from in [0, base_offset, base_offset + 63, base_offset + 64, base_offset + 150, u64::MAX] {
+            prop_assert!(own.iter_from(from).eq(stored.iter_from(from)));
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_no_or_of_too_large_records_is_refused() {
+    let large = Record::new(vec![0; MAX_KEY_BYTES + 1], "");
+    for records in [&[][..], &[large]] {
+        assert_eq!(DecodedBatch::from_records(0, records).unwrap_err().kind(), ErrorKind::Invalid);
+    }
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //! A [`Changelog`] holds topics, a topic holds partitions, a partition is a sequence of records numbered by
 //! offset. The engine is written against this trait and cannot tell which implementation it runs on.
 //!
-//! What a log can do stands in a trait for each ability: topics, appending, reading, epochs, retention, names and terms; a
+//! A log has a trait for each of its parts: topics, appending, reading, epochs, retention, names and terms; a
 //! [`Changelog`] has all of them.
 
+mod abilities;
 mod ack;
 mod admin;
 mod appending;
@@ -15,6 +16,7 @@ mod batch_tests;
 #[cfg(test)]
 #[cfg(feature = "rocks")]
 mod contract_tests;
+mod decoded;
 #[cfg(feature = "rocks")]
 mod embedded;
 mod epochs;
@@ -32,10 +34,12 @@ mod topic_type;
 mod topics;
 mod watchers;
 
-pub use ack::{Ack, AckSender, Room};
+pub use abilities::Abilities;
+pub use ack::{Ack, AckSender, Room, RoomSender};
 pub use admin::{Admin, ConsumerDescription, PartitionDescription, TopicDescription};
 pub use appending::{Append, AppendLog};
-pub use batch::{DecodedBatch, RecordIter, StoredBatch};
+pub use batch::StoredBatch;
+pub use decoded::{DecodedBatch, RecordIter};
 #[cfg(feature = "rocks")]
 pub(crate) use embedded::check_exists;
 #[cfg(feature = "rocks")]
@@ -61,39 +65,7 @@ pub use sequence::Run;
 pub(crate) use term::{Misfit, TermId};
 
 use crate::Result;
-use reading::Readable;
-
-/// What a changelog can do, for those who need more than every log has.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a question of its own, with any other answered either way"
-)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Abilities {
-    /// Every record has a place in one order of all records, and [`ReadLog::appended`] tells of it.
-    pub one_sequence: bool,
-    /// An append is all or nothing, also across partitions.
-    pub atomic_appends: bool,
-    /// The offsets of a partition have no gaps.
-    pub dense_offsets: bool,
-    /// Nothing at or above a [hold](RetentionLog::hold) is dropped.
-    pub keeps_holds: bool,
-}
-
-impl Abilities {
-    /// All of them: those of the changelogs here.
-    #[must_use]
-    pub fn all() -> Self {
-        Self { one_sequence: true, atomic_appends: true, dense_offsets: true, keeps_holds: true }
-    }
-
-    /// None of them, to begin with what a log of one's own can do.
-    #[must_use]
-    pub fn none() -> Self {
-        Self { one_sequence: false, atomic_appends: false, dense_offsets: false, keeps_holds: false }
-    }
-}
+use reading::ReadableOffsets;
 
 /// The immutable, ordered record of every change.
 ///
@@ -103,19 +75,25 @@ impl Abilities {
 ///    acknowledged record is never lost. The one exception is `append_epoch`: its records are readable at once,
 ///    and a crash before the next `sync` or acknowledged append may take them back together with the mark; the
 ///    producer then replays the epoch.
-/// 3. `append` is all or nothing per call, also across partitions.
+/// 3. `append` is all or nothing per call, also across partitions; `append_epoch` is so together with its mark.
 /// 4. Nothing at or above a hold is ever trimmed.
 /// 5. A log may be *one sequence*: then every record has a place in one order of all records, that of their appends, and
 ///    [`appended`](ReadLog::appended) tells of it. Records of one append follow each other in the order in which they are
 ///    given. A log without such an order is read as if its partitions were merged by the timestamps of their next records.
 ///
 /// It is what its parts are: [`TopicLog`], [`AppendLog`], [`ReadLog`], [`EpochLog`], [`RetentionLog`], [`NameLog`] and
-/// [`TermLog`]. What not every log can do it tells by its [abilities](Self::abilities).
+/// [`TermLog`]. What of the contract not every log can keep it tells by its [abilities](Self::abilities), of which an engine
+/// asks when it is opened.
 pub trait Changelog:
     TopicLog + AppendLog + ReadLog + EpochLog + RetentionLog + NameLog + TermLog + 'static
 {
-    /// What the log can do.
+    /// What the log can do. The answer does not change while the log is open.
     fn abilities(&self) -> Abilities;
+
+    /// What the log is called where an engine speaks of it, in messages: its type, if it says nothing else.
+    fn description(&self) -> String {
+        std::any::type_name::<Self>().to_owned()
+    }
 
     /// Stops accepting appends, makes everything durable, and wakes every waiter. Every later call and every
     /// reader answers `Closed`; closing again does nothing.

@@ -5,7 +5,9 @@
 //! that another service does not take up where that one stopped.
 
 use crate::{Error, Position, Result};
+use std::any::Any;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What engines of the name `x` use beside `x` itself: `x.build` and `x.letters`.
@@ -91,23 +93,65 @@ pub struct NameInUse {
     pub leased: bool,
 }
 
+impl NameInUse {
+    /// A name under which nothing is kept yet.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::NameInUse;
+    ///
+    /// let mut name = NameInUse::new("orders-service");
+    /// name.marks = 3;
+    /// assert_eq!((name.hold, name.owner, name.leased), (None, None, false));
+    /// ```
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), hold: None, marks: 0, owner: None, leased: false }
+    }
+}
+
 /// The only right to use a name, until it is dropped.
-#[derive(Debug)]
+///
+/// # Examples
+/// ```
+/// use millpond::changelog::Lease;
+/// use std::sync::{Arc, Mutex};
+///
+/// // A changelog of one's own gives a name to one engine at a time.
+/// let name = Arc::new(Mutex::new(()));
+/// let taken = Arc::clone(&name);
+/// let lease = Lease::guarded(taken);
+/// assert_eq!(Arc::strong_count(&name), 2);
+/// drop(lease);
+/// assert_eq!(Arc::strong_count(&name), 1);
+/// ```
 #[must_use]
-pub struct Lease(Option<(String, Arc<Leases>)>);
+pub struct Lease(Option<Box<dyn Any + Send + Sync>>);
 
 impl Lease {
     /// Of a changelog that does not know who uses it.
     pub fn unguarded() -> Self {
         Self(None)
     }
+
+    /// Drops `guard` when the lease ends.
+    pub fn guarded(guard: impl Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(guard)))
+    }
 }
 
-impl Drop for Lease {
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("guarded", &self.0.is_some()).finish()
+    }
+}
+
+/// A name that is leased, until it is dropped.
+struct Leased(String, Arc<Leases>);
+
+impl Drop for Leased {
     fn drop(&mut self) {
-        if let Some((name, leases)) = &self.0 {
-            leases.names().remove(name);
-        }
+        self.1.names().remove(&self.0);
     }
 }
 
@@ -122,7 +166,7 @@ impl Leases {
 
     pub(super) fn take(self: &Arc<Self>, name: &str) -> Result<Lease> {
         if self.names().insert(name.to_owned()) {
-            return Ok(Lease(Some((name.to_owned(), Arc::clone(self)))));
+            return Ok(Lease::guarded(Leased(name.to_owned(), Arc::clone(self))));
         }
         Err(Error::unavailable(format!(
             "an engine named `{name}` runs on this changelog already: two of one name would take each other's records for \

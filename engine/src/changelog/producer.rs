@@ -208,13 +208,16 @@ impl<K: Key, V: Value> Producer<K, V> {
     /// engine is within its [`max_lag`](crate::EngineBuilder::max_lag): awaiting appends is all the back-pressure there
     /// is to handle. A caller that does not await them is refused with `Unavailable` once the changelog's queue is full.
     /// Through an engine that has stopped or was closed nothing is appended: the acknowledgement is an error with the
-    /// reason. A producer of one's own ([`Producer::new`]) on the same changelog goes on.
+    /// reason. A producer of one's own ([`Producer::new`]) on the same changelog goes on. On a changelog without
+    /// [atomic appends](super::Abilities::atomic_appends) records of several partitions are refused with `Invalid`: send those of one
+    /// partition at a time.
     pub fn send<'r, Q: AsKey<K> + ?Sized + 'r>(
         &self,
         records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Ack {
         let checked = self.gate.as_ref().map_or(Ok(()), |gate| gate.check());
-        match checked.and_then(|()| self.encode(records)) {
+        let appends = checked.and_then(|()| self.encode(records)).and_then(|appends| self.one_step(appends));
+        match appends {
             Ok(appends) => self.held_up(self.changelog.append(appends)),
             Err(error) => Ack::ready(Err(error)),
         }
@@ -229,6 +232,20 @@ impl<K: Key, V: Value> Producer<K, V> {
         records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Result<Position> {
         self.send(records).wait_blocking()
+    }
+
+    /// Refuses what the changelog cannot append in one step.
+    fn one_step(&self, appends: Vec<Append>) -> Result<Vec<Append>> {
+        // There is more than one only if they are for several partitions.
+        if appends.len() < 2 || self.changelog.abilities().atomic_appends {
+            return Ok(appends);
+        }
+        Err(Error::invalid(format!(
+            "topic `{}`: records of several partitions are to be appended in one step, for which the changelog {} lacks the \
+             ability `atomic_appends`: send those of one partition at a time, or one after the other with `put`",
+            self.topic.name(),
+            self.changelog.description()
+        )))
     }
 
     fn held_up(&self, ack: Ack) -> Ack {

@@ -16,9 +16,9 @@ pub struct Appended {
 }
 
 /// The offsets of a partition that can be read.
-pub(super) struct Readable(pub(super) Range<u64>);
+pub(super) struct ReadableOffsets(pub(super) Range<u64>);
 
-impl Readable {
+impl ReadableOffsets {
     /// Refuses an offset that was trimmed away or is past the end.
     pub(super) fn check(&self, partition: &TopicPartition, offset: u64) -> Result<()> {
         let Range { start, end } = self.0;

@@ -70,19 +70,19 @@ impl Run {
 
 /// Which partitions got records last, so that whoever follows the log need not look at all of them.
 #[derive(Debug, Clone)]
-pub(super) struct Latest<P> {
+pub(super) struct LastAppends<P> {
     by_end: BTreeMap<u64, P>,
     /// The number of the last record of each partition that has any; no two share it.
     ends: HashMap<P, u64>,
 }
 
-impl<P> Default for Latest<P> {
+impl<P> Default for LastAppends<P> {
     fn default() -> Self {
         Self { by_end: BTreeMap::new(), ends: HashMap::new() }
     }
 }
 
-impl<P: Clone + Eq + Hash> Latest<P> {
+impl<P: Clone + Eq + Hash> LastAppends<P> {
     /// Notes that the last record of `partition` has the number `last`.
     pub(super) fn put(&mut self, partition: P, last: u64) {
         if let Some(before) = self.ends.insert(partition.clone(), last) {

@@ -5,7 +5,7 @@
 //! `format u8, kind u8`, and for one type (kind 0) `revision varint` and three texts with their lengths: codec, shape of
 //! the keys, shape of the values. It is golden.
 
-use crate::codec::{Growth, Node, Shape};
+use crate::codec::{Growth, Shape, ShapeNode};
 use crate::varint::{read_slice, read_varint, write_slice, write_varint};
 use crate::{Error, Result};
 use serde::ser::SerializeStruct;
@@ -94,7 +94,7 @@ impl TopicType {
         }
         let value = new
             .growth
-            .union(&Node::from_text(&kept.value), &Node::from_text(&new.value))
+            .union(&ShapeNode::from_text(&kept.value), &ShapeNode::from_text(&new.value))
             .map_err(|differs| kept.refuse(&format!("its values have another type: {differs}")))?
             .to_text();
         let grown = value != kept.value;
@@ -163,7 +163,7 @@ impl TopicType {
 
 impl Held {
     fn is_raw(&self) -> bool {
-        Node::from_text(&self.value).is_raw()
+        ShapeNode::from_text(&self.value).is_raw()
     }
 
     fn refuse(&self, why: &str) -> Error {

@@ -22,14 +22,14 @@ type Examination = Result<Shape, CodecError>;
 static EXAMINED: Mutex<Option<HashMap<TypeId, Examination>>> = Mutex::new(None);
 
 /// A codec whose values are read back while there is doubt.
-pub(crate) struct Checked<C> {
+pub(crate) struct CheckedCodec<C> {
     codec: C,
     /// The type of the values and of the codec, if the codec has no state.
     of: Option<TypeId>,
     examined: OnceLock<Examination>,
 }
 
-impl<C: 'static> Checked<C> {
+impl<C: 'static> CheckedCodec<C> {
     /// `codec`, for values of the type `V`.
     pub(crate) fn new<V: 'static>(codec: C) -> Self {
         let of = (size_of::<C>() == 0).then(TypeId::of::<(V, C)>);
@@ -67,7 +67,7 @@ fn guarded(read: impl FnOnce() -> Result<(), CodecError>) -> Result<(), CodecErr
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(panicked()))
 }
 
-impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
+impl<V, C: ValueCodec<V>> ValueCodec<V> for CheckedCodec<C> {
     fn id(&self) -> &'static str {
         self.codec.id()
     }
@@ -103,4 +103,4 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for Checked<C> {
     }
 }
 
-impl<V, C: ValueCodec<V>> RowCodec<V> for Checked<C> {}
+impl<V, C: ValueCodec<V>> RowCodec<V> for CheckedCodec<C> {}

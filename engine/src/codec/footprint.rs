@@ -23,7 +23,7 @@ const ENTRY_BYTES: usize = 24;
 /// About how many bytes `value` owns; `None` if its own code fails to say what it is made of.
 pub(super) fn of<V: Serialize + ?Sized>(value: &V) -> Option<usize> {
     let mut bytes = 0;
-    value.serialize(Walk { bytes: &mut bytes, is_owned: false }).ok()?;
+    value.serialize(FootprintWalk { bytes: &mut bytes, is_owned: false }).ok()?;
     Some(bytes)
 }
 
@@ -46,15 +46,15 @@ impl serde::ser::Error for Untold {
 }
 
 /// Walks through one part of a value.
-struct Walk<'a> {
+struct FootprintWalk<'a> {
     bytes: &'a mut usize,
     /// Whether the part itself lies in an allocation of the value, and not within it.
     is_owned: bool,
 }
 
-impl Walk<'_> {
+impl FootprintWalk<'_> {
     fn part<T: Serialize + ?Sized>(&mut self, value: &T, is_owned: bool) -> Result<(), Untold> {
-        value.serialize(Walk { bytes: self.bytes, is_owned })
+        value.serialize(FootprintWalk { bytes: self.bytes, is_owned })
     }
 
     fn add(&mut self, bytes: usize) {
@@ -83,7 +83,7 @@ macro_rules! plain {
     )*};
 }
 
-impl<'a> Serializer for Walk<'a> {
+impl<'a> Serializer for FootprintWalk<'a> {
     type Ok = ();
     type Error = Untold;
     type SerializeSeq = Owned<'a>;
@@ -167,12 +167,12 @@ impl<'a> Serializer for Walk<'a> {
 
     fn serialize_seq(mut self, _: Option<usize>) -> Result<Owned<'a>, Untold> {
         self.list(0);
-        Ok(Owned(Walk { bytes: self.bytes, is_owned: true }))
+        Ok(Owned(FootprintWalk { bytes: self.bytes, is_owned: true }))
     }
 
     fn serialize_map(mut self, _: Option<usize>) -> Result<Owned<'a>, Untold> {
         self.list(0);
-        Ok(Owned(Walk { bytes: self.bytes, is_owned: true }))
+        Ok(Owned(FootprintWalk { bytes: self.bytes, is_owned: true }))
     }
 
     fn serialize_tuple(self, _: usize) -> Result<Self, Untold> {
@@ -213,7 +213,7 @@ impl<'a> Serializer for Walk<'a> {
 }
 
 /// What lies in an allocation of its own.
-struct Owned<'a>(Walk<'a>);
+struct Owned<'a>(FootprintWalk<'a>);
 
 impl SerializeSeq for Owned<'_> {
     type Ok = ();
@@ -249,7 +249,7 @@ impl SerializeMap for Owned<'_> {
 
 macro_rules! within {
     ($($trait:ident $method:ident $(, $name:ident)?;)*) => {$(
-        impl $trait for Walk<'_> {
+        impl $trait for FootprintWalk<'_> {
             type Ok = ();
             type Error = Untold;
 

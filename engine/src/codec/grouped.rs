@@ -106,7 +106,7 @@ impl<A> RowCodec<Grouped<A>> for GroupedCodec<A> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Checked, Raw};
+    use super::super::{CheckedCodec, Raw};
     use super::*;
     use proptest::prelude::*;
     use serde::de::DeserializeOwned;
@@ -123,7 +123,7 @@ mod tests {
     }
 
     fn codec<A: 'static>(of_value: impl ValueCodec<A>) -> GroupedCodec<A> {
-        GroupedCodec::new(Arc::new(Checked::new::<A>(of_value)))
+        GroupedCodec::new(Arc::new(CheckedCodec::new::<A>(of_value)))
     }
 
     fn as_before<A>(

@@ -29,7 +29,7 @@ mod tests_keys;
 
 pub use self::bincode::Bincode;
 pub use as_key::AsKey;
-pub(crate) use checked::Checked;
+pub(crate) use checked::CheckedCodec;
 #[doc(hidden)]
 pub use compound::{fields_schema, fields_shape};
 #[doc(hidden)]
@@ -42,7 +42,7 @@ pub use prefix::{KeyPrefix, prefix_end};
 pub use range::KeyRange;
 pub use raw::Raw;
 pub use shape::Shape;
-pub(crate) use shape::{Growth, Node, is_told_by_its_name, short_name};
+pub(crate) use shape::{Growth, ShapeNode, is_told_by_its_name, short_name};
 
 use std::fmt;
 use std::hash::Hash;

@@ -10,7 +10,9 @@ use crate::folding::print_panics_once;
 use crate::graph::Graph;
 use crate::state::Host;
 use crate::store::{MemoryStore, StateStore};
-use crate::task::{Core, Counters, Decided, EpochLimit, FailurePolicy, Reads, Setting, check_policy, pool};
+use crate::task::{
+    Core, Counters, Decided, EpochLimit, FailurePolicy, Reads, Setting, check_abilities, check_policy, pool,
+};
 use crate::{Clock, Error, Result, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -244,7 +246,8 @@ impl EngineBuilder {
     /// what it prints is printed once.
     ///
     /// # Errors
-    /// `Invalid` for options out of range, a durability for a changelog that was given, a table whose types, codec or
+    /// `Invalid` for options out of range, a durability for a changelog that was given, a changelog without an
+    /// [ability](crate::changelog::Abilities) that the graph needs, a table whose types, codec or
     /// version do not fit the state, or a topic with another number of partitions; `Unavailable` if the directory is in
     /// use or cannot be written; `AheadOfChangelog` and `BehindChangelog` if the changelog does not fit the state;
     /// `Corrupt` for damaged files or an unknown format version. Nothing was changed then, and the message says what to
@@ -277,6 +280,10 @@ impl EngineBuilder {
         self.check_options()?;
         check_policy(&self.graph, &self.policy)?;
         self.directories.check_paths(self.store.is_some(), self.changelog.is_some())?;
+        if let Some(changelog) = &self.changelog {
+            // Before a state is made for it.
+            check_abilities(&self.graph, &self.policy, &**changelog)?;
+        }
         let store = match &self.store {
             Some(store) => Arc::clone(store),
             None => self.open_state()?,
@@ -291,6 +298,7 @@ impl EngineBuilder {
         let limit = self.epoch_limit(self.graph.width());
         let place = if self.store.is_some() { "memory".to_owned() } else { self.directories.place() };
         let setting = Setting {
+            abilities: changelog.abilities(),
             changelog,
             clock: self.clock,
             name: self.name.into(),

@@ -70,7 +70,7 @@ impl Engine {
     #[doc(alias = "backup")]
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Wait<Position> {
         let target = dir.as_ref().to_owned();
-        let outcome = Outcome::default();
+        let outcome = CheckpointOutcome::default();
         let name = target.display().to_string();
         let begun = self.service().host.id.check_outside().and_then(|()| {
             let (service, drained) = (Arc::clone(self.service()), self.drain());
@@ -109,9 +109,9 @@ impl Stepper {
 
 /// What becomes of a checkpoint that a thread of its own makes.
 #[derive(Clone, Default)]
-struct Outcome(Arc<Mutex<Option<Result<Position>>>>);
+struct CheckpointOutcome(Arc<Mutex<Option<Result<Position>>>>);
 
-impl Outcome {
+impl CheckpointOutcome {
     /// Makes the checkpoint once `drained` has come, and tells whoever waits for it.
     fn make(&self, service: &Service, drained: Wait<Position>, target: &Path) {
         let made = catch_unwind(AssertUnwindSafe(|| {
@@ -145,7 +145,7 @@ fn checkpoint(service: &Service, target: &Path) -> Result<Position> {
     let span = tracing::info_span!("checkpoint", target = %target.display());
     let _entered = span.enter();
     let read = service.tasks.position();
-    service.tasks.main().shared.store()?.checkpoint(target)?;
+    service.tasks.store()?.checkpoint(target)?;
     // The store may have gone on beyond what was drained for it.
     let (_, mut position) = SecondaryStore::open(target, &RocksOptions::within(0), &|copy| {
         let mut position = Ok(Position::new());

@@ -4,6 +4,7 @@ mod builder;
 mod cadence;
 #[cfg(feature = "rocks")]
 mod checkpoint;
+mod closing;
 #[cfg_attr(not(feature = "rocks"), path = "no_directories.rs")]
 mod directories;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod idle_graph;
 mod memory;
 #[cfg(feature = "rocks")]
 mod reader;
+mod signal;
 mod stats;
 mod stepper;
 mod threads;

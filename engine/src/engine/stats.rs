@@ -3,7 +3,7 @@
 use crate::query::Serving;
 use crate::state::Status;
 use crate::store::StoreStats;
-use crate::task::{BUILD_GROUP, Service};
+use crate::task::{BUILD_GROUP, Service, position_of};
 use crate::{ErrorKind, Position, TopicPartition};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,10 +62,10 @@ pub enum Health {
 }
 
 pub(super) fn health(service: &Service) -> Health {
-    let shared = &service.tasks.main().shared;
-    match shared.status() {
+    let tasks = &service.tasks;
+    match tasks.status() {
         Status::Running if service.paused.load(Ordering::Acquire) => Health::Paused,
-        Status::Running if shared.is_behind() => Health::CatchingUp { records_left: shared.records_left() },
+        Status::Running if tasks.is_behind() => Health::CatchingUp { records_left: tasks.records_left() },
         Status::Running => Health::Running,
         Status::Closed => Health::Closed,
         Status::Poisoned(reason) => Health::Stopped { kind: reason.kind(), reason: reason.to_string() },
@@ -144,8 +144,9 @@ impl TableStats {
 
 pub(super) fn collect(service: &Service) -> Stats {
     let counters = &service.counters;
-    let shared = &service.tasks.main().shared;
-    let published = shared.published();
+    // Of one moment, so that it goes together.
+    let published = service.tasks.published();
+    let position = position_of(&published);
     let mut tables = BTreeMap::new();
     for table in &service.served {
         let mut stats = TableStats { building: true, ..TableStats::default() };
@@ -156,7 +157,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         if let Some(table) = serving {
             (stats.hot_entries, stats.hot_bytes) = table.hot();
             (stats.hits, stats.misses) = table.cache();
-            stats.rows = published.counts.get(&table.id()).copied().unwrap_or(0);
+            stats.rows = published.iter().filter_map(|now| now.counts.get(&table.id())).sum();
             stats.building = false;
         }
         tables.insert(table.name.to_string(), stats);
@@ -168,16 +169,16 @@ pub(super) fn collect(service: &Service) -> Stats {
         dead_letters: counters.dead_letters.load(Ordering::Relaxed),
         epochs: counters.epochs.load(Ordering::Relaxed),
         drains: counters.drains.load(Ordering::Relaxed),
-        position: published.position.clone(),
-        lag: service.lag(&published.position).filter_map(Result::ok).collect(),
-        build_lag: build_lag(service, &published.position),
-        undrained_generations: published.generations.len(),
+        lag: service.lag(&position).filter_map(Result::ok).collect(),
+        build_lag: build_lag(service, &position),
+        position,
+        undrained_generations: published.iter().map(|now| now.generations.len()).sum(),
         undrained_bytes: service.tasks.backlog().generation_bytes,
         changelog_bytes: service.changelog.stored_bytes().ok().flatten(),
         changelog_disk_bytes: service.changelog.disk_bytes().ok().flatten(),
         subscriber_bytes: service.host.allowance.used(),
         tables,
-        store: shared.store().map(|store| store.stats()).unwrap_or_default(),
+        store: service.tasks.store().map(|store| store.stats()).unwrap_or_default(),
     }
 }
 

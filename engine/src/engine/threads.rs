@@ -4,6 +4,8 @@
 //! drains fall behind it stops cutting epochs, and when it falls behind, the gate holds up appends.
 
 use super::cadence::Cadence;
+use super::closing::Closing;
+use super::signal::Signal;
 use super::{Health, Stats, stats, waits};
 use crate::changelog::Gate;
 use crate::state::Status;
@@ -11,7 +13,7 @@ use crate::task::{Core, STACK_BYTES, Service, user_code};
 use crate::{Error, Position, Result, Wait, panic_message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{JoinHandle, ThreadId};
 use std::time::Duration;
 
@@ -35,84 +37,24 @@ pub(crate) struct DrainLimits {
 /// The store is told to settle when there was nothing to drain for about this long.
 const SETTLE_AFTER: Duration = Duration::from_secs(5);
 
-/// A signal that a thread waits for.
-#[derive(Default)]
-struct Signal {
-    state: Mutex<SignalState>,
-    raised: Condvar,
-}
-
-#[derive(Default)]
-struct SignalState {
-    work: bool,
-    closing: bool,
-}
-
-impl Signal {
-    fn lock(&self) -> MutexGuard<'_, SignalState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn raise(&self) {
-        self.lock().work = true;
-        self.raised.notify_all();
-    }
-
-    fn close(&self) {
-        self.lock().closing = true;
-        self.raised.notify_all();
-    }
-
-    /// Waits for work. `false` if the engine is closing.
-    fn wait(&self) -> bool {
-        let mut state = self.lock();
-        while !state.work && !state.closing {
-            state = self.raised.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.work = false;
-        !state.closing
-    }
-
-    /// Waits for work for at most `longest`. `false` if the engine is closing.
-    fn wait_for(&self, longest: Duration) -> bool {
-        let state = self.lock();
-        let waiting = |state: &mut SignalState| !state.work && !state.closing;
-        let (mut state, _) =
-            self.raised.wait_timeout_while(state, longest, waiting).unwrap_or_else(PoisonError::into_inner);
-        state.work = false;
-        !state.closing
-    }
-
-    fn is_closing(&self) -> bool {
-        self.lock().closing
-    }
-}
-
-/// How far the engine is with ending.
-enum Closing {
-    Open,
-    Begun,
-    Done(Result<()>),
-}
-
 /// What the threads share.
-struct Common {
-    fold: Signal,
-    drain: Signal,
-    service: Arc<Service>,
-    owns_changelog: bool,
-    limits: DrainLimits,
-    gate: Arc<Gate>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+pub(super) struct Common {
+    pub(super) fold: Signal,
+    pub(super) drain: Signal,
+    pub(super) service: Arc<Service>,
+    pub(super) owns_changelog: bool,
+    pub(super) limits: DrainLimits,
+    pub(super) gate: Arc<Gate>,
+    pub(super) threads: Mutex<Vec<JoinHandle<()>>>,
     /// All threads that there were.
-    ids: Mutex<Vec<ThreadId>>,
+    pub(super) ids: Mutex<Vec<ThreadId>>,
     /// Called by the changelog; dropping it ends the watch.
-    waker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
-    closing: Mutex<Closing>,
+    pub(super) waker: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+    pub(super) closing: Mutex<Closing>,
     /// The thread that closes the engine.
-    closer: Mutex<Option<JoinHandle<()>>>,
+    pub(super) closer: Mutex<Option<JoinHandle<()>>>,
     /// Why a thread has stopped.
-    failed: OnceLock<Error>,
+    pub(super) failed: OnceLock<Error>,
 }
 
 /// The running threads of an engine. Dropping them closes it.
@@ -248,19 +190,18 @@ fn is_beyond(service: &Arc<Service>) -> impl Fn(u64) -> bool + Send + Sync + use
     let service = Arc::downgrade(service);
     move |most| {
         let Some(service) = service.upgrade() else { return false };
-        let shared = &service.tasks.main().shared;
         // At every append: so the log as a whole is asked first, and its partitions only if it has grown by more.
-        if let Ok(Some(appended)) = service.changelog.appended(u64::MAX)
-            && appended.end.saturating_sub(shared.passed()) <= most
+        if service.abilities.one_sequence
+            && let Ok(Some(appended)) = service.changelog.appended(u64::MAX)
+            && appended.end.saturating_sub(service.tasks.passed()) <= most
         {
             return false;
         }
-        let published = shared.published();
-        service.lag(&published.position).flatten().map(|(_, records)| records).sum::<u64>() > most
+        service.lag(&service.tasks.position()).flatten().map(|(_, records)| records).sum::<u64>() > most
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -274,70 +215,6 @@ impl Common {
         Ok(())
     }
 
-    /// Has the engine closed by a thread of its own, so that nobody has to stay for it.
-    fn begin_to_close(this: &Arc<Self>) {
-        let mut closing = lock(&this.closing);
-        if !matches!(*closing, Closing::Open) {
-            return;
-        }
-        *closing = Closing::Begun;
-        drop(closing);
-        let common = Arc::clone(this);
-        let thread = std::thread::Builder::new()
-            .name("millpond-close".to_owned())
-            .spawn(move || common.shut_down_and_tell());
-        match thread {
-            Ok(thread) => {
-                lock(&this.ids).push(thread.thread().id());
-                *lock(&this.closer) = Some(thread);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "no thread could be started to close the engine: closing on this one");
-                this.shut_down_and_tell();
-            }
-        }
-    }
-
-    fn shut_down_and_tell(&self) {
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.shut_down())).unwrap_or_else(|panic| {
-            Err(Error::internal(format!("closing the engine panicked: {}", panic_message(&*panic))))
-        });
-        // Whatever has happened, somebody else may want to open what this engine had.
-        self.service.let_go();
-        self.service.release_name();
-        let (name, state) = (&*self.service.name, &*self.service.place);
-        let position = self.service.tasks.position();
-        match &outcome {
-            Ok(()) => tracing::info!(name, state, %position, "the engine is closed"),
-            Err(error) => {
-                tracing::warn!(name, state, %position, %error, "the engine is closed, with an error");
-            }
-        }
-        *lock(&self.closing) = Closing::Done(outcome);
-        self.service.host.signal();
-    }
-
-    fn shut_down(&self) -> Result<()> {
-        let before = self.service.tasks.main().shared.check();
-        self.gate.end(&Error::closed("the engine is closed; open it again to append through it"));
-        // Nobody is to be answered or to wait any more. Streams of changes end with the last epoch, which may be on its way.
-        self.service.tasks.main().shared.end(&Status::Closed);
-        self.service.host.begin_to_close();
-        self.fold.close();
-        self.drain.close();
-        let threads = std::mem::take(&mut *lock(&self.threads));
-        for thread in threads {
-            // A panic was caught and has poisoned the engine.
-            let _ = thread.join();
-        }
-        self.service.end(&Status::Closed);
-        let before = before.and(self.failed.get().map_or(Ok(()), |error| Err(error.summary())));
-        let last = before.and_then(|()| self.service.tasks.drain().map(drop));
-        self.service.let_go();
-        lock(&self.waker).take();
-        if self.owns_changelog { last.and(self.service.changelog.close()) } else { last }
-    }
-
     fn poison(&self, error: Error) {
         tracing::error!(%error, "the engine has stopped");
         self.gate.end(&error.summary().context("the engine has stopped"));
@@ -346,7 +223,7 @@ impl Common {
     }
 
     fn is_running(&self) -> bool {
-        self.service.tasks.main().shared.check().is_ok()
+        self.service.tasks.check().is_ok()
     }
 
     /// The folding thread.
@@ -431,7 +308,7 @@ impl Common {
 
     /// Nothing was drained for a while: a good moment for the store to put its rows in order.
     fn settle(&self) {
-        if let Ok(store) = self.service.tasks.main().shared.store() {
+        if let Ok(store) = self.service.tasks.store() {
             store.settle();
         }
     }

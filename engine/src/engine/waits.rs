@@ -35,7 +35,7 @@ async fn while_it_runs<T>(
     mut ask: impl FnMut(&Service) -> Result<Option<T>>,
 ) -> Result<T> {
     until(service, |service| {
-        service.tasks.main().shared.check()?;
+        service.tasks.check()?;
         ask(service)
     })
     .await
@@ -67,7 +67,7 @@ pub(super) fn ready(service: &Arc<Service>) -> Wait<()> {
     let (service, told) = (Arc::clone(service), Arc::clone(service));
     let answer = async move { while_it_runs(&service, |service| Ok(service.is_ready().then_some(()))).await };
     Wait::new(answer, move || {
-        let left = told.tasks.main().shared.records_left();
+        let left = told.tasks.records_left();
         let building =
             told.served.iter().filter(|table| table.is_building()).map(|table| format!("`{}`", table.name));
         let building = building.collect::<Vec<_>>().join(", ");
@@ -112,10 +112,8 @@ async fn has_folded(service: &Service, position: &Position) -> Result<()> {
 
 async fn folded(service: &Service, position: &Position) -> Result<()> {
     while_it_runs(service, |service| {
-        let shared = &service.tasks.main().shared;
         // Whoever has waited for a record finds it told, too.
-        let folded = shared.has_told(|published| published.position.includes(position)) && shared.answers();
-        Ok(folded.then_some(()))
+        Ok(service.tasks.have_told(position).then_some(()))
     })
     .await
 }

@@ -70,14 +70,14 @@ static ARMED: LazyLock<Mutex<Armed>> = LazyLock::new(|| Mutex::new(Armed::from_e
 
 #[derive(Debug, Default)]
 struct Armed {
-    points: BTreeMap<String, Plan>,
+    points: BTreeMap<String, FaultPlan>,
     /// What was wrong with the environment variable: reported by the next point, so that no test passes because
     /// its faults were misspelt.
     misspelt: Option<String>,
 }
 
 #[derive(Debug)]
-struct Plan {
+struct FaultPlan {
     /// How many hits are left before it fires; 0 once it fired.
     left: u64,
     action: Action,
@@ -106,7 +106,7 @@ impl Armed {
         };
         let left = hit.parse().ok().filter(|&hit: &u64| hit > 0)?;
         POINTS.contains(&name).then_some(())?;
-        self.points.insert(name.into(), Plan { left, action });
+        self.points.insert(name.into(), FaultPlan { left, action });
         Some(())
     }
 
@@ -175,7 +175,7 @@ pub fn arm(name: &str, nth_hit: u64, action: Action) -> Result<()> {
         )));
     }
     let mut armed = armed();
-    armed.points.insert(name.into(), Plan { left: nth_hit, action });
+    armed.points.insert(name.into(), FaultPlan { left: nth_hit, action });
     ACTIVE.store(true, Ordering::Relaxed);
     Ok(())
 }

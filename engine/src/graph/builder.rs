@@ -2,7 +2,7 @@
 
 use super::{Graph, Node, NodeId, NodeRef, Step, TableIndex, TableRef, TableSpec, TopicSpec};
 use crate::codec::{
-    Bincode, Checked, Grouped, GroupedCodec, Key, RowCodec, Shape, Value, ValueCodec, short_name,
+    Bincode, CheckedCodec, Grouped, GroupedCodec, Key, RowCodec, Shape, Value, ValueCodec, short_name,
 };
 use crate::dataflow::{Exchange, Gather, Inputs, Local, Operator, Scatter, Source};
 use crate::flow::GraphId;
@@ -58,7 +58,7 @@ impl<V: Value> TableOptions<V> {
             name: name.into(),
             version: 0,
             fold_id: FoldId::default(),
-            codec: Arc::new(Checked::new::<V>(codec)),
+            codec: Arc::new(CheckedCodec::new::<V>(codec)),
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) enum Kept {
 
 /// What failed, in terms of what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub(crate) enum MediumFailure {
     /// Another process or engine has the directory open.
     InUse,
     /// No space, or none that this user may use.
@@ -52,7 +52,7 @@ const FILES_OF_PROCESS: i32 = 24;
 /// More error codes than any system has.
 const CODES: std::ops::Range<i32> = 1..256;
 
-impl Failure {
+impl MediumFailure {
     /// What RocksDB's message `text` tells.
     pub(crate) fn of_rocksdb(text: &str) -> Self {
         let Some((kind, rest)) = text.split_once(": ") else { return Self::Unexpected };
@@ -150,35 +150,53 @@ mod tests {
     #[test]
     fn only_the_ends_of_a_message_are_judged() {
         let cases = [
-            ("IO error: While lock file: /d/LOCK: Resource temporarily unavailable", Failure::InUse),
+            ("IO error: While lock file: /d/LOCK: Resource temporarily unavailable", MediumFailure::InUse),
             (
                 "IO error: lock hold by current process, acquire time 1 acquiring thread 2: /d/LOCK: No locks \
                  available",
-                Failure::InUse,
+                MediumFailure::InUse,
             ),
-            ("IO error: No space left on device: While appending to file: /d/LOCK/1.log: x", Failure::Full),
-            ("IO error: While appending to file: /lock /LOCK/1.log: Disk quota exceeded", Failure::Full),
+            (
+                "IO error: No space left on device: While appending to file: /d/LOCK/1.log: x",
+                MediumFailure::Full,
+            ),
+            (
+                "IO error: While appending to file: /lock /LOCK/1.log: Disk quota exceeded",
+                MediumFailure::Full,
+            ),
             (
                 "IO error: While fsync: /d/No space left on device: x/1.log: Input/output error",
-                Failure::Medium,
+                MediumFailure::Medium,
             ),
-            ("IO error: While open a file for appending: /d/1.sst: Permission denied", Failure::Forbidden),
-            ("IO error: while open a file for lock: /d/LOCK: Read-only file system", Failure::Forbidden),
-            ("IO error: While open a file: /d/1.sst: Too many open files", Failure::TooManyFiles),
-            ("IO error: No such file or directory: While opening a file: /d/MANIFEST-1: x", Failure::Missing),
+            (
+                "IO error: While open a file for appending: /d/1.sst: Permission denied",
+                MediumFailure::Forbidden,
+            ),
+            (
+                "IO error: while open a file for lock: /d/LOCK: Read-only file system",
+                MediumFailure::Forbidden,
+            ),
+            ("IO error: While open a file: /d/1.sst: Too many open files", MediumFailure::TooManyFiles),
+            (
+                "IO error: No such file or directory: While opening a file: /d/MANIFEST-1: x",
+                MediumFailure::Missing,
+            ),
             (
                 "IO error: While pread offset 0 len 1: /d/Corruption: /1.sst: Invalid argument",
-                Failure::Unexpected,
+                MediumFailure::Unexpected,
             ),
-            ("IO error: Stale file handle", Failure::Medium),
-            ("IO error: While opening a file: /d/MANIFEST-1xx: File name too long", Failure::Damaged),
-            ("Corruption: block checksum mismatch in /d/LOCK/No space left on device", Failure::Damaged),
-            ("Invalid argument: Corruption: lock : /d", Failure::Unexpected),
-            ("Shutdown in progress: ", Failure::Closing),
-            ("nonsense", Failure::Unexpected),
+            ("IO error: Stale file handle", MediumFailure::Medium),
+            ("IO error: While opening a file: /d/MANIFEST-1xx: File name too long", MediumFailure::Damaged),
+            (
+                "Corruption: block checksum mismatch in /d/LOCK/No space left on device",
+                MediumFailure::Damaged,
+            ),
+            ("Invalid argument: Corruption: lock : /d", MediumFailure::Unexpected),
+            ("Shutdown in progress: ", MediumFailure::Closing),
+            ("nonsense", MediumFailure::Unexpected),
         ];
         for (text, failure) in cases {
-            assert_eq!(Failure::of_rocksdb(text), failure, "{text}");
+            assert_eq!(MediumFailure::of_rocksdb(text), failure, "{text}");
         }
     }
 }

@@ -19,7 +19,7 @@ const HEADER_BYTES: usize = 7;
 
 /// How far a file can be read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Readable {
+pub(crate) struct ReadableExtent {
     /// The end of the last whole record.
     pub(crate) end: usize,
     /// Where reading stopped before the end of the file, if it did.
@@ -67,12 +67,12 @@ pub(crate) fn manifest_path(dir: &Path) -> Option<PathBuf> {
 }
 
 /// Hands the records of `bytes` to `visit`, each with where it begins.
-pub(crate) fn read(bytes: &[u8], visit: &mut dyn FnMut(usize, &[u8])) -> Readable {
+pub(crate) fn read(bytes: &[u8], visit: &mut dyn FnMut(usize, &[u8])) -> ReadableExtent {
     read_from(bytes, 0, visit)
 }
 
 /// As [`read`], from the fragment at `start` on; the rest of a record that began before it is passed over.
-pub(crate) fn read_from(bytes: &[u8], start: usize, visit: &mut dyn FnMut(usize, &[u8])) -> Readable {
+pub(crate) fn read_from(bytes: &[u8], start: usize, visit: &mut dyn FnMut(usize, &[u8])) -> ReadableExtent {
     let mut resuming = start > 0;
     let (mut at, mut end) = (start, start);
     let mut open: Option<(usize, Vec<u8>)> = None;
@@ -80,10 +80,10 @@ pub(crate) fn read_from(bytes: &[u8], start: usize, visit: &mut dyn FnMut(usize,
         at = skip_trailer(at);
         if at >= bytes.len() {
             let broken = open.map(|(began, _)| Broken { at: began, valid_behind: None });
-            return Readable { end, broken };
+            return ReadableExtent { end, broken };
         }
         let Some(Fragment { kind, payload }) = fragment(bytes, at) else {
-            return Readable { end, broken: Some(Broken { at, valid_behind: valid_from(bytes, at) }) };
+            return ReadableExtent { end, broken: Some(Broken { at, valid_behind: valid_from(bytes, at) }) };
         };
         let part = bytes.get(payload.clone()).unwrap_or_default();
         match (kind, &mut open) {
@@ -93,7 +93,7 @@ pub(crate) fn read_from(bytes: &[u8], start: usize, visit: &mut dyn FnMut(usize,
             (Kind::Middle | Kind::Last, Some((_, record))) => record.extend_from_slice(part),
             (Kind::Middle | Kind::Last, None) if resuming => {}
             // The fragment is valid; what should stand before it is not there.
-            _ => return Readable { end, broken: Some(Broken { at, valid_behind: Some(at) }) },
+            _ => return ReadableExtent { end, broken: Some(Broken { at, valid_behind: Some(at) }) },
         }
         resuming &= matches!(kind, Kind::Middle | Kind::Notice);
         at = payload.end;
@@ -190,7 +190,7 @@ mod tests {
         sizes.map(noise).to_vec()
     }
 
-    fn reading(bytes: &[u8]) -> (Vec<Vec<u8>>, Readable) {
+    fn reading(bytes: &[u8]) -> (Vec<Vec<u8>>, ReadableExtent) {
         let mut found = Vec::new();
         let readable = read(bytes, &mut |_, record| found.push(record.to_vec()));
         (found, readable)
@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn whole_files_are_read_to_their_end() {
         let bytes = written(&records());
-        assert_eq!(reading(&bytes), (records(), Readable { end: bytes.len(), broken: None }));
-        assert_eq!(reading(&[]), (vec![], Readable { end: 0, broken: None }));
+        assert_eq!(reading(&bytes), (records(), ReadableExtent { end: bytes.len(), broken: None }));
+        assert_eq!(reading(&[]), (vec![], ReadableExtent { end: 0, broken: None }));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! RocksDB is not asked to list the families: with some torn ends its listing never comes to an end.
 
-use super::log_file::{self, Readable};
+use super::log_file::{self, ReadableExtent};
 use crate::varint::{read_slice, read_varint};
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +19,7 @@ const DEFAULT: (u64, &str) = (0, "default");
 pub(crate) struct Manifest {
     pub(crate) path: PathBuf,
     /// How far it can be read.
-    pub(crate) readable: Readable,
+    pub(crate) readable: ReadableExtent,
     /// What it says up to there, if it can be understood.
     edits: Option<Edits>,
 }

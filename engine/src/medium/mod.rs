@@ -12,7 +12,7 @@ mod manifest;
 mod torn;
 
 pub(crate) use directory::{create, sync_directory};
-pub(crate) use failure::{Failure, Kept};
+pub(crate) use failure::{Kept, MediumFailure};
 pub(crate) use lock::{DirectoryLock, NAME as LOCK_FILE, is_locked_here};
 pub(crate) use manifest::Manifest;
 pub(crate) use torn::Cut;

@@ -5,6 +5,7 @@
 
 mod readable;
 mod scan;
+mod served;
 mod snapshot;
 mod subscribe;
 mod view;
@@ -16,7 +17,8 @@ pub use subscribe::{ChangeStream, EpochChanges, KeyStream};
 pub use view::View;
 
 pub(crate) use readable::Readable;
-pub(crate) use view::{ServedTable, Serving, view_of};
+pub(crate) use served::{ServedTable, Serving};
+pub(crate) use view::view_of;
 
 use crate::codec::{Key, Value};
 

@@ -70,12 +70,12 @@ impl Allowance {
 }
 
 /// Something that counts for as long as it waits in any queue.
-pub(super) struct Waiting<T> {
-    item: Arc<Counted<T>>,
+pub(super) struct WaitingItem<T> {
+    item: Arc<CountedItem<T>>,
 }
 
 /// What waits, and in how many queues.
-pub(super) struct Counted<T> {
+pub(super) struct CountedItem<T> {
     pub(super) item: T,
     pub(super) epoch: u64,
     pub(super) bytes: usize,
@@ -83,29 +83,29 @@ pub(super) struct Counted<T> {
     allowance: Arc<Allowance>,
 }
 
-impl<T> Counted<T> {
+impl<T> CountedItem<T> {
     /// Counts `bytes` for `item`, which is not in any queue yet.
-    pub(super) fn waiting(allowance: &Arc<Allowance>, item: T, epoch: u64, bytes: usize) -> Waiting<T> {
+    pub(super) fn waiting(allowance: &Arc<Allowance>, item: T, epoch: u64, bytes: usize) -> WaitingItem<T> {
         allowance.take(bytes, epoch);
         let allowance = Arc::clone(allowance);
-        Waiting { item: Arc::new(Self { item, epoch, bytes, queues: AtomicUsize::new(1), allowance }) }
+        WaitingItem { item: Arc::new(Self { item, epoch, bytes, queues: AtomicUsize::new(1), allowance }) }
     }
 }
 
-impl<T> Waiting<T> {
-    pub(super) fn counted(&self) -> &Arc<Counted<T>> {
+impl<T> WaitingItem<T> {
+    pub(super) fn counted(&self) -> &Arc<CountedItem<T>> {
         &self.item
     }
 }
 
-impl<T> Clone for Waiting<T> {
+impl<T> Clone for WaitingItem<T> {
     fn clone(&self) -> Self {
         self.item.queues.fetch_add(1, Ordering::AcqRel);
         Self { item: Arc::clone(&self.item) }
     }
 }
 
-impl<T> Drop for Waiting<T> {
+impl<T> Drop for WaitingItem<T> {
     fn drop(&mut self) {
         if self.item.queues.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.item.allowance.give_back(self.item.bytes);

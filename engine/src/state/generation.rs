@@ -12,7 +12,7 @@ use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
 /// How many rows each table has.
-pub(crate) type Counts = Arc<BTreeMap<TableId, u64>>;
+pub(crate) type RowCounts = Arc<BTreeMap<TableId, u64>>;
 
 /// The length that marks a deletion.
 const DELETED: u32 = u32::MAX;
@@ -20,24 +20,24 @@ const DELETED: u32 = u32::MAX;
 /// How many rows are fetched from memory at a time.
 const FETCHED_TOGETHER: usize = 64;
 
-/// How many bytes of a key a [`Place`] holds.
+/// How many bytes of a key a [`RowPlace`] holds.
 const PREFIX_BYTES: u32 = 16;
 
 /// Encoded rows of one table and shard, in the order in which their keys were first touched.
 #[derive(Default)]
-pub(crate) struct Part {
+pub(crate) struct RowBatch {
     bytes: Vec<u8>,
-    spans: Vec<Span>,
+    spans: Vec<RowSpan>,
 }
 
 #[derive(Clone, Copy)]
-struct Span {
+struct RowSpan {
     start: u64,
     key_len: u32,
     value_len: u32,
 }
 
-impl Part {
+impl RowBatch {
     pub(crate) fn with_capacity(rows: usize) -> Self {
         Self { bytes: Vec::with_capacity(rows * 24), spans: Vec::with_capacity(rows) }
     }
@@ -54,7 +54,7 @@ impl Part {
         let middle = self.bytes.len();
         let has_value = write_value(&mut self.bytes).inspect_err(|_| self.bytes.truncate(start))?;
         let value_len = self.bytes.len() - middle;
-        self.spans.push(Span {
+        self.spans.push(RowSpan {
             start: start as u64,
             key_len: length(middle - start),
             value_len: if has_value { length(value_len) } else { DELETED },
@@ -86,7 +86,7 @@ impl Part {
 
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.capacity() + self.spans.capacity() * size_of::<Span>()
+        self.bytes.capacity() + self.spans.capacity() * size_of::<RowSpan>()
     }
 }
 
@@ -103,17 +103,17 @@ pub(crate) struct Generation {
     /// The input that the state includes with it.
     pub(crate) position: Position,
     /// How many rows each table has with it.
-    pub(crate) counts: Counts,
+    pub(crate) counts: RowCounts,
     /// About how many bytes of hot entries cannot be evicted before its rows are drained.
     pub(crate) pinned_bytes: usize,
-    parts: Vec<Part>,
-    order: OnceLock<Vec<Place>>,
+    parts: Vec<RowBatch>,
+    order: OnceLock<Vec<RowPlace>>,
 }
 
 /// Where a row stands, with the first bytes of its key so that most comparisons need not look it up. In 32 bytes: there
 /// is one for every row that is being drained.
 #[derive(Clone, Copy)]
-struct Place {
+struct RowPlace {
     prefix: [u64; 2],
     /// Which generation, counted from the oldest.
     age: u32,
@@ -122,7 +122,7 @@ struct Place {
     key_len: u32,
 }
 
-impl Place {
+impl RowPlace {
     /// Compares two keys, of which only long ones with the same beginning are looked up.
     fn compare<'k>(&self, other: &Self, key: impl Fn(&Self) -> &'k [u8]) -> Ordering {
         self.prefix.cmp(&other.prefix).then_with(|| {
@@ -140,22 +140,22 @@ impl Generation {
     pub(crate) fn new(
         epoch: u64,
         position: Position,
-        counts: Counts,
+        counts: RowCounts,
         pinned_bytes: usize,
-        parts: Vec<Part>,
+        parts: Vec<RowBatch>,
     ) -> Self {
         Self { epoch, position, counts, pinned_bytes, parts, order: OnceLock::new() }
     }
 
     /// How many rows.
     pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(Part::len).sum()
+        self.parts.iter().map(RowBatch::len).sum()
     }
 
     /// Bytes of memory held, with the places by which a drain will sort the rows.
     pub(crate) fn bytes(&self) -> usize {
         let order = self.order.get().map_or(0, Vec::capacity) + self.len();
-        self.parts.iter().map(Part::bytes).sum::<usize>() + order * size_of::<Place>()
+        self.parts.iter().map(RowBatch::bytes).sum::<usize>() + order * size_of::<RowPlace>()
     }
 
     /// The row of `key`, if the generation says anything about it.
@@ -179,26 +179,26 @@ impl Generation {
         forward.into_iter().flatten().chain(backward.into_iter().flatten()).map(|place| self.row(place))
     }
 
-    fn order(&self) -> &[Place] {
+    fn order(&self) -> &[RowPlace] {
         self.order.get_or_init(|| {
-            let mut places: Vec<Place> = self.places(0).collect();
-            let key = |place: &Place| self.row(place).0;
+            let mut places: Vec<RowPlace> = self.places(0).collect();
+            let key = |place: &RowPlace| self.row(place).0;
             places.sort_unstable_by(|a, b| a.compare(b, key));
             places
         })
     }
 
-    fn places(&self, age: u32) -> impl Iterator<Item = Place> {
+    fn places(&self, age: u32) -> impl Iterator<Item = RowPlace> {
         self.parts.iter().enumerate().flat_map(move |(index, part)| {
             (0..part.len()).map(move |row| {
                 let (row, index) = (length(row), length(index));
                 let key = part.row(row).0;
-                Place { prefix: prefix(key), age, part: index, row, key_len: length(key.len()) }
+                RowPlace { prefix: prefix(key), age, part: index, row, key_len: length(key.len()) }
             })
         })
     }
 
-    fn row(&self, place: &Place) -> Row<'_> {
+    fn row(&self, place: &RowPlace) -> Row<'_> {
         self.parts.get(place.part as usize).map_or((&[], None), |part| part.row(place.row))
     }
 
@@ -208,7 +208,7 @@ impl Generation {
         let rows = Newest::new(generations);
         let all: usize = generations.iter().map(|generation| generation.len()).sum();
         let arenas = generations.iter().flat_map(|generation| &generation.parts);
-        let mut part = Part {
+        let mut part = RowBatch {
             bytes: Vec::with_capacity(arenas.map(|part| part.bytes.len()).sum()),
             spans: Vec::with_capacity(rows.len()),
         };
@@ -242,14 +242,14 @@ fn prefix(key: &[u8]) -> [u64; 2] {
 }
 
 /// The row at `place`.
-fn row<'g, G: Deref<Target = Generation>>(generations: &'g [G], place: &Place) -> Row<'g> {
+fn row<'g, G: Deref<Target = Generation>>(generations: &'g [G], place: &RowPlace) -> Row<'g> {
     generations.get(place.age as usize).map_or((&[], None), |generation| generation.row(place))
 }
 
 /// The rows of several generations in order of key, of each key the newest.
 pub(crate) struct Newest<'a, G> {
     generations: &'a [G],
-    order: Vec<Place>,
+    order: Vec<RowPlace>,
 }
 
 impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
@@ -259,7 +259,7 @@ impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
         for (age, generation) in generations.iter().enumerate() {
             order.extend(generation.places(length(age)));
         }
-        let key = |place: &Place| row(generations, place).0;
+        let key = |place: &RowPlace| row(generations, place).0;
         order.sort_unstable_by(|a, b| a.compare(b, key).then(b.age.cmp(&a.age)));
         order.dedup_by(|later, kept| later.compare(kept, key).is_eq());
         Self { generations, order }
@@ -293,7 +293,7 @@ mod tests {
     type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
     fn generation(epoch: u64, rows: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Generation {
-        let mut parts = vec![Part::default(), Part::default()];
+        let mut parts = vec![RowBatch::default(), RowBatch::default()];
         for (index, (key, value)) in rows.iter().rev().enumerate() {
             let write_value = |out: &mut Vec<u8>| {
                 out.extend_from_slice(value.as_deref().unwrap_or_default());
@@ -301,7 +301,7 @@ mod tests {
             };
             parts[index % 2].push(|out| out.extend_from_slice(key), write_value).unwrap();
         }
-        Generation::new(epoch, Position::new(), Counts::default(), 0, parts)
+        Generation::new(epoch, Position::new(), RowCounts::default(), 0, parts)
     }
 
     fn owned<'a>(rows: impl Iterator<Item = Row<'a>>) -> Rows {

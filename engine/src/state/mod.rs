@@ -19,7 +19,7 @@ mod task_state;
 pub use crate::flow::Detail;
 pub use table::TableState;
 
-pub(crate) use generation::{Generation, Newest, Part};
+pub(crate) use generation::{Generation, Newest, RowBatch};
 pub(crate) use host::Host;
 pub(crate) use hot::Seen;
 pub(crate) use subscribers::{KeyWatch, Next, Pushed, Queue, Taken};

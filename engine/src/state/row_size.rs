@@ -28,7 +28,7 @@ const ALLOCATION_BYTES: u64 = 16;
 
 /// What one epoch has shown of the rows of a table.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct RowSamples {
     keys: u64,
     key_bytes: u64,
     values: u64,
@@ -38,7 +38,7 @@ pub(super) struct Rows {
     owned_bytes: u64,
 }
 
-impl Rows {
+impl RowSamples {
     /// Takes in that a value which encodes to `value_bytes` owns `owned_bytes`.
     pub(super) fn sample(&mut self, value_bytes: usize, owned_bytes: usize) {
         self.sampled += value_bytes as u64;
@@ -58,20 +58,20 @@ impl Rows {
 /// The sizes of the rows of one table on one shard. Written by the fold only.
 #[derive(Debug)]
 pub(super) struct RowSize {
-    key_bytes: Mean,
-    value_bytes: Mean,
+    key_bytes: RunningMean,
+    value_bytes: RunningMean,
     /// How many values an entry holds: the one it has, and the one before.
-    values: Mean,
+    values: RunningMean,
     /// How many bytes a value owns for each of its encoding, in parts of [`UNIT`].
-    ratio: Mean,
+    ratio: RunningMean,
     /// How many values were seen.
     turn: AtomicU64,
 }
 
 impl RowSize {
     pub(super) fn new() -> Self {
-        let [values, ratio] = [Mean::new(1), Mean::new(1)];
-        let [key_bytes, value_bytes] = [Mean::new(UNSEEN_BYTES), Mean::new(UNSEEN_BYTES)];
+        let [values, ratio] = [RunningMean::new(1), RunningMean::new(1)];
+        let [key_bytes, value_bytes] = [RunningMean::new(UNSEEN_BYTES), RunningMean::new(UNSEEN_BYTES)];
         Self { key_bytes, value_bytes, values, ratio, turn: AtomicU64::new(0) }
     }
 
@@ -84,7 +84,7 @@ impl RowSize {
         turn < SAMPLED_AT_FIRST || turn.is_multiple_of(SAMPLED_OF)
     }
 
-    pub(super) fn note(&self, rows: &Rows) {
+    pub(super) fn note(&self, rows: &RowSamples) {
         self.key_bytes.note(rows.key_bytes, rows.keys);
         self.value_bytes.note(rows.value_bytes, rows.values);
         self.values.note(rows.held, rows.keys);
@@ -117,14 +117,14 @@ impl RowSize {
 
 /// A running mean.
 #[derive(Debug)]
-struct Mean {
+struct RunningMean {
     /// In parts of [`UNIT`].
     value: AtomicU64,
     /// How many it is the mean of, at most [`WINDOW`].
     seen: AtomicU64,
 }
 
-impl Mean {
+impl RunningMean {
     fn new(value: u64) -> Self {
         Self { value: AtomicU64::new(value * UNIT), seen: AtomicU64::new(0) }
     }
@@ -153,7 +153,7 @@ mod tests {
     fn noted(epochs: &[(u64, usize, Option<usize>, bool)]) -> RowSize {
         let size = RowSize::new();
         for &(rows, key_bytes, value_bytes, has_before) in epochs {
-            let mut seen = Rows::default();
+            let mut seen = RowSamples::default();
             (0..rows).for_each(|_| seen.add(key_bytes, value_bytes, has_before));
             size.note(&seen);
         }

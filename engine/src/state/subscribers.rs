@@ -7,7 +7,7 @@
 //!
 //! An epoch costs what changed or what is subscribed to, whichever is less, and nothing without subscribers.
 
-use super::allowance::{Allowance, Counted, Queued, Waiting};
+use super::allowance::{Allowance, CountedItem, Queued, WaitingItem};
 use super::hot::KeyedHash;
 use crate::Position;
 use crate::flow::Change;
@@ -26,7 +26,7 @@ pub(crate) struct Pushed<K, V> {
 }
 
 /// The changes of one epoch, out of every queue.
-pub(crate) struct Taken<K, V>(Arc<Counted<Pushed<K, V>>>);
+pub(crate) struct Taken<K, V>(Arc<CountedItem<Pushed<K, V>>>);
 
 impl<K, V> Taken<K, V> {
     pub(crate) fn pushed(&self) -> &Pushed<K, V> {
@@ -62,7 +62,7 @@ pub(crate) struct Queue<K, V> {
 }
 
 struct Unread<K, V> {
-    epochs: VecDeque<Waiting<Pushed<K, V>>>,
+    epochs: VecDeque<WaitingItem<Pushed<K, V>>>,
     bytes: usize,
     cut_off: bool,
     ended: bool,
@@ -78,7 +78,7 @@ impl<K, V> Queue<K, V> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, pushed: Waiting<Pushed<K, V>>) {
+    fn push(&self, pushed: WaitingItem<Pushed<K, V>>) {
         let mut state = self.state();
         if !state.cut_off {
             state.bytes += pushed.counted().bytes;
@@ -276,7 +276,7 @@ where
             return;
         }
         let pushed = Pushed { position: position.clone(), changes };
-        let pushed = Counted::waiting(&self.allowance, pushed, epoch, bytes);
+        let pushed = CountedItem::waiting(&self.allowance, pushed, epoch, bytes);
         for queue in alive {
             queue.push(pushed.clone());
         }

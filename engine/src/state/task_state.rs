@@ -5,7 +5,7 @@
 //! published: [`Front`].
 
 use super::front::Front;
-use super::generation::{Counts, Generation};
+use super::generation::{Generation, RowCounts};
 use super::host::Host;
 use crate::store::StateStore;
 use crate::{Error, Position, Result};
@@ -28,7 +28,7 @@ pub(crate) struct Published {
     /// Everything up to this epoch is in the store and no longer in `generations`.
     pub(crate) drained: u64,
     /// How many rows each table has.
-    pub(crate) counts: Counts,
+    pub(crate) counts: RowCounts,
 }
 
 /// Whether the task can be asked, and if not, why.
@@ -92,7 +92,7 @@ impl TaskState {
         host: Arc<Host>,
         store: Arc<dyn StateStore>,
         position: Position,
-        counts: Counts,
+        counts: RowCounts,
     ) -> Self {
         let first = Published { epoch: 0, position, generations: Vec::new(), drained: 0, counts };
         Self {

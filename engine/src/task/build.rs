@@ -112,26 +112,26 @@ impl Core {
         let tables = build.ids.len();
         let span = tracing::info_span!("complete_build", tables);
         let _entered = span.enter();
-        Met::new(self, build)?.write(self)?.start(self)?;
+        CaughtUp::new(self, build)?.write(self)?.start(self)?;
         tracing::info!(tables, "the new tables have caught up and answer now");
         Ok(())
     }
 }
 
 /// A build that has met the main task, and all that either has folded is in the store.
-struct Met {
+struct CaughtUp {
     build: Build,
     position: Position,
 }
 
 /// The state has the built tables. Memory has to follow.
 struct Swapped {
-    met: Met,
+    met: CaughtUp,
     /// The tables in whose places they are.
     unneeded: Vec<TableId>,
 }
 
-impl Met {
+impl CaughtUp {
     fn new(core: &Core, build: Build) -> Result<Self> {
         core.service.tasks.drain()?;
         let mut position = core.main.position().clone();
@@ -152,7 +152,7 @@ impl Met {
 impl Swapped {
     /// Goes on with one task for all tables.
     fn start(self, core: &mut Core) -> Result<()> {
-        let Self { met: Met { build, position }, unneeded } = self;
+        let Self { met: CaughtUp { build, position }, unneeded } = self;
         let service = Arc::clone(&core.service);
         let shared = Arc::clone(core.main.shared());
         let nodes: BTreeSet<usize> = (0..service.graph.nodes.len()).collect();

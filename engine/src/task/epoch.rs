@@ -2,13 +2,13 @@
 //!
 //! Invariant: until the caller commits it, nothing of an epoch is visible, and it can be undone wholly.
 
-use super::input::{BatchSlice, EpochInput};
+use super::epoch_input::{BatchSlice, EpochInput};
 use super::plan::{Plan, node};
 use crate::dataflow::{Context, Skipped, SourceBatch, Sunk, Taking};
 use crate::flow::{Batch, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
-use crate::state::{AnyTable, Part};
+use crate::state::{AnyTable, RowBatch};
 use crate::{Error, ErrorKind, Result, panic_message};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -77,7 +77,7 @@ impl From<Error> for EpochFailure {
 }
 
 /// What an epoch needs to know of its task.
-pub(crate) struct Run<'a> {
+pub(crate) struct EpochRun<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) plan: &'a Plan,
     pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
@@ -97,7 +97,7 @@ pub(crate) struct Run<'a> {
 /// What an epoch produced.
 #[derive(Default)]
 pub(crate) struct Sealed {
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<RowBatch>,
     pub(crate) sunk: Vec<Sunk>,
     /// What it has become beyond its input, in bytes.
     pub(crate) grown_bytes: usize,
@@ -113,7 +113,7 @@ struct Lane {
     sealed: Sealed,
 }
 
-impl Run<'_> {
+impl EpochRun<'_> {
     /// Carries `input` through the graph.
     ///
     /// # Errors

@@ -13,7 +13,8 @@
 
 use super::Task;
 use super::epoch::EpochFailure;
-use super::input::{EpochInput, EpochLimit};
+use super::epoch_input::EpochInput;
+use super::input::EpochLimit;
 use crate::dataflow::Skipped;
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -130,7 +131,7 @@ impl Backoff {
 
 /// What became of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum EpochOutcome {
     /// It is published.
     Done,
     /// It was put back to be cut shorter, since a record of it fails.
@@ -141,7 +142,7 @@ pub(super) enum Outcome {
 
 impl Task {
     /// Runs the epoch `input`, without the records that the failure policy leaves out.
-    pub(super) fn process(&mut self, input: &EpochInput) -> Result<Outcome> {
+    pub(super) fn process(&mut self, input: &EpochInput) -> Result<EpochOutcome> {
         let mut skipped = Skipped::new();
         loop {
             let failure = match self.attempt(input, &skipped, false) {
@@ -149,7 +150,7 @@ impl Task {
                     let grown_bytes = sealed.grown_bytes;
                     self.finish(input, sealed, &skipped)?;
                     self.backoff.relax(input.records, grown_bytes);
-                    return Ok(Outcome::Done);
+                    return Ok(EpochOutcome::Done);
                 }
                 Err(failure) if failure.too_much => failure,
                 Err(failure) => self.attribute(failure, input, &skipped)?,
@@ -158,7 +159,7 @@ impl Task {
             if failure.too_much {
                 self.input.put_back(input)?;
                 self.backoff.narrow(input, None);
-                return Ok(Outcome::TooMuch);
+                return Ok(EpochOutcome::TooMuch);
             }
             if !failure.is_of_user() {
                 return Err(failure.error);
@@ -169,7 +170,7 @@ impl Task {
                 }
                 self.input.put_back(input)?;
                 self.backoff.narrow(input, failure.record);
-                return Ok(Outcome::Failed);
+                return Ok(EpochOutcome::Failed);
             };
             let before = skipped.len();
             skipped.extend(left_out);

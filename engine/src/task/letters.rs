@@ -8,7 +8,7 @@
 //!
 //! Letters of other services in the same topic do not count. Letters that retention has dropped are forgotten.
 
-use super::input::EpochInput;
+use super::epoch_input::EpochInput;
 use super::{FailurePolicy, Setting, Task, appends};
 use crate::changelog::{EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef};
 use crate::dataflow::{Skipped, Sunk};

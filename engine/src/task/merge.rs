@@ -12,93 +12,22 @@
 //! overtook the first record that was left is [given up](PartitionMerge::keep_below): batches that interleave record by record cost
 //! no more than others.
 
-use super::input::{BatchSlice, EpochInput};
-use crate::changelog::{Appended, Changelog, DecodedBatch, LogBatch, PartitionReader, Run};
-use crate::{Error, Result, TopicPartition};
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Arc, OnceLock};
-
-/// At most so many stored bytes are polled of one partition at a time.
-const MAX_POLL_BYTES: usize = 4 << 20;
-
-/// Where the next record of a partition stands among those of the others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
-    /// It has no place in the sequence of the log; this is its timestamp.
-    Unsequenced(i64),
-    Sequenced(u64),
-}
-
-/// What is left of the batch at the front of a partition.
-enum Front {
-    Timestamps(VecDeque<i64>),
-    Runs(VecDeque<Run>),
-}
-
-impl Front {
-    /// The records of `batch` from offset `next` on.
-    fn of(batch: &dyn LogBatch, next: u64) -> Result<Self> {
-        let mut skipped = next.saturating_sub(batch.base_offset());
-        let Some(runs) = batch.runs()? else {
-            let records = batch.decode()?;
-            let left = records.iter().filter(|record| record.offset >= next);
-            return Ok(Self::Timestamps(left.map(|record| record.timestamp_ms).collect()));
-        };
-        let mut runs = VecDeque::from(runs);
-        while let Some(run) = runs.front_mut() {
-            let passed = skipped.min(run.records);
-            skipped -= passed;
-            run.sequence += passed;
-            run.records -= passed;
-            if run.records > 0 {
-                break;
-            }
-            runs.pop_front();
-        }
-        Ok(Self::Runs(runs))
-    }
-
-    fn place(&self) -> Option<Place> {
-        match self {
-            Self::Timestamps(timestamps) => timestamps.front().copied().map(Place::Unsequenced),
-            Self::Runs(runs) => runs.front().map(|run| Place::Sequenced(run.sequence)),
-        }
-    }
-}
-
-struct Partition {
-    id: TopicPartition,
-    topic: usize,
-    /// Opened at the end of what is queued when it is needed.
-    reader: Option<Box<dyn PartitionReader>>,
-    queue: VecDeque<Arc<dyn LogBatch>>,
-    next: u64,
-    /// What is left of the first batch in the queue, or of the one that would be there if it had not been given back.
-    front: Option<Front>,
-    /// The first batch, decoded, if an epoch took only a part of it.
-    decoded: Arc<OnceLock<DecodedBatch>>,
-    /// Its piece in the epoch that is being cut, if the batch at the front has one.
-    piece: Option<usize>,
-}
-
-/// What bounds the records that are taken of one partition.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Allowed {
-    /// The offset to stop at.
-    pub(super) offset: u64,
-    /// The place in the sequence to stop at.
-    pub(super) place: u64,
-    /// How many records that have no place of their own may be taken.
-    pub(super) records: u64,
-}
+use super::cursor::{Allowed, PartitionCursor, RecordPlace, Upcoming};
+use super::epoch_input::{BatchSlice, EpochInput};
+use crate::changelog::{Appended, Changelog};
+use crate::{Result, TopicPartition};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// The partitions of a task in the order of the log.
 pub(super) struct PartitionMerge {
     changelog: Arc<dyn Changelog>,
-    partitions: Vec<Partition>,
+    /// Whether the log has an order of all records; only then is it asked for it.
+    one_sequence: bool,
+    partitions: Vec<PartitionCursor>,
     numbers: HashMap<TopicPartition, u32>,
     /// The partitions whose next record is known.
-    ready: BTreeSet<(Place, u32)>,
+    ready: BTreeSet<(RecordPlace, u32)>,
     /// How many records there are before the next one, of all partitions.
     passed: u64,
     /// The end of the sequence when the log was last asked; nothing at or above it is taken, for others may still come
@@ -108,9 +37,10 @@ pub(super) struct PartitionMerge {
 }
 
 impl PartitionMerge {
-    pub(super) fn new(changelog: Arc<dyn Changelog>) -> Self {
+    pub(super) fn new(changelog: Arc<dyn Changelog>, one_sequence: bool) -> Self {
         Self {
             changelog,
+            one_sequence,
             partitions: Vec::new(),
             numbers: HashMap::new(),
             ready: BTreeSet::new(),
@@ -124,16 +54,7 @@ impl PartitionMerge {
     pub(super) fn add(&mut self, id: TopicPartition, topic: usize, next: u64) {
         self.passed += next;
         self.numbers.insert(id.clone(), u32::try_from(self.partitions.len()).unwrap_or(u32::MAX));
-        self.partitions.push(Partition {
-            id,
-            topic,
-            reader: None,
-            queue: VecDeque::new(),
-            next,
-            front: None,
-            decoded: Arc::default(),
-            piece: None,
-        });
+        self.partitions.push(PartitionCursor::new(id, topic, next));
     }
 
     pub(super) fn reads(&self, id: &TopicPartition) -> bool {
@@ -151,8 +72,8 @@ impl PartitionMerge {
 
     /// Asks the log for what was appended since the last time.
     pub(super) fn refresh(&mut self, read_ahead_bytes: usize) -> Result<()> {
-        let changelog = Arc::clone(&self.changelog);
-        match (changelog.appended(self.end.unwrap_or(0))?, self.end) {
+        let appended = if self.one_sequence { self.changelog.appended(self.end.unwrap_or(0))? } else { None };
+        match (appended, self.end) {
             (Some(Appended { end, partitions }), Some(_)) => {
                 self.end = Some(end);
                 for id in partitions {
@@ -181,7 +102,7 @@ impl PartitionMerge {
         let polled = partition.fill(&*self.changelog, share)?;
         self.queued_bytes += polled;
         let Some(batch) = partition.queue.front() else { return Ok(()) };
-        let front = Front::of(&**batch, partition.next)?;
+        let front = Upcoming::of(&**batch, partition.next, self.one_sequence)?;
         if let Some(place) = front.place() {
             self.ready.insert((place, number));
             partition.front = Some(front);
@@ -197,9 +118,9 @@ impl PartitionMerge {
     pub(super) fn next(&self) -> Option<(u32, u64)> {
         let &(place, number) = self.ready.first()?;
         match (place, self.end) {
-            (Place::Sequenced(place), Some(end)) if place >= end => None,
-            (Place::Sequenced(place), _) => Some((number, place)),
-            (Place::Unsequenced(_), _) => Some((number, self.passed)),
+            (RecordPlace::Sequenced(place), Some(end)) if place >= end => None,
+            (RecordPlace::Sequenced(place), _) => Some((number, place)),
+            (RecordPlace::Unsequenced(_), _) => Some((number, self.passed)),
         }
     }
 
@@ -226,7 +147,7 @@ impl PartitionMerge {
         read_ahead_bytes / self.partitions.len().max(1)
     }
 
-    fn place(&self, number: u32) -> Option<Place> {
+    fn place(&self, number: u32) -> Option<RecordPlace> {
         self.partitions.get(number as usize)?.front.as_ref()?.place()
     }
 
@@ -290,7 +211,7 @@ impl PartitionMerge {
         self.set_aside(number);
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(()) };
         self.queued_bytes += partition.put_back(piece);
-        partition.front = Some(Front::of(&*piece.batch, partition.next)?);
+        partition.front = Some(Upcoming::of(&*piece.batch, partition.next, self.one_sequence)?);
         self.let_in(number);
         Ok(())
     }
@@ -308,137 +229,5 @@ impl PartitionMerge {
     pub(super) fn put_back(&mut self, epoch: &EpochInput) -> Result<()> {
         self.passed -= epoch.records;
         epoch.pieces.iter().rev().try_for_each(|piece| self.return_piece(piece))
-    }
-}
-
-impl Partition {
-    /// Sees to it that the batch with the next record is in the queue, if it is there. Answers with the bytes polled.
-    fn fill(&mut self, changelog: &dyn Changelog, bytes: usize) -> Result<usize> {
-        if !self.queue.is_empty() {
-            return Ok(0);
-        }
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            None => self.reader.insert(changelog.reader(&self.id, self.next)?),
-        };
-        let polled = reader.poll(bytes.clamp(1, MAX_POLL_BYTES))?;
-        self.queue.extend(polled.into_iter().filter(|batch| batch.end_offset() > self.next));
-        Ok(self.queue.iter().map(|batch| batch.stored_bytes()).sum())
-    }
-
-    fn lost(&self) -> Error {
-        let Self { id, next, .. } = self;
-        Error::corrupt(format!(
-            "{id} at offset {next}: the records were there and are gone; restore the changelog from a copy"
-        ))
-    }
-
-    /// Gives the queue back, to be read again when its turn has come. Answers with its bytes.
-    fn give_back(&mut self) -> usize {
-        self.reader = None;
-        self.queue.drain(..).map(|batch| batch.stored_bytes()).sum()
-    }
-
-    /// Takes records off the front, as places in the log. Those that have none of their own are numbered from `passed` on
-    /// and must stand before the next one of the nearest rival; at the same place that one comes first if `true` is said
-    /// of it.
-    fn runs(&mut self, allowed: Allowed, passed: u64, rival: Option<(Place, bool)>) -> Vec<Run> {
-        let mut left = allowed.offset.saturating_sub(self.next);
-        let mut taken = Vec::new();
-        match &mut self.front {
-            None => {}
-            Some(Front::Runs(runs)) => {
-                while let Some(front) = runs.front_mut() {
-                    let below = allowed.place.saturating_sub(front.sequence);
-                    let run = Run { records: front.records.min(below).min(left), ..*front };
-                    if run.records == 0 {
-                        break;
-                    }
-                    taken.push(run);
-                    left -= run.records;
-                    front.sequence += run.records;
-                    front.records -= run.records;
-                    if front.records == 0 {
-                        runs.pop_front();
-                    }
-                }
-            }
-            Some(Front::Timestamps(timestamps)) => {
-                let is_before = |timestamp_ms: &&i64| {
-                    let place = Place::Unsequenced(**timestamp_ms);
-                    rival.is_none_or(|(other, first)| if first { place < other } else { place <= other })
-                };
-                let most = left.min(allowed.records).min(allowed.place.saturating_sub(passed));
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                let records = timestamps.iter().take(most).take_while(is_before).count();
-                if records > 0 {
-                    timestamps.drain(..records);
-                    taken.push(Run { sequence: passed, records: records as u64 });
-                }
-            }
-        }
-        taken
-    }
-
-    /// Adds records to `epoch`, as which `runs` stand. Answers with the bytes that their batch has once it is decompressed,
-    /// if it is new there.
-    fn hand_over(&mut self, number: u32, runs: Vec<Run>, epoch: &mut EpochInput) -> usize {
-        let (Some(last), Some(batch)) = (runs.last(), self.queue.front()) else { return 0 };
-        let records: u64 = runs.iter().map(|run| run.records).sum();
-        let offsets = self.next..self.next + records;
-        self.next = offsets.end;
-        epoch.records += records;
-        epoch.end = epoch.end.max(last.end());
-        if let Some(piece) = self.piece.and_then(|piece| epoch.pieces.get_mut(piece)) {
-            piece.offsets.end = offsets.end;
-            for run in runs {
-                Run::extend(&mut piece.runs, run);
-            }
-            return 0;
-        }
-        self.piece = Some(epoch.pieces.len());
-        epoch.pieces.push(BatchSlice {
-            source: number,
-            topic: self.topic,
-            partition: self.id.partition,
-            batch: batch.clone(),
-            offsets,
-            runs,
-            decoded: Arc::clone(&self.decoded),
-        });
-        batch.body_bytes()
-    }
-
-    /// Takes the first batch off the queue if all of it was handed over. Answers with its bytes then.
-    fn pass(&mut self) -> usize {
-        if self.front.as_ref().is_some_and(|front| front.place().is_some()) {
-            return 0;
-        }
-        if self.front.take().is_none() {
-            return 0;
-        }
-        self.piece = None;
-        self.decoded = Arc::default();
-        self.queue.pop_front().map_or(0, |batch| batch.stored_bytes())
-    }
-
-    /// Puts the records of `piece` back. Answers with the bytes that are queued again.
-    fn put_back(&mut self, piece: &BatchSlice) -> usize {
-        self.next = piece.offsets.start;
-        self.piece = None;
-        self.decoded = Arc::clone(&piece.decoded);
-        // A batch that was taken in part is still there.
-        let there = self.queue.front().is_some_and(|batch| batch.base_offset() == piece.batch.base_offset());
-        if there {
-            return 0;
-        }
-        if self.queue.is_empty()
-            && self.reader.as_ref().is_none_or(|reader| reader.offset() != piece.batch.end_offset())
-        {
-            // What came behind it was given back.
-            self.reader = None;
-        }
-        self.queue.push_front(piece.batch.clone());
-        piece.batch.stored_bytes()
     }
 }

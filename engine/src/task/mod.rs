@@ -6,13 +6,16 @@
 //! One step is one epoch: cut input, run it through the graph, append what it produced, publish. A step that fails
 //! leaves the tables as they were before it.
 
+mod abilities;
 mod build;
 mod catalogue;
 mod checks;
 mod consumer;
 mod core;
+mod cursor;
 mod drain;
 mod epoch;
+mod epoch_input;
 mod failures;
 mod input;
 mod letters;
@@ -26,18 +29,19 @@ mod tasks;
 
 pub use failures::FailurePolicy;
 
+pub(crate) use abilities::check_abilities;
 pub(crate) use catalogue::BUILD_GROUP;
 #[cfg(feature = "rocks")]
 pub(crate) use catalogue::Found;
 pub(crate) use checks::check_policy;
 pub(crate) use consumer::Consumer;
 pub(crate) use core::Core;
-pub(crate) use input::{EpochLimit, Input};
+pub(crate) use input::{EpochLimit, TaskInput};
 pub(crate) use opening::Decided;
 pub(crate) use plan::Plan;
 pub(crate) use service::Service;
 pub(crate) use setting::{Counters, Reads, STACK_BYTES, Setting, pool};
-pub(crate) use tasks::Tasks;
+pub(crate) use tasks::{Tasks, position_of};
 
 use crate::changelog::{Append, EpochMark};
 use crate::dataflow::{Skipped, Sunk};
@@ -45,9 +49,10 @@ use crate::flow::Meter;
 use crate::state::{AnyTable, Generation, Published, TaskState};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
-use epoch::{EpochFailure, Run, Sealed};
-use failures::{Backoff, Outcome};
-use input::{Bound, EpochInput};
+use epoch::{EpochFailure, EpochRun, Sealed};
+use epoch_input::EpochInput;
+use failures::{Backoff, EpochOutcome};
+use input::Bound;
 use letters::Letters;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,7 +70,7 @@ pub(crate) struct Task {
     tables: Vec<Option<Arc<dyn AnyTable>>>,
     ids: Vec<Option<TableId>>,
     shared: Arc<TaskState>,
-    input: Input,
+    input: TaskInput,
     backoff: Backoff,
     letters: Letters,
     /// Whether outputs go to the changelog; a background build only builds tables, and sets records aside.
@@ -79,7 +84,7 @@ impl Task {
         ids: Vec<Option<TableId>>,
         tables: Vec<Option<Arc<dyn AnyTable>>>,
         shared: Arc<TaskState>,
-        input: Input,
+        input: TaskInput,
         produces: bool,
     ) -> Self {
         let backoff = if setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
@@ -129,7 +134,7 @@ impl Task {
                 tracing::debug_span!("epoch", number = self.shared.epoch() + 1, records = input.records);
             let _entered = span.enter();
             match self.process(&input)? {
-                Outcome::Done => {
+                EpochOutcome::Done => {
                     self.shared.pass(input.end);
                     // Where a record fails the epoch becomes several, up to where it would have ended. Where there is too
                     // much in it, what is left waits: there has to be room first.
@@ -137,8 +142,8 @@ impl Task {
                         return Ok(true);
                     }
                 }
-                Outcome::Failed => _ = end.get_or_insert(input.end),
-                Outcome::TooMuch => too_much = true,
+                EpochOutcome::Failed => _ = end.get_or_insert(input.end),
+                EpochOutcome::TooMuch => too_much = true,
             }
         }
     }
@@ -150,7 +155,7 @@ impl Task {
         let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };
         let record_bytes = input.bytes / usize::try_from(input.records).unwrap_or(usize::MAX).max(1);
         let meter = Meter::new(most_bytes, record_bytes);
-        let run = Run {
+        let run = EpochRun {
             graph: &self.setting.graph,
             plan: &self.plan,
             tables: &self.tables,
@@ -260,8 +265,9 @@ impl Task {
             return self.append_missing(letters);
         }
         sunk.extend(letters.iter().cloned());
-        if sunk.is_empty() {
-            // A mark without records would tell a replay nothing, and cost a write and a wait.
+        if sunk.is_empty() && self.setting.abilities.one_sequence {
+            // A mark without records would tell a replay nothing, and cost a write and a wait. Where the log has no order of
+            // its own, it says where the epoch was cut, by which the order of its records was decided.
             return Ok(());
         }
         let total = sunk.len() as u64;

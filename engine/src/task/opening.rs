@@ -6,7 +6,7 @@
 use super::catalogue::{Assignment, Catalogue, TaskGroup};
 use super::drain::Drain;
 use super::owner::{self, Owner};
-use super::{Consumer, Core, FailurePolicy, Input, Plan, Reads, Service, Setting, Task, Tasks, checks};
+use super::{Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks};
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
 use crate::identity::new_identity;
 use crate::state::{AnyTable, TaskState};
@@ -175,14 +175,19 @@ pub(super) fn start(
 ///
 /// The main group keeps to the epochs that were marked before a crash, also where the graph no longer writes anything: it
 /// must not end up in the middle of one, where a later graph that writes again could not go on.
-pub(super) fn open_input(setting: &Setting, plan: &Plan, position: &Position, number: u16) -> Result<Input> {
+pub(super) fn open_input(
+    setting: &Setting,
+    plan: &Plan,
+    position: &Position,
+    number: u16,
+) -> Result<TaskInput> {
     let cuts = if number == MAIN_GROUP {
         setting.changelog.epochs_after(&setting.name, position)?
     } else {
         Vec::new()
     };
     let partitions = partitions(&*setting.changelog, plan)?;
-    Input::open(&setting.changelog, &partitions, position, cuts, setting.from_oldest_kept)
+    TaskInput::open(setting, &partitions, position, cuts)
 }
 
 /// All partitions of the topics that `plan` reads, each with the number of its topic in the plan: one task has all of them.

@@ -28,7 +28,8 @@ pub(crate) struct Duty {
     /// How many nodes read it.
     pub(crate) consumers: usize,
     /// Whether every update of a table, or only what became of each key: every one where a node that derives from it follows
-    /// them, and where records may be left out, as code of the user is then asked about all of them.
+    /// them, and where records may be left out, as code of the user is then asked about all of them: which fail must not
+    /// depend on how many updates of a key there are in one epoch.
     pub(crate) detail: Detail,
 }
 
@@ -81,8 +82,11 @@ impl Plan {
                 }
             }
         }
-        for (duty, followed) in self.duties.iter_mut().zip(followed) {
-            if followed || (sets_aside && duty.consumers > 0) {
+        for ((duty, node), followed) in self.duties.iter_mut().zip(graph.nodes.iter()).zip(followed) {
+            // Where nobody reads a node that keeps rows, no code of the user is asked what it hands on. One that keeps none asks
+            // its own code for what it hands on, whether that is read or not.
+            let asks = duty.consumers > 0 || node.writes.is_empty();
+            if followed || (sets_aside && asks) {
                 duty.detail = Detail::Updates;
             }
         }

@@ -67,14 +67,12 @@ impl Service {
     /// # Errors
     /// As for [`TaskState::ask`](crate::state::TaskState::ask).
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
-        let shared = &self.tasks.main().shared;
-        shared.ask(None)?;
-        Snapshot::capture(shared)
+        self.tasks.snapshot()
     }
 
     /// Whether every table answers with its own rows, up to date.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.tasks.main().shared.is_behind() && !self.served.iter().any(|table| table.is_building())
+        !self.tasks.is_behind() && !self.served.iter().any(|table| table.is_building())
     }
 
     /// How many records of each partition that the graph reads lie beyond `position`.
@@ -89,7 +87,7 @@ impl Service {
     /// Ends queries first and subscriptions afterwards: whoever subscribes in between is ended too, and whoever was
     /// waiting finds the reason.
     pub(crate) fn end(&self, status: &Status) {
-        self.tasks.main().shared.end(status);
+        self.tasks.end(status);
         for table in &self.served {
             table.end(status);
         }

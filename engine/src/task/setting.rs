@@ -1,7 +1,7 @@
 //! The setting: what an engine was opened with. Nothing of it changes while its tasks run.
 
 use super::{Consumer, EpochLimit, FailurePolicy};
-use crate::changelog::Changelog;
+use crate::changelog::{Abilities, Changelog};
 use crate::flow::Router;
 use crate::graph::Graph;
 use crate::state::Host;
@@ -34,6 +34,8 @@ pub(crate) enum Reads {
 pub(crate) struct Setting {
     pub(crate) graph: Graph,
     pub(crate) changelog: Arc<dyn Changelog>,
+    /// What the changelog can do.
+    pub(crate) abilities: Abilities,
     pub(crate) clock: Arc<dyn Clock>,
     /// The name under which epochs are marked and the changelog is held.
     pub(crate) name: Arc<str>,

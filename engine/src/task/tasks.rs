@@ -4,6 +4,9 @@
 //! snapshot asks the map, so that there may be more of them one day.
 
 use super::drain::{Backlog, Drain};
+use crate::query::Snapshot;
+use crate::state::{Published, Status};
+use crate::store::StateStore;
 use crate::store::layout::MAIN_GROUP;
 use crate::{Position, Result};
 use std::collections::BTreeMap;
@@ -24,9 +27,68 @@ impl Tasks {
         Self { main, others: RwLock::default(), turn: Mutex::default() }
     }
 
-    /// The task whose tables answer.
-    pub(crate) fn main(&self) -> &Arc<Drain> {
-        &self.main
+    /// The tasks whose tables answer, of which each reads partitions of its own. One has them all as yet: with several, a
+    /// snapshot of all tables needs one of each.
+    fn answering(&self) -> impl Iterator<Item = &Arc<Drain>> {
+        std::iter::once(&self.main)
+    }
+
+    /// Whether they run.
+    ///
+    /// # Errors
+    /// As for [`TaskState::check`](crate::state::TaskState::check).
+    pub(crate) fn check(&self) -> Result<()> {
+        self.answering().try_for_each(|task| task.shared.check())
+    }
+
+    /// Whether they run, and if not, why.
+    pub(crate) fn status(&self) -> Status {
+        let mut all = self.answering().map(|task| task.shared.status());
+        all.find(|status| !matches!(status, Status::Running)).unwrap_or(Status::Running)
+    }
+
+    /// Ends them for queries.
+    pub(crate) fn end(&self, status: &Status) {
+        self.answering().for_each(|task| task.shared.end(status));
+    }
+
+    /// Whether one of them has not reached the end that its changelog had when it was opened.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.answering().any(|task| task.shared.is_behind())
+    }
+
+    /// How many records of those that were there when they were opened they have not folded yet.
+    pub(crate) fn records_left(&self) -> u64 {
+        self.answering().map(|task| task.shared.records_left()).sum()
+    }
+
+    /// Whatever they read below this place in the log is published.
+    pub(crate) fn passed(&self) -> u64 {
+        self.answering().map(|task| task.shared.passed()).min().unwrap_or(0)
+    }
+
+    /// Whether they answer with everything below `position`, which names only what they read, and have told subscribers.
+    pub(crate) fn have_told(&self, position: &Position) -> bool {
+        self.answering().all(|task| {
+            task.shared.has_told(|published| published.position.includes(position)) && task.shared.answers()
+        })
+    }
+
+    /// All tables at one position.
+    ///
+    /// # Errors
+    /// As for [`TaskState::ask`](crate::state::TaskState::ask).
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        self.main.shared.ask(None)?;
+        Snapshot::capture(&self.main.shared)
+    }
+
+    /// Where their rows are.
+    ///
+    /// # Errors
+    /// `Closed` if they are.
+    pub(crate) fn store(&self) -> Result<Arc<dyn StateStore>> {
+        self.main.shared.store()
     }
 
     /// The task of `group`, if it runs.
@@ -51,9 +113,14 @@ impl Tasks {
         self.others.write().unwrap_or_else(PoisonError::into_inner).remove(&group);
     }
 
+    /// What each of those that answer has published last.
+    pub(crate) fn published(&self) -> Vec<Arc<Published>> {
+        self.answering().map(|task| task.shared.published()).collect()
+    }
+
     /// Which input the tables that answer include.
     pub(crate) fn position(&self) -> Position {
-        self.main.shared.published().position.clone()
+        position_of(&self.published())
     }
 
     /// Makes everything published so far durable. `false` if there was nothing to do.
@@ -78,4 +145,14 @@ impl Tasks {
     pub(crate) fn release_stores(&self) {
         self.all().iter().for_each(|task| task.shared.release_store());
     }
+}
+
+/// Which input all of this includes: no two tasks read the same partition.
+pub(crate) fn position_of(published: &[Arc<Published>]) -> Position {
+    let [first, others @ ..] = published else { return Position::new() };
+    let mut position = first.position.clone();
+    for other in others {
+        position.advance_to(&other.position);
+    }
+    position
 }

@@ -2,7 +2,7 @@
 //!
 //! Real changelogs are unkind in known ways: a few keys are hot, values are replaced and deleted, keys are
 //! deleted that never were, a producer sends a record twice, and timestamps come late or all at once.
-//! [`changelog`] makes them so, by the proportions of a [`Shape`].
+//! [`changelog`] makes them so, by the proportions of a [`ChangelogShape`].
 //!
 //! As a real producer would, it keeps every key in one partition. A failing changelog shrinks towards few
 //! records, few keys, upserts, and timestamps in order.
@@ -50,13 +50,13 @@ impl<K: KeyCodec, V> TypedRecord<K, V> {
 ///
 /// # Examples
 /// ```
-/// use millpond::testing::changelogs::Shape;
+/// use millpond::testing::changelogs::ChangelogShape;
 ///
-/// let appends_only = Shape { tombstone_percent: 0, repeat_percent: 0, ..Shape::default() };
+/// let appends_only = ChangelogShape { tombstone_percent: 0, repeat_percent: 0, ..ChangelogShape::default() };
 /// # assert_eq!(appends_only.partitions, 3);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Shape {
+pub struct ChangelogShape {
     /// How many records.
     pub records: SizeRange,
     /// How many partitions, at least one.
@@ -77,7 +77,7 @@ pub struct Shape {
     pub start_ms: i64,
 }
 
-impl Default for Shape {
+impl Default for ChangelogShape {
     fn default() -> Self {
         Self {
             records: (0..=100).into(),
@@ -108,15 +108,15 @@ struct Draw<V> {
 ///
 /// # Examples
 /// ```
-/// use millpond::testing::changelogs::{Shape, changelog};
+/// use millpond::testing::changelogs::{ChangelogShape, changelog};
 /// use proptest::prelude::*;
 ///
-/// proptest!(|(records in changelog(Shape::default(), any::<u64>(), 0..10_u8))| {
+/// proptest!(|(records in changelog(ChangelogShape::default(), any::<u64>(), 0..10_u8))| {
 ///     prop_assert!(records.iter().all(|record| record.partition < 3));
 /// });
 /// ```
 pub fn changelog<K, V>(
-    shape: Shape,
+    shape: ChangelogShape,
     keys: impl Strategy<Value = K>,
     values: impl Strategy<Value = V>,
 ) -> impl Strategy<Value = Vec<TypedRecord<K, V>>>
@@ -158,7 +158,11 @@ fn distinct<K: PartialEq>(keys: Vec<K>) -> Vec<K> {
     kept
 }
 
-fn assemble<K: Clone, V: Clone>(shape: &Shape, keys: &[K], draws: Vec<Draw<V>>) -> Vec<TypedRecord<K, V>> {
+fn assemble<K: Clone, V: Clone>(
+    shape: &ChangelogShape,
+    keys: &[K],
+    draws: Vec<Draw<V>>,
+) -> Vec<TypedRecord<K, V>> {
     let mut records: Vec<TypedRecord<K, V>> = Vec::with_capacity(draws.len());
     let mut now_ms = shape.start_ms;
     // The special kinds take the high numbers, so that shrinking ends at plain upserts in time order.
@@ -211,14 +215,14 @@ mod tests {
     use proptest::test_runner::TestRunner;
     use std::collections::BTreeMap;
 
-    fn sample(shape: Shape) -> Vec<TypedRecord<u64, u32>> {
+    fn sample(shape: ChangelogShape) -> Vec<TypedRecord<u64, u32>> {
         let strategy = changelog(shape, any::<u64>(), any::<u32>());
         strategy.new_tree(&mut TestRunner::deterministic()).unwrap().current()
     }
 
     proptest! {
         #[test]
-        fn a_key_stays_in_its_partition(records in changelog(Shape::default(), 0..20_u8, any::<u8>())) {
+        fn a_key_stays_in_its_partition(records in changelog(ChangelogShape::default(), 0..20_u8, any::<u8>())) {
             let mut partitions = BTreeMap::new();
             for record in &records {
                 prop_assert!(record.partition < 3);
@@ -229,7 +233,7 @@ mod tests {
         #[test]
         fn a_plain_shape_gives_upserts_in_time_order(
             records in changelog(
-                Shape { tombstone_percent: 0, repeat_percent: 0, late_percent: 0, ..Shape::default() },
+                ChangelogShape { tombstone_percent: 0, repeat_percent: 0, late_percent: 0, ..ChangelogShape::default() },
                 any::<u8>(),
                 any::<u8>(),
             )
@@ -241,7 +245,7 @@ mod tests {
         #[test]
         fn a_shape_of_nothing_is_survived(
             records in changelog(
-                Shape { partitions: 0, distinct_keys: 0, step_ms: -1, lateness_ms: -1, ..Shape::default() },
+                ChangelogShape { partitions: 0, distinct_keys: 0, step_ms: -1, lateness_ms: -1, ..ChangelogShape::default() },
                 any::<u8>(),
                 any::<u8>(),
             )
@@ -252,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_proportions_are_those_of_the_shape() {
-        let records = sample(Shape { records: 10_000.into(), ..Shape::default() });
+        let records = sample(ChangelogShape { records: 10_000.into(), ..ChangelogShape::default() });
         assert_eq!(records.len(), 10_000);
         let percent = |count: usize| count * 100 / records.len();
         let tombstones = records.iter().filter(|record| record.value.is_none()).count();
@@ -265,7 +269,11 @@ mod tests {
 
     #[test]
     fn some_keys_are_hot() {
-        let records = sample(Shape { records: 10_000.into(), distinct_keys: 100, ..Shape::default() });
+        let records = sample(ChangelogShape {
+            records: 10_000.into(),
+            distinct_keys: 100,
+            ..ChangelogShape::default()
+        });
         let mut counts = BTreeMap::new();
         for record in &records {
             *counts.entry(record.key).or_insert(0) += 1;
@@ -277,7 +285,7 @@ mod tests {
 
     #[test]
     fn failures_shrink_to_few_plain_records() {
-        let strategy = changelog(Shape::default(), any::<u64>(), any::<u32>());
+        let strategy = changelog(ChangelogShape::default(), any::<u64>(), any::<u32>());
         let found = TestRunner::deterministic().run(&strategy, |records| {
             prop_assert!(records.iter().filter(|record| record.value.is_some()).count() < 2);
             Ok(())
@@ -285,8 +293,12 @@ mod tests {
         let Err(proptest::test_runner::TestError::Fail(_, smallest)) = found else {
             panic!("no changelog with two upserts");
         };
-        let plain =
-            TypedRecord { partition: 0, key: 0, value: Some(0), timestamp_ms: Shape::default().start_ms };
+        let plain = TypedRecord {
+            partition: 0,
+            key: 0,
+            value: Some(0),
+            timestamp_ms: ChangelogShape::default().start_ms,
+        };
         assert_eq!(smallest, [plain.clone(), plain]);
     }
 }

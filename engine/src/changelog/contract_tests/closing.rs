@@ -28,5 +28,13 @@ pub(super) fn a_closed_changelog_says_so<S: Subject>() {
     assert_eq!(kind(log.sync()), ErrorKind::Closed);
     assert_eq!(kind(log.stored_bytes()), ErrorKind::Closed);
     assert_eq!(kind(log.hold("c", &Position::new())), ErrorKind::Closed);
+    assert_eq!(kind(log.appended(0)), ErrorKind::Closed);
+    assert_eq!(kind(log.terms()), ErrorKind::Closed);
+    assert_eq!(kind(log.term()), ErrorKind::Closed);
+    assert_eq!(kind(log.lease("p").map(drop)), ErrorKind::Closed);
+    assert_eq!(kind(log.owner("p")), ErrorKind::Closed);
+    assert_eq!(kind(log.set_owner("p", "one")), ErrorKind::Closed);
+    assert_eq!(kind(log.names()), ErrorKind::Closed);
+    assert_eq!(kind(log.release("p")), ErrorKind::Closed);
     log.room().wait_blocking();
 }

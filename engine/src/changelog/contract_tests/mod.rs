@@ -1,4 +1,4 @@
-//! The contract of [`Changelog`], run over every implementation: a suite for each ability, and random steps against a model.
+//! The contract of [`Changelog`], run over every implementation: a suite for each part, and random steps against a model.
 //!
 //! A new implementation is a [`Subject`] and a line in the list at the end.
 
@@ -6,8 +6,10 @@ mod appending;
 mod closing;
 mod epochs;
 mod model;
+mod names;
 mod reading;
 mod retention;
+mod term;
 mod topics;
 
 use super::*;
@@ -23,6 +25,8 @@ use tempfile::TempDir;
 /// An implementation under test: how to open it, and how to open it again with what it holds.
 trait Subject: Sized {
     type Log: Changelog;
+    /// Whether it is reopened within the process that leased a name, so that the name stays leased.
+    const LEASES_OUTLIVE_IT: bool;
 
     fn open(clock: Arc<ManualClock>) -> Self;
     fn log(&self) -> &Self::Log;
@@ -33,6 +37,7 @@ struct InMemory(MemoryChangelog);
 
 impl Subject for InMemory {
     type Log = MemoryChangelog;
+    const LEASES_OUTLIVE_IT: bool = true;
 
     fn open(clock: Arc<ManualClock>) -> Self {
         Self(MemoryChangelog::with_clock(clock))
@@ -68,6 +73,7 @@ impl Embedded {
 
 impl Subject for Embedded {
     type Log = EmbeddedChangelog;
+    const LEASES_OUTLIVE_IT: bool = false;
 
     fn open(clock: Arc<ManualClock>) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -176,6 +182,12 @@ macro_rules! contract {
             reading::whoever_follows_the_sequence_learns_where_to_look
             retention::nothing_held_is_trimmed
             retention::an_emptied_partition_keeps_its_offsets
+            names::a_name_is_leased_to_one_at_a_time
+            names::a_name_keeps_its_owner
+            names::the_names_in_use_are_told
+            names::a_released_name_is_a_new_one
+            term::every_opening_that_appends_begins_a_term
+            term::terms_of_two_logs_have_nothing_in_common
             closing::a_closed_changelog_says_so
         })*
     };

@@ -7,7 +7,14 @@ pub(super) fn a_log_says_what_it_can_do<S: Subject>() {
     let abilities = subject.log().abilities();
     assert_eq!(abilities.one_sequence, subject.log().appended(0).unwrap().is_some());
     // What the other suites rely on.
-    assert!(abilities.atomic_appends && abilities.dense_offsets && abilities.keeps_holds);
+    assert!(
+        abilities.atomic_appends
+            && abilities.atomic_epochs
+            && abilities.dense_offsets
+            && abilities.keeps_holds
+    );
+    assert_eq!(abilities.missing().is_empty(), abilities == Abilities::all());
+    assert!(!subject.log().description().is_empty());
 }
 
 pub(super) fn readers_know_where_a_partition_begins_and_ends<S: Subject>() {

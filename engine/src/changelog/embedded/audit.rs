@@ -61,7 +61,7 @@ pub(super) fn look(dir: &Path, manifest: Option<&Manifest>, synced: Option<&Sync
     let least = manifest.and_then(Manifest::least_wal);
     let logs = logs(dir, least.unwrap_or(0))?;
     let torn_manifest = match manifest {
-        Some(Manifest { path, readable: log_file::Readable { end, broken: Some(broken) }, .. }) => {
+        Some(Manifest { path, readable: log_file::ReadableExtent { end, broken: Some(broken) }, .. }) => {
             // What was torn while a table was taken over has left its logs behind. Without them it was taken over.
             let first = logs.first().and_then(|path| number(path));
             if broken.valid_behind.is_some() || first.is_none() || first != least {

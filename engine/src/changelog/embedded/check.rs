@@ -5,7 +5,7 @@ use super::database::{failure, topic_names};
 use super::layout::PartitionSlot;
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
-use crate::medium::{Cut, Failure, Manifest};
+use crate::medium::{Cut, Manifest, MediumFailure};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub(super) fn check_files(
     synced: Option<&Synced>,
 ) -> Result<Vec<(PathBuf, u64)>> {
     let failed = |error: std::io::Error| {
-        failure(Failure::of_io(&error))
+        failure(MediumFailure::of_io(&error))
             .with_source(error)
             .context(format!("the changelog in {}", dir.display()))
     };

@@ -8,7 +8,7 @@ use super::check::check_files;
 use super::layout::{MetaRow, RecordKey};
 use super::options::EmbeddedOptions;
 use super::synced::Synced;
-use crate::medium::{self, Cut, DirectoryLock, Failure, Kept, Manifest};
+use crate::medium::{self, Cut, DirectoryLock, Kept, Manifest, MediumFailure};
 use crate::{Error, Result};
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
@@ -98,7 +98,7 @@ impl Database {
             check_exists(dir)?;
         }
         let dir = medium::create(dir).map_err(unusable)?;
-        let in_use = || failure(Failure::InUse).context(format!("the changelog in {}", dir.display()));
+        let in_use = || failure(MediumFailure::InUse).context(format!("the changelog in {}", dir.display()));
         // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
         // closed any handle on its file.
         let lock = DirectoryLock::take(&dir).map_err(unusable)?.ok_or_else(in_use)?;
@@ -123,7 +123,7 @@ impl Database {
     /// What the files in the directory take.
     pub(super) fn disk_bytes(&self) -> Result<u64> {
         let unreadable =
-            |error: std::io::Error| self.name(failure(Failure::of_io(&error)).with_source(error));
+            |error: std::io::Error| self.name(failure(MediumFailure::of_io(&error)).with_source(error));
         let mut bytes = 0;
         for entry in std::fs::read_dir(&self.dir).map_err(unreadable)? {
             match entry.and_then(|entry| entry.metadata()) {
@@ -354,8 +354,8 @@ fn metadata_options() -> Options {
 }
 
 fn open_error(error: &rocksdb::Error, dir: &Path, options: &EmbeddedOptions) -> Error {
-    let advice = match Failure::of_rocksdb(error.as_ref()) {
-        Failure::Damaged if !options.salvage => {
+    let advice = match MediumFailure::of_rocksdb(error.as_ref()) {
+        MediumFailure::Damaged if !options.salvage => {
             " (if it is the newest part, opening it with `salvage` keeps what lies before the damage)"
         }
         _ => "",
@@ -388,7 +388,7 @@ fn record_options(options: &EmbeddedOptions) -> Options {
 
 /// Refuses to acknowledge what was written to a directory that was taken away: nobody would find it.
 fn check_in_place(lock: &DirectoryLock) -> Result<()> {
-    let unknown = |error| failure(Failure::of_io(&error)).with_source(error);
+    let unknown = |error| failure(MediumFailure::of_io(&error)).with_source(error);
     if lock.has_database().map_err(unknown)? {
         return Ok(());
     }
@@ -402,10 +402,10 @@ fn check_in_place(lock: &DirectoryLock) -> Result<()> {
 fn storage_error(error: &rocksdb::Error) -> Error {
     let text: &str = error.as_ref();
     // The text alone becomes the source: no type of RocksDB leaves this folder.
-    failure(Failure::of_rocksdb(text)).with_source(text)
+    failure(MediumFailure::of_rocksdb(text)).with_source(text)
 }
 
-pub(super) fn failure(failure: Failure) -> Error {
+pub(super) fn failure(failure: MediumFailure) -> Error {
     let (kind, advice) = failure.advice(Kept::Changelog);
     Error::new(kind, advice)
 }

@@ -5,9 +5,9 @@
 
 use super::layout::PartitionSlot;
 use crate::changelog::frame::FrameHeader;
-use crate::changelog::sequence::Latest;
+use crate::changelog::sequence::LastAppends;
 use crate::changelog::topic_type::no_topic;
-use crate::changelog::{Appended, Readable, TopicConfig, TopicType};
+use crate::changelog::{Appended, ReadableOffsets, TopicConfig, TopicType};
 use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -27,7 +27,7 @@ pub(super) struct Extent {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Topic {
+pub(super) struct IndexedTopic {
     pub(super) id: u32,
     pub(super) config: TopicConfig,
     pub(super) holds: Option<TopicType>,
@@ -41,7 +41,7 @@ pub(super) enum IfThere {
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Partition {
+pub(super) struct IndexedPartition {
     pub(super) name: TopicPartition,
     pub(super) start: u64,
     pub(super) end: u64,
@@ -50,9 +50,9 @@ pub(super) struct Partition {
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    topics: BTreeMap<Arc<str>, Topic>,
-    partitions: BTreeMap<PartitionSlot, Partition>,
-    latest: Latest<PartitionSlot>,
+    topics: BTreeMap<Arc<str>, IndexedTopic>,
+    partitions: BTreeMap<PartitionSlot, IndexedPartition>,
+    latest: LastAppends<PartitionSlot>,
     /// What can be read of each segment, and of each topic, in stored bytes.
     live_bytes: BTreeMap<u64, u64>,
     topic_bytes: BTreeMap<u32, u64>,
@@ -61,11 +61,11 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &Topic)> {
+    pub(super) fn topics(&self) -> impl Iterator<Item = (&Arc<str>, &IndexedTopic)> {
         self.topics.iter()
     }
 
-    pub(super) fn topic(&self, name: &str) -> Option<&Topic> {
+    pub(super) fn topic(&self, name: &str) -> Option<&IndexedTopic> {
         self.topics.get(name)
     }
 
@@ -74,7 +74,7 @@ impl Index {
     /// # Errors
     /// `Invalid` if it is there with another number of partitions.
     pub(super) fn has_topic(&self, name: &str, wanted: &TopicConfig, if_there: IfThere) -> Result<bool> {
-        let Some(Topic { config, .. }) = self.topic(name) else { return Ok(false) };
+        let Some(IndexedTopic { config, .. }) = self.topic(name) else { return Ok(false) };
         config.check_same_partitions(name, wanted)?;
         Ok(if_there == IfThere::Keep || config == wanted)
     }
@@ -88,11 +88,11 @@ impl Index {
         let name: Arc<str> = name.into();
         for partition in 0..config.partitions {
             let name = TopicPartition::new(name.clone(), partition);
-            let empty = Partition { name, start: 0, end: 0, pieces: VecDeque::new() };
+            let empty = IndexedPartition { name, start: 0, end: 0, pieces: VecDeque::new() };
             self.partitions.entry(PartitionSlot { topic: id, partition }).or_insert(empty);
         }
         let holds = self.topics.get(&name).and_then(|topic| topic.holds.clone());
-        self.topics.insert(name, Topic { id, config, holds });
+        self.topics.insert(name, IndexedTopic { id, config, holds });
     }
 
     /// Remembers what a topic holds. `false` if there is no such topic.
@@ -120,15 +120,15 @@ impl Index {
         Ok(PartitionSlot { topic: topic.id, partition: wanted.partition })
     }
 
-    pub(super) fn partition(&self, slot: PartitionSlot) -> Result<&Partition> {
+    pub(super) fn partition(&self, slot: PartitionSlot) -> Result<&IndexedPartition> {
         self.partitions.get(&slot).ok_or_else(|| Error::internal(format!("{slot:?} is not indexed")))
     }
 
-    pub(super) fn partition_mut(&mut self, slot: PartitionSlot) -> Option<&mut Partition> {
+    pub(super) fn partition_mut(&mut self, slot: PartitionSlot) -> Option<&mut IndexedPartition> {
         self.partitions.get_mut(&slot)
     }
 
-    pub(super) fn partitions(&self) -> impl Iterator<Item = (PartitionSlot, &Partition)> {
+    pub(super) fn partitions(&self) -> impl Iterator<Item = (PartitionSlot, &IndexedPartition)> {
         self.partitions.iter().map(|(&slot, partition)| (slot, partition))
     }
 
@@ -206,7 +206,7 @@ impl Index {
 
     /// The pieces that lie in `segment`.
     pub(super) fn pieces_of(&self, segment: u64) -> Vec<(PartitionSlot, Extent)> {
-        let in_segment = |(slot, partition): (PartitionSlot, &Partition)| {
+        let in_segment = |(slot, partition): (PartitionSlot, &IndexedPartition)| {
             let piece = partition.pieces.iter().rev().find(|piece| piece.segment <= segment)?;
             (piece.segment == segment).then(|| (slot, piece.clone()))
         };
@@ -253,9 +253,9 @@ fn lower<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, bytes: u64) {
     }
 }
 
-impl Partition {
-    pub(super) fn range(&self) -> Readable {
-        Readable(self.start..self.end)
+impl IndexedPartition {
+    pub(super) fn range(&self) -> ReadableOffsets {
+        ReadableOffsets(self.start..self.end)
     }
 
     /// Appends a piece, or extends the last one if it lies in the same segment.

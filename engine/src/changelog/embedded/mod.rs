@@ -52,8 +52,8 @@ use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};
 use layout::RecordKey;
-use queue::{Job, Queue, Reply, SlotAppend};
-use reader::Reader;
+use queue::{Job, Reply, SlotAppend, WriterQueue};
+use reader::EmbeddedReader;
 use recovery::Recovered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -63,7 +63,7 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use synced::Progress;
+use synced::SyncProgress;
 use trim::Age;
 use writer::Writer;
 
@@ -97,7 +97,7 @@ pub struct EmbeddedChangelog {
 struct EmbeddedLog {
     options: EmbeddedOptions,
     database: Database,
-    queue: Queue,
+    queue: WriterQueue,
     index: RwLock<Index>,
     epochs: Mutex<Epochs>,
     owners: Mutex<BTreeMap<String, String>>,
@@ -171,9 +171,9 @@ impl EmbeddedChangelog {
         }
         let Recovered { index, epochs, holds, owners, terms, closed_segments, next_segment, .. } = recovered;
         let next_sequence = index.end_sequence;
-        let progress = Progress::begin(&database, &index)?;
+        let progress = SyncProgress::begin(&database, &index)?;
         let shared = Arc::new(EmbeddedLog {
-            queue: Queue::new(options.max_queued_bytes),
+            queue: WriterQueue::new(options.max_queued_bytes),
             options,
             database,
             index: RwLock::new(index),
@@ -315,7 +315,12 @@ impl ReadLog for EmbeddedChangelog {
         let index = self.shared.index();
         let slot = index.slot(partition)?;
         index.partition(slot)?.range().check(partition, offset)?;
-        Ok(Box::new(Reader { shared: self.shared.clone(), slot, partition: partition.clone(), offset }))
+        Ok(Box::new(EmbeddedReader {
+            shared: self.shared.clone(),
+            slot,
+            partition: partition.clone(),
+            offset,
+        }))
     }
 
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {

@@ -5,13 +5,12 @@
 
 use super::index::IfThere;
 use super::layout::PartitionSlot;
-use crate::changelog::{AckSender, EpochMark, NameInUse, Record, Room, TopicConfig, TopicType};
+use crate::changelog::{AckSender, EpochMark, NameInUse, Record, Room, RoomSender, TopicConfig, TopicType};
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 /// Records for a partition that is known to exist, each known to be storable.
 pub(super) struct SlotAppend {
@@ -67,37 +66,37 @@ impl Job {
     }
 }
 
-pub(super) struct Queue {
-    state: Mutex<Queued>,
+pub(super) struct WriterQueue {
+    state: Mutex<QueueState>,
     arrived: Condvar,
     max_bytes: usize,
 }
 
 #[derive(Default)]
-struct Queued {
+struct QueueState {
     jobs: VecDeque<(Job, usize)>,
     bytes: usize,
     /// The writer is woken once so many jobs wait, or one that should not wait for others.
     wanted: usize,
     urgent: bool,
     /// Who waits for room.
-    waiting: Vec<oneshot::Sender<()>>,
+    waiting: Vec<RoomSender>,
     /// Why nothing is admitted any more.
     stopped: Option<Error>,
 }
 
-impl Queued {
+impl QueueState {
     fn is_worth_waking(&self) -> bool {
         self.jobs.len() >= self.wanted || self.urgent || self.stopped.is_some()
     }
 }
 
-impl Queue {
+impl WriterQueue {
     pub(super) fn new(max_bytes: usize) -> Self {
         Self { state: Mutex::default(), arrived: Condvar::new(), max_bytes }
     }
 
-    fn state(&self) -> MutexGuard<'_, Queued> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,7 +129,7 @@ impl Queue {
         if state.bytes < self.max_bytes || state.stopped.is_some() {
             return Room::now();
         }
-        let (sender, room) = Room::later();
+        let (sender, room) = Room::pending();
         state.waiting.push(sender);
         room
     }
@@ -146,7 +145,7 @@ impl Queue {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.wanted = expected;
-        let waits = |state: &mut Queued| !state.is_worth_waking() && state.bytes < max_bytes;
+        let waits = |state: &mut QueueState| !state.is_worth_waking() && state.bytes < max_bytes;
         let waited = self.arrived.wait_timeout_while(state, patience, waits);
         (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.urgent = false;
@@ -190,7 +189,7 @@ mod tests {
     use crate::ErrorKind;
     use crate::changelog::Ack;
 
-    fn append(queue: &Queue, value_bytes: usize) -> Ack {
+    fn append(queue: &WriterQueue, value_bytes: usize) -> Ack {
         let (sender, ack) = Ack::pending();
         let records = vec![Record::new("", vec![0; value_bytes])];
         let slot = PartitionSlot { topic: 0, partition: 0 };
@@ -201,13 +200,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses_until_half_of_it_was_taken() {
-        let queue = Queue::new(10_000);
+        let queue = WriterQueue::new(10_000);
         let admitted: Vec<_> = (0..3).map(|_| append(&queue, 4000)).collect();
         let refused = append(&queue, 1).wait_blocking().unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Unavailable);
         assert!(refused.message().contains("await `Producer::ready`"), "{refused}");
         let mut room = Box::pin(queue.room());
-        let mut is_ready = async |queue: &Queue| {
+        let mut is_ready = async |queue: &WriterQueue| {
             assert_eq!(queue.take(1, 1, Duration::ZERO).len(), 1);
             tokio::select! { biased; () = &mut room => true, () = std::future::ready(()) => false }
         };
@@ -221,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_stopped_queue_refuses_with_its_first_error_what_waits_and_what_comes() {
-        let queue = Queue::new(1);
+        let queue = WriterQueue::new(1);
         let waiting = append(&queue, 1);
         queue.stop(&Error::unavailable("disk full"));
         queue.stop(&Error::closed("closed"));

@@ -15,14 +15,14 @@ use std::sync::Arc;
 
 const MAX_READAHEAD_BYTES: usize = 1 << 20;
 
-pub(super) struct Reader {
+pub(super) struct EmbeddedReader {
     pub(super) shared: Arc<EmbeddedLog>,
     pub(super) slot: PartitionSlot,
     pub(super) partition: TopicPartition,
     pub(super) offset: u64,
 }
 
-impl PartitionReader for Reader {
+impl PartitionReader for EmbeddedReader {
     fn poll(&mut self, max_bytes: usize) -> Result<Vec<Arc<dyn LogBatch>>> {
         let mut batches = Vec::new();
         let (mut offset, mut left) = (self.offset, max_bytes.max(1));
@@ -47,7 +47,7 @@ impl PartitionReader for Reader {
     }
 }
 
-impl Reader {
+impl EmbeddedReader {
     /// The piece that holds `offset`; `None` at the end.
     fn piece_at(&self, offset: u64) -> Result<Option<Extent>> {
         self.shared.check_open()?;

@@ -12,7 +12,7 @@
 //! ```
 
 use super::database::Database;
-use super::index::{Index, Partition};
+use super::index::{Index, IndexedPartition};
 use super::layout::PartitionSlot;
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
@@ -102,12 +102,12 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// How far the log is, and the note that follows it.
-pub(super) struct Progress {
+pub(super) struct SyncProgress {
     now: Synced,
     note: Note,
 }
 
-impl Progress {
+impl SyncProgress {
     /// What was recovered is what counts from now on.
     pub(super) fn begin(database: &Database, index: &Index) -> Result<Self> {
         let now = Synced {
@@ -156,7 +156,7 @@ impl Index {
         let records: u64 = self.partitions().map(|(_, partition)| partition.end).sum();
         let missing = synced.ends.iter().filter_map(|&(slot, end)| match self.partition(slot) {
             Ok(partition) if partition.end >= end => None,
-            Ok(Partition { name, end: found, .. }) => {
+            Ok(IndexedPartition { name, end: found, .. }) => {
                 Some(format!("{name} was durable up to offset {end} and ends at {found}"))
             }
             Err(_) => Some(format!("topic {} is missing", slot.topic)),

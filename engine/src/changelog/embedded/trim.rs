@@ -7,7 +7,7 @@
 //! What a partition begins with is all that is looked at while nothing has outlived its use: a trim that has nothing to
 //! do takes no time, however long the log is.
 
-use super::index::{Extent, Index, Partition, Topic};
+use super::index::{Extent, Index, IndexedPartition, IndexedTopic};
 use super::layout::{self, PartitionSlot};
 use super::writer::Writer;
 use crate::changelog::retention;
@@ -156,8 +156,8 @@ impl Writer {
 
 fn partitions<'i>(
     index: &'i Index,
-    topic: &'i Topic,
-) -> impl Iterator<Item = (PartitionSlot, &'i Partition)> {
+    topic: &'i IndexedTopic,
+) -> impl Iterator<Item = (PartitionSlot, &'i IndexedPartition)> {
     let slots = (0..topic.config.partitions).map(|partition| PartitionSlot { topic: topic.id, partition });
     slots.filter_map(|slot| Some((slot, index.partition(slot).ok()?)))
 }
@@ -177,7 +177,7 @@ impl Limits<'_> {
     }
 
     /// Goes through each partition from its oldest piece on, up to the first one that must stay.
-    fn trim_by_age(&self, topic: &Topic, starts: &mut BTreeMap<PartitionSlot, u64>) {
+    fn trim_by_age(&self, topic: &IndexedTopic, starts: &mut BTreeMap<PartitionSlot, u64>) {
         for (slot, partition) in partitions(self.index, topic) {
             let is_over =
                 |piece: &Extent| retention::is_over(&topic.config, piece.newest_ms(), self.now_ms, 0);
@@ -194,7 +194,7 @@ impl Limits<'_> {
     }
 
     /// Goes through the topic's pieces from the oldest on, and stops in each partition at the first one that must stay.
-    fn trim_by_size(&self, topic: &Topic, starts: &mut BTreeMap<PartitionSlot, u64>) {
+    fn trim_by_size(&self, topic: &IndexedTopic, starts: &mut BTreeMap<PartitionSlot, u64>) {
         let pieces = partitions(self.index, topic).flat_map(|(slot, partition)| {
             let held_from = retention::held_from(self.holds, &partition.name);
             partition.pieces.iter().map(move |piece| (slot, piece, held_from))

@@ -8,11 +8,11 @@
 
 use super::EmbeddedLog;
 use super::group::CommitGroup;
-use super::index::{Extent, Partition};
+use super::index::{Extent, IndexedPartition};
 use super::layout::{self, PartitionSlot, RecordKey};
 use super::options::Durability;
 use super::queue::{Job, Reply};
-use super::synced::Progress;
+use super::synced::SyncProgress;
 use super::trim::Age;
 use crate::changelog::names::family;
 use crate::changelog::term::{self, Term};
@@ -45,7 +45,7 @@ pub(super) struct Writer {
     pub(super) next_sequence: u64,
     /// Whether something was appended since the log was opened.
     pub(super) term_begun: bool,
-    pub(super) progress: Progress,
+    pub(super) progress: SyncProgress,
     /// How many jobs were done at once the last time, and how long their sync took: how many more it is worth
     /// waiting for the next time, and how long.
     pub(super) last_jobs: usize,
@@ -285,7 +285,7 @@ impl Writer {
 
     /// The term that this opening begins.
     fn next_term(&self) -> Term {
-        let ends = |(_, partition): (_, &Partition)| (partition.name.clone(), partition.end);
+        let ends = |(_, partition): (_, &IndexedPartition)| (partition.name.clone(), partition.end);
         let start = self.shared.index().partitions().map(ends).collect();
         let number = self.shared.terms().last().map_or(0, |last| last.number + 1);
         Term::new(number, new_identity(), start)

@@ -3,10 +3,10 @@
 use crate::changelog::batch::BatchEncoder;
 use crate::changelog::epochs::Epochs;
 use crate::changelog::names::{Leases, family};
-use crate::changelog::sequence::Latest;
+use crate::changelog::sequence::LastAppends;
 use crate::changelog::topic_type::no_topic;
 use crate::changelog::{
-    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, Readable, StoredBatch, TopicConfig,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, ReadableOffsets, StoredBatch, TopicConfig,
     TopicType, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Contents {
-    topics: BTreeMap<Arc<str>, Topic>,
+    topics: BTreeMap<Arc<str>, StoredTopic>,
     pub(super) epochs: Epochs,
     /// How many marks of each producer a crash would leave.
     durable_marks: BTreeMap<String, u64>,
@@ -23,18 +23,18 @@ pub(super) struct Contents {
     pub(super) owners: BTreeMap<String, String>,
     /// The sequence number of the next record.
     next_sequence: u64,
-    latest: Latest<TopicPartition>,
+    latest: LastAppends<TopicPartition>,
 }
 
 #[derive(Debug, Clone)]
-struct Topic {
+struct StoredTopic {
     config: TopicConfig,
     holds: Option<TopicType>,
-    partitions: Vec<Partition>,
+    partitions: Vec<StoredPartition>,
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Partition {
+pub(super) struct StoredPartition {
     batches: VecDeque<StoredBatch>,
     /// When each of them was appended.
     appended_ms: VecDeque<i64>,
@@ -57,8 +57,8 @@ impl Contents {
         if let Some(there) = self.topics.get(topic) {
             return there.config.check_same_partitions(topic, config);
         }
-        let partitions = vec![Partition::default(); config.partitions as usize];
-        self.topics.insert(topic.into(), Topic { config: config.clone(), holds: None, partitions });
+        let partitions = vec![StoredPartition::default(); config.partitions as usize];
+        self.topics.insert(topic.into(), StoredTopic { config: config.clone(), holds: None, partitions });
         Ok(())
     }
 
@@ -68,7 +68,7 @@ impl Contents {
 
     pub(super) fn topic_bytes(&self, topic: &str) -> Option<u64> {
         let topic = self.topics.get(topic)?;
-        Some(topic.partitions.iter().map(Partition::stored_bytes).sum())
+        Some(topic.partitions.iter().map(StoredPartition::stored_bytes).sum())
     }
 
     pub(super) fn topic_type(&self, topic: &str) -> Option<TopicType> {
@@ -88,12 +88,12 @@ impl Contents {
         self.topics.iter().map(|(name, topic)| (name.clone(), topic.config.partitions)).collect()
     }
 
-    pub(super) fn partition(&self, wanted: &TopicPartition) -> Result<&Partition> {
+    pub(super) fn partition(&self, wanted: &TopicPartition) -> Result<&StoredPartition> {
         let topic = self.topics.get(&wanted.topic);
         topic.and_then(|topic| topic.partitions.get(wanted.partition as usize)).ok_or_else(|| unknown(wanted))
     }
 
-    fn partition_mut(&mut self, wanted: &TopicPartition) -> Result<&mut Partition> {
+    fn partition_mut(&mut self, wanted: &TopicPartition) -> Result<&mut StoredPartition> {
         let topic = self.topics.get_mut(&wanted.topic);
         topic
             .and_then(|topic| topic.partitions.get_mut(wanted.partition as usize))
@@ -146,7 +146,7 @@ impl Contents {
     }
 
     pub(super) fn stored_bytes(&self) -> u64 {
-        self.topics.values().flat_map(|topic| &topic.partitions).map(Partition::stored_bytes).sum()
+        self.topics.values().flat_map(|topic| &topic.partitions).map(StoredPartition::stored_bytes).sum()
     }
 
     pub(super) fn hold(&mut self, consumer: &str, position: &Position) {
@@ -188,7 +188,7 @@ impl Contents {
     pub(super) fn trim(&mut self, now_ms: i64) -> u64 {
         let mut freed = 0;
         for (name, topic) in &mut self.topics {
-            let mut stored: u64 = topic.partitions.iter().map(Partition::stored_bytes).sum();
+            let mut stored: u64 = topic.partitions.iter().map(StoredPartition::stored_bytes).sum();
             for (number, partition) in (0..).zip(&mut topic.partitions) {
                 let held_from = retention::held_from(&self.holds, &TopicPartition::new(name.clone(), number));
                 let before = stored;
@@ -224,9 +224,9 @@ impl Contents {
     }
 }
 
-impl Partition {
-    pub(super) fn range(&self) -> Readable {
-        Readable(self.start..self.end)
+impl StoredPartition {
+    pub(super) fn range(&self) -> ReadableOffsets {
+        ReadableOffsets(self.start..self.end)
     }
 
     pub(super) fn read(

@@ -1,27 +1,27 @@
 //! Sequences and maps that are read: how many elements they have comes from the input and is not to be trusted.
 
-use super::decode::Part;
+use super::decode::DecodePart;
 use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// A sequence or a map.
 pub(super) struct Collection<P>(pub(super) P);
 
-impl<'i, 'de, V> Collection<Part<'i, 'de, V>> {
+impl<'i, 'de, V> Collection<DecodePart<'i, 'de, V>> {
     /// The crate hints at exactly as many elements as the input announces.
     #[inline]
     fn open<A, E: Error>(
         self,
         elements: A,
         announced: Option<usize>,
-    ) -> Result<(V, Elements<Part<'i, 'de, A>>), E> {
+    ) -> Result<(V, Elements<DecodePart<'i, 'de, A>>), E> {
         self.0.input.announce(announced.unwrap_or_default(), E::custom)?;
         let (visitor, part) = self.0.enter(elements)?;
         Ok((visitor, Elements { left_before: part.input.left(), part }))
     }
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Collection<Part<'_, 'de, V>> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for Collection<DecodePart<'_, 'de, V>> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,7 +50,7 @@ struct Elements<P> {
     left_before: usize,
 }
 
-impl<A> Elements<Part<'_, '_, A>> {
+impl<A> Elements<DecodePart<'_, '_, A>> {
     #[inline]
     fn ended<E: Error>(&self) -> Result<(), E> {
         let input = self.part.input;
@@ -64,7 +64,7 @@ impl<A> Elements<Part<'_, '_, A>> {
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<Part<'_, 'de, A>> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<DecodePart<'_, 'de, A>> {
     type Error = A::Error;
 
     #[inline]
@@ -83,7 +83,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Elements<Part<'_, 'de, A>> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Elements<Part<'_, 'de, A>> {
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Elements<DecodePart<'_, 'de, A>> {
     type Error = A::Error;
 
     #[inline]

@@ -3,9 +3,9 @@
 //! Invariant: nothing is reserved beyond what the input can hold. Texts and bytes are borrowed from it, and a collection is
 //! promised no more elements than there are bytes left.
 
-use super::Failure;
+use super::CodecFailure;
 use super::collection::Collection;
-use super::input::Input;
+use super::input::ByteInput;
 use ::bincode::{config, serde::OwnedSerdeDecoder};
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, SeqAccess, VariantAccess, Visitor,
@@ -14,10 +14,10 @@ use std::fmt;
 
 /// Decodes a value that is the whole of `bytes`.
 #[inline]
-pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Failure> {
-    let input = Input::new(bytes);
+pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, CodecFailure> {
+    let input = ByteInput::new(bytes);
     let mut decoder = OwnedSerdeDecoder::from_reader(&input, config::standard());
-    match V::deserialize(Part { of: decoder.as_deserializer(), input: &input, depth: 0 }) {
+    match V::deserialize(DecodePart { of: decoder.as_deserializer(), input: &input, depth: 0 }) {
         Ok(value) if input.left() == 0 => Ok(value),
         Ok(_) => Err(left_over(input.left())),
         Err(error) => Err(input.failure(error)),
@@ -25,34 +25,34 @@ pub(super) fn decode<V: DeserializeOwned>(bytes: &[u8]) -> Result<V, Failure> {
 }
 
 #[cold]
-fn left_over(bytes: usize) -> Failure {
-    Failure::of_layout(format!("{bytes} bytes are left over after it"))
+fn left_over(bytes: usize) -> CodecFailure {
+    CodecFailure::of_layout(format!("{bytes} bytes are left over after it"))
 }
 
 /// What the crate reads a part of the value with, or what is made of the part, and the input with its guard.
-pub(super) struct Part<'i, 'de, T> {
+pub(super) struct DecodePart<'i, 'de, T> {
     pub(super) of: T,
-    pub(super) input: &'i Input<'de>,
+    pub(super) input: &'i ByteInput<'de>,
     /// How many levels lie above.
     depth: u16,
 }
 
-impl<'i, 'de, T> Part<'i, 'de, T> {
+impl<'i, 'de, T> DecodePart<'i, 'de, T> {
     /// `of` at the depth of this part.
     #[inline]
-    pub(super) fn beside<U>(&self, of: U) -> Part<'i, 'de, U> {
-        Part { of, input: self.input, depth: self.depth }
+    pub(super) fn beside<U>(&self, of: U) -> DecodePart<'i, 'de, U> {
+        DecodePart { of, input: self.input, depth: self.depth }
     }
 
     /// This part one level deeper, and `inside` of it.
     #[inline]
-    pub(super) fn enter<U, E: Error>(self, inside: U) -> Result<(T, Part<'i, 'de, U>), E> {
+    pub(super) fn enter<U, E: Error>(self, inside: U) -> Result<(T, DecodePart<'i, 'de, U>), E> {
         let depth = self.input.guard.below(self.depth, E::custom)?;
-        Ok((self.of, Part { of: inside, input: self.input, depth }))
+        Ok((self.of, DecodePart { of: inside, input: self.input, depth }))
     }
 }
 
-impl<'de, D: Deserializer<'de>> Part<'_, 'de, D> {
+impl<'de, D: Deserializer<'de>> DecodePart<'_, 'de, D> {
     /// How long the text or the bytes are that come next.
     #[inline]
     fn length(self) -> Result<u64, D::Error> {
@@ -75,7 +75,7 @@ impl Visitor<'_> for Length {
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Part<'_, 'de, S> {
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for DecodePart<'_, 'de, S> {
     type Value = S::Value;
 
     #[inline]
@@ -130,7 +130,7 @@ macro_rules! as_they_are {
 
 type Names = &'static [&'static str];
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, 'de, D> {
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for DecodePart<'_, 'de, D> {
     type Error = D::Error;
 
     #[inline]
@@ -203,7 +203,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Part<'_, 'de, D> {
 }
 
 /// What has parts: options, newtypes, enums, and tuples and structs, whose number of fields the type knows.
-impl<'de, V: Visitor<'de>> Visitor<'de> for Part<'_, 'de, V> {
+impl<'de, V: Visitor<'de>> Visitor<'de> for DecodePart<'_, 'de, V> {
     type Value = V::Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -240,7 +240,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Part<'_, 'de, V> {
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<'_, 'de, A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for DecodePart<'_, 'de, A> {
     type Error = A::Error;
 
     #[inline]
@@ -255,19 +255,19 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Part<'_, 'de, A> {
     }
 }
 
-impl<'i, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Part<'i, 'de, A> {
+impl<'i, 'de, A: EnumAccess<'de>> EnumAccess<'de> for DecodePart<'i, 'de, A> {
     type Error = A::Error;
-    type Variant = Part<'i, 'de, A::Variant>;
+    type Variant = DecodePart<'i, 'de, A::Variant>;
 
     #[inline]
     fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self::Variant), A::Error> {
-        let Part { of, input, depth } = self;
+        let DecodePart { of, input, depth } = self;
         let (variant, content) = of.variant_seed(seed)?;
-        Ok((variant, Part { of: content, input, depth }))
+        Ok((variant, DecodePart { of: content, input, depth }))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Part<'_, 'de, A> {
+impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for DecodePart<'_, 'de, A> {
     type Error = A::Error;
 
     #[inline]

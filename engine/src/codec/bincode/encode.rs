@@ -1,7 +1,7 @@
 //! The writing half: the crate writes, and the guard goes along through all parts of the value.
 
-use super::Failure;
-use super::guard::{Guard, Refusal};
+use super::CodecFailure;
+use super::guard::{Guard, GuardRefusal};
 use ::bincode::enc::write::Writer;
 use ::bincode::error::EncodeError;
 use ::bincode::{config, serde::encode_into_writer};
@@ -13,27 +13,27 @@ use std::cell::Cell;
 
 /// Appends `value` to `out`; on failure a part of it may have been appended.
 #[inline]
-pub(super) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), Failure> {
-    let walk = Walk { guard: Guard::new(), has_bytes: Cell::new(false) };
-    let whole = Part { of: value, walk: &walk, depth: 0 };
-    encode_into_writer(whole, Output { out, walk: &walk }, config::standard())
-        .map_err(|error| Failure::of_writing(error, walk.guard.refusal()))
+pub(super) fn encode<V: Serialize>(value: &V, out: &mut Vec<u8>) -> Result<(), CodecFailure> {
+    let walk = EncodeWalk { guard: Guard::new(), has_bytes: Cell::new(false) };
+    let whole = EncodePart { of: value, walk: &walk, depth: 0 };
+    encode_into_writer(whole, ByteOutput { out, walk: &walk }, config::standard())
+        .map_err(|error| CodecFailure::of_writing(error, walk.guard.refusal()))
 }
 
 /// One walk through the parts of a value.
-struct Walk {
+struct EncodeWalk {
     guard: Guard,
     /// Whether the present element of a sequence or a map has taken bytes.
     has_bytes: Cell<bool>,
 }
 
 /// Where the bytes go.
-struct Output<'o, 'w> {
+struct ByteOutput<'o, 'w> {
     out: &'o mut Vec<u8>,
-    walk: &'w Walk,
+    walk: &'w EncodeWalk,
 }
 
-impl Writer for Output<'_, '_> {
+impl Writer for ByteOutput<'_, '_> {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.walk.has_bytes.set(true);
@@ -43,18 +43,18 @@ impl Writer for Output<'_, '_> {
 }
 
 /// A part of the value, or what the crate writes one with, and the walk it is met on.
-struct Part<'w, T> {
+struct EncodePart<'w, T> {
     of: T,
-    walk: &'w Walk,
+    walk: &'w EncodeWalk,
     /// How many levels lie above.
     depth: u16,
 }
 
-impl<'w, T> Part<'w, T> {
+impl<'w, T> EncodePart<'w, T> {
     /// `of` at the depth of this part.
     #[inline]
-    fn beside<U>(&self, of: U) -> Part<'w, U> {
-        Part { of, walk: self.walk, depth: self.depth }
+    fn beside<U>(&self, of: U) -> EncodePart<'w, U> {
+        EncodePart { of, walk: self.walk, depth: self.depth }
     }
 
     /// This part one level deeper.
@@ -66,12 +66,12 @@ impl<'w, T> Part<'w, T> {
 
     /// The same with what the crate made of `of`.
     #[inline]
-    fn then<U, E>(self, next: impl FnOnce(T) -> Result<U, E>) -> Result<Part<'w, U>, E> {
-        Ok(Part { of: next(self.of)?, walk: self.walk, depth: self.depth })
+    fn then<U, E>(self, next: impl FnOnce(T) -> Result<U, E>) -> Result<EncodePart<'w, U>, E> {
+        Ok(EncodePart { of: next(self.of)?, walk: self.walk, depth: self.depth })
     }
 }
 
-impl<T: Serialize + ?Sized> Serialize for Part<'_, &T> {
+impl<T: Serialize + ?Sized> Serialize for EncodePart<'_, &T> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.of.serialize(self.beside(serializer))
@@ -110,16 +110,16 @@ macro_rules! with_fields {
     )*};
 }
 
-impl<'w, S: Serializer> Serializer for Part<'w, S> {
+impl<'w, S: Serializer> Serializer for EncodePart<'w, S> {
     type Ok = S::Ok;
     type Error = S::Error;
-    type SerializeSeq = Elements<'w, S::SerializeSeq>;
-    type SerializeMap = Elements<'w, S::SerializeMap>;
-    type SerializeTuple = Part<'w, S::SerializeTuple>;
-    type SerializeTupleStruct = Part<'w, S::SerializeTupleStruct>;
-    type SerializeTupleVariant = Part<'w, S::SerializeTupleVariant>;
-    type SerializeStruct = Part<'w, S::SerializeStruct>;
-    type SerializeStructVariant = Part<'w, S::SerializeStructVariant>;
+    type SerializeSeq = EncodeElements<'w, S::SerializeSeq>;
+    type SerializeMap = EncodeElements<'w, S::SerializeMap>;
+    type SerializeTuple = EncodePart<'w, S::SerializeTuple>;
+    type SerializeTupleStruct = EncodePart<'w, S::SerializeTupleStruct>;
+    type SerializeTupleVariant = EncodePart<'w, S::SerializeTupleVariant>;
+    type SerializeStruct = EncodePart<'w, S::SerializeStruct>;
+    type SerializeStructVariant = EncodePart<'w, S::SerializeStructVariant>;
 
     #[inline]
     fn is_human_readable(&self) -> bool {
@@ -167,25 +167,25 @@ impl<'w, S: Serializer> Serializer for Part<'w, S> {
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
-        Ok(Elements::begin(self.enter()?.then(|of| of.serialize_seq(len))?, len))
+        Ok(EncodeElements::begin(self.enter()?.then(|of| of.serialize_seq(len))?, len))
     }
 
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
-        Ok(Elements::begin(self.enter()?.then(|of| of.serialize_map(len))?, len))
+        Ok(EncodeElements::begin(self.enter()?.then(|of| of.serialize_map(len))?, len))
     }
 }
 
 /// The elements of a sequence or the entries of a map, after their number.
-struct Elements<'w, S> {
-    part: Part<'w, S>,
+struct EncodeElements<'w, S> {
+    part: EncodePart<'w, S>,
     /// How many are still to come.
     left: usize,
 }
 
-impl<'w, S> Elements<'w, S> {
+impl<'w, S> EncodeElements<'w, S> {
     #[inline]
-    fn begin(part: Part<'w, S>, len: Option<usize>) -> Self {
+    fn begin(part: EncodePart<'w, S>, len: Option<usize>) -> Self {
         // Without a length the crate has refused it.
         Self { part, left: len.unwrap_or_default() }
     }
@@ -210,11 +210,11 @@ impl<'w, S> Elements<'w, S> {
     }
 
     fn wrong_length<E: Error>(&self) -> E {
-        self.part.walk.guard.refuse(Refusal::WrongLength, E::custom)
+        self.part.walk.guard.refuse(GuardRefusal::WrongLength, E::custom)
     }
 }
 
-impl<S: SerializeSeq> SerializeSeq for Elements<'_, S> {
+impl<S: SerializeSeq> SerializeSeq for EncodeElements<'_, S> {
     type Ok = S::Ok;
     type Error = S::Error;
 
@@ -232,7 +232,7 @@ impl<S: SerializeSeq> SerializeSeq for Elements<'_, S> {
     }
 }
 
-impl<S: SerializeMap> SerializeMap for Elements<'_, S> {
+impl<S: SerializeMap> SerializeMap for EncodeElements<'_, S> {
     type Ok = S::Ok;
     type Error = S::Error;
 
@@ -260,7 +260,7 @@ impl<S: SerializeMap> SerializeMap for Elements<'_, S> {
 
 macro_rules! positional {
     ($($trait:ident $method:ident)*) => {$(
-        impl<S: $trait> $trait for Part<'_, S> {
+        impl<S: $trait> $trait for EncodePart<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
 
@@ -280,7 +280,7 @@ macro_rules! positional {
 
 macro_rules! named {
     ($($trait:ident)*) => {$(
-        impl<S: $trait> $trait for Part<'_, S> {
+        impl<S: $trait> $trait for EncodePart<'_, S> {
             type Ok = S::Ok;
             type Error = S::Error;
 
@@ -295,7 +295,7 @@ macro_rules! named {
             }
 
             fn skip_field(&mut self, name: &'static str) -> Result<(), S::Error> {
-                Err(self.walk.guard.refuse(Refusal::Skipped(name), S::Error::custom))
+                Err(self.walk.guard.refuse(GuardRefusal::Skipped(name), S::Error::custom))
             }
 
             #[inline]

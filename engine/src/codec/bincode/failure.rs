@@ -3,19 +3,19 @@
 //! IMPORTANT: Dead letters have these words in their headers, and are told from others by them. With other words than those of
 //! 0.1, a table that is built anew would write the letters of records that do not decode once more.
 
-use super::guard::Refusal;
+use super::guard::GuardRefusal;
 use ::bincode::error::{DecodeError, EncodeError};
 use std::fmt;
 
 /// Why a value is not read or written. It is not [`CodecError`](super::CodecError), which tells nothing but the message.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct CodecFailure {
     message: Box<str>,
     /// Whether the type itself says so, and not the layout.
     pub(super) by_type_itself: bool,
 }
 
-impl Failure {
+impl CodecFailure {
     /// What the layout cannot hold, or does not allow.
     #[cold]
     pub(super) fn of_layout(message: impl Into<Box<str>>) -> Self {
@@ -28,7 +28,7 @@ impl Failure {
     }
 
     #[cold]
-    pub(super) fn of_writing(error: EncodeError, refusal: Option<Refusal>) -> Self {
+    pub(super) fn of_writing(error: EncodeError, refusal: Option<GuardRefusal>) -> Self {
         if let Some(refusal) = refusal {
             return Self::of_layout(refusal.message());
         }
@@ -64,7 +64,7 @@ fn not_first_byte(byte: u32, of: &str) -> String {
     format!("{byte:#04x} is not the first byte of {of}")
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CodecFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }

@@ -15,7 +15,7 @@ pub(super) const EMPTY_ELEMENTS_LIMIT: usize = 1 << 20;
 
 /// Why the guard stopped.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Refusal {
+pub(super) enum GuardRefusal {
     TooDeep,
     TooManyEmpty,
     /// More bytes are due, or elements that take any, than there are.
@@ -30,7 +30,7 @@ pub(super) enum Refusal {
     Skipped(&'static str),
 }
 
-impl Refusal {
+impl GuardRefusal {
     pub(super) fn message(self) -> String {
         match self {
             Self::TooDeep => format!("it is nested deeper than {DEPTH_LIMIT} levels"),
@@ -52,7 +52,7 @@ impl Refusal {
 /// Goes along with one value that is read or written.
 pub(super) struct Guard {
     empty_elements_left: Cell<usize>,
-    refusal: Cell<Option<Refusal>>,
+    refusal: Cell<Option<GuardRefusal>>,
 }
 
 impl Guard {
@@ -63,8 +63,8 @@ impl Guard {
 
     /// How deep it is one level below `depth`.
     #[inline]
-    pub(super) fn below<E>(&self, depth: u16, error: fn(Refused) -> E) -> Result<u16, E> {
-        if depth < DEPTH_LIMIT { Ok(depth + 1) } else { Err(self.refuse(Refusal::TooDeep, error)) }
+    pub(super) fn below<E>(&self, depth: u16, error: fn(GuardRefused) -> E) -> Result<u16, E> {
+        if depth < DEPTH_LIMIT { Ok(depth + 1) } else { Err(self.refuse(GuardRefusal::TooDeep, error)) }
     }
 
     /// How many elements may still take no bytes.
@@ -75,35 +75,35 @@ impl Guard {
 
     /// Notes that an element took no bytes.
     #[inline]
-    pub(super) fn was_empty<E>(&self, error: fn(Refused) -> E) -> Result<(), E> {
+    pub(super) fn was_empty<E>(&self, error: fn(GuardRefused) -> E) -> Result<(), E> {
         match self.empty_elements_left.get().checked_sub(1) {
             Some(left) => {
                 self.empty_elements_left.set(left);
                 Ok(())
             }
-            None => Err(self.refuse(Refusal::TooManyEmpty, error)),
+            None => Err(self.refuse(GuardRefusal::TooManyEmpty, error)),
         }
     }
 
     /// Notes why the value is refused, and makes an `error` of the crate of it.
     #[cold]
     #[inline(never)]
-    pub(super) fn refuse<E>(&self, refusal: Refusal, error: fn(Refused) -> E) -> E {
+    pub(super) fn refuse<E>(&self, refusal: GuardRefusal, error: fn(GuardRefused) -> E) -> E {
         self.refusal.set(Some(refusal));
-        error(Refused)
+        error(GuardRefused)
     }
 
     /// Why the value was refused, if it was the guard that did so.
     #[cold]
-    pub(super) fn refusal(&self) -> Option<Refusal> {
+    pub(super) fn refusal(&self) -> Option<GuardRefusal> {
         self.refusal.get()
     }
 }
 
 /// That the guard refused the value; why, it knows itself: the errors of the crate have no place for it.
-pub(super) struct Refused;
+pub(super) struct GuardRefused;
 
-impl fmt::Display for Refused {
+impl fmt::Display for GuardRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("refused")
     }

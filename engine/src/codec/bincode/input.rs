@@ -1,19 +1,19 @@
 //! The input: where the crate reads from, and the guard too knows how much is left.
 
-use super::Failure;
-use super::guard::{Guard, Refusal, Refused};
+use super::CodecFailure;
+use super::guard::{Guard, GuardRefusal, GuardRefused};
 use ::bincode::de::read::Reader;
 use ::bincode::error::DecodeError;
 use std::cell::Cell;
 
-pub(super) struct Input<'de> {
+pub(super) struct ByteInput<'de> {
     pub(super) guard: Guard,
     rest: Cell<&'de [u8]>,
     /// The byte that was read last, if it was read by itself and is not in `rest` any more.
     byte: Cell<Option<u8>>,
 }
 
-impl<'de> Input<'de> {
+impl<'de> ByteInput<'de> {
     #[inline]
     pub(super) fn new(bytes: &'de [u8]) -> Self {
         Self { guard: Guard::new(), rest: Cell::new(bytes), byte: Cell::new(None) }
@@ -27,7 +27,7 @@ impl<'de> Input<'de> {
 
     /// Takes `len` bytes, as they lie in the input.
     #[inline]
-    pub(super) fn bytes<E>(&self, len: u64, error: fn(Refused) -> E) -> Result<&'de [u8], E> {
+    pub(super) fn bytes<E>(&self, len: u64, error: fn(GuardRefused) -> E) -> Result<&'de [u8], E> {
         match usize::try_from(len).ok().and_then(|len| self.rest.get().split_at_checked(len)) {
             Some((bytes, rest)) => {
                 self.rest.set(rest);
@@ -39,47 +39,47 @@ impl<'de> Input<'de> {
 
     /// Takes a text of `len` bytes, as it lies in the input.
     #[inline]
-    pub(super) fn text<E>(&self, len: u64, error: fn(Refused) -> E) -> Result<&'de str, E> {
+    pub(super) fn text<E>(&self, len: u64, error: fn(GuardRefused) -> E) -> Result<&'de str, E> {
         let bytes = self.bytes(len, error)?;
-        std::str::from_utf8(bytes).map_err(|_| self.guard.refuse(Refusal::NotUtf8, error))
+        std::str::from_utf8(bytes).map_err(|_| self.guard.refuse(GuardRefusal::NotUtf8, error))
     }
 
     /// Refuses at once what can never be there: elements beyond the bytes that are left and those that need none.
     #[inline]
-    pub(super) fn announce<E>(&self, elements: usize, error: fn(Refused) -> E) -> Result<(), E> {
+    pub(super) fn announce<E>(&self, elements: usize, error: fn(GuardRefused) -> E) -> Result<(), E> {
         if elements.saturating_sub(self.left()) <= self.guard.empty_elements_left() {
             return Ok(());
         }
         Err(self.too_short(elements as u64, error))
     }
 
-    fn too_short<E>(&self, due: u64, error: fn(Refused) -> E) -> E {
-        self.guard.refuse(Refusal::TooShort { due, left: self.left() }, error)
+    fn too_short<E>(&self, due: u64, error: fn(GuardRefused) -> E) -> E {
+        self.guard.refuse(GuardRefusal::TooShort { due, left: self.left() }, error)
     }
 
     /// Why the value is not read, of which the crate says `error`.
     #[cold]
-    pub(super) fn failure(&self, error: DecodeError) -> Failure {
+    pub(super) fn failure(&self, error: DecodeError) -> CodecFailure {
         if let Some(refusal) = self.guard.refusal() {
-            return Failure::of_layout(refusal.message());
+            return CodecFailure::of_layout(refusal.message());
         }
         match error {
             DecodeError::UnexpectedEnd { additional } => {
                 let left = self.left();
                 let due = (left as u64).saturating_add(additional as u64);
-                Failure::of_layout(Refusal::TooShort { due, left }.message())
+                CodecFailure::of_layout(GuardRefusal::TooShort { due, left }.message())
             }
             // Which types the crate names is not always right.
             DecodeError::InvalidIntegerType { .. } => {
                 let tag = self.byte.get().or_else(|| self.rest.get().first().copied()).unwrap_or_default();
-                Failure::of_layout(format!("{tag:#04x} does not begin an integer of this size"))
+                CodecFailure::of_layout(format!("{tag:#04x} does not begin an integer of this size"))
             }
-            other => Failure::of_reading(other),
+            other => CodecFailure::of_reading(other),
         }
     }
 }
 
-impl Reader for &Input<'_> {
+impl Reader for &ByteInput<'_> {
     #[inline]
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), DecodeError> {
         let rest = self.rest.get();

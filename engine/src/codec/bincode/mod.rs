@@ -19,7 +19,7 @@ mod tests;
 
 use super::examine::{Examined, Refusal, examine};
 use super::{CodecError, Growth, Shape, ValueCodec, footprint};
-use failure::Failure;
+use failure::CodecFailure;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Stores a value in the layout of `bincode` 2, through serde: the default.

@@ -11,7 +11,7 @@ use std::fmt;
 
 /// Refuses `value` if it would not come back.
 pub(super) fn check<V: Serialize + ?Sized>(value: &V) -> Result<(), Unfaithful> {
-    value.serialize(Walk).map(|_| ())
+    value.serialize(FaithfulWalk).map(|_| ())
 }
 
 /// Why a value would not come back.
@@ -34,7 +34,7 @@ impl serde::ser::Error for Unfaithful {
 }
 
 /// Walks through a value without writing anything. What it returns is whether the value is written as `null`.
-struct Walk;
+struct FaithfulWalk;
 
 const IS_NULL: bool = true;
 const IS_NOT_NULL: bool = false;
@@ -58,7 +58,7 @@ fn finite(value: f64) -> Result<bool, Unfaithful> {
     )))
 }
 
-impl Serializer for Walk {
+impl Serializer for FaithfulWalk {
     type Ok = bool;
     type Error = Unfaithful;
     type SerializeSeq = Self;
@@ -188,7 +188,7 @@ impl Serializer for Walk {
 
 macro_rules! elements {
     ($($trait:ident $method:ident)*) => {$(
-        impl $trait for Walk {
+        impl $trait for FaithfulWalk {
             type Ok = bool;
             type Error = Unfaithful;
 
@@ -207,7 +207,7 @@ macro_rules! elements {
 
 macro_rules! fields {
     ($($trait:ident)*) => {$(
-        impl $trait for Walk {
+        impl $trait for FaithfulWalk {
             type Ok = bool;
             type Error = Unfaithful;
 
@@ -236,7 +236,7 @@ elements! {
 }
 fields!(SerializeStruct SerializeStructVariant);
 
-impl SerializeMap for Walk {
+impl SerializeMap for FaithfulWalk {
     type Ok = bool;
     type Error = Unfaithful;
 

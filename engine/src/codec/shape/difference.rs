@@ -1,16 +1,16 @@
 //! What differs between two shapes, told for people: where, what was there and what is there now.
 
-use super::node::{Node, Parts};
+use super::node::{ShapeNode, ShapeParts};
 
 /// The longest part of a shape that a message shows.
 const MAX_SHOWN: usize = 160;
 
 /// What differs between `stored` and `declared`; `None` if they agree as far as both are known.
-pub(super) fn difference(stored: &Node, declared: &Node) -> Option<String> {
+pub(super) fn difference(stored: &ShapeNode, declared: &ShapeNode) -> Option<String> {
     at("", stored, declared)
 }
 
-fn at(path: &str, stored: &Node, declared: &Node) -> Option<String> {
+fn at(path: &str, stored: &ShapeNode, declared: &ShapeNode) -> Option<String> {
     // Whether a field may be left out changes nothing of what is there.
     let (stored, declared) = (stored.present(), declared.present());
     if stored.is_unknown() || declared.is_unknown() || stored == declared {
@@ -18,32 +18,34 @@ fn at(path: &str, stored: &Node, declared: &Node) -> Option<String> {
     }
     let (Some(a), Some(b)) = (stored.parts(), declared.parts()) else {
         return match (stored.parts(), declared.parts()) {
-            (Some(Parts::Named(_, inner)), None) => at(path, inner, declared),
-            (None, Some(Parts::Named(_, inner))) => at(path, stored, inner),
+            (Some(ShapeParts::Named(_, inner)), None) => at(path, inner, declared),
+            (None, Some(ShapeParts::Named(_, inner))) => at(path, stored, inner),
             _ => Some(other(path, stored, declared)),
         };
     };
-    let both = |path: &str, a: &Node, b: &Node| at(path, a, b);
+    let both = |path: &str, a: &ShapeNode, b: &ShapeNode| at(path, a, b);
     match (a, b) {
-        (Parts::Named(name, a), Parts::Named(other, b)) => {
+        (ShapeParts::Named(name, a), ShapeParts::Named(other, b)) => {
             let renamed = || format!("{}was `{name}` and is `{other}`", place(path));
             (name != other).then(renamed).or_else(|| both(path, a, b))
         }
-        (Parts::Named(_, inner), _) => both(path, inner, declared),
-        (_, Parts::Named(_, inner)) => both(path, stored, inner),
-        (Parts::Option(a), Parts::Option(b)) => both(&format!("{path}?"), a, b),
-        (Parts::Seq(a), Parts::Seq(b)) => both(&format!("{path}[]"), a, b),
-        (Parts::Array(a, n), Parts::Array(b, m)) if n == m => both(&format!("{path}[]"), a, b),
-        (Parts::Map(key, value), Parts::Map(other_key, other_value)) => {
+        (ShapeParts::Named(_, inner), _) => both(path, inner, declared),
+        (_, ShapeParts::Named(_, inner)) => both(path, stored, inner),
+        (ShapeParts::Option(a), ShapeParts::Option(b)) => both(&format!("{path}?"), a, b),
+        (ShapeParts::Seq(a), ShapeParts::Seq(b)) => both(&format!("{path}[]"), a, b),
+        (ShapeParts::Array(a, n), ShapeParts::Array(b, m)) if n == m => both(&format!("{path}[]"), a, b),
+        (ShapeParts::Map(key, value), ShapeParts::Map(other_key, other_value)) => {
             both(&format!("{path}.key"), key, other_key)
                 .or_else(|| both(&format!("{path}.value"), value, other_value))
         }
-        (Parts::Tuple(a), Parts::Tuple(b)) | (Parts::Either(a), Parts::Either(b)) if a.len() == b.len() => {
+        (ShapeParts::Tuple(a), ShapeParts::Tuple(b)) | (ShapeParts::Either(a), ShapeParts::Either(b))
+            if a.len() == b.len() =>
+        {
             let mut pairs = a.iter().zip(b).enumerate();
             pairs.find_map(|(index, (a, b))| both(&format!("{path}.{index}"), a, b))
         }
-        (Parts::Struct(a), Parts::Struct(b)) => members("field", path, ".", a, b),
-        (Parts::Enum(a), Parts::Enum(b)) => members("variant", path, "::", a, b),
+        (ShapeParts::Struct(a), ShapeParts::Struct(b)) => members("field", path, ".", a, b),
+        (ShapeParts::Enum(a), ShapeParts::Enum(b)) => members("variant", path, "::", a, b),
         _ => Some(other(path, stored, declared)),
     }
 }
@@ -53,10 +55,10 @@ fn members(
     what: &str,
     path: &str,
     mark: &str,
-    stored: &[(String, Node)],
-    declared: &[(String, Node)],
+    stored: &[(String, ShapeNode)],
+    declared: &[(String, ShapeNode)],
 ) -> Option<String> {
-    let has = |all: &[(String, Node)], name: &str| all.iter().any(|(known, _)| known == name);
+    let has = |all: &[(String, ShapeNode)], name: &str| all.iter().any(|(known, _)| known == name);
     if let Some((name, _)) = declared.iter().find(|(name, _)| !has(stored, name)) {
         return Some(format!("{what} `{path}{mark}{name}` is new"));
     }
@@ -71,7 +73,7 @@ fn members(
     })
 }
 
-fn other(path: &str, stored: &Node, declared: &Node) -> String {
+fn other(path: &str, stored: &ShapeNode, declared: &ShapeNode) -> String {
     format!("{}was `{}` and is `{}`", place(path), shown(stored), shown(declared))
 }
 
@@ -79,7 +81,7 @@ fn place(path: &str) -> String {
     if path.is_empty() { "it ".to_owned() } else { format!("`{path}` ") }
 }
 
-pub(super) fn shown(node: &Node) -> String {
+pub(super) fn shown(node: &ShapeNode) -> String {
     let text = node.to_string();
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

@@ -1,7 +1,7 @@
 //! How a shape may change while the old records stay: what a codec reads under either shape.
 
 use super::difference::difference;
-use super::node::{Node, Parts};
+use super::node::{ShapeNode, ShapeParts};
 
 /// What a codec can read that was written before its type changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl Growth {
     ///
     /// # Errors
     /// What differs.
-    pub(crate) fn union(self, stored: &Node, declared: &Node) -> Result<Node, String> {
+    pub(crate) fn union(self, stored: &ShapeNode, declared: &ShapeNode) -> Result<ShapeNode, String> {
         if stored.is_unknown() || stored == declared {
             return Ok(declared.clone());
         }
@@ -30,41 +30,43 @@ impl Growth {
             return Ok(stored.clone());
         }
         let grown = match (stored.parts(), declared.parts()) {
-            (Some(Parts::Named(name, a)), Some(Parts::Named(other, b))) => {
+            (Some(ShapeParts::Named(name, a)), Some(ShapeParts::Named(other, b))) => {
                 // Where something is known of both, that decides: two services may call one thing by two names.
                 if !a.is_told() && !b.is_told() && name != other {
                     return Err(format!("it was `{name}` and is `{other}`"));
                 }
-                return Ok(Node::named(name, self.union(a, b)?));
+                return Ok(ShapeNode::named(name, self.union(a, b)?));
             }
-            (Some(Parts::Named(_, a)), _) => return self.union(a, declared),
-            (_, Some(Parts::Named(_, b))) => return self.union(stored, b),
+            (Some(ShapeParts::Named(_, a)), _) => return self.union(a, declared),
+            (_, Some(ShapeParts::Named(_, b))) => return self.union(stored, b),
             (Some(a), Some(b)) => self.parts(a, b)?,
             _ => None,
         };
         match grown {
-            Some(parts) => Ok(Node::of(parts)),
+            Some(parts) => Ok(ShapeNode::of(parts)),
             None if self == Self::Fields => self.optional(stored, declared),
             None => refuse(stored, declared),
         }
     }
 
-    fn parts(self, stored: &Parts, declared: &Parts) -> Result<Option<Parts>, String> {
+    fn parts(self, stored: &ShapeParts, declared: &ShapeParts) -> Result<Option<ShapeParts>, String> {
         Ok(Some(match (stored, declared) {
-            (Parts::Option(a), Parts::Option(b)) => Parts::Option(self.union(a, b)?),
-            (Parts::Seq(a), Parts::Seq(b)) => Parts::Seq(self.union(a, b)?),
-            (Parts::Array(a, n), Parts::Array(b, m)) if n == m => Parts::Array(self.union(a, b)?, *n),
-            (Parts::Map(key, value), Parts::Map(other_key, other_value)) => {
-                Parts::Map(self.union(key, other_key)?, self.union(value, other_value)?)
+            (ShapeParts::Option(a), ShapeParts::Option(b)) => ShapeParts::Option(self.union(a, b)?),
+            (ShapeParts::Seq(a), ShapeParts::Seq(b)) => ShapeParts::Seq(self.union(a, b)?),
+            (ShapeParts::Array(a, n), ShapeParts::Array(b, m)) if n == m => {
+                ShapeParts::Array(self.union(a, b)?, *n)
             }
-            (Parts::Tuple(a), Parts::Tuple(b)) if a.len() == b.len() => {
-                Parts::Tuple(a.iter().zip(b).map(|(a, b)| self.union(a, b)).collect::<Result<_, _>>()?)
+            (ShapeParts::Map(key, value), ShapeParts::Map(other_key, other_value)) => {
+                ShapeParts::Map(self.union(key, other_key)?, self.union(value, other_value)?)
             }
-            (Parts::Struct(a), Parts::Struct(b)) => Parts::Struct(match self {
+            (ShapeParts::Tuple(a), ShapeParts::Tuple(b)) if a.len() == b.len() => {
+                ShapeParts::Tuple(a.iter().zip(b).map(|(a, b)| self.union(a, b)).collect::<Result<_, _>>()?)
+            }
+            (ShapeParts::Struct(a), ShapeParts::Struct(b)) => ShapeParts::Struct(match self {
                 Self::Fields => self.fields(a, b)?,
                 Self::None | Self::Variants => self.same("field", a, b)?,
             }),
-            (Parts::Enum(a), Parts::Enum(b)) => Parts::Enum(match self {
+            (ShapeParts::Enum(a), ShapeParts::Enum(b)) => ShapeParts::Enum(match self {
                 Self::Fields => self.variants(a, b)?,
                 Self::Variants if a.len() < b.len() => {
                     let mut variants = self.same("variant", a, b.get(..a.len()).unwrap_or_default())?;
@@ -81,14 +83,15 @@ impl Growth {
     fn same(
         self,
         what: &str,
-        stored: &[(String, Node)],
-        declared: &[(String, Node)],
-    ) -> Result<Vec<(String, Node)>, String> {
-        let names = |all: &[(String, Node)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        stored: &[(String, ShapeNode)],
+        declared: &[(String, ShapeNode)],
+    ) -> Result<Vec<(String, ShapeNode)>, String> {
+        let names =
+            |all: &[(String, ShapeNode)]| all.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         if names(stored) != names(declared) {
-            let as_node = |all: &[(String, Node)]| match what {
-                "variant" => Node::of(Parts::Enum(all.to_vec())),
-                _ => Node::of(Parts::Struct(all.to_vec())),
+            let as_node = |all: &[(String, ShapeNode)]| match what {
+                "variant" => ShapeNode::of(ShapeParts::Enum(all.to_vec())),
+                _ => ShapeNode::of(ShapeParts::Struct(all.to_vec())),
             };
             return refuse(&as_node(stored), &as_node(declared));
         }
@@ -99,10 +102,11 @@ impl Growth {
     /// The fields of either, whatever their order.
     fn fields(
         self,
-        stored: &[(String, Node)],
-        declared: &[(String, Node)],
-    ) -> Result<Vec<(String, Node)>, String> {
-        let find = |all: &[(String, Node)], name: &str| all.iter().find(|(other, _)| other == name).cloned();
+        stored: &[(String, ShapeNode)],
+        declared: &[(String, ShapeNode)],
+    ) -> Result<Vec<(String, ShapeNode)>, String> {
+        let find =
+            |all: &[(String, ShapeNode)], name: &str| all.iter().find(|(other, _)| other == name).cloned();
         let mut united = Vec::with_capacity(declared.len());
         for (name, node) in stored {
             united.push(match find(declared, name) {
@@ -111,7 +115,10 @@ impl Growth {
                 }
                 Some((_, new)) => {
                     let (_, both) = self.member(name, node.present(), new.present())?;
-                    (name.clone(), if node.may_be_absent() { Node::of(Parts::Default(both)) } else { both })
+                    (
+                        name.clone(),
+                        if node.may_be_absent() { ShapeNode::of(ShapeParts::Default(both)) } else { both },
+                    )
                 }
                 None if node.may_be_absent() => (name.clone(), node.clone()),
                 None => return Err(format!("field `{name}` is gone, which may not be left out")),
@@ -130,9 +137,9 @@ impl Growth {
     /// The variants of either, which are known by their names.
     fn variants(
         self,
-        stored: &[(String, Node)],
-        declared: &[(String, Node)],
-    ) -> Result<Vec<(String, Node)>, String> {
+        stored: &[(String, ShapeNode)],
+        declared: &[(String, ShapeNode)],
+    ) -> Result<Vec<(String, ShapeNode)>, String> {
         let mut united = declared.to_vec();
         for (name, node) in stored {
             match united.iter_mut().find(|(known, _)| known == name) {
@@ -143,7 +150,12 @@ impl Growth {
         Ok(united)
     }
 
-    fn member(self, name: &str, stored: &Node, declared: &Node) -> Result<(String, Node), String> {
+    fn member(
+        self,
+        name: &str,
+        stored: &ShapeNode,
+        declared: &ShapeNode,
+    ) -> Result<(String, ShapeNode), String> {
         match self.union(stored, declared) {
             Ok(node) => Ok((name.to_owned(), node)),
             Err(differs) => Err(format!("in `{name}`: {differs}")),
@@ -151,14 +163,16 @@ impl Growth {
     }
 
     /// Something that may be absent from now on.
-    fn optional(self, stored: &Node, declared: &Node) -> Result<Node, String> {
+    fn optional(self, stored: &ShapeNode, declared: &ShapeNode) -> Result<ShapeNode, String> {
         match declared.parts() {
-            Some(Parts::Option(b)) => self.union(stored, b).map(|node| Node::of(Parts::Option(node))),
+            Some(ShapeParts::Option(b)) => {
+                self.union(stored, b).map(|node| ShapeNode::of(ShapeParts::Option(node)))
+            }
             _ => refuse(stored, declared),
         }
     }
 }
 
-fn refuse<T>(stored: &Node, declared: &Node) -> Result<T, String> {
+fn refuse<T>(stored: &ShapeNode, declared: &ShapeNode) -> Result<T, String> {
     Err(difference(stored, declared).unwrap_or_else(|| "their parts differ".to_owned()))
 }

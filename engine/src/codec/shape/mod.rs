@@ -18,7 +18,7 @@ mod trace;
 mod tests;
 
 pub(crate) use grow::Growth;
-pub(crate) use node::Node;
+pub(crate) use node::ShapeNode;
 pub(super) use trace::{Samples, trace};
 
 use serde::de::DeserializeOwned;
@@ -44,7 +44,7 @@ use std::fmt;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Shape {
-    node: Node,
+    node: ShapeNode,
     growth: Growth,
     trust: Trust,
     unordered: bool,
@@ -69,7 +69,7 @@ impl Shape {
     /// A shape that is known by a name only, for instance that of a schema kept elsewhere. It agrees with itself.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self::of(Node::named(name, Node::unknown()), Trust::Unknown)
+        Self::of(ShapeNode::named(name, ShapeNode::unknown()), Trust::Unknown)
     }
 
     /// The shape of the type `V` by its name, without the paths of its modules.
@@ -87,15 +87,15 @@ impl Shape {
 
     /// Bytes as they are, whatever they mean.
     pub(super) fn of_any_bytes() -> Self {
-        Self::of(Node::leaf(node::RAW), Trust::Proven)
+        Self::of(ShapeNode::leaf(node::RAW), Trust::Proven)
     }
 
     /// Text.
     pub(super) fn of_text() -> Self {
-        Self::of(Node::leaf("string"), Trust::Proven)
+        Self::of(ShapeNode::leaf("string"), Trust::Proven)
     }
 
-    fn of(node: Node, trust: Trust) -> Self {
+    fn of(node: ShapeNode, trust: Trust) -> Self {
         Self { node, growth: Growth::None, trust, unordered: false, refuses: false }
     }
 
@@ -131,7 +131,7 @@ impl Shape {
         self.growth
     }
 
-    pub(crate) fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &ShapeNode {
         &self.node
     }
 
@@ -142,7 +142,7 @@ impl Shape {
 
     /// What differs between the shape whose stored form is `stored` and this one; `None` if they agree.
     pub(crate) fn difference_from(&self, stored: &str) -> Option<String> {
-        difference::difference(&Node::from_text(stored), &self.node)
+        difference::difference(&ShapeNode::from_text(stored), &self.node)
     }
 }
 

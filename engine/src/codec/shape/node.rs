@@ -8,32 +8,32 @@ use std::fmt;
 /// A shape, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Node {
+pub(crate) enum ShapeNode {
     /// Something without parts, such as `u64`; `?` is unknown, `any` says itself what it is, and `anything`
     /// may be whatever it says.
     Leaf(String),
-    Of(Box<Parts>),
+    Of(Box<ShapeParts>),
 }
 
 /// What has parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Parts {
-    Option(Node),
-    Seq(Node),
-    Map(Node, Node),
-    Tuple(Vec<Node>),
+pub(crate) enum ShapeParts {
+    Option(ShapeNode),
+    Seq(ShapeNode),
+    Map(ShapeNode, ShapeNode),
+    Tuple(Vec<ShapeNode>),
     /// So many of the same.
-    Array(Node, usize),
-    Struct(Vec<(String, Node)>),
+    Array(ShapeNode, usize),
+    Struct(Vec<(String, ShapeNode)>),
     /// A field that may be left out.
-    Default(Node),
+    Default(ShapeNode),
     /// The variants with what they carry.
-    Enum(Vec<(String, Node)>),
+    Enum(Vec<(String, ShapeNode)>),
     /// One of several, without a mark.
-    Either(Vec<Node>),
+    Either(Vec<ShapeNode>),
     /// What is known of a type with this name.
-    Named(String, Node),
+    Named(String, ShapeNode),
     /// A type that was met while tracing; replaced by what it is.
     #[serde(skip)]
     Type(usize),
@@ -44,12 +44,12 @@ pub(super) const ANY: &str = "any";
 pub(super) const RAW: &str = "raw bytes";
 pub(super) const ANYTHING: &str = "anything";
 
-impl Node {
+impl ShapeNode {
     pub(super) fn leaf(name: &str) -> Self {
         Self::Leaf(name.to_owned())
     }
 
-    pub(super) fn of(parts: Parts) -> Self {
+    pub(super) fn of(parts: ShapeParts) -> Self {
         Self::Of(Box::new(parts))
     }
 
@@ -58,18 +58,18 @@ impl Node {
     }
 
     pub(super) fn named(name: &str, node: Self) -> Self {
-        Self::of(Parts::Named(name.to_owned(), node))
+        Self::of(ShapeParts::Named(name.to_owned(), node))
     }
 
     /// The node of a row that has the number of its members beside a value like this.
     pub(super) fn in_group(self) -> Self {
         let row = |value| {
-            Self::of(Parts::Struct(vec![("members".into(), Self::leaf("u64")), ("value".into(), value)]))
+            Self::of(ShapeParts::Struct(vec![("members".into(), Self::leaf("u64")), ("value".into(), value)]))
         };
         match self {
             // The name of a type that could not be traced stands around the whole.
-            Self::Of(parts) if matches!(*parts, Parts::Named(..)) => match *parts {
-                Parts::Named(name, value) => Self::named(&format!("Grouped<{name}>"), row(value)),
+            Self::Of(parts) if matches!(*parts, ShapeParts::Named(..)) => match *parts {
+                ShapeParts::Named(name, value) => Self::named(&format!("Grouped<{name}>"), row(value)),
                 _ => row(Self::unknown()),
             },
             value => row(value),
@@ -85,7 +85,7 @@ impl Node {
     }
 
     /// The parts, if there are any.
-    pub(super) fn parts(&self) -> Option<&Parts> {
+    pub(super) fn parts(&self) -> Option<&ShapeParts> {
         match self {
             Self::Of(parts) => Some(parts),
             Self::Leaf(_) => None,
@@ -94,13 +94,13 @@ impl Node {
 
     /// Whether it is a field that may be left out.
     pub(super) fn may_be_absent(&self) -> bool {
-        matches!(self.parts(), Some(Parts::Default(_)))
+        matches!(self.parts(), Some(ShapeParts::Default(_)))
     }
 
     /// What a field is where it is there.
     pub(super) fn present(&self) -> &Self {
         match self.parts() {
-            Some(Parts::Default(node)) => node,
+            Some(ShapeParts::Default(node)) => node,
             _ => self,
         }
     }
@@ -123,7 +123,7 @@ impl Node {
     /// Whether some part is unknown that a layout without marks would have to know.
     pub(crate) fn has_gaps(&self) -> bool {
         match self.parts() {
-            Some(Parts::Named(_, node)) if node.is_unknown() => false,
+            Some(ShapeParts::Named(_, node)) if node.is_unknown() => false,
             Some(parts) => parts.nodes().iter().any(|node| node.has_gaps()),
             None => self.is_unknown(),
         }
@@ -141,11 +141,11 @@ impl Node {
                     && !matches!(&**name, "f32" | "f64")
             }
             Self::Of(parts) => match &**parts {
-                Parts::Option(inner) => match inner {
+                ShapeParts::Option(inner) => match inner {
                     Self::Leaf(name) => name != "unit" && inner.is_all_json(),
-                    Self::Of(parts) => !matches!(**parts, Parts::Option(_)) && inner.is_all_json(),
+                    Self::Of(parts) => !matches!(**parts, ShapeParts::Option(_)) && inner.is_all_json(),
                 },
-                Parts::Map(key, value) => matches!(key, Self::Leaf(_)) && all(&[key, value]),
+                ShapeParts::Map(key, value) => matches!(key, Self::Leaf(_)) && all(&[key, value]),
                 parts => all(&parts.nodes()),
             },
         }
@@ -170,8 +170,8 @@ impl Node {
     }
 }
 
-impl Parts {
-    pub(super) fn nodes(&self) -> Vec<&Node> {
+impl ShapeParts {
+    pub(super) fn nodes(&self) -> Vec<&ShapeNode> {
         match self {
             Self::Option(node)
             | Self::Seq(node)
@@ -186,7 +186,7 @@ impl Parts {
     }
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for ShapeNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leaf(name) => f.write_str(name),
@@ -195,7 +195,7 @@ impl fmt::Display for Node {
     }
 }
 
-impl fmt::Display for Parts {
+impl fmt::Display for ShapeParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Option(node) => write!(f, "option<{node}>"),
@@ -220,20 +220,22 @@ impl fmt::Display for Parts {
     }
 }
 
-fn field(name: &str, node: &Node) -> String {
+fn field(name: &str, node: &ShapeNode) -> String {
     let mark = if node.may_be_absent() { "?" } else { "" };
     format!("{name}{mark}: {node}")
 }
 
-fn variant(name: &str, payload: &Node) -> String {
+fn variant(name: &str, payload: &ShapeNode) -> String {
     match payload {
-        Node::Leaf(unit) if unit == "unit" => name.to_owned(),
-        Node::Of(parts) if matches!(**parts, Parts::Tuple(_) | Parts::Struct(_)) => format!("{name}{parts}"),
+        ShapeNode::Leaf(unit) if unit == "unit" => name.to_owned(),
+        ShapeNode::Of(parts) if matches!(**parts, ShapeParts::Tuple(_) | ShapeParts::Struct(_)) => {
+            format!("{name}{parts}")
+        }
         payload => format!("{name}({payload})"),
     }
 }
 
-struct Listed<'a>(&'a [Node], &'a str);
+struct Listed<'a>(&'a [ShapeNode], &'a str);
 
 impl fmt::Display for Listed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

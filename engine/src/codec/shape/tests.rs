@@ -20,7 +20,7 @@ fn is<V: Serialize + DeserializeOwned>(expected: &str) {
     let shape = bincode::<V>();
     assert_eq!(shape.to_string(), expected);
     assert!(shape.difference_from(&shape.to_text()).is_none(), "what was stored agrees");
-    assert_eq!(Node::from_text(&shape.to_text()), shape.node);
+    assert_eq!(ShapeNode::from_text(&shape.to_text()), shape.node);
 }
 
 #[track_caller]
@@ -411,5 +411,5 @@ fn the_stored_form_is_golden() {
     assert_eq!(bincode::<Event>().to_text(), golden);
     assert_eq!(json::<Untagged>().to_text(), r#"{"named":["Untagged","any"]}"#);
     assert_eq!(bincode::<[u8; 32]>().to_text(), r#"{"array":["u8",32]}"#);
-    assert_eq!(Node::from_text("no shape"), Node::leaf("no shape"));
+    assert_eq!(ShapeNode::from_text("no shape"), ShapeNode::leaf("no shape"));
 }

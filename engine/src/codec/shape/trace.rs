@@ -14,10 +14,10 @@ mod place;
 mod reader;
 mod samples;
 
-use super::node::{ANYTHING, Node, Parts};
+use super::node::{ANYTHING, ShapeNode, ShapeParts};
 use super::{Growth, Shape, Trust, is_ours_or_of_std, short_name};
-use map::{Map, Met, Seen, united};
-use reader::{Choice, Failure, Reader};
+use map::{MetType, TypeMap, VariantSeen, united};
+use reader::{Choice, TraceFailure, TraceReader};
 use samples::{KINDS, Mode, SAMPLES};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -41,9 +41,9 @@ pub(in crate::codec) struct Traced {
 
 /// The shape of `V`; every value that comes of it is handed to `samples`.
 pub(in crate::codec) fn trace<V: DeserializeOwned>(human: bool, samples: Samples<'_, V>) -> Traced {
-    let mut map = Map::default();
+    let mut map = TypeMap::default();
     let mut tracing =
-        Tracing { map: &mut map, human, passes: MAX_PASSES, root: Node::unknown(), refusal: None };
+        Tracing { map: &mut map, human, passes: MAX_PASSES, root: ShapeNode::unknown(), refusal: None };
     let mut smooth = tracing.explore(Mode::Usual, samples);
     if tracing.map.retry_refused() {
         smooth = tracing.explore(Mode::Usual, samples);
@@ -59,12 +59,12 @@ pub(in crate::codec) fn trace<V: DeserializeOwned>(human: bool, samples: Samples
         tracing.leave_out::<V>();
     }
     if human && tracing.root.is_any() && tracing.takes_anything::<V>() {
-        tracing.root = Node::leaf(ANYTHING);
+        tracing.root = ShapeNode::leaf(ANYTHING);
     }
     let Tracing { root, refusal, passes, .. } = tracing;
     let node = map.expanded(&root, human);
     let complete = node.is_complete() && (!map.any || node.is_anything());
-    let node = if complete { node } else { Node::named(&short_name::<V>(), node) };
+    let node = if complete { node } else { ShapeNode::named(&short_name::<V>(), node) };
     let trust = match complete && smooth && passes > 0 && !map.any {
         false => Trust::Doubtful,
         true if is_ours_or_of_std(std::any::type_name::<V>()) => Trust::Proven,
@@ -81,11 +81,11 @@ pub(in crate::codec) fn trace<V: DeserializeOwned>(human: bool, samples: Samples
 }
 
 struct Tracing<'m> {
-    map: &'m mut Map,
+    map: &'m mut TypeMap,
     human: bool,
     /// How many are left.
     passes: usize,
-    root: Node,
+    root: ShapeNode,
     refusal: Option<String>,
 }
 
@@ -95,12 +95,12 @@ impl Tracing<'_> {
         let mut smooth = true;
         while self.passes > 0 && self.refusal.is_none() && !self.map.shapeless {
             self.passes -= 1;
-            let mut reader = Reader::new(&mut *self.map, self.human, mode);
+            let mut reader = TraceReader::new(&mut *self.map, self.human, mode);
             let value = catch_unwind(AssertUnwindSafe(|| V::deserialize(reader.place())));
             let (chosen, recent) = (std::mem::take(&mut reader.chosen), std::mem::take(&mut reader.recent));
-            let node = std::mem::replace(&mut reader.last, Node::unknown());
-            self.root = united(std::mem::replace(&mut self.root, Node::unknown()), node);
-            let value = value.unwrap_or_else(|_| Err(Failure::panicked()));
+            let node = std::mem::replace(&mut reader.last, ShapeNode::unknown());
+            self.root = united(std::mem::replace(&mut self.root, ShapeNode::unknown()), node);
+            let value = value.unwrap_or_else(|_| Err(TraceFailure::panicked()));
             if let Ok(value) = &value {
                 let tried = catch_unwind(AssertUnwindSafe(|| samples(value)));
                 match tried {
@@ -125,13 +125,13 @@ impl Tracing<'_> {
 
     /// Finds out which fields may be left out, one after the other.
     fn leave_out<V: DeserializeOwned>(&mut self) {
-        let fields = |(number, met): (usize, &Met)| {
+        let fields = |(number, met): (usize, &MetType)| {
             (0..met.fields).map(move |field| (number, field)).collect::<Vec<_>>()
         };
         let all: Vec<_> = self.map.types.iter().enumerate().flat_map(fields).collect();
         for omitted in all {
             self.map.omitted = Some(omitted);
-            let mut reader = Reader::new(&mut *self.map, self.human, Mode::Usual);
+            let mut reader = TraceReader::new(&mut *self.map, self.human, Mode::Usual);
             // What comes of it was noted where the field was left out.
             drop(catch_unwind(AssertUnwindSafe(|| V::deserialize(reader.place()).map(drop))));
         }
@@ -142,7 +142,7 @@ impl Tracing<'_> {
     fn takes_anything<V: DeserializeOwned>(&mut self) -> bool {
         let takes = |choice| {
             self.map.choices = BTreeMap::from([(Vec::new(), choice)]);
-            let mut reader = Reader::new(&mut *self.map, true, Mode::Usual);
+            let mut reader = TraceReader::new(&mut *self.map, true, Mode::Usual);
             catch_unwind(AssertUnwindSafe(|| V::deserialize(reader.place()).is_ok())).unwrap_or(false)
         };
         (0..KINDS).all(takes)
@@ -164,9 +164,9 @@ impl Tracing<'_> {
                 continue;
             };
             if went_well || ended {
-                *seen = Seen::Yes;
-            } else if *seen == Seen::No {
-                *seen = Seen::Refused;
+                *seen = VariantSeen::Yes;
+            } else if *seen == VariantSeen::No {
+                *seen = VariantSeen::Refused;
             }
         }
     }

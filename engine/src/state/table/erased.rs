@@ -3,8 +3,8 @@
 use super::{Dirty, TableState};
 use crate::codec::{Key, Value};
 use crate::flow::{Failure, Stamp};
-use crate::state::generation::Part;
-use crate::state::row_size::Rows;
+use crate::state::generation::RowBatch;
+use crate::state::row_size::RowSamples;
 use crate::state::task_state::TaskState;
 use crate::store::layout::TableId;
 use crate::{Position, Result};
@@ -16,7 +16,7 @@ use std::sync::{Arc, PoisonError};
 /// What the engine does with a table without knowing its types.
 pub(crate) trait AnyTable: Send + Sync {
     /// Encodes what the running epoch did on `shard`.
-    fn seal(&self, shard: usize) -> Result<Part, Failure>;
+    fn seal(&self, shard: usize) -> Result<RowBatch, Failure>;
     /// By how many rows the running epoch has grown the table on `shard`, once it is sealed.
     fn grown(&self, shard: usize) -> i64;
     /// Pushes what the epoch did to subscribers.
@@ -47,11 +47,11 @@ pub(crate) trait AnyTable: Send + Sync {
 }
 
 impl<K: Key, V: Value> AnyTable for TableState<K, V> {
-    fn seal(&self, shard: usize) -> Result<Part, Failure> {
+    fn seal(&self, shard: usize) -> Result<RowBatch, Failure> {
         let shard = self.shard(shard)?;
         let dirty = Self::dirty(shard);
-        let mut part = Part::with_capacity(dirty.len());
-        let (mut rows, mut grown) = (Rows::default(), 0);
+        let mut part = RowBatch::with_capacity(dirty.len());
+        let (mut rows, mut grown) = (RowSamples::default(), 0);
         let mut failed: Option<(Stamp, Failure)> = None;
         shard.map.visit_in_order(
             dirty.iter(),

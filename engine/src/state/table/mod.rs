@@ -7,7 +7,9 @@
 //! Repeated keys in one epoch are applied in the order given; an absent key is `None`; a key that was created and
 //! deleted in the same epoch leaves no change and no row.
 
+mod encoded;
 mod erased;
+mod folding;
 mod rows;
 
 pub(crate) use erased::AnyTable;
@@ -17,12 +19,12 @@ use super::hot::{HotMap, Seen};
 use super::row_size::RowSize;
 use super::subscribers::Subscribers;
 use super::task_state::TaskState;
-use crate::codec::{CodecError, Key, RowCodec, Shape, Value};
-use crate::flow::{Change, Changes, Detail, Event, Failure, Pass, Router, Stamp, Update};
+use crate::codec::{Key, RowCodec, Shape, Value};
+use crate::flow::{Change, Changes, Failure, Pass, Router, Stamp, Update};
 use crate::store::layout::TableId;
 use crate::{Error, Result};
-use std::convert::Infallible;
-use std::fmt::{self, Display};
+use encoded::Encoded;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -113,118 +115,6 @@ impl<K: Key, V: Value> TableState<K, V> {
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         }
-    }
-
-    /// Applies `events` in order: `apply` gets the key, its current value (`None` if absent) and the event's
-    /// value, and leaves the new value (`None` deletes). Keys that are not in memory are fetched from the store
-    /// first, all at once. Returns every update if `record` asks for them.
-    ///
-    /// # Errors
-    /// `Corrupt` if a stored value does not decode, or an error of the store. The epoch is then undone.
-    pub fn fold<T>(
-        &self,
-        context: &mut Pass<'_>,
-        events: Vec<Event<K, T>>,
-        record: Detail,
-        mut apply: impl FnMut(&K, &mut Option<V>, T),
-    ) -> Result<Vec<Update<K, V>>, Failure> {
-        self.try_fold(context, events, record, |key, row, value, _| {
-            apply(key, row, value);
-            Ok::<(), Infallible>(())
-        })
-    }
-
-    /// As [`fold`](Self::fold), where `apply` may fail, and is told the stamp of the event. The record of the earliest event at
-    /// which it does has [failed](Pass::failed); what `apply` has left in the value by then is undone with the epoch.
-    ///
-    /// # Errors
-    /// As for [`fold`](Self::fold), and `User` if `apply` fails.
-    pub fn try_fold<T, E: Display>(
-        &self,
-        context: &mut Pass<'_>,
-        events: Vec<Event<K, T>>,
-        record: Detail,
-        mut apply: impl FnMut(&K, &mut Option<V>, T, &Stamp) -> Result<(), E>,
-    ) -> Result<Vec<Update<K, V>>, Failure> {
-        let shard = self.shard(context.shard())?;
-        let mut dirty = Self::dirty(shard);
-        let mut updates = Vec::new();
-        let total = events.len();
-        let epoch = context.epoch;
-        let mut before = self.encoded();
-        let mut refused = Refused(None);
-        let mut noted = Noted { bytes: 0, outcome: Ok(()) };
-        let mut one = |context: &mut Pass<'_>, event: Event<K, T>, entry: Option<&mut Entry<V>>| {
-            let Some(entry) = entry else { return Some(event) };
-            if noted.outcome.is_err() || refused.stands_before(&event.stamp) {
-                return None;
-            }
-            context.at(&event.stamp);
-            let Event { key, value, stamp } = event;
-            // A value that cannot be written is the failure of its record even if the next record would replace it: that
-            // must not depend on where epochs are cut.
-            if self.is_picky && entry.epoch == epoch {
-                self.check_replaced(entry, &dirty, stamp, &mut before, &mut refused);
-            }
-            touch(entry, epoch, stamp, &mut dirty, &key);
-            if record == Detail::Updates {
-                before.encode(&*self.codec, entry.value.as_ref());
-            }
-            if let Err(reason) = apply(&key, &mut entry.value, value, &stamp) {
-                refused.note(stamp, context.failed(&stamp, reason));
-                return None;
-            }
-            if record == Detail::Updates && !before.is(&*self.codec, entry.value.as_ref()) {
-                updates.push(Update { key, value: entry.value.clone(), stamp });
-                noted.add(context, size_of::<Update<K, V>>() + before.other.len());
-            }
-            None
-        };
-        let mut missing = Vec::new();
-        shard.map.visit_all(
-            events,
-            |event| &event.key,
-            |event, entry| missing.extend(one(context, event, entry)),
-        );
-        let misses = missing.len();
-        if misses > 0 {
-            self.fetch(shard, missing.iter().map(|event| &event.key))?;
-            let mut lost = 0;
-            shard.map.visit_all(
-                missing,
-                |event| &event.key,
-                |event, entry| lost += usize::from(one(context, event, entry).is_some()),
-            );
-            if lost > 0 {
-                return Err(self.lost().into());
-            }
-        }
-        self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
-        self.misses.fetch_add(misses as u64, Ordering::Relaxed);
-        noted.outcome?;
-        refused.outcome()?;
-        if shard.row_size.are_large::<V>() {
-            // The value before is kept beside each that was touched.
-            context.charge_bytes(dirty.len().saturating_mul(shard.row_size.owned_bytes::<K, V>()))?;
-        }
-        Ok(updates)
-    }
-
-    /// Notes in `refused` that the value which an earlier record of the epoch has left in `entry` cannot be written. Out of the
-    /// way of the fold, which mostly has no such values.
-    #[cold]
-    #[inline(never)]
-    fn check_replaced(
-        &self,
-        entry: &Entry<V>,
-        dirty: &[Dirty<K>],
-        stamp: Stamp,
-        scratch: &mut Encoded,
-        refused: &mut Refused,
-    ) {
-        let Err(error) = scratch.check(&*self.codec, entry.value.as_ref()) else { return };
-        let stamp = dirty.get(entry.dirty as usize).map_or(stamp, |dirty| dirty.stamp);
-        refused.note(stamp, self.refused(&error, stamp));
     }
 
     /// The current value of each key, in the running epoch; fetched from the store where it is not in memory.
@@ -395,106 +285,4 @@ impl<K: Key, V: Value> TableState<K, V> {
     fn bytes_per_entry(shard: &Shard<K, V>) -> usize {
         HotMap::<K, V>::entry_bytes() + shard.row_size.owned_bytes::<K, V>()
     }
-}
-
-/// The earliest failure of a fold, which goes through keys that had to be fetched after the others.
-struct Refused(Option<(Stamp, Failure)>);
-
-impl Refused {
-    /// Whether what comes at `stamp` will be undone whatever it is.
-    #[inline]
-    fn stands_before(&self, stamp: &Stamp) -> bool {
-        self.0.as_ref().is_some_and(|(earliest, _)| earliest < stamp)
-    }
-
-    fn note(&mut self, stamp: Stamp, failure: Failure) {
-        if self.0.as_ref().is_none_or(|(earliest, _)| stamp < *earliest) {
-            self.0 = Some((stamp, failure));
-        }
-    }
-
-    fn outcome(self) -> Result<(), Failure> {
-        self.0.map_or(Ok(()), |(_, failure)| Err(failure))
-    }
-}
-
-/// What a fold that notes every update has noted, until it is charged for.
-struct Noted {
-    bytes: usize,
-    outcome: Result<(), Failure>,
-}
-
-impl Noted {
-    /// In steps, as shards share the meter.
-    const STEP_BYTES: usize = 64 << 10;
-
-    fn add(&mut self, context: &Pass<'_>, bytes: usize) {
-        self.bytes += bytes;
-        if self.bytes >= Self::STEP_BYTES {
-            self.outcome = context.charge_bytes(std::mem::take(&mut self.bytes));
-        }
-    }
-}
-
-/// What readers are shown of a row, as its codec writes it, to compare it with another one: values need not know whether they
-/// are equal.
-struct Encoded {
-    /// Whether what is written tells.
-    compares: bool,
-    /// Whether there is a value, and it encodes.
-    known: Option<bool>,
-    bytes: Vec<u8>,
-    other: Vec<u8>,
-}
-
-impl Encoded {
-    fn encode<V: Value>(&mut self, codec: &dyn RowCodec<V>, value: Option<&V>) {
-        self.bytes.clear();
-        self.known = match value {
-            Some(_) if !self.compares => None,
-            Some(value) => codec.encode_shown(value, &mut self.bytes).is_ok().then_some(true),
-            None => Some(false),
-        };
-    }
-
-    /// Whether `value` can be written.
-    fn check<V: Value>(&mut self, codec: &dyn RowCodec<V>, value: Option<&V>) -> Result<(), CodecError> {
-        self.bytes.clear();
-        value.map_or(Ok(()), |value| codec.encode(value, &mut self.bytes))
-    }
-
-    /// Whether `value` is the same. What does not encode is like nothing else.
-    fn is<V: Value>(&mut self, codec: &dyn RowCodec<V>, value: Option<&V>) -> bool {
-        match (self.known, value) {
-            (Some(false), None) => true,
-            (Some(true), Some(value)) => {
-                self.other.clear();
-                codec.encode_shown(value, &mut self.other).is_ok() && self.other == self.bytes
-            }
-            _ => false,
-        }
-    }
-}
-
-/// Notes that the running epoch is about to change `entry`.
-#[inline]
-fn touch<K: Clone, V: Clone>(
-    entry: &mut Entry<V>,
-    epoch: u64,
-    stamp: Stamp,
-    dirty: &mut Vec<Dirty<K>>,
-    key: &K,
-) {
-    if entry.epoch == epoch {
-        if let Some(dirty) = dirty.get_mut(entry.dirty as usize) {
-            dirty.stamp = dirty.stamp.max(stamp);
-        }
-        return;
-    }
-    entry.before.clone_from(&entry.value);
-    entry.used = true;
-    // An epoch is bounded far below 2^32 records.
-    entry.dirty = u32::try_from(dirty.len()).unwrap_or(u32::MAX);
-    dirty.push(Dirty { key: key.clone(), stamp, was: entry.epoch });
-    entry.epoch = epoch;
 }

@@ -4,8 +4,8 @@ use super::{Dirty, TableState};
 use crate::codec::{CodecError, Key, Value};
 use crate::flow::{Change, Failure, Router, Stamp};
 use crate::state::entry::Entry;
-use crate::state::generation::Part;
-use crate::state::row_size::Rows;
+use crate::state::generation::RowBatch;
+use crate::state::row_size::RowSamples;
 use crate::store::layout::{decode_row_key, row_prefix};
 use crate::{Error, Result};
 
@@ -13,8 +13,8 @@ impl<K: Key, V: Value> TableState<K, V> {
     /// Appends the row of a key that the epoch has touched.
     pub(super) fn encode(
         &self,
-        part: &mut Part,
-        rows: &mut Rows,
+        part: &mut RowBatch,
+        rows: &mut RowSamples,
         dirty: &Dirty<K>,
         entry: &Entry<V>,
         is_sampled: bool,

@@ -24,7 +24,7 @@ pub(crate) enum Types {
 
 /// How far a table is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TableState {
+pub(crate) enum TableStage {
     /// Its rows do not yet include everything up to the main group's position.
     Building,
     /// It answers queries.
@@ -57,7 +57,7 @@ pub(crate) struct CatalogueEntry {
     /// The group whose position its rows stand at.
     pub(crate) group: u16,
     /// How far it is.
-    pub(crate) state: TableState,
+    pub(crate) state: TableStage,
     /// How its rows are written, [`ROW_FORMAT`](super::ROW_FORMAT).
     pub(crate) row_format: u16,
     /// The fold that writes it.
@@ -119,10 +119,10 @@ pub(crate) fn encode_catalogue_entry(entry: &CatalogueEntry) -> Vec<u8> {
     });
     frame.number(u64::from(entry.id.raw()));
     frame.number(match entry.state {
-        TableState::Building => 0,
-        TableState::Ready => 1,
-        TableState::Retired => 2,
-        TableState::Former => 3,
+        TableStage::Building => 0,
+        TableStage::Ready => 1,
+        TableStage::Retired => 2,
+        TableStage::Former => 3,
     });
     frame.number(u64::from(entry.group));
     frame.number(u64::from(entry.version));
@@ -143,10 +143,10 @@ pub(crate) fn decode_catalogue_entry(stored: &[u8]) -> Result<CatalogueEntry> {
     let types = if format == NAMES { Types::Names } else { Types::Shapes };
     let id = TableId::new(fields.number_as()?).ok_or_else(|| fields.damaged("no such table id"))?;
     let state = match fields.number()? {
-        0 => TableState::Building,
-        1 => TableState::Ready,
-        2 => TableState::Retired,
-        3 => TableState::Former,
+        0 => TableStage::Building,
+        1 => TableStage::Ready,
+        2 => TableStage::Retired,
+        3 => TableStage::Former,
         _ => return Err(fields.damaged("no such table state")),
     };
     // The fields of a struct expression are evaluated in the order they are written in: the stored order.

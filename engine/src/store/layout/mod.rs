@@ -12,7 +12,7 @@
 //! | `0000 09` | in which term of its changelog it was drained last: number and identity, framed; none if the log has no terms |
 //!
 //! Group 0 is the main one and group 1 that of the tables being built; group `table id + 1` is that of a table which was
-//! left behind ([`TableState::Former`]) and stands where it was left.
+//! left behind ([`TableStage::Former`]) and stands where it was left.
 //!
 //! A frame is `format (u8) ++ fields ++ crc32c (u32 BE) over all before it`. Inside of it, integers are
 //! [varints](crate::varint), strings are a varint length and UTF-8 bytes. The frames are written by hand: a layout
@@ -38,7 +38,7 @@ mod tests;
 #[cfg(any(test, fuzzing))]
 pub(crate) use catalogue::sealed_catalogue_entry;
 pub(crate) use catalogue::{
-    CatalogueEntry, FoldId, TableState, Types, decode_catalogue_entry, encode_catalogue_entry,
+    CatalogueEntry, FoldId, TableStage, Types, decode_catalogue_entry, encode_catalogue_entry,
 };
 pub(crate) use counts::{decode_count, encode_count};
 pub(crate) use identity::{decode_identity, decode_term, encode_identity, encode_term};

@@ -16,7 +16,7 @@ fn entry() -> CatalogueEntry {
         value_codec: "json".into(),
         value_schema: String::new(),
         group: 2,
-        state: TableState::Ready,
+        state: TableStage::Ready,
         row_format: ROW_FORMAT,
         fold_id: FoldId::default(),
     }
@@ -96,12 +96,12 @@ fn an_unknown_format_says_what_to_do() {
     assert!(error.message().contains("format 9"), "{error}");
 }
 
-fn state() -> impl Strategy<Value = TableState> {
+fn state() -> impl Strategy<Value = TableStage> {
     prop_oneof![
-        Just(TableState::Building),
-        Just(TableState::Ready),
-        Just(TableState::Former),
-        Just(TableState::Retired)
+        Just(TableStage::Building),
+        Just(TableStage::Ready),
+        Just(TableStage::Former),
+        Just(TableStage::Retired)
     ]
 }
 

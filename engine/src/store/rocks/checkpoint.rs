@@ -5,7 +5,7 @@
 //! whole one. What a crash leaves of the hidden directory is removed by the next checkpoint with the same target.
 
 use super::TaskFamily;
-use crate::medium::{self, DirectoryLock, Failure};
+use crate::medium::{self, DirectoryLock, MediumFailure};
 use crate::{Error, ErrorKind, Result, fault};
 use rocksdb::checkpoint::Checkpoint;
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ pub(super) fn checkpoint(task: &TaskFamily, target: &Path) -> Result<()> {
     let copy = stage.dir.join(COPY);
     let failed = |error: rocksdb::Error| {
         let text = error.into_string();
-        failure("write", &target, Failure::of_rocksdb(&text)).with_source(text)
+        failure("write", &target, MediumFailure::of_rocksdb(&text)).with_source(text)
     };
     Checkpoint::new(task.database()).and_then(|made| made.create_checkpoint(&copy)).map_err(failed)?;
     sync_all(&copy).map_err(|error| io_failure("sync", &target, error))?;
@@ -144,23 +144,23 @@ fn io_failure(doing: &str, target: &Path, error: io::Error) -> Error {
             "cannot {doing} the checkpoint {}: name a directory that is not there, or an empty one",
             target.display()
         )),
-        _ => failure(doing, target, Failure::of_io(&error)),
+        _ => failure(doing, target, MediumFailure::of_io(&error)),
     }
     .with_source(error)
 }
 
 /// Whatever it is, the state that is copied has no part in it.
-fn failure(doing: &str, target: &Path, failure: Failure) -> Error {
+fn failure(doing: &str, target: &Path, failure: MediumFailure) -> Error {
     let (kind, advice) = match failure {
-        Failure::Full => {
+        MediumFailure::Full => {
             (ErrorKind::Unavailable, "the disk is full: free some space, or name a directory on another one")
         }
-        Failure::Forbidden => (ErrorKind::Unavailable, "it must be possible to write there"),
-        Failure::TooManyFiles => (ErrorKind::Unavailable, "raise the limit of open files"),
-        Failure::Closing => (ErrorKind::Closed, "the state is being closed"),
-        Failure::Damaged => (ErrorKind::Corrupt, "a file of the state is damaged"),
-        Failure::Unexpected => (ErrorKind::Internal, "nothing like this should happen: report it"),
-        Failure::InUse | Failure::Missing | Failure::Medium | Failure::Busy => {
+        MediumFailure::Forbidden => (ErrorKind::Unavailable, "it must be possible to write there"),
+        MediumFailure::TooManyFiles => (ErrorKind::Unavailable, "raise the limit of open files"),
+        MediumFailure::Closing => (ErrorKind::Closed, "the state is being closed"),
+        MediumFailure::Damaged => (ErrorKind::Corrupt, "a file of the state is damaged"),
+        MediumFailure::Unexpected => (ErrorKind::Internal, "nothing like this should happen: report it"),
+        MediumFailure::InUse | MediumFailure::Missing | MediumFailure::Medium | MediumFailure::Busy => {
             (ErrorKind::Unavailable, "try again, or name a directory on another medium")
         }
     };

@@ -5,10 +5,10 @@
 //! everything that derives from it.
 
 use super::compare::{can_read, unchanged};
-use super::{BUILD_GROUP, Catalogue, Write, former_group, is_building, is_kept};
+use super::{BUILD_GROUP, Catalogue, CatalogueWrite, former_group, is_building, is_kept};
 use crate::graph::{Graph, TableSpec};
 use crate::store::StateStore;
-use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState, Types};
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage, Types};
 use crate::{Error, Position, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -90,12 +90,12 @@ impl Catalogue {
     fn take_back(&mut self, graph: &Graph) {
         let main = self.position(MAIN_GROUP);
         let mut writes = (Vec::new(), Vec::new());
-        for entry in self.entries.iter_mut().filter(|entry| entry.state == TableState::Former) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.state == TableStage::Former) {
             let wanted = graph.tables.iter().any(|spec| is_version(entry, spec));
             if wanted && self.positions.get(&entry.group).is_some_and(|position| *position == main) {
                 writes.1.push((entry.group, None));
                 self.positions.remove(&entry.group);
-                entry.state = TableState::Ready;
+                entry.state = TableStage::Ready;
                 entry.group = MAIN_GROUP;
                 writes.0.push(entry.clone());
             }
@@ -112,7 +112,7 @@ impl Catalogue {
                 Some(entry) if entry.version == spec.version => {
                     unchanged(entry, spec)?;
                     // If a rebuild was begun and given up, its input has gone past these rows.
-                    entry.state == TableState::Ready
+                    entry.state == TableStage::Ready
                 }
                 Some(entry) if entry.version > spec.version => {
                     return Err(Error::invalid(format!(
@@ -141,7 +141,7 @@ impl Catalogue {
                     && (entry.types == Types::Names || entry.fold_id.clone().learn(&spec.fold_id))
             };
             for entry in self.entries.iter_mut().filter(lacks) {
-                if entry.state != TableState::Retired && unchanged(entry, spec).is_ok() {
+                if entry.state != TableStage::Retired && unchanged(entry, spec).is_ok() {
                     entry.types = Types::Shapes;
                     entry.fold_id.learn(&spec.fold_id);
                     entry.key_schema.clone_from(&spec.key_shape);
@@ -161,8 +161,8 @@ impl Catalogue {
         let position = self.position(MAIN_GROUP);
         let (mut left, mut positions) = (Vec::new(), Vec::new());
         for entry in &mut self.entries {
-            if entry.state == TableState::Ready && names.contains(entry.name.as_str()) {
-                entry.state = TableState::Former;
+            if entry.state == TableStage::Ready && names.contains(entry.name.as_str()) {
+                entry.state = TableStage::Former;
                 entry.group = former_group(entry.id);
                 self.positions.insert(entry.group, position.clone());
                 positions.push((entry.group, Some(position.clone())));
@@ -189,7 +189,7 @@ impl Catalogue {
         tables: &BTreeSet<usize>,
         group: u16,
     ) -> Result<Vec<Option<TableId>>> {
-        let state = if group == MAIN_GROUP { TableState::Ready } else { TableState::Building };
+        let state = if group == MAIN_GROUP { TableStage::Ready } else { TableStage::Building };
         let mut added = Vec::new();
         let mut ids = Vec::with_capacity(graph.tables.len());
         for (index, spec) in graph.tables.iter().enumerate() {
@@ -287,7 +287,7 @@ impl Catalogue {
 
     fn decide(&mut self, entries: Vec<CatalogueEntry>, positions: Vec<(u16, Option<Position>)>) {
         if !entries.is_empty() || !positions.is_empty() {
-            self.pending.push(Write::Entries(entries, positions));
+            self.pending.push(CatalogueWrite::Entries(entries, positions));
         }
     }
 }
@@ -297,7 +297,7 @@ fn is_version(entry: &CatalogueEntry, spec: &TableSpec) -> bool {
     *entry.name == *spec.name && entry.version == spec.version
 }
 
-fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableState) -> CatalogueEntry {
+fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableStage) -> CatalogueEntry {
     CatalogueEntry {
         name: spec.name.to_string(),
         id,

@@ -5,7 +5,7 @@ use super::compare::unchanged;
 use super::{read_all, read_format_version};
 use crate::graph::Graph;
 use crate::store::StoreSnapshot;
-use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
 use crate::{Error, Position, Result};
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ impl Found {
         let entries: Vec<CatalogueEntry> =
             read_all(state, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
         let ids = graph.tables.iter().map(|spec| {
-            let ready = |entry: &&CatalogueEntry| *entry.name == *spec.name && entry.state == TableState::Ready;
+            let ready = |entry: &&CatalogueEntry| *entry.name == *spec.name && entry.state == TableStage::Ready;
             let Some(entry) = entries.iter().find(ready) else {
                 return Ok(Err(why_absent(&entries, &spec.name)));
             };
@@ -73,13 +73,13 @@ impl Found {
 
 /// Why there is no table `name` to ask.
 fn why_absent(entries: &[CatalogueEntry], name: &str) -> String {
-    let is_built = |entry: &CatalogueEntry| *entry.name == *name && entry.state == TableState::Building;
+    let is_built = |entry: &CatalogueEntry| *entry.name == *name && entry.state == TableStage::Building;
     if entries.iter().any(is_built) {
         return format!(
             "table `{name}` is being built from the start of its changelog; `refresh` the reader once its engine has built it"
         );
     }
-    let ready = entries.iter().filter(|entry| entry.state == TableState::Ready);
+    let ready = entries.iter().filter(|entry| entry.state == TableStage::Ready);
     let others: Vec<String> = ready.map(|entry| format!("`{}`", entry.name)).collect();
     format!(
         "the state has no table `{name}`, but {}: name one of these, or `refresh` the reader once an engine whose graph has the \

@@ -17,7 +17,7 @@ pub(crate) use assign::{Assignment, OlderVersion, TaskGroup};
 pub(crate) use found::Found;
 
 use crate::graph::Graph;
-use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableState};
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
 use crate::store::{StateStore, StoreSnapshot};
 use crate::{Error, Position, Result, fault};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 pub(crate) const BUILD_GROUP: u16 = 1;
 
 /// A change of the stored catalogue that was decided on.
-enum Write {
+enum CatalogueWrite {
     /// Entries, and where groups stand from now on.
     Entries(Vec<CatalogueEntry>, Vec<(u16, Option<Position>)>),
     /// A retired table, whose rows go.
@@ -39,7 +39,7 @@ pub(crate) struct Catalogue {
     next: Option<TableId>,
     /// Where each group stands that has consumed anything.
     positions: BTreeMap<u16, Position>,
-    pending: Vec<Write>,
+    pending: Vec<CatalogueWrite>,
 }
 
 impl Catalogue {
@@ -70,8 +70,8 @@ impl Catalogue {
     pub(crate) fn carry_out(&mut self, store: &dyn StateStore) -> Result<()> {
         for write in std::mem::take(&mut self.pending) {
             match write {
-                Write::Entries(entries, positions) => write_entries(store, &entries, &positions)?,
-                Write::Retired(entry) => {
+                CatalogueWrite::Entries(entries, positions) => write_entries(store, &entries, &positions)?,
+                CatalogueWrite::Retired(entry) => {
                     let (table, version) = (&entry.name, entry.version);
                     tracing::info!(
                         table,
@@ -88,9 +88,9 @@ impl Catalogue {
     /// Retires tables: their rows are to be deleted.
     fn retire(&mut self, ids: &[TableId]) {
         for entry in self.entries.iter_mut().filter(|entry| ids.contains(&entry.id)) {
-            entry.state = TableState::Retired;
+            entry.state = TableStage::Retired;
             self.positions.remove(&former_group(entry.id));
-            self.pending.push(Write::Retired(entry.clone()));
+            self.pending.push(CatalogueWrite::Retired(entry.clone()));
         }
     }
 
@@ -98,7 +98,7 @@ impl Catalogue {
     /// successors took their places and before their rows were gone.
     fn sweep(&mut self, store: &dyn StateStore) -> Result<()> {
         let snapshot = store.snapshot()?;
-        for entry in self.entries.iter().filter(|entry| entry.state == TableState::Retired) {
+        for entry in self.entries.iter().filter(|entry| entry.state == TableStage::Retired) {
             let mut left = self.positions.remove(&former_group(entry.id)).is_some();
             snapshot.read(&layout::count_key(entry.id), &mut |count| left |= count.is_some())?;
             let (first, past) = layout::table_range(entry.id);
@@ -107,7 +107,7 @@ impl Catalogue {
                 false
             })?;
             if left {
-                self.pending.push(Write::Retired(entry.clone()));
+                self.pending.push(CatalogueWrite::Retired(entry.clone()));
             }
         }
         Ok(())
@@ -132,10 +132,10 @@ impl Catalogue {
                 .keys()
                 .any(|&table| graph.tables.get(table).is_some_and(|spec| *spec.name == *entry.name));
             if built.values().any(|id| *id == entry.id) {
-                entry.state = TableState::Ready;
+                entry.state = TableStage::Ready;
                 entry.group = MAIN_GROUP;
-            } else if entry.state == TableState::Building || (is_kept(entry) && replaced) {
-                entry.state = TableState::Retired;
+            } else if entry.state == TableStage::Building || (is_kept(entry) && replaced) {
+                entry.state = TableStage::Retired;
                 unneeded.push(entry.id);
             }
         }
@@ -156,11 +156,11 @@ impl Catalogue {
 }
 
 fn is_building(entry: &CatalogueEntry) -> bool {
-    entry.state == TableState::Building
+    entry.state == TableStage::Building
 }
 
 fn is_kept(entry: &CatalogueEntry) -> bool {
-    matches!(entry.state, TableState::Ready | TableState::Former)
+    matches!(entry.state, TableStage::Ready | TableStage::Former)
 }
 
 /// The group of a table that is not kept up to date any more: its rows have a position of their own.

@@ -62,7 +62,7 @@ fn state_of_0_1(name: &str) -> MemoryStore {
         value_codec: "bincode-2".to_owned(),
         value_schema: name.to_owned(),
         group: MAIN_GROUP,
-        state: TableState::Ready,
+        state: TableStage::Ready,
         row_format: layout::ROW_FORMAT,
         fold_id: layout::FoldId::default(),
     };

@@ -12,7 +12,7 @@
 mod expected;
 mod steps;
 
-use super::changelogs::{Shape, changelog};
+use super::changelogs::{ChangelogShape, changelog};
 use super::driver::{Driver, Settings};
 use super::input::read_partition;
 use super::laws::{Laws, Violation, agree};
@@ -104,7 +104,7 @@ impl GraphCheck {
         self
     }
 
-    /// Feeds records with these keys and values to `topic`, in a changelog of the default [`Shape`].
+    /// Feeds records with these keys and values to `topic`, in a changelog of the default [`ChangelogShape`].
     pub fn input<K, V>(
         self,
         topic: &Topic<K, V>,
@@ -115,7 +115,7 @@ impl GraphCheck {
         K: Key + Debug,
         V: Value + Debug,
     {
-        self.shaped_input(topic, Shape::default(), keys, values)
+        self.shaped_input(topic, ChangelogShape::default(), keys, values)
     }
 
     /// As [`input`](Self::input), in a changelog of another shape; the number of partitions is the topic's.
@@ -125,7 +125,7 @@ impl GraphCheck {
     pub fn shaped_input<K, V>(
         mut self,
         topic: &Topic<K, V>,
-        shape: Shape,
+        shape: ChangelogShape,
         keys: impl Strategy<Value = K> + 'static,
         values: impl Strategy<Value = V> + 'static,
     ) -> Self
@@ -133,7 +133,7 @@ impl GraphCheck {
         K: Key + Debug,
         V: Value + Debug,
     {
-        let shape = Shape { partitions: topic.topic_config().partitions, ..shape };
+        let shape = ChangelogShape { partitions: topic.topic_config().partitions, ..shape };
         let encoded = topic.clone();
         let make = move |records: Vec<super::changelogs::TypedRecord<K, V>>| {
             let made = records.into_iter().map(|record| Made {

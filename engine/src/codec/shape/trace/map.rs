@@ -1,6 +1,6 @@
 //! The map: what is known of a type and of those it is made of, gathered over many values.
 
-use super::{Node, Parts};
+use super::{ShapeNode, ShapeParts};
 use std::collections::BTreeMap;
 
 /// How many parts a shape has at the most. What lies behind them is unknown.
@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 40;
 
 /// How far the variant of an enum is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum VariantSeen {
     No,
     Yes,
     Refused,
@@ -19,9 +19,9 @@ pub(super) enum Seen {
 
 /// A type that was met.
 #[derive(Debug)]
-pub(super) struct Met {
-    pub(super) node: Node,
-    pub(super) variants: Vec<Seen>,
+pub(super) struct MetType {
+    pub(super) node: ShapeNode,
+    pub(super) variants: Vec<VariantSeen>,
     /// A variant that ends a recursion.
     pub(super) leaf: Option<usize>,
     /// How many fields it has, if it is a struct, and which of them may be left out.
@@ -29,16 +29,17 @@ pub(super) struct Met {
     pub(super) optional: Vec<usize>,
 }
 
-impl Met {
+impl MetType {
     /// What it is, its fields that may be left out marked as such.
-    fn with_defaults(&self) -> Node {
+    fn with_defaults(&self) -> ShapeNode {
         let mut node = self.node.clone();
-        if let Node::Of(parts) = &mut node
-            && let Parts::Struct(fields) = &mut **parts
+        if let ShapeNode::Of(parts) = &mut node
+            && let ShapeParts::Struct(fields) = &mut **parts
         {
             for at in &self.optional {
                 if let Some((_, field)) = fields.get_mut(*at) {
-                    *field = Node::of(Parts::Default(std::mem::replace(field, Node::unknown())));
+                    *field =
+                        ShapeNode::of(ShapeParts::Default(std::mem::replace(field, ShapeNode::unknown())));
                 }
             }
         }
@@ -51,9 +52,9 @@ pub(super) type Identity = (&'static str, &'static str, &'static [&'static str])
 
 /// What is known of a type and of those it is made of.
 #[derive(Default)]
-pub(super) struct Map {
+pub(super) struct TypeMap {
     numbers: BTreeMap<Identity, usize>,
-    pub(super) types: Vec<Met>,
+    pub(super) types: Vec<MetType>,
     /// Which sample the leaf at a path gets, if the first ones were refused.
     pub(super) choices: BTreeMap<Vec<usize>, usize>,
     /// Whether some type looks at the data before it knows what it is.
@@ -66,13 +67,13 @@ pub(super) struct Map {
     pub(super) omitted: Option<(usize, usize)>,
 }
 
-impl Map {
+impl TypeMap {
     pub(super) fn number(&mut self, of: Identity) -> usize {
         let next = self.types.len();
         let number = *self.numbers.entry(of).or_insert(next);
         if number == next {
-            self.types.push(Met {
-                node: Node::unknown(),
+            self.types.push(MetType {
+                node: ShapeNode::unknown(),
                 variants: Vec::new(),
                 leaf: None,
                 fields: 0,
@@ -83,12 +84,12 @@ impl Map {
     }
 
     /// Whether a variant of a type that `node` leads to was not seen yet.
-    pub(super) fn is_pending(&self, node: &Node, visited: &mut Vec<usize>) -> bool {
+    pub(super) fn is_pending(&self, node: &ShapeNode, visited: &mut Vec<usize>) -> bool {
         match node.parts() {
-            Some(Parts::Type(number)) if !visited.contains(number) => {
+            Some(ShapeParts::Type(number)) if !visited.contains(number) => {
                 visited.push(*number);
                 self.types.get(*number).is_some_and(|met| {
-                    met.variants.contains(&Seen::No)
+                    met.variants.contains(&VariantSeen::No)
                         || self.omitted.is_some_and(|(omitting, _)| omitting == *number)
                         || self.is_pending(&met.node, visited)
                 })
@@ -99,65 +100,68 @@ impl Map {
     }
 
     pub(super) fn forget_what_was_seen(&mut self) {
-        self.types.iter_mut().for_each(|met| met.variants.fill(Seen::No));
+        self.types.iter_mut().for_each(|met| met.variants.fill(VariantSeen::No));
     }
 
     /// The variants that were refused get another chance once it is known how recursions end.
     pub(super) fn retry_refused(&mut self) -> bool {
         let mut refused = false;
-        for seen in
-            self.types.iter_mut().flat_map(|met| &mut met.variants).filter(|seen| **seen == Seen::Refused)
+        for seen in self
+            .types
+            .iter_mut()
+            .flat_map(|met| &mut met.variants)
+            .filter(|seen| **seen == VariantSeen::Refused)
         {
-            *seen = Seen::No;
+            *seen = VariantSeen::No;
             refused = true;
         }
         refused
     }
 
     /// `node` with types replaced by what they are, and by how far up they stand where they are met in themselves.
-    pub(super) fn expanded(&self, node: &Node, human: bool) -> Node {
+    pub(super) fn expanded(&self, node: &ShapeNode, human: bool) -> ShapeNode {
         self.expand(node, human, &mut Vec::new(), &mut { MAX_PARTS })
     }
 
-    fn expand(&self, node: &Node, human: bool, inside: &mut Vec<usize>, left: &mut usize) -> Node {
+    fn expand(&self, node: &ShapeNode, human: bool, inside: &mut Vec<usize>, left: &mut usize) -> ShapeNode {
         if *left == 0 || inside.len() > MAX_DEPTH {
-            return Node::unknown();
+            return ShapeNode::unknown();
         }
         *left -= 1;
         let Some(parts) = node.parts() else { return node.clone() };
-        if let Parts::Type(number) = parts {
+        if let ShapeParts::Type(number) = parts {
             if let Some(above) = inside.iter().rev().position(|outer| outer == number) {
-                return Node::leaf(&format!("^{}", above + 1));
+                return ShapeNode::leaf(&format!("^{}", above + 1));
             }
-            let Some(met) = self.types.get(*number) else { return Node::unknown() };
+            let Some(met) = self.types.get(*number) else { return ShapeNode::unknown() };
             inside.push(*number);
             let expanded = self.expand(&met.with_defaults(), human, inside, left);
             inside.pop();
             return expanded;
         }
-        let mut one = |node: &Node| self.expand(node, human, inside, left);
-        Node::of(match parts {
-            Parts::Option(node) => Parts::Option(one(node)),
-            Parts::Seq(node) => Parts::Seq(one(node)),
-            Parts::Map(key, value) => Parts::Map(one(key), one(value)),
-            Parts::Array(node, len) => Parts::Array(one(node), *len),
-            Parts::Tuple(nodes) => tuple(nodes.iter().map(one).collect()),
-            Parts::Either(nodes) => Parts::Either(nodes.iter().map(one).collect()),
-            Parts::Struct(fields) => Parts::Struct(members(fields, human, one)),
-            Parts::Enum(variants) => Parts::Enum(members(variants, human, one)),
-            Parts::Default(node) => Parts::Default(one(node)),
-            Parts::Named(name, node) => Parts::Named(name.clone(), one(node)),
-            Parts::Type(number) => Parts::Type(*number),
+        let mut one = |node: &ShapeNode| self.expand(node, human, inside, left);
+        ShapeNode::of(match parts {
+            ShapeParts::Option(node) => ShapeParts::Option(one(node)),
+            ShapeParts::Seq(node) => ShapeParts::Seq(one(node)),
+            ShapeParts::Map(key, value) => ShapeParts::Map(one(key), one(value)),
+            ShapeParts::Array(node, len) => ShapeParts::Array(one(node), *len),
+            ShapeParts::Tuple(nodes) => tuple(nodes.iter().map(one).collect()),
+            ShapeParts::Either(nodes) => ShapeParts::Either(nodes.iter().map(one).collect()),
+            ShapeParts::Struct(fields) => ShapeParts::Struct(members(fields, human, one)),
+            ShapeParts::Enum(variants) => ShapeParts::Enum(members(variants, human, one)),
+            ShapeParts::Default(node) => ShapeParts::Default(one(node)),
+            ShapeParts::Named(name, node) => ShapeParts::Named(name.clone(), one(node)),
+            ShapeParts::Type(number) => ShapeParts::Type(*number),
         })
     }
 }
 
 /// Members in the order of the layout: that of the declaration, or none where they are known by their names.
 fn members(
-    members: &[(String, Node)],
+    members: &[(String, ShapeNode)],
     human: bool,
-    mut one: impl FnMut(&Node) -> Node,
-) -> Vec<(String, Node)> {
+    mut one: impl FnMut(&ShapeNode) -> ShapeNode,
+) -> Vec<(String, ShapeNode)> {
     let mut members: Vec<_> = members.iter().map(|(name, node)| (name.clone(), one(node))).collect();
     if human {
         members.sort_by(|a, b| a.0.cmp(&b.0));
@@ -165,57 +169,64 @@ fn members(
     members
 }
 
-fn tuple(nodes: Vec<Node>) -> Parts {
+fn tuple(nodes: Vec<ShapeNode>) -> ShapeParts {
     match nodes.as_slice() {
         [first, rest @ ..] if rest.len() > 15 && rest.iter().all(|node| node == first) => {
-            Parts::Array(first.clone(), nodes.len())
+            ShapeParts::Array(first.clone(), nodes.len())
         }
-        _ => Parts::Tuple(nodes),
+        _ => ShapeParts::Tuple(nodes),
     }
 }
 
 /// What both of two views of one place say.
-pub(super) fn united(a: Node, b: Node) -> Node {
+pub(super) fn united(a: ShapeNode, b: ShapeNode) -> ShapeNode {
     if a.is_unknown() || a == b {
         return b;
     }
     if b.is_unknown() {
         return a;
     }
-    let both = |a: Vec<Node>, b: Vec<Node>| a.into_iter().zip(b).map(|(a, b)| united(a, b)).collect();
-    let named = |a: Vec<(String, Node)>, b: Vec<(String, Node)>| {
+    let both =
+        |a: Vec<ShapeNode>, b: Vec<ShapeNode>| a.into_iter().zip(b).map(|(a, b)| united(a, b)).collect();
+    let named = |a: Vec<(String, ShapeNode)>, b: Vec<(String, ShapeNode)>| {
         a.into_iter().zip(b).map(|((name, a), (_, b))| (name, united(a, b))).collect()
     };
-    let same = |a: &[(String, Node)], b: &[(String, Node)]| {
+    let same = |a: &[(String, ShapeNode)], b: &[(String, ShapeNode)]| {
         a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.0 == b.0)
     };
     match (a, b) {
-        (Node::Of(a), Node::Of(b)) => match (*a, *b) {
-            (Parts::Option(a), Parts::Option(b)) => Node::of(Parts::Option(united(a, b))),
-            (Parts::Seq(a), Parts::Seq(b)) => Node::of(Parts::Seq(united(a, b))),
-            (Parts::Map(key, value), Parts::Map(other_key, other_value)) => {
-                Node::of(Parts::Map(united(key, other_key), united(value, other_value)))
+        (ShapeNode::Of(a), ShapeNode::Of(b)) => match (*a, *b) {
+            (ShapeParts::Option(a), ShapeParts::Option(b)) => ShapeNode::of(ShapeParts::Option(united(a, b))),
+            (ShapeParts::Seq(a), ShapeParts::Seq(b)) => ShapeNode::of(ShapeParts::Seq(united(a, b))),
+            (ShapeParts::Map(key, value), ShapeParts::Map(other_key, other_value)) => {
+                ShapeNode::of(ShapeParts::Map(united(key, other_key), united(value, other_value)))
             }
-            (Parts::Tuple(a), Parts::Tuple(b)) if a.len() == b.len() => Node::of(Parts::Tuple(both(a, b))),
-            (Parts::Struct(a), Parts::Struct(b)) if same(&a, &b) => Node::of(Parts::Struct(named(a, b))),
-            (Parts::Enum(a), Parts::Enum(b)) if same(&a, &b) => Node::of(Parts::Enum(named(a, b))),
-            (a, b) => either(Node::of(a), Node::of(b)),
+            (ShapeParts::Tuple(a), ShapeParts::Tuple(b)) if a.len() == b.len() => {
+                ShapeNode::of(ShapeParts::Tuple(both(a, b)))
+            }
+            (ShapeParts::Struct(a), ShapeParts::Struct(b)) if same(&a, &b) => {
+                ShapeNode::of(ShapeParts::Struct(named(a, b)))
+            }
+            (ShapeParts::Enum(a), ShapeParts::Enum(b)) if same(&a, &b) => {
+                ShapeNode::of(ShapeParts::Enum(named(a, b)))
+            }
+            (a, b) => either(ShapeNode::of(a), ShapeNode::of(b)),
         },
         (a, b) => either(a, b),
     }
 }
 
-fn either(a: Node, b: Node) -> Node {
+fn either(a: ShapeNode, b: ShapeNode) -> ShapeNode {
     let mut nodes = match a {
-        Node::Of(parts) => match *parts {
-            Parts::Either(nodes) => nodes,
-            parts => vec![Node::of(parts)],
+        ShapeNode::Of(parts) => match *parts {
+            ShapeParts::Either(nodes) => nodes,
+            parts => vec![ShapeNode::of(parts)],
         },
-        leaf @ Node::Leaf(_) => vec![leaf],
+        leaf @ ShapeNode::Leaf(_) => vec![leaf],
     };
     if !nodes.contains(&b) {
         nodes.push(b);
     }
-    nodes.sort_by_cached_key(Node::to_text);
-    Node::of(Parts::Either(nodes))
+    nodes.sort_by_cached_key(ShapeNode::to_text);
+    ShapeNode::of(ShapeParts::Either(nodes))
 }

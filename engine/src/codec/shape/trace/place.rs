@@ -1,18 +1,18 @@
 //! A place where a value is wanted: the deserializer, which answers with samples.
 
-use super::map::Seen;
+use super::map::VariantSeen;
 use super::parts::{Items, Variant, read_fields, read_others};
-use super::reader::{Choice, Failure, MAX_STEPS, Reader};
-use super::{Node, Parts};
+use super::reader::{Choice, MAX_STEPS, TraceFailure, TraceReader};
+use super::{ShapeNode, ShapeParts};
 use crate::codec::shape::node::ANY;
 use serde::de::{Deserializer, Visitor};
 
 /// A place where a value is wanted.
-pub(super) struct Place<'r, 'm>(pub(super) &'r mut Reader<'m>);
+pub(super) struct Place<'r, 'm>(pub(super) &'r mut TraceReader<'m>);
 
 macro_rules! integers {
     ($($method:ident $visit:ident $integer:ty;)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
             let choice = self.0.choice(stringify!($integer))?;
             visitor.$visit(self.0.mode.number(choice, (<$integer>::MIN, <$integer>::MAX)))
         }
@@ -20,7 +20,7 @@ macro_rules! integers {
 }
 
 impl<'de> Deserializer<'de> for Place<'_, '_> {
-    type Error = Failure;
+    type Error = TraceFailure;
 
     fn is_human_readable(&self) -> bool {
         self.0.human
@@ -39,48 +39,48 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         deserialize_i128 visit_i128 i128;
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         self.0.choice("bool")?;
         visitor.visit_bool(self.0.mode.is_some(0))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the samples are in range")]
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         let choice = self.0.choice("f32")?;
         visitor.visit_f32(self.0.mode.float(choice) as f32)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         let choice = self.0.choice("f64")?;
         visitor.visit_f64(self.0.mode.float(choice))
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         self.0.choice("char")?;
         visitor.visit_char(self.0.mode.char())
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         let choice = self.0.choice("string")?;
         visitor.visit_str(self.0.mode.text(choice))
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         let choice = self.0.choice("bytes")?;
         visitor.visit_bytes(&self.0.mode.bytes(choice))
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         self.deserialize_bytes(visitor)
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         self.0.step()?;
-        self.0.last = Node::leaf("unit");
+        self.0.last = ShapeNode::leaf("unit");
         visitor.visit_unit()
     }
 
@@ -88,11 +88,11 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, TraceFailure> {
         self.deserialize_unit(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         let reader = self.0;
         reader.step()?;
         let fills = reader.fills();
@@ -107,8 +107,8 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         } else {
             visitor.visit_none()
         };
-        let inner = std::mem::replace(&mut reader.last, Node::unknown());
-        reader.last = Node::of(Parts::Option(inner));
+        let inner = std::mem::replace(&mut reader.last, ShapeNode::unknown());
+        reader.last = ShapeNode::of(ShapeParts::Option(inner));
         value
     }
 
@@ -116,14 +116,14 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         self,
         name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, TraceFailure> {
         self.0.meet::<V, _>(name, &[], |reader, _| {
             let value = visitor.visit_newtype_struct(Place(reader));
             (value, reader.last.clone())
         })
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         let reader = self.0;
         reader.map.unordered |= fills_what_is_hashed::<V>();
         reader.step()?;
@@ -133,18 +133,19 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         let value = visitor.visit_seq(&mut parts);
         let Items { nodes, reader, .. } = parts;
         reader.filled -= left;
-        reader.last = Node::of(Parts::Seq(nodes.into_iter().next().unwrap_or_else(Node::unknown)));
+        reader.last =
+            ShapeNode::of(ShapeParts::Seq(nodes.into_iter().next().unwrap_or_else(ShapeNode::unknown)));
         value
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, TraceFailure> {
         let reader = self.0;
         reader.step()?;
         let mut parts = Items::new(reader, len);
         let value = visitor.visit_seq(&mut parts);
         let Items { mut nodes, reader, .. } = parts;
-        nodes.resize(len.min(MAX_STEPS), Node::unknown());
-        reader.last = Node::of(Parts::Tuple(nodes));
+        nodes.resize(len.min(MAX_STEPS), ShapeNode::unknown());
+        reader.last = ShapeNode::of(ShapeParts::Tuple(nodes));
         value
     }
 
@@ -153,14 +154,14 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         name: &'static str,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, TraceFailure> {
         self.0.meet::<V, _>(name, &[], |reader, _| {
             let value = Place(reader).deserialize_tuple(len, visitor);
             (value, reader.last.clone())
         })
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         let reader = self.0;
         reader.map.unordered |= fills_what_is_hashed::<V>();
         reader.step()?;
@@ -171,8 +172,8 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         let Items { nodes, reader, .. } = entries;
         reader.filled -= left;
         let mut nodes = nodes.into_iter();
-        let mut next = || nodes.next().unwrap_or_else(Node::unknown);
-        reader.last = Node::of(Parts::Map(next(), next()));
+        let mut next = || nodes.next().unwrap_or_else(ShapeNode::unknown);
+        reader.last = ShapeNode::of(ShapeParts::Map(next(), next()));
         value
     }
 
@@ -181,7 +182,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, TraceFailure> {
         self.0.meet::<V, _>(name, fields, |reader, number| {
             let omitted = reader.map.omitted.filter(|(omitting, _)| *omitting == number);
             if let Some((_, omitted)) = omitted {
@@ -190,7 +191,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
                 if let Some(met) = met.filter(|met| !met.optional.contains(&omitted)) {
                     met.optional.push(omitted);
                 }
-                return (value, Node::unknown());
+                return (value, ShapeNode::unknown());
             }
             if let Some(met) = reader.map.types.get_mut(number) {
                 met.fields = fields.len();
@@ -204,10 +205,10 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
         name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Failure> {
+    ) -> Result<V::Value, TraceFailure> {
         self.0.meet::<V, _>(name, variants, |reader, number| {
             if let Some(met) = reader.map.types.get_mut(number) {
-                met.variants.resize(variants.len(), Seen::No);
+                met.variants.resize(variants.len(), VariantSeen::No);
             }
             let chosen = reader.choose(number);
             let (at, repetitions) = (reader.chosen.len(), reader.repetitions);
@@ -215,7 +216,7 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
             reader.chosen.push(Choice { number, variant: chosen, ended: false, repeated });
             reader.path.push(chosen);
             let name = variants.get(chosen).copied().unwrap_or_default();
-            reader.last = Node::unknown();
+            reader.last = ShapeNode::unknown();
             let value = visitor.visit_enum(Variant { reader: &mut *reader, name });
             reader.path.pop();
             if let Some(chosen) = reader.chosen.get_mut(at).filter(|_| value.is_ok()) {
@@ -227,19 +228,19 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
             {
                 met.leaf = met.leaf.or(Some(chosen));
             }
-            let mut nodes = vec![Node::unknown(); variants.len()];
+            let mut nodes = vec![ShapeNode::unknown(); variants.len()];
             if let Some(node) = nodes.get_mut(chosen) {
                 node.clone_from(&reader.last);
             }
             let names = variants.iter().map(|name| (*name).to_owned());
-            (value, Node::of(Parts::Enum(names.zip(nodes).collect())))
+            (value, ShapeNode::of(ShapeParts::Enum(names.zip(nodes).collect())))
         })
     }
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         if !self.0.human {
             self.0.map.shapeless = true;
-            return Err(Failure);
+            return Err(TraceFailure);
         }
         self.0.map.any = true;
         match self.0.choice(ANY)? {
@@ -250,15 +251,15 @@ impl<'de> Deserializer<'de> for Place<'_, '_> {
             4 => visitor.visit_unit(),
             5 => visitor.visit_map(Items::new(self.0, 0)),
             6 => visitor.visit_seq(Items::new(self.0, 0)),
-            _ => Err(Failure),
+            _ => Err(TraceFailure),
         }
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         self.deserialize_any(visitor)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Failure> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, TraceFailure> {
         self.deserialize_any(visitor)
     }
 }

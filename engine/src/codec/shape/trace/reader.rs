@@ -3,10 +3,10 @@
 //! Types are told apart by names that never leave the process. A type that is met inside of
 //! itself is given as little as it takes to end.
 
-use super::map::{Map, Seen, united};
+use super::map::{TypeMap, VariantSeen, united};
 use super::place::Place;
 use super::samples::Mode;
-use super::{Node, Parts};
+use super::{ShapeNode, ShapeParts};
 use serde::de::DeserializeSeed;
 use std::any::type_name;
 use std::fmt;
@@ -19,23 +19,23 @@ pub(super) const MAX_STEPS: usize = 100_000;
 
 /// Why there is no value.
 #[derive(Debug)]
-pub(super) struct Failure;
+pub(super) struct TraceFailure;
 
-impl Failure {
+impl TraceFailure {
     pub(super) fn panicked() -> Self {
         Self
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for TraceFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the sample was refused")
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for TraceFailure {}
 
-impl serde::de::Error for Failure {
+impl serde::de::Error for TraceFailure {
     fn custom<T: fmt::Display>(_: T) -> Self {
         Self
     }
@@ -52,8 +52,8 @@ pub(super) struct Choice {
 }
 
 /// One value in the making.
-pub(super) struct Reader<'m> {
-    pub(super) map: &'m mut Map,
+pub(super) struct TraceReader<'m> {
+    pub(super) map: &'m mut TypeMap,
     pub(super) human: bool,
     pub(super) mode: Mode,
     /// The types that are being read.
@@ -66,14 +66,14 @@ pub(super) struct Reader<'m> {
     pub(super) filled: usize,
     steps: usize,
     /// What was read last.
-    pub(super) last: Node,
+    pub(super) last: ShapeNode,
     /// The leaf that was looked at last.
     pub(super) recent: Option<Vec<usize>>,
     pub(super) chosen: Vec<Choice>,
 }
 
-impl<'m> Reader<'m> {
-    pub(super) fn new(map: &'m mut Map, human: bool, mode: Mode) -> Self {
+impl<'m> TraceReader<'m> {
+    pub(super) fn new(map: &'m mut TypeMap, human: bool, mode: Mode) -> Self {
         Self {
             map,
             human,
@@ -84,7 +84,7 @@ impl<'m> Reader<'m> {
             path: Vec::new(),
             filled: 0,
             steps: 0,
-            last: Node::unknown(),
+            last: ShapeNode::unknown(),
             recent: None,
             chosen: Vec::new(),
         }
@@ -94,11 +94,11 @@ impl<'m> Reader<'m> {
         Place(self)
     }
 
-    pub(super) fn step(&mut self) -> Result<(), Failure> {
-        self.last = Node::unknown();
+    pub(super) fn step(&mut self) -> Result<(), TraceFailure> {
+        self.last = ShapeNode::unknown();
         self.steps += 1;
         let within = self.steps < MAX_STEPS && self.path.len() < MAX_DEPTH && self.inside.len() < MAX_DEPTH;
-        if within { Ok(()) } else { Err(Failure) }
+        if within { Ok(()) } else { Err(TraceFailure) }
     }
 
     /// Whether something is put where there may be nothing.
@@ -107,9 +107,9 @@ impl<'m> Reader<'m> {
     }
 
     /// Which sample the leaf at this place gets.
-    pub(super) fn choice(&mut self, name: &str) -> Result<usize, Failure> {
+    pub(super) fn choice(&mut self, name: &str) -> Result<usize, TraceFailure> {
         self.step()?;
-        self.last = Node::leaf(name);
+        self.last = ShapeNode::leaf(name);
         let choice = self.map.choices.get(&self.path).copied().unwrap_or(0);
         self.recent = Some(self.path.clone());
         Ok(choice)
@@ -120,8 +120,8 @@ impl<'m> Reader<'m> {
         &mut self,
         index: usize,
         seed: S,
-    ) -> Result<S::Value, Failure> {
-        self.last = Node::unknown();
+    ) -> Result<S::Value, TraceFailure> {
+        self.last = ShapeNode::unknown();
         self.path.push(index);
         let value = seed.deserialize(Place(self));
         self.path.pop();
@@ -133,8 +133,8 @@ impl<'m> Reader<'m> {
         &mut self,
         name: &'static str,
         parts: &'static [&'static str],
-        read: impl FnOnce(&mut Self, usize) -> (Result<T, Failure>, Node),
-    ) -> Result<T, Failure> {
+        read: impl FnOnce(&mut Self, usize) -> (Result<T, TraceFailure>, ShapeNode),
+    ) -> Result<T, TraceFailure> {
         self.step()?;
         let number = self.map.number((type_name::<V>(), name, parts));
         let again = usize::from(self.inside.contains(&number));
@@ -145,9 +145,9 @@ impl<'m> Reader<'m> {
         self.repeated -= again;
         self.inside.pop();
         if let Some(met) = self.map.types.get_mut(number) {
-            met.node = united(std::mem::replace(&mut met.node, Node::unknown()), node);
+            met.node = united(std::mem::replace(&mut met.node, ShapeNode::unknown()), node);
         }
-        self.last = Node::of(Parts::Type(number));
+        self.last = ShapeNode::of(ShapeParts::Type(number));
         value
     }
 
@@ -159,27 +159,31 @@ impl<'m> Reader<'m> {
             let other = || (0..met.variants.len()).find(|at| running().all(|choice| choice.variant != *at));
             return met.leaf.or_else(other).unwrap_or(0);
         }
-        if let Some(unseen) = met.variants.iter().position(|seen| *seen == Seen::No) {
+        if let Some(unseen) = met.variants.iter().position(|seen| *seen == VariantSeen::No) {
             return unseen;
         }
         let payloads = match met.node.parts() {
-            Some(Parts::Enum(variants)) => variants.as_slice(),
+            Some(ShapeParts::Enum(variants)) => variants.as_slice(),
             _ => &[],
         };
         let pending = payloads.iter().position(|(_, node)| self.map.is_pending(node, &mut vec![number]));
-        let seen = || met.variants.iter().position(|seen| *seen == Seen::Yes);
+        let seen = || met.variants.iter().position(|seen| *seen == VariantSeen::Yes);
         pending.or(met.leaf).or_else(seen).unwrap_or(0)
     }
 
     /// The fields that were read, under their names. Where there are more names than fields, some are aliases.
-    pub(super) fn fields(names: &'static [&'static str], mut nodes: Vec<Node>, complete: bool) -> Node {
+    pub(super) fn fields(
+        names: &'static [&'static str],
+        mut nodes: Vec<ShapeNode>,
+        complete: bool,
+    ) -> ShapeNode {
         if complete && nodes.len() < names.len() {
             let mut fields: Vec<_> =
                 nodes.into_iter().enumerate().map(|(at, node)| (format!("#{at}"), node)).collect();
-            fields.push((names.join("|"), Node::leaf("unit")));
-            return Node::of(Parts::Struct(fields));
+            fields.push((names.join("|"), ShapeNode::leaf("unit")));
+            return ShapeNode::of(ShapeParts::Struct(fields));
         }
-        nodes.resize(names.len(), Node::unknown());
-        Node::of(Parts::Struct(names.iter().map(|name| (*name).to_owned()).zip(nodes).collect()))
+        nodes.resize(names.len(), ShapeNode::unknown());
+        ShapeNode::of(ShapeParts::Struct(names.iter().map(|name| (*name).to_owned()).zip(nodes).collect()))
     }
 }

@@ -1,0 +1,87 @@
+//! What not every log can do.
+//!
+//! An engine asks once, when it is opened: what it cannot do without is refused there, what it can do otherwise is decided
+//! there (`task/abilities.rs`).
+
+/// What a changelog can do, of what not every log can.
+///
+/// # Examples
+/// ```
+/// use millpond::changelog::prelude::*;
+/// use millpond::changelog::{Abilities, MemoryChangelog};
+///
+/// assert_eq!(MemoryChangelog::new().abilities(), Abilities::all());
+///
+/// // A log of one's own, whose partitions have nothing to do with each other.
+/// let mut abilities = Abilities::all();
+/// abilities.one_sequence = false;
+/// abilities.atomic_appends = false;
+/// assert_eq!(abilities.missing(), ["one_sequence", "atomic_appends"]);
+/// ```
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a question of its own, with any other answered either way"
+)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Abilities {
+    /// Every record has a place in one order of all records, and [`ReadLog::appended`](super::ReadLog::appended) tells of it.
+    ///
+    /// Without it, partitions are merged by the timestamps of their next records, as far as they are there when an epoch is
+    /// cut; [`LogBatch::runs`](super::LogBatch::runs) and `appended` are not asked, and every partition is looked at for every epoch.
+    /// So how records of several partitions follow each other is decided by the first engine that reads them: one that
+    /// appends to topics marks each of its epochs, so that it is decided once.
+    pub one_sequence: bool,
+    /// An append is all or nothing, also across partitions. No engine needs it; without it, a [`Producer`](super::Producer) refuses
+    /// to send records of several partitions at once.
+    pub atomic_appends: bool,
+    /// What an epoch appends and its mark are there together or not at all, whatever happens:
+    /// [`EpochLog::append_epoch`](super::EpochLog::append_epoch). Without it, no engine runs a graph that appends to topics, or
+    /// sets records aside: after a crash it could not tell what it had appended.
+    pub atomic_epochs: bool,
+    /// The offsets of a partition have no gaps: the one after a record is that of the next. No engine runs without it.
+    pub dense_offsets: bool,
+    /// Nothing at or above a [hold](super::RetentionLog::hold) is dropped. Without it an engine warns when it is opened: if
+    /// what it has not folded is dropped meanwhile, it stops with `BehindChangelog`.
+    pub keeps_holds: bool,
+}
+
+impl Abilities {
+    /// All of them: those of the changelogs here.
+    #[must_use]
+    pub fn all() -> Self {
+        Self {
+            one_sequence: true,
+            atomic_appends: true,
+            atomic_epochs: true,
+            dense_offsets: true,
+            keeps_holds: true,
+        }
+    }
+
+    /// None of them, to begin with what a log of one's own can do.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            one_sequence: false,
+            atomic_appends: false,
+            atomic_epochs: false,
+            dense_offsets: false,
+            keeps_holds: false,
+        }
+    }
+
+    /// The names of those that the log does not have.
+    #[must_use]
+    pub fn missing(self) -> Vec<&'static str> {
+        let Self { one_sequence, atomic_appends, atomic_epochs, dense_offsets, keeps_holds } = self;
+        let all = [
+            ("one_sequence", one_sequence),
+            ("atomic_appends", atomic_appends),
+            ("atomic_epochs", atomic_epochs),
+            ("dense_offsets", dense_offsets),
+            ("keeps_holds", keeps_holds),
+        ];
+        all.into_iter().filter(|(_, has)| !has).map(|(name, _)| name).collect()
+    }
+}
