@@ -7,9 +7,8 @@
 
 use clap::Parser;
 use millpond::TopicPartition;
-use millpond::changelog::{
-    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig, TopicLog,
-};
+use millpond::changelog::backend::{AppendLog, TopicLog};
+use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
 use millpond_support::bench::keys::Keys;
 use millpond_support::bench::report::{Targets, count, median, rounded};
 use millpond_support::bench::{Outcome, args, phase, report};

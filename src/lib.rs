@@ -25,10 +25,11 @@
 //! |---|---|
 //! | describing a graph | [`GraphBuilder`], [`Stream`], [`Table`], [`StoredTable`], [`aggregate`] |
 //! | running it | [`Engine`], [`EngineBuilder`] |
-//! | asking it | [`View`], [`Snapshot`] |
-//! | the log | [`changelog`], [`Topic`] |
+//! | asking it | [`View`], [`Snapshot`], [`KeyStream`], [`ChangeStream`], [`StateReader`] |
+//! | the log | [`Topic`], [`changelog`] |
 //! | keys and values as bytes | [`codec`], [`derive(Key)`](derive@Key), [`key_codec!`] |
-//! | operators of one's own | [`Process`], [`dataflow`] |
+//! | operators of one's own | [`Process`]; beneath it, [`dataflow`] |
+//! | a changelog or a store of one's own | [`changelog::backend`], [`store`] |
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 //!
 //! # Features
@@ -42,6 +43,9 @@
 //! # Stability
 //! The least Rust is 1.88. Before 1.0 a minor version may change the API; what is stored is read by every later version.
 
+pub mod changelog;
+pub mod dataflow;
+
 #[cfg(feature = "rocks")]
 pub use millpond_engine::StateReader;
 pub use millpond_engine::codec::Key;
@@ -49,13 +53,13 @@ pub use millpond_engine::codec::Key;
 pub use millpond_engine::fault;
 pub use millpond_engine::graph::{Graph, TableOptions};
 pub use millpond_engine::query::{
-    ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, TableSnapshot, View,
+    ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, Stored, TableSnapshot, View,
 };
 pub use millpond_engine::{
     Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, ManualClock, Memory, Position,
     Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
 };
-pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, state, store};
+pub use millpond_engine::{codec, key_codec, store};
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{

@@ -20,7 +20,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{AppendLog, TopicLog};
+use millpond::changelog::backend::{AppendLog, TopicLog};
 use millpond::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions};
 use millpond_support::environment::{rounds, seed, variable};
 use millpond_support::ledger::{

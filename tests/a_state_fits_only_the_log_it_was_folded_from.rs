@@ -11,10 +11,8 @@
 //! new ones were not.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::{
-    AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, ReadLog, RetentionLog, TermLog,
-    TopicConfig, TopicLog,
-};
+use millpond::changelog::backend::{AppendLog, ReadLog, RetentionLog, TermLog, TopicLog};
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, TopicConfig};
 use millpond::{
     Engine, ErrorKind, Graph, GraphBuilder, Result, StoredTable, SystemClock, Topic, TopicPartition,
 };

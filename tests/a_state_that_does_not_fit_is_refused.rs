@@ -15,9 +15,8 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{
-    Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
-};
+use millpond::changelog::backend::{ReadLog, RetentionLog, TopicLog};
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};
 use millpond::{

@@ -8,7 +8,8 @@
 //! refused for ever: the position still named the topic, and was taken for one that rows stand at.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{ReadLog, RetentionLog, TopicConfig, TopicLog};
+use millpond::changelog::TopicConfig;
+use millpond::changelog::backend::{ReadLog, RetentionLog, TopicLog};
 use millpond::{
     ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, StoredTable, Topic, TopicPartition,
 };

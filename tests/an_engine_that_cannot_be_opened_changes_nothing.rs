@@ -16,7 +16,8 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::{ReadLog, RetentionLog, TopicConfig, TopicLog};
+use millpond::changelog::TopicConfig;
+use millpond::changelog::backend::{ReadLog, RetentionLog, TopicLog};
 use millpond::{
     EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoredTable, TableOptions,
     Topic, TopicPartition,

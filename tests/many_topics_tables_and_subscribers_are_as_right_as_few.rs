@@ -14,7 +14,8 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, RetentionLog, TopicConfig};
+use millpond::changelog::backend::RetentionLog;
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, TopicConfig};
 use millpond::{Engine, Graph, GraphBuilder, Result, StoredTable, Topic};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -23,9 +23,8 @@
 
 mod shop;
 
-use millpond::changelog::{
-    Append, Changelog, EpochLog, EpochMark, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
-};
+use millpond::changelog::backend::{EpochLog, EpochMark, ReadLog, RetentionLog, TopicLog};
+use millpond::changelog::{Append, Changelog, Record, TopicConfig};
 use millpond::{Position, Result, StateReader, Stepper, TopicPartition};
 use serde::{Deserialize, Serialize};
 use shop::answers::{self, Log, Rows};

@@ -38,7 +38,7 @@ use std::sync::Arc;
 /// # Examples
 /// ```
 /// use millpond::codec::Json;
-/// use millpond::graph::TableOptions;
+/// use millpond::TableOptions;
 /// use millpond::ForeignStore;
 ///
 /// let by_name: ForeignStore<u64, String> = "orders_with_customers".into();

@@ -1,8 +1,9 @@
 //! The logs that benchmarks read: written with large appends, read back by hand as the engine reads them.
 
 use super::Outcome;
+use millpond::changelog::backend::RecordRef;
 use millpond::changelog::{
-    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, Record, RecordRef, TopicConfig,
+    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
 };
 use millpond::codec::{Bincode, KeyCodec, ValueCodec};
 use millpond::{Position, TopicPartition};
