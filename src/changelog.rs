@@ -20,12 +20,13 @@ pub use millpond_engine::changelog::{
 #[cfg(feature = "rocks")]
 pub use millpond_engine::changelog::{Durability, EmbeddedChangelog, EmbeddedOptions};
 
-/// Changelogs of one's own: a trait for each ability of a log, and what their functions take and give.
-///
-/// A [`Changelog`] is all of [`TopicLog`], [`AppendLog`], [`ReadLog`], [`EpochLog`], [`RetentionLog`], [`NameLog`] and
-/// [`TermLog`]; each says in its contract what the engine relies on, and [`Abilities`] what not every log can do. Whoever only
-/// calls a log whose type is known needs the [`prelude`].
 pub mod backend {
+    //! Changelogs of one's own: a trait for each ability of a log, and what their functions take and give.
+    //!
+    //! A [`Changelog`] is all of [`TopicLog`], [`AppendLog`], [`ReadLog`], [`EpochLog`], [`RetentionLog`], [`NameLog`] and
+    //! [`TermLog`]; each says in its contract what the engine relies on, and [`Abilities`] what not every log can do. Whoever only
+    //! calls a log whose type is known needs the [`prelude`](super::prelude).
+
     pub use millpond_engine::changelog::{
         Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, DecodedBatch, EpochLog, EpochMark,
         Lease, LogBatch, NameInUse, NameLog, PartitionReader, ReadLog, RecordIter, RecordRef, RetentionLog,

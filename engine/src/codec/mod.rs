@@ -220,7 +220,9 @@ impl<T: Clone + Send + Sync + 'static> Value for T {}
 ///
 ///     fn decode(&self, bytes: &[u8]) -> Result<TimeOfDay, CodecError> {
 ///         let refuse = || CodecError::new(format!("{bytes:?} is no time of the form hh:mm"));
-///         let number = |part: &str, below: u16| part.parse().ok().filter(|n| part.len() == 2 && *n < below);
+///         let number = |part: &str, below: u16| {
+///             part.parse::<u16>().ok().filter(|number| part.len() == 2 && *number < below)
+///         };
 ///         let text = std::str::from_utf8(bytes).map_err(|_| refuse())?;
 ///         let (hours, minutes) = text.split_once(':').ok_or_else(refuse)?;
 ///         let (hours, minutes) = number(hours, 24).zip(number(minutes, 60)).ok_or_else(refuse)?;
