@@ -47,7 +47,7 @@ const APPENDS: u64 = 20;
 fn append_one_by_one(dir: &Path, durability: &str) {
     let mut random = Random::new(1);
     let durability = if durability == "Fsync" { Durability::Fsync } else { Durability::Os };
-    let options = EmbeddedOptions { durability, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().durability(durability);
     let changelog = EmbeddedChangelog::open(dir.join("changelog"), options).unwrap();
     changelog.create_topic("payments", Ledger::new(1).payments.topic_config()).unwrap();
     tell("open");

@@ -45,7 +45,7 @@ fn kept() -> Topic<u32, u64> {
 }
 
 fn left() -> Topic<u32, u64> {
-    Topic::new("left").config(TopicConfig { retention_bytes: Some(120), ..TopicConfig::default() })
+    Topic::new("left").config(TopicConfig::default().retention_bytes(120))
 }
 
 fn sums(graph: &GraphBuilder, topic: &Topic<u32, u64>) -> StoredTable<u32, u64> {

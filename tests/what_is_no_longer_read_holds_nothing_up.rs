@@ -19,7 +19,7 @@ fn kept() -> Topic<u32, u64> {
 }
 
 fn left() -> Topic<u32, u64> {
-    Topic::new("left").config(TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() })
+    Topic::new("left").config(TopicConfig::default().retention_bytes(1))
 }
 
 fn both() -> Graph {

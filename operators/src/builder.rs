@@ -29,6 +29,7 @@ use millpond_engine::{Result, Topic};
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Latest {
     /// The one with the greater offset: the changelog's own order.
     #[default]

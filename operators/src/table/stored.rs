@@ -6,6 +6,7 @@ use super::Table;
 use super::access::{GroupAccess, StoredAccess};
 use millpond_engine::codec::{Grouped, Key, Value};
 use millpond_engine::graph::{Builder, NodeId, TableRef};
+use millpond_engine::query::sealed::Sealed;
 use millpond_engine::query::{Stored, StoredRef};
 use std::fmt;
 use std::ops::Deref;
@@ -94,6 +95,8 @@ impl<K, V> From<StoredTable<K, V>> for Table<K, V> {
         stored.table
     }
 }
+
+impl<K, V> Sealed for StoredTable<K, V> {}
 
 impl<K: Key, V: Value> Stored for StoredTable<K, V> {
     type Key = K;
