@@ -18,9 +18,7 @@
 //!     # #[cfg(feature = "rocks")]
 //!     let engine = Engine::open(path, &graph.build()?)?;
 //!     # #[cfg(not(feature = "rocks"))]
-//!     # let changelog = std::sync::Arc::new(millpond::changelog::MemoryChangelog::new());
-//!     # #[cfg(not(feature = "rocks"))]
-//!     # let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+//!     # let engine = Engine::builder(&graph.build()?).in_memory().start()?;
 //!     let position = engine.append(&lines, &1, &"to be or not to be".to_owned()).wait_blocking()?;
 //!     engine.wait_for_blocking(&position)?;
 //!     assert_eq!(engine.view(&words)?.get("be")?, Some(2));

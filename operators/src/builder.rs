@@ -138,7 +138,8 @@ impl GraphBuilder {
         source::table(&self.upserts(topic), store.into(), latest)
     }
 
-    /// The engine's builder, on which operators of one's own are added.
+    /// The engine's builder, on which operators of one's own are added; see
+    /// [`Operator`](millpond_engine::dataflow::Operator) for an example.
     #[must_use]
     pub fn nodes(&self) -> &Builder {
         &self.0
