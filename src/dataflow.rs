@@ -13,10 +13,7 @@
 //! | keep a state | [`Builder::table`], [`TableRef`], [`Context::table`], [`TableState`] |
 //! | read a topic in another way | [`Source`] |
 
-pub use millpond_engine::dataflow::{
-    Batch, Change, Changes, Charges, Context, Detail, Event, Failure, Gather, Inputs, Operator, Output, Pass,
-    Router, Source, SourceBatch, Stamp, Stamped, Update,
-};
+pub use millpond_engine::dataflow::*;
 pub use millpond_engine::graph::{Builder, NodeId, TableIndex, TableRef};
 pub use millpond_engine::query::StoredRef;
 pub use millpond_engine::state::TableState;

@@ -135,7 +135,6 @@ impl Batch {
 
 /// What an operator puts out on one shard.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum Output {
     /// For the consumers on the same shard.
     Local(Batch),
