@@ -6,7 +6,6 @@ use super::Table;
 use super::access::{GroupAccess, StoredAccess};
 use millpond_engine::codec::{Grouped, Key, Value};
 use millpond_engine::graph::{Builder, NodeId, TableRef};
-use millpond_engine::query::sealed::Sealed;
 use millpond_engine::query::{Stored, StoredRef};
 use std::fmt;
 use std::ops::Deref;
@@ -96,7 +95,7 @@ impl<K, V> From<StoredTable<K, V>> for Table<K, V> {
     }
 }
 
-impl<K, V> Sealed for StoredTable<K, V> {}
+impl<K, V> millpond_engine::query::sealed::Sealed for StoredTable<K, V> {}
 
 impl<K: Key, V: Value> Stored for StoredTable<K, V> {
     type Key = K;
