@@ -7,9 +7,8 @@
 
 use clap::Parser;
 use millpond::TopicPartition;
-use millpond::changelog::{
-    Append, AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig, TopicLog,
-};
+use millpond::changelog::backend::{AppendLog, TopicLog};
+use millpond::changelog::{Append, Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
 use millpond_support::bench::keys::Keys;
 use millpond_support::bench::report::{Targets, count, median, rounded};
 use millpond_support::bench::{Outcome, args, phase, report};
@@ -150,7 +149,7 @@ fn print(args: &Args, results: &[Measured]) -> Outcome<()> {
 
 fn measure(args: &Args, case: &Case, dir: &Path) -> Outcome<Measured> {
     let log = Arc::new(EmbeddedChangelog::open(dir, EmbeddedOptions::default())?);
-    log.create_topic("bench", &TopicConfig { partitions: args.partitions(), ..TopicConfig::default() })?;
+    log.create_topic("bench", &TopicConfig::default().partitions(args.partitions()))?;
     let written_before = written_bytes();
     let total = Arc::new(AtomicU64::new(0));
     let drawn: Vec<Drawn> = (0..case.appenders).map(|number| args.draw(number)).collect();

@@ -341,7 +341,7 @@ fn measure_scarce(args: &Args, log: &Arc<impl Changelog>, scratch: &Path) -> Out
     let memory = Memory::budget(args.common.memory);
     let with_cache = |block_cache_bytes| {
         let (graph, table) = graph(args)?;
-        let engine = open(args, &graph, log, scratch, Memory { block_cache_bytes, ..memory })?;
+        let engine = open(args, &graph, log, scratch, memory.block_cache_bytes(block_cache_bytes))?;
         let view = engine.view(&table)?;
         let mut random = Random::new(args.common.seed + 5);
         // Nothing is folded here, so that every key is cold.

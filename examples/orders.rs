@@ -13,8 +13,8 @@
 //! consumers, and each has its own state directory.
 
 use clap::Parser;
+use millpond::TableOptions;
 use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions};
-use millpond::graph::TableOptions;
 use millpond::{Engine, GraphBuilder, Result, StoredTable, Topic, View};
 use serde::{Deserialize, Serialize};
 use std::error::Error;

@@ -11,9 +11,14 @@
 //!         .flat_map(|_, line| line.split(' ').map(|word| (word.to_owned(), ())).collect::<Vec<_>>())
 //!         .group_by_key()
 //!         .count("words");
+//!     # #[cfg(feature = "rocks")]
 //!     # let dir = tempfile::tempdir().expect("a directory");
+//!     # #[cfg(feature = "rocks")]
 //!     # let path = dir.path();
+//!     # #[cfg(feature = "rocks")]
 //!     let engine = Engine::open(path, &graph.build()?)?;
+//!     # #[cfg(not(feature = "rocks"))]
+//!     # let engine = Engine::builder(&graph.build()?).in_memory().start()?;
 //!     let position = engine.append(&lines, &1, &"to be or not to be".to_owned()).wait_blocking()?;
 //!     engine.wait_for_blocking(&position)?;
 //!     assert_eq!(engine.view(&words)?.get("be")?, Some(2));
@@ -25,22 +30,35 @@
 //! |---|---|
 //! | describing a graph | [`GraphBuilder`], [`Stream`], [`Table`], [`StoredTable`], [`aggregate`] |
 //! | running it | [`Engine`], [`EngineBuilder`] |
-//! | asking it | [`View`], [`Snapshot`] |
-//! | the log | [`changelog`], [`Topic`] |
+//! | asking it | [`View`], [`Snapshot`], [`KeyStream`], [`ChangeStream`] |
+//! | the log | [`Topic`], [`changelog`] |
 //! | keys and values as bytes | [`codec`], [`derive(Key)`](derive@Key), [`key_codec!`] |
-//! | operators of one's own | [`Process`], [`dataflow`] |
+//! | operators of one's own | [`Process`]; beneath it, [`dataflow`] |
+//! | a changelog or a store of one's own | [`changelog::backend`], [`store`] |
+#![cfg_attr(feature = "rocks", doc = "| asking its tables from another process | [`StateReader`] |")]
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 //!
 //! # Features
 //! | feature | brings |
 //! |---|---|
 //! | `rocks` (default) | state and changelog in directories, in RocksDB; without it everything is kept in memory |
-//! | `testing` | laws, a model and a driver for tests of your own |
+//! | `testing` | laws, a model and a driver for tests of your own, as a dev-dependency |
 //! | `uuid`, `chrono`, `time` | keys of the types of these crates |
 //! | `fault-injection` | fault points for tests of the engine; not for production |
 //!
 //! # Stability
-//! The least Rust is 1.88. Before 1.0 a minor version may change the API; what is stored is read by every later version.
+//! Versions follow Semantic Versioning: before 1.0 a minor version may change the API, a patch never does.
+//! `docs/moving-to-*.md` in the repository lists what changed and what to write instead. What is stored, states and logs, is read
+//! by every later version. Enums and structs that will grow are `#[non_exhaustive]`; traits that only this crate implements say
+//! so. The API is that of this crate: `millpond-engine`, `millpond-operators` and `millpond-derive` are its parts, and may change
+//! with every release.
+//!
+//! # Least version of Rust
+//! 1.88. A minor version may raise it, to one that is at least half a year old, and CHANGELOG.md says so; a patch never
+//! does.
+
+pub mod changelog;
+pub mod dataflow;
 
 #[cfg(feature = "rocks")]
 pub use millpond_engine::StateReader;
@@ -49,21 +67,26 @@ pub use millpond_engine::codec::Key;
 pub use millpond_engine::fault;
 pub use millpond_engine::graph::{Graph, TableOptions};
 pub use millpond_engine::query::{
-    ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, TableSnapshot, View,
+    ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, Stored, TableSnapshot, View,
 };
 pub use millpond_engine::{
     Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, ManualClock, Memory, Position,
     Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
 };
-pub use millpond_engine::{changelog, codec, dataflow, graph, key_codec, query, state, store};
+pub use millpond_engine::{codec, key_codec, store};
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{
     ForeignStore, GraphBuilder, GroupedStream, GroupedTable, Latest, Process, StoredTable, Stream, Table,
-    Upsert, aggregate, stream,
+    Upsert, aggregate,
 };
 
-/// The README's programs, as tests.
-#[cfg(all(doctest, feature = "testing"))]
+/// Streams, and what their closures are given and give: whole records, what a [`Process`] emits.
+pub mod stream {
+    pub use millpond_operators::stream::*;
+}
+
+/// The README's programs, as tests: they keep what they do in directories, and use the kit for tests.
+#[cfg(all(doctest, feature = "rocks", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -121,7 +121,7 @@ proptest! {
             prop_assert_eq!(view.contains(lent).unwrap(), snapshot.contains(key).unwrap());
         }
         if let [from, .., to] = &lent[..] {
-            let rows = |range: &dyn Fn() -> millpond::query::Scan<(String, u8), u64>| range().map(Result::unwrap).collect::<Vec<_>>();
+            let rows = |range: &dyn Fn() -> millpond::Scan<(String, u8), u64>| range().map(Result::unwrap).collect::<Vec<_>>();
             let (from_key, to_key) = (keys.first().unwrap(), keys.last().unwrap());
             prop_assert_eq!(rows(&|| snapshot.range(*from..*to)), rows(&|| snapshot.range(from_key..to_key)));
             prop_assert_eq!(rows(&|| snapshot.range(*from..=*to)), rows(&|| snapshot.range(from_key.clone()..=to_key.clone())));

@@ -21,7 +21,7 @@ fn both(test: fn(Arc<dyn Changelog>, &ManualClock)) {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(1_000));
     // Each append is a segment of its own, so that retention can drop it.
-    let options = EmbeddedOptions { segment_bytes: 1, clock: clock.clone(), ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().segment_bytes(1).clock(clock.clone());
     test(Arc::new(EmbeddedChangelog::open(dir.path(), options).unwrap()), &clock);
 }
 
@@ -95,7 +95,7 @@ fn topics_and_consumers_are_listed() {
 fn a_hold_keeps_what_retention_would_drop() {
     both(|log, clock| {
         let admin = Admin::new(Arc::clone(&log));
-        admin.create_topic("clicks", &TopicConfig { partitions: 2, ..TopicConfig::default() }).unwrap();
+        admin.create_topic("clicks", &TopicConfig::default().partitions(2)).unwrap();
         let again = admin.create_topic("clicks", &TopicConfig::default()).unwrap_err();
         assert_eq!(again.kind(), ErrorKind::Invalid);
         let producer = millpond::changelog::Producer::new(
@@ -156,7 +156,7 @@ fn a_wrong_path_is_not_an_empty_service() {
     let refused = existing(&service).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert!(refused.message().contains(&*service.join("state").to_string_lossy()), "{refused}");
-    let options = || EmbeddedOptions { open_existing: true, ..EmbeddedOptions::default() };
+    let options = || EmbeddedOptions::default().open_existing(true);
     let refused = EmbeddedChangelog::open(&elsewhere, options()).map(drop).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     assert!(refused.message().contains("elsewhere"), "{refused}");

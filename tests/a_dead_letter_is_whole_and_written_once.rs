@@ -17,7 +17,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::TopicLog;
+use millpond::changelog::backend::TopicLog;
 use millpond::changelog::{
     Changelog, EmbeddedChangelog, EmbeddedOptions, Header, MAX_HEADERS_BYTES, MemoryChangelog, Record,
 };

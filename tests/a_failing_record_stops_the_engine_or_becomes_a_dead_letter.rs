@@ -17,7 +17,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::TopicLog;
+use millpond::changelog::backend::TopicLog;
 use millpond::changelog::{MAX_KEY_BYTES, MemoryChangelog, Record};
 use millpond::codec::{Bincode, CodecError, Json, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};

@@ -83,7 +83,7 @@ fn check_copies(dir: &Path, context: &str) {
 
 /// Fills a topic that nobody reads and has it trimmed. What is kept beside it is moved.
 fn trim(changelog: &dyn Changelog) -> Result<()> {
-    let config = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
+    let config = TopicConfig::default().retention_bytes(1);
     changelog.create_topic("noise", &config)?;
     changelog.create_topic("kept", &TopicConfig::default())?;
     let trimmed = TopicPartition::new("noise", 0);

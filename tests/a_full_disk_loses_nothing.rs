@@ -16,8 +16,8 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::AppendLog;
 use millpond::changelog::Changelog;
+use millpond::changelog::backend::AppendLog;
 use millpond::{Engine, ErrorKind, Health};
 use millpond_support::environment::seed;
 use millpond_support::ledger::{Acknowledged, Ledger, audit, batch, open_changelog};

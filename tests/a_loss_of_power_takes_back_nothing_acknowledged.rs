@@ -20,7 +20,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{AppendLog, TopicLog};
+use millpond::changelog::backend::{AppendLog, TopicLog};
 use millpond::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions};
 use millpond_support::environment::{rounds, seed, variable};
 use millpond_support::ledger::{
@@ -47,7 +47,7 @@ const APPENDS: u64 = 20;
 fn append_one_by_one(dir: &Path, durability: &str) {
     let mut random = Random::new(1);
     let durability = if durability == "Fsync" { Durability::Fsync } else { Durability::Os };
-    let options = EmbeddedOptions { durability, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().durability(durability);
     let changelog = EmbeddedChangelog::open(dir.join("changelog"), options).unwrap();
     changelog.create_topic("payments", Ledger::new(1).payments.topic_config()).unwrap();
     tell("open");

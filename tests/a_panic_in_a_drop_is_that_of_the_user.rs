@@ -49,7 +49,7 @@ fn fragile() -> (Graph, StoredTable<u32, Fragile>) {
 fn run(records: &[(u32, u64)]) -> Option<millpond::Error> {
     let (graph, table) = fragile();
     let log = Arc::new(MemoryChangelog::new());
-    let memory = Memory { hot_bytes: 0, ..Memory::budget(16 << 20) };
+    let memory = Memory::budget(16 << 20).hot_bytes(0);
     let builder = Engine::builder(&graph).changelog(log.clone()).in_memory().shards(2);
     let engine = builder.memory_split(memory).drain_interval(Duration::from_millis(1)).start().unwrap();
     let producer = engine.producer(&events()).unwrap();

@@ -15,8 +15,8 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::AppendLog;
 use millpond::changelog::MemoryChangelog;
+use millpond::changelog::backend::AppendLog;
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, ErrorKind, Stepper};
 use millpond_support::environment::{rounds, seed};

@@ -11,10 +11,8 @@
 //! new ones were not.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::{
-    AppendLog, Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, ReadLog, RetentionLog, TermLog,
-    TopicConfig, TopicLog,
-};
+use millpond::changelog::backend::{AppendLog, ReadLog, RetentionLog, TermLog, TopicLog};
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, Producer, TopicConfig};
 use millpond::{
     Engine, ErrorKind, Graph, GraphBuilder, Result, StoredTable, SystemClock, Topic, TopicPartition,
 };
@@ -34,7 +32,7 @@ fn sums() -> (Graph, StoredTable<u8, u64>) {
 }
 
 fn open(log: &Path, salvage: bool) -> Result<Arc<EmbeddedChangelog>> {
-    EmbeddedChangelog::open(log, EmbeddedOptions { salvage, ..EmbeddedOptions::default() }).map(Arc::new)
+    EmbeddedChangelog::open(log, EmbeddedOptions::default().salvage(salvage)).map(Arc::new)
 }
 
 fn append(log: &Arc<EmbeddedChangelog>, number: u64, times: u64) {
@@ -230,13 +228,13 @@ fn a_topic_that_is_read_again_behind_what_is_gone_fits() {
     let (dir, states) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let state = states.path().join("state");
     let log = open(dir.path(), false).unwrap();
-    log.create_topic("left", &TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() }).unwrap();
+    log.create_topic("left", &TopicConfig::default().retention_bytes(1)).unwrap();
     append(&log, 1, 5);
     append_to(&log, &left(), 1, 5);
     read_on(&log, &state, true).unwrap();
     read_on(&log, &state, false).unwrap();
     drop(log);
-    let options = EmbeddedOptions { segment_bytes: 1 << 10, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().segment_bytes(1 << 10);
     let log = Arc::new(EmbeddedChangelog::open(dir.path(), options).unwrap());
     append_to(&log, &left(), 1, 500);
     log.enforce_retention().unwrap();

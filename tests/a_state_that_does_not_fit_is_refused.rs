@@ -15,9 +15,8 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{
-    Changelog, EmbeddedChangelog, EmbeddedOptions, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
-};
+use millpond::changelog::backend::{ReadLog, RetentionLog, TopicLog};
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig};
 use millpond::codec::Json;
 use millpond::store::{RocksStore, StateStore};
 use millpond::{
@@ -213,11 +212,11 @@ fn a_changelog_that_was_replaced_by_an_older_copy() {
 #[test]
 fn a_changelog_that_was_trimmed_past_the_position() {
     let dir = counted();
-    let options = EmbeddedOptions { segment_bytes: 1024, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().segment_bytes(1024);
     let log = EmbeddedChangelog::open(dir.path().join("changelog"), options).unwrap();
     // An operator lets go of the service and has the topic shortened.
     log.hold("millpond", &Position::new()).unwrap();
-    let config = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
+    let config = TopicConfig::default().retention_bytes(1);
     log.create_topic("events", &config).unwrap();
     let at = TopicPartition::new("events", 0);
     for number in 0..20_u32 {

@@ -12,8 +12,8 @@
 
 use futures_util::{Stream, StreamExt, TryStreamExt};
 use millpond::changelog::MemoryChangelog;
-use millpond::query::{ChangeStream, EpochChanges, KeyStream};
 use millpond::testing::Driver;
+use millpond::{ChangeStream, EpochChanges, KeyStream};
 use millpond::{Engine, ErrorKind, GraphBuilder, Result, StoredTable, TableOptions, Topic, View};
 use std::collections::BTreeMap;
 use std::fmt::Debug;

@@ -8,7 +8,8 @@
 //! refused for ever: the position still named the topic, and was taken for one that rows stand at.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{ReadLog, RetentionLog, TopicConfig, TopicLog};
+use millpond::changelog::TopicConfig;
+use millpond::changelog::backend::{ReadLog, RetentionLog, TopicLog};
 use millpond::{
     ErrorKind, Graph, GraphBuilder, Position, Result, Stepper, StoredTable, Topic, TopicPartition,
 };
@@ -44,7 +45,7 @@ fn kept() -> Topic<u32, u64> {
 }
 
 fn left() -> Topic<u32, u64> {
-    Topic::new("left").config(TopicConfig { retention_bytes: Some(120), ..TopicConfig::default() })
+    Topic::new("left").config(TopicConfig::default().retention_bytes(120))
 }
 
 fn sums(graph: &GraphBuilder, topic: &Topic<u32, u64>) -> StoredTable<u32, u64> {

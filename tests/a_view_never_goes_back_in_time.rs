@@ -32,8 +32,13 @@ const OTHER: u32 = KEYS;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Room for hardly any row.
-const MEMORY: Memory =
-    Memory { hot_bytes: 400, generation_bytes: 64 << 10, block_cache_bytes: 1 << 20, input_bytes: 1 << 20 };
+fn memory() -> Memory {
+    Memory::budget(0)
+        .hot_bytes(400)
+        .generation_bytes(64 << 10)
+        .block_cache_bytes(1 << 20)
+        .input_bytes(1 << 20)
+}
 
 /// Waits until all is drained, and lets an epoch pass that changes none of the counters: then they leave the memory, and
 /// whoever reads them fetches them from the disk.
@@ -87,7 +92,7 @@ fn a_view_never_goes_back_in_time() {
     let engine = Engine::builder(&graph)
         .changelog(Arc::new(MemoryChangelog::new()))
         .state_dir(dir.path())
-        .memory_split(MEMORY)
+        .memory_split(memory())
         .shards(3)
         .drain_interval(Duration::from_millis(1))
         .start()

@@ -4,10 +4,9 @@
 //! append once asked for the end of each (1.4 ms with 4,096 partitions), and so did each epoch.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use millpond::changelog::backend::{Abilities, Appended, EpochMark, PartitionReader};
 use millpond::changelog::prelude::*;
-use millpond::changelog::{
-    Abilities, Ack, Append, Appended, Changelog, EpochMark, MemoryChangelog, PartitionReader, TopicConfig,
-};
+use millpond::changelog::{Ack, Append, Changelog, MemoryChangelog, TopicConfig};
 use millpond::{Engine, GraphBuilder, Position, Result, Topic, TopicPartition};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};

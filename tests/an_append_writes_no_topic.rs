@@ -15,11 +15,11 @@ use std::sync::Arc;
 #[test]
 fn an_append_writes_no_topic() {
     let dir = tempfile::tempdir().unwrap();
-    let short = TopicConfig { retention_bytes: Some(0), ..TopicConfig::default() };
+    let short = TopicConfig::default().retention_bytes(0);
     let events = Topic::<u32, u64>::new("events").config(short);
     let graph = GraphBuilder::new();
     let latest = graph.table(&events, "latest");
-    let options = EmbeddedOptions { segment_bytes: 1, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().segment_bytes(1);
     let log = Arc::new(EmbeddedChangelog::open(dir.path(), options).unwrap());
     let engine = Engine::builder(&graph.build().unwrap()).changelog(log.clone()).in_memory().start().unwrap();
 

@@ -15,7 +15,7 @@
 )]
 
 use millpond::changelog::MemoryChangelog;
-use millpond::changelog::TopicLog;
+use millpond::changelog::backend::TopicLog;
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{ErrorKind, Graph, GraphBuilder, StoredTable, Topic, TopicPartition};
 use millpond_support::failing::{engine, record};

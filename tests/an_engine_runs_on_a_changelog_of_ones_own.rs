@@ -6,11 +6,11 @@
 //! epochs with outputs were marked, a replay took the records between two of them in another order.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::prelude::*;
-use millpond::changelog::{
-    Abilities, Ack, Append, Changelog, DecodedBatch, EpochMark, Lease, LogBatch, NameInUse, PartitionReader,
-    Record, Run, TopicConfig, TopicType,
+use millpond::changelog::backend::{
+    Abilities, Appended, DecodedBatch, EpochMark, Lease, LogBatch, NameInUse, PartitionReader, Run,
 };
+use millpond::changelog::prelude::*;
+use millpond::changelog::{Ack, Append, Changelog, Record, TopicConfig, TopicType};
 use millpond::store::MemoryStore;
 use millpond::{
     Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, Position, Result, StoredTable, Topic,
@@ -204,7 +204,7 @@ impl ReadLog for OwnLog {
         Ok(0..records.len() as u64)
     }
 
-    fn appended(&self, _: u64) -> Result<Option<millpond::changelog::Appended>> {
+    fn appended(&self, _: u64) -> Result<Option<Appended>> {
         if self.abilities.one_sequence { Ok(None) } else { panic!("a log without an order was asked for it") }
     }
 

@@ -16,7 +16,8 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::{ReadLog, RetentionLog, TopicConfig, TopicLog};
+use millpond::changelog::TopicConfig;
+use millpond::changelog::backend::{ReadLog, RetentionLog, TopicLog};
 use millpond::{
     EngineBuilder, ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoredTable, TableOptions,
     Topic, TopicPartition,
@@ -26,7 +27,7 @@ use millpond_support::in_memory::{InMemory, catch_up};
 use std::sync::Arc;
 
 fn events() -> Topic<u32, u64> {
-    Topic::new("events").config(TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() })
+    Topic::new("events").config(TopicConfig::default().retention_bytes(1))
 }
 
 /// Counts of `version`, and their largest value if it is `wanted`.

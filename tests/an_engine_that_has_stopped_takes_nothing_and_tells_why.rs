@@ -8,7 +8,8 @@
 //! appends were acknowledged as if they would be folded, and `stats` was an error.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Ack, Changelog, MemoryChangelog, ReadLog, Record, TopicLog};
+use millpond::changelog::backend::{ReadLog, TopicLog};
+use millpond::changelog::{Ack, Changelog, MemoryChangelog, Record};
 use millpond::{Engine, ErrorKind, GraphBuilder, Health, Topic, TopicPartition};
 use millpond_support::records;
 use std::sync::Arc;

@@ -87,7 +87,7 @@ fn fold(graph: &Graph, input: &Topic<u64, Counted>, records: u64) {
         let batch: Vec<(u64, Counted)> = (first..first + 1_000).map(|key| (key, Counted::new(key))).collect();
         producer.send(batch.iter().map(|(key, value)| (key, Some(value), 0))).wait_blocking().unwrap();
     }
-    let memory = Memory { hot_bytes: 1 << 20, ..Memory::budget(BUDGET) };
+    let memory = Memory::budget(BUDGET).hot_bytes(1 << 20);
     let engine = Engine::builder(graph).in_memory().changelog(log).memory_split(memory).start().unwrap();
     engine.catch_up_blocking().unwrap();
     engine.close_blocking().unwrap();

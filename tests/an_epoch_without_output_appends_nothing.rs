@@ -4,7 +4,7 @@
 //! drained. Once, every epoch wrote a mark and waited for it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::EpochLog;
+use millpond::changelog::backend::EpochLog;
 use millpond::testing::Driver;
 use millpond::{GraphBuilder, Position, Topic};
 

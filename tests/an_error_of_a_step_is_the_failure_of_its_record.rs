@@ -14,7 +14,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::ReadLog;
+use millpond::changelog::backend::ReadLog;
 use millpond::stream::Emit;
 use millpond::testing::{Driver, Settings};
 use millpond::{

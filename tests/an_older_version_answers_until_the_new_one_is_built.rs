@@ -6,8 +6,8 @@
 //! This once failed for the join: what a table was *for* was taken for a part of its type. And the rows of an older
 //! version once claimed, after a restart in the midst of the rebuild, to stand where the other tables stood by then.
 
+use millpond::TableOptions;
 use millpond::changelog::MemoryChangelog;
-use millpond::graph::TableOptions;
 use millpond::{Engine, ErrorKind, GraphBuilder, Position, Result, StoredTable, Topic, TopicPartition};
 use millpond_support::in_memory::InMemory;
 use std::sync::Arc;

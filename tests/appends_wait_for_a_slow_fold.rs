@@ -140,7 +140,7 @@ fn generations_stay_within_their_budget_while_drains_are_slow() {
     let graph = GraphBuilder::new();
     let latest = graph.table(&events, "latest");
     let graph = graph.build().unwrap();
-    let memory = Memory { generation_bytes: BUDGET, ..Memory::budget(16 << 20) };
+    let memory = Memory::budget(16 << 20).generation_bytes(BUDGET);
     let engine = Engine::builder(&graph)
         .changelog(Arc::new(MemoryChangelog::new()))
         .store(Arc::new(SlowStore(MemoryStore::new())))

@@ -16,7 +16,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::AppendLog;
+use millpond::changelog::backend::AppendLog;
 use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::{Engine, Position, Result, View};
 use millpond_support::environment::{rounds, seed};

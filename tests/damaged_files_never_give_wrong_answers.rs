@@ -20,7 +20,7 @@
 )]
 
 use millpond::changelog::Changelog;
-use millpond::changelog::{AppendLog, TopicLog};
+use millpond::changelog::backend::{AppendLog, TopicLog};
 use millpond::{ErrorKind, Result};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::files::copy;

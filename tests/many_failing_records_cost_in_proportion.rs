@@ -16,7 +16,7 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::TopicLog;
+use millpond::changelog::backend::TopicLog;
 use millpond::changelog::{MemoryChangelog, Record};
 use millpond::codec::{Bincode, CodecError, ValueCodec};
 use millpond::store::{MemoryStore, StateStore};

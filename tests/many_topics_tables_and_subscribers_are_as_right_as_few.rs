@@ -14,7 +14,8 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
-use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, RetentionLog, TopicConfig};
+use millpond::changelog::backend::RetentionLog;
+use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, TopicConfig};
 use millpond::{Engine, Graph, GraphBuilder, Result, StoredTable, Topic};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,11 +32,8 @@ fn topic(number: usize) -> Topic<u32, u64> {
     // What has no table yet must stay.
     let retention_bytes = (number.is_multiple_of(2) && number < FIRST).then_some(1 << 10);
     let partitions = 1 + number as u32 % 5;
-    Topic::new(&format!("topic-{number}")).config(TopicConfig {
-        partitions,
-        retention_bytes,
-        ..TopicConfig::default()
-    })
+    Topic::new(&format!("topic-{number}"))
+        .config(TopicConfig::default().partitions(partitions).retention_bytes(retention_bytes))
 }
 
 type Tables = Vec<StoredTable<u32, u64>>;
@@ -71,7 +69,7 @@ fn expected(records: u64) -> Vec<BTreeMap<u32, u64>> {
 }
 
 fn open(dir: &Path, graph: &Graph) -> (Arc<EmbeddedChangelog>, Engine) {
-    let options = EmbeddedOptions { segment_bytes: 32 << 10, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().segment_bytes(32 << 10);
     let log = Arc::new(EmbeddedChangelog::open(dir.join("changelog"), options).unwrap());
     let builder = Engine::builder(graph).name("many").state_dir(dir.join("state")).memory(64 << 20).shards(3);
     let changelog: Arc<dyn Changelog> = log.clone();

@@ -16,7 +16,7 @@
 
 mod shapes;
 
-use millpond::changelog::{ReadLog, TopicLog};
+use millpond::changelog::backend::{ReadLog, TopicLog};
 use millpond::codec::{Bincode, CodecError, Json, Raw, Shape, Value, ValueCodec};
 use millpond::{
     ErrorKind, FailurePolicy, Graph, GraphBuilder, Result, Stepper, StoredTable, TableOptions, Topic,

@@ -23,9 +23,8 @@
 
 mod shop;
 
-use millpond::changelog::{
-    Append, Changelog, EpochLog, EpochMark, ReadLog, Record, RetentionLog, TopicConfig, TopicLog,
-};
+use millpond::changelog::backend::{EpochLog, EpochMark, ReadLog, RetentionLog, TopicLog};
+use millpond::changelog::{Append, Changelog, Record, TopicConfig};
 use millpond::{Position, Result, StateReader, Stepper, TopicPartition};
 use serde::{Deserialize, Serialize};
 use shop::answers::{self, Log, Rows};
@@ -265,7 +264,7 @@ fn closed(dir: &Path) -> Result<()> {
     stepper.drain()?;
 
     // Others use the log too, and what is too much is dropped.
-    let brief = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
+    let brief = TopicConfig::default().retention_bytes(1);
     log.create_topic("noise", &brief)?;
     log.create_topic("copies", &TopicConfig::default())?;
     for number in 0..6 {
@@ -278,7 +277,7 @@ fn closed(dir: &Path) -> Result<()> {
         records: vec![Record::new("copy", number.to_string()).at(-5)],
     };
     for number in 0..3 {
-        let mark = EpochMark { from: at("clicks", number * 4), to: at("clicks", number * 4 + 4) };
+        let mark = EpochMark::new(at("clicks", number * 4), at("clicks", number * 4 + 4));
         log.append_epoch("copier", &mark, vec![copies(number)])?;
     }
     assert!(log.enforce_retention()? > 0, "nothing was dropped");

@@ -12,7 +12,7 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::ReadLog;
+use millpond::changelog::backend::ReadLog;
 use millpond::{GraphBuilder, Stepper, TableStats, Topic};
 use millpond_support::in_memory::InMemory;
 

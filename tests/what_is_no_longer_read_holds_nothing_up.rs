@@ -7,7 +7,8 @@
 //! goes on naming the other topic, and lag, gate and hold all took it for one that is read.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, MemoryChangelog, ReadLog, Record, RetentionLog, TopicConfig};
+use millpond::changelog::backend::{ReadLog, RetentionLog};
+use millpond::changelog::{Changelog, MemoryChangelog, Record, TopicConfig};
 use millpond::store::{MemoryStore, StateStore};
 use millpond::{Engine, EngineBuilder, ErrorKind, Graph, GraphBuilder, Topic, TopicPartition};
 use millpond_support::records::append;
@@ -18,7 +19,7 @@ fn kept() -> Topic<u32, u64> {
 }
 
 fn left() -> Topic<u32, u64> {
-    Topic::new("left").config(TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() })
+    Topic::new("left").config(TopicConfig::default().retention_bytes(1))
 }
 
 fn both() -> Graph {

@@ -23,8 +23,13 @@ use std::time::Duration;
 const TASKS: u32 = 4;
 
 /// Room for hardly any row.
-const MEMORY: Memory =
-    Memory { hot_bytes: 400, generation_bytes: 64 << 10, block_cache_bytes: 1 << 20, input_bytes: 1 << 20 };
+fn memory() -> Memory {
+    Memory::budget(0)
+        .hot_bytes(400)
+        .generation_bytes(64 << 10)
+        .block_cache_bytes(1 << 20)
+        .input_bytes(1 << 20)
+}
 
 fn topic() -> Topic<u32, u64> {
     Topic::new("ticks")
@@ -76,7 +81,7 @@ fn run(log: Arc<dyn Changelog>, state: Option<&std::path::Path>, turns: u64) {
     let (graph, table) = latest();
     let builder = Engine::builder(&graph).changelog(log).shards(2);
     let builder = match state {
-        Some(dir) => builder.state_dir(dir).memory_split(MEMORY).drain_interval(Duration::from_millis(1)),
+        Some(dir) => builder.state_dir(dir).memory_split(memory()).drain_interval(Duration::from_millis(1)),
         None => builder.in_memory(),
     };
     let engine = Arc::new(builder.start().unwrap());
@@ -97,8 +102,7 @@ fn in_memory() {
 #[test]
 fn on_disk() {
     let dir = tempfile::tempdir().unwrap();
-    let options =
-        EmbeddedOptions { durability: millpond::changelog::Durability::Os, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().durability(millpond::changelog::Durability::Os);
     let log = EmbeddedChangelog::open(dir.path().join("log"), options).unwrap();
     run(Arc::new(log), Some(&dir.path().join("state")), 8_000);
 }

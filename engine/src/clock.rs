@@ -28,7 +28,8 @@ impl Clock for SystemClock {
 /// # Examples
 /// ```
 /// use millpond::{Clock, Engine, GraphBuilder, ManualClock, Topic};
-/// # use millpond::changelog::{MemoryChangelog, ReadLog};
+/// # use millpond::changelog::backend::ReadLog;
+/// # use millpond::changelog::MemoryChangelog;
 /// use std::sync::Arc;
 /// # let changelog = Arc::new(MemoryChangelog::new());
 ///

@@ -9,6 +9,41 @@ use std::error::Error as StdError;
 use std::fmt;
 
 /// What went wrong, in terms of what the caller can do about it.
+///
+/// # Examples
+/// ```
+/// use millpond::{Error, ErrorKind};
+/// # use millpond::{Engine, GraphBuilder, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+///
+/// /// With which status a handler of HTTP requests answers.
+/// fn status(error: &Error) -> u16 {
+///     match error.kind() {
+///         ErrorKind::Invalid => 400,
+///         // Not now: the same request may pass later.
+///         ErrorKind::Unavailable | ErrorKind::TimedOut => 503,
+///         // The service is on its way down.
+///         ErrorKind::Closed => 503,
+///         // Code of the graph, or a value that its codec refuses: a person has to look at it.
+///         ErrorKind::User => 500,
+///         // Also what later versions may add.
+///         _ => 500,
+///     }
+/// }
+///
+/// # let readings = Topic::<u8, u8>::new("readings");
+/// # let graph = GraphBuilder::new();
+/// # let shares = graph.stream(&readings).map_values(|_, people| 100 / people).to_table("shares");
+/// # let engine = Engine::builder(&graph.build()?).in_memory().changelog(Arc::new(MemoryChangelog::new())).start()?;
+/// # engine.append_blocking(&readings, &1, &0)?;
+/// # let stopped = engine.catch_up_blocking().unwrap_err();
+/// assert_eq!(stopped.kind(), ErrorKind::User); // the closure has panicked at a record
+/// assert_eq!(status(&stopped), 500);
+/// # engine.close_blocking().unwrap_err();
+/// assert_eq!(status(&engine.view(&shares)?.get(&1).unwrap_err()), 500);
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -28,7 +63,13 @@ pub enum ErrorKind {
     AheadOfChangelog,
     /// The changelog no longer reaches back to the position of the state.
     BehindChangelog,
-    /// User code failed: a fold that panics, a record that does not decode, a value that does not encode.
+    /// Code or data that is not millpond's. There are two cases:
+    /// - *A record of the changelog*: it does not decode, or a closure of the graph has panicked or answered with an error at
+    ///   it, or what was made of it does not encode. It is handled by the [failure policy](crate::FailurePolicy); the message
+    ///   names topic, partition and offset. Under `Stop` the engine has stopped in front of it and says so wherever it is
+    ///   asked: correct the code, or set such records aside, and start it again.
+    /// - *An argument of the call*: a key or value to be appended that its codec refuses. Nothing was appended, and the
+    ///   engine goes on. Correct the call.
     User,
     /// A defect of millpond, or an error of the operating system that has no other kind.
     Internal,

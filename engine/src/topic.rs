@@ -40,7 +40,7 @@ use std::sync::{Arc, OnceLock};
 ///
 /// let week = Duration::from_secs(7 * 24 * 3600);
 /// let clicks = Topic::<String, Vec<u32>>::with_codec("clicks", Json)
-///     .config(TopicConfig { partitions: 4, retention_age: Some(week), ..TopicConfig::default() });
+///     .config(TopicConfig::default().partitions(4).retention_age(week));
 /// assert_eq!((&**clicks.name(), clicks.codec().id()), ("clicks", "json"));
 /// ```
 pub struct Topic<K, V> {

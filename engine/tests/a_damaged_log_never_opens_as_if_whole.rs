@@ -48,7 +48,7 @@ fn record(number: u64) -> Record {
 }
 
 fn options(segment_bytes: usize) -> EmbeddedOptions {
-    EmbeddedOptions { segment_bytes, ..EmbeddedOptions::default() }
+    EmbeddedOptions::default().segment_bytes(segment_bytes)
 }
 
 /// What a crash leaves of a log whose appends were all acknowledged.
@@ -56,7 +56,7 @@ fn crashed(segment_bytes: usize) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let log = EmbeddedChangelog::open(dir.path(), options(segment_bytes)).unwrap();
     for topic in ["orders", "prices"] {
-        log.create_topic(topic, &TopicConfig { partitions: 3, ..TopicConfig::default() }).unwrap();
+        log.create_topic(topic, &TopicConfig::default().partitions(3)).unwrap();
     }
     for number in 0..RECORDS {
         let append = Append { partition: partition(number), records: vec![record(number)] };
@@ -136,7 +136,7 @@ fn outcome(dir: &Path, context: &str) -> Outcome {
 }
 
 fn salvaged(dir: &Path, context: &str) -> u64 {
-    let log = EmbeddedChangelog::open(dir, EmbeddedOptions { salvage: true, ..options(32 << 20) });
+    let log = EmbeddedChangelog::open(dir, options(32 << 20).salvage(true));
     let found = count(&log.unwrap_or_else(|error| panic!("{context}: {error}")), context).unwrap();
     // What was given up is given up: the log opens as any other.
     let again = open(dir).unwrap_or_else(|error| panic!("{context}, after salvage: {error}"));
@@ -321,7 +321,7 @@ fn a_torn_write_at_the_end_is_cut() {
 #[test]
 fn what_is_kept_is_not_forgotten_with_a_log_that_is_gone() {
     let dir = tempfile::tempdir().unwrap();
-    let brief = TopicConfig { retention_bytes: Some(1), ..TopicConfig::default() };
+    let brief = TopicConfig::default().retention_bytes(1);
     let log = open(dir.path()).unwrap();
     log.create_topic("orders", &brief).unwrap();
     append(&log, partition(0), vec![record(1)]).unwrap();

@@ -55,7 +55,7 @@ fn replaced(dir: &Path, back: bool) {
 }
 
 fn open(dir: &Path, durability: Durability) -> EmbeddedChangelog {
-    EmbeddedChangelog::open(dir, EmbeddedOptions { durability, ..EmbeddedOptions::default() }).unwrap()
+    EmbeddedChangelog::open(dir, EmbeddedOptions::default().durability(durability)).unwrap()
 }
 
 fn append(log: &EmbeddedChangelog) -> Result<u64, Error> {

@@ -24,7 +24,7 @@ use std::process::Command;
 const MISLEADING: &str = "LOCK lock No space left on device: Corruption";
 
 fn log(dir: &Path) -> Result<EmbeddedChangelog, Error> {
-    EmbeddedChangelog::open(dir, EmbeddedOptions { segment_bytes: 100_000, ..EmbeddedOptions::default() })
+    EmbeddedChangelog::open(dir, EmbeddedOptions::default().segment_bytes(100_000))
 }
 
 fn state(dir: &Path) -> Result<RocksStore, Error> {

@@ -26,17 +26,15 @@ const HOUR: Duration = Duration::from_secs(3600);
 const SEGMENT_BYTES: usize = 64 << 10;
 
 fn open(dir: &Path, clock: &Arc<ManualClock>) -> EmbeddedChangelog {
-    let options = EmbeddedOptions {
-        clock: clock.clone(),
-        durability: Durability::Os,
-        segment_bytes: SEGMENT_BYTES,
-        ..EmbeddedOptions::default()
-    };
+    let options = EmbeddedOptions::default()
+        .clock(clock.clone())
+        .durability(Durability::Os)
+        .segment_bytes(SEGMENT_BYTES);
     EmbeddedChangelog::open(dir, options).unwrap()
 }
 
 fn kept_for(retention_age: Option<Duration>) -> TopicConfig {
-    TopicConfig { retention_age, ..TopicConfig::default() }
+    TopicConfig::default().retention_age(retention_age)
 }
 
 fn partition(topic: &'static str) -> TopicPartition {

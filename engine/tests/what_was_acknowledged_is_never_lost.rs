@@ -53,25 +53,23 @@ fn record(partition: &TopicPartition, number: u64) -> Record {
 
 fn mark(number: u64) -> EpochMark {
     let at = |offset| [(input(), offset)].into_iter().collect::<Position>();
-    EpochMark { from: at(number), to: at(number + 1) }
+    EpochMark::new(at(number), at(number + 1))
 }
 
 fn open(dir: &Path) -> Result<EmbeddedChangelog, Error> {
     let clock = Arc::new(ManualClock::new(1_000_000));
-    let options = EmbeddedOptions {
-        clock,
-        segment_bytes: 1000,
-        max_batch_bytes: 300,
-        durability: Durability::Os,
-        ..EmbeddedOptions::default()
-    };
+    let options = EmbeddedOptions::default()
+        .clock(clock)
+        .segment_bytes(1000)
+        .max_batch_bytes(300)
+        .durability(Durability::Os);
     EmbeddedChangelog::open(dir, options)
 }
 
 /// Appends, produces epochs, holds and trims. Tells `acknowledged` the number of each round whose records were
 /// acknowledged.
 fn work(log: &EmbeddedChangelog, first: u64, mut acknowledged: impl FnMut(u64)) -> Result<(), Error> {
-    let brief = TopicConfig { retention_age: Some(Duration::from_millis(1)), ..TopicConfig::default() };
+    let brief = TopicConfig::default().retention_age(Duration::from_millis(1));
     log.create_topic("input", &brief)?;
     log.create_topic("output", &brief)?;
     log.create_topic("kept", &TopicConfig::default())?;

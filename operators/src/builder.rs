@@ -8,6 +8,7 @@ use millpond_engine::graph::{Builder, Graph, TableOptions};
 use millpond_engine::{Result, Topic};
 
 /// Which of two records of one key a table keeps.
+///
 /// # Examples
 /// ```
 /// use millpond::{Engine, GraphBuilder, Latest, Topic};
@@ -28,6 +29,7 @@ use millpond_engine::{Result, Topic};
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Latest {
     /// The one with the greater offset: the changelog's own order.
     #[default]
@@ -66,14 +68,17 @@ impl GraphBuilder {
     }
 
     /// The records of `topic` as a stream, in the order of the log. Tombstones are passed over: [`upserts`](Self::upserts) and
-    /// [`records`](Self::records) have them. A record whose key or value does not decode is left to the failure policy.
+    /// [`records`](Self::records) have them. Every record of a key comes, and late timestamps change nothing. A record whose
+    /// key or value does not decode is left to the [failure policy](millpond_engine::FailurePolicy). See [`Stream`] for
+    /// examples.
     #[must_use]
     pub fn stream<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, V> {
         let node = self.0.source("stream", topic, StreamSource::new(topic));
         Stream::new(self.0.clone(), node, true)
     }
 
-    /// The records of `topic` as a stream in which tombstones are [`Upsert::Delete`].
+    /// The records of `topic` as a stream in which tombstones are [`Upsert::Delete`], also those of keys that were never
+    /// there. See [`Upsert`] for an example.
     #[must_use]
     pub fn upserts<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, Upsert<V>> {
         let node = self.0.source("upserts", topic, UpsertSource::new(topic));
@@ -89,7 +94,30 @@ impl GraphBuilder {
         Stream::new(self.0.clone(), node, true)
     }
 
-    /// The records of `topic` as a table: of each key the last value in offset order; tombstones delete.
+    /// The records of `topic` as a table: of each key the last value in the order of the log, however late its timestamp is.
+    /// Tombstones delete; of a key that is not there they change nothing.
+    ///
+    /// NOTE: the codec of a topic is not that of the table. A plain name keeps rows in
+    /// [`Bincode`](millpond_engine::codec::Bincode), also those of a topic in [`Json`](millpond_engine::codec::Json), and a
+    /// type that only JSON can hold (an internally tagged or untagged enum, a flattened struct, `serde_json::Value`) is
+    /// then refused when the graph is built. Give the table the codec too:
+    /// ```
+    /// use millpond::codec::Json;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, TableOptions, Topic};
+    /// use serde_json::{Value, json};
+    ///
+    /// let orders = Topic::<u64, Value>::with_codec("orders", Json);
+    /// let graph = GraphBuilder::new();
+    /// let latest = graph.table(&orders, TableOptions::with_codec("latest", Json));
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&orders, 1, json!({"item": "tea"}), 0)?;
+    /// driver.put(&orders, 2, json!({"item": "jam"}), 0)?;
+    /// driver.delete(&orders, 2, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&latest)?, [(1, json!({"item": "tea"}))].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     pub fn table<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
@@ -98,7 +126,9 @@ impl GraphBuilder {
         self.table_by(topic, store, Latest::Offset)
     }
 
-    /// The records of `topic` as a table that keeps which record `latest` says.
+    /// The records of `topic` as a table that keeps which record `latest` says; otherwise as [`table`](Self::table). With
+    /// [`Latest::Timestamp`] a late record, or a late tombstone, changes nothing, and one that is as old as the row replaces
+    /// it. See [`Latest`] for an example.
     pub fn table_by<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,
@@ -108,17 +138,20 @@ impl GraphBuilder {
         source::table(&self.upserts(topic), store.into(), latest)
     }
 
-    /// The engine's builder, on which operators of one's own are added.
+    /// The engine's builder, on which operators of one's own are added; see
+    /// [`Operator`](millpond_engine::dataflow::Operator) for an example.
     #[must_use]
     pub fn nodes(&self) -> &Builder {
         &self.0
     }
 
     /// Checks the graph and makes it ready to run. The builder is empty afterwards: what is added then begins another
-    /// graph. A graph that is needed twice is cloned, which costs nothing.
+    /// graph, and streams and tables made before belong to the one that was built. A graph that is needed twice is cloned,
+    /// which costs nothing.
     ///
     /// # Errors
-    /// `Invalid`, naming the culprit: no source, two tables of one name, a cycle through topics.
+    /// `Invalid`, naming the culprit: no source, two tables of one name, a type that its codec cannot hold, a topic that is
+    /// used with two types or codecs, a stream or table of another graph, a cycle through topics.
     pub fn build(&self) -> Result<Graph> {
         self.0.build()
     }

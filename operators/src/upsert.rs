@@ -1,6 +1,7 @@
 //! Upserts: a new value for a key, or its deletion, spelled out.
 
-/// What a record says about its key.
+/// What a record says about its key: a value for it, or that it is gone.
+///
 /// # Examples
 /// ```
 /// use millpond::{Engine, GraphBuilder, Topic, Upsert};

@@ -2,8 +2,8 @@
 
 use super::grammar::{Node, Op, TOPICS};
 use super::{K, V};
+use millpond::TableOptions;
 use millpond::aggregate::{Multiset, max};
-use millpond::graph::TableOptions;
 use millpond::stream::Emit;
 use millpond::{Graph, GraphBuilder, Latest, Process, StoredTable, Stream, Table, Topic, Upsert};
 

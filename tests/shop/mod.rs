@@ -55,7 +55,7 @@ pub(crate) struct Topics {
 }
 
 pub(crate) fn topics() -> Topics {
-    let brief = TopicConfig { partitions: 2, retention_bytes: Some(1), ..TopicConfig::default() };
+    let brief = TopicConfig::default().partitions(2).retention_bytes(1);
     Topics {
         orders: Topic::new("orders").partitions(3),
         customers: Topic::with_codec("customers", Json).partitions(2),
@@ -215,6 +215,6 @@ impl Shop {
 
 /// Segments are small, so that a log of some kilobytes has several.
 pub(crate) fn open_changelog(dir: &Path) -> Result<Arc<EmbeddedChangelog>> {
-    let options = EmbeddedOptions { segment_bytes: 4 << 10, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().segment_bytes(4 << 10);
     Ok(Arc::new(EmbeddedChangelog::open(dir.join("changelog"), options)?))
 }

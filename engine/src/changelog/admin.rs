@@ -25,7 +25,7 @@ use std::time::Duration;
 ///
 /// let changelog: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
 /// let admin = Admin::new(changelog);
-/// admin.create_topic("orders", &TopicConfig { partitions: 2, ..TopicConfig::default() })?;
+/// admin.create_topic("orders", &TopicConfig::default().partitions(2))?;
 /// admin.set_retention("orders", Some(Duration::from_secs(3600)), None)?;
 /// let orders = admin.topic("orders")?;
 /// assert_eq!(orders.partitions.len(), 2);

@@ -23,7 +23,8 @@ const MIN_COMPRESSED_BYTES: usize = 256;
 /// # Examples
 /// ```
 /// use millpond::TopicPartition;
-/// use millpond::changelog::{Record, StoredBatch};
+/// use millpond::changelog::backend::StoredBatch;
+/// use millpond::changelog::Record;
 ///
 /// let records = [Record::new("a", "1"), Record::tombstone("b")];
 /// let batch = StoredBatch::encode(TopicPartition::new("orders", 0), 40, &records)?;

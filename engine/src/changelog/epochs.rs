@@ -9,11 +9,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// One epoch of a producing task: the input it covered, remembered beside what it appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EpochMark {
     /// Where the epoch began.
     pub from: Position,
     /// Where it ended.
     pub to: Position,
+}
+
+impl EpochMark {
+    /// The mark of an epoch that covered the input between two positions.
+    #[must_use]
+    pub fn new(from: Position, to: Position) -> Self {
+        Self { from, to }
+    }
 }
 
 /// Epochs: what a producing engine appended for which input, so that a replay appends nothing twice.

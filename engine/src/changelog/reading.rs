@@ -8,11 +8,20 @@ use std::sync::Arc;
 
 /// What was appended to a log that is one sequence; see [`ReadLog::appended`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Appended {
     /// The sequence number after the last record that can be read: every record below it can be.
     pub end: u64,
     /// The partitions that have records at or above the number asked for.
     pub partitions: Vec<TopicPartition>,
+}
+
+impl Appended {
+    /// That every record below the sequence number `end` can be read, and where those are that were asked for.
+    #[must_use]
+    pub fn new(end: u64, partitions: Vec<TopicPartition>) -> Self {
+        Self { end, partitions }
+    }
 }
 
 /// The offsets of a partition that can be read.

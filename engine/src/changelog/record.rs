@@ -107,6 +107,7 @@ impl Record {
 
 /// A record as it lies in a decoded batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RecordRef<'a> {
     /// Its offset in the partition.
     pub offset: u64,

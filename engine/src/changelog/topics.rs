@@ -5,8 +5,21 @@ use crate::{Error, Result};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a topic is created with.
+/// What a topic is created with: one partition without retention, and what is to be otherwise.
+///
+/// # Examples
+/// ```
+/// use millpond::Topic;
+/// use millpond::changelog::TopicConfig;
+/// use std::time::Duration;
+///
+/// let week = Duration::from_secs(7 * 24 * 3600);
+/// let config = TopicConfig::default().partitions(8).retention_age(week).retention_bytes(10 << 30);
+/// let clicks = Topic::<String, u64>::new("clicks").config(config);
+/// assert_eq!(clicks.topic_config().retention_age, Some(week));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TopicConfig {
     /// How many partitions; fixed for the life of the topic.
     pub partitions: u32,
@@ -31,6 +44,27 @@ const MAX_TOPIC_BYTES: usize = 249;
 const MAX_PARTITIONS: u32 = 1 << 16;
 
 impl TopicConfig {
+    /// The same with another [`partitions`](Self#structfield.partitions).
+    #[must_use]
+    pub fn partitions(mut self, partitions: u32) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// The same with another [`retention_age`](Self#structfield.retention_age).
+    #[must_use]
+    pub fn retention_age(mut self, retention_age: impl Into<Option<Duration>>) -> Self {
+        self.retention_age = retention_age.into();
+        self
+    }
+
+    /// The same with another [`retention_bytes`](Self#structfield.retention_bytes).
+    #[must_use]
+    pub fn retention_bytes(mut self, retention_bytes: impl Into<Option<u64>>) -> Self {
+        self.retention_bytes = retention_bytes.into();
+        self
+    }
+
     /// Refuses a topic that cannot be created.
     pub(crate) fn check(&self, topic: &str) -> Result<()> {
         if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {

@@ -189,6 +189,62 @@ impl<T: Clone + Send + Sync + 'static> Value for T {}
 ///
 /// [`Bincode`] is the default; [`Json`] and [`Raw`] are the others. A codec of your own, for instance for
 /// values that another system defines, is an implementation of this trait.
+///
+/// # Examples
+/// Times of day as another system writes them, `hh:mm`:
+/// ```
+/// use millpond::codec::{CodecError, Shape, ValueCodec};
+/// use millpond::testing::Driver;
+/// use millpond::{GraphBuilder, TableOptions, Topic};
+///
+/// #[derive(Debug, Clone, Copy, PartialEq)]
+/// struct TimeOfDay {
+///     minutes: u16,
+/// }
+///
+/// #[derive(Debug, Clone, Copy)]
+/// struct HoursAndMinutes;
+///
+/// impl ValueCodec<TimeOfDay> for HoursAndMinutes {
+///     fn id(&self) -> &'static str {
+///         "hh:mm"
+///     }
+///
+///     fn encode(&self, value: &TimeOfDay, out: &mut Vec<u8>) -> Result<(), CodecError> {
+///         if value.minutes >= 24 * 60 {
+///             return Err(CodecError::new(format!("{} minutes are more than a day", value.minutes)));
+///         }
+///         out.extend(format!("{:02}:{:02}", value.minutes / 60, value.minutes % 60).bytes());
+///         Ok(())
+///     }
+///
+///     fn decode(&self, bytes: &[u8]) -> Result<TimeOfDay, CodecError> {
+///         let refuse = || CodecError::new(format!("{bytes:?} is no time of the form hh:mm"));
+///         let number = |part: &str, below: u16| {
+///             part.parse::<u16>().ok().filter(|number| part.len() == 2 && *number < below)
+///         };
+///         let text = std::str::from_utf8(bytes).map_err(|_| refuse())?;
+///         let (hours, minutes) = text.split_once(':').ok_or_else(refuse)?;
+///         let (hours, minutes) = number(hours, 24).zip(number(minutes, 60)).ok_or_else(refuse)?;
+///         Ok(TimeOfDay { minutes: hours * 60 + minutes })
+///     }
+///
+///     // Another definition of the layout would be another name, and topics and tables would be refused to it.
+///     fn shape(&self) -> Result<Shape, CodecError> {
+///         Ok(Shape::named("time of day, hh:mm"))
+///     }
+/// }
+///
+/// let opening = Topic::<String, TimeOfDay>::with_codec("opening", HoursAndMinutes);
+/// let graph = GraphBuilder::new();
+/// let latest = graph.table(&opening, TableOptions::with_codec("latest", HoursAndMinutes));
+/// let mut driver = Driver::new(&graph.build()?)?;
+/// driver.put(&opening, "museum".to_owned(), TimeOfDay { minutes: 9 * 60 + 30 }, 0)?;
+/// driver.run()?;
+/// assert_eq!(driver.table(&latest)?["museum"], TimeOfDay { minutes: 570 });
+/// # Ok::<(), millpond::Error>(())
+/// ```
+/// The laws that it has to obey are property tests of the kit for tests, `testing::laws::value_codec`.
 pub trait ValueCodec<V>: Send + Sync + 'static {
     /// The stable name of the layout, such as `bincode-2` or `json`.
     fn id(&self) -> &'static str;

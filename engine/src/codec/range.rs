@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::ops::{Bound, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 /// A range of keys of type `K`: any of the ranges of the language, or a pair of bounds, of what stands [for a
-/// key](AsKey).
+/// key](AsKey). It is sealed: of anything else that implements `RangeBounds`, ask with
+/// `(it.start_bound(), it.end_bound())`.
 ///
 /// # Examples
 /// ```
@@ -29,13 +30,20 @@ use std::ops::{Bound, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, 
     note = "`a..b`, `a..=b`, `a..`, `..b`, `..=b`, `..` and `(Bound, Bound)` are, of a key or what one borrows as: see \
             `codec::AsKey`"
 )]
-pub trait KeyRange<K: Clone> {
+pub trait KeyRange<K: Clone>: sealed::Sealed {
     /// Where the range begins.
     fn start(&self) -> Bound<Cow<'_, K>>;
 
     /// Where it ends.
     fn end(&self) -> Bound<Cow<'_, K>>;
 }
+
+/// What keeps [`KeyRange`] to the ranges here.
+mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for RangeFull {}
 
 impl<K: Clone> KeyRange<K> for RangeFull {
     fn start(&self) -> Bound<Cow<'_, K>> {
@@ -49,6 +57,8 @@ impl<K: Clone> KeyRange<K> for RangeFull {
 
 macro_rules! ranges {
     ($($range:ident)*) => {$(
+        impl<Q> sealed::Sealed for $range<Q> {}
+
         impl<K: Clone, Q: AsKey<K>> KeyRange<K> for $range<Q> {
             fn start(&self) -> Bound<Cow<'_, K>> {
                 RangeBounds::<Q>::start_bound(self).map(AsKey::as_key)
@@ -62,6 +72,8 @@ macro_rules! ranges {
 }
 
 ranges!(Range RangeFrom RangeInclusive RangeTo RangeToInclusive);
+
+impl<Q> sealed::Sealed for (Bound<Q>, Bound<Q>) {}
 
 impl<K: Clone, Q: AsKey<K>> KeyRange<K> for (Bound<Q>, Bound<Q>) {
     fn start(&self) -> Bound<Cow<'_, K>> {

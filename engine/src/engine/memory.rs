@@ -35,10 +35,11 @@
 /// let memory = Memory::budget(64 << 20);
 /// assert_eq!(memory.hot_bytes, (44 << 20) / 100 * 25);
 /// // The same with more for queries that miss the hot entries.
-/// let memory = Memory { block_cache_bytes: 32 << 20, ..memory };
+/// let memory = memory.block_cache_bytes(32 << 20);
 /// # assert_eq!(memory.block_cache_bytes, 32 << 20);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Memory {
     /// Typed entries that folds and queries find without the store.
     pub hot_bytes: usize,
@@ -77,6 +78,34 @@ impl Memory {
             block_cache_bytes: bytes / 100 * 20,
             input_bytes: bytes / 100 * 5,
         }
+    }
+
+    /// The same with another [`hot_bytes`](Self#structfield.hot_bytes).
+    #[must_use]
+    pub fn hot_bytes(mut self, hot_bytes: usize) -> Self {
+        self.hot_bytes = hot_bytes;
+        self
+    }
+
+    /// The same with another [`generation_bytes`](Self#structfield.generation_bytes).
+    #[must_use]
+    pub fn generation_bytes(mut self, generation_bytes: usize) -> Self {
+        self.generation_bytes = generation_bytes;
+        self
+    }
+
+    /// The same with another [`block_cache_bytes`](Self#structfield.block_cache_bytes).
+    #[must_use]
+    pub fn block_cache_bytes(mut self, block_cache_bytes: usize) -> Self {
+        self.block_cache_bytes = block_cache_bytes;
+        self
+    }
+
+    /// The same with another [`input_bytes`](Self#structfield.input_bytes).
+    #[must_use]
+    pub fn input_bytes(mut self, input_bytes: usize) -> Self {
+        self.input_bytes = input_bytes;
+        self
     }
 
     /// What may wait for the subscribers of all tables together: a twelfth of the named parts, at least 256 KiB.

@@ -74,6 +74,34 @@ pub(super) fn health(service: &Service) -> Health {
 
 /// Counts and sizes of an engine at one moment. Of an engine that has stopped they are those of its end; what a store or
 /// a changelog that is closed does not tell any more is left out.
+///
+/// # Examples
+/// ```
+/// use millpond::{Engine, GraphBuilder, Health, Topic, TopicPartition};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let changelog = Arc::new(MemoryChangelog::new());
+///
+/// let clicks = Topic::<String, u64>::new("clicks");
+/// let graph = GraphBuilder::new();
+/// graph.stream(&clicks).group_by_key().count("counts");
+/// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+/// engine.append_blocking(&clicks, "home", &1)?;
+/// engine.append_blocking(&clicks, "cart", &1)?;
+/// engine.catch_up_blocking()?;
+///
+/// let stats = engine.stats();
+/// assert_eq!(stats.health, Health::Running);
+/// assert_eq!((stats.records_in, stats.tables["counts"].rows), (2, 2));
+/// assert_eq!(stats.lag[&TopicPartition::new("clicks", 0)], 0);
+/// // For a page of metrics, or a log line.
+/// # fn json(stats: &millpond::Stats) -> Result<serde_json::Value, serde_json::Error> {
+/// # serde_json::to_value(stats)
+/// # }
+/// # let page = json(&stats).expect("statistics are serializable");
+/// # assert_eq!(page["tables"]["counts"]["rows"], 2);
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Stats {
@@ -114,7 +142,7 @@ pub struct Stats {
     pub store: StoreStats,
 }
 
-/// Counts and sizes of one table.
+/// Counts and sizes of one table; see [`Stats`] for an example.
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct TableStats {

@@ -17,6 +17,48 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// How a table is kept: its name, its version and the codec of its values.
 ///
 /// A plain `&str` stands for a table of that name at version 0 with [`Bincode`] values.
+///
+/// # When the meaning changes
+/// A table is kept from one start to the next, and nothing can tell whether a closure is still the same. If it is
+/// not, the engine goes on with the rows that it finds: those which no record changes any more stay what the former code has made
+/// of them, and the others begin from there. That goes for the fold itself (`fold`, `aggregate`, `reduce`, `process`) and as
+/// much for every step between the changelog and the table: a `filter` that lets more through, a `map` that converts otherwise,
+/// the closure of a join.
+///
+/// - Whoever changes such code **raises the [version](Self::version)** of every stored table behind it. The table is then folded
+///   anew from the changelog, with all that derives from it, while its older version goes on answering.
+/// - To have the engine notice, give the fold an [id](Self::fold_id) that changes with it: another id under the same version is
+///   refused.
+///
+/// What the engine notices by itself is another shape of keys or values, another codec and another kind of table.
+///
+/// ```
+/// use millpond::store::MemoryStore;
+/// use millpond::{Engine, GraphBuilder, Result, TableOptions, Topic};
+/// # use millpond::changelog::MemoryChangelog;
+/// # use std::sync::Arc;
+/// # let (changelog, store) = (Arc::new(MemoryChangelog::new()), Arc::new(MemoryStore::new()));
+///
+/// let orders = Topic::<u32, u64>::new("orders");
+/// // What the program was in its releases: from how many cents on an order is large, and the version of the table.
+/// let large = |least: u64, version: u32| -> Result<Option<u64>> {
+///     let graph = GraphBuilder::new();
+///     let large = graph.stream(&orders).filter(move |_, cents| *cents >= least);
+///     let large = large.group_by_key().count(TableOptions::named("large").version(version));
+///     let engine = Engine::builder(&graph.build()?).store(store.clone()).changelog(changelog.clone()).start()?;
+///     engine.append_blocking(&orders, &7, &500)?;
+///     engine.ready_blocking()?;
+///     engine.catch_up_blocking()?;
+///     let found = engine.view(&large)?.get(&7)?;
+///     engine.close_blocking()?;
+///     Ok(found)
+/// };
+/// assert_eq!(large(1_000, 0)?, None);
+/// assert_eq!(large(100, 0)?, Some(1), "the order that was left out by the former filter is still missing");
+/// assert_eq!(large(100, 1)?, Some(3), "all orders, as if the filter had always been this one");
+/// # Ok::<(), millpond::Error>(())
+/// ```
+///
 /// # Examples
 /// ```
 /// use millpond::codec::Json;
@@ -85,7 +127,8 @@ impl<V: Value> TableOptions<V> {
 
     /// The version of the table's meaning. Raise it when the fold changes, or a field of the value: the table is then
     /// rebuilt from the changelog. The engine notices another [shape](crate::codec::Shape) of keys or values, another codec
-    /// or another kind of table under the same version, and refuses it.
+    /// or another kind of table under the same version, and refuses it; what a closure does it cannot see: see
+    /// [when the meaning changes](Self#when-the-meaning-changes).
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = version;
@@ -95,8 +138,8 @@ impl<V: Value> TableOptions<V> {
     /// What the fold that writes the table is called, so that the engine notices when it is another one.
     ///
     /// Nothing can tell whether a closure has changed: a state that was folded by the former one is gone on with by the new
-    /// one, and half of the rows are what the one makes of records and half what the other does. Whoever changes a fold raises
-    /// the [version](Self::version). To have the engine see to it, give the fold an id that changes with it, such as a
+    /// one, and half of the rows are what the one makes of records and half what the other does. Whoever changes a fold, or a
+    /// step before it, raises the [version](Self::version) ([why](Self#when-the-meaning-changes)). To have the engine see to it, give the fold an id that changes with it, such as a
     /// number beside the code, or a hash of the file that `include_str!` brings in: under the same version another id is
     /// refused. A table that was kept without one takes the first that it is given.
     ///

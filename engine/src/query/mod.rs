@@ -22,16 +22,23 @@ pub(crate) use view::view_of;
 
 use crate::codec::{Key, Value};
 
+/// What keeps [`Stored`] to the crates of millpond.
+#[doc(hidden)]
+pub mod sealed {
+    /// A handle of a table that millpond itself has made.
+    pub trait Sealed {}
+}
+
 /// A handle of a graph's table that can be asked: what [`Engine::view`](crate::Engine::view) takes.
 ///
-/// Nobody else needs to implement it: what can be asked is what a [`StoredRef`] names, and that comes from the builder of
-/// the graph only.
+/// It is sealed: `StoredTable` implements it, which
+/// nodes of one's own make with `StoredTable::from_node`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be asked",
     label = "a table that is computed on the fly has no rows",
     note = "keep its rows under a name with `materialize`, and ask the `StoredTable` that it returns"
 )]
-pub trait Stored {
+pub trait Stored: sealed::Sealed {
     /// The type of the keys.
     type Key: Key;
     /// The type of the values.

@@ -14,6 +14,7 @@ pub(crate) enum Serving {
     /// The rows of an older version of the table, while the new one is built.
     Former(Arc<dyn AnyTable>),
     /// Nothing, of which a reader of the state knows this.
+    #[cfg_attr(not(feature = "rocks"), expect(dead_code, reason = "only a directory has readers"))]
     Absent(String),
     /// Nothing yet: the table is being built for the first time.
     Building,

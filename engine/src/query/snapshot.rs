@@ -16,7 +16,9 @@ use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// All tables of an engine at one position. It never changes, and holds no locks.
+/// All tables of an engine at one position. It never changes, and holds no locks. Tables are read through
+/// [`of`](Self::of), which takes the view of a table.
+///
 /// # Examples
 /// ```
 /// use millpond::{Engine, GraphBuilder, Topic};
@@ -92,6 +94,24 @@ impl Snapshot {
     ///
     /// While a table is rebuilt it answers with the rows of its older version, which stand at a position of their own:
     /// [`TableSnapshot::position`] tells.
+    ///
+    /// ```
+    /// use millpond::{Engine, GraphBuilder, Topic};
+    /// # use millpond::changelog::MemoryChangelog;
+    /// # use std::sync::Arc;
+    /// # let changelog = Arc::new(MemoryChangelog::new());
+    ///
+    /// let moves = Topic::<u8, i64>::new("moves");
+    /// let graph = GraphBuilder::new();
+    /// let balances = graph.stream(&moves).group_by_key().reduce("balances", |a, b| a + b);
+    /// let engine = Engine::builder(&graph.build()?).in_memory().changelog(changelog).start()?;
+    /// engine.append_blocking(&moves, &1, &5)?;
+    /// engine.append_blocking(&moves, &2, &-5)?;
+    /// engine.catch_up_blocking()?;
+    /// let rows = engine.snapshot()?.of(&engine.view(&balances)?)?;
+    /// assert_eq!(rows.scan().map(|row| row.map(|(_, cents)| cents)).sum::<Result<i64, _>>()?, 0);
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `Unavailable` while the table is built for the first time, or if that was not complete when the snapshot was

@@ -229,7 +229,8 @@ fn is_closed<K: Key, V: Value>(table: &Readable<K, V>) -> bool {
     matches!(table.shared().status(), Status::Closed)
 }
 
-/// The values of one key, beginning with the one it has: a [`Stream`] of the newest value after each change.
+/// The value of one key, and a [`Stream`] of the newest value after each change. The value that the key has at first is
+/// [`current`](Self::current); the stream begins with the one that follows it.
 ///
 /// If the key has changed more than once since the stream was last polled, it gives the newest value only: nothing waits
 /// for a slow subscriber, and it is never cut off. Whoever needs every change of the key subscribes to all of them with

@@ -35,7 +35,7 @@ use std::sync::Arc;
 ///     .changelog(changelog.clone())
 ///     .on_failure(FailurePolicy::DeadLetter("dead".into()))
 ///     .stepper()?;
-/// # use millpond::{ManualClock, TopicPartition, changelog::{Producer, ReadLog}};
+/// # use millpond::{ManualClock, TopicPartition, changelog::{Producer, prelude::ReadLog}};
 /// # let producer = Producer::new(changelog.clone(), &orders, Arc::new(ManualClock::new(0)))?;
 /// producer.send([(&1, Some(&4), 0), (&2, Some(&0), 0), (&3, Some(&5), 0)]).wait_blocking()?;
 /// stepper.epoch(100)?;

@@ -12,7 +12,8 @@ use millpond_engine::graph::TableOptions;
 use std::convert::Infallible;
 
 impl<K: Key, V: Value> GroupedStream<K, V> {
-    /// The least value that `of` takes from the records of each group.
+    /// The least value that `of` takes from the records of each group. A value once seen counts for ever, as nothing leaves
+    /// a stream; where values are corrected or deleted, group the [table](crate::GroupedTable::min).
     ///
     /// # Examples
     /// ```

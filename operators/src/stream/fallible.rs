@@ -14,7 +14,9 @@ use millpond_engine::dataflow::Event;
 use std::fmt::Display;
 
 impl<K: Key, V: Value> Stream<K, V> {
-    /// As [`map`](Self::map), where an error is the failure of the record.
+    /// As [`map`](Self::map), where an error is the failure of the record: the
+    /// [failure policy](millpond_engine::FailurePolicy) stops the engine at it, or sets it aside as a dead letter. A record
+    /// that fails changes no table at all, also none that other steps make of it.
     ///
     /// ```
     /// use millpond::testing::{Driver, Settings};

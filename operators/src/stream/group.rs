@@ -17,7 +17,8 @@ use std::fmt::{self, Display};
 use std::marker::PhantomData;
 
 impl<K: Key, V: Value> Stream<K, V> {
-    /// Groups the records by their key. See [`GroupedStream`] for an example.
+    /// Groups the records by their key. They are sent to the shards of their keys if a step before may have changed these.
+    /// See [`GroupedStream`] for an example.
     #[must_use]
     #[doc(alias = "groupByKey")]
     pub fn group_by_key(&self) -> GroupedStream<K, V> {
@@ -25,7 +26,8 @@ impl<K: Key, V: Value> Stream<K, V> {
     }
 
     /// Groups the records by the key that `key` gives them. Where records of several partitions meet in one group, they come
-    /// in the order of the log.
+    /// in the order of the log, however late their timestamps are. A record leaves no group again: if a player goes to
+    /// another team, both have counted a record. Group a [table](crate::Table::group_by) where members move.
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -123,6 +125,10 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     /// Folds each group with `aggregate` into the table `store`.
     ///
     /// The module [`aggregate`](crate::aggregate) has `sum`, `mean`, `min`, `max`, `top_k`, `distinct_count`, `last_n`.
+    ///
+    /// IMPORTANT: with another aggregate, or other steps before it, the rows that are there stay as they were folded, unless
+    /// the table's [version](TableOptions::version) is raised: see
+    /// [when the meaning changes](TableOptions#when-the-meaning-changes).
     pub fn aggregate<A: Aggregate<K, V>>(
         &self,
         store: impl Into<TableOptions<A::Acc>>,
@@ -136,6 +142,33 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
     }
 
     /// Folds each group with a closure, beginning with `init()`.
+    ///
+    /// Records of a key come one after the other in the order of the log, late or not. A group is there from its first
+    /// record on and is never deleted. A panic is the failure of its record, and what was made of the accumulator is undone.
+    ///
+    /// IMPORTANT: a closure that has changed, here or in a step before, folds on upon the rows that the former one has left,
+    /// unless the table's [version](TableOptions::version) is raised, which folds all anew: see
+    /// [when the meaning changes](TableOptions#when-the-meaning-changes). A [`fold_id`](TableOptions::fold_id) has the engine
+    /// notice.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, TableOptions, Topic};
+    ///
+    /// let deposits = Topic::<u32, i64>::new("deposits");
+    /// let graph = GraphBuilder::new();
+    /// let large = graph.stream(&deposits).group_by_key().fold(
+    ///     TableOptions::named("large").version(1), // 2 once "large" is something else
+    ///     || 0_u32,
+    ///     |count, _account, cents| *count += u32::from(cents >= 1_000),
+    /// );
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&deposits, 7, 2_500, 0)?;
+    /// driver.put(&deposits, 8, 250, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&large)?, [(7, 1), (8, 0)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     pub fn fold<A: Value>(
         &self,
         store: impl Into<TableOptions<A>>,
@@ -180,13 +213,18 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         })
     }
 
-    /// Counts the records of each group.
+    /// Counts the records of each group, as many as there were: each occurrence of a key counts, and none is taken back.
+    /// See [`GroupedStream`] for an example.
     pub fn count(&self, store: impl Into<TableOptions<u64>>) -> StoredTable<K, u64> {
         self.aggregate(store, count())
     }
 
     /// Combines the values of each group into one, two at a time: the first is taken as it is, then each with what
-    /// those before it came to.
+    /// those before it came to, in the order of the log. A group of one record is that record. See [`GroupedStream`] for an
+    /// example.
+    ///
+    /// IMPORTANT: with another closure the rows that are there stay as they were, unless the table's
+    /// [version](TableOptions::version) is raised: see [when the meaning changes](TableOptions#when-the-meaning-changes).
     pub fn reduce(
         &self,
         store: impl Into<TableOptions<V>>,

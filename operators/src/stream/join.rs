@@ -27,7 +27,8 @@ impl<K: Key, V: Value> Stream<K, V> {
     ///
     /// That moment is the record's place in the log: it meets what all records before it, and it itself, have made of the
     /// table, whatever their timestamps and wherever epochs were cut. A later change of the table does not reach records that
-    /// have gone by.
+    /// have gone by. A key that is deleted or was never there has no row; records of equal keys meet the row each at its own
+    /// place.
     ///
     /// ```
     /// use millpond::testing::Driver;

@@ -30,7 +30,8 @@ use std::marker::PhantomData;
 ///
 /// Records of a key come one after the other in the order of the log, each seeing the state that the one before has left.
 /// A state of `None` is that of a key which was never seen; setting it to `None` deletes the row. The state is a table like
-/// any other: it can be asked, joined and grouped.
+/// any other: it can be asked, joined and grouped. With code that means something else the states that are there stay as
+/// they were, unless the table's version is raised: see [when the meaning changes](TableOptions#when-the-meaning-changes).
 ///
 /// # Examples
 /// ```
@@ -183,7 +184,9 @@ impl<K, V> fmt::Debug for Emit<K, V> {
 
 impl<K: Key, V: Value> Stream<K, V> {
     /// Runs an operator of one's own, with a state per key that is kept in the table `store`. Returns what it emits, and the
-    /// table of the states. See [`Process`] for an example.
+    /// table of the states. See [`Process`] for an example, and for what it does with absent keys, deletions and failures.
+    /// With other code the states that are there stay as they were, unless the table's [version](TableOptions::version) is
+    /// raised.
     #[must_use]
     #[doc(alias = "transform")]
     #[doc(alias = "transformValues")]

@@ -22,7 +22,8 @@ use std::sync::Arc;
 impl<K: Key, V: Value> Stream<K, V> {
     /// Appends every record to `topic`, exactly once whatever happens: on the partition of its key, in the order of the log,
     /// and with the timestamp of the record it was made from. A key or value that does not encode, or is too large for the
-    /// changelog, is a failure of that record.
+    /// changelog, is a failure of that record. A stream has no tombstones; [`to_upserts`](Stream::to_upserts) and
+    /// [`to_records`](Self::to_records) write them.
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -62,7 +63,8 @@ impl<K: Key, V: Value> Stream<K, V> {
 }
 
 impl<K: Key, V: Value> Stream<K, Upsert<V>> {
-    /// Appends every record to `topic`, as [`to`](Stream::to) does; deletions become tombstones.
+    /// Appends every record to `topic`, as [`to`](Stream::to) does; deletions become tombstones, also of keys that were
+    /// never there.
     ///
     /// ```
     /// use millpond::testing::Driver;

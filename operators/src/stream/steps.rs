@@ -10,7 +10,12 @@ use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::Event;
 
 impl<K: Key, V: Value> Stream<K, V> {
-    /// The records for which `keep` is true.
+    /// The records for which `keep` is true, under the same keys.
+    ///
+    /// A record that is left out is told to nobody: what an earlier one of its key has made of a table stays. Where it
+    /// is to go, make a deletion of it ([`Upsert::Delete`](crate::Upsert::Delete)) and store the stream with
+    /// [`upsert_table`](Stream::upsert_table). Another closure is
+    /// [another meaning](millpond_engine::graph::TableOptions#when-the-meaning-changes) of the tables below.
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -35,7 +40,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         })
     }
 
-    /// The records with another value each, under the same key.
+    /// The records with another value each, under the same key: nothing is sent to other shards.
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -59,7 +64,8 @@ impl<K: Key, V: Value> Stream<K, V> {
         })
     }
 
-    /// The records with another key and value each.
+    /// The records with another key and value each. What works by key behind it first sends them to the shards of their
+    /// new keys, where they come in the order of the log; keep the key with [`map_values`](Self::map_values) if you can.
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -85,7 +91,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         })
     }
 
-    /// The records for which `map` gives another key and value; the others are left out.
+    /// The records for which `map` gives another key and value; the others are left out, as by [`filter`](Self::filter).
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -111,7 +117,8 @@ impl<K: Key, V: Value> Stream<K, V> {
         })
     }
 
-    /// The records for which `map` gives another value, under the same key; the others are left out.
+    /// The records for which `map` gives another value, under the same key; the others are left out, as by
+    /// [`filter`](Self::filter).
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -139,7 +146,8 @@ impl<K: Key, V: Value> Stream<K, V> {
         })
     }
 
-    /// Any number of records in place of each, in the order in which they are given.
+    /// Any number of records in place of each, in the order in which they are given: none, one, or many. All carry the
+    /// timestamp of the record that they were made from, and fail with it.
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -203,7 +211,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     }
 
     /// The records under another key each. Where records of several partitions meet under one key, they come in the order
-    /// of the log: that of their appends.
+    /// of the log: that of their appends, however late their timestamps are.
     ///
     /// ```
     /// use millpond::testing::Driver;

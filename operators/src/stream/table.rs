@@ -11,8 +11,9 @@ use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::TableOptions;
 
 impl<K: Key, V: Value> Stream<K, V> {
-    /// A table of the last value of each key, in the order of the log, whatever the timestamps. A row is never deleted:
-    /// see [`upsert_table`](Stream::upsert_table).
+    /// A table of the last value of each key, in the order of the log, whatever the timestamps. A row is never deleted,
+    /// also not where a step before it leaves out a later record of its key: see [`upsert_table`](Stream::upsert_table).
+    /// What the steps before it do is [part of its meaning](TableOptions#when-the-meaning-changes).
     ///
     /// ```
     /// use millpond::testing::Driver;
@@ -36,7 +37,8 @@ impl<K: Key, V: Value> Stream<K, V> {
 
 impl<K: Key, V: Value> Stream<K, Upsert<V>> {
     /// A table of the last value of each key, in the order of the log, whatever the timestamps; [`Upsert::Delete`] deletes,
-    /// also what was never there. See [`Upsert`] for an example.
+    /// and changes nothing where there was no row. See [`Upsert`] for an example. What the steps before it do is
+    /// [part of its meaning](TableOptions#when-the-meaning-changes).
     pub fn upsert_table(&self, store: impl Into<TableOptions<V>>) -> StoredTable<K, V> {
         source::table(self, store.into(), Latest::Offset)
     }

@@ -18,7 +18,8 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     /// Counts the different values that `of` takes from the rows of each group.
     ///
     /// There is a row for each group and value in the table `<store>.index`, so that groups may have any number of members;
-    /// the values must be keys.
+    /// the values must be keys. A value is counted when its first member comes, and no more when its last one goes; a group
+    /// without members is absent.
     ///
     /// # Examples
     /// ```

@@ -20,7 +20,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
-    /// The least value that `of` takes from the rows of each group.
+    /// The least value that `of` takes from the rows of each group; a group without rows is absent. When the row that has it
+    /// changes or is deleted, the next one is known.
     ///
     /// There is a row for each group and value in the table `<store>.index`, so that groups may have any number of members:
     /// what a change costs does not grow with them. The values must be keys. To know whose the value is, take a tuple

@@ -22,6 +22,12 @@ use std::fmt::{self, Display};
 use std::marker::PhantomData;
 
 /// A table whose rows are grouped by another key, ready to be folded.
+///
+/// When a row changes, its old value is taken out of its group and the new one folded in; a deleted row is only taken out.
+/// A group that has lost its last member is deleted, whatever its accumulator says, and one that gets a member later
+/// begins anew. Timestamps play no part, late or not. Members of a group change in no particular order of their keys: in
+/// that of the records that changed them.
+///
 /// # Examples
 /// ```
 /// use millpond::aggregate::max;
@@ -90,6 +96,12 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     ///
     /// The module [`aggregate`](crate::aggregate) says which aggregates can retract; `min`, `max` and `top_k` can in
     /// their `retractable()` form.
+    ///
+    /// A row that changes is retracted as it was and folded as it is. When the last member of a group goes, the group does.
+    ///
+    /// IMPORTANT: with another aggregate, or other steps before it, the rows that are there stay as they were folded, and
+    /// members are retracted that the new one never has folded, unless the table's [version](TableOptions::version) is
+    /// raised: see [when the meaning changes](TableOptions#when-the-meaning-changes).
     pub fn aggregate<A: Retract<K, V>>(
         &self,
         store: impl Into<TableOptions<A::Acc>>,
@@ -111,6 +123,38 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
     }
 
     /// Folds each group with a closure and its inverse, beginning with `init()`.
+    ///
+    /// `retract` undoes what `fold` has made of the same value, and is called with values that were folded only; both are
+    /// called when a row changes, `retract` first. A group is deleted with its last member.
+    ///
+    /// IMPORTANT: closures that have changed, here or in a step before, fold on upon the rows that the former ones have left,
+    /// unless the table's [version](TableOptions::version) is raised: see
+    /// [when the meaning changes](TableOptions#when-the-meaning-changes).
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// // Account -> (branch, cents)
+    /// let accounts = Topic::<u32, (u8, i64)>::new("accounts");
+    /// let graph = GraphBuilder::new();
+    /// let by_branch = graph.table(&accounts, "accounts").group_by(|_, (branch, cents)| (*branch, *cents));
+    /// let in_debt = by_branch.fold(
+    ///     "in_debt",
+    ///     || 0_u32,
+    ///     |count, _branch, cents| *count += u32::from(cents < 0),
+    ///     |count, _branch, cents| *count -= u32::from(cents < 0),
+    /// );
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&accounts, 1, (7, -50), 0)?;
+    /// driver.put(&accounts, 2, (7, 300), 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&in_debt)?, [(7, 1)].into());
+    /// driver.put(&accounts, 1, (7, 20), 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&in_debt)?, [(7, 0)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     pub fn fold<A: Value>(
         &self,
         store: impl Into<TableOptions<A>>,
@@ -121,13 +165,16 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         self.aggregate(store, Fold::new(init, fold).with_retract(retract))
     }
 
-    /// Counts the rows of each group.
+    /// Counts the rows of each group; a group without rows is absent. See [`GroupedTable`] for an example.
     pub fn count(&self, store: impl Into<TableOptions<u64>>) -> StoredTable<K, u64> {
         self.aggregate(store, count())
     }
 
     /// Combines the values of each group into one with `add`, and takes them out again with `subtract`; the first
-    /// member is taken as it is.
+    /// member is taken as it is. A group is deleted with its last member. See [`GroupedTable`] for an example.
+    ///
+    /// IMPORTANT: with other closures the rows that are there stay as they were, unless the table's
+    /// [version](TableOptions::version) is raised: see [when the meaning changes](TableOptions#when-the-meaning-changes).
     pub fn reduce(
         &self,
         store: impl Into<TableOptions<V>>,

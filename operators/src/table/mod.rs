@@ -50,6 +50,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A table with keys of type `K` and values of type `V`.
+///
 /// Nothing happens when a method is called: it adds a node to the graph. Tables are handles, cheap to clone; one table can
 /// feed many. Those that are computed on the fly take no room; [`materialize`](Table::materialize) them to ask them. A
 /// [`StoredTable`] is a table too: it has all methods of this type, and `&StoredTable` goes wherever `&Table` does.
@@ -143,12 +144,51 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// The rows for which `keep` is true.
+    ///
+    /// A row that it keeps no more goes, and one that it keeps now and did not before comes; a deleted row goes. The closure
+    /// is asked about the old row and the new one, so it may be called more than once for the same row. Rows are as old as
+    /// those below: timestamps play no part. A table stored below keeps what another closure has let through: see [when the
+    /// meaning changes](TableOptions#when-the-meaning-changes).
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let stock = Topic::<String, u32>::new("stock");
+    /// let graph = GraphBuilder::new();
+    /// let there = graph.table(&stock, "stock").filter(|_, pieces| *pieces > 0).materialize("there");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&stock, "tea".to_owned(), 3, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&there)?, [("tea".to_owned(), 3)].into());
+    /// driver.put(&stock, "tea".to_owned(), 0, 0)?;
+    /// driver.run()?;
+    /// assert!(driver.table(&there)?.is_empty());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     #[must_use]
     pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
         map::map("filter", self, move |key, value: V| Ok::<_, Infallible>(keep(key, &value).then_some(value)))
     }
 
-    /// The rows with another value each.
+    /// The rows with another value each, under the same keys. A deleted row is a deletion of the result. The closure is
+    /// asked about the old row and the new one, so it may be called more than once for the same row.
+    ///
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let names = Topic::<u32, String>::new("names");
+    /// let graph = GraphBuilder::new();
+    /// let lengths = graph.table(&names, "names").map_values(|_, name| name.len()).materialize("lengths");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&names, 1, "ada".to_owned(), 0)?;
+    /// driver.put(&names, 2, "bo".to_owned(), 0)?;
+    /// driver.delete(&names, 2, 0)?;
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&lengths)?, [(1, 3)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     #[must_use]
     #[doc(alias = "mapValues")]
     pub fn map_values<W: Value>(&self, map: impl Fn(&K, V) -> W + Send + Sync + 'static) -> Table<K, W> {
@@ -156,7 +196,9 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// Groups the rows by another key, with another value each. What is folded over the groups must be able to
-    /// [retract](crate::aggregate::Retract): when a row changes, its group forgets the old one.
+    /// [retract](crate::aggregate::Retract): when a row changes, its group forgets the old one. A row that names another
+    /// group leaves the old one and joins the new one, in one epoch; a deleted row only leaves. See [`GroupedTable`] for an
+    /// example.
     #[must_use]
     pub fn group_by<L: Key, W: Value>(
         &self,
@@ -166,6 +208,10 @@ impl<K: Key, V: Value> Table<K, V> {
     }
 
     /// The keys that both tables have, with what `join` makes of the two rows.
+    ///
+    /// A row that changes or is deleted on either side changes or deletes the result, at once and in one step, in whatever
+    /// order the two sides come. Timestamps play no part. Nothing is stored: [`materialize`](Self::materialize) it to
+    /// ask it. See [`Table`] for an example.
     #[must_use]
     pub fn join<T: Value, W: Value>(
         &self,
@@ -177,7 +223,8 @@ impl<K: Key, V: Value> Table<K, V> {
         })
     }
 
-    /// The keys of this table, with what `join` makes of the row and that of `other`, if any.
+    /// The keys of this table, with what `join` makes of the row and that of `other`: `None` if it is deleted or was never
+    /// there. A row deleted here deletes the result. Otherwise as [`join`](Self::join).
     #[must_use]
     pub fn left_join<T: Value, W: Value>(
         &self,
@@ -187,7 +234,8 @@ impl<K: Key, V: Value> Table<K, V> {
         self.join_by("left_join", other, move |key, left, right| left.map(|left| join(key, left, right)))
     }
 
-    /// The keys of either table, with what `join` makes of the two rows, of which at least one is there.
+    /// The keys of either table, with what `join` makes of the two rows, of which at least one is there; the result goes with
+    /// the last of them. Otherwise as [`join`](Self::join).
     #[must_use]
     pub fn outer_join<T: Value, W: Value>(
         &self,
@@ -210,7 +258,9 @@ impl<K: Key, V: Value> Table<K, V> {
         join::join(label, Asked::AsWanted, self, other, join)
     }
 
-    /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion.
+    /// The changes of the table as a stream: of each changed key and epoch its new value, or its deletion
+    /// ([`Upsert::Delete`]). The timestamp is that of the record which caused the change, late or not. See [`Table`] for an
+    /// example.
     ///
     /// Where the stream is folded, joined with a table, or stored, every update of the table comes through, each with the
     /// place of the record that caused it: what becomes of them does not depend on where epochs were cut.
@@ -223,7 +273,12 @@ impl<K: Key, V: Value> Table<K, V> {
         to_stream::to_stream(self)
     }
 
-    /// Stores the table under a name, so that it can be asked.
+    /// Stores the table under a name, so that it can be asked: a row for each row of the table, deleted when that goes. See
+    /// [`Table`] for an example.
+    ///
+    /// IMPORTANT: when a step before it means something else, rows that nothing has changed since stay as they were, unless
+    /// the table's [version](TableOptions::version) is raised: see
+    /// [when the meaning changes](TableOptions#when-the-meaning-changes).
     #[must_use]
     pub fn materialize(&self, store: impl Into<TableOptions<V>>) -> StoredTable<K, V> {
         source::materialize(self, store.into())

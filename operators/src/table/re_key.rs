@@ -21,7 +21,9 @@ use std::fmt::Display;
 impl<K: Key, V: Value> Table<K, V> {
     /// The same rows under the keys that `key` takes from them.
     ///
-    /// Of several rows with one new key, the one with the least old key is seen; the next one is when that goes. To fold
+    /// Of several rows with one new key, the one with the least old key is seen; the next one is when that goes. So the result
+    /// depends on which rows there are, and not on the order in which they came. A deleted row gives its new key up, and a
+    /// row whose new key changes gives up the old one and claims the new one, in one change. To fold
     /// all of them, or to choose by something else, [`group_by`](Self::group_by) the table.
     ///
     /// The result is stored in the table `store`, all rows once more in the table `<store>.index`, and the keys that more

@@ -91,8 +91,7 @@ impl<K: Key, V: Value> StoredTable<K, V> {
     ///
     /// # Examples
     /// ```
-    /// use millpond::dataflow::{Changes, Context, Event, Failure, Operator};
-    /// use millpond::graph::TableRef;
+    /// use millpond::dataflow::{Changes, Context, Event, Failure, Operator, TableRef};
     /// use millpond::testing::Driver;
     /// use millpond::{GraphBuilder, Result, StoredTable, Topic};
     ///
@@ -150,6 +149,8 @@ impl<K, V> From<StoredTable<K, V>> for Table<K, V> {
         stored.table
     }
 }
+
+impl<K, V> millpond_engine::query::sealed::Sealed for StoredTable<K, V> {}
 
 impl<K: Key, V: Value> Stored for StoredTable<K, V> {
     type Key = K;

@@ -1,8 +1,9 @@
 //! The logs that benchmarks read: written with large appends, read back by hand as the engine reads them.
 
 use super::Outcome;
+use millpond::changelog::backend::RecordRef;
 use millpond::changelog::{
-    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, Record, RecordRef, TopicConfig,
+    Append, Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, Record, TopicConfig,
 };
 use millpond::codec::{Bincode, KeyCodec, ValueCodec};
 use millpond::{Position, TopicPartition};
@@ -17,7 +18,7 @@ const POLL_BYTES: usize = 1 << 20;
 
 /// Opens the changelog in `dir`.
 pub fn open(dir: &Path, durability: Durability) -> Outcome<Arc<EmbeddedChangelog>> {
-    let options = EmbeddedOptions { durability, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().durability(durability);
     Ok(Arc::new(EmbeddedChangelog::open(dir, options)?))
 }
 
@@ -33,7 +34,7 @@ where
     Bincode: ValueCodec<V>,
 {
     for topic in topics {
-        log.create_topic(topic, &TopicConfig { partitions, ..TopicConfig::default() })?;
+        log.create_topic(topic, &TopicConfig::default().partitions(partitions))?;
     }
     let mut pending = Pending { log, appends: Vec::new(), records: 0, ack: None };
     for topic in topics {

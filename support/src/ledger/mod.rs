@@ -90,7 +90,7 @@ fn paid((count, sum, order): Balance, payment: u64) -> Balance {
 }
 
 pub fn open_changelog(dir: &Path) -> Result<EmbeddedChangelog> {
-    let options = EmbeddedOptions { segment_bytes: 16 << 10, ..EmbeddedOptions::default() };
+    let options = EmbeddedOptions::default().segment_bytes(16 << 10);
     EmbeddedChangelog::open(dir, options)
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 /// When an append counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Durability {
     /// Once it is on the medium: survives the loss of power. Appends that wait together share one `fsync`.
     #[default]
@@ -15,8 +16,17 @@ pub enum Durability {
     Os,
 }
 
-/// The options of [`EmbeddedChangelog::open`](super::EmbeddedChangelog::open).
+/// The options of [`EmbeddedChangelog::open`](super::EmbeddedChangelog::open): the defaults, and what is to be otherwise.
+///
+/// # Examples
+/// ```
+/// use millpond::changelog::{Durability, EmbeddedOptions};
+///
+/// let options = EmbeddedOptions::default().durability(Durability::Os).segment_bytes(8 << 20);
+/// assert_eq!(options.segment_bytes, 8 << 20);
+/// ```
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct EmbeddedOptions {
     /// When an append is acknowledged. Default: [`Durability::Fsync`].
     pub durability: Durability,
@@ -57,6 +67,62 @@ impl Default for EmbeddedOptions {
 }
 
 impl EmbeddedOptions {
+    /// The same with another [`durability`](Self#structfield.durability).
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The same with another [`clock`](Self#structfield.clock).
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The same with another [`segment_bytes`](Self#structfield.segment_bytes).
+    #[must_use]
+    pub fn segment_bytes(mut self, segment_bytes: usize) -> Self {
+        self.segment_bytes = segment_bytes;
+        self
+    }
+
+    /// The same with another [`max_batch_bytes`](Self#structfield.max_batch_bytes).
+    #[must_use]
+    pub fn max_batch_bytes(mut self, max_batch_bytes: usize) -> Self {
+        self.max_batch_bytes = max_batch_bytes;
+        self
+    }
+
+    /// The same with another [`max_queued_bytes`](Self#structfield.max_queued_bytes).
+    #[must_use]
+    pub fn max_queued_bytes(mut self, max_queued_bytes: usize) -> Self {
+        self.max_queued_bytes = max_queued_bytes;
+        self
+    }
+
+    /// The same with another [`cache_bytes`](Self#structfield.cache_bytes).
+    #[must_use]
+    pub fn cache_bytes(mut self, cache_bytes: usize) -> Self {
+        self.cache_bytes = cache_bytes;
+        self
+    }
+
+    /// The same with another [`salvage`](Self#structfield.salvage).
+    #[must_use]
+    pub fn salvage(mut self, salvage: bool) -> Self {
+        self.salvage = salvage;
+        self
+    }
+
+    /// The same with another [`open_existing`](Self#structfield.open_existing).
+    #[must_use]
+    pub fn open_existing(mut self, open_existing: bool) -> Self {
+        self.open_existing = open_existing;
+        self
+    }
+
     /// The defaults, with as much less memory as makes it about `bytes`, but not below what is of use.
     pub(crate) fn within(bytes: usize) -> Self {
         let usual = Self::default();

@@ -10,7 +10,15 @@ use rocksdb::{
 /// ours.
 const NEVER_FILES: i32 = 1 << 20;
 
-/// The options of a state directory.
+/// The options of a state directory: the defaults, and what is to be otherwise.
+///
+/// # Examples
+/// ```
+/// use millpond::store::RocksOptions;
+///
+/// let options = RocksOptions::default().block_cache_bytes(256 << 20).compaction_threads(4);
+/// assert_eq!(options.block_cache_bytes, 256 << 20);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RocksOptions {
@@ -26,6 +34,27 @@ pub struct RocksOptions {
 const ONE_THREAD_BELOW_BYTES: usize = 16 << 20;
 
 impl RocksOptions {
+    /// The same with another [`block_cache_bytes`](Self#structfield.block_cache_bytes).
+    #[must_use]
+    pub fn block_cache_bytes(mut self, block_cache_bytes: usize) -> Self {
+        self.block_cache_bytes = block_cache_bytes;
+        self
+    }
+
+    /// The same with another [`compaction_threads`](Self#structfield.compaction_threads).
+    #[must_use]
+    pub fn compaction_threads(mut self, compaction_threads: u32) -> Self {
+        self.compaction_threads = compaction_threads;
+        self
+    }
+
+    /// The same with another [`max_open_files`](Self#structfield.max_open_files).
+    #[must_use]
+    pub fn max_open_files(mut self, max_open_files: u32) -> Self {
+        self.max_open_files = max_open_files;
+        self
+    }
+
     /// The defaults, with such a block cache, and as much less memory for compactions as befits it.
     pub(crate) fn within(block_cache_bytes: usize) -> Self {
         let usual = Self::default();

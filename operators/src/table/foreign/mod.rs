@@ -34,6 +34,11 @@ impl<K: Key, V: Value> Table<K, V> {
     /// result is stored in the table `store`, the rows of this table once more, by foreign key, in the table
     /// `<store>.index`; see [`ForeignStore`].
     ///
+    /// A deleted row deletes its result, and so does a deleted row of `other` for all that name it. A row that names another
+    /// key than before leaves the old partner and meets the new one, in one change. Timestamps play no part, and either side
+    /// may come first. See [`Table`] for an example. What the closures and steps before them do is
+    /// [part of the meaning](millpond_engine::graph::TableOptions#when-the-meaning-changes) of the stored result.
+    ///
     /// Source: KIP-213 and KIP-1104, without the round trip: the index holds the rows themselves.
     #[doc(alias = "KTable foreign key join")]
     pub fn foreign_join<F: Key, I: Into<Option<F>>, T: Value, W: Value>(
@@ -48,7 +53,8 @@ impl<K: Key, V: Value> Table<K, V> {
         self::join(self, other, store.into(), Kind::Inner, named, join)
     }
 
-    /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner, and those that name nobody.
+    /// As [`foreign_join`](Self::foreign_join), but keeps rows without a partner, and those that name nobody: the closure is
+    /// given `None` where the row of `other` is deleted or was never there.
     ///
     /// # Examples
     /// ```

@@ -16,8 +16,7 @@ use std::fmt;
 /// # Examples
 /// ```
 /// use millpond::codec::Json;
-/// use millpond::graph::TableOptions;
-/// use millpond::ForeignStore;
+/// use millpond::{ForeignStore, TableOptions};
 ///
 /// let by_name: ForeignStore<u64, String> = "orders_with_customers".into();
 /// assert_eq!(by_name.index().name(), "orders_with_customers.index");

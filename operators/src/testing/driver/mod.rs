@@ -124,12 +124,11 @@ impl Driver {
         // The old one first: two must not stand on one state.
         self.stepper = None;
         let part = self.settings.memory_bytes;
-        let memory = Memory {
-            hot_bytes: part,
-            generation_bytes: part,
-            block_cache_bytes: part,
-            input_bytes: part.max(1 << 20),
-        };
+        let memory = Memory::budget(0)
+            .hot_bytes(part)
+            .generation_bytes(part)
+            .block_cache_bytes(part)
+            .input_bytes(part.max(1 << 20));
         let stepper = Engine::builder(&self.graph)
             .changelog(Arc::clone(&self.changelog) as Arc<dyn Changelog>)
             .store(Arc::clone(&self.store) as _)
