@@ -48,14 +48,11 @@ impl Graph {
             return table
                 .map_or_else(|| format!("step {id}"), |table| format!("the rows of table `{}`", table.name));
         };
-        match node.writes.last().and_then(|&table| self.tables.get(table)) {
-            Some(table) => format!("`{}` of table `{}`", node.label, table.name),
-            None => {
-                let towards =
-                    self.towards(id).map(|towards| format!(", on the way to {towards}")).unwrap_or_default();
-                format!("`{}` (node {id}{towards})", node.label)
-            }
+        if let Some(table) = node.writes.last().and_then(|&table| self.tables.get(table)) {
+            return format!("`{}` of table `{}`", node.label, table.name);
         }
+        let towards = self.towards(id).map(|towards| format!(", on the way to {towards}"));
+        format!("`{}` (node {id}{})", node.label, towards.unwrap_or_default())
     }
 
     /// The first table or topic that what `id` puts out comes to.
