@@ -255,6 +255,7 @@ fn record(event: &Event) -> TypedRecord<K, V> {
         key: event.key,
         value: Some(event.value),
         timestamp_ms: event.timestamp_ms(),
+        headers: Vec::new(),
     }
 }
 

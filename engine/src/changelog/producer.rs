@@ -1,11 +1,12 @@
 //! Producers: typed appends to one topic, partitioned by key.
 
-use super::{Ack, Append, Changelog, Record, partition_for_key};
+use super::{Ack, Append, Changelog, Header, ProducerRecord, Record, partition_for_key};
 use crate::codec::{AsKey, Key, Value};
 use crate::folding::EngineId;
 use crate::wait::block_on;
 use crate::{Clock, Error, Position, Result, Topic, TopicPartition};
 use bytes::Bytes;
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
@@ -122,6 +123,14 @@ pub struct Producer<K, V> {
     gate: Option<Arc<Gate>>,
 }
 
+/// A record to be appended.
+struct Draft<'r, Q: ?Sized, V> {
+    key: &'r Q,
+    value: Option<V>,
+    timestamp_ms: i64,
+    headers: Vec<Header>,
+}
+
 impl<K, V> fmt::Debug for Producer<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Producer").field("topic", &self.topic).finish_non_exhaustive()
@@ -215,12 +224,8 @@ impl<K: Key, V: Value> Producer<K, V> {
         &self,
         records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Ack {
-        let checked = self.gate.as_ref().map_or(Ok(()), |gate| gate.check());
-        let appends = checked.and_then(|()| self.encode(records)).and_then(|appends| self.one_step(appends));
-        match appends {
-            Ok(appends) => self.held_up(self.changelog.append(appends)),
-            Err(error) => Ack::ready(Err(error)),
-        }
+        let plain = |(key, value, timestamp_ms)| Draft { key, value, timestamp_ms, headers: Vec::new() };
+        self.append(records.into_iter().map(plain))
     }
 
     /// As [`send`](Self::send), for threads that may block.
@@ -232,6 +237,61 @@ impl<K: Key, V: Value> Producer<K, V> {
         records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Result<Position> {
         self.send(records).wait_blocking()
+    }
+
+    /// As [`send`](Self::send), where records may have headers: each is a key and what is to be written of it. One without a
+    /// timestamp is stamped with the time of the clock.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::ProducerRecord;
+    /// use millpond::{Engine, GraphBuilder, Topic};
+    ///
+    /// let orders = Topic::<u32, u64>::new("orders");
+    /// let graph = GraphBuilder::new();
+    /// let traced = graph.records(&orders).filter(|_, order| order.header("trace").is_some());
+    /// let counts = traced.group_by_key().count("counts");
+    /// let engine = Engine::builder(&graph.build()?).in_memory().start()?;
+    /// let order = ProducerRecord::new(450).with_header("trace", "4bf9");
+    /// let position = engine.producer(&orders)?.send_records([(&7, order), (&8, ProducerRecord::tombstone())]).wait_blocking()?;
+    /// engine.wait_for_blocking(&position)?;
+    /// assert_eq!(engine.view(&counts)?.multi_get(&[7, 8])?, [Some(1), None]);
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn send_records<'r, Q: AsKey<K> + ?Sized + 'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r Q, ProducerRecord<V>)>,
+    ) -> Ack {
+        let now = self.clock.now_ms();
+        let parts = records.into_iter().map(|(key, record)| (key, record.into_parts()));
+        self.append(parts.map(|(key, (value, timestamp_ms, headers))| Draft {
+            key,
+            value,
+            timestamp_ms: timestamp_ms.unwrap_or(now),
+            headers,
+        }))
+    }
+
+    /// As [`send_records`](Self::send_records), for threads that may block.
+    ///
+    /// # Errors
+    /// As for [`Ack::wait_blocking`].
+    pub fn send_records_blocking<'r, Q: AsKey<K> + ?Sized + 'r>(
+        &self,
+        records: impl IntoIterator<Item = (&'r Q, ProducerRecord<V>)>,
+    ) -> Result<Position> {
+        self.send_records(records).wait_blocking()
+    }
+
+    fn append<'r, Q: AsKey<K> + ?Sized + 'r, W: Borrow<V>>(
+        &self,
+        records: impl IntoIterator<Item = Draft<'r, Q, W>>,
+    ) -> Ack {
+        let checked = self.gate.as_ref().map_or(Ok(()), |gate| gate.check());
+        match checked.and_then(|()| self.one_step(self.encode(records)?)) {
+            Ok(appends) => self.held_up(self.changelog.append(appends)),
+            Err(error) => Ack::ready(Err(error)),
+        }
     }
 
     /// Refuses what the changelog cannot append in one step.
@@ -255,19 +315,19 @@ impl<K: Key, V: Value> Producer<K, V> {
         }
     }
 
-    fn encode<'r, Q: AsKey<K> + ?Sized + 'r>(
+    fn encode<'r, Q: AsKey<K> + ?Sized + 'r, W: Borrow<V>>(
         &self,
-        records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
+        records: impl IntoIterator<Item = Draft<'r, Q, W>>,
     ) -> Result<Vec<Append>> {
         // Neighbours of one partition go together, and no further: the order given is the order in the log.
         let mut appends: Vec<Append> = Vec::new();
-        for (key, value, timestamp_ms) in records {
+        for Draft { key, value, timestamp_ms, headers } in records {
             let mut bytes = Vec::with_capacity(32);
             key.encode_as_key(&mut bytes);
             let split = bytes.len();
             let partition = partition_for_key(&bytes, self.partitions);
-            if let Some(value) = value {
-                self.topic.codec().encode(value, &mut bytes).map_err(|error| {
+            if let Some(value) = &value {
+                self.topic.codec().encode(value.borrow(), &mut bytes).map_err(|error| {
                     Error::user(format!("topic `{}`: a value does not encode", self.topic.name()))
                         .with_source(error)
                 })?;
@@ -275,7 +335,7 @@ impl<K: Key, V: Value> Producer<K, V> {
             // Key and value share one allocation.
             let mut key = Bytes::from(bytes);
             let encoded = key.split_off(split);
-            let record = Record { key, value: value.map(|_| encoded), timestamp_ms, headers: Vec::new() };
+            let record = Record { key, value: value.map(|_| encoded), timestamp_ms, headers };
             match appends.last_mut() {
                 Some(append) if append.partition.partition == partition => append.records.push(record),
                 _ => appends.push(Append {

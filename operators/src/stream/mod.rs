@@ -43,8 +43,9 @@ mod steps;
 mod table;
 
 pub use group::GroupedStream;
+pub use millpond_engine::changelog::ProducerRecord;
 pub use process::{Emit, Process};
-pub use record::{ConsumerRecord, ProducerRecord};
+pub use record::ConsumerRecord;
 
 pub(crate) use source::{RecordSource, StreamSource, UpsertSource};
 

@@ -1,8 +1,7 @@
-//! Records with all that they carry: what is read of a topic beside the value, and what may be written.
+//! Records with all that they carry: what is read of a topic beside the value, and what an upsert writes.
 
 use crate::upsert::Upsert;
-use bytes::Bytes;
-use millpond_engine::changelog::Header;
+use millpond_engine::changelog::{Header, ProducerRecord};
 
 /// The value of a record as it was read, with all that is known of it; see
 /// [`GraphBuilder::records`](crate::GraphBuilder::records).
@@ -51,75 +50,11 @@ impl<V> ConsumerRecord<V> {
     }
 }
 
-/// What is to be written of a record beside its key; see [`Stream::to_records`](crate::Stream::to_records).
-///
-/// # Examples
-/// ```
-/// use millpond::testing::Driver;
-/// use millpond::stream::ProducerRecord;
-/// use millpond::{GraphBuilder, Topic};
-///
-/// let (orders, labels) = (Topic::<u32, u64>::new("orders"), Topic::<u32, String>::new("labels"));
-/// let graph = GraphBuilder::new();
-/// // The headers of an order travel on; one of no cents deletes its label.
-/// graph.records(&orders).to_records(&labels, |_, order| match order.value {
-///     Some(cents) if cents > 0 => {
-///         ProducerRecord::new(format!("{cents} cents")).with_headers(order.headers).with_header("unit", "cent")
-///     }
-///     _ => ProducerRecord::tombstone().at(order.timestamp_ms + 1),
-/// });
-/// let mut driver = Driver::new(&graph.build()?)?;
-/// driver.put(&orders, 1, 450, 7)?;
-/// driver.put(&orders, 2, 0, 7)?;
-/// driver.run()?;
-/// let written = driver.records(&labels)?;
-/// assert_eq!(written[0].value.as_deref(), Some("450 cents"));
-/// assert_eq!((written[1].value.as_deref(), written[1].timestamp_ms), (None, 8));
-/// # Ok::<(), millpond::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProducerRecord<V> {
-    pub(super) value: Option<V>,
-    pub(super) timestamp_ms: Option<i64>,
-    pub(super) headers: Vec<Header>,
-}
-
-impl<V> ProducerRecord<V> {
-    /// A value, with the timestamp of the record that it was made from and without headers.
-    #[must_use]
-    pub fn new(value: V) -> Self {
-        Upsert::Put(value).into()
-    }
-
-    /// The deletion of the key, with the timestamp of the record that it was made from and without headers.
-    #[must_use]
-    pub fn tombstone() -> Self {
-        Upsert::Delete.into()
-    }
-
-    /// The same record stamped `timestamp_ms`, in milliseconds since the Unix epoch.
-    #[must_use]
-    pub fn at(self, timestamp_ms: i64) -> Self {
-        Self { timestamp_ms: Some(timestamp_ms), ..self }
-    }
-
-    /// The same record with one more header.
-    #[must_use]
-    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.headers.push(Header { name: name.into(), value: value.into() });
-        self
-    }
-
-    /// The same record with more headers.
-    #[must_use]
-    pub fn with_headers(mut self, headers: impl IntoIterator<Item = Header>) -> Self {
-        self.headers.extend(headers);
-        self
-    }
-}
-
 impl<V> From<Upsert<V>> for ProducerRecord<V> {
     fn from(upsert: Upsert<V>) -> Self {
-        Self { value: upsert.into_option(), timestamp_ms: None, headers: Vec::new() }
+        match upsert {
+            Upsert::Put(value) => Self::new(value),
+            Upsert::Delete => Self::tombstone(),
+        }
     }
 }

@@ -6,8 +6,8 @@
 //! failure of the record it was made from, for the failure policy to handle. The engine appends the records of an epoch
 //! together with its mark, so that a replay does not write them again.
 
+use super::ProducerRecord;
 use super::Stream;
-use super::record::ProducerRecord;
 use crate::upsert::Upsert;
 use bytes::Bytes;
 use millpond_engine::changelog::{
@@ -100,7 +100,7 @@ where
     /// The partition and the record of an event; or why the changelog would refuse it, which does not know what it was made
     /// from.
     fn encode(&self, event: Event<K, V>) -> std::result::Result<(u32, Record), String> {
-        let ProducerRecord { value, timestamp_ms, headers } = (self.record)(&event.key, event.value);
+        let (value, timestamp_ms, headers) = (self.record)(&event.key, event.value).into_parts();
         let mut bytes = Vec::with_capacity(32);
         event.key.encode_key(&mut bytes);
         let split = bytes.len();

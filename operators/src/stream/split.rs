@@ -4,9 +4,9 @@
 //! tombstones in a stream. Empty input gives empty output. The closure is asked once for each record, however many ways
 //! there are; a way that is not there is the failure of the record, and so is a panic.
 
+use super::ProducerRecord;
 use super::Stream;
 use super::outlet::Portion;
-use super::record::ProducerRecord;
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Failure, Operator};

@@ -7,7 +7,7 @@
 //! As a real producer would, it keeps every key in one partition. A failing changelog shrinks towards few
 //! records, few keys, upserts, and timestamps in order.
 
-use millpond_engine::changelog::Record;
+use millpond_engine::changelog::{Header, Record};
 use millpond_engine::codec::{CodecError, KeyCodec, ValueCodec};
 use proptest::collection::{SizeRange, vec};
 use proptest::strategy::Strategy;
@@ -24,10 +24,12 @@ pub struct TypedRecord<K, V> {
     pub value: Option<V>,
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
+    /// The annotations, in the order they were given.
+    pub headers: Vec<Header>,
 }
 
 impl<K: KeyCodec, V> TypedRecord<K, V> {
-    /// The record as a changelog takes it, without headers.
+    /// The record as a changelog takes it.
     ///
     /// # Errors
     /// If the value does not encode.
@@ -42,7 +44,7 @@ impl<K: KeyCodec, V> TypedRecord<K, V> {
                 Some(bytes.into())
             }
         };
-        Ok(Record { key: key.into(), value, timestamp_ms: self.timestamp_ms, ..Record::default() })
+        Ok(Record { key: key.into(), value, timestamp_ms: self.timestamp_ms, headers: self.headers.clone() })
     }
 }
 
@@ -186,6 +188,7 @@ fn assemble<K: Clone, V: Clone>(
             key: key.clone(),
             value: upsert.then_some(draw.value),
             timestamp_ms: now_ms.saturating_sub(late_ms),
+            headers: Vec::new(),
         });
     }
     records
@@ -298,6 +301,7 @@ mod tests {
             key: 0,
             value: Some(0),
             timestamp_ms: ChangelogShape::default().start_ms,
+            headers: Vec::new(),
         };
         assert_eq!(smallest, [plain.clone(), plain]);
     }

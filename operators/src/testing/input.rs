@@ -104,6 +104,7 @@ pub(super) fn read<K: Key, V: Value>(
                 key: K::decode_whole_key(&record.key).map_err(damaged)?,
                 value: value.map_err(damaged)?,
                 timestamp_ms: record.timestamp_ms,
+                headers: record.headers.clone(),
             });
         }
     }

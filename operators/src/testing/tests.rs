@@ -75,7 +75,7 @@ fn a_power_cut_takes_what_no_one_synced() {
     driver.run().unwrap();
     driver.drain().unwrap();
     driver.power_cut().unwrap();
-    let copy = TypedRecord { partition: 0, key: 1, value: Some(10), timestamp_ms: 7 };
+    let copy = TypedRecord { partition: 0, key: 1, value: Some(10), timestamp_ms: 7, headers: Vec::new() };
     assert_eq!(driver.records(&copies).unwrap(), [copy]);
 }
 

@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::testing::changelogs::TypedRecord;
-use millpond_engine::changelog::{Append, AppendLog, Producer, Record, TopicLog};
+use millpond_engine::changelog::{Append, AppendLog, Producer, ProducerRecord, Record, TopicLog};
 use millpond_engine::codec::{AsKey, Key, Value};
 use millpond_engine::{Error, Position, Result, Topic, TopicPartition};
 use std::sync::Arc;
@@ -35,6 +35,40 @@ impl Driver {
         timestamp_ms: i64,
     ) -> Result<Position> {
         self.send(topic, &key, None, timestamp_ms)
+    }
+
+    /// Appends `key` with what `record` says, which may have headers and a timestamp, to `topic`.
+    ///
+    /// # Errors
+    /// As for [`put`](Self::put).
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::ProducerRecord;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let (orders, copies) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("copies"));
+    /// let graph = GraphBuilder::new();
+    /// graph.records(&orders).to_records(&copies, |_, order| {
+    ///     ProducerRecord::new(order.value.unwrap_or_default()).with_headers(order.headers)
+    /// });
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put_record(&orders, 7, ProducerRecord::new(450).at(5).with_header("trace", "4bf9"))?;
+    /// driver.run()?;
+    /// let copied = &driver.records(&copies)?[0];
+    /// assert_eq!((copied.value, copied.timestamp_ms), (Some(450), 5));
+    /// assert_eq!(&copied.headers[0].value[..], b"4bf9");
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[expect(clippy::needless_pass_by_value, reason = "a test reads better without `&`")]
+    pub fn put_record<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        key: impl AsKey<K>,
+        record: ProducerRecord<V>,
+    ) -> Result<Position> {
+        self.producer(topic)?.send_records([(&key, record)]).wait_blocking()
     }
 
     fn send<K: Key, V: Value>(
