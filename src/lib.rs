@@ -38,6 +38,13 @@
 #![cfg_attr(feature = "rocks", doc = "| asking its tables from another process | [`StateReader`] |")]
 #![cfg_attr(feature = "testing", doc = "| testing your folds | [`testing`] |")]
 //!
+//! # Async and blocking
+//! What waits for a log, for an engine or for a medium has two forms: `x` gives something to await, on any runtime, and
+//! `x_blocking` is for threads that may block. What is awaited can be blocked on as well ([`Wait::wait_blocking`]), and given a
+//! time limit ([`Wait::within`]). What is dropped unawaited happens all the same. Everything else answers at once and has one
+//! form: views and snapshots read memory and, where a row is not in it, a file; [`StateReader::refresh`] opens files, and opening
+//! an engine all of them, which an async program does on a thread for blocking work.
+//!
 //! # Features
 //! | feature | brings |
 //! |---|---|

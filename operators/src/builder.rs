@@ -58,6 +58,7 @@ pub enum Latest {
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Debug, Clone, Default)]
+#[doc(alias = "StreamsBuilder")]
 pub struct GraphBuilder(Builder);
 
 impl GraphBuilder {
@@ -118,6 +119,7 @@ impl GraphBuilder {
     /// assert_eq!(driver.table(&latest)?, [(1, json!({"item": "tea"}))].into());
     /// # Ok::<(), millpond::Error>(())
     /// ```
+    #[doc(alias = "GlobalKTable")]
     pub fn table<K: Key, V: Value>(
         &self,
         topic: &Topic<K, V>,

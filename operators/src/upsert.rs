@@ -2,6 +2,10 @@
 
 /// What a record says about its key: a value for it, or that it is gone.
 ///
+/// It is no value, which a topic or a table could hold: a stream of upserts is sent on with
+/// [`to_upserts`](crate::Stream::to_upserts), where [`Delete`](Self::Delete) becomes a tombstone, and stored with
+/// [`upsert_table`](crate::Stream::upsert_table), where it deletes the row.
+///
 /// # Examples
 /// ```
 /// use millpond::{Engine, GraphBuilder, Topic, Upsert};

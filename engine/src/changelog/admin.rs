@@ -90,7 +90,8 @@ pub struct ConsumerDescription {
     pub name: String,
     /// What retention must leave for it, if it holds anything.
     pub hold: Option<Position>,
-    /// How many records lie at or above its hold, over all partitions that it holds.
+    /// How many records lie at or above its hold, over all partitions that it holds. An engine holds what is not durable yet:
+    /// one that has folded everything is behind by what it has not drained.
     pub lag: u64,
     /// The same by partition.
     pub lag_by_partition: BTreeMap<TopicPartition, u64>,

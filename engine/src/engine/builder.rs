@@ -51,6 +51,7 @@ const IDLE_RETENTION: Duration = Duration::from_secs(60);
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[must_use]
+#[doc(alias = "StreamsConfig")]
 pub struct EngineBuilder {
     pub(super) graph: Graph,
     name: String,
@@ -149,6 +150,7 @@ impl EngineBuilder {
     /// need a name each: under it the changelog remembers what the engine has read and appended. Names that end in
     /// `.build` or `.letters` are reserved; what is kept under names is listed by
     /// [`NameLog::names`](crate::changelog::NameLog::names).
+    #[doc(alias = "application.id")]
     pub fn name(mut self, name: &str) -> Self {
         name.clone_into(&mut self.name);
         self
@@ -189,6 +191,7 @@ impl EngineBuilder {
     }
 
     /// Published epochs become durable after about this long, or earlier if there is much; a second unless set.
+    #[doc(alias = "commit.interval.ms")]
     pub fn drain_interval(mut self, interval: Duration) -> Self {
         self.drain_interval = interval;
         self
@@ -201,6 +204,7 @@ impl EngineBuilder {
     }
 
     /// What happens to a record that does not decode or at which user code fails.
+    #[doc(alias = "DeserializationExceptionHandler")]
     pub fn on_failure(mut self, policy: FailurePolicy) -> Self {
         self.policy = policy;
         self

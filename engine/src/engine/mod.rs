@@ -105,6 +105,7 @@ impl Engine {
     ///
     /// # Errors
     /// `Invalid` if the table belongs to another graph.
+    #[doc(alias = "interactive queries")]
     pub fn view<T: Stored>(&self, table: &T) -> Result<View<T::Key, T::Value>> {
         self.service().view(table)
     }

@@ -74,6 +74,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// assert!(graph.build()?.describe().contains("table most v1"));
 /// # Ok::<(), millpond::Error>(())
 /// ```
+#[doc(alias = "Materialized")]
 pub struct TableOptions<V> {
     pub(crate) name: Arc<str>,
     pub(crate) version: u32,

@@ -34,6 +34,7 @@ use std::sync::Arc;
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Clone)]
+#[doc(alias = "Topology")]
 pub struct Graph {
     pub(crate) id: GraphId,
     pub(crate) nodes: Arc<[Node]>,

@@ -160,7 +160,8 @@ impl Snapshot {
 
 /// One table in a [`Snapshot`].
 /// It is made by [`View::snapshot`], for one table, or by [`Snapshot::of`], for several at one position, and is read like a
-/// [`View`].
+/// [`View`]. What a view cannot answer while its table is built or its engine has stopped, a snapshot can: where the functions
+/// of a view give a `Result` of a scan or of a count, these give it outright.
 ///
 /// # Examples
 /// ```

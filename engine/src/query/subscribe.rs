@@ -240,8 +240,8 @@ fn is_closed<K: Key, V: Value>(table: &Readable<K, V>) -> bool {
 /// newer version, the stream says so as an error and ends then; subscribe again in the last case.
 ///
 /// # Cancel safety
-/// Whoever stops waiting, at any time, loses nothing: the next call gives the newest value if it is not that of
-/// [`current`](Self::current).
+/// Whoever stops waiting, at any time, loses nothing: the next call gives the newest value if an epoch has changed the key
+/// since the one that [`current`](Self::current) is of.
 ///
 /// # Examples
 /// ```
@@ -306,8 +306,9 @@ impl<K: Key, V: Value> KeyStream<K, V> {
         self.current.as_ref()
     }
 
-    /// The newest value of the key once it is another than the [`current`](Self::current) one: `Some(Ok(None))` if it was
-    /// deleted, and `None` when the stream has ended.
+    /// The newest value of the key once an epoch has changed it since the [`current`](Self::current) one: `Some(Ok(None))` if it
+    /// was deleted, and `None` when the stream has ended. Where several epochs have changed it and the last one has put it
+    /// back, that is the current value again.
     ///
     /// # Errors
     /// The reason of the stop if the engine has stopped; `Unavailable` if the table was replaced by a newer version:

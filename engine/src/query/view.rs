@@ -216,6 +216,12 @@ impl<K: Key, V: Value> View<K, V> {
         self.ask(|table| KeyStream::open(table, key))
     }
 
+    /// The name of the table.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.table.name
+    }
+
     /// Whether the view shows the rows of an older version of the table while the new one is being built.
     #[must_use]
     pub fn is_former(&self) -> bool {

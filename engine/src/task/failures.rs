@@ -42,6 +42,21 @@ use std::sync::Arc;
 /// assert_eq!(stepper.view(&shares)?.multi_get(&[1, 2, 3])?, [Some(25), None, Some(20)]);
 /// assert_eq!(stepper.stats().dead_letters, 1);
 /// assert_eq!(changelog.offsets(&TopicPartition::new(dead.name().clone(), 0))?, 0..1);
+///
+/// // Whoever looks after them reads their topic as any other. Headers say what they were, and why they are here.
+/// let graph = GraphBuilder::new();
+/// let reasons = graph
+///     .records(&dead)
+///     .map_values(|_, letter| {
+///         let header = |name| String::from_utf8_lossy(letter.header(name).unwrap_or_default()).into_owned();
+///         (header("millpond.topic"), header("millpond.offset"), header("millpond.reason"))
+///     })
+///     .to_table("reasons");
+/// let mut clerk = Engine::builder(&graph.build()?).in_memory().changelog(changelog).name("clerk").stepper()?;
+/// clerk.epoch(100)?;
+/// let (topic, offset, reason) = clerk.view(&reasons)?.get(&2)?.expect("a letter");
+/// assert_eq!((topic.as_str(), offset.as_str()), ("orders", "1"));
+/// assert!(reason.contains("divide by zero"));
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -117,6 +117,7 @@ use std::marker::PhantomData;
 /// assert_eq!(driver.table(&after)?, [(7, Some(b"a".to_vec()))].into());
 /// # Ok::<(), millpond::Error>(())
 /// ```
+#[doc(alias = "Processor")]
 pub trait Process<K, V>: Send + Sync + 'static {
     /// What is kept per key.
     type State: Value;

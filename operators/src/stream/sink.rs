@@ -23,7 +23,8 @@ impl<K: Key, V: Value> Stream<K, V> {
     /// Appends every record to `topic`, exactly once whatever happens: on the partition of its key, in the order of the log,
     /// and with the timestamp of the record it was made from. A key or value that does not encode, or is too large for the
     /// changelog, is a failure of that record. A stream has no tombstones; [`to_upserts`](Stream::to_upserts) and
-    /// [`to_records`](Self::to_records) write them.
+    /// [`to_records`](Self::to_records) write them. So the changes of a table are written with
+    /// `table.to_stream().to_upserts(&topic)`.
     ///
     /// ```
     /// use millpond::testing::Driver;

@@ -13,7 +13,8 @@ use millpond_engine::graph::TableOptions;
 impl<K: Key, V: Value> Stream<K, V> {
     /// A table of the last value of each key, in the order of the log, whatever the timestamps. A row is never deleted,
     /// also not where a step before it leaves out a later record of its key: see [`upsert_table`](Stream::upsert_table).
-    /// What the steps before it do is [part of its meaning](TableOptions#when-the-meaning-changes).
+    /// What the steps before it do is [part of its meaning](TableOptions#when-the-meaning-changes). A stream of
+    /// [upserts](Upsert) becomes a table with [`upsert_table`](Stream::upsert_table).
     ///
     /// ```
     /// use millpond::testing::Driver;

@@ -27,16 +27,19 @@ where
 {
     fn agrees(&self, driver: &Driver, input: &Input) -> Result<(), String> {
         let rows = driver.table(&self.table).map_err(failed)?;
-        agree(&(self.model)(input), &rows)
-            .map_err(|difference| format!("at {}, {}: {difference}", input.position(), name(&self.table)))?;
+        agree(&(self.model)(input), &rows).map_err(|difference| {
+            format!("at {}, {}: {difference}", input.position(), name(driver, &self.table))
+        })?;
         let view = driver.view(&self.table).map_err(failed)?;
         let counted = view.count().map_err(failed)?;
-        agree(&(rows.len() as u64), &counted)
-            .map_err(|difference| format!("the number of rows of {}: {difference}", name(&self.table)))?;
+        agree(&(rows.len() as u64), &counted).map_err(|difference| {
+            format!("the number of rows of {}: {difference}", name(driver, &self.table))
+        })?;
         for (key, value) in rows {
             let got = view.get(&key).map_err(failed)?;
-            agree(&Some(value), &got)
-                .map_err(|difference| format!("key {key:?} of {}: {difference}", name(&self.table)))?;
+            agree(&Some(value), &got).map_err(|difference| {
+                format!("key {key:?} of {}: {difference}", name(driver, &self.table))
+            })?;
         }
         Ok(())
     }
@@ -63,17 +66,18 @@ fn same<T>(table: &T, one: &Driver, other: &Driver) -> Result<(), String>
 where
     T: Stored<Key: Key + Debug, Value: Value + PartialEq + Debug>,
 {
+    let driver = one;
     let [one, other] = [one, other].map(|driver| driver.table(table).map_err(failed));
     agree(&one?, &other?).map_err(|difference| {
-        format!("the same steps led to another {}: {difference}; {NOT_DETERMINISTIC}", name(table))
+        format!("the same steps led to another {}: {difference}; {NOT_DETERMINISTIC}", name(driver, table))
     })
 }
 
 pub(super) const NOT_DETERMINISTIC: &str =
     "user code depends on something other than its arguments, or on the order of partitions";
 
-fn name<T: Stored>(table: &T) -> String {
-    format!("table number {}", table.stored().index())
+fn name<T: Stored>(driver: &Driver, table: &T) -> String {
+    driver.view(table).map_or_else(|_| "a table".to_owned(), |view| format!("table `{}`", view.name()))
 }
 
 pub(super) fn failed(error: impl fmt::Display) -> String {

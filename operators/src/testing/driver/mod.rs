@@ -72,6 +72,7 @@ impl Default for Settings {
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias = "TopologyTestDriver")]
 pub struct Driver {
     graph: Graph,
     settings: Settings,
