@@ -90,7 +90,7 @@ fn run(partitions: u32, bad: u64, epoch: usize, drained: bool) {
         assert_eq!(error.kind(), ErrorKind::User, "{error}: {context}");
         let (partition, offset) = (bad % u64::from(partitions), bad / u64::from(partitions));
         let at = TopicPartition::new("events", partition as u32);
-        assert!(error.to_string().contains(&format!("{at} offset {offset} ")), "{error}: {context}");
+        assert!(error.to_string().contains(&format!("{at} offset {offset}: ")), "{error}: {context}");
         assert_eq!(stepper.position().offset(&at), offset, "{context}");
         let view = stepper.view(&failing_counts).unwrap();
         for value in (0..RECORDS).filter(|value| value % u64::from(partitions) == partition) {

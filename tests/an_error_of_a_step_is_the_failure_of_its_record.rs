@@ -460,7 +460,7 @@ fn which_record_fails_does_not_depend_on_where_epochs_are_cut() {
                     Err(error) => break error.to_string(),
                 }
             };
-            assert!(error.contains("events/0 offset 3 "), "{name}: {error}");
+            assert!(error.contains("events/0 offset 3: "), "{name}: {error}");
             assert!(error.contains("3 is bitter"), "{name}: {error}");
             assert_eq!(driver.table(&rows).unwrap(), (0..3).map(|n| (n as u32, n)).collect(), "{name}");
         }
