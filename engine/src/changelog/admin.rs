@@ -243,15 +243,14 @@ impl Admin {
             )));
         }
         for (id, offset) in position.iter() {
-            let kept = self.changelog.offsets(id)?;
-            if offset < kept.start {
-                return Err(Error::invalid(format!(
-                    "{id} begins at offset {}, and what lies before cannot be held any more: `{name}` asks for {offset}",
-                    kept.start
-                )));
-            }
+            check_is_kept(name, id, offset, self.changelog.offsets(id)?.start)?;
         }
-        self.changelog.hold(name, position)
+        self.changelog.hold(name, position)?;
+        // Retention may have been quicker than this.
+        for (id, offset) in position.iter() {
+            check_is_kept(name, id, offset, self.changelog.offsets(id)?.start)?;
+        }
+        Ok(())
     }
 
     /// Forgets all that is kept under a name: its hold, and for that of an engine also what it has appended. An engine that is
@@ -296,4 +295,15 @@ impl Admin {
     pub fn disk_bytes(&self) -> Result<Option<u64>> {
         self.changelog.disk_bytes()
     }
+}
+
+/// Refuses to hold what is gone.
+fn check_is_kept(name: &str, id: &TopicPartition, offset: u64, begin: u64) -> Result<()> {
+    if offset >= begin {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{id} begins at offset {begin}, and what lies before cannot be held any more: `{name}` asks for {offset}; what an engine \
+         needs is held with `Engine::hold`"
+    )))
 }

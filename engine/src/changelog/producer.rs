@@ -124,7 +124,7 @@ pub struct Producer<K, V> {
 }
 
 /// A record to be appended.
-struct Draft<'r, Q: ?Sized, V> {
+struct Outgoing<'r, Q: ?Sized, V> {
     key: &'r Q,
     value: Option<V>,
     timestamp_ms: i64,
@@ -224,7 +224,7 @@ impl<K: Key, V: Value> Producer<K, V> {
         &self,
         records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Ack {
-        let plain = |(key, value, timestamp_ms)| Draft { key, value, timestamp_ms, headers: Vec::new() };
+        let plain = |(key, value, timestamp_ms)| Outgoing { key, value, timestamp_ms, headers: Vec::new() };
         self.append(records.into_iter().map(plain))
     }
 
@@ -264,7 +264,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     ) -> Ack {
         let now = self.clock.now_ms();
         let parts = records.into_iter().map(|(key, record)| (key, record.into_parts()));
-        self.append(parts.map(|(key, (value, timestamp_ms, headers))| Draft {
+        self.append(parts.map(|(key, (value, timestamp_ms, headers))| Outgoing {
             key,
             value,
             timestamp_ms: timestamp_ms.unwrap_or(now),
@@ -285,7 +285,7 @@ impl<K: Key, V: Value> Producer<K, V> {
 
     fn append<'r, Q: AsKey<K> + ?Sized + 'r, W: Borrow<V>>(
         &self,
-        records: impl IntoIterator<Item = Draft<'r, Q, W>>,
+        records: impl IntoIterator<Item = Outgoing<'r, Q, W>>,
     ) -> Ack {
         let checked = self.gate.as_ref().map_or(Ok(()), |gate| gate.check());
         match checked.and_then(|()| self.one_step(self.encode(records)?)) {
@@ -317,11 +317,11 @@ impl<K: Key, V: Value> Producer<K, V> {
 
     fn encode<'r, Q: AsKey<K> + ?Sized + 'r, W: Borrow<V>>(
         &self,
-        records: impl IntoIterator<Item = Draft<'r, Q, W>>,
+        records: impl IntoIterator<Item = Outgoing<'r, Q, W>>,
     ) -> Result<Vec<Append>> {
         // Neighbours of one partition go together, and no further: the order given is the order in the log.
         let mut appends: Vec<Append> = Vec::new();
-        for Draft { key, value, timestamp_ms, headers } in records {
+        for Outgoing { key, value, timestamp_ms, headers } in records {
             let mut bytes = Vec::with_capacity(32);
             key.encode_as_key(&mut bytes);
             let split = bytes.len();

@@ -57,6 +57,8 @@ pub struct EngineBuilder {
     name: String,
     pub(super) directories: Directories,
     pub(super) store: Option<Arc<dyn StateStore>>,
+    /// Whether the state is kept in memory only, and the changelog too if there is no other.
+    in_memory: bool,
     changelog: Option<Arc<dyn Changelog>>,
     pub(super) clock: Arc<dyn Clock>,
     shards: usize,
@@ -93,6 +95,7 @@ impl EngineBuilder {
             directories: Directories::default(),
             store: None,
             changelog: None,
+            in_memory: false,
             clock: Arc::new(SystemClock),
             shards: std::thread::available_parallelism().map_or(1, usize::from),
             memory: Memory::budget(1 << 30),
@@ -135,7 +138,8 @@ impl EngineBuilder {
     /// let engine = Engine::builder(&graph).in_memory().changelog(changelog).start()?;
     /// # Ok::<(), millpond::Error>(())
     /// ```
-    pub fn in_memory(self) -> Self {
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
         self.store(Arc::new(MemoryStore::new()))
     }
 
@@ -294,7 +298,8 @@ impl EngineBuilder {
         };
         let (changelog, owned) = match &self.changelog {
             Some(changelog) => (Arc::clone(changelog), false),
-            None if self.store.is_some() && !self.directories.keep_a_changelog() => {
+            // Not for a store that was given: it may outlive the changelog.
+            None if self.in_memory && !self.directories.keep_a_changelog() => {
                 (Arc::new(MemoryChangelog::with_clock(Arc::clone(&self.clock))) as Arc<dyn Changelog>, true)
             }
             None => (self.open_log()?, true),
@@ -369,7 +374,7 @@ impl EngineBuilder {
                  fold; give it at least 1",
             ));
         }
-        self.directories.check(self.changelog.is_some())
+        self.directories.check(self.in_memory, self.changelog.is_some())
     }
 
     /// How much an epoch may take that is in so many places at once.

@@ -55,7 +55,7 @@ impl Engine {
     /// engine.wait_for_blocking(&position)?;
     ///
     /// // What the copy will need of the changelog is kept, whatever retention allows.
-    /// engine.admin().hold("backup-1", &engine.position())?;
+    /// engine.hold("backup-1")?;
     /// let copied = engine.checkpoint_blocking(backups.join("1"))?;
     /// assert!(copied.includes(&position));
     /// engine.append_blocking(&clicks, &1, &1)?;

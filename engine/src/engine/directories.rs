@@ -2,6 +2,7 @@
 
 use super::{EngineBuilder, StateReader};
 use crate::changelog::{Changelog, Durability, EmbeddedChangelog, EmbeddedOptions, check_exists};
+use crate::medium::log_file::is_of_a_database;
 use crate::store::{RocksOptions, RocksState, StateStore, no_state};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,18 @@ pub(super) struct Directories {
 
 impl Directories {
     /// Refuses options that do not go together.
-    pub(super) fn check(&self, changelog_is_given: bool) -> Result<()> {
+    pub(super) fn check(&self, in_memory: bool, changelog_is_given: bool) -> Result<()> {
+        if in_memory && self.state_dir.is_some() {
+            return Err(Error::invalid(
+                "`in_memory` keeps the state in memory, and `state_dir` names a directory for it: leave one of them away",
+            ));
+        }
+        if in_memory && self.dir.is_none() && (self.durability.is_some() || self.open_existing) {
+            return Err(Error::invalid(
+                "`in_memory` keeps state and changelog in memory, where `durability` and `open_existing` mean nothing: leave them \
+                 away, or name a directory with `dir` for the changelog",
+            ));
+        }
         if changelog_is_given && self.durability.is_some() {
             return Err(Error::invalid(
                 "a changelog was given, and how durable its appends are was chosen when it was opened: set \
@@ -51,7 +63,7 @@ impl Directories {
 
     /// Refuses to create anything inside of what is there, or at all if nothing is to be created.
     pub(super) fn check_paths(&self, store_is_given: bool, changelog_is_given: bool) -> Result<()> {
-        if let Some(dir) = self.dir.as_ref().filter(|dir| dir.join("CURRENT").exists())
+        if let Some(dir) = self.dir.as_ref().filter(|dir| is_of_a_database(dir))
             && self.state_dir.is_none()
         {
             let advice = match dir.parent().filter(|dir| !dir.as_os_str().is_empty()) {

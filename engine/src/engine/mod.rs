@@ -125,6 +125,25 @@ impl Engine {
         Admin::new(Arc::clone(self.changelog()))
     }
 
+    /// Keeps under `name` what a copy of the state as it is now, or a later one, will need of the changelog, whatever retention
+    /// allows, until the name is [released](Admin::release). Returns from where on. For backups: hold, then make a
+    /// [checkpoint](Self::checkpoint).
+    ///
+    /// # Errors
+    /// As for [`Admin::hold`].
+    pub fn hold(&self, name: &str) -> Result<Position> {
+        let service = self.service();
+        let position = service.tasks.position();
+        // A position goes on naming topics that only an earlier graph read.
+        let needed: Position = position
+            .iter()
+            .filter(|(id, _)| service.graph.reads(&id.topic))
+            .map(|(id, offset)| (id.clone(), offset))
+            .collect();
+        self.admin().hold(name, &needed)?;
+        Ok(needed)
+    }
+
     /// The changelog that the engine reads.
     #[must_use]
     pub fn changelog(&self) -> &Arc<dyn Changelog> {

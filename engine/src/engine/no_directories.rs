@@ -12,7 +12,7 @@ pub(super) struct Directories {}
 
 #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same calls as with directories")]
 impl Directories {
-    pub(super) fn check(&self, _changelog_is_given: bool) -> Result<()> {
+    pub(super) fn check(&self, _in_memory: bool, _changelog_is_given: bool) -> Result<()> {
         Ok(())
     }
 

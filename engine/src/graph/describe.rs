@@ -1,6 +1,6 @@
 //! The graph as text and as a picture.
 
-use super::{Graph, Node, Step};
+use super::{Graph, Node, Step, TableSpec};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -48,11 +48,17 @@ impl Graph {
             return table
                 .map_or_else(|| format!("step {id}"), |table| format!("the rows of table `{}`", table.name));
         };
-        if let Some(table) = node.writes.last().and_then(|&table| self.tables.get(table)) {
+        if let Some(table) = self.result(node) {
             return format!("`{}` of table `{}`", node.label, table.name);
         }
         let towards = self.towards(id).map(|towards| format!(", on the way to {towards}"));
         format!("`{}` (node {id}{})", node.label, towards.unwrap_or_default())
+    }
+
+    /// The table that a node is there for: others that it keeps beside it are named after that one.
+    fn result(&self, node: &Node) -> Option<&TableSpec> {
+        let written = node.writes.iter().filter_map(|&table| self.tables.get(table));
+        written.min_by_key(|table| table.name.len())
     }
 
     /// The first table or topic that what `id` puts out comes to.
@@ -63,7 +69,7 @@ impl Graph {
                 continue;
             }
             reached.insert(next);
-            if let Some(table) = node.writes.last().and_then(|&table| self.tables.get(table)) {
+            if let Some(table) = self.result(node) {
                 return Some(format!("table `{}`", table.name));
             }
             if let Some(topic) = &node.sink {

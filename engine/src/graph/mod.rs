@@ -5,10 +5,12 @@
 
 mod builder;
 mod describe;
+mod table_options;
 mod validate;
 
 pub use crate::flow::{NodeRef, TableIndex, TableRef};
-pub use builder::{Builder, TableOptions};
+pub use builder::Builder;
+pub use table_options::TableOptions;
 
 use crate::changelog::{TopicConfig, TopicType};
 use crate::codec::Shape;

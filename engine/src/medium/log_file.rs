@@ -51,7 +51,7 @@ struct Fragment {
 
 /// The manifest that is in use in `dir`, with its bytes; `None` if that cannot be told, which RocksDB then says itself.
 pub(crate) fn manifest(dir: &Path) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
-    let Some(path) = manifest_path(dir) else { return Ok(None) };
+    let Some(path) = manifest_path(dir)? else { return Ok(None) };
     match fs::read(&path) {
         Ok(bytes) => Ok(Some((path, bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -60,10 +60,18 @@ pub(crate) fn manifest(dir: &Path) -> io::Result<Option<(PathBuf, Vec<u8>)>> {
 }
 
 /// Where the manifest is that is in use in `dir`, if that can be told.
-pub(crate) fn manifest_path(dir: &Path) -> Option<PathBuf> {
-    let current = fs::read_to_string(dir.join("CURRENT")).ok()?;
-    let name = current.trim_end();
-    (name.starts_with("MANIFEST-") && !name.contains('/')).then(|| dir.join(name))
+pub(crate) fn manifest_path(dir: &Path) -> io::Result<Option<PathBuf>> {
+    let current = match fs::read(dir.join("CURRENT")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        current => current?,
+    };
+    let name = std::str::from_utf8(&current).unwrap_or_default().trim_end();
+    Ok((name.starts_with("MANIFEST-") && !name.contains('/')).then(|| dir.join(name)))
+}
+
+/// Whether `dir` is that of a database. One that cannot be looked into is not.
+pub(crate) fn is_of_a_database(dir: &Path) -> bool {
+    manifest_path(dir).is_ok_and(|path| path.is_some())
 }
 
 /// Hands the records of `bytes` to `visit`, each with where it begins.

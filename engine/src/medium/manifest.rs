@@ -8,7 +8,7 @@
 
 use super::log_file::{self, ReadableExtent};
 use crate::varint::{read_slice, read_varint};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ pub(crate) struct Manifest {
     pub(crate) path: PathBuf,
     /// How far it can be read.
     pub(crate) readable: ReadableExtent,
+    /// How many records can be read.
+    records: usize,
     /// What it says up to there, if it can be understood.
     edits: Option<Edits>,
 }
@@ -28,11 +30,28 @@ impl Manifest {
     /// Reads the manifest that `CURRENT` names; `None` if that cannot be told.
     pub(crate) fn read(dir: &Path) -> io::Result<Option<Self>> {
         let Some((path, bytes)) = log_file::manifest(dir)? else { return Ok(None) };
-        let mut edits = Some(Edits::default());
+        let (mut edits, mut records) = (Some(Edits::default()), 0);
         let readable = log_file::read(&bytes, &mut |_, record| {
             edits = edits.take().and_then(|edits| edits.with(record));
+            records += 1;
         });
-        Ok(Some(Self { path, readable, edits }))
+        Ok(Some(Self { path, readable, records, edits }))
+    }
+
+    /// Whether there is a moment, not before that of `self`, at which the families of these names had just `files`. The
+    /// database may have gone on, and go on.
+    pub(crate) fn comes_to(&self, dir: &Path, families: &[&str], files: &BTreeSet<u64>) -> io::Result<bool> {
+        let Some((path, bytes)) = log_file::manifest(dir)? else { return Ok(false) };
+        let (mut edits, mut records, mut found) = (Some(Edits::default()), 0, false);
+        log_file::read(&bytes, &mut |_, record| {
+            edits = edits.take().and_then(|edits| edits.with(record));
+            records += 1;
+            // Another manifest begins with what there was, part by part.
+            if path == self.path && records >= self.records {
+                found |= edits.as_ref().is_some_and(|edits| edits.files_of(families).keys().eq(files));
+            }
+        });
+        Ok(found || edits.is_some_and(|edits| edits.files_of(families).keys().eq(files)))
     }
 
     /// The least number of a write-ahead log that is needed.
@@ -46,10 +65,9 @@ impl Manifest {
         Some(self.edits.as_ref()?.families.values().cloned().collect())
     }
 
-    /// The sorted files of all column families, by their numbers, each with its size in bytes.
-    pub(crate) fn files(&self) -> Option<BTreeMap<u64, u64>> {
-        let files = self.edits.as_ref()?.files.iter();
-        Some(files.map(|(&(_, number), &bytes)| (number, bytes)).collect())
+    /// The sorted files of the column families of these names, by their numbers, each with its size in bytes.
+    pub(crate) fn files(&self, families: &[&str]) -> Option<BTreeMap<u64, u64>> {
+        Some(self.edits.as_ref()?.files_of(families))
     }
 }
 
@@ -71,6 +89,12 @@ impl Default for Edits {
 }
 
 impl Edits {
+    fn files_of(&self, families: &[&str]) -> BTreeMap<u64, u64> {
+        let named = |family| self.families.get(family).is_some_and(|name| families.contains(&name.as_str()));
+        let files = self.files.iter().filter(|((family, _), _)| named(family));
+        files.map(|(&(_, number), &bytes)| (number, bytes)).collect()
+    }
+
     fn with(mut self, mut edit: &[u8]) -> Option<Self> {
         let rest = &mut edit;
         let (mut family, mut first_wal, mut added, mut dropped) = (0, None, None, false);

@@ -67,8 +67,9 @@ pub enum FailurePolicy {
     #[default]
     Stop,
     /// The record is appended to this topic with its own headers, and the reason and its origin in further ones
-    /// (`millpond.reason`, `.topic`, `.partition`, `.offset` and `.engine`), and left out. A table that is being built
-    /// sets aside what it cannot take in the same way. A record that fails for the same reason once more, there or after
+    /// (`millpond.reason`, `.topic`, `.partition`, `.offset` and `.engine`), and left out. Tables that are being built
+    /// set aside what they cannot take in the same way; so that they agree with the tables that they derive from, these are built
+    /// anew with them, and with all that derives from these. A record that fails for the same reason once more, there or after
     /// a crash, is not written again; one that fails for another reason is.
     DeadLetter(Arc<str>),
 }

@@ -47,7 +47,7 @@ impl Decided {
         // First of all, so that two engines of one name never look at the same things.
         let lease = setting.changelog.lease(&setting.name)?;
         let mut catalogue = Catalogue::open(&*store)?;
-        let assignment = catalogue.assign(&*store, &setting.graph)?;
+        let assignment = catalogue.assign(&*store, &setting.graph, setting.sets_aside())?;
         Ok(Self { setting, store, lease, catalogue, assignment })
     }
 

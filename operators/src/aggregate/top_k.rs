@@ -75,8 +75,7 @@ pub struct TopKOf<F> {
 
 /// Keeps the `k` greatest of what `extract` finds in the records; the accumulator is a [`TopK`].
 ///
-/// A table that was built with one `k` and goes on with another has the values of both times: raise the
-/// table's version when you change it.
+/// With another `k` it is another table, which is refused under the same version: raise that.
 ///
 /// # Examples
 /// ```

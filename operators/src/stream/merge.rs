@@ -59,16 +59,16 @@ impl<K: Key, V: Value> Stream<K, V> {
             nodes.push(other.node);
             keyed &= other.keyed;
         }
-        let operator = Merge(PhantomData::<fn() -> (K, V)>);
+        let operator = MergeInputs(PhantomData::<fn() -> (K, V)>);
         let node = self.builder.operator("merge", nodes, &[], &[], operator);
         Self::new(self.builder.clone(), node, keyed)
     }
 }
 
 /// Puts its inputs together.
-struct Merge<Types>(PhantomData<Types>);
+struct MergeInputs<Types>(PhantomData<Types>);
 
-impl<K: Key, V: Value> Operator for Merge<fn() -> (K, V)> {
+impl<K: Key, V: Value> Operator for MergeInputs<fn() -> (K, V)> {
     type Input = All<Vec<Event<K, V>>>;
     type Output = Vec<Event<K, V>>;
 

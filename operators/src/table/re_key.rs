@@ -27,7 +27,7 @@ impl<K: Key, V: Value> Table<K, V> {
     /// all of them, or to choose by something else, [`group_by`](Self::group_by) the table.
     ///
     /// The result is stored in the table `store`, all rows once more in the table `<store>.index`, and the keys that more
-    /// than one row claims, with how many do, in `<store>.claims`.
+    /// than one row claims, with how many do and which is seen, in `<store>.claims`.
     ///
     /// # Examples
     /// ```

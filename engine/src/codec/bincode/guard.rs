@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::fmt;
 
 /// How deep a value may be nested. It bounds the stack: 128 KiB for each level on the threads of an engine, and 8 KiB on one
-/// that has 2 MiB, on which a value is written before it is appended.
+/// that has 2 MiB, such as those on which a value is appended, or a row is asked for.
 pub(super) const DEPTH_LIMIT: u16 = 256;
 
 /// How many elements of sequences and maps may take no bytes, in one value. The others are bounded by the

@@ -75,7 +75,7 @@ pub(crate) struct FoldId {
 
 impl FoldId {
     /// Stands between the two parts where there are both.
-    const SEPARATOR: char = '\u{1f}';
+    pub(crate) const SEPARATOR: char = '\u{1f}';
 
     pub(crate) fn is_empty(&self) -> bool {
         self.operator.is_empty() && self.said.is_empty()
@@ -101,7 +101,12 @@ impl FoldId {
 
     fn to_text(&self) -> String {
         let Self { operator, said } = self;
-        if operator.is_empty() { said.clone() } else { format!("{operator}{}{said}", Self::SEPARATOR) }
+        // Without an operator the text stands alone, as it did before operators were told.
+        if operator.is_empty() && !said.contains(Self::SEPARATOR) {
+            said.clone()
+        } else {
+            format!("{operator}{}{said}", Self::SEPARATOR)
+        }
     }
 
     fn from_text(text: &str) -> Self {

@@ -109,7 +109,7 @@ prop_compose! {
     fn entries()(
         texts in prop::collection::vec(".{0,12}", 5),
         id in 1..u16::MAX, version: u32, group: u16, row_format: u16, state in state(),
-        types in prop_oneof![Just(Types::Names), Just(Types::Shapes)], operator in "[^\u{1f}]{0,3}", said in "[^\u{1f}]{0,3}",
+        types in prop_oneof![Just(Types::Names), Just(Types::Shapes)], operator in "[^\u{1f}]{0,3}", said in "[a-c\u{1f}]{0,3}|.{0,3}",
     ) -> CatalogueEntry {
         let text = |index: usize| texts[index].clone();
         let id = TableId::new(id).unwrap();

@@ -62,7 +62,7 @@ fn resolve(target: &Path, state: &Path) -> Result<PathBuf> {
         }
         Err(error) => return Err(failed(error)),
     };
-    let database = path.ancestors().skip(1).find(|dir| dir.join("CURRENT").exists());
+    let database = path.ancestors().skip(1).find(|dir| medium::log_file::is_of_a_database(dir));
     if path.starts_with(state) || database.is_some() {
         return Err(Error::invalid(format!(
             "a checkpoint cannot be written to {}, inside of the state or changelog in {}: name a directory elsewhere",

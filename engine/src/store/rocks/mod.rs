@@ -14,6 +14,7 @@ mod failure;
 mod ingest;
 mod level_zero;
 mod options;
+mod present;
 mod secondary;
 mod snapshot;
 
@@ -24,14 +25,14 @@ pub use options::RocksOptions;
 pub(crate) use secondary::{SecondaryStore, no_state};
 
 use super::{Row, StateStore, StoreSnapshot, StoreStats};
-use crate::medium::{self, Cut, DirectoryLock, Manifest, log_file};
+use crate::medium::{self, Cut, DirectoryLock};
 use crate::{Error, Result};
 use failure::{during, in_use, on_path};
 use options::Tuning;
+use present::{Present, check_is_ours, present};
 use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, ReadOptions};
 use rocksdb::{SnapshotWithThreadMode, properties, statistics::Ticker};
 use snapshot::RocksSnapshot;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -45,9 +46,6 @@ const ONLY_TASK: &str = "task-0";
 
 /// The column family that RocksDB insists on. No task is kept in it.
 const NO_TASK: &str = "default";
-
-/// What an embedded changelog has, and no state.
-const LOG_FAMILY: &str = "records";
 
 /// What stands in the family that belongs to no task, since it was created.
 const CREATED: &[u8] = b"created";
@@ -173,81 +171,6 @@ fn keys_at_once(value_bytes: usize) -> usize {
     (BYTES_AT_ONCE / value_bytes.max(1)).clamp(1, READ_AT_ONCE)
 }
 
-/// What there is to open in a directory.
-struct Present {
-    /// All column families, since RocksDB refuses to open some of them.
-    families: Vec<String>,
-    /// The sorted files, by their numbers, each with its size in bytes.
-    files: BTreeMap<u64, u64>,
-    /// A manifest with a torn end, which begins behind so many bytes: the state is what it was before it was written.
-    torn: Option<(PathBuf, u64)>,
-}
-
-/// Looks at what there is in `dir`.
-///
-/// # Errors
-/// `Corrupt` if the manifest is damaged: RocksDB may take damage for a torn end, go back to what the state was before it and
-/// delete what came after. `Invalid` for what is no state.
-fn present(dir: &Path) -> Result<Present> {
-    if !dir.join("CURRENT").exists() {
-        check_has_no_rows(dir)?;
-        return Ok(Present { families: vec![NO_TASK.to_owned()], files: BTreeMap::new(), torn: None });
-    }
-    let manifest =
-        Manifest::read(dir).map_err(|error| on_path("read the manifest of the state in", dir, error))?;
-    let Some(manifest) = manifest else {
-        return Err(Error::corrupt(format!(
-            "the file CURRENT of the state in {} names no manifest that is there: restore the state from a copy, or delete its \
-             directory, and it is rebuilt from the changelog",
-            dir.display()
-        )));
-    };
-    let torn = match manifest.readable.broken {
-        Some(log_file::Broken { at, valid_behind: Some(_) }) => {
-            return Err(Error::corrupt(format!(
-                "{} is damaged at byte {at}: restore the state from a copy, or delete its directory, and it is rebuilt from \
-                 the changelog",
-                manifest.path.display()
-            )));
-        }
-        Some(log_file::Broken { valid_behind: None, .. }) => {
-            Some((manifest.path.clone(), manifest.readable.end as u64))
-        }
-        None => None,
-    };
-    let (Some(families), Some(files)) = (manifest.families(), manifest.files()) else {
-        return Err(Error::invalid(format!(
-            "{} holds a database of RocksDB that is no state of millpond, or of a later version; choose another directory. \
-             Nothing was changed",
-            dir.display()
-        )));
-    };
-    if families.iter().any(|family| family == LOG_FAMILY) {
-        return Err(Error::invalid(format!(
-            "{} holds a changelog and no state: were the two directories swapped? Nothing was changed",
-            dir.display()
-        )));
-    }
-    Ok(Present { families, files, torn })
-}
-
-/// Refuses rows of which nothing tells RocksDB: it takes a directory without the file `CURRENT` for a new one and would
-/// delete what is in it.
-fn check_has_no_rows(dir: &Path) -> Result<()> {
-    let files = std::fs::read_dir(dir).map_err(|error| on_path("list the state directory", dir, error))?;
-    for file in files {
-        let path = file.map_err(|error| on_path("list the state directory", dir, error))?.path();
-        if path.extension().is_some_and(|extension| extension == "sst") {
-            return Err(Error::corrupt(format!(
-                "the state in {} has rows but no file CURRENT: restore it; or, if nothing but the state is kept there, delete \
-                 the directory, and the state is rebuilt from the changelog",
-                dir.display()
-            )));
-        }
-    }
-    Ok(())
-}
-
 /// The error for a state directory that cannot be made.
 fn cannot_be_made(dir: &Path, error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::NotFound {
@@ -256,18 +179,6 @@ fn cannot_be_made(dir: &Path, error: std::io::Error) -> Error {
         return Error::invalid(message).with_source(error);
     }
     on_path("create the state directory", dir, error)
-}
-
-/// Refuses a database of somebody else, in which rows of ours would be lost among theirs.
-fn check_is_ours(database: &Database, dir: &Path) -> Result<()> {
-    let failed = |error| during("look into the state", dir, error);
-    match database.iterator(rocksdb::IteratorMode::Start).next().transpose().map_err(failed)? {
-        Some((key, _)) if &*key != CREATED => Err(Error::invalid(format!(
-            "{} holds a database of RocksDB that is no state of millpond; choose another directory. Nothing was changed",
-            dir.display()
-        ))),
-        _ => Ok(()),
-    }
 }
 
 fn present_task(opened: Arc<Opened>, name: &str) -> Result<TaskFamily> {

@@ -10,12 +10,13 @@
 
 use super::failure::{during, on_path};
 use super::options::{Tuning, cache};
-use super::{Database, NO_TASK, ONLY_TASK, Opened, Present, RocksOptions, TaskFamily, present};
-use crate::medium::{DirectoryLock, log_file};
+use super::present::{Present, present};
+use super::{Database, NO_TASK, ONLY_TASK, Opened, RocksOptions, TaskFamily};
+use crate::medium::{DirectoryLock, Manifest, log_file};
 use crate::store::{Direction, Row, StateStore, StoreSnapshot, StoreStats, Visit};
 use crate::{Error, Result};
 use rocksdb::{Cache, ColumnFamilyDescriptor, LiveFile, ReadOptions, properties};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::ops::Range;
@@ -28,18 +29,21 @@ use std::time::SystemTime;
 /// one that is rewritten faster than it can be opened comes to the end of it.
 const TRIES: u32 = 16;
 
+/// The column families that are opened.
+const OPENED_FAMILIES: [&str; 2] = [NO_TASK, ONLY_TASK];
+
 /// A state that others may have open. It shows one moment, until it is [moved on](Self::show).
 pub(crate) struct SecondaryStore {
     opening: Opening,
     shown: RwLock<Arc<Instance>>,
     /// What the manifest was when the shown instance was opened.
-    seen: Mutex<Manifest>,
+    seen: Mutex<ManifestMark>,
 }
 
 /// The state at one moment.
 pub(crate) struct Instance {
     task: TaskFamily,
-    manifest: Manifest,
+    manifest: ManifestMark,
     /// Removed once the database is closed.
     _logs: LogDirectory,
 }
@@ -55,15 +59,15 @@ struct Opening {
 /// The name, the length and the time of a manifest: every change of a state adds to it, or begins another one. A state that was
 /// built anew may have one of the same name and length.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Manifest(Option<(PathBuf, u64, Option<SystemTime>)>);
+struct ManifestMark(Option<(PathBuf, u64, Option<SystemTime>)>);
 
-impl Manifest {
+impl ManifestMark {
     fn of(dir: &Path) -> Self {
         let look = |path: PathBuf| {
             let metadata = fs::metadata(&path).ok()?;
             Some((path, metadata.len(), metadata.modified().ok()))
         };
-        Self(log_file::manifest_path(dir).and_then(look))
+        Self(log_file::manifest_path(dir).ok().flatten().and_then(look))
     }
 }
 
@@ -97,7 +101,7 @@ impl SecondaryStore {
         &self,
         check: &dyn Fn(&Instance) -> Result<T>,
     ) -> Result<Option<(Arc<Instance>, T)>> {
-        if *self.seen.lock().unwrap_or_else(PoisonError::into_inner) == Manifest::of(self.dir()) {
+        if *self.seen.lock().unwrap_or_else(PoisonError::into_inner) == ManifestMark::of(self.dir()) {
             return Ok(None);
         }
         if !self.dir().join("CURRENT").exists() {
@@ -138,26 +142,30 @@ impl Opening {
     fn open<T>(&self, check: &dyn Fn(&Instance) -> Result<T>) -> Result<(Arc<Instance>, T)> {
         let mut tries = 0;
         loop {
-            let manifest = Manifest::of(&self.dir);
+            let manifest = ManifestMark::of(&self.dir);
             let opened = self.open_once(manifest.clone());
             let checked =
                 opened.and_then(|instance| check(&instance).map(|found| (Arc::new(instance), found)));
             tries += 1;
             match checked {
                 // Whatever it is, it may be that of a state that has gone on in between.
-                Err(_) if tries < TRIES && manifest != Manifest::of(&self.dir) => {}
+                Err(_) if manifest != ManifestMark::of(&self.dir) => {
+                    if tries == TRIES {
+                        return Err(goes_on(&self.dir));
+                    }
+                }
                 checked => return checked,
             }
         }
     }
 
-    fn open_once(&self, manifest: Manifest) -> Result<Instance> {
+    fn open_once(&self, manifest: ManifestMark) -> Result<Instance> {
         let dir = &self.dir;
         let mut tuning = Tuning::with_cache(&self.options, self.cache.clone());
         tuning.database.create_if_missing(false);
         // IMPORTANT: files are deleted under it, so that all of them must be open from the start.
         tuning.database.set_max_open_files(-1);
-        let Present { families, files, torn } = present(dir)?;
+        let Present { families, manifest: told, torn } = present(dir)?;
         if torn.is_some() {
             return Err(Error::unavailable(format!(
                 "the end of the manifest of the state in {} cannot be read: it is being written, or a crash has torn it, which \
@@ -171,14 +179,16 @@ impl Opening {
                 dir.display()
             )));
         }
-        let wanted = families.into_iter().filter(|family| family == ONLY_TASK || family == NO_TASK);
+        let wanted = families.into_iter().filter(|family| OPENED_FAMILIES.contains(&family.as_str()));
         let descriptors: Vec<_> =
             wanted.map(|family| ColumnFamilyDescriptor::new(family, tuning.family.clone())).collect();
         let logs = LogDirectory::create()?;
         let database =
             Database::open_cf_descriptors_as_secondary(&tuning.database, dir, &logs.dir, descriptors)
                 .map_err(|error| during("look at the state", dir, error))?;
-        check_is_whole(&database, &files, dir)?;
+        if let Some(told) = &told {
+            check_is_whole(&database, told, dir)?;
+        }
         let opened = Opened {
             database,
             lock: None,
@@ -192,31 +202,42 @@ impl Opening {
     }
 }
 
-/// Refuses an instance that has not all of `files`, and no others.
+/// Refuses an instance that does not show a moment at or behind the one of `manifest`.
 ///
 /// IMPORTANT: where a file is missing or cut, RocksDB shows what the state was before there was that file, be it nothing.
-fn check_is_whole(database: &Database, files: &BTreeMap<u64, u64>, dir: &Path) -> Result<()> {
-    let file = |number: u64| dir.join(format!("{number:06}.sst"));
-    let damaged = |(number, bytes): &(&u64, &u64)| {
-        !fs::metadata(file(**number)).is_ok_and(|metadata| metadata.len() == **bytes)
-    };
-    if let Some((number, _)) = files.iter().find(damaged) {
-        return Err(Error::corrupt(format!(
-            "{} is missing or damaged: restore the state from a copy, or delete its directory, and it is rebuilt from the \
-             changelog",
-            file(*number).display()
-        )));
-    }
+fn check_is_whole(database: &Database, manifest: &Manifest, dir: &Path) -> Result<()> {
     let shown = database.live_files().map_err(|error| during("list the files of the state", dir, error))?;
     let number = |file: &LiveFile| file.name.trim_matches(|c: char| !c.is_ascii_digit()).parse().ok();
-    let shown: Option<BTreeSet<u64>> = shown.iter().map(number).collect();
-    if shown.is_none_or(|shown| !shown.iter().eq(files.keys())) {
-        return Err(Error::unavailable(format!(
-            "the state in {} changes faster than it can be opened: try again",
-            dir.display()
-        )));
+    let shown: BTreeSet<u64> = shown.iter().filter_map(number).collect();
+    let unreadable = |error| on_path("read the manifest of the state in", dir, error);
+    if manifest.comes_to(dir, &OPENED_FAMILIES, &shown).map_err(unreadable)? {
+        return Ok(());
     }
-    Ok(())
+    for (number, bytes) in manifest.files(&OPENED_FAMILIES).unwrap_or_default() {
+        let file = dir.join(format!("{number:06}.sst"));
+        match fs::metadata(&file) {
+            Ok(metadata) if metadata.len() == bytes => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(on_path("look at the file", &file, error));
+            }
+            _ => {
+                return Err(Error::corrupt(format!(
+                    "{} is missing or damaged: restore the state from a copy, or delete its directory, and it is rebuilt \
+                     from the changelog",
+                    file.display()
+                )));
+            }
+        }
+    }
+    Err(goes_on(dir))
+}
+
+/// The error for a state that is never the same from the beginning of an opening to its end.
+fn goes_on(dir: &Path) -> Error {
+    Error::unavailable(format!(
+        "the state in {} changes faster than it can be opened: try again",
+        dir.display()
+    ))
 }
 
 impl StoreSnapshot for Instance {
@@ -281,7 +302,7 @@ fn read_only() -> Error {
 struct LogDirectory {
     dir: PathBuf,
     /// Tells others that it is in use.
-    _lock: DirectoryLock,
+    _lock: Option<DirectoryLock>,
 }
 
 /// What the names of such directories begin with.
@@ -300,10 +321,10 @@ impl LogDirectory {
             match fs::create_dir(&dir) {
                 // None if another process takes it for one that was left.
                 Ok(()) => match DirectoryLock::take(&dir) {
-                    Ok(Some(lock)) => return Ok(Self { dir, _lock: lock }),
                     Ok(None) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(failed(error)),
+                    // Where there are no locks nobody can tell what was left, and so it stays.
+                    lock => return Ok(Self { dir, _lock: lock.ok().flatten() }),
                 },
                 // Of a process of the same number that was killed.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -327,7 +348,9 @@ pub(super) fn remove_left_over_log_directories(temporary: &Path) {
     for entry in entries.filter_map(std::result::Result::ok) {
         let name = entry.file_name();
         let numbers = name.to_str().and_then(|name| name.strip_prefix(LOG_DIRECTORY)?.split_once('-'));
-        if numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_directory
+            && numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
             && let Ok(Some(_lock)) = DirectoryLock::take(&entry.path())
         {
             let _ = fs::remove_dir_all(entry.path());

@@ -10,7 +10,7 @@ use rocksdb::{ReadOptions, SnapshotWithThreadMode};
 use std::ops::Range;
 use std::sync::Arc;
 
-struct View<'db> {
+struct Pinned<'db> {
     snapshot: SnapshotWithThreadMode<'db, Database>,
     /// Set to the snapshot once, instead of at every read.
     point: ReadOptions,
@@ -21,7 +21,7 @@ self_cell::self_cell!(
     pub(super) struct RocksSnapshot {
         owner: Arc<TaskFamily>,
         #[not_covariant]
-        dependent: View,
+        dependent: Pinned,
     }
 );
 
@@ -32,7 +32,7 @@ impl RocksSnapshot {
             let snapshot = SnapshotWithThreadMode::new(task.database());
             let mut point = ReadOptions::default();
             point.set_snapshot(&snapshot);
-            View { snapshot, point }
+            Pinned { snapshot, point }
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::ingest::SortedFile;
 use super::*;
 use crate::ErrorKind;
+use crate::medium::log_file;
 use crate::store::Direction;
 use std::fs;
 
@@ -343,7 +344,7 @@ fn whatever_the_end_of_the_manifest_is_opening_comes_to_an_end() {
         put(&store, key..key + 1);
     }
     drop(store);
-    let whole = fs::read(log_file::manifest_path(dir.path()).unwrap()).unwrap();
+    let whole = fs::read(log_file::manifest_path(dir.path()).unwrap().unwrap()).unwrap();
     let mut records = Vec::new();
     log_file::read(&whole, &mut |at, _| records.push(at));
     let last = *records.last().unwrap();
@@ -369,7 +370,7 @@ fn whatever_the_end_of_the_manifest_is_opening_comes_to_an_end() {
                 fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
             }
         }
-        fs::write(log_file::manifest_path(copy.path()).unwrap(), bytes).unwrap();
+        fs::write(log_file::manifest_path(copy.path()).unwrap().unwrap(), bytes).unwrap();
         let [reader, owner] = outcomes(copy.path());
         match (&reader, &owner) {
             // What is cut was the end of a drain.

@@ -46,16 +46,25 @@ pub(crate) struct OlderVersion {
 }
 
 impl Catalogue {
-    /// Decides what becomes of every table; [`carry_out`](Self::carry_out) writes it down.
+    /// Decides what becomes of every table; [`carry_out`](Self::carry_out) writes it down. `sets_aside` says whether records
+    /// that fail are left out.
     ///
     /// # Errors
     /// `Invalid` for a table whose types or codec changed under the same version, or whose version is older than
     /// the state's; those of the store.
-    pub(crate) fn assign(&mut self, store: &dyn StateStore, graph: &Graph) -> Result<Assignment> {
+    pub(crate) fn assign(
+        &mut self,
+        store: &dyn StateStore,
+        graph: &Graph,
+        sets_aside: bool,
+    ) -> Result<Assignment> {
         self.sweep(store)?;
         self.take_back(graph);
         let mut build = self.to_build(graph)?;
         self.learn(graph);
+        if sets_aside {
+            add_what_it_derives_from(graph, &mut build);
+        }
         let affected = affected(graph, &mut build);
         self.retire_removed(graph);
         self.leave_behind(graph, &build);
@@ -311,6 +320,21 @@ fn entry(spec: &TableSpec, id: TableId, group: u16, state: TableStage) -> Catalo
         state,
         row_format: layout::ROW_FORMAT,
         fold_id: spec.fold_id.clone(),
+    }
+}
+
+/// Adds all tables that `tables` derive from, and all that derives from these.
+///
+/// A build may leave out other records than were left out before, by other code. Were the tables above kept, it would agree
+/// with tables of its own that are given up in the end, and not with those that go on: a group would lose members that it
+/// never had.
+fn add_what_it_derives_from(graph: &Graph, tables: &mut BTreeSet<usize>) {
+    let mut known = 0;
+    while known < tables.len() {
+        known = tables.len();
+        let above = builders(graph, tables);
+        tables.extend(above.iter().filter_map(|&id| graph.nodes.get(id)).flat_map(|node| &node.writes));
+        affected(graph, tables);
     }
 }
 

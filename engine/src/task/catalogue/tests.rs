@@ -74,7 +74,7 @@ fn state_of_0_1(name: &str) -> MemoryStore {
 
 fn opened(store: &MemoryStore, graph: &Graph) -> Result<Assignment> {
     let mut catalogue = Catalogue::open(store)?;
-    let assignment = catalogue.assign(store, graph)?;
+    let assignment = catalogue.assign(store, graph, false)?;
     catalogue.carry_out(store)?;
     Ok(assignment)
 }
