@@ -18,8 +18,10 @@ use millpond::changelog::backend::ReadLog;
 use millpond::stream::Emit;
 use millpond::testing::{Driver, Settings};
 use millpond::{
-    FailurePolicy, Graph, GraphBuilder, Process, StoredTable, Stream, Table, Topic, TopicPartition,
+    FailurePolicy, ForeignStore, Graph, GraphBuilder, Process, StoredTable, Stream, Table, TableOptions,
+    Topic, TopicPartition,
 };
+use millpond_support::failing::Picky;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -502,5 +504,37 @@ fn a_row_from_before_the_step_is_not_seen_until_it_is_mended() {
         let met = [(1, vec![99, 99, 10]), (2, vec![20]), (3, vec![99])];
         assert_eq!(driver.table(&kept).unwrap(), met.into(), "epochs of {epoch}");
         assert_eq!(letters(&driver), [], "epochs of {epoch}");
+    }
+}
+
+/// What only its last value of an epoch was stored of hid those before, which the codec of the table refuses.
+#[test]
+fn a_value_that_is_replaced_within_an_epoch_and_cannot_be_stored() {
+    for extreme in [false, true] {
+        for epoch in [1, 100] {
+            let events = Topic::<u32, u64>::new("events");
+            let graph = GraphBuilder::new();
+            let rows = graph.table(&events, "rows");
+            if extreme {
+                let grouped = rows.group_by(|_, value| ((), *value));
+                grouped.min(TableOptions::with_codec("least", Picky), |value| *value);
+            } else {
+                rows.re_key(
+                    ForeignStore::from((
+                        TableOptions::with_codec("by", Picky),
+                        TableOptions::named("by.index"),
+                    )),
+                    |_, _| 0_u32,
+                );
+            }
+            let policy = FailurePolicy::DeadLetter("dead".into());
+            let settings = Settings { policy, ..Settings::default() };
+            let mut driver = Driver::with_settings(&graph.build().unwrap(), settings).unwrap();
+            driver.put(&events, 7, 666, 0).unwrap();
+            driver.put(&events, 7, 1, 0).unwrap();
+            while driver.epoch(epoch).unwrap() {}
+            let letters = driver.records(&Topic::<u32, u64>::new("dead")).unwrap();
+            assert_eq!(letters.len(), 1, "extreme: {extreme}, epochs of {epoch}");
+        }
     }
 }

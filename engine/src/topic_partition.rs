@@ -89,7 +89,7 @@ pub(crate) fn shown(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A topic's name without its escapes; `None` if it was not written by [`Display`](fmt::Display).
+/// A topic's name without its escapes; `None` for what cannot stand in one that [`Display`](fmt::Display) writes.
 fn unescaped(topic: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(topic.len());
     let mut rest = topic.as_bytes();

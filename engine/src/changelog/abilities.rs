@@ -30,7 +30,9 @@ pub struct Abilities {
     /// Without it, partitions are merged by the timestamps of their next records, as far as they are there when an epoch is
     /// cut; [`LogBatch::runs`](super::LogBatch::runs) and `appended` are not asked, and every partition is looked at for every epoch.
     /// So how records of several partitions follow each other is decided by the first engine that reads them: one that
-    /// appends to topics marks each of its epochs, so that it is decided once.
+    /// appends to topics marks each of its epochs, so that it is decided once. A table that is built later, or a state that is
+    /// folded again from the start, decides anew: where the order of records of several partitions matters to a fold, it may
+    /// then differ from the tables beside it, and an engine that builds warns.
     pub one_sequence: bool,
     /// An append is all or nothing, also across partitions. No engine needs it; without it, a [`Producer`](super::Producer) refuses
     /// to send records of several partitions at once.

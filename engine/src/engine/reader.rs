@@ -14,7 +14,7 @@ use crate::task::Found;
 use crate::{Engine, Error, Position, Result};
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The tables of a state, read beside the engine that has it open: from another process, or where no engine runs.
 ///
@@ -111,12 +111,7 @@ impl StateReader {
         let router = Router::new(1);
         let held: Arc<dyn StateStore> = Arc::clone(&store) as _;
         let shared = Arc::new(TaskState::new(Host::of_reader(), held, position, Arc::new(counts)));
-        let table = |name: &Arc<str>| ServedTable {
-            name: Arc::clone(name),
-            serving: RwLock::new(Serving::Building),
-            ended: OnceLock::new(),
-        };
-        let served = graph.tables.iter().map(|spec| Arc::new(table(&spec.name))).collect();
+        let served = graph.tables.iter().map(|spec| Arc::new(ServedTable::new(&spec.name))).collect();
         let absent = Shown { ids: vec![None; ids.len()], identity: identity.clone() };
         let mut reader = Self { graph, store, shared, served, shown: Mutex::new(absent), router };
         reader.serve(&vec![None; ids.len()], &ids, reasons);

@@ -29,6 +29,11 @@ pub(crate) struct ServedTable {
 }
 
 impl ServedTable {
+    /// A table of which nothing answers yet.
+    pub(crate) fn new(name: &Arc<str>) -> Self {
+        Self { name: Arc::clone(name), serving: RwLock::new(Serving::Building), ended: OnceLock::new() }
+    }
+
     pub(crate) fn serve(&self, serving: Serving) {
         *self.serving.write().unwrap_or_else(PoisonError::into_inner) = serving;
     }

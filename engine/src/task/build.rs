@@ -101,6 +101,12 @@ impl Core {
             tables,
             "building tables that are new, or of another version, from the start of the changelog"
         );
+        if !service.changelog.abilities().one_sequence {
+            tracing::warn!(
+                "the changelog is not one sequence: where the order of records of several partitions matters to a fold, what is \
+                 built may differ from what was folded before"
+            );
+        }
         let gains = Gains { behind: u64::MAX, missed: 0 };
         self.build = Some(Build { task, ids, holds_main, target, former: older, gains });
         Ok(())

@@ -200,7 +200,16 @@ impl EpochRun<'_> {
             if let Step::Source { source, .. } = &node(self.graph, id)?.step {
                 let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, self.router)));
                 let decoded = decoded.unwrap_or_else(|panic| Err(panicked(&*panic)));
-                outputs.push((id, decoded.map_err(|error| EpochFailure::at(error, records.current.get()))?));
+                let parts = decoded.map_err(|error| EpochFailure::at(error, records.current.get()))?;
+                // Records in a part of no shard would be gone.
+                if parts.len() != self.router.shards() {
+                    return Err(EpochFailure::from(Error::internal(format!(
+                        "a source gave {} parts for {} shards",
+                        parts.len(),
+                        self.router.shards()
+                    ))));
+                }
+                outputs.push((id, parts));
             }
         }
         Ok((outputs, records.refused.into_inner()))

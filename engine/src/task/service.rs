@@ -8,7 +8,7 @@ use crate::state::{AnyTable, Status};
 use crate::{Position, Result, TopicPartition};
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One engine: what it was opened with, its tasks, and the places where its tables are found.
 pub(crate) struct Service {
@@ -32,12 +32,7 @@ impl Deref for Service {
 
 impl Service {
     pub(super) fn new(setting: Arc<Setting>, tasks: Tasks, lease: Lease) -> Self {
-        let table = |name: &Arc<str>| ServedTable {
-            name: Arc::clone(name),
-            serving: RwLock::new(Serving::Building),
-            ended: OnceLock::new(),
-        };
-        let served = setting.graph.tables.iter().map(|spec| Arc::new(table(&spec.name))).collect();
+        let served = setting.graph.tables.iter().map(|spec| Arc::new(ServedTable::new(&spec.name))).collect();
         Self { setting, tasks, served, lease: Mutex::new(Some(lease)), paused: AtomicBool::new(false) }
     }
 

@@ -148,9 +148,10 @@ where
         let keys: Vec<&G> = groups.keys().copied().collect();
         let answers = table.look_up(context, &keys)?;
         let mut before = Before::new(&self.index);
+        let every = context.detail() == Detail::Updates || table.may_refuse();
         let mut results = Vec::with_capacity(groups.len());
         for ((group, steps), answer) in groups.into_iter().zip(answers) {
-            self.tell(context, &mut before, (group, &steps), answer.as_ref(), &mut results)?;
+            self.tell(context, &mut before, (group, &steps), (answer.as_ref(), every), &mut results)?;
         }
         let record = context.detail();
         let updates = table.fold(context, results, record, |_, row, new| *row = new)?;
@@ -167,13 +168,13 @@ where
     T: Key,
     W: Value,
 {
-    /// What `group` says after the steps of the epoch, or after each of them; `answer` is what it said before.
+    /// What `group` says after the steps of the epoch, or after `every` one of them; `answer` is what it said before.
     fn tell(
         &self,
         context: &mut Context<'_>,
         before: &mut Before<'_, G, T, u64>,
         (group, steps): (&G, &[&Counted<G, T>]),
-        answer: Option<&W>,
+        (answer, every): (Option<&W>, bool),
         results: &mut Vec<Event<G, Option<W>>>,
     ) -> Result<(), Failure> {
         let mut first = First::new(self.end);
@@ -187,7 +188,7 @@ where
         first.know(others(told, &touched), told.len() < self.most);
         for (number, step) in steps.iter().enumerate() {
             first.set(&step.value, (step.new > 0).then_some(step.new));
-            if context.detail() == Detail::Changes && number + 1 < steps.len() {
+            if !every && number + 1 < steps.len() {
                 continue;
             }
             context.at(&step.stamp);

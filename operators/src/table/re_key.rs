@@ -116,10 +116,11 @@ impl<K: Key, V: Value, L: Key> Operator for ReKey<K, V, L> {
         let rows = table.look_up(context, &keys)?;
         let counted = counts.look_up(context, &keys)?;
         let mut before = Before::new(&self.index);
+        let every = context.detail() == Detail::Updates || table.may_refuse();
         let mut told = Told { rows: Vec::with_capacity(keys.len()), claims: Vec::new() };
         for (((wanted, steps), row), count) in wanted.into_iter().zip(rows).zip(counted) {
             let claims = count.unwrap_or_else(|| (u64::from(row.is_some()), Vec::new()));
-            tell(context, &mut before, (wanted, &steps), &claims, &mut told)?;
+            tell(context, &mut before, (wanted, &steps), &claims, every, &mut told)?;
         }
         counts.fold(context, told.claims, Detail::Changes, |_, row, claims| *row = claims)?;
         let record = context.detail();
@@ -164,12 +165,13 @@ struct Told<V, L> {
     claims: Vec<Event<L, Option<Claims>>>,
 }
 
-/// The row of `wanted` after the steps of the epoch, or after each of them; before, it had the claims that are given.
+/// The row of `wanted` after the steps of the epoch, or after `every` one of them; before, it had the claims that are given.
 fn tell<K: Key, V: Value, L: Key>(
     context: &mut Context<'_>,
     before: &mut Before<'_, L, K, V>,
     (wanted, steps): (&L, &[&Claim<K, V, L>]),
     (count, seen): &Claims,
+    every: bool,
     told: &mut Told<V, L>,
 ) -> Result<(), Failure> {
     let mut first: First<K, V> = First::new(End::Least);
@@ -188,7 +190,7 @@ fn tell<K: Key, V: Value, L: Key>(
     for (number, claim) in steps.iter().enumerate() {
         now = (now + u64::from(claim.new.is_some())).saturating_sub(u64::from(claim.old.is_some()));
         first.set(&claim.key, claim.new.clone());
-        if context.detail() == Detail::Changes && number + 1 < steps.len() {
+        if !every && number + 1 < steps.len() {
             continue;
         }
         context.at(&claim.stamp);

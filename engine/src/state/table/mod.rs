@@ -117,6 +117,14 @@ impl<K: Key, V: Value> TableState<K, V> {
         }
     }
 
+    /// Whether the codec of the table may refuse a value, which is then the failure of its record. An operator that stores only
+    /// the last of several values of a key would hide that; it stores them all if so, or which record fails would depend on
+    /// where epochs are cut.
+    #[must_use]
+    pub fn may_refuse(&self) -> bool {
+        self.is_picky
+    }
+
     /// The current value of each key, in the running epoch; fetched from the store where it is not in memory.
     ///
     /// # Errors
