@@ -185,7 +185,6 @@ where
         let mut output = Changes { changes: Vec::with_capacity(keys.len()), updates: Vec::new() };
         for ((key, stamp), (left, right)) in keys.iter().zip(lefts.iter().zip(&rights)) {
             context.at(stamp);
-            context.at(stamp);
             let old = (self.join)(key, left.before(), right.before()).ok().flatten();
             let join = || (self.join)(key, left.after(), right.after());
             let new = earliest.run(context, stamp, join).flatten();
