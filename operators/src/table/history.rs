@@ -9,7 +9,7 @@
 use super::access::{Access, Wanted};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Change, Changes, Context, Failure, Stamp, Update};
+use millpond_engine::dataflow::{Change, Changes, Context, Detail, Failure, Stamp, Update};
 use std::collections::{HashMap, HashSet};
 
 /// What keys had when the epoch began.
@@ -84,8 +84,23 @@ pub(crate) struct Step<'c, K, V> {
     pub(crate) stamp: Stamp,
 }
 
+/// The steps that a node is to see: every update where all count, else one for each key that changed. `starts` is kept for as
+/// long as they are.
+pub(crate) fn steps<'c, K: Key, V: Value>(
+    context: &mut Context<'_>,
+    access: &dyn Access<K, V>,
+    changed: &'c Changes<K, V>,
+    starts: &'c mut Option<Starts<'c, K, V>>,
+) -> Result<Vec<Step<'c, K, V>>, Failure> {
+    if context.detail() != Detail::Updates {
+        return Ok(changes(changed));
+    }
+    let starts = starts.insert(Starts::of(context, access, changed)?);
+    Ok(updates(changed, starts))
+}
+
 /// One step for each key that changed.
-pub(crate) fn changes<K: Key, V: Value>(changes: &Changes<K, V>) -> Vec<Step<'_, K, V>> {
+fn changes<K: Key, V: Value>(changes: &Changes<K, V>) -> Vec<Step<'_, K, V>> {
     let mut encoded = Vec::new();
     let mut steps = Vec::with_capacity(changes.changes.len());
     for Change { key, old, new, stamp } in &changes.changes {
@@ -96,7 +111,7 @@ pub(crate) fn changes<K: Key, V: Value>(changes: &Changes<K, V>) -> Vec<Step<'_,
 }
 
 /// One step for every update.
-pub(crate) fn updates<'c, K: Key, V: Value>(
+fn updates<'c, K: Key, V: Value>(
     changes: &'c Changes<K, V>,
     starts: &'c Starts<'c, K, V>,
 ) -> Vec<Step<'c, K, V>> {

@@ -7,11 +7,11 @@
 
 use super::Table;
 use super::access::Access;
-use super::history::{self, Starts, Step};
+use super::history::{self, Step};
 use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Changes, Context, Detail, Event, Exchange, Failure};
+use millpond_engine::dataflow::{Changes, Context, Event, Exchange, Failure};
 use millpond_engine::graph::NodeRef;
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -82,13 +82,8 @@ where
         context: &mut Context<'_>,
         (changes,): Self::Input,
     ) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let starts;
-        let steps = if context.detail() == Detail::Updates {
-            starts = Starts::of(context, &*self.access, &changes)?;
-            history::updates(&changes, &starts)
-        } else {
-            history::changes(&changes)
-        };
+        let mut starts = None;
+        let steps = history::steps(context, &*self.access, &changes, &mut starts)?;
         let (router, here) = (context.router(), context.shard());
         let mut parts: Vec<Links<F, K, V>> = (0..router.shards()).map(|_| Vec::new()).collect();
         let mut send = |named: Option<F>, key: &K, new: Option<&V>, stamp| {

@@ -3,12 +3,12 @@
 //! What becomes of deletions, repeated keys and failures stands in [`group`](super::group), which folds them.
 
 use super::access::Access;
-use super::history::{self, Starts, Step};
+use super::history::{self, Step};
 use super::{GroupedTable, Table};
 use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Changes, Context, Detail, Event, Exchange, Failure};
+use millpond_engine::dataflow::{Changes, Context, Event, Exchange, Failure};
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -56,13 +56,8 @@ where
         context: &mut Context<'_>,
         (changes,): Self::Input,
     ) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let starts;
-        let steps = if context.detail() == Detail::Updates {
-            starts = Starts::of(context, &*self.access, &changes)?;
-            history::updates(&changes, &starts)
-        } else {
-            history::changes(&changes)
-        };
+        let mut starts = None;
+        let steps = history::steps(context, &*self.access, &changes, &mut starts)?;
         let mut deltas: Vec<Event<L, Delta<W>>> = Vec::with_capacity(steps.len() * 2);
         let mut earliest = Earliest::default();
         for Step { key, old, new, stamp } in steps {
