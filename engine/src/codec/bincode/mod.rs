@@ -31,6 +31,8 @@ use serde::{Serialize, de::DeserializeOwned};
 /// # Limits
 /// - Any size. `decode` reserves memory in proportion to the bytes it is given, whatever lengths they claim.
 /// - At most 256 levels of nesting: each option, variant, struct, tuple, newtype, sequence and map is one.
+/// - A list is written element by element, a `Vec<u8>` byte by byte: for large ones take [`Raw`](super::Raw), or a type that
+///   serializes as bytes.
 /// - At most 1,048,576 elements that take no bytes, such as those of a `Vec<()>`.
 /// - No `#[serde(flatten)]`, no enum that is untagged or tagged inside, no `serde_json::Value` and no other type that must
 ///   look at the data to know what it is; no field skipped on a condition, no `#[serde(skip)]` on a variant with others
