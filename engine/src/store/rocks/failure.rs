@@ -5,6 +5,10 @@ use crate::{Error, ErrorKind};
 use std::io;
 use std::path::Path;
 
+/// What to do about a state that is damaged. The directory may hold what is not ours.
+pub(super) const RESTORE: &str = "restore the state from a copy; or, if nothing but the state is kept there, delete the directory, \
+     and the state is rebuilt from the changelog";
+
 /// The error for `doing` something with the state in `dir` that RocksDB failed at.
 pub(super) fn during(doing: &str, dir: &Path, error: rocksdb::Error) -> Error {
     let text = error.into_string();

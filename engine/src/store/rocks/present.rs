@@ -2,7 +2,7 @@
 //!
 //! What is no state, or a damaged one, is refused here, and nothing was changed.
 
-use super::failure::{during, on_path};
+use super::failure::{RESTORE, during, on_path};
 use super::{CREATED, Database, NO_TASK};
 use crate::medium::{Manifest, log_file};
 use crate::{Error, Result};
@@ -35,16 +35,14 @@ pub(super) fn present(dir: &Path) -> Result<Present> {
     let read = read.map_err(|error| on_path("read the manifest of the state in", dir, error))?;
     let Some(manifest) = read else {
         return Err(Error::corrupt(format!(
-            "the file CURRENT of the state in {} names no manifest that is there: restore the state from a copy, or delete its \
-             directory, and it is rebuilt from the changelog",
+            "the file CURRENT of the state in {} names no manifest that is there: {RESTORE}",
             dir.display()
         )));
     };
     let torn = match manifest.readable.broken {
         Some(log_file::Broken { at, valid_behind: Some(_) }) => {
             return Err(Error::corrupt(format!(
-                "{} is damaged at byte {at}: restore the state from a copy, or delete its directory, and it is rebuilt from \
-                 the changelog",
+                "{} is damaged at byte {at}: {RESTORE}",
                 manifest.path.display()
             )));
         }
@@ -77,8 +75,7 @@ fn check_has_no_rows(dir: &Path) -> Result<()> {
         let path = file.map_err(|error| on_path("list the state directory", dir, error))?.path();
         if path.extension().is_some_and(|extension| extension == "sst") {
             return Err(Error::corrupt(format!(
-                "the state in {} has rows but no file CURRENT: restore it; or, if nothing but the state is kept there, delete \
-                 the directory, and the state is rebuilt from the changelog",
+                "the state in {} has rows but no file CURRENT: {RESTORE}",
                 dir.display()
             )));
         }

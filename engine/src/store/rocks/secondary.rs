@@ -8,7 +8,7 @@
 //! Whoever has the state open may delete files at any time. Files that were opened stay readable, and an instance opens all of
 //! them at the start; one that vanishes before makes the opening begin anew.
 
-use super::failure::{during, on_path};
+use super::failure::{RESTORE, during, on_path};
 use super::options::{Tuning, cache};
 use super::present::{Present, present};
 use super::{Database, NO_TASK, ONLY_TASK, Opened, RocksOptions, TaskFamily};
@@ -221,11 +221,7 @@ fn check_is_whole(database: &Database, manifest: &Manifest, dir: &Path) -> Resul
                 return Err(on_path("look at the file", &file, error));
             }
             _ => {
-                return Err(Error::corrupt(format!(
-                    "{} is missing or damaged: restore the state from a copy, or delete its directory, and it is rebuilt \
-                     from the changelog",
-                    file.display()
-                )));
+                return Err(Error::corrupt(format!("{} is missing or damaged: {RESTORE}", file.display())));
             }
         }
     }

@@ -441,3 +441,17 @@ fn what_readers_that_were_killed_have_left_is_removed() {
     assert_eq!([left, used, mine, other].map(|dir| dir.exists()), [false, true, true, true]);
     drop(lock);
 }
+
+/// The advice was to delete the directory, whatever else was in it.
+#[test]
+fn nobody_is_told_to_delete_files_that_are_not_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("000012.sst"), "of somebody else").unwrap();
+    fs::write(dir.path().join("thesis.tex"), "three years").unwrap();
+    let refused = RocksStore::open(dir.path(), &options()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
+    let (condition, advice) = ("if nothing but the state is kept there", "delete the directory");
+    let [condition, advice] = [condition, advice].map(|part| refused.message().find(part));
+    assert!(condition.is_some_and(|condition| advice.is_some_and(|advice| condition < advice)), "{refused}");
+    assert!(dir.path().join("thesis.tex").exists());
+}
