@@ -20,6 +20,12 @@ pub(super) struct Directories {
 impl Directories {
     /// Refuses options that do not go together.
     pub(super) fn check(&self, in_memory: bool, changelog_is_given: bool) -> Result<()> {
+        if changelog_is_given && self.durability.is_some() {
+            return Err(Error::invalid(
+                "a changelog was given, and how durable its appends are was chosen when it was opened: set \
+                 `EmbeddedOptions::durability` there, or leave the changelog to the engine",
+            ));
+        }
         if in_memory && self.state_dir.is_some() {
             return Err(Error::invalid(
                 "`in_memory` keeps the state in memory, and `state_dir` names a directory for it: leave one of them away",
@@ -29,12 +35,6 @@ impl Directories {
             return Err(Error::invalid(
                 "`in_memory` keeps state and changelog in memory, where `durability` and `open_existing` mean nothing: leave them \
                  away, or name a directory with `dir` for the changelog",
-            ));
-        }
-        if changelog_is_given && self.durability.is_some() {
-            return Err(Error::invalid(
-                "a changelog was given, and how durable its appends are was chosen when it was opened: set \
-                 `EmbeddedOptions::durability` there, or leave the changelog to the engine",
             ));
         }
         Ok(())
@@ -246,6 +246,23 @@ mod tests {
         };
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.message().contains("EmbeddedOptions::durability"), "{error}");
+    }
+
+    #[test]
+    fn what_is_in_memory_has_no_directory() {
+        let in_memory = || builder().in_memory();
+        for (builder, part) in [
+            (in_memory().state_dir("somewhere"), "`state_dir`"),
+            (in_memory().durability(Durability::Os), "`durability`"),
+            (in_memory().open_existing(true), "`open_existing`"),
+            // Nor has a store of one's own, which may outlive a changelog that nobody gave.
+            (builder().store(Arc::new(crate::store::MemoryStore::new())), "needs a changelog"),
+        ] {
+            let Err(error) = builder.open(Reads::Current) else { panic!("{part}: it was accepted") };
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            assert!(error.message().contains(part), "{error}");
+        }
+        assert!(in_memory().open(Reads::Current).is_ok());
     }
 
     #[test]
