@@ -102,7 +102,11 @@ impl Database {
         // IMPORTANT: RocksDB's own lock keeps out nobody but other processes, and not even these once this process has
         // closed any handle on its file.
         let lock = DirectoryLock::take(&dir).map_err(unusable)?.ok_or_else(in_use)?;
-        let manifest = Manifest::read(&dir).map_err(unusable)?;
+        let unreadable = |error: std::io::Error| {
+            let context = format!("the changelog in {}", dir.display());
+            failure(MediumFailure::of_io(&error)).with_source(error).context(context)
+        };
+        let manifest = Manifest::read(&dir).map_err(unreadable)?;
         check_is_no_state(&dir, manifest.as_ref())?;
         let synced = Synced::read(&dir).map_err(unusable)?;
         let torn = check_files(&dir, options, manifest.as_ref(), synced.as_ref())?;
