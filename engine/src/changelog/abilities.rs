@@ -8,7 +8,8 @@
 /// # Examples
 /// ```
 /// use millpond::changelog::prelude::*;
-/// use millpond::changelog::{Abilities, MemoryChangelog};
+/// use millpond::changelog::MemoryChangelog;
+/// use millpond::changelog::backend::Abilities;
 ///
 /// assert_eq!(MemoryChangelog::new().abilities(), Abilities::all());
 ///

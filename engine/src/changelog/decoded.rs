@@ -11,7 +11,8 @@ use bytes::Bytes;
 ///
 /// # Examples
 /// ```
-/// use millpond::changelog::{DecodedBatch, Record};
+/// use millpond::changelog::Record;
+/// use millpond::changelog::backend::DecodedBatch;
 ///
 /// let batch = DecodedBatch::from_records(40, &[Record::new("a", "1").at(7), Record::tombstone("b")])?;
 /// let records: Vec<_> = batch.iter().map(|record| (record.offset, record.key, record.timestamp_ms)).collect();

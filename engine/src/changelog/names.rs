@@ -98,7 +98,7 @@ impl NameInUse {
     ///
     /// # Examples
     /// ```
-    /// use millpond::changelog::NameInUse;
+    /// use millpond::changelog::backend::NameInUse;
     ///
     /// let mut name = NameInUse::new("orders-service");
     /// name.marks = 3;
@@ -114,7 +114,7 @@ impl NameInUse {
 ///
 /// # Examples
 /// ```
-/// use millpond::changelog::Lease;
+/// use millpond::changelog::backend::Lease;
 /// use std::sync::{Arc, Mutex};
 ///
 /// // A changelog of one's own gives a name to one engine at a time.
