@@ -30,28 +30,33 @@ impl Manifest {
     /// Reads the manifest that `CURRENT` names; `None` if that cannot be told.
     pub(crate) fn read(dir: &Path) -> io::Result<Option<Self>> {
         let Some((path, bytes)) = log_file::manifest(dir)? else { return Ok(None) };
+        Ok(Some(Self::of(path, &bytes, &mut |_, _| {})))
+    }
+
+    /// What `bytes`, those of the manifest in `path`, say; `each` is told what is known after so many records.
+    fn of(path: PathBuf, bytes: &[u8], each: &mut dyn FnMut(usize, &Edits)) -> Self {
         let (mut edits, mut records) = (Some(Edits::default()), 0);
-        let readable = log_file::read(&bytes, &mut |_, record| {
+        let readable = log_file::read(bytes, &mut |_, record| {
             edits = edits.take().and_then(|edits| edits.with(record));
             records += 1;
+            if let Some(edits) = &edits {
+                each(records, edits);
+            }
         });
-        Ok(Some(Self { path, readable, records, edits }))
+        Self { path, readable, records, edits }
     }
 
     /// Whether there is a moment, not before that of `self`, at which the families of these names had just `files`. The
     /// database may have gone on, and go on.
     pub(crate) fn comes_to(&self, dir: &Path, families: &[&str], files: &BTreeSet<u64>) -> io::Result<bool> {
         let Some((path, bytes)) = log_file::manifest(dir)? else { return Ok(false) };
-        let (mut edits, mut records, mut found) = (Some(Edits::default()), 0, false);
-        log_file::read(&bytes, &mut |_, record| {
-            edits = edits.take().and_then(|edits| edits.with(record));
-            records += 1;
-            // Another manifest begins with what there was, part by part.
-            if path == self.path && records >= self.records {
-                found |= edits.as_ref().is_some_and(|edits| edits.files_of(families).keys().eq(files));
-            }
+        // Another manifest begins with what there was, part by part.
+        let goes_on = path == self.path;
+        let mut found = false;
+        let now = Self::of(path, &bytes, &mut |records, edits| {
+            found |= goes_on && records >= self.records && edits.files_of(families).keys().eq(files);
         });
-        Ok(found || edits.is_some_and(|edits| edits.files_of(families).keys().eq(files)))
+        Ok(found || now.files(families).is_some_and(|now| now.keys().eq(files)))
     }
 
     /// The least number of a write-ahead log that is needed.
