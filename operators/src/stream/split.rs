@@ -95,11 +95,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         topics: impl IntoIterator<Item = &'t Topic<K, V>>,
         way: impl Fn(&K, &V) -> usize + Send + Sync + 'static,
     ) {
-        let topics: Vec<&Topic<K, V>> = topics.into_iter().collect();
-        let splitter = self.splitter("to_one_of", topics.len(), way);
-        for (index, topic) in topics.into_iter().enumerate() {
-            self.way_of(splitter, index).to(topic);
-        }
+        self.each_way(topics, way, |stream, topic| stream.to(topic));
     }
 
     /// Appends what `record` makes of each record to one of `topics`, and says to which, counted from 0: otherwise as
@@ -132,10 +128,24 @@ impl<K: Key, V: Value> Stream<K, V> {
         record: impl Fn(&K, V) -> (usize, ProducerRecord<W>) + Send + Sync + 'static,
     ) {
         let records = self.map_values(record);
+        records.each_way(
+            topics,
+            |_, (way, _)| *way,
+            |stream, topic| stream.to_records(topic, |_, (_, record)| record),
+        );
+    }
+
+    /// Splits the stream into as many ways as there are topics, and sends each to its topic.
+    fn each_way<'t, W: Value>(
+        &self,
+        topics: impl IntoIterator<Item = &'t Topic<K, W>>,
+        way: impl Fn(&K, &V) -> usize + Send + Sync + 'static,
+        send: impl Fn(&Self, &'t Topic<K, W>),
+    ) {
         let topics: Vec<&Topic<K, W>> = topics.into_iter().collect();
-        let splitter = records.splitter("to_one_of", topics.len(), |_, (way, _)| *way);
+        let splitter = self.splitter("to_one_of", topics.len(), way);
         for (index, topic) in topics.into_iter().enumerate() {
-            records.way_of(splitter, index).to_records(topic, |_, (_, record)| record);
+            send(&self.way_of(splitter, index), topic);
         }
     }
 
@@ -181,11 +191,7 @@ impl<K: Key, V: Value> Stream<K, Upsert<V>> {
         topics: impl IntoIterator<Item = &'t Topic<K, V>>,
         way: impl Fn(&K, &Upsert<V>) -> usize + Send + Sync + 'static,
     ) {
-        let topics: Vec<&Topic<K, V>> = topics.into_iter().collect();
-        let splitter = self.splitter("to_one_of", topics.len(), way);
-        for (index, topic) in topics.into_iter().enumerate() {
-            self.way_of(splitter, index).to_upserts(topic);
-        }
+        self.each_way(topics, way, |stream, topic| stream.to_upserts(topic));
     }
 }
 
