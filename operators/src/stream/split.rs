@@ -95,7 +95,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         topics: impl IntoIterator<Item = &'t Topic<K, V>>,
         way: impl Fn(&K, &V) -> usize + Send + Sync + 'static,
     ) {
-        self.each_way(topics, way, |stream, topic| stream.to(topic));
+        self.each_way(topics, way, Stream::to);
     }
 
     /// Appends what `record` makes of each record to one of `topics`, and says to which, counted from 0: otherwise as
@@ -191,7 +191,7 @@ impl<K: Key, V: Value> Stream<K, Upsert<V>> {
         topics: impl IntoIterator<Item = &'t Topic<K, V>>,
         way: impl Fn(&K, &Upsert<V>) -> usize + Send + Sync + 'static,
     ) {
-        self.each_way(topics, way, |stream, topic| stream.to_upserts(topic));
+        self.each_way(topics, way, Stream::to_upserts);
     }
 }
 
