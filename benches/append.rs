@@ -235,7 +235,7 @@ fn read_all(log: &dyn Changelog, partitions: u32, appended: u64) -> Outcome<f64>
             for batch in batches {
                 for record in &batch.decode()? {
                     records += 1;
-                    bytes += record.key.len() + record.value.map_or(0, <[u8]>::len);
+                    bytes += record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
                 }
             }
         }

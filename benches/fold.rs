@@ -195,7 +195,8 @@ fn naive(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let mut clock = Clock::start();
     log::read(&*log, &[TOPIC], args.common.partitions, |_, record| {
         let (_, value): (u64, u64) = log::decode(&record)?;
-        let stored = database.get_pinned(record.key)?;
+        let key = record.key.unwrap_or_default();
+        let stored = database.get_pinned(key)?;
         let mut summary: Summary = stored.map_or(Ok(Summary::default()), |row| Bincode.decode(&row))?;
         summary.fold(value);
         row.clear();
@@ -203,11 +204,11 @@ fn naive(args: &Args, scratch: &Path) -> Outcome<Measured> {
         done += 1;
         if done % POSITION_RECORDS == 0 {
             let mut batch = WriteBatch::default();
-            batch.put(record.key, &row);
+            batch.put(key, &row);
             batch.put(b"position", (record.offset + 1).to_be_bytes());
             database.write_opt(batch, &unlogged)?;
         } else {
-            database.put_opt(record.key, &row, &unlogged)?;
+            database.put_opt(key, &row, &unlogged)?;
         }
         if done == untimed {
             clock = Clock::start();

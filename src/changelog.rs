@@ -29,7 +29,7 @@ pub mod backend {
 
     pub use millpond_engine::changelog::{
         Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, DecodedBatch, EpochLog, EpochMark,
-        Lease, LogBatch, NameInUse, NameLog, PartitionReader, ReadLog, RecordIter, RecordRef, RetentionLog,
-        Room, RoomSender, Run, StoredBatch, Term, TermLog, TopicLog, Waker, murmur2,
+        Lease, LogBatch, NameInUse, NameLog, PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef,
+        RetentionLog, Room, RoomSender, Run, StoredBatch, Term, TermLog, TopicLog, Waker, murmur2,
     };
 }

@@ -142,7 +142,7 @@ fn a_key_that_does_not_decode() {
     let graph = graph.build().unwrap();
     let good = value_bytes(&events, &1);
     let mut records: Vec<Record> = (0..RECORDS).map(|offset| record(offset, good.clone())).collect();
-    records[BAD as usize].key = vec![1, 2].into();
+    records[BAD as usize].key = Some(vec![1, 2].into());
     check(&graph, &counts, &log_of(&events, &records), &good, "does not decode");
 }
 

@@ -92,5 +92,10 @@ pub(crate) fn log(changelog: &dyn Changelog) -> Result<Log> {
 fn shown(record: &Record) -> String {
     let headers = record.headers.iter().map(|header| format!(" {}={}", header.name, text(&header.value)));
     let value = record.value.as_deref().map_or("-".to_owned(), text);
-    format!("{} {} {value}{}", record.timestamp_ms, text(&record.key), headers.collect::<String>())
+    format!(
+        "{} {} {value}{}",
+        record.timestamp_ms,
+        record.key.as_deref().map_or("-".to_owned(), text),
+        headers.collect::<String>()
+    )
 }

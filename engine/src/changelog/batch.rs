@@ -32,7 +32,7 @@ const MIN_COMPRESSED_BYTES: usize = 256;
 ///
 /// let decoded = batch.decode()?;
 /// let keys: Vec<_> = decoded.iter().map(|record| (record.offset, record.key)).collect();
-/// assert_eq!(keys, [(40, b"a".as_slice()), (41, b"b".as_slice())]);
+/// assert_eq!(keys, [(40, Some(b"a".as_slice())), (41, Some(b"b".as_slice()))]);
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Clone)]
@@ -204,6 +204,8 @@ impl fmt::Debug for StoredBatch {
 #[derive(Debug, Default)]
 pub(super) struct BatchEncoder {
     body: Vec<u8>,
+    /// Whether the body may hold records without a key.
+    keyless: bool,
     records: u32,
     base_timestamp_ms: i64,
     max_timestamp_ms: i64,
@@ -219,13 +221,26 @@ impl BatchEncoder {
             self.base_timestamp_ms = record.timestamp_ms;
             self.max_timestamp_ms = record.timestamp_ms;
         }
+        if record.key.is_none() && !self.keyless {
+            self.allow_keyless();
+        }
         self.max_timestamp_ms = self.max_timestamp_ms.max(record.timestamp_ms);
         let delta = record.timestamp_ms.wrapping_sub(self.base_timestamp_ms);
-        frame::write_record(&mut self.body, delta, record);
+        frame::write_record(&mut self.body, delta, record, self.keyless);
         self.records += 1;
         if let Some(sequence) = sequence {
             Run::extend(&mut self.runs, Run { sequence, records: 1 });
         }
+    }
+
+    /// Writes the records so far anew, for a body in which some have no key.
+    fn allow_keyless(&mut self) {
+        let with_keys = std::mem::take(&mut self.body);
+        let mut rest = &*with_keys;
+        while let Some(record) = frame::read_record(&mut rest, false) {
+            frame::write_raw_record(&mut self.body, &record, true);
+        }
+        self.keyless = true;
     }
 
     pub(super) fn records(&self) -> u32 {
@@ -251,9 +266,10 @@ impl BatchEncoder {
         };
         let runs = Run::encode(&self.runs);
         let runs_bytes = u32::try_from(runs.len()).unwrap_or(u32::MAX);
+        let keyless = if self.keyless { frame::FLAG_KEYLESS } else { 0 };
         let (body, flags) = match compressed(&self.body) {
-            Some(smaller) => (smaller, frame::FLAG_LZ4),
-            None => (self.body, 0),
+            Some(smaller) => (smaller, frame::FLAG_LZ4 | keyless),
+            None => (self.body, keyless),
         };
         let mut header = FrameHeader {
             crc: 0,

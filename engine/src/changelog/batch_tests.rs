@@ -1,6 +1,7 @@
 //! The stored batch: golden bytes, round trips, and that no damage gets through or does harm.
 
 use super::LogBatch;
+use super::PlacedRecords;
 use super::batch::BatchEncoder;
 use super::frame::{self, FrameHeader, Sequenced};
 use super::sequence::Run;
@@ -32,7 +33,8 @@ fn any_record() -> impl Strategy<Value = Record> {
     let header = (".{0,5}", bytes(20)).prop_map(|(name, value)| Header { name, value });
     let headers = proptest::collection::vec(header, 0..3);
     let timestamp = prop_oneof![any::<i64>(), -1000_i64..1000];
-    (bytes(200), proptest::option::of(bytes(200)), timestamp, headers)
+    let key = proptest::option::weighted(0.95, bytes(200));
+    (key, proptest::option::of(bytes(200)), timestamp, headers)
         .prop_map(|(key, value, timestamp_ms, headers)| Record { key, value, timestamp_ms, headers })
 }
 
@@ -237,7 +239,7 @@ fn iteration_knows_its_length() {
     let decoded = encode(10, &[Record::new("a", "1"), Record::new("b", "2")]).decode().unwrap();
     let mut iter = decoded.iter();
     assert_eq!(iter.len(), 2);
-    assert_eq!(iter.next(), Some(RecordRef::new(10, 0, b"a", Some(b"1"))));
+    assert_eq!(iter.next(), Some(RecordRef::new(10, 0, Some(b"a"), Some(b"1"))));
     assert_eq!(iter.len(), 1);
 }
 
@@ -316,4 +318,53 @@ proptest! {
         }
         log_batch(&frame);
     }
+}
+
+proptest! {
+    /// Records that lie anywhere, with gaps between their offsets, are found as they were placed.
+    #[test]
+    fn placed_records_are_found_where_they_lie(
+        records in proptest::collection::vec((any_record(), 0_u64..5), 0..200),
+        base in 0_u64..1 << 40,
+        skip in 0_u64..600,
+    ) {
+        let mut body = vec![7];
+        let mut place = |bytes: &Option<Bytes>| bytes.as_ref().map(|bytes| {
+            let start = body.len();
+            body.extend_from_slice(bytes);
+            start..body.len()
+        });
+        let mut next = base;
+        let placed: Vec<_> = records.iter().map(|(record, gap)| {
+            let offset = next + gap;
+            next = offset + 1;
+            (offset, place(&record.value), place(&record.key), record)
+        }).collect();
+        let mut batch = PlacedRecords::new(body.into());
+        for (offset, value, key, record) in &placed {
+            batch.push(*offset, record.timestamp_ms, key.clone(), value.clone()).unwrap();
+            for header in &record.headers {
+                batch.header(&header.name, &header.value).unwrap();
+            }
+            prop_assert!(batch.push(*offset, 0, None, None).is_err());
+        }
+        let batch = batch.finish();
+        prop_assert_eq!(batch.records(), records.len());
+        let from = base + skip;
+        let found: Vec<_> = batch.iter_from(from).map(|record| (record.offset, record.to_record())).collect();
+        let expected: Vec<_> = placed.iter().filter(|(offset, ..)| *offset >= from)
+            .map(|(offset, .., record)| (*offset, (*record).clone())).collect();
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn a_place_outside_of_the_bytes_is_refused() {
+    let mut records = PlacedRecords::new("abc".into());
+    records.header("h", b"").unwrap_err();
+    assert!(records.push(0, 0, Some(2..4), None).is_err());
+    assert!(records.push(0, 0, None, Some(3..2)).is_err());
+    records.push(5, 0, Some(0..3), Some(3..3)).unwrap();
+    assert!(records.push(5 + (1 << 32), 0, None, None).is_err());
+    assert_eq!(records.finish().records(), 1);
 }

@@ -5,7 +5,7 @@
 //!      0     3  magic "MPB"
 //!      3     1  format version: 1, or 2 with the fields below
 //!      4     4  crc32c of every byte after this field
-//!      8     4  flags: bit 0 = body compressed (lz4 block)
+//!      8     4  flags: bit 0 = body compressed (lz4 block), bit 1 = there are records without a key
 //!     12     4  records
 //!     16     8  base offset: the offset of the first record
 //!     24     8  base timestamp: that of the first record, ms
@@ -20,7 +20,7 @@
 //! run    = varint(records) varint(sequence number of its first record - that after the last one of the run before)
 //!
 //! record = varint(zigzag(timestamp - base timestamp))
-//!          varint(key length) key
+//!          varint(key length) key; with bit 1 of the flags varint(key length + 1, or 0 for none) key
 //!          varint(value length + 1, or 0 for a tombstone) value
 //!          varint(length of the headers) headers
 //! header = varint(name length) name (UTF-8)  varint(value length) value
@@ -41,6 +41,8 @@ pub(super) const SHORT_HEADER_BYTES: usize = 44;
 /// What the checksum does not cover: magic, version and the checksum itself.
 pub(super) const UNCHECKED_BYTES: usize = 8;
 pub(super) const FLAG_LZ4: u32 = 1;
+/// Set only where a record has no key, so that all other batches are as they always were.
+pub(super) const FLAG_KEYLESS: u32 = 2;
 const MAGIC: [u8; 3] = *b"MPB";
 /// Without a place in a sequence: what 0.1 wrote, and what a log without one writes.
 const VERSION_UNSEQUENCED: u8 = 1;
@@ -136,7 +138,7 @@ impl FrameHeader {
         if header.base_offset.checked_add(u64::from(header.records)).is_none() {
             return Err("the offsets of the batch overflow");
         }
-        if header.flags & !FLAG_LZ4 != 0 {
+        if header.flags & !(FLAG_LZ4 | FLAG_KEYLESS) != 0 {
             return Err("the batch has unknown flags");
         }
         if let Some(Sequenced { first, runs_bytes }) = header.sequenced {
@@ -193,27 +195,22 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RawRecord<'a> {
     pub(super) timestamp_delta: i64,
-    pub(super) key: &'a [u8],
+    pub(super) key: Option<&'a [u8]>,
     pub(super) value: Option<&'a [u8]>,
     pub(super) headers: &'a [u8],
 }
 
 /// At most so many bytes does [`write_record`] add.
 pub(super) fn record_len_bound(record: &Record) -> usize {
-    let value = record.value.as_ref().map_or(0, bytes::Bytes::len);
-    25 + record.key.len() + value + headers_len(&record.headers)
+    let bytes = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    25 + bytes(&record.key) + bytes(&record.value) + headers_len(&record.headers)
 }
 
-pub(super) fn write_record(out: &mut Vec<u8>, timestamp_delta: i64, record: &Record) {
+/// Writes a record to a body in which all have a key, or else, if it is `keyless`, some have none.
+pub(super) fn write_record(out: &mut Vec<u8>, timestamp_delta: i64, record: &Record, keyless: bool) {
     write_varint(out, zigzag(timestamp_delta));
-    write_slice(out, &record.key);
-    match &record.value {
-        None => out.push(0),
-        Some(value) => {
-            write_varint(out, value.len() as u64 + 1);
-            out.extend_from_slice(value);
-        }
-    }
+    write_key(out, record.key.as_deref(), keyless);
+    write_optional(out, record.value.as_deref());
     write_varint(out, headers_len(&record.headers) as u64);
     for header in &record.headers {
         write_slice(out, header.name.as_bytes());
@@ -221,15 +218,43 @@ pub(super) fn write_record(out: &mut Vec<u8>, timestamp_delta: i64, record: &Rec
     }
 }
 
-/// Reads one record from the front of `rest`; `None` if the bytes are not a record.
+/// Writes a record that was [read](read_record).
+pub(super) fn write_raw_record(out: &mut Vec<u8>, record: &RawRecord<'_>, keyless: bool) {
+    write_varint(out, zigzag(record.timestamp_delta));
+    write_key(out, record.key, keyless);
+    write_optional(out, record.value);
+    write_slice(out, record.headers);
+}
+
+fn write_key(out: &mut Vec<u8>, key: Option<&[u8]>, keyless: bool) {
+    if keyless {
+        write_optional(out, key);
+    } else {
+        write_slice(out, key.unwrap_or_default());
+    }
+}
+
+fn write_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    let Some(bytes) = bytes else { return out.push(0) };
+    write_varint(out, bytes.len() as u64 + 1);
+    out.extend_from_slice(bytes);
+}
+
 #[inline]
-pub(super) fn read_record<'a>(rest: &mut &'a [u8]) -> Option<RawRecord<'a>> {
+fn read_optional<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    match read_varint(rest)? {
+        0 => Some(None),
+        length => split(rest, length - 1).map(Some),
+    }
+}
+
+/// Reads one record from the front of `rest`, as it was written if the body is `keyless`; `None` if the bytes are not a
+/// record.
+#[inline]
+pub(super) fn read_record<'a>(rest: &mut &'a [u8], keyless: bool) -> Option<RawRecord<'a>> {
     let timestamp_delta = unzigzag(read_varint(rest)?);
-    let key = read_slice(rest)?;
-    let value = match read_varint(rest)? {
-        0 => None,
-        length => Some(split(rest, length - 1)?),
-    };
+    let key = if keyless { read_optional(rest)? } else { Some(read_slice(rest)?) };
+    let value = read_optional(rest)?;
     let headers = read_slice(rest)?;
     Some(RawRecord { timestamp_delta, key, value, headers })
 }
@@ -265,7 +290,7 @@ pub(crate) fn sealed(mut frame: Vec<u8>) -> Vec<u8> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn framed(records: u32, body: &[u8]) -> Vec<u8> {
     let mut rest = body;
-    let read = (0..records).map_while(|_| read_record(&mut rest));
+    let read = (0..records).map_while(|_| read_record(&mut rest, false));
     let header = FrameHeader {
         crc: 0,
         flags: 0,

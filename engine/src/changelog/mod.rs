@@ -24,6 +24,7 @@ mod frame;
 mod memory;
 mod names;
 mod partitioner;
+mod placed;
 mod producer;
 mod producer_record;
 mod reading;
@@ -49,6 +50,7 @@ pub use epochs::{EpochLog, EpochMark};
 pub use memory::MemoryChangelog;
 pub use names::{Lease, NameInUse, NameLog};
 pub use partitioner::{murmur2, partition_for_key};
+pub use placed::PlacedRecords;
 pub use producer::Producer;
 pub use producer_record::ProducerRecord;
 pub use reading::{Appended, LogBatch, PartitionReader, ReadLog, Waker};
@@ -72,7 +74,8 @@ use reading::ReadableOffsets;
 /// The immutable, ordered record of every change.
 ///
 /// # Contract
-/// 1. Offsets of a partition are dense and ascending, begin at 0 and never change their record.
+/// 1. Offsets of a partition ascend and never change their record. They begin at 0 and have no gaps, unless the log lacks the
+///    ability [`dense_offsets`](Abilities::dense_offsets).
 /// 2. A record is readable only once it is durable (embedded log: by the durability that was chosen), and an
 ///    acknowledged record is never lost. The one exception is `append_epoch`: its records are readable at once,
 ///    and a crash before the next `sync` or acknowledged append may take them back together with the mark; the

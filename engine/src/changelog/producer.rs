@@ -335,7 +335,7 @@ impl<K: Key, V: Value> Producer<K, V> {
             // Key and value share one allocation.
             let mut key = Bytes::from(bytes);
             let encoded = key.split_off(split);
-            let record = Record { key, value: value.map(|_| encoded), timestamp_ms, headers };
+            let record = Record { key: Some(key), value: value.map(|_| encoded), timestamp_ms, headers };
             match appends.last_mut() {
                 Some(append) if append.partition.partition == partition => append.records.push(record),
                 _ => appends.push(Append {

@@ -49,7 +49,8 @@ pub trait PartitionReader: Send {
     /// `Corrupt` names topic, partition and offset. `BehindChangelog` if the offset was trimmed away.
     fn poll(&mut self, max_bytes: usize) -> Result<Vec<Arc<dyn LogBatch>>>;
 
-    /// The offset of the next record that `poll` has not returned yet.
+    /// The offset up to which `poll` has returned everything there is. Where offsets have gaps it may lie behind the last batch
+    /// that was returned: nothing comes in between, and none need be waited for.
     fn offset(&self) -> u64;
 }
 
@@ -58,13 +59,19 @@ pub trait PartitionReader: Send {
 ///
 /// # Contract
 /// `decode` answers with the records from `base_offset` up to `end_offset`, in the order of their offsets, and with the same
-/// ones whenever it is asked.
+/// ones whenever it is asked. Unless the log lacks [`dense_offsets`](super::Abilities::dense_offsets), there is one at every
+/// offset between.
 pub trait LogBatch: fmt::Debug + Send + Sync {
-    /// The offset of its first record.
+    /// The offset of its first record, or one before it and after all other batches.
     fn base_offset(&self) -> u64;
 
-    /// The offset after its last record.
+    /// The offset after its last record, or one behind it and before all later batches.
     fn end_offset(&self) -> u64;
+
+    /// How many records it holds. By default there is one at every offset.
+    fn records(&self) -> u64 {
+        self.end_offset() - self.base_offset()
+    }
 
     /// The stretches of its records that follow each other in the sequence of the log, in order; `None` if the log has no
     /// sequence.

@@ -29,6 +29,9 @@ pub struct Header {
 /// One fact: a key, what it now maps to (`None` is a tombstone), when, and annotations. Records are ordered by these, in
 /// this order.
 ///
+/// Records that millpond writes have a key. Those of other systems may have none, in Kafka for instance: nobody can tell then
+/// what they are about but by their values.
+///
 /// # Examples
 /// ```
 /// use millpond::changelog::Record;
@@ -39,8 +42,8 @@ pub struct Header {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Record {
-    /// The encoded key, at most [`MAX_KEY_BYTES`] long.
-    pub key: Bytes,
+    /// The encoded key, at most [`MAX_KEY_BYTES`] long, if it has one.
+    pub key: Option<Bytes>,
     /// The encoded value, at most [`MAX_VALUE_BYTES`] long; `None` is a tombstone.
     pub value: Option<Bytes>,
     /// Milliseconds since the Unix epoch, as the producer stamped it.
@@ -53,13 +56,19 @@ impl Record {
     /// The fact that `key` maps to `value`, stamped 0.
     #[must_use]
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
-        Self { key: key.into(), value: Some(value.into()), ..Self::default() }
+        Self { key: Some(key.into()), value: Some(value.into()), ..Self::default() }
     }
 
     /// The fact that `key` maps to nothing any more, stamped 0.
     #[must_use]
     pub fn tombstone(key: impl Into<Bytes>) -> Self {
-        Self { key: key.into(), ..Self::default() }
+        Self { key: Some(key.into()), ..Self::default() }
+    }
+
+    /// A fact without a key, stamped 0.
+    #[must_use]
+    pub fn without_key(value: impl Into<Bytes>) -> Self {
+        Self { value: Some(value.into()), ..Self::default() }
     }
 
     /// The same fact stamped `timestamp_ms`, in milliseconds since the Unix epoch.
@@ -80,7 +89,8 @@ impl Record {
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|header| header.name.len() + header.value.len()).sum();
-        self.key.len() + self.value.as_ref().map_or(0, Bytes::len) + headers
+        let bytes = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        bytes(&self.key) + bytes(&self.value) + headers
     }
 
     /// How many bytes the headers take as stored, of [`MAX_HEADERS_BYTES`].
@@ -99,7 +109,7 @@ impl Record {
                 "the {what} of a record takes {bytes} bytes, more than the {most} allowed"
             )))
         };
-        within("key", self.key.len(), MAX_KEY_BYTES)?;
+        within("key", self.key.as_ref().map_or(0, Bytes::len), MAX_KEY_BYTES)?;
         within("value", self.value.as_ref().map_or(0, Bytes::len), MAX_VALUE_BYTES)?;
         within("headers", self.headers_bytes(), MAX_HEADERS_BYTES)
     }
@@ -113,8 +123,8 @@ pub struct RecordRef<'a> {
     pub offset: u64,
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
-    /// The encoded key.
-    pub key: &'a [u8],
+    /// The encoded key, if it has one.
+    pub key: Option<&'a [u8]>,
     /// The encoded value; `None` is a tombstone.
     pub value: Option<&'a [u8]>,
     /// The stored headers, read only when asked for.
@@ -124,7 +134,7 @@ pub struct RecordRef<'a> {
 impl<'a> RecordRef<'a> {
     /// A record without headers.
     #[must_use]
-    pub fn new(offset: u64, timestamp_ms: i64, key: &'a [u8], value: Option<&'a [u8]>) -> Self {
+    pub fn new(offset: u64, timestamp_ms: i64, key: Option<&'a [u8]>, value: Option<&'a [u8]>) -> Self {
         Self { offset, timestamp_ms, key, value, headers: &[] }
     }
 
@@ -146,7 +156,7 @@ impl<'a> RecordRef<'a> {
         let header =
             |(name, value): (&str, &[u8])| Header { name: name.into(), value: Bytes::copy_from_slice(value) };
         Record {
-            key: Bytes::copy_from_slice(self.key),
+            key: self.key.map(Bytes::copy_from_slice),
             value: self.value.map(Bytes::copy_from_slice),
             timestamp_ms: self.timestamp_ms,
             headers: self.headers().map(header).collect(),

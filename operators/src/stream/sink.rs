@@ -117,7 +117,7 @@ where
         let mut key = Bytes::from(bytes);
         let encoded = key.split_off(split);
         let timestamp_ms = timestamp_ms.unwrap_or(event.stamp.timestamp_ms);
-        let record = Record { key, value: value.map(|_| encoded), timestamp_ms, headers };
+        let record = Record { key: Some(key), value: value.map(|_| encoded), timestamp_ms, headers };
         if !record.headers.is_empty() {
             self.check("record's headers", record.headers_bytes(), MAX_HEADERS_BYTES)?;
         }

@@ -123,7 +123,11 @@ fn put<K: Key, V>(parts: &mut [Vec<Event<K, V>>], router: Router, event: Event<K
 }
 
 /// The key of a record, which is refused if it has none.
-fn key<K: Key>(records: &SourceBatch<'_>, stamp: Stamp, bytes: &[u8]) -> Option<K> {
+fn key<K: Key>(records: &SourceBatch<'_>, stamp: Stamp, bytes: Option<&[u8]>) -> Option<K> {
+    let Some(bytes) = bytes else {
+        records.refuse(stamp, "the record has no key");
+        return None;
+    };
     let refuse = |error| {
         records.refuse(stamp, format!("the key does not decode as {}: {error}", K::key_schema()));
     };

@@ -44,7 +44,12 @@ impl<K: KeyCodec, V> TypedRecord<K, V> {
                 Some(bytes.into())
             }
         };
-        Ok(Record { key: key.into(), value, timestamp_ms: self.timestamp_ms, headers: self.headers.clone() })
+        Ok(Record {
+            key: Some(key.into()),
+            value,
+            timestamp_ms: self.timestamp_ms,
+            headers: self.headers.clone(),
+        })
     }
 }
 

@@ -98,10 +98,14 @@ pub(super) fn read<K: Key, V: Value>(
             let damaged = |error| {
                 Error::corrupt(format!("a record of {id} does not decode: {record:?}")).with_source(error)
             };
+            let key = record
+                .key
+                .as_deref()
+                .ok_or_else(|| Error::corrupt(format!("a record of {id} has no key: {record:?}")))?;
             let value = record.value.as_deref().map(|bytes| topic.codec().decode(bytes)).transpose();
             records.push(TypedRecord {
                 partition,
-                key: K::decode_whole_key(&record.key).map_err(damaged)?,
+                key: K::decode_whole_key(key).map_err(damaged)?,
                 value: value.map_err(damaged)?,
                 timestamp_ms: record.timestamp_ms,
                 headers: record.headers.clone(),

@@ -70,7 +70,7 @@ proptest! {
         let (mut ends, mut expected_last) = ([0_u64; 2], std::collections::BTreeMap::new());
         for (partition, record) in &inputs {
             let end = &mut ends[partition.partition as usize];
-            let key = record.key[0];
+            let key = record.key.as_ref().unwrap()[0];
             expected_last.insert(key, (partition.partition, *end, record.timestamp_ms, record.headers.len()));
             *end += 1;
             let mut value = None;

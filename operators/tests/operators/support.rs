@@ -156,7 +156,7 @@ impl Pond {
 
     fn partition<K: Key, V: Value>(&self, topic: &Topic<K, V>, partition: u32) -> Vec<Written<K, V>> {
         let written = |record: Record| {
-            let key = K::decode_whole_key(&record.key).expect("a key");
+            let key = K::decode_whole_key(&record.key.expect("a key")).expect("a key");
             let value = record.value.map(|bytes| topic.codec().decode(&bytes).expect("a value"));
             (key, value, record.timestamp_ms)
         };

@@ -66,7 +66,8 @@ struct Pending<'a> {
 
 impl Pending<'_> {
     fn push(&mut self, topic: usize, partitions: u32, record: Record) -> Outcome<()> {
-        let partition = millpond::changelog::partition_for_key(&record.key, partitions);
+        let partition =
+            millpond::changelog::partition_for_key(record.key.as_deref().unwrap_or_default(), partitions);
         let place = self.appends.get_mut(topic).and_then(|topic| topic.get_mut(partition as usize));
         place.ok_or("a record for a topic that was not named")?.1.push(record);
         self.records += 1;
@@ -140,6 +141,6 @@ pub fn decode<V: 'static>(record: &RecordRef<'_>) -> Outcome<(u64, V)>
 where
     Bincode: ValueCodec<V>,
 {
-    let key = u64::decode_whole_key(record.key)?;
+    let key = u64::decode_whole_key(record.key.unwrap_or_default())?;
     Ok((key, Bincode.decode(record.value.unwrap_or_default())?))
 }

@@ -97,7 +97,7 @@ pub fn open_changelog(dir: &Path) -> Result<EmbeddedChangelog> {
 /// All records of a topic by partition, in offset order.
 pub fn read(changelog: &dyn Changelog, topic: &Topic<u32, u64>) -> Result<Vec<Vec<(u32, u64)>>> {
     let pair = |record: &Record| -> (u32, u64) {
-        let key = u32::decode_whole_key(&record.key).unwrap();
+        let key = u32::decode_whole_key(record.key.as_ref().unwrap()).unwrap();
         (key, topic.codec().decode(record.value.as_ref().unwrap()).unwrap())
     };
     (0..PARTITIONS)

@@ -117,7 +117,9 @@ fn position(offsets: &[(TopicPartition, u64)]) -> Position {
 
 fn record(number: u64) -> Record {
     let filler = "x".repeat(usize::try_from(number % 50).unwrap());
-    Record::new(format!("key-{number}"), format!("value-{number}-{filler}")).at(number.cast_signed())
+    let mut record = Record::new(format!("key-{number}"), format!("value-{number}-{filler}"));
+    record.key.take_if(|_| number % 7 == 3);
+    record.at(number.cast_signed())
 }
 
 fn records(numbers: Range<u64>) -> Vec<Record> {
