@@ -31,5 +31,6 @@ pub mod backend {
         Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, DecodedBatch, EpochLog, EpochMark,
         Lease, LogBatch, NameInUse, NameLog, PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef,
         RetentionLog, Room, RoomSender, Run, StoredBatch, Term, TermLog, TopicLog, Waker, murmur2,
+        read_below,
     };
 }

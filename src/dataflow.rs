@@ -15,6 +15,6 @@
 //! | read a topic in another way | [`Source`] |
 
 pub use millpond_engine::dataflow::*;
-pub use millpond_engine::graph::{Builder, NodeRef, TableIndex, TableRef};
+pub use millpond_engine::graph::{Builder, Interleaving, NodeRef, TableIndex, TableRef};
 pub use millpond_engine::query::StoredRef;
 pub use millpond_engine::state::TableState;

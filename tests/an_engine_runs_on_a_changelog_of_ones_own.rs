@@ -1,296 +1,21 @@
 //! A changelog that is not of this crate runs an engine, and its abilities decide what is done otherwise and what is refused.
 //!
-//! Method: a changelog in memory, written with nothing but what is public, whose partitions have nothing to do with each
-//! other: it has no one sequence, and fails whoever asks it for one. A table whose rows depend on the order of all records goes
+//! Method: a changelog in memory, written with nothing but what is public (`support/src/own_log.rs`), whose partitions have
+//! nothing to do with each other: it has no one sequence, and fails whoever asks it for one. A table whose rows depend on the order of all records goes
 //! through crashes and epochs of any size; what it appends on the way must be what each later state began with. When only
 //! epochs with outputs were marked, a replay took the records between two of them in another order.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::backend::{
-    Abilities, Appended, DecodedBatch, EpochMark, Lease, LogBatch, NameInUse, PartitionReader, Run,
-};
+use millpond::changelog::backend::Abilities;
 use millpond::changelog::prelude::*;
-use millpond::changelog::{Ack, Append, Changelog, Record, TopicConfig, TopicType};
 use millpond::store::MemoryStore;
-use millpond::{
-    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, Position, Result, StoredTable, Topic,
-    TopicPartition,
-};
+use millpond::{Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, StoredTable, Topic};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
+use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
 use millpond_support::records;
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
-
-/// What the changelog holds.
-#[derive(Default)]
-struct Contents {
-    topics: BTreeMap<Arc<str>, (u32, Option<TopicType>)>,
-    records: BTreeMap<TopicPartition, Vec<Record>>,
-    marks: BTreeMap<String, Vec<EpochMark>>,
-    holds: BTreeMap<String, Position>,
-    owners: BTreeMap<String, String>,
-    leases: BTreeMap<String, Weak<()>>,
-    watchers: Vec<Weak<dyn Fn() + Send + Sync>>,
-    closed: bool,
-}
-
-/// A changelog of one's own.
-struct OwnLog {
-    contents: Arc<Mutex<Contents>>,
-    abilities: Abilities,
-}
-
-/// What it can do.
-fn usual() -> Abilities {
-    let mut abilities = Abilities::all();
-    (abilities.one_sequence, abilities.atomic_appends) = (false, false);
-    abilities
-}
-
-impl OwnLog {
-    fn new() -> Arc<Self> {
-        Self::with(usual())
-    }
-
-    fn with(abilities: Abilities) -> Arc<Self> {
-        Arc::new(Self { contents: Arc::default(), abilities })
-    }
-
-    fn contents(&self) -> Result<MutexGuard<'_, Contents>> {
-        open(&self.contents)
-    }
-}
-
-fn open(contents: &Mutex<Contents>) -> Result<MutexGuard<'_, Contents>> {
-    let contents = contents.lock().unwrap();
-    if contents.closed { Err(Error::new(ErrorKind::Closed, "closed")) } else { Ok(contents) }
-}
-
-impl Contents {
-    fn append(&mut self, appends: Vec<Append>) -> Result<Position> {
-        let mut after = Position::new();
-        for Append { partition, records } in appends {
-            let there = self.records.get_mut(&partition);
-            let there = there.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("no {partition}")))?;
-            there.extend(records);
-            after.set(partition, there.len() as u64);
-        }
-        self.wake();
-        Ok(after)
-    }
-
-    fn wake(&self) {
-        self.watchers.iter().filter_map(Weak::upgrade).for_each(|waker| waker());
-    }
-}
-
-impl TopicLog for OwnLog {
-    fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
-        let mut contents = self.contents()?;
-        contents.topics.entry(topic.into()).or_insert((config.partitions, None));
-        for partition in 0..config.partitions {
-            contents.records.entry(TopicPartition::new(topic, partition)).or_default();
-        }
-        Ok(())
-    }
-
-    fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
-        self.create_topic(topic, config)
-    }
-
-    fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
-        Ok(self
-            .contents()?
-            .topics
-            .iter()
-            .map(|(name, (partitions, _))| (name.clone(), *partitions))
-            .collect())
-    }
-
-    fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
-        Ok(self.contents()?.topics.get(topic).and_then(|(_, holds)| holds.clone()))
-    }
-
-    fn declare_type(&self, topic: &str, declared: &TopicType) -> Result<()> {
-        let mut contents = self.contents()?;
-        let (_, holds) = contents.topics.get_mut(topic).unwrap();
-        if let Some(joined) = TopicType::declare(holds.as_ref(), declared)? {
-            // As it would be stored.
-            *holds = TopicType::from_bytes(&joined.to_bytes());
-        }
-        Ok(())
-    }
-}
-
-impl AppendLog for OwnLog {
-    fn append(&self, appends: Vec<Append>) -> Ack {
-        let (sender, ack) = Ack::pending();
-        sender.resolve(self.contents().and_then(|mut contents| contents.append(appends)));
-        ack
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.contents().map(drop)
-    }
-}
-
-/// Some records of a partition.
-#[derive(Debug)]
-struct OwnBatch(u64, Vec<Record>);
-
-impl LogBatch for OwnBatch {
-    fn base_offset(&self) -> u64 {
-        self.0
-    }
-
-    fn end_offset(&self) -> u64 {
-        self.0 + self.1.len() as u64
-    }
-
-    fn runs(&self) -> Result<Option<Vec<Run>>> {
-        panic!("a log without an order was asked for it")
-    }
-
-    fn stored_bytes(&self) -> usize {
-        self.body_bytes()
-    }
-
-    fn body_bytes(&self) -> usize {
-        self.1.iter().map(Record::payload_bytes).sum()
-    }
-
-    fn decode(&self) -> Result<DecodedBatch> {
-        DecodedBatch::from_records(self.0, &self.1)
-    }
-}
-
-struct OwnReader {
-    contents: Arc<Mutex<Contents>>,
-    partition: TopicPartition,
-    next: u64,
-}
-
-impl PartitionReader for OwnReader {
-    fn poll(&mut self, max_bytes: usize) -> Result<Vec<Arc<dyn LogBatch>>> {
-        let contents = open(&self.contents)?;
-        let records = &contents.records[&self.partition][usize::try_from(self.next).unwrap()..];
-        let most = if max_bytes < 100 { 1 } else { 8 };
-        let mut batches: Vec<Arc<dyn LogBatch>> = Vec::new();
-        for batch in records.chunks(4).take(most) {
-            batches.push(Arc::new(OwnBatch(self.next, batch.to_vec())));
-            self.next += batch.len() as u64;
-        }
-        Ok(batches)
-    }
-
-    fn offset(&self) -> u64 {
-        self.next
-    }
-}
-
-impl ReadLog for OwnLog {
-    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
-        let (contents, partition) = (self.contents.clone(), partition.clone());
-        Ok(Box::new(OwnReader { contents, partition, next: offset }))
-    }
-
-    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
-        let contents = self.contents()?;
-        let records = contents.records.get(partition);
-        let records = records.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("no {partition}")))?;
-        Ok(0..records.len() as u64)
-    }
-
-    fn appended(&self, _: u64) -> Result<Option<Appended>> {
-        if self.abilities.one_sequence { Ok(None) } else { panic!("a log without an order was asked for it") }
-    }
-
-    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
-        self.contents.lock().unwrap().watchers.push(waker);
-    }
-}
-
-impl EpochLog for OwnLog {
-    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
-        let mut contents = self.contents()?;
-        let marks = contents.marks.entry(producer.to_owned()).or_default();
-        if marks.last().is_some_and(|last| last.to.includes(&mark.to)) {
-            return Ok(false);
-        }
-        marks.push(mark.clone());
-        contents.append(appends)?;
-        Ok(true)
-    }
-
-    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
-        let contents = self.contents()?;
-        let marks = contents.marks.get(producer).into_iter().flatten();
-        Ok(marks.filter(|mark| !position.includes(&mark.to)).cloned().collect())
-    }
-}
-
-impl RetentionLog for OwnLog {
-    fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
-        self.contents()?.holds.insert(consumer.to_owned(), position.clone());
-        Ok(())
-    }
-
-    fn enforce_retention(&self) -> Result<u64> {
-        Ok(0)
-    }
-}
-
-impl NameLog for OwnLog {
-    fn lease(&self, name: &str) -> Result<Lease> {
-        let mut contents = self.contents()?;
-        if contents.leases.get(name).is_some_and(|lease| lease.strong_count() > 0) {
-            return Err(Error::new(ErrorKind::Unavailable, format!("{name} is taken")));
-        }
-        let guard = Arc::new(());
-        contents.leases.insert(name.to_owned(), Arc::downgrade(&guard));
-        Ok(Lease::guarded(guard))
-    }
-
-    fn owner(&self, name: &str) -> Result<Option<String>> {
-        Ok(self.contents()?.owners.get(name).cloned())
-    }
-
-    fn set_owner(&self, name: &str, owner: &str) -> Result<()> {
-        self.contents()?.owners.insert(name.to_owned(), owner.to_owned());
-        Ok(())
-    }
-
-    fn names(&self) -> Result<Vec<NameInUse>> {
-        let contents = self.contents()?;
-        let name = |(name, owner): (&String, &String)| {
-            let mut used = NameInUse::new(name.as_str());
-            used.hold = contents.holds.get(name).cloned();
-            used.marks = contents.marks.get(name).map_or(0, |marks| marks.len() as u64);
-            used.owner = Some(owner.clone());
-            used.leased = contents.leases.get(name).is_some_and(|lease| lease.strong_count() > 0);
-            used
-        };
-        Ok(contents.owners.iter().map(name).collect())
-    }
-}
-
-impl TermLog for OwnLog {}
-
-impl Changelog for OwnLog {
-    fn abilities(&self) -> Abilities {
-        self.abilities
-    }
-
-    fn close(&self) -> Result<()> {
-        let mut contents = self.contents.lock().unwrap();
-        contents.closed = true;
-        contents.wake();
-        Ok(())
-    }
-}
+use std::sync::Arc;
 
 fn numbers() -> Topic<u64, u64> {
     Topic::new("numbers").partitions(3)
@@ -386,7 +111,7 @@ fn records_of_several_partitions_are_sent_at_once_only_where_all_or_none_is_appe
         ends.sum::<u64>()
     };
     for atomic in [false, true] {
-        let mut abilities = usual();
+        let mut abilities = OwnLog::usual();
         abilities.atomic_appends = atomic;
         let log = OwnLog::with(abilities);
         let producer = records::producer(log.clone(), &numbers()).unwrap();
@@ -407,16 +132,13 @@ fn records_of_several_partitions_are_sent_at_once_only_where_all_or_none_is_appe
 fn what_a_graph_cannot_do_without_is_refused() {
     let (graph, _) = graph();
     let refused_with = |graph: &Graph, policy: FailurePolicy, change: fn(&mut Abilities)| {
-        let mut abilities = usual();
+        let mut abilities = OwnLog::usual();
         change(&mut abilities);
         let log = OwnLog::with(abilities);
         let store = Arc::new(MemoryStore::default());
         let opened = Engine::builder(graph).store(store).changelog(log.clone()).on_failure(policy).start();
         if opened.is_err() {
-            assert!(
-                log.topics().unwrap().is_empty() && log.contents().unwrap().leases.is_empty(),
-                "nothing was written"
-            );
+            assert!(log.is_untouched(), "nothing was written");
         }
         opened.map(|engine| engine.close_blocking().unwrap())
     };
@@ -424,13 +146,23 @@ fn what_a_graph_cannot_do_without_is_refused() {
     refused_with(&graph, stop(), |_| ()).unwrap();
     refused_with(&graph, stop(), |can| can.keeps_holds = false).unwrap();
     let names = |ability: &'static str| ["OwnLog", ability];
-    let dense: fn(&mut Abilities) = |can| can.dense_offsets = false;
+    refused_with(&graph, stop(), |can| can.dense_offsets = false).unwrap();
+    let dense: fn(&mut Abilities) = |can| (can.one_sequence, can.dense_offsets) = (true, false);
     refused(refused_with(&graph, stop(), dense), ErrorKind::Invalid, &names("dense_offsets"));
     let epochs: fn(&mut Abilities) = |can| can.atomic_epochs = false;
     refused(refused_with(&graph, stop(), epochs), ErrorKind::Invalid, &names("atomic_epochs"));
     // It says that it has an order, and tells of none.
     let order: fn(&mut Abilities) = |can| can.one_sequence = true;
     refused(refused_with(&graph, stop(), order), ErrorKind::Invalid, &names("one_sequence"));
+
+    // Where it was cut would decide what comes of it, and nothing would say where that was.
+    let ordered = GraphBuilder::new();
+    ordered.stream(&numbers()).group_by(|_, _| 0_u8).reduce("last", |_, last| last);
+    refused(
+        refused_with(&ordered.build().unwrap(), stop(), epochs),
+        ErrorKind::Invalid,
+        &names("atomic_epochs"),
+    );
 
     let silent = GraphBuilder::new();
     silent.stream(&numbers()).group_by_key().count("counts");

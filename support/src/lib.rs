@@ -25,6 +25,7 @@ pub mod in_memory;
 pub mod ledger;
 #[cfg(feature = "rocks")]
 pub mod medium;
+pub mod own_log;
 pub mod process;
 pub mod random;
 pub mod records;

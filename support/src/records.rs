@@ -1,12 +1,10 @@
 //! Records by hand: written with the codecs of their topic, appended past every producer, read back as they are stored.
 
+use millpond::changelog::backend::read_below;
 use millpond::changelog::{Append, Changelog, Producer, Record, partition_for_key};
 use millpond::codec::{Key, Value};
 use millpond::{ManualClock, Position, Result, Topic, TopicPartition};
 use std::sync::Arc;
-
-/// Stored bytes that are read at once.
-const POLL_BYTES: usize = 1 << 20;
 
 /// The bytes of a key.
 pub fn key_bytes<K: Key>(key: &K) -> Vec<u8> {
@@ -45,24 +43,24 @@ pub fn append(log: &dyn Changelog, partition: TopicPartition, records: Vec<Recor
     log.append(vec![Append { partition, records }]).wait_blocking()
 }
 
-/// Whatever a partition still has, in the order of its offsets, none of which is left out.
+/// Whatever a partition still has, in the order of its offsets, none of which is left out unless the log may have gaps.
 pub fn read(log: &dyn Changelog, partition: &TopicPartition) -> Result<Vec<Record>> {
-    let start = log.offsets(partition)?.start;
-    let mut reader = log.reader(partition, start)?;
+    let kept = log.offsets(partition)?;
+    let mut reader = log.reader(partition, kept.start)?;
     let mut records = Vec::new();
-    loop {
-        let batches = reader.poll(POLL_BYTES)?;
-        if batches.is_empty() {
-            return Ok(records);
+    read_below(&mut *reader, kept.end, |batch| {
+        // A batch may begin before what was asked for.
+        for record in batch.decode()?.iter().filter(|record| record.offset >= kept.start) {
+            let next = kept.start + records.len() as u64;
+            assert!(
+                record.offset == next || !log.abilities().dense_offsets,
+                "{partition}: {next} is missing"
+            );
+            records.push(record.to_record());
         }
-        for batch in batches {
-            // A batch may begin before what was asked for.
-            for record in batch.decode()?.iter().filter(|record| record.offset >= start) {
-                assert_eq!(record.offset, start + records.len() as u64, "{partition}");
-                records.push(record.to_record());
-            }
-        }
-    }
+        Ok(())
+    })?;
+    Ok(records)
 }
 
 /// A producer whose clock stands still at 0.

@@ -28,12 +28,14 @@
 pub struct Abilities {
     /// Every record has a place in one order of all records, and [`ReadLog::appended`](super::ReadLog::appended) tells of it.
     ///
-    /// Without it, partitions are merged by the timestamps of their next records, as far as they are there when an epoch is
-    /// cut; [`LogBatch::runs`](super::LogBatch::runs) and `appended` are not asked, and every partition is looked at for every epoch.
-    /// So how records of several partitions follow each other is decided by the first engine that reads them: one that
-    /// appends to topics marks each of its epochs, so that it is decided once. A table that is built later, or a state that is
-    /// folded again from the start, decides anew: where the order of records of several partitions matters to a fold, it may
-    /// then differ from the tables beside it, and an engine that builds warns.
+    /// Without it, an epoch takes what has arrived of each partition, and its records follow each other by stream time (the
+    /// greatest timestamp of the partition so far in the epoch), topic, partition and offset;
+    /// [`LogBatch::runs`](super::LogBatch::runs) and `appended` are not asked. So how records of several partitions follow each
+    /// other is decided by the engine that cuts the epoch. Where its graph can tell the difference, each epoch is marked, so
+    /// that it is decided once, which takes [`atomic_epochs`](Self::atomic_epochs): a stream that is joined with a table can, and
+    /// so can a fold of several topics, or by other keys than theirs, unless its
+    /// [aggregate commutes](https://docs.rs/millpond/latest/millpond/aggregate/trait.Aggregate.html#method.commutes). A table of such a
+    /// graph that is built later decides anew, and the engine warns.
     pub one_sequence: bool,
     /// An append is all or nothing, also across partitions. No engine needs it; without it, a [`Producer`](super::Producer) refuses
     /// to send records of several partitions at once.
@@ -42,7 +44,8 @@ pub struct Abilities {
     /// [`EpochLog::append_epoch`](super::EpochLog::append_epoch). Without it, no engine runs a graph that appends to topics, or
     /// sets records aside: after a crash it could not tell what it had appended.
     pub atomic_epochs: bool,
-    /// The offsets of a partition have no gaps: the one after a record is that of the next. No engine runs without it.
+    /// The offsets of a partition begin at 0 and have no gaps: the one after a record is that of the next. A log that is one
+    /// sequence has it.
     pub dense_offsets: bool,
     /// Nothing at or above a [hold](super::RetentionLog::hold) is dropped. Without it an engine warns when it is opened: if
     /// what it has not folded is dropped meanwhile, it stops with `BehindChangelog`.

@@ -53,7 +53,7 @@ pub use partitioner::{murmur2, partition_for_key};
 pub use placed::PlacedRecords;
 pub use producer::Producer;
 pub use producer_record::ProducerRecord;
-pub use reading::{Appended, LogBatch, PartitionReader, ReadLog, Waker};
+pub use reading::{Appended, LogBatch, PartitionReader, ReadLog, Waker, read_below};
 pub use retention::RetentionLog;
 pub use term::{Term, TermLog};
 pub use topic_type::TopicType;
@@ -65,6 +65,7 @@ pub(crate) use frame::{framed, sealed};
 pub(crate) use names::SUFFIXES;
 pub(crate) use producer::Gate;
 pub use record::{Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
+pub(crate) use sequence::Places;
 pub use sequence::Run;
 pub(crate) use term::{Misfit, TermId};
 

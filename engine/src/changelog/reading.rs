@@ -5,6 +5,7 @@ use crate::{Error, ErrorKind, Result, TopicPartition};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What was appended to a log that is one sequence; see [`ReadLog::appended`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +53,53 @@ pub trait PartitionReader: Send {
     /// The offset up to which `poll` has returned everything there is. Where offsets have gaps it may lie behind the last batch
     /// that was returned: nothing comes in between, and none need be waited for.
     fn offset(&self) -> u64;
+
+    /// Waits until [`poll`](Self::poll) may have something that it had not before, or for `at_most`. A log that has all
+    /// records at hand does not wait; one that has to fetch them does, for whoever has nothing else to do.
+    ///
+    /// # Errors
+    /// As for `poll`.
+    fn wait(&mut self, at_most: Duration) -> Result<()> {
+        let _ = at_most;
+        Ok(())
+    }
 }
+
+/// How long is waited for records that are there and do not arrive.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// Hands everything that `reader` has below the offset `end` to `each`, batch by batch; the last one may reach further. Waits
+/// for what has to be fetched.
+///
+/// # Errors
+/// Those of the reader and of `each`; `Unavailable` if records do not arrive for half a minute.
+pub fn read_below(
+    reader: &mut dyn PartitionReader,
+    end: u64,
+    mut each: impl FnMut(&dyn LogBatch) -> Result<()>,
+) -> Result<()> {
+    let mut has_waited = false;
+    while reader.offset() < end {
+        let before = reader.offset();
+        let batches = reader.poll(READ_BYTES)?;
+        batches.iter().try_for_each(|batch| each(&**batch))?;
+        if reader.offset() > before {
+            has_waited = false;
+        } else if has_waited {
+            return Err(Error::unavailable(format!(
+                "records from offset {before} up to {end} are there, and did not arrive within {} s; is the log reachable?",
+                ARRIVAL.as_secs()
+            )));
+        } else {
+            reader.wait(ARRIVAL)?;
+            has_waited = true;
+        }
+    }
+    Ok(())
+}
+
+/// How many stored bytes are read at a time.
+const READ_BYTES: usize = 4 << 20;
 
 /// A batch as a changelog hands it over: still as it was stored, and cheap to pass on. The engine decodes batches on the
 /// threads of its shards.

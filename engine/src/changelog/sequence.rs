@@ -68,6 +68,33 @@ impl Run {
     }
 }
 
+/// The places of offsets that ascend, in runs that begin at an offset.
+pub(crate) struct Places<'r> {
+    runs: &'r [Run],
+    /// The offset at which the first of `runs` begins.
+    offset: u64,
+}
+
+impl<'r> Places<'r> {
+    pub(crate) fn new(offset: u64, runs: &'r [Run]) -> Self {
+        Self { runs, offset }
+    }
+
+    /// The place of `offset`, which lies above those asked for before; `None` if it is in no run.
+    #[inline]
+    pub(crate) fn of(&mut self, offset: u64) -> Option<u64> {
+        loop {
+            let (run, rest) = self.runs.split_first()?;
+            let passed = offset.checked_sub(self.offset)?;
+            if passed < run.records {
+                return Some(run.sequence + passed);
+            }
+            self.offset += run.records;
+            self.runs = rest;
+        }
+    }
+}
+
 /// Which partitions got records last, so that whoever follows the log need not look at all of them.
 #[derive(Debug, Clone)]
 pub(super) struct LastAppends<P> {

@@ -2,7 +2,7 @@
 
 use super::{Router, Stamp, Stamped};
 use crate::Result;
-use crate::changelog::{DecodedBatch, RecordRef, Run};
+use crate::changelog::{DecodedBatch, Places, RecordRef, Run};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +34,7 @@ pub struct SourceBatch<'a> {
     pub(crate) batch: &'a DecodedBatch,
     pub(crate) partition: u32,
     pub(crate) offsets: Range<u64>,
-    /// The places of these records in the log.
+    /// The places of these offsets in the log.
     pub(crate) runs: &'a [Run],
     pub(crate) skipped: &'a Skipped,
     pub(crate) refused: RefCell<Skipped>,
@@ -51,12 +51,12 @@ impl fmt::Debug for SourceBatch<'_> {
 impl SourceBatch<'_> {
     /// The records in offset order, each with its stamp.
     pub fn records(&self) -> impl Iterator<Item = (RecordRef<'_>, Stamp)> {
-        let mut places = self.runs.iter().flat_map(|run| run.sequence..run.end());
+        let mut places = Places::new(self.offsets.start, self.runs);
         self.batch
             .iter_from(self.offsets.start)
             .take_while(|record| record.offset < self.offsets.end)
             .filter_map(move |record| {
-                let place = places.next()?;
+                let place = places.of(record.offset)?;
                 if !self.skipped.is_empty() && self.skipped.contains_key(&place) {
                     return None;
                 }
@@ -74,7 +74,8 @@ impl SourceBatch<'_> {
     /// How many records at the most.
     #[must_use]
     pub fn len(&self) -> usize {
-        usize::try_from(self.offsets.end - self.offsets.start).unwrap_or(usize::MAX)
+        let offsets = usize::try_from(self.offsets.end - self.offsets.start).unwrap_or(usize::MAX);
+        offsets.min(self.batch.records())
     }
 
     /// Whether there are no records.

@@ -1,6 +1,9 @@
 //! The erased builder on which the typed streams and tables stand.
 
-use super::{Graph, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef, TableSpec, TopicSpec};
+use super::{
+    Graph, Interleaving, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef, TableSpec,
+    TopicSpec,
+};
 use crate::codec::{Grouped, GroupedCodec, Key, RowCodec, Shape, Value, short_name};
 use crate::dataflow::{Exchange, Gather, Inputs, Local, Operator, Scatter, Source};
 use crate::flow::GraphId;
@@ -93,6 +96,7 @@ impl Builder {
             exchange: draft.exchange,
             sink: draft.sink,
             follows: false,
+            interleaving: Interleaving::default(),
             outlets: Vec::new(),
         });
         NodeId { graph, index: parts.nodes.len() - 1 }
@@ -194,6 +198,17 @@ impl Builder {
         }
     }
 
+    /// Declares what `node` makes of records of several partitions that follow each other otherwise: for logs that do not say
+    /// how they do.
+    pub fn interleaving<T>(&self, node: NodeRef<T>, interleaving: Interleaving) {
+        let (mut parts, node) = (self.parts(), node.id());
+        if parts.id == node.graph
+            && let Some(node) = parts.nodes.get_mut(node.index)
+        {
+            node.interleaving = interleaving;
+        }
+    }
+
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
     #[must_use]
     pub fn table<K: Key, V: Value>(&self, kind: &'static str, options: TableOptions<V>) -> TableRef<K, V> {
@@ -291,11 +306,13 @@ impl Builder {
     pub fn build(&self) -> Result<Graph> {
         let parts = self.take_parts();
         super::validate::validate(&parts)?;
+        let interleaves = super::interleaving::is_seen_by(&parts.nodes);
         Ok(Graph {
             id: parts.id,
             nodes: parts.nodes.into(),
             tables: parts.tables.into(),
             topics: parts.topics.into(),
+            interleaves,
         })
     }
 }

@@ -5,11 +5,13 @@
 
 mod builder;
 mod describe;
+mod interleaving;
 mod table_options;
 mod validate;
 
 pub use crate::flow::{NodeRef, TableIndex, TableRef};
 pub use builder::Builder;
+pub use interleaving::Interleaving;
 pub use table_options::TableOptions;
 
 use crate::changelog::{TopicConfig, TopicType};
@@ -42,6 +44,8 @@ pub struct Graph {
     pub(crate) nodes: Arc<[Node]>,
     pub(crate) tables: Arc<[TableSpec]>,
     pub(crate) topics: Arc<[TopicSpec]>,
+    /// Whether what it makes depends on how records of several partitions follow each other, as far as that is certain.
+    pub(crate) interleaves: bool,
 }
 
 impl fmt::Debug for Graph {
@@ -67,6 +71,8 @@ pub(crate) struct Node {
     pub(crate) sink: Option<Arc<str>>,
     /// Whether its output depends on every update of the tables that it derives from.
     pub(crate) follows: bool,
+    /// What it makes of records that are interleaved otherwise.
+    pub(crate) interleaving: Interleaving,
     /// The nodes that each take an output of this one.
     pub(crate) outlets: Vec<usize>,
 }

@@ -16,12 +16,20 @@ pub(crate) fn check_abilities(
 ) -> Result<()> {
     let can = changelog.abilities();
     let appends = graph.has_sinks() || matches!(policy, FailurePolicy::DeadLetter(_));
+    let marks = !can.one_sequence && graph.interleaves;
     let needed = [
         (
-            can.dense_offsets,
+            can.dense_offsets || !can.one_sequence,
             "dense_offsets",
-            "an engine counts records by their offsets, and would take a gap for records; read it through a log that numbers \
-             its records without gaps",
+            "it says that it is one sequence, which numbers records and not gaps; leave out `one_sequence`",
+        ),
+        (
+            can.atomic_epochs || !marks,
+            "atomic_epochs",
+            "what the graph makes depends on how records of several partitions follow each other (a stream is joined with a table, \
+             or records of several topics or partitions are folded in an order that matters), which such a log does not say; it \
+             could not be kept how they did. Fold by the keys of the topics, with aggregates that commute, or keep the records \
+             in a log that can do it",
         ),
         (
             can.atomic_epochs || !appends,

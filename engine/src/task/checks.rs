@@ -104,7 +104,7 @@ fn check_input(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, group: &TaskG
         for partition in 0..there.get(&topic).copied().unwrap_or(0) {
             let id = TopicPartition::new(Arc::clone(&topic), partition);
             let kept = setting.changelog.offsets(&id)?;
-            first_to_read(&id, &kept, group.position.offset(&id), setting.from_oldest_kept)?;
+            first_to_read(setting, &id, &kept, group.position.known(&id))?;
         }
     }
     Ok(())
@@ -129,7 +129,7 @@ fn check_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, position: &P
     for (id, next) in position.iter().filter(|(id, _)| setting.graph.reads(&id.topic)) {
         let kept =
             if there.contains_key(&id.topic) { setting.changelog.offsets(id)? } else { Range::default() };
-        first_to_read(id, &kept, next, setting.from_oldest_kept)?;
+        first_to_read(setting, id, &kept, Some(next))?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: until the caller commits it, nothing of an epoch is visible, and it can be undone wholly.
 
-use super::epoch_input::{BatchSlice, EpochInput};
+use super::input::{BatchSlice, EpochInput};
 use super::plan::{Plan, node};
 use crate::dataflow::{Context, Skipped, SourceBatch, Sunk, Taking};
 use crate::flow::{Batch, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};

@@ -13,8 +13,7 @@
 
 use super::Task;
 use super::epoch::EpochFailure;
-use super::epoch_input::EpochInput;
-use super::input::EpochLimit;
+use super::input::{EpochInput, EpochLimit};
 use crate::dataflow::Skipped;
 use crate::{Error, Result};
 use std::sync::Arc;

@@ -8,9 +8,9 @@
 //!
 //! Letters of other services in the same topic do not count. Letters that retention has dropped are forgotten.
 
-use super::epoch_input::EpochInput;
+use super::input::EpochInput;
 use super::{FailurePolicy, Setting, Task, appends};
-use crate::changelog::{EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef};
+use crate::changelog::{EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef, read_below};
 use crate::dataflow::{Skipped, Sunk};
 use crate::flow::Stamp;
 use crate::{Error, Position, Result, TopicPartition};
@@ -33,9 +33,6 @@ const MAX_REASON_BYTES: usize = 1 << 10;
 /// What the headers of a letter may take beside those of its record: the reason, two names and the lengths.
 const OWN_HEADERS_BYTES: usize = 4 << 10;
 
-/// How many stored bytes of letters are read back at a time.
-const READ_BYTES: usize = 4 << 20;
-
 /// The letters of this engine that are in the dead-letter topic.
 #[derive(Default)]
 pub(super) struct Letters {
@@ -53,17 +50,12 @@ impl Letters {
         let kept = setting.changelog.offsets(id)?;
         self.next = self.next.max(kept.start);
         let mut reader = setting.changelog.reader(id, self.next)?;
-        while self.next < kept.end {
-            let batches = reader.poll(READ_BYTES)?;
-            if batches.is_empty() {
-                break;
-            }
-            for batch in batches {
-                self.next = batch.end_offset();
-                let batch = batch.decode()?;
-                self.known.extend(batch.iter().filter_map(|letter| identity(letter.headers(), setting)));
-            }
-        }
+        read_below(&mut *reader, kept.end, |batch| {
+            let letters = batch.decode()?;
+            self.known.extend(letters.iter().filter_map(|letter| identity(letter.headers(), setting)));
+            Ok(())
+        })?;
+        self.next = reader.offset();
         Ok(())
     }
 }

@@ -12,14 +12,11 @@ mod catalogue;
 mod checks;
 mod consumer;
 mod core;
-mod cursor;
 mod drain;
 mod epoch;
-mod epoch_input;
 mod failures;
 mod input;
 mod letters;
-mod merge;
 mod opening;
 mod owner;
 mod plan;
@@ -50,9 +47,8 @@ use crate::state::{AnyTable, Generation, Published, TaskState};
 use crate::store::layout::TableId;
 use crate::{Position, Result, TopicPartition, fault};
 use epoch::{EpochFailure, EpochRun, Sealed};
-use epoch_input::EpochInput;
 use failures::{Backoff, EpochOutcome};
-use input::Bound;
+use input::{Bound, EpochInput};
 use letters::Letters;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -124,7 +120,7 @@ impl Task {
         loop {
             let (limit, before) = self.backoff.bound(limit, self.setting.growth_bytes);
             let bound = Bound { before: before.or(end), until };
-            let Some(input) = self.input.cut(limit, bound)? else {
+            let Some(input) = self.input.cut(limit, bound, &self.setting.pool)? else {
                 if bound.before.is_none() && bound.until.is_none() {
                     self.input.end_of_log().into_iter().for_each(|end| self.shared.pass(end));
                 }
@@ -265,9 +261,8 @@ impl Task {
             return self.append_missing(letters);
         }
         sunk.extend(letters.iter().cloned());
-        if sunk.is_empty() && self.setting.abilities.one_sequence {
-            // A mark without records would tell a replay nothing, and cost a write and a wait. Where the log has no order of
-            // its own, it says where the epoch was cut, by which the order of its records was decided.
+        if sunk.is_empty() && (!self.setting.marks_all() || input.records == 0) {
+            // A mark without records would tell a replay nothing, and cost a write and a wait.
             return Ok(());
         }
         let total = sunk.len() as u64;

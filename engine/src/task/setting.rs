@@ -69,9 +69,15 @@ impl Setting {
         Consumer { changelog: Arc::clone(&self.changelog), name, graph: self.graph.clone() }
     }
 
-    /// Whether epochs append to the changelog, so that their marks matter.
+    /// Whether epochs append to the changelog: outputs, dead letters or their own marks.
     pub(crate) fn produces(&self) -> bool {
-        self.graph.has_sinks() || self.sets_aside()
+        self.graph.has_sinks() || self.sets_aside() || self.marks_all()
+    }
+
+    /// Whether each epoch is marked, also those that append nothing else: where it was cut decides how records of several
+    /// partitions followed each other, and the graph can tell the difference.
+    pub(crate) fn marks_all(&self) -> bool {
+        !self.abilities.one_sequence && self.graph.interleaves
     }
 
     /// Whether there are dead letters.

@@ -31,6 +31,10 @@ impl<K, V> Aggregate<K, V> for Count {
         "count".to_owned()
     }
 
+    fn commutes(&self) -> bool {
+        true
+    }
+
     fn init(&self) -> u64 {
         0
     }

@@ -32,12 +32,12 @@ use millpond_engine::codec::Value;
 /// group_table(Fold::new(|| 0_i64, |acc: &mut i64, _: &u32, amount: i64| *acc += amount));
 /// ```
 #[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_field_names, reason = "each field is named after the method it stands for")]
 pub struct Fold<I, F, R = (), M = ()> {
     init: I,
     fold: F,
     retract: R,
     merge: M,
+    commutes: bool,
 }
 
 impl<I, F> Fold<I, F> {
@@ -48,7 +48,7 @@ impl<I, F> Fold<I, F> {
         I: Fn() -> A,
         F: Fn(&mut A, &K, V),
     {
-        Self { init, fold, retract: (), merge: () }
+        Self { init, fold, retract: (), merge: (), commutes: false }
     }
 }
 
@@ -61,7 +61,7 @@ impl<I, F, R, M> Fold<I, F, R, M> {
         F: Fn(&mut A, &K, V),
         N: Fn(&mut A, &K, V),
     {
-        Fold { init: self.init, fold: self.fold, retract, merge: self.merge }
+        Fold { init: self.init, fold: self.fold, retract, merge: self.merge, commutes: self.commutes }
     }
 
     /// The same aggregate, which joins accumulators with `merge`.
@@ -71,7 +71,21 @@ impl<I, F, R, M> Fold<I, F, R, M> {
         I: Fn() -> A,
         N: Fn(&mut A, A),
     {
-        Fold { init: self.init, fold: self.fold, retract: self.retract, merge }
+        Fold { init: self.init, fold: self.fold, retract: self.retract, merge, commutes: self.commutes }
+    }
+
+    /// The same aggregate, of which you say that it comes to the same whatever the order in which records are folded: see
+    /// [`Aggregate::commutes`].
+    ///
+    /// ```
+    /// use millpond::aggregate::{Aggregate, Fold};
+    ///
+    /// let total = Fold::new(|| 0_i64, |total: &mut i64, _account: &u32, cents: i64| *total += cents).commutative();
+    /// assert!(total.commutes());
+    /// ```
+    #[must_use]
+    pub fn commutative(self) -> Self {
+        Self { commutes: true, ..self }
     }
 }
 
@@ -87,6 +101,10 @@ where
 
     fn init(&self) -> A {
         (self.init)()
+    }
+
+    fn commutes(&self) -> bool {
+        self.commutes
     }
 
     fn fold(&self, acc: &mut A, key: &K, value: V) {

@@ -53,6 +53,10 @@ where
         "max".to_owned()
     }
 
+    fn commutes(&self) -> bool {
+        true
+    }
+
     fn init(&self) -> Option<T> {
         None
     }

@@ -66,6 +66,10 @@ where
         "mean".to_owned()
     }
 
+    fn commutes(&self) -> bool {
+        true
+    }
+
     fn init(&self) -> Self::Acc {
         Mean { total: T::Total::default(), count: 0 }
     }

@@ -111,6 +111,13 @@ pub trait Aggregate<K, V>: Send + Sync + 'static {
     fn id(&self) -> String {
         String::new()
     }
+
+    /// Whether the accumulator does not depend on the order in which records are folded. On a log that does not say how records
+    /// of several partitions follow each other, such as Kafka, epochs over an aggregate that commutes need no marks. `false`
+    /// unless said, which is never wrong.
+    fn commutes(&self) -> bool {
+        false
+    }
 }
 
 /// An [`Aggregate`] whose members can be taken out again.

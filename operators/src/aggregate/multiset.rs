@@ -229,6 +229,10 @@ where
 {
     type Acc = Multiset<T>;
 
+    fn commutes(&self) -> bool {
+        true
+    }
+
     fn init(&self) -> Multiset<T> {
         Multiset::default()
     }

@@ -119,6 +119,10 @@ where
         "sum".to_owned()
     }
 
+    fn commutes(&self) -> bool {
+        true
+    }
+
     fn init(&self) -> T::Total {
         T::Total::default()
     }

@@ -114,6 +114,10 @@ where
         format!("top_k({})", self.k)
     }
 
+    fn commutes(&self) -> bool {
+        true
+    }
+
     fn init(&self) -> TopK<T> {
         TopK::default()
     }

@@ -51,6 +51,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
             }
             Ok::<(), Infallible>(())
         })
+        .commuting()
     }
 
     /// The greatest value that `of` takes from the records of each group; see [`min`](Self::min).
@@ -66,6 +67,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
             }
             Ok::<(), Infallible>(())
         })
+        .commuting()
     }
 
     /// The `k` greatest values that `of` takes from the records of each group, greatest first; fewer if there were fewer. With
@@ -90,6 +92,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
                 Ok::<(), Infallible>(())
             },
         )
+        .commuting()
     }
 
     /// Counts the different values that `of` takes from the records of each group, which must be keys: there is a row for each

@@ -135,10 +135,12 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         aggregate: A,
     ) -> StoredTable<K, A::Acc> {
         let store = store.into().written_by(aggregate.id());
-        self.fold_by("fold", store, move |key, acc: &mut Option<A::Acc>, value| {
+        let commutes = aggregate.commutes();
+        let table = self.fold_by("fold", store, move |key, acc: &mut Option<A::Acc>, value| {
             aggregate.fold(acc.get_or_insert_with(|| aggregate.init()), key, value);
             Ok::<(), Infallible>(())
-        })
+        });
+        if commutes { table.commuting() } else { table }
     }
 
     /// Folds each group with a closure, beginning with `init()`.

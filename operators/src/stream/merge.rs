@@ -8,6 +8,7 @@ use super::Stream;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{All, Context, Event, Failure, Operator};
+use millpond_engine::graph::Interleaving;
 use std::marker::PhantomData;
 
 impl<K: Key, V: Value> Stream<K, V> {
@@ -61,6 +62,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         }
         let operator = MergeInputs(PhantomData::<fn() -> (K, V)>);
         let node = self.builder.operator("merge", nodes, &[], &[], operator);
+        self.builder.interleaving(node, Interleaving::Merges);
         Self::new(self.builder.clone(), node, keyed)
     }
 }

@@ -11,7 +11,7 @@ use super::regroup::Delta;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp};
-use millpond_engine::graph::{Builder, NodeRef, TableOptions, TableRef};
+use millpond_engine::graph::{Builder, Interleaving, NodeRef, TableOptions, TableRef};
 use std::marker::PhantomData;
 
 impl<K: Key, V: Value> GroupedTable<K, V> {
@@ -78,7 +78,9 @@ pub(crate) fn distinct_count<G: Key, D: Clone + Send + 'static, T: Key>(
     let table: TableRef<G, u64> = builder.table("distinct_count", store);
     let operator = DistinctCount { index, table, of, member: PhantomData };
     let writes = [index.index(), table.index()];
-    (builder.operator("distinct_count", node, &writes, &[], operator), table)
+    let node = builder.operator("distinct_count", node, &writes, &[], operator);
+    builder.interleaving(node, Interleaving::Commutes);
+    (node, table)
 }
 
 /// One member more or less: how many there were of its value, and how many there are.

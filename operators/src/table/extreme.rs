@@ -15,7 +15,7 @@ use super::regroup::Delta;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator};
-use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::graph::{Interleaving, TableOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
@@ -98,6 +98,7 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         let operator = Extreme { index, table, end, most, answer, of, row: PhantomData };
         let writes = [index.index(), table.index()];
         let node = self.builder.operator(kind, self.node, &writes, &[], operator);
+        self.builder.interleaving(node, Interleaving::Commutes);
         StoredTable::from_node(&self.builder, node, table)
     }
 }

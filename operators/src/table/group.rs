@@ -16,7 +16,7 @@ use crate::aggregate::{Fold, Retract, count};
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};
 use millpond_engine::dataflow::{Change, Changes, Context, Event, Failure, Operator, Stamp, Update};
-use millpond_engine::graph::{Builder, NodeRef, TableOptions, TableRef};
+use millpond_engine::graph::{Builder, Interleaving, NodeRef, TableOptions, TableRef};
 use std::convert::Infallible;
 use std::fmt::{self, Display};
 use std::marker::PhantomData;
@@ -207,6 +207,8 @@ impl<K: Key, V: Value> GroupedTable<K, V> {
         let table: TableRef<K, Grouped<A>> = self.builder.grouped_table(kind, store);
         let operator = FoldTable { table, step, types: PhantomData::<fn() -> (V, E)> };
         let node = self.builder.operator("fold", self.node, &[table.index()], &[], operator);
+        // That is what it means to have an inverse.
+        self.builder.interleaving(node, Interleaving::Commutes);
         StoredTable::of_groups(&self.builder, node, table)
     }
 }

@@ -13,7 +13,7 @@ use crate::earliest::Earliest;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Change, Changes, Context, Failure, Operator, Stamp, Update};
-use millpond_engine::graph::TableIndex;
+use millpond_engine::graph::{Interleaving, TableIndex};
 use millpond_engine::state::Detail;
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -53,8 +53,9 @@ where
     };
     let node =
         left.builder.operator(label, (left.node, right.node), &[], &access.all_reads(), access.clone());
-    if asked == Asked::EveryUpdate {
-        left.builder.follows_updates(node);
+    match asked {
+        Asked::AsWanted => left.builder.interleaving(node, Interleaving::Commutes),
+        Asked::EveryUpdate => left.builder.follows_updates(node),
     }
     Table::new(&left.builder, node, access)
 }

@@ -13,7 +13,7 @@ use super::{StoredTable, Table};
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp};
-use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::graph::{Interleaving, TableOptions, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -77,6 +77,7 @@ pub(super) fn re_key<K: Key, V: Value, L: Key, E: Display + 'static>(
     let table = operator.table;
     let writes = [operator.index.index(), operator.claims.index(), table.index()];
     let node = builder.operator("re_key", links, &writes, &[], operator);
+    builder.interleaving(node, Interleaving::Commutes);
     StoredTable::from_node(builder, node, table)
 }
 

@@ -11,7 +11,7 @@ use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::dataflow::{Change, Changes, Context, Event, Failure, Operator, Update};
-use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::graph::{Interleaving, TableOptions, TableRef};
 use millpond_engine::state::Detail;
 
 /// A table of the last upsert of each key.
@@ -98,6 +98,7 @@ pub(super) fn materialize<K: Key, V: Value>(
     let builder = &computed.builder;
     let table: TableRef<K, V> = builder.table("table", store);
     let node = builder.operator("materialize", computed.node, &[table.index()], &[], Materialize { table });
+    builder.interleaving(node, Interleaving::Commutes);
     StoredTable::from_node(builder, node, table)
 }
 

@@ -6,7 +6,7 @@ use super::Table;
 use super::access::{GroupAccess, StoredAccess};
 use millpond_engine::codec::{Grouped, Key, Value};
 use millpond_engine::dataflow::Changes;
-use millpond_engine::graph::{Builder, NodeRef, TableRef};
+use millpond_engine::graph::{Builder, Interleaving, NodeRef, TableRef};
 use millpond_engine::query::{Stored, StoredRef};
 use std::fmt;
 use std::ops::Deref;
@@ -76,6 +76,12 @@ impl<K, V> Deref for StoredTable<K, V> {
 }
 
 impl<K: Key, V: Value> StoredTable<K, V> {
+    /// The same table, which does not depend on how the values that it is made of follow each other.
+    pub(crate) fn commuting(self) -> Self {
+        self.builder.interleaving(self.node, Interleaving::Commutes);
+        self
+    }
+
     /// A table from a node of one's own, which keeps its rows in `table` and puts out what becomes of them, each row on the shard
     /// of its key.
     ///

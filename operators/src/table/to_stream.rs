@@ -12,6 +12,7 @@ use crate::upsert::Upsert;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Change, Changes, Context, Event, Failure, Operator, Update};
+use millpond_engine::graph::Interleaving;
 use millpond_engine::state::Detail;
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -19,6 +20,7 @@ use std::marker::PhantomData;
 pub(super) fn to_stream<K: Key, V: Value>(table: &Table<K, V>) -> Stream<K, Upsert<V>> {
     let operator = ToStream::<K, V>(PhantomData);
     let node = table.builder.operator("to_stream", table.node, &[], &[], operator);
+    table.builder.interleaving(node, Interleaving::TellsUpdates);
     Stream::new(table.builder.clone(), node, true)
 }
 

@@ -1,15 +1,12 @@
 //! Input: the records that a published state includes, for the model that it is compared with.
 
 use super::changelogs::TypedRecord;
-use millpond_engine::changelog::{Changelog, Record};
+use millpond_engine::changelog::{Changelog, Record, read_below};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::{Error, Position, Result, Topic, TopicPartition};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-
-/// How much is read of a partition at a time.
-const READ_BYTES: usize = 1 << 20;
 
 /// Exactly the records below a [`Position`].
 ///
@@ -125,18 +122,10 @@ pub(super) fn read_partition(
     let end = until.map_or(kept.end, |until| until.offset(id));
     let mut reader = changelog.reader(id, kept.start)?;
     let mut records = Vec::new();
-    let mut next = kept.start;
-    while next < end {
-        let batches = reader.poll(READ_BYTES)?;
-        if batches.is_empty() {
-            return Err(Error::internal(format!("{id} ends at {next}, before the position {end}")));
-        }
-        for batch in batches {
-            next = batch.end_offset();
-            let decoded = batch.decode()?;
-            records
-                .extend(decoded.iter().filter(|record| record.offset < end).map(|record| record.to_record()));
-        }
-    }
+    read_below(&mut *reader, end, |batch| {
+        let decoded = batch.decode()?;
+        records.extend(decoded.iter().filter(|record| record.offset < end).map(|record| record.to_record()));
+        Ok(())
+    })?;
     Ok(records)
 }

@@ -19,7 +19,7 @@ use super::regroup::Delta;
 use super::{ForeignStore, GroupedTable, StoredTable, Table, map, re_key, regroup};
 use millpond_engine::Result;
 use millpond_engine::codec::{Grouped, Key, Value};
-use millpond_engine::graph::TableOptions;
+use millpond_engine::graph::{Builder, Interleaving, NodeRef, TableOptions};
 use std::fmt::Display;
 
 impl<K: Key, V: Value> Table<K, V> {
@@ -116,7 +116,7 @@ impl<K: Key, V: Value> Table<K, V> {
         group: impl Fn(&K, &V) -> Result<(L, W), E> + Send + Sync + 'static,
     ) -> GroupedTable<L, W> {
         let grouped = regroup::group_by("try_group_by", self, group);
-        grouped.builder.follows_updates(grouped.node);
+        follow(&grouped.builder, grouped.node);
         grouped
     }
 
@@ -150,16 +150,23 @@ impl<K: Key, V: Value> Table<K, V> {
 
     /// The same table, whose node is told every update of the tables above.
     fn following(self) -> Self {
-        self.builder.follows_updates(self.node);
+        follow(&self.builder, self.node);
         self
     }
 }
 
 impl<K: Key, V: Value> StoredTable<K, V> {
     fn following(self) -> Self {
-        self.builder.follows_updates(self.node);
+        follow(&self.builder, self.node);
         self
     }
+}
+
+/// Has `node` told every update. Which record fails then depends on how they follow each other, whatever comes of them in the
+/// end.
+fn follow<T>(builder: &Builder, node: NodeRef<T>) {
+    builder.follows_updates(node);
+    builder.interleaving(node, Interleaving::Unknown);
 }
 
 impl<K: Key, V: Value> GroupedTable<K, V> {

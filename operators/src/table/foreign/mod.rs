@@ -22,7 +22,7 @@ use meet::Meet;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Changes, Context, Event, Exchange, Failure, Operator};
-use millpond_engine::graph::TableRef;
+use millpond_engine::graph::{Interleaving, TableRef};
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -135,10 +135,12 @@ where
     let meet = Meet { index, right: Arc::clone(&right.access), join, reason: PhantomData };
     // The index is written by the node that meets, and its results are then exchanged by the next.
     let results = builder.operator(label, (links, right.node), &[index.index()], &right.access.reads(), meet);
+    builder.interleaving(results, Interleaving::Commutes);
     let send = SendBack(PhantomData::<fn() -> (K, W)>);
     let back = builder.exchange("send_back", results, &[], send);
     let keep = Keep { table };
     let node = builder.operator(label, back, &[table.index()], &[], keep);
+    builder.interleaving(node, Interleaving::Commutes);
     StoredTable::from_node(builder, node, table)
 }
 

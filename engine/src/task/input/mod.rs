@@ -1,15 +1,24 @@
-//! The input of a task: the records of its partitions in the order of the log, from which epochs are cut.
+//! The input of a task: the records of its partitions, from which epochs are cut.
 //!
-//! An epoch is a prefix of what is left of that order, up to a cap. Where the derived topics of this task already hold the
-//! output of an epoch, a replay cuts the same epoch again.
+//! In a log that is one sequence an epoch is a prefix of what is left of that order, up to a cap ([`PartitionMerge`]). In any
+//! other log it is what was read of each partition, put in an order by rules that look at nothing else ([`Gather`]). Where the
+//! log already holds the mark of an epoch, a replay cuts the same epoch again.
+
+mod cursor;
+mod epoch_input;
+mod gather;
+mod interleave;
+mod merge;
+mod prefix;
+
+pub(super) use epoch_input::{BatchSlice, EpochInput};
 
 use super::Setting;
-use super::cursor::Allowed;
-use super::epoch_input::EpochInput;
-use super::merge::PartitionMerge;
 use crate::changelog::EpochMark;
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
-use std::collections::{BTreeSet, VecDeque};
+use gather::Gather;
+use merge::PartitionMerge;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -31,9 +40,17 @@ pub(crate) struct Bound<'p> {
     pub(crate) until: Option<&'p Position>,
 }
 
+/// How the partitions of a task are read.
+enum Partitions {
+    /// As one sequence, which is that of the log.
+    Merged(PartitionMerge),
+    /// Each by itself, since the log has no sequence.
+    Gathered(Gather),
+}
+
 /// The readers of a task.
 pub(crate) struct TaskInput {
-    merge: PartitionMerge,
+    partitions: Partitions,
     position: Position,
     cuts: VecDeque<EpochMark>,
 }
@@ -52,14 +69,21 @@ impl TaskInput {
     ) -> Result<Self> {
         // A topic that an earlier graph read stays in the position: the marks of its epochs name it.
         let mut position = position.clone();
-        let Setting { changelog, abilities, from_oldest_kept, .. } = setting;
-        let mut merge = PartitionMerge::new(Arc::clone(changelog), abilities.one_sequence);
+        let Setting { changelog, abilities, .. } = setting;
+        let mut read = if abilities.one_sequence {
+            Partitions::Merged(PartitionMerge::new(Arc::clone(changelog)))
+        } else {
+            Partitions::Gathered(Gather::new(Arc::clone(changelog), setting.graph.interleaves))
+        };
         for (id, topic) in partitions {
-            let next = first_to_read(id, &changelog.offsets(id)?, position.offset(id), *from_oldest_kept)?;
+            let next = first_to_read(setting, id, &changelog.offsets(id)?, position.known(id))?;
             position.set(id.clone(), next);
-            merge.add(id.clone(), *topic, next);
+            match &mut read {
+                Partitions::Merged(merge) => merge.add(id.clone(), *topic, next),
+                Partitions::Gathered(gather) => gather.add(id.clone(), *topic, next),
+            }
         }
-        let mut input = Self { merge, position, cuts: cuts.into() };
+        let mut input = Self { partitions: read, position, cuts: cuts.into() };
         input.pass_marks();
         Ok(input)
     }
@@ -81,15 +105,22 @@ impl TaskInput {
 
     /// Whether the partitions that are read have been read up to `position`.
     fn has_read(&self, position: &Position) -> bool {
-        position.iter().all(|(id, offset)| self.position.offset(id) >= offset || !self.merge.reads(id))
+        position.iter().all(|(id, offset)| self.position.offset(id) >= offset || !self.reads(id))
     }
 
     /// Moves the partitions that are not read on to `position`.
     fn pass_unread(&mut self, position: &Position) {
         for (id, offset) in position.iter() {
-            if self.position.offset(id) < offset && !self.merge.reads(id) {
+            if self.position.offset(id) < offset && !self.reads(id) {
                 self.position.set(id.clone(), offset);
             }
+        }
+    }
+
+    fn reads(&self, id: &TopicPartition) -> bool {
+        match &self.partitions {
+            Partitions::Merged(merge) => merge.reads(id),
+            Partitions::Gathered(gather) => gather.reads(id),
         }
     }
 
@@ -100,23 +131,34 @@ impl TaskInput {
 
     /// Where the sequence of the log ended when the last epoch was cut.
     pub(crate) fn end_of_log(&self) -> Option<u64> {
-        self.merge.end()
+        match &self.partitions {
+            Partitions::Merged(merge) => merge.end(),
+            Partitions::Gathered(_) => None,
+        }
     }
 
     /// The partition numbered `source`.
     pub(crate) fn partition(&self, source: u32) -> Option<&TopicPartition> {
-        self.merge.id(source)
+        match &self.partitions {
+            Partitions::Merged(merge) => merge.id(source),
+            Partitions::Gathered(gather) => gather.id(source),
+        }
     }
 
-    /// Cuts the next epoch; `None` if there is nothing to read. Within an epoch that was appended before a crash, only
-    /// `bound` cuts short.
+    /// Cuts the next epoch; `None` if there is nothing to read. One without records only moves the position, over offsets at
+    /// which there are none. Within an epoch that was marked before, only `bound` cuts short. `pool` is for what has to be
+    /// decoded to be put in order.
     ///
     /// # Errors
     /// `Corrupt` if a stored batch is damaged, or another error of the changelog.
-    pub(crate) fn cut(&mut self, limit: EpochLimit, bound: Bound<'_>) -> Result<Option<EpochInput>> {
+    pub(crate) fn cut(
+        &mut self,
+        limit: EpochLimit,
+        bound: Bound<'_>,
+        pool: &rayon::ThreadPool,
+    ) -> Result<Option<EpochInput>> {
         // Only now, so that an epoch that was put back finds its mark again.
         self.pass_marks();
-        self.merge.refresh(limit.bytes)?;
         let replayed = self.cuts.front().filter(|mark| self.position.includes(&mark.from)).cloned();
         let (limit, cap) = match (&replayed, self.cuts.front()) {
             // What was appended for this epoch covers exactly this input.
@@ -126,16 +168,16 @@ impl TaskInput {
         };
         let mut epoch =
             EpochInput { from: self.position.clone(), replayed: replayed.is_some(), ..EpochInput::default() };
-        let taken = self.take(limit, bound, cap.as_ref(), &mut epoch);
-        self.merge.finish(&epoch);
-        taken?;
-        if epoch.pieces.is_empty() {
-            return Ok(None);
-        }
-        for piece in &epoch.pieces {
-            if let Some(id) = self.merge.id(piece.source) {
-                self.position.set(id.clone(), self.merge.offset(piece.source));
+        let Self { partitions, position, .. } = self;
+        match partitions {
+            Partitions::Merged(merge) => merge.cut(limit, bound, cap.as_ref(), &mut epoch, position)?,
+            Partitions::Gathered(gather) => {
+                gather.cut(limit, bound, cap.as_ref(), &mut epoch, pool)?;
+                gather.note(position);
             }
+        }
+        if epoch.pieces.is_empty() && self.position == epoch.from {
+            return Ok(None);
         }
         if let Some(mark) = replayed {
             self.pass_unread(&mark.to);
@@ -144,103 +186,35 @@ impl TaskInput {
         Ok(Some(epoch))
     }
 
-    /// Moves records to `epoch`, in their order, until one of the limits is reached.
-    fn take(
-        &mut self,
-        limit: EpochLimit,
-        bound: Bound<'_>,
-        cap: Option<&Position>,
-        epoch: &mut EpochInput,
-    ) -> Result<()> {
-        let mut ends = Ends { cap, until: bound.until, reached: u64::MAX };
-        let mut aside = Vec::new();
-        let mut left_bytes = limit.bytes.max(1);
-        let most = limit.records as u64;
-        let before = bound.before.unwrap_or(u64::MAX);
-        while epoch.records < most && (left_bytes > 0 || epoch.replayed) {
-            let Some((number, place)) = self.merge.next().filter(|(_, place)| *place < before) else { break };
-            let Some(id) = self.merge.id(number) else { break };
-            let offset = ends.of(id, self.merge.offset(number), place);
-            if offset <= self.merge.offset(number) {
-                self.merge.set_aside(number);
-                aside.push(number);
-                continue;
-            }
-            let allowed = Allowed { offset, place: before, records: most - epoch.records };
-            let brought = self.merge.take(number, allowed, limit.bytes, epoch)?;
-            left_bytes = left_bytes.saturating_sub(brought);
-            epoch.bytes += brought;
-        }
-        // Batches were taken whole. What overtook the first record that was left is not of this epoch.
-        let left = self.merge.next().map_or(u64::MAX, |(_, place)| place);
-        let overtaking = ends.overtaking(epoch, &self.merge);
-        let place = |number| if overtaking.contains(&number) { left.min(ends.reached) } else { left };
-        self.merge.keep_below(epoch, place)?;
-        if epoch.records > most {
-            let place = epoch.place_after(most);
-            self.merge.keep_below(epoch, |_| place)?;
-        }
-        for number in aside {
-            self.merge.let_in(number);
-        }
-        Ok(())
-    }
-
     /// Puts the epoch that was cut last back, to be cut otherwise.
     ///
     /// # Errors
     /// `Corrupt` if a stored batch is damaged.
     pub(crate) fn put_back(&mut self, epoch: &EpochInput) -> Result<()> {
         self.position = epoch.from.clone();
-        self.merge.put_back(epoch)
-    }
-}
-
-/// Where the partitions must not be read on.
-struct Ends<'p> {
-    /// Of every partition; those that it does not name are not read at all.
-    cap: Option<&'p Position>,
-    /// Of the partitions that it names.
-    until: Option<&'p Position>,
-    /// The least place at which one of these stands: what `until` does not name must not overtake it.
-    reached: u64,
-}
-
-impl Ends<'_> {
-    /// The offset at which to stop reading `id`, whose next record is at `next` and has this place.
-    fn of(&mut self, id: &TopicPartition, next: u64, place: u64) -> u64 {
-        let cap = self.cap.map_or(u64::MAX, |cap| cap.offset(id));
-        let Some(until) = self.until else { return cap };
-        match until.known(id) {
-            Some(end) => {
-                if end <= next {
-                    self.reached = self.reached.min(place);
-                }
-                cap.min(end)
+        match &mut self.partitions {
+            Partitions::Merged(merge) => merge.put_back(epoch),
+            Partitions::Gathered(gather) => {
+                gather.put_back(epoch);
+                Ok(())
             }
-            None if self.reached <= place => next,
-            None => cap,
         }
     }
-
-    /// The partitions in `epoch` that must not overtake those which stand at their end.
-    fn overtaking(&self, epoch: &EpochInput, merge: &PartitionMerge) -> BTreeSet<u32> {
-        let Some(until) = self.until.filter(|_| self.reached < u64::MAX) else { return BTreeSet::new() };
-        let sources = epoch.pieces.iter().map(|piece| piece.source);
-        sources.filter(|source| merge.id(*source).is_some_and(|id| until.known(id).is_none())).collect()
-    }
 }
 
-/// Where to begin reading `id`, of which the offsets `kept` are there, if the state stands at `wanted`.
+/// Where to begin reading `id`, of which the offsets `kept` are there, if the state stands at `known`. One that has never seen
+/// the partition begins with its first record; where a log drops records by rules of its own, with the first that it has.
 ///
 /// # Errors
 /// `AheadOfChangelog` or `BehindChangelog`.
 pub(super) fn first_to_read(
+    setting: &Setting,
     id: &TopicPartition,
     kept: &Range<u64>,
-    wanted: u64,
-    from_oldest: bool,
+    known: Option<u64>,
 ) -> Result<u64> {
+    let wanted = known.unwrap_or(0);
+    let from_oldest = setting.from_oldest_kept || (known.is_none() && !setting.abilities.keeps_holds);
     if wanted > kept.end {
         return Err(Error::new(
             ErrorKind::AheadOfChangelog,

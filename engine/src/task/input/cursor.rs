@@ -25,10 +25,9 @@ pub(super) enum Upcoming {
 
 impl Upcoming {
     /// The records of `batch` from offset `next` on.
-    pub(super) fn of(batch: &dyn LogBatch, next: u64, one_sequence: bool) -> Result<Self> {
+    pub(super) fn of(batch: &dyn LogBatch, next: u64) -> Result<Self> {
         let mut skipped = next.saturating_sub(batch.base_offset());
-        let runs = if one_sequence { batch.runs()? } else { None };
-        let Some(runs) = runs else {
+        let Some(runs) = batch.runs()? else {
             let records = batch.decode()?;
             let left = records.iter().filter(|record| record.offset >= next);
             return Ok(Self::Timestamps(left.map(|record| record.timestamp_ms).collect()));

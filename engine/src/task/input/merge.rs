@@ -1,9 +1,8 @@
 //! The merge: the partitions that a task reads, as one sequence of records.
 //!
-//! In a log that is one sequence the order is that of the appends. Records without a place in such an order (those of 0.1,
-//! or of a log that has none) come before all that have one, merged by the timestamps of each partition's next record, then
-//! by topic and partition; they are numbered by how many came before. Either order depends on nothing but where the
-//! partitions stand, so it is the same after every cut and restart.
+//! The order is that of the appends. Records without a place in it (those of 0.1) come before all that have one, merged by the
+//! timestamps of each partition's next record, then by topic and partition; they are numbered by how many came before. Either
+//! order depends on nothing but where the partitions stand, so it is the same after every cut and restart.
 //!
 //! Only partitions that got records are looked at. Of partitions whose records wait for others, no more than what the
 //! bound on read-ahead allows is kept in memory.
@@ -22,8 +21,6 @@ use std::sync::Arc;
 /// The partitions of a task in the order of the log.
 pub(super) struct PartitionMerge {
     changelog: Arc<dyn Changelog>,
-    /// Whether the log has an order of all records; only then is it asked for it.
-    one_sequence: bool,
     partitions: Vec<PartitionCursor>,
     numbers: HashMap<TopicPartition, u32>,
     /// The partitions whose next record is known.
@@ -37,10 +34,9 @@ pub(super) struct PartitionMerge {
 }
 
 impl PartitionMerge {
-    pub(super) fn new(changelog: Arc<dyn Changelog>, one_sequence: bool) -> Self {
+    pub(super) fn new(changelog: Arc<dyn Changelog>) -> Self {
         Self {
             changelog,
-            one_sequence,
             partitions: Vec::new(),
             numbers: HashMap::new(),
             ready: BTreeSet::new(),
@@ -72,8 +68,7 @@ impl PartitionMerge {
 
     /// Asks the log for what was appended since the last time.
     pub(super) fn refresh(&mut self, read_ahead_bytes: usize) -> Result<()> {
-        let appended = if self.one_sequence { self.changelog.appended(self.end.unwrap_or(0))? } else { None };
-        match (appended, self.end) {
+        match (self.changelog.appended(self.end.unwrap_or(0))?, self.end) {
             (Some(Appended { end, partitions }), Some(_)) => {
                 self.end = Some(end);
                 for id in partitions {
@@ -102,7 +97,7 @@ impl PartitionMerge {
         let polled = partition.fill(&*self.changelog, share)?;
         self.queued_bytes += polled;
         let Some(batch) = partition.queue.front() else { return Ok(()) };
-        let front = Upcoming::of(&**batch, partition.next, self.one_sequence)?;
+        let front = Upcoming::of(&**batch, partition.next)?;
         if let Some(place) = front.place() {
             self.ready.insert((place, number));
             partition.front = Some(front);
@@ -211,7 +206,7 @@ impl PartitionMerge {
         self.set_aside(number);
         let Some(partition) = self.partitions.get_mut(number as usize) else { return Ok(()) };
         self.queued_bytes += partition.put_back(piece);
-        partition.front = Some(Upcoming::of(&*piece.batch, partition.next, self.one_sequence)?);
+        partition.front = Some(Upcoming::of(&*piece.batch, partition.next)?);
         self.let_in(number);
         Ok(())
     }
