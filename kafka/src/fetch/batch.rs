@@ -8,6 +8,7 @@ use super::compression::{Codec, Damage};
 use super::error::damaged;
 use super::records::{Cursor, RawRecord};
 use bytes::{Buf, Bytes};
+use millpond_engine::changelog::{DecodedBatch, LogBatch, PlacedRecords, Run};
 use millpond_engine::{Error, Result, TopicPartition};
 
 /// The bytes of a batch before its records.
@@ -18,6 +19,9 @@ const LENGTH_END: usize = 12;
 const MAGIC_AT: usize = 16;
 /// Where that begins which the checksum is of.
 const CHECKED_FROM: usize = 21;
+
+/// No record takes less: seven numbers.
+const MIN_RECORD_BYTES: usize = 7;
 
 /// What stands in front of the records of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +95,7 @@ impl BatchHeader {
 
 /// A record batch of a partition, as it is stored: still compressed, and not checked.
 #[derive(Debug, Clone)]
-pub struct KafkaBatch {
+pub(crate) struct KafkaBatch {
     pub(super) partition: TopicPartition,
     pub(super) header: BatchHeader,
     /// With its header.
@@ -109,25 +113,9 @@ impl KafkaBatch {
         Ok(Self { partition: partition.clone(), header, bytes, body_bytes })
     }
 
-    /// How many records it holds, as its header says.
-    #[must_use]
-    pub fn records(&self) -> u32 {
-        self.header.records
-    }
-
-    /// How many bytes it takes as stored.
-    pub(super) fn stored_len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// What its records take once decompressed, exactly or as a guess; see [`Codec::estimate`].
-    pub(super) fn body_len(&self) -> usize {
-        self.body_bytes
-    }
-
-    /// The same batch in bytes of its own, so that the response that brought it can be freed.
-    pub(super) fn detach(&mut self) {
-        self.bytes = Bytes::copy_from_slice(&self.bytes);
+    /// The epoch of the leader that has appended it.
+    pub(super) fn leader_epoch(&self) -> i32 {
+        self.header.leader_epoch
     }
 
     fn damaged(&self, damage: Damage) -> Error {
@@ -143,47 +131,103 @@ impl KafkaBatch {
         Err(self.damaged("its checksum does not match; if that stays so, the broker's copy is damaged"))
     }
 
-    /// Checks and decompresses the batch, and calls `each` with the offset, the timestamp and the parts of every record. These
-    /// lie in the body that is answered.
-    pub(super) fn parse(&self, mut each: impl FnMut(u64, i64, &RawRecord)) -> Result<Bytes> {
+    /// The records as bytes, checked and decompressed.
+    fn body(&self) -> Result<Bytes> {
         self.check()?;
         let codec = Codec::of(self.header.attributes)
             .ok_or_else(|| self.damaged("it is compressed by a codec that is not known"))?;
-        let body = codec.decompress(&self.bytes.slice(HEADER_BYTES..)).map_err(|damage| self.damaged(damage))?;
-        self.walk(&body, |offset, timestamp_ms, record| each(offset, timestamp_ms, record))
-            .map_err(|damage| self.damaged(damage))?;
-        Ok(body)
+        codec.decompress(&self.bytes.slice(HEADER_BYTES..)).map_err(|damage| self.damaged(damage))
     }
 
-    fn walk(&self, body: &[u8], mut each: impl FnMut(u64, i64, &RawRecord)) -> Result<(), Damage> {
+    /// Calls `each` with offset, timestamp and parts of every record in `body`.
+    #[inline]
+    fn walk(
+        &self,
+        body: &[u8],
+        mut each: impl FnMut(u64, i64, RawRecord) -> Result<()>,
+    ) -> Result<()> {
+        let broken = |damage| self.damaged(damage);
         let mut cursor = Cursor::new(body);
         let mut next = self.header.base_offset;
         for _ in 0..self.header.records {
-            let record = cursor.record().ok_or("one of its records does not parse")?;
+            let record = cursor.record().ok_or_else(|| broken("one of its records does not parse"))?;
             let offset = self.header.base_offset + u64::from(record.offset_delta);
             if offset < next || offset >= self.header.end_offset {
-                return Err("the offsets of its records do not ascend, or leave the batch");
+                return Err(broken("the offsets of its records do not ascend, or leave the batch"));
             }
             next = offset + 1;
-            each(offset, self.header.timestamp_ms(record.timestamp_delta), &record);
+            each(offset, self.header.timestamp_ms(record.timestamp_delta), record)?;
         }
-        if !cursor.is_at_end() {
-            return Err("bytes are left over after its last record");
-        }
-        Ok(())
+        if cursor.is_at_end() { Ok(()) } else { Err(broken("bytes are left over after its last record")) }
     }
 
     /// Whether a control batch says that a transaction was aborted. One whose record compaction has removed says nothing.
     pub(super) fn aborts(&self) -> Result<bool> {
         /// The key of a control record: a version, and what it is.
         const ABORT: [u8; 2] = 0_u16.to_be_bytes();
+        let body = self.body()?;
         let mut abort = false;
-        let mut key = None;
-        let body = self.parse(|_, _, record| key = record.key.clone())?;
-        if let Some(key) = key.and_then(|key| body.get(key)) {
-            abort = key.get(2..4).is_some_and(|kind| kind == ABORT);
-        }
+        self.walk(&body, |_, _, record| {
+            let kind = record.key.and_then(|key| body.get(key)?.get(2..4));
+            abort = kind.is_some_and(|kind| kind == ABORT);
+            Ok(())
+        })?;
         Ok(abort)
+    }
+
+    /// The headers of a record go along; names that are no UTF-8 as well as it can be said.
+    fn push_headers(&self, body: &[u8], record: &RawRecord, records: &mut PlacedRecords) -> Result<()> {
+        let mut headers = Cursor::new(body).at(record.headers_start);
+        for _ in 0..record.header_count {
+            let (name, value) = headers.header().ok_or_else(|| self.damaged("a header does not parse"))?;
+            let bytes = |range| body.get(range).unwrap_or_default();
+            records.header(&String::from_utf8_lossy(bytes(name)), value.map(bytes).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
+impl LogBatch for KafkaBatch {
+    fn base_offset(&self) -> u64 {
+        self.header.base_offset
+    }
+
+    fn end_offset(&self) -> u64 {
+        self.header.end_offset
+    }
+
+    fn records(&self) -> u64 {
+        self.header.records.into()
+    }
+
+    /// A Kafka topic has no order of its partitions' records.
+    fn runs(&self) -> Result<Option<Vec<Run>>> {
+        Ok(None)
+    }
+
+    fn stored_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Exact if nothing is compressed or the codec has written it down, which lz4 and zstd of the Java client do not: then
+    /// it is a guess.
+    fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    fn decode(&self) -> Result<DecodedBatch> {
+        let body = self.body()?;
+        // The header may lie about the number of records, but not about the bytes that each takes.
+        let expected = (self.header.records as usize).min(body.len() / MIN_RECORD_BYTES);
+        let mut records = PlacedRecords::with_capacity(body.clone(), expected);
+        self.walk(&body, |offset, timestamp_ms, record| {
+            let RawRecord { ref key, ref value, .. } = record;
+            records
+                .push(offset, timestamp_ms, key.clone(), value.clone())
+                .map_err(|error| error.context(&self.partition))?;
+            if record.header_count == 0 { Ok(()) } else { self.push_headers(&body, &record, &mut records) }
+        })?;
+        Ok(records.finish())
     }
 }
 
@@ -192,8 +236,9 @@ impl KafkaBatch {
 pub(super) struct Batches<'a> {
     partition: &'a TopicPartition,
     rest: Bytes,
-    /// No batch begins below.
+    /// The offset asked for, and then the end of the last batch: no batch begins below that.
     next: u64,
+    began: bool,
     /// How large the batch is of which there is only the beginning.
     cut_bytes: Option<usize>,
 }
@@ -201,7 +246,7 @@ pub(super) struct Batches<'a> {
 impl<'a> Batches<'a> {
     /// The batches of `records`, which were asked for from the offset `asked` on.
     pub(super) fn new(partition: &'a TopicPartition, asked: u64, records: Bytes) -> Self {
-        Self { partition, rest: records, next: asked, cut_bytes: None }
+        Self { partition, rest: records, next: asked, began: false, cut_bytes: None }
     }
 
     /// How large the batch is of which only the beginning has come.
@@ -242,7 +287,6 @@ impl Iterator for Batches<'_> {
 
     /// The next batch that reaches to the offset asked for. After an error there is nothing more.
     fn next(&mut self) -> Option<Result<KafkaBatch>> {
-        let mut first = true;
         loop {
             let batch = match self.take() {
                 Ok(Some(batch)) => batch,
@@ -252,12 +296,15 @@ impl Iterator for Batches<'_> {
                     return Some(Err(error));
                 }
             };
-            if batch.header.end_offset <= self.next && first {
-                continue;
+            if self.began && batch.header.base_offset < self.next {
+                self.rest.clear();
+                return Some(Err(damaged(self.partition, self.next, "batches overlap")));
             }
-            first = false;
-            self.next = batch.header.end_offset;
-            return Some(Ok(batch));
+            if batch.header.end_offset > self.next {
+                self.began = true;
+                self.next = batch.header.end_offset;
+                return Some(Ok(batch));
+            }
         }
     }
 }

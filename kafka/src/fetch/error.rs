@@ -50,6 +50,11 @@ pub(super) fn remedy(code: i16, partition: &TopicPartition, offset: u64) -> Reme
     }
 }
 
+/// What an error code is called.
+pub(super) fn name(code: i16) -> String {
+    ResponseError::try_from_code(code).map_or_else(|| "no error".to_owned(), |error| error.to_string())
+}
+
 /// That a batch or what stands for it is damaged.
 pub(super) fn damaged(partition: &TopicPartition, offset: u64, damage: impl fmt::Display) -> Error {
     Error::corrupt(format!("the record batch of {partition} at offset {offset} is damaged: {damage}"))

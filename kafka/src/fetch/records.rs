@@ -13,9 +13,9 @@ pub(super) struct RawRecord {
     pub timestamp_delta: i64,
     pub key: Option<Range<usize>>,
     pub value: Option<Range<usize>>,
-    /// So many headers lie in `headers`; see [`header`](Cursor::header).
+    /// So many headers lie from `headers_start` on; see [`header`](Cursor::header).
     pub header_count: u32,
-    pub headers: Range<usize>,
+    pub headers_start: usize,
 }
 
 /// A place in the body of a batch.
@@ -45,11 +45,9 @@ impl<'a> Cursor<'a> {
         let key = self.bytes()?;
         let value = self.bytes()?;
         let header_count = u32::try_from(self.varint()?).ok()?;
-        let headers = self.at..end;
-        if header_count > 0 {
-            for _ in 0..header_count {
-                self.header()?;
-            }
+        let headers_start = self.at;
+        for _ in 0..header_count {
+            self.header()?;
         }
         (self.at == end).then_some(RawRecord {
             offset_delta,
@@ -57,7 +55,7 @@ impl<'a> Cursor<'a> {
             key,
             value,
             header_count,
-            headers,
+            headers_start,
         })
     }
 
