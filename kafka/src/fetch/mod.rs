@@ -25,6 +25,8 @@ mod epochs;
 mod error;
 mod exchange;
 mod fetcher;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod lz4;
 mod offsets;
 mod partition;
@@ -34,6 +36,8 @@ mod rhythm;
 mod sasl;
 mod seeker;
 mod state;
+#[cfg(test)]
+mod tests;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
