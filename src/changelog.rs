@@ -28,9 +28,9 @@ pub mod backend {
     //! calls a log whose type is known needs the [`prelude`](super::prelude).
 
     pub use millpond_engine::changelog::{
-        Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, DecodedBatch, EpochLog, EpochMark,
-        Lease, LogBatch, NameInUse, NameLog, PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef,
-        RetentionLog, Room, RoomSender, Run, StoredBatch, Term, TermLog, TopicLog, Waker, murmur2,
-        read_below,
+        Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, ChangelogOptions, DecodedBatch,
+        EpochLog, EpochMark, IntoChangelog, Lease, LogBatch, NameInUse, NameLog, OpenedChangelog,
+        PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef, RetentionLog, Room, RoomSender, Run,
+        StoredBatch, Term, TermLog, TopicLog, Waker, murmur2, read_below,
     };
 }

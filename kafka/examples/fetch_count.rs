@@ -38,7 +38,8 @@ fn main() -> Result<()> {
         }
     }
     let counted: Vec<Seen> = std::thread::scope(|scope| {
-        let running: Vec<_> = shares.into_iter().map(|share| scope.spawn(|| count(&fetcher, share))).collect();
+        let running: Vec<_> =
+            shares.into_iter().map(|share| scope.spawn(|| count(&fetcher, share))).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Seen>>| {
             thread.join().unwrap_or_else(|_| Err(Error::internal("a thread has panicked")))
         };
@@ -46,7 +47,8 @@ fn main() -> Result<()> {
     })?;
     let (took, used) = (began.elapsed().as_secs_f64(), processor_time() - used);
     let sum = |of: fn(&Seen) -> u64| counted.iter().map(of).sum::<u64>();
-    let (records, bytes, stored) = (sum(|seen| seen.records), sum(|seen| seen.bytes), sum(|seen| seen.stored));
+    let (records, bytes, stored) =
+        (sum(|seen| seen.records), sum(|seen| seen.bytes), sum(|seen| seen.stored));
     println!(
         "{records} records, {bytes} bytes of keys and values ({stored} stored, sum {}) in {took:.2} s: {:.2} M/s, \
          {:.2} M per second of the processor ({used:.2} s)",

@@ -21,6 +21,7 @@ mod decoded;
 mod embedded;
 mod epochs;
 mod frame;
+mod into_changelog;
 mod memory;
 mod names;
 mod partitioner;
@@ -47,6 +48,7 @@ pub(crate) use embedded::check_exists;
 #[cfg(feature = "rocks")]
 pub use embedded::{Durability, EmbeddedChangelog, EmbeddedOptions};
 pub use epochs::{EpochLog, EpochMark};
+pub use into_changelog::{ChangelogOptions, IntoChangelog, OpenedChangelog};
 pub use memory::MemoryChangelog;
 pub use names::{Lease, NameInUse, NameLog};
 pub use partitioner::{murmur2, partition_for_key};

@@ -4,7 +4,9 @@ use super::directories::Directories;
 use super::memory::LEAST_MEMORY_BYTES;
 use super::threads::{DrainLimits, Threads};
 use super::{Engine, Memory, Stepper};
-use crate::changelog::{Changelog, MemoryChangelog, SUFFIXES};
+use crate::changelog::{
+    Changelog, ChangelogOptions, IntoChangelog, MemoryChangelog, OpenedChangelog, SUFFIXES,
+};
 use crate::flow::Router;
 use crate::folding::print_panics_once;
 use crate::graph::Graph;
@@ -54,12 +56,12 @@ const IDLE_RETENTION: Duration = Duration::from_secs(60);
 #[doc(alias = "StreamsConfig")]
 pub struct EngineBuilder {
     pub(super) graph: Graph,
-    name: String,
+    name: Option<String>,
     pub(super) directories: Directories,
     pub(super) store: Option<Arc<dyn StateStore>>,
     /// Whether the state is kept in memory only, and the changelog too if there is no other.
     in_memory: bool,
-    changelog: Option<Arc<dyn Changelog>>,
+    changelog: Option<GivenChangelog>,
     pub(super) clock: Arc<dyn Clock>,
     shards: usize,
     pub(super) memory: Memory,
@@ -72,6 +74,14 @@ pub struct EngineBuilder {
     from_oldest_kept: bool,
     reads: Reads,
 }
+
+/// A changelog as it was given: open, or to be opened.
+struct GivenChangelog {
+    service: Option<String>,
+    open: Box<OpenChangelog>,
+}
+
+type OpenChangelog = dyn FnOnce(&ChangelogOptions) -> Result<OpenedChangelog> + Send;
 
 impl fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +101,7 @@ impl EngineBuilder {
     pub(super) fn new(graph: Graph) -> Self {
         Self {
             graph,
-            name: "millpond".to_owned(),
+            name: None,
             directories: Directories::default(),
             store: None,
             changelog: None,
@@ -143,10 +153,12 @@ impl EngineBuilder {
         self.store(Arc::new(MemoryStore::new()))
     }
 
-    /// Reads this changelog, which other engines may share, such as `Arc::new(MemoryChangelog::new())`. It is not closed
-    /// with the engine.
-    pub fn changelog(mut self, changelog: Arc<dyn Changelog>) -> Self {
-        self.changelog = Some(changelog);
+    /// Reads this changelog, which other engines may share, such as `Arc::new(MemoryChangelog::new())`: one that was given
+    /// open is not closed with the engine.
+    pub fn changelog(mut self, changelog: impl IntoChangelog + 'static) -> Self {
+        let service = changelog.service();
+        self.changelog =
+            Some(GivenChangelog { service, open: Box::new(move |options| changelog.open(options)) });
         self
     }
 
@@ -156,7 +168,7 @@ impl EngineBuilder {
     /// [`NameLog::names`](crate::changelog::NameLog::names).
     #[doc(alias = "application.id")]
     pub fn name(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.name);
+        self.name = Some(name.to_owned());
         self
     }
 
@@ -284,20 +296,23 @@ impl EngineBuilder {
         Stepper::new(self)
     }
 
-    pub(super) fn open(self, reads: Reads) -> Result<(Core, bool)> {
-        self.check_options()?;
+    pub(super) fn open(mut self, reads: Reads) -> Result<(Core, bool)> {
+        let name = self.service_name();
+        self.check_options(&name)?;
         check_policy(&self.graph, &self.policy)?;
         self.directories.check_paths(self.store.is_some(), self.changelog.is_some())?;
-        if let Some(changelog) = &self.changelog {
+        let options = ChangelogOptions::new(&name, self.memory.input_bytes / 2);
+        let given = self.changelog.take().map(|given| (given.open)(&options)).transpose()?;
+        if let Some(given) = &given {
             // Before a state is made for it.
-            check_abilities(&self.graph, &self.policy, &**changelog)?;
+            check_abilities(&self.graph, &self.policy, &*given.changelog)?;
         }
         let store = match &self.store {
             Some(store) => Arc::clone(store),
             None => self.open_state()?,
         };
-        let (changelog, owned) = match &self.changelog {
-            Some(changelog) => (Arc::clone(changelog), false),
+        let (changelog, owned) = match given {
+            Some(given) => (given.changelog, given.owned),
             // Not for a store that was given: it may outlive the changelog.
             None if self.in_memory && !self.directories.keep_a_changelog() => {
                 (Arc::new(MemoryChangelog::with_clock(Arc::clone(&self.clock))) as Arc<dyn Changelog>, true)
@@ -310,7 +325,7 @@ impl EngineBuilder {
             abilities: changelog.abilities(),
             changelog,
             clock: self.clock,
-            name: self.name.into(),
+            name: name.into(),
             place,
             pool: pool(self.shards)?,
             router: Router::new(self.shards),
@@ -333,8 +348,14 @@ impl EngineBuilder {
         Ok((core, owned))
     }
 
+    /// As whom the engine reads and appends.
+    fn service_name(&self) -> String {
+        let service = || self.changelog.as_ref().and_then(|given| given.service.clone());
+        self.name.clone().or_else(service).unwrap_or_else(|| "millpond".to_owned())
+    }
+
     /// Refuses options that no state and no changelog could make right.
-    fn check_options(&self) -> Result<()> {
+    fn check_options(&self, name: &str) -> Result<()> {
         if self.shards == 0 || self.shards > MOST_SHARDS {
             return Err(Error::invalid(format!(
                 "`shards` is over how many threads the keys are spread: {} is not among 1 to {MOST_SHARDS}",
@@ -351,15 +372,14 @@ impl EngineBuilder {
                 "`drain_interval` is the time between two drains, which cannot be zero: a second is usual",
             ));
         }
-        if self.name.is_empty() {
+        if name.is_empty() {
             return Err(Error::invalid(
                 "an engine needs a name of at least one character, or none at all for the usual one",
             ));
         }
-        if let Some(suffix) = SUFFIXES.into_iter().find(|suffix| self.name.ends_with(suffix)) {
+        if let Some(suffix) = SUFFIXES.into_iter().find(|suffix| name.ends_with(suffix)) {
             return Err(Error::invalid(format!(
-                "an engine cannot be named `{}`: what ends in `{suffix}` is kept for what engines do beside their work",
-                self.name
+                "an engine cannot be named `{name}`: what ends in `{suffix}` is kept for what engines do beside their work"
             )));
         }
         if let Some(bytes) = self.memory_bytes.filter(|bytes| *bytes < LEAST_MEMORY_BYTES) {

@@ -50,8 +50,7 @@ impl BatchHeader {
         let _magic = bytes.get_i8();
         let crc = bytes.get_u32();
         let attributes = bytes.get_i16();
-        let last_delta =
-            u32::try_from(bytes.get_i32()).map_err(|_| "the batch ends before it begins")?;
+        let last_delta = u32::try_from(bytes.get_i32()).map_err(|_| "the batch ends before it begins")?;
         let base_timestamp_ms = bytes.get_i64();
         let max_timestamp_ms = bytes.get_i64();
         let producer_id = bytes.get_i64();
@@ -89,7 +88,11 @@ impl BatchHeader {
 
     /// That of a record, which is when the broker has appended it if the topic wants that.
     fn timestamp_ms(&self, delta: i64) -> i64 {
-        if self.attributes & 8 != 0 { self.max_timestamp_ms } else { self.base_timestamp_ms.wrapping_add(delta) }
+        if self.attributes & 8 != 0 {
+            self.max_timestamp_ms
+        } else {
+            self.base_timestamp_ms.wrapping_add(delta)
+        }
     }
 }
 
@@ -141,11 +144,7 @@ impl KafkaBatch {
 
     /// Calls `each` with offset, timestamp and parts of every record in `body`.
     #[inline]
-    fn walk(
-        &self,
-        body: &[u8],
-        mut each: impl FnMut(u64, i64, RawRecord) -> Result<()>,
-    ) -> Result<()> {
+    fn walk(&self, body: &[u8], mut each: impl FnMut(u64, i64, RawRecord) -> Result<()>) -> Result<()> {
         let broken = |damage| self.damaged(damage);
         let mut cursor = Cursor::new(body);
         let mut next = self.header.base_offset;
@@ -257,7 +256,8 @@ impl<'a> Batches<'a> {
     fn take(&mut self) -> Result<Option<KafkaBatch>> {
         let Some(mut length) = self.rest.get(8..LENGTH_END) else { return Ok(None) };
         let broken = |damage| damaged(self.partition, self.next, damage);
-        let length = usize::try_from(length.get_i32()).map_err(|_| broken("a batch has a negative length"))?;
+        let length =
+            usize::try_from(length.get_i32()).map_err(|_| broken("a batch has a negative length"))?;
         let bytes = LENGTH_END + length;
         if self.rest.len() < bytes {
             self.cut_bytes = Some(bytes);

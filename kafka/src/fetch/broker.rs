@@ -30,8 +30,7 @@ struct Worker<'a> {
 pub(super) fn run(shared: &Arc<Shared>, node: NodeId) {
     let backoff = Backoff::new(shared.config.backoff);
     let (rhythm, connection) = (Rhythm::new(), None);
-    let mut worker =
-        Worker { shared, node, connection, backoff, not_before: None, rhythm, one_by_one: 0 };
+    let mut worker = Worker { shared, node, connection, backoff, not_before: None, rhythm, one_by_one: 0 };
     while let Some(work) = shared.next_work(node, worker.not_before.take(), &mut worker.rhythm) {
         match work {
             Work::Validate(doubtful) => worker.validate(&doubtful),

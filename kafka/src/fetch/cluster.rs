@@ -98,7 +98,10 @@ impl Cluster {
         response.topics.iter().filter_map(|topic| self.update_topic(topic)).collect()
     }
 
-    fn update_topic(&mut self, topic: &MetadataResponseTopic) -> Option<(Arc<str>, Result<TopicMetadata, Unfit>)> {
+    fn update_topic(
+        &mut self,
+        topic: &MetadataResponseTopic,
+    ) -> Option<(Arc<str>, Result<TopicMetadata, Unfit>)> {
         let name: Arc<str> = Arc::from(topic.name.as_ref()?.0.as_str());
         let found = describe(&name, topic);
         match &found {

@@ -205,7 +205,11 @@ fn zstd(records: &[u8], out: &mut Scratch) -> Result<(), Damage> {
             out.advance(bytes);
             if input.pos() == records.len() && bytes < full {
                 // Whatever is left to be flushed would have found room: nothing is wanted at the end of a frame alone.
-                return if wanted == 0 { Ok(()) } else { Err("the records are cut off within a frame of zstd") };
+                return if wanted == 0 {
+                    Ok(())
+                } else {
+                    Err("the records are cut off within a frame of zstd")
+                };
             }
         }
     })

@@ -42,7 +42,11 @@ pub(super) struct TooLarge {
 
 impl std::fmt::Display for TooLarge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "a response of {} bytes is larger than the {} bytes that are taken in", self.bytes, self.most)
+        write!(
+            f,
+            "a response of {} bytes is larger than the {} bytes that are taken in",
+            self.bytes, self.most
+        )
     }
 }
 
@@ -54,7 +58,8 @@ impl Connection {
     /// # Errors
     /// `Invalid` if it refuses the user or the way of logging in; `Unavailable` for all that may pass.
     pub(super) fn open(address: &str, config: &FetchConfig, deadline: Instant) -> Result<Self> {
-        let transport = Transport::connect(address, config, deadline).map_err(|error| broken(address, error))?;
+        let transport =
+            Transport::connect(address, config, deadline).map_err(|error| broken(address, error))?;
         let mut connection = Self {
             address: address.to_owned(),
             transport,
@@ -176,8 +181,9 @@ impl Connection {
         let length = match usize::try_from(i32::from_be_bytes(length)) {
             Ok(bytes) if bytes <= most => bytes,
             Ok(bytes) => {
-                return Err(broken(&self.address, "it answers with too much")
-                    .with_source(TooLarge { bytes, most }));
+                return Err(
+                    broken(&self.address, "it answers with too much").with_source(TooLarge { bytes, most })
+                );
             }
             Err(_) => return Err(broken(&self.address, "it does not speak Kafka's protocol")),
         };

@@ -153,12 +153,13 @@ impl Shared {
             let mut last = Error::invalid("no broker is named to be asked first (bootstrap)");
             for address in self.addresses() {
                 let now = Instant::now();
-                let response = self.ask_at(&address, &request, deadline.min(now + ATTEMPT)).and_then(|response| {
-                    match ResponseError::try_from_code(response.error_code) {
-                        None => Ok(response),
-                        Some(error) => Err(error::away(format_args!("the broker at {address}"), error)),
-                    }
-                });
+                let response =
+                    self.ask_at(&address, &request, deadline.min(now + ATTEMPT)).and_then(|response| {
+                        match ResponseError::try_from_code(response.error_code) {
+                            None => Ok(response),
+                            Some(error) => Err(error::away(format_args!("the broker at {address}"), error)),
+                        }
+                    });
                 match response {
                     Ok(response) => {
                         let answers = self.lock().cluster.update(&response);

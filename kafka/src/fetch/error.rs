@@ -25,7 +25,9 @@ pub(super) fn remedy(code: i16, partition: &TopicPartition, offset: u64) -> Reme
     match error {
         E::OffsetOutOfRange => Remedy::OutOfRange,
         E::TopicAuthorizationFailed => Remedy::Fail(not_allowed(&partition.topic)),
-        E::CorruptMessage => Remedy::Fail(damaged(partition, offset, "the broker says that its copy is damaged")),
+        E::CorruptMessage => {
+            Remedy::Fail(damaged(partition, offset, "the broker says that its copy is damaged"))
+        }
         E::UnsupportedCompressionType => Remedy::Fail(Error::invalid(format!(
             "{partition} at offset {offset} is compressed by a codec that this version of Fetch does not carry: the \
              broker is too old for it"

@@ -132,7 +132,11 @@ fn read(plan: &Plan, version: i16, response: FetchResponse) -> Answer {
     for topic in response.responses {
         for data in topic.partitions {
             let Ok(partition) = u32::try_from(data.partition_index) else { continue };
-            let key = if by_id { ("", topic.topic_id, partition) } else { (&*topic.topic.0, Uuid::nil(), partition) };
+            let key = if by_id {
+                ("", topic.topic_id, partition)
+            } else {
+                (&*topic.topic.0, Uuid::nil(), partition)
+            };
             if let Some(&place) = places.get(&key) {
                 partitions.push((place, partition_answer(data, total)));
             }

@@ -36,7 +36,10 @@ struct Question {
 /// For each partition the offset, none if there is none, or the error code.
 type Offsets = BTreeMap<TopicPartition, Result<Option<u64>, i16>>;
 
-fn request<'a>(question: Question, partitions: impl Iterator<Item = &'a TopicPartition>) -> ListOffsetsRequest {
+fn request<'a>(
+    question: Question,
+    partitions: impl Iterator<Item = &'a TopicPartition>,
+) -> ListOffsetsRequest {
     let mut topics: BTreeMap<&'a str, Vec<ListOffsetsPartition>> = BTreeMap::new();
     for id in partitions {
         let partition = ListOffsetsPartition::default()
@@ -109,11 +112,17 @@ impl Shared {
 
     /// Asks the leader of `id` where it begins and ends, and along with it where the other partitions do that were asked for
     /// lately. If `impatient`, one attempt must do.
-    pub(super) fn ask_offsets(&self, id: &TopicPartition, deadline: Instant, impatient: bool) -> Result<Range<u64>> {
+    pub(super) fn ask_offsets(
+        &self,
+        id: &TopicPartition,
+        deadline: Instant,
+        impatient: bool,
+    ) -> Result<Range<u64>> {
         let committed = |timestamp_ms| Question { timestamp_ms, isolation: READ_COMMITTED };
         self.with_leader(id, deadline, impatient, |node| {
             let asked = self.stale(id, node);
-            let starts = self.ask_node(node, &request(committed(EARLIEST), asked.iter()), deadline, impatient)?;
+            let starts =
+                self.ask_node(node, &request(committed(EARLIEST), asked.iter()), deadline, impatient)?;
             let ends = self.ask_node(node, &request(committed(LATEST), asked.iter()), deadline, impatient)?;
             let (starts, ends, at) = (read(starts), read(ends), Instant::now());
             let mut state = self.lock();
@@ -148,7 +157,8 @@ impl Shared {
         let ask = |timestamp_ms| {
             let question = Question { timestamp_ms, isolation: READ_UNCOMMITTED };
             self.with_leader(id, deadline, false, |node| {
-                let response = self.ask_node(node, &request(question, std::iter::once(id)), deadline, false)?;
+                let response =
+                    self.ask_node(node, &request(question, std::iter::once(id)), deadline, false)?;
                 Ok(read(response).remove(id).unwrap_or(Err(-1)))
             })
         };

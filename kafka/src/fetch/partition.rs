@@ -193,7 +193,8 @@ impl Partition {
     pub(super) fn trouble(&self, now: Instant, at_least: Duration) -> Option<String> {
         let (since, why) = self.lost.as_ref()?;
         let lasted = now.saturating_duration_since(*since);
-        (lasted >= at_least).then(|| format!("{} cannot be read: {why} (for {} s)", self.id, lasted.as_secs()))
+        (lasted >= at_least)
+            .then(|| format!("{} cannot be read: {why} (for {} s)", self.id, lasted.as_secs()))
     }
 
     /// Not before a while, which becomes longer each time.

@@ -17,7 +17,11 @@ use std::time::{Duration, Instant};
 const MAX_ROUNDS: u32 = 10_000_000;
 
 /// Logs in, and answers for how long that is good, if there is an end.
-pub(super) fn log_in(connection: &mut Connection, sasl: &Sasl, deadline: Instant) -> Result<Option<Duration>> {
+pub(super) fn log_in(
+    connection: &mut Connection,
+    sasl: &Sasl,
+    deadline: Instant,
+) -> Result<Option<Duration>> {
     let mechanism = StrBytes::from_static_str(sasl.mechanism.name());
     let request = SaslHandshakeRequest::default().with_mechanism(mechanism);
     let version = connection.version::<SaslHandshakeRequest>(1).filter(|version| *version == 1);
@@ -118,7 +122,9 @@ impl<'a> Challenge<'a> {
         Ok(Self {
             nonce,
             salt: salt.ok_or("the broker's challenge has no salt")?,
-            rounds: rounds.filter(|rounds| *rounds > 0).ok_or("the broker asks for too many rounds, or none")?,
+            rounds: rounds
+                .filter(|rounds| *rounds > 0)
+                .ok_or("the broker asks for too many rounds, or none")?,
         })
     }
 }

@@ -169,7 +169,8 @@ impl Shared {
             if state.closed {
                 return None;
             }
-            let early = not_before.and_then(|at| at.checked_duration_since(now)).filter(|left| !left.is_zero());
+            let early =
+                not_before.and_then(|at| at.checked_duration_since(now)).filter(|left| !left.is_zero());
             if early.is_none() {
                 if let Some(work) = state.work(node, now, &self.config, rhythm) {
                     return Some(work);
@@ -202,7 +203,9 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for partition in self.0.lock().readers.values_mut() {
-                partition.fail(Error::internal("a thread that reads from Kafka has panicked; its message is in the log"));
+                partition.fail(Error::internal(
+                    "a thread that reads from Kafka has panicked; its message is in the log",
+                ));
             }
             self.0.wake();
         }
@@ -221,13 +224,20 @@ impl State {
 
     /// When the next of the broker's partitions may be asked for again.
     fn next_retry(&self, node: NodeId, now: Instant) -> Option<Duration> {
-        let here = self.readers.values().filter(|partition| partition.source() == Some(node) && !partition.asked);
+        let here =
+            self.readers.values().filter(|partition| partition.source() == Some(node) && !partition.asked);
         let retries = here.filter_map(|partition| partition.retry_at).filter(|at| *at > now);
         retries.min().map(|at| at.saturating_duration_since(now))
     }
 
     /// What there is to do for the thread of `node`, if there is anything.
-    fn work(&mut self, node: NodeId, now: Instant, config: &FetchConfig, rhythm: &mut Rhythm) -> Option<Work> {
+    fn work(
+        &mut self,
+        node: NodeId,
+        now: Instant,
+        config: &FetchConfig,
+        rhythm: &mut Rhythm,
+    ) -> Option<Work> {
         let mut doubtful = Vec::new();
         for (&reader, partition) in &mut self.readers {
             if partition.source() != Some(node) || !partition.is_due(now) {
@@ -251,7 +261,13 @@ impl State {
     /// Each partition may fill its share of the budget, and all of them together no more than the budget, so that whoever is
     /// not polled leaves the others their shares. When the budget is used up nevertheless, which large batches can do, a
     /// partition of which nothing is buffered is given one batch: it may be the one that everybody waits for.
-    fn plan(&mut self, node: NodeId, now: Instant, config: &FetchConfig, rhythm: &mut Rhythm) -> Option<Plan> {
+    fn plan(
+        &mut self,
+        node: NodeId,
+        now: Instant,
+        config: &FetchConfig,
+        rhythm: &mut Rhythm,
+    ) -> Option<Plan> {
         let share = (config.buffer_bytes / self.readers.len().max(1)).max(1);
         let buffered: usize = self.readers.values().map(|partition| partition.buffered).sum();
         let left = config.buffer_bytes.saturating_sub(buffered + self.reserved).min(config.max_bytes);

@@ -176,7 +176,8 @@ fn lengths_that_lie_are_damage() {
 #[test]
 fn blocks_of_every_form_are_decompressed() {
     let body: Vec<u8> = (0..400_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
-    let noise: Vec<u8> = (0..100_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> =
+        (0..100_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     for body in [body, noise, Vec::new()] {
         let mut forms = vec![(Codec::Snappy, xerial(&body, 32 << 10))];
         for (linked, sized) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -7,16 +7,20 @@ use super::written::WrittenBatch;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::fetch_response::{
-    AbortedTransaction, FetchableTopicResponse, PartitionData,
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
-use kafka_protocol::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use kafka_protocol::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use kafka_protocol::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
+use kafka_protocol::messages::offset_for_leader_epoch_response::{
+    EpochEndOffset, OffsetForLeaderTopicResult,
+};
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer};
+use kafka_protocol::protocol::{
+    Decodable, Encodable, HeaderVersion, StrBytes, decode_request_header_from_buffer,
+};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -323,7 +327,8 @@ fn fetch(
         if cluster.ended {
             return None;
         }
-        if fault.is_none() && !left.is_zero() && !answers.iter().flat_map(|topic| &topic.partitions).any(news) {
+        if fault.is_none() && !left.is_zero() && !answers.iter().flat_map(|topic| &topic.partitions).any(news)
+        {
             cluster = shared.1.wait_timeout(cluster, left).unwrap().0;
             continue;
         }
@@ -332,8 +337,7 @@ fn fetch(
             throttle = time.as_millis() as i32;
             answers.clear();
         }
-        let response =
-            FetchResponse::default().with_throttle_time_ms(throttle).with_responses(answers);
+        let response = FetchResponse::default().with_throttle_time_ms(throttle).with_responses(answers);
         put(out, header, &response);
         return Some(fault);
     }

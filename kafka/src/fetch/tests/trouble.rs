@@ -136,7 +136,10 @@ fn what_is_deleted_ahead_of_a_reader_is_not_jumped_over() {
     brokers.written();
     let error = client.failure(&mut reader);
     assert_eq!(error.kind(), ErrorKind::BehindChangelog);
-    assert!(error.message().contains("offset 200 of orders/0") && error.message().contains("500 to 501"), "{error}");
+    assert!(
+        error.message().contains("offset 200 of orders/0") && error.message().contains("500 to 501"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -150,7 +153,8 @@ fn records_that_a_new_leader_does_not_have_are_noticed() {
             client.read_to(&mut reader, 200).unwrap();
         } else {
             client.wait_for(|| {
-                let end = |fetch: &(i32, Instant, Vec<(i32, i64, i32)>)| fetch.2.iter().any(|asked| asked.1 == 200);
+                let end =
+                    |fetch: &(i32, Instant, Vec<(i32, i64, i32)>)| fetch.2.iter().any(|asked| asked.1 == 200);
                 brokers.cluster().fetches.iter().any(end).then_some(())
             });
         }
@@ -159,7 +163,8 @@ fn records_that_a_new_leader_does_not_have_are_noticed() {
             let log = &mut cluster.logs[0];
             (log.leader, log.epoch, log.epoch_end) = (1, 1, Some(epoch_end));
             log.batches.truncate(75);
-            log.batches.extend((75..100).map(|number| WrittenBatch::values(2 * number, &["new", "b"]).in_epoch(1)));
+            log.batches
+                .extend((75..100).map(|number| WrittenBatch::values(2 * number, &["new", "b"]).in_epoch(1)));
         }
         brokers.written();
         if polled {
@@ -230,7 +235,8 @@ fn a_batch_that_cannot_be_taken_in_is_refused_with_its_size() {
     brokers.cluster().logs[0].batches.push(WrittenBatch::values(200, &["v"]));
     brokers.written();
     let failed = client.wait_for(|| {
-        let mut failed = readers.iter_mut().map(|reader| millpond_engine::changelog::PartitionReader::poll(reader, 1));
+        let mut failed =
+            readers.iter_mut().map(|reader| millpond_engine::changelog::PartitionReader::poll(reader, 1));
         failed.find_map(Result::err)
     });
     assert_eq!(failed.kind(), ErrorKind::Invalid);
