@@ -1,7 +1,14 @@
 //! Apache Kafka as millpond's changelog.
 //!
-//! Two paths lead to the brokers. What is rare and must be right, such as transactions and group membership, goes through
+//! Two paths lead to the brokers. What is rare and must be right, such as producing and creating topics, goes through
 //! librdkafka. Reading, which is nearly all the work, goes by the direct path of [`fetch`]: record batches reach the threads
 //! that fold as the broker has stored them, and are checked, decompressed and decoded there.
 
+mod config;
 pub mod fetch;
+mod log;
+mod properties;
+mod security;
+
+pub use config::Kafka;
+pub use log::KafkaChangelog;

@@ -1,0 +1,110 @@
+//! How a service reaches Kafka: a name, brokers, and whatever else librdkafka can be told.
+
+use crate::fetch::FetchConfig;
+use crate::log::KafkaChangelog;
+use crate::{properties, security};
+use millpond_engine::Result;
+use millpond_engine::changelog::{ChangelogOptions, IntoChangelog, OpenedChangelog};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What is fetched ahead where no engine says how much memory there is.
+const BUFFER_BYTES: usize = 64 << 20;
+
+/// Kafka as a changelog: for [`EngineBuilder::changelog`](millpond_engine::EngineBuilder::changelog), or [opened](Self::open) for a
+/// [`Producer`](millpond_engine::changelog::Producer) alone.
+///
+/// # Examples
+/// ```no_run
+/// use millpond::{Engine, GraphBuilder, Topic};
+/// use millpond_kafka::Kafka;
+///
+/// let payments = Topic::<String, u64>::new("payments");
+/// let graph = GraphBuilder::new();
+/// let counts = graph.stream(&payments).group_by_key().count("counts");
+/// let kafka = Kafka::new("payments-by-customer").bootstrap("b1:9092,b2:9092");
+/// let engine = Engine::builder(&graph.build()?).dir("state").changelog(kafka).start()?;
+/// engine.ready_blocking()?;
+/// println!("{:?}", engine.view(&counts)?.get("alice")?);
+/// # Ok::<(), millpond::Error>(())
+/// ```
+#[derive(Clone)]
+#[must_use]
+pub struct Kafka {
+    pub(crate) service: String,
+    pub(crate) properties: BTreeMap<String, String>,
+    pub(crate) replication: Option<i32>,
+}
+
+/// Without what must not be known.
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |(name, value): (&String, &String)| {
+            (name.clone(), if properties::is_secret(name) { "***".to_owned() } else { value.clone() })
+        };
+        let properties: BTreeMap<String, String> = self.properties.iter().map(shown).collect();
+        f.debug_struct("Kafka")
+            .field("service", &self.service)
+            .field("properties", &properties)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kafka {
+    /// Kafka as the service of this name reads it and writes to it. It names what belongs to the service at the brokers, and
+    /// the engine, unless that is given another name.
+    #[doc(alias = "application.id")]
+    pub fn new(service: &str) -> Self {
+        Self { service: service.to_owned(), properties: BTreeMap::new(), replication: None }
+    }
+
+    /// The brokers to ask for all others, as `host:port`, several apart by commas.
+    #[doc(alias = "bootstrap.servers")]
+    pub fn bootstrap(self, brokers: &str) -> Self {
+        self.property("bootstrap.servers", brokers)
+    }
+
+    /// Sets a property of librdkafka, such as `security.protocol`, `sasl.username` or `linger.ms`. Those that would break what
+    /// millpond promises are refused when the changelog is opened.
+    pub fn property(mut self, name: &str, value: impl Into<String>) -> Self {
+        let value = value.into();
+        let name = properties::canonical(name);
+        self.properties.insert(name.to_owned(), value);
+        self
+    }
+
+    /// Creates topics that are missing, with so many replicas of each partition and the number of partitions of their
+    /// [`Topic`](millpond_engine::Topic). Unless it is called, a topic that is missing is an error: most topics belong to somebody
+    /// else.
+    pub fn create_topics(mut self, replication: i32) -> Self {
+        self.replication = Some(replication);
+        self
+    }
+
+    /// Connects to the brokers.
+    ///
+    /// # Errors
+    /// `Invalid` for a property that is unknown, or would break what millpond promises, and if the user cannot log in;
+    /// `Unavailable` if no broker answers.
+    pub fn open(&self) -> Result<KafkaChangelog> {
+        self.open_with(BUFFER_BYTES)
+    }
+
+    fn open_with(&self, buffer_bytes: usize) -> Result<KafkaChangelog> {
+        properties::check(&self.properties)?;
+        let mut fetch = FetchConfig::new(self.properties.get("bootstrap.servers").map_or("", String::as_str));
+        security::apply(&self.properties, &mut fetch)?;
+        fetch.buffer_bytes = buffer_bytes;
+        KafkaChangelog::open(self, fetch)
+    }
+}
+
+impl IntoChangelog for Kafka {
+    fn service(&self) -> Option<String> {
+        Some(self.service.clone())
+    }
+
+    fn open(self, options: &ChangelogOptions) -> Result<OpenedChangelog> {
+        Ok(OpenedChangelog::owned(self.open_with(options.read_ahead_bytes)?))
+    }
+}

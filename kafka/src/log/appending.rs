@@ -1,0 +1,295 @@
+//! Appending, by librdkafka's idempotent producer: each append is acknowledged by the reports of its deliveries.
+//!
+//! What is on its way is counted here, so that an append is refused as a whole, before any of it is sent.
+
+use super::KafkaChangelog;
+use crate::Kafka;
+use millpond_engine::changelog::{Ack, AckSender, Append, AppendLog, Record, Room, RoomSender};
+use millpond_engine::{Error, Position, Result, TopicPartition};
+use rdkafka::admin::AdminClient;
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// The most that may be on its way: records, and bytes of them.
+const MOST_RECORDS: usize = 100_000;
+const MOST_BYTES: usize = 64 << 20;
+
+/// How long what is on its way may take to get there, when the connection is closed.
+const FLUSH: Duration = Duration::from_secs(30);
+
+pub(super) struct Appender {
+    producer: ThreadedProducer<Reports>,
+    admin: OnceLock<AdminClient<DefaultClientContext>>,
+    config: ClientConfig,
+    on_its_way: Arc<OnItsWay>,
+    closed: AtomicBool,
+}
+
+impl Appender {
+    pub(super) fn open(kafka: &Kafka) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        // Of what is not said; each may be set otherwise.
+        config.set("client.id", "millpond").set("linger.ms", "5").set("compression.type", "lz4");
+        config.set("batch.size", "1000000").set("retry.backoff.ms", "5").set("retry.backoff.max.ms", "20");
+        for (name, value) in &kafka.properties {
+            config.set(name, value);
+        }
+        let admin = config.clone();
+        config.set("enable.idempotence", "true");
+        // More than is ever on its way, so that it refuses nothing that was admitted.
+        config.set("queue.buffering.max.messages", "0").set("queue.buffering.max.kbytes", "2097151");
+        let on_its_way = Arc::<OnItsWay>::default();
+        let reports = Reports { on_its_way: Arc::clone(&on_its_way) };
+        let producer = config.create_with_context(reports).map_err(|error| match error {
+            KafkaError::ClientConfig(_, reason, name, _) => {
+                Error::invalid(format!("the property `{name}` of Kafka: {reason}"))
+            }
+            error => Error::invalid("the properties of Kafka do not go together").with_source(error),
+        })?;
+        Ok(Self {
+            producer,
+            admin: OnceLock::new(),
+            config: admin,
+            on_its_way,
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// What asks brokers to change something.
+    pub(super) fn admin(&self) -> Result<&AdminClient<DefaultClientContext>> {
+        if let Some(admin) = self.admin.get() {
+            return Ok(admin);
+        }
+        let admin =
+            self.config.create().map_err(|error| Error::unavailable("no admin client").with_source(error))?;
+        Ok(self.admin.get_or_init(|| admin))
+    }
+
+    fn append(&self, appends: Vec<Append>) -> Result<Ack> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed("the connection to Kafka was closed; open it again"));
+        }
+        let records = appends.iter().map(|append| append.records.len()).sum();
+        let bytes = appends.iter().flat_map(|append| &append.records).map(Record::payload_bytes).sum();
+        if records == 0 {
+            return Ok(Ack::ready(Ok(Position::new())));
+        }
+        self.on_its_way.admit(records, bytes)?;
+        let (sender, ack) = Ack::pending();
+        let pending = Arc::new(Pending::new(sender, records));
+        for Append { partition, records } in appends {
+            for record in records {
+                self.send(&partition, &record, &pending);
+            }
+        }
+        Ok(ack)
+    }
+
+    fn send(&self, partition: &TopicPartition, record: &Record, pending: &Arc<Pending>) {
+        let opaque = Box::new(Sent {
+            partition: partition.clone(),
+            bytes: record.payload_bytes(),
+            pending: Arc::clone(pending),
+        });
+        let mut sent = BaseRecord::<[u8], [u8], Box<Sent>>::with_opaque_to(&partition.topic, opaque)
+            .partition(i32::try_from(partition.partition).unwrap_or(i32::MAX))
+            .timestamp(record.timestamp_ms);
+        if let Some(key) = &record.key {
+            sent = sent.key(key);
+        }
+        if let Some(value) = &record.value {
+            sent = sent.payload(value);
+        }
+        if !record.headers.is_empty() {
+            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
+            sent = sent.headers(record.headers.iter().fold(headers, |headers, header| {
+                headers.insert(Header { key: &header.name, value: Some(&*header.value) })
+            }));
+        }
+        if let Err((error, refused)) = self.producer.send(sent) {
+            self.on_its_way.arrived(refused.delivery_opaque.bytes);
+            let place = format!("{partition}");
+            pending.resolve(partition, Err(failure(&place, &error)));
+        }
+    }
+
+    pub(super) fn close(&self) {
+        if !self.closed.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.producer.flush(FLUSH)
+        {
+            tracing::warn!(%error, "appends that were not acknowledged are given up");
+        }
+    }
+}
+
+/// What an append, or a part of it, has come to.
+fn failure(place: &str, error: &KafkaError) -> Error {
+    let code = error.rdkafka_error_code();
+    match code {
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::invalid(format!(
+            "a record for {place} is larger than `message.max.bytes` of the producer, or `max.message.bytes` of the topic, allow"
+        )),
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+            Error::invalid(format!("the user must not write to {place}: it takes an ACL that allows WRITE on the topic"))
+        }
+        Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Error::invalid(format!("there is no {place}"))
+        }
+        _ => Error::unavailable(format!(
+            "a record for {place} was not acknowledged, and may be there all the same"
+        )),
+    }
+    .with_source(error.clone())
+}
+
+/// A record that is on its way.
+struct Sent {
+    partition: TopicPartition,
+    bytes: usize,
+    pending: Arc<Pending>,
+}
+
+/// An append that is not acknowledged yet.
+struct Pending(Mutex<Open>);
+
+struct Open {
+    sender: Option<AckSender>,
+    left: usize,
+    position: Position,
+    failed: Option<Error>,
+}
+
+impl Pending {
+    fn new(sender: AckSender, records: usize) -> Self {
+        Self(Mutex::new(Open {
+            sender: Some(sender),
+            left: records,
+            position: Position::new(),
+            failed: None,
+        }))
+    }
+
+    /// Notes what became of a record; the last one acknowledges the append.
+    fn resolve(&self, partition: &TopicPartition, offset: Result<u64>) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match offset {
+            Ok(offset) if open.position.offset(partition) <= offset => {
+                open.position.set(partition.clone(), offset + 1);
+            }
+            Ok(_) => {}
+            Err(error) => _ = open.failed.get_or_insert(error),
+        }
+        open.left -= 1;
+        if open.left == 0
+            && let Some(sender) = open.sender.take()
+        {
+            let position = std::mem::take(&mut open.position);
+            sender.resolve(open.failed.take().map_or(Ok(position), Err));
+        }
+    }
+}
+
+/// Hears what became of each record.
+struct Reports {
+    on_its_way: Arc<OnItsWay>,
+}
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "trouble with Kafka");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<Sent>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent>) {
+        self.on_its_way.arrived(sent.bytes);
+        let offset = match result {
+            Ok(message) => u64::try_from(message.offset()).map_err(|_| {
+                Error::internal(format!("{} acknowledged a record without its offset", sent.partition))
+            }),
+            Err((error, _)) => Err(failure(&sent.partition.to_string(), error)),
+        };
+        sent.pending.resolve(&sent.partition, offset);
+    }
+}
+
+/// How much is on its way.
+#[derive(Default)]
+struct OnItsWay(Mutex<Load>);
+
+#[derive(Default)]
+struct Load {
+    records: usize,
+    bytes: usize,
+    waiting: Vec<RoomSender>,
+}
+
+impl Load {
+    fn has_room(&self) -> bool {
+        self.records < MOST_RECORDS && self.bytes < MOST_BYTES
+    }
+}
+
+impl OnItsWay {
+    fn load(&self) -> std::sync::MutexGuard<'_, Load> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up so many records, however many they are, as long as there is any room.
+    fn admit(&self, records: usize, bytes: usize) -> Result<()> {
+        let mut load = self.load();
+        if !load.has_room() {
+            return Err(Error::unavailable(format!(
+                "{} records of {} bytes wait to be acknowledged by Kafka: await `room` and try again",
+                load.records, load.bytes
+            )));
+        }
+        load.records += records;
+        load.bytes += bytes;
+        Ok(())
+    }
+
+    fn arrived(&self, bytes: usize) {
+        let mut load = self.load();
+        load.records -= 1;
+        load.bytes -= bytes;
+        if load.has_room() {
+            load.waiting.drain(..).for_each(RoomSender::resolve);
+        }
+    }
+
+    fn room(&self) -> Room {
+        let mut load = self.load();
+        if load.has_room() {
+            return Room::now();
+        }
+        let (sender, room) = Room::pending();
+        load.waiting.push(sender);
+        room
+    }
+}
+
+impl AppendLog for KafkaChangelog {
+    /// Acknowledged once all replicas in sync have the records. Each partition's are appended for themselves. librdkafka takes
+    /// a timestamp of 0 for none, and stamps such a record when it is sent.
+    fn append(&self, appends: Vec<Append>) -> Ack {
+        self.appender.append(appends).unwrap_or_else(|error| Ack::ready(Err(error)))
+    }
+
+    fn room(&self) -> Room {
+        self.appender.on_its_way.room()
+    }
+
+    /// Whatever can be read, and whatever was acknowledged, is durable already.
+    fn sync(&self) -> Result<()> {
+        self.check_open()
+    }
+}

@@ -1,0 +1,95 @@
+//! The changelog that Kafka is: each part of one, on the two paths to the brokers.
+
+mod appending;
+mod kept;
+mod reading;
+mod topics;
+
+use crate::Kafka;
+use crate::fetch::{FetchConfig, Fetcher};
+use appending::Appender;
+use kept::Names;
+use millpond_engine::changelog::{Abilities, Changelog};
+use millpond_engine::{Error, Result};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Kafka, connected: a [`Changelog`] whose topics others may share.
+///
+/// Its partitions have nothing to do with each other, offsets have gaps, and records are dropped as the broker is told to: see
+/// its [`abilities`](Changelog::abilities).
+pub struct KafkaChangelog {
+    brokers: String,
+    fetcher: Fetcher,
+    appender: Appender,
+    /// Topics that are missing are created with so many replicas.
+    replication: Option<i32>,
+    names: Arc<Names>,
+    closed: AtomicBool,
+}
+
+impl fmt::Debug for KafkaChangelog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaChangelog").field("brokers", &self.brokers).finish_non_exhaustive()
+    }
+}
+
+impl KafkaChangelog {
+    pub(crate) fn open(kafka: &Kafka, fetch: FetchConfig) -> Result<Self> {
+        let brokers = fetch.bootstrap.join(",");
+        let appender = Appender::open(kafka)?;
+        let fetcher = Fetcher::connect(fetch)?;
+        tracing::info!(
+            brokers,
+            service = kafka.service,
+            cluster = fetcher.cluster_id().as_deref(),
+            "connected to Kafka"
+        );
+        Ok(Self {
+            brokers,
+            fetcher,
+            appender,
+            replication: kafka.replication,
+            names: Arc::default(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// What is wrong with the brokers at the moment, since when and why; `None` if nothing is.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.fetcher.trouble()
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed("the connection to Kafka was closed; open it again"));
+        }
+        Ok(())
+    }
+}
+
+impl Changelog for KafkaChangelog {
+    fn abilities(&self) -> Abilities {
+        let mut abilities = Abilities::all();
+        abilities.one_sequence = false;
+        abilities.atomic_appends = false;
+        abilities.atomic_epochs = false;
+        abilities.dense_offsets = false;
+        abilities.keeps_holds = false;
+        abilities
+    }
+
+    fn description(&self) -> String {
+        format!("Kafka at {}", self.brokers)
+    }
+
+    fn close(&self) -> Result<()> {
+        if !self.closed.swap(true, Ordering::AcqRel) {
+            self.appender.close();
+            self.fetcher.close();
+        }
+        Ok(())
+    }
+}

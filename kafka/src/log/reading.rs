@@ -1,0 +1,22 @@
+//! Reading, by the direct path.
+
+use super::KafkaChangelog;
+use millpond_engine::changelog::{PartitionReader, ReadLog};
+use millpond_engine::{Result, TopicPartition};
+use std::ops::Range;
+use std::sync::Weak;
+
+impl ReadLog for KafkaChangelog {
+    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
+        Ok(Box::new(self.fetcher.reader(partition, offset)?))
+    }
+
+    /// Up to the last stable offset: what lies behind it belongs to transactions that have not ended.
+    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.fetcher.offsets(partition)
+    }
+
+    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
+        self.fetcher.watch(waker);
+    }
+}

@@ -1,0 +1,74 @@
+//! Topics: found as they are, and created only where that was asked for.
+
+use super::KafkaChangelog;
+use millpond_engine::changelog::{TopicConfig, TopicLog};
+use millpond_engine::{Error, Result};
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::types::RDKafkaErrorCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a broker may take to create a topic.
+const CREATION: Duration = Duration::from_secs(30);
+
+impl KafkaChangelog {
+    fn find_or_create(&self, topic: &str, config: &TopicConfig) -> Result<()> {
+        self.check_open()?;
+        let found = self.fetcher.topics(&[topic])?.pop();
+        match (found, self.replication) {
+            (Some(Ok(_)) | None, _) => Ok(()),
+            (Some(Err(error)), None) => {
+                Err(error
+                    .context("topics are not created unless that is asked for with `Kafka::create_topics`"))
+            }
+            (Some(Err(_)), Some(replication)) => self.create(topic, config, replication),
+        }
+    }
+
+    fn create(&self, topic: &str, config: &TopicConfig, replication: i32) -> Result<()> {
+        let partitions = i32::try_from(config.partitions).unwrap_or(i32::MAX);
+        let age = config.retention_age.map(|age| age.as_millis().to_string());
+        let bytes = config.retention_bytes.map(|bytes| bytes.to_string());
+        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication));
+        if let Some(age) = &age {
+            new = new.set("retention.ms", age);
+        }
+        if let Some(bytes) = &bytes {
+            new = new.set("retention.bytes", bytes);
+        }
+        let options = AdminOptions::new().operation_timeout(Some(CREATION)).request_timeout(Some(CREATION));
+        let created = futures_executor::block_on(self.appender.admin()?.create_topics([&new], &options));
+        let failed = |code: String| {
+            Error::unavailable(format!("topic {topic} is missing and could not be created: {code}"))
+        };
+        for created in created.map_err(|error| failed(error.to_string()))? {
+            match created {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(failed(code.to_string())),
+            }
+        }
+        tracing::info!(topic, partitions, replication, "created a topic");
+        Ok(())
+    }
+}
+
+impl TopicLog for KafkaChangelog {
+    /// Retention of a topic that is there is left to whoever owns it.
+    fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
+        self.find_or_create(topic, config)
+    }
+
+    fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
+        self.find_or_create(topic, config)
+    }
+
+    fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
+        self.check_open()?;
+        let count = |partitions: usize| u32::try_from(partitions).unwrap_or(u32::MAX);
+        let topics = self.fetcher.all_topics()?;
+        let mut topics: Vec<_> =
+            topics.into_iter().map(|topic| (topic.name, count(topic.partitions.len()))).collect();
+        topics.sort();
+        Ok(topics)
+    }
+}
