@@ -16,6 +16,7 @@
 
 #[cfg(feature = "rocks")]
 pub mod bench;
+pub mod broker;
 pub mod environment;
 pub mod expect;
 pub mod failing;
@@ -27,6 +28,7 @@ pub mod ledger;
 pub mod medium;
 pub mod own_log;
 pub mod process;
+pub mod proxy;
 pub mod random;
 pub mod records;
 pub mod waiting;
