@@ -22,6 +22,7 @@ pub mod expect;
 pub mod failing;
 pub mod files;
 pub mod in_memory;
+pub mod java;
 #[cfg(feature = "rocks")]
 pub mod ledger;
 #[cfg(feature = "rocks")]
