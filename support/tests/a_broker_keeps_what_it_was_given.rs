@@ -3,6 +3,13 @@
 //!
 //! Method: Kafka's own console tools write and read; a test program of its own is killed with its broker running.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;

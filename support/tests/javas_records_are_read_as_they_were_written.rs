@@ -3,6 +3,13 @@
 //!
 //! Method: one reads what the other wrote; bytes are compared with what Kafka's serializers are known to write.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use millpond_support::broker::Broker;
 use millpond_support::java;
 use serde_json::{Value, json};

@@ -8,6 +8,7 @@ import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
+import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
@@ -43,12 +44,24 @@ final class Cluster implements AutoCloseable {
 
     /** Where each partition ends, for readers of what is committed. */
     Map<TopicPartition, Long> ends(String topic) throws Exception {
-        var described = admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic);
+        var described = describe(topic);
         var asked = new HashMap<TopicPartition, OffsetSpec>();
         described.partitions().forEach(p -> asked.put(new TopicPartition(topic, p.partition()), OffsetSpec.latest()));
         var ends = new HashMap<TopicPartition, Long>();
         admin.listOffsets(asked).all().get().forEach((partition, found) -> ends.put(partition, found.offset()));
         return ends;
+    }
+
+    private TopicDescription describe(String topic) throws Exception {
+        try {
+            return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic);
+        } catch (ExecutionException e) {
+            if (e.getCause() instanceof UnknownTopicOrPartitionException) {
+                System.err.println("there is no topic " + topic);
+                System.exit(1);
+            }
+            throw e;
+        }
     }
 
     /** Up to where the group has committed. */
