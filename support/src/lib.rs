@@ -16,17 +16,20 @@
 
 #[cfg(feature = "rocks")]
 pub mod bench;
+pub mod broker;
 pub mod environment;
 pub mod expect;
 pub mod failing;
 pub mod files;
 pub mod in_memory;
+pub mod java;
 #[cfg(feature = "rocks")]
 pub mod ledger;
 #[cfg(feature = "rocks")]
 pub mod medium;
 pub mod own_log;
 pub mod process;
+pub mod proxy;
 pub mod random;
 pub mod records;
 pub mod waiting;

@@ -1,0 +1,56 @@
+//! Programs on Kafka's Java client (`benches/kafka_streams`): what they write others must read, and the other way round.
+//!
+//! They are built beforehand: `benches/kafka_streams/run --build`. Each takes a second to start.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::broker::Broker;
+
+/// Runs a program against a broker, with what it reads from its standard input; returns the lines of JSON that it printed.
+pub fn run(broker: &Broker, program: &str, arguments: &[&str], input: &str) -> Vec<Value> {
+    let mut child = Command::new(script())
+        // Quick to start.
+        .args(["--gc", "Serial", "--heap", "256"])
+        .env("JAVA_OPTS", "-XX:TieredStopAtLevel=1")
+        .arg(program)
+        .args(["--bootstrap", &broker.bootstrap()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Read by whoever looks at why a test failed.
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // Beside the reading, so that neither waits for the other. One that does not read is no matter.
+    let written = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    written.join().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?} failed: {}", output.status);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Writes records with Kafka's own serializers: objects with `key`, `value`, `partition`, `timestamp` and `headers`, any of which
+/// may be left out, and, with `--transaction ID` among the further arguments, the strings `commit` and `abort`. See
+/// `benches/kafka_streams/run WriteTyped --help`.
+pub fn write(broker: &Broker, topic: &str, types: (&str, &str), records: &[Value], further: &[&str]) {
+    let lines: Vec<String> = records.iter().map(Value::to_string).collect();
+    let mut arguments = vec!["--topic", topic, "--key-type", types.0, "--value-type", types.1];
+    arguments.extend(further);
+    run(broker, "WriteTyped", &arguments, &lines.join("\n"));
+}
+
+/// All committed records of a topic, in the order of each partition, read with Kafka's own deserializers.
+pub fn read(broker: &Broker, topic: &str, types: (&str, &str)) -> Vec<Value> {
+    run(broker, "ReadTyped", &["--topic", topic, "--key-type", types.0, "--value-type", types.1], "")
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/kafka_streams/run")
+}
