@@ -67,7 +67,8 @@ impl Log {
 
     fn end(&self) -> i64 {
         let end = |batch: &WrittenBatch| batch.base_offset + i64::from(batch.last_delta) + 1;
-        self.batches.last().map_or(self.start, end)
+        // Compaction leaves the end where it was.
+        self.batches.last().map_or(self.start, end).max(self.stable.unwrap_or(0))
     }
 
     fn stable(&self) -> i64 {
@@ -155,6 +156,16 @@ impl Brokers {
     /// What is done wrong, and what was asked.
     pub(crate) fn cluster(&self) -> MutexGuard<'_, Cluster> {
         self.shared.0.lock().unwrap()
+    }
+
+    /// Waits until the brokers were asked for what `asked` says.
+    pub(crate) fn wait_for_fetch(&self, mut asked: impl FnMut(i32, &[(i32, i64, i32)]) -> bool) {
+        let until = Instant::now() + Duration::from_secs(30);
+        let mut cluster = self.cluster();
+        while !cluster.fetches.iter().any(|(node, _, partitions)| asked(*node, partitions)) {
+            let left = until.checked_duration_since(Instant::now()).expect("it was not asked for");
+            cluster = self.shared.1.wait_timeout(cluster, left).unwrap().0;
+        }
     }
 
     /// Something was written: whoever waits for records is answered.
@@ -316,6 +327,7 @@ fn fetch(
     assert_eq!(request.isolation_level, 1, "only what is committed is asked for");
     let mut cluster = shared.0.lock().unwrap();
     cluster.fetches.push((node, Instant::now(), asked));
+    shared.1.notify_all();
     let fault = cluster.faults.pop_front();
     let until = Instant::now() + Duration::from_millis(request.max_wait_ms as u64);
     loop {
@@ -362,7 +374,9 @@ fn answers(
                 _ if cluster.topic_error.is_some() => cluster.topic_error,
                 _ if by_id && topic.topic_id != cluster.topic_id => Some(ResponseError::UnknownTopicId),
                 _ if log.leader != node => Some(ResponseError::NotLeaderOrFollower),
-                _ if asked.current_leader_epoch < log.epoch => Some(ResponseError::FencedLeaderEpoch),
+                _ if (0..log.epoch).contains(&asked.current_leader_epoch) => {
+                    Some(ResponseError::FencedLeaderEpoch)
+                }
                 _ if asked.fetch_offset < log.start || asked.fetch_offset > log.end() => {
                     Some(ResponseError::OffsetOutOfRange)
                 }
