@@ -127,6 +127,7 @@ fn waker() -> (Arc<dyn Fn() + Send + Sync>, Receiver<()>) {
     )
 }
 
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 fn millions(records: u64) -> f64 {
     records as f64 / 1e6
 }

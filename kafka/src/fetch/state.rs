@@ -243,11 +243,11 @@ impl State {
             if partition.source() != Some(node) || !partition.is_due(now) {
                 continue;
             }
-            if let Some(epoch) = partition.epoch_to_validate() {
-                if !doubtful.iter().any(|(other, _): &(Asked, i32)| other.id == partition.id) {
-                    partition.asked = true;
-                    doubtful.push((asked(reader, partition, 0), epoch));
-                }
+            if let Some(epoch) = partition.epoch_to_validate()
+                && !doubtful.iter().any(|(other, _): &(Asked, i32)| other.id == partition.id)
+            {
+                partition.asked = true;
+                doubtful.push((asked(reader, partition, 0), epoch));
             }
         }
         if !doubtful.is_empty() {

@@ -205,7 +205,7 @@ fn topics_are_described_one_by_one() {
     let topics = client.fetcher.topics(&[TOPIC]).unwrap();
     let topic = topics[0].as_ref().unwrap();
     assert_eq!((&*topic.name, topic.partitions.len(), topic.id.as_u128()), (TOPIC, 2, 7));
-    assert_eq!(client.fetcher.all_topics().unwrap(), [topic.clone()]);
+    assert_eq!(client.fetcher.all_topics().unwrap(), std::slice::from_ref(topic));
     brokers.cluster().topic_error = Some(kafka_protocol::error::ResponseError::UnknownTopicOrPartition);
     let unknown = client.fetcher.topics(&[TOPIC]).unwrap().remove(0).unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::Invalid);
