@@ -1,11 +1,13 @@
 //! Counts the records of a topic by the direct path, decoding every batch, and tells how many that were in a second, and in a
 //! second of the processor.
 //!
-//! `fetch_count BOOTSTRAP TOPIC [THREADS]`: with several threads each reads its share of the partitions.
+//! `fetch_count BOOTSTRAP TOPIC [THREADS]`: with several threads each reads its share of the partitions. `KAFKA_USER` and
+//! `KAFKA_PASSWORD` log in, by `KAFKA_MECHANISM` (PLAIN, SCRAM-SHA-256, or SCRAM-SHA-512 if it is not set); `KAFKA_CA` encrypts,
+//! and is a file with the certificates to trust.
 
 use millpond_engine::changelog::PartitionReader;
 use millpond_engine::{Error, Result, TopicPartition};
-use millpond_kafka::fetch::{FetchConfig, FetchReader, Fetcher};
+use millpond_kafka::fetch::{FetchConfig, FetchReader, Fetcher, Sasl, SaslMechanism, Tls};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -25,7 +27,9 @@ fn main() -> Result<()> {
         return Err(Error::invalid("usage: fetch_count BOOTSTRAP TOPIC [THREADS]"));
     };
     let threads: usize = arguments.next().and_then(|threads| threads.parse().ok()).unwrap_or(1);
-    let fetcher = Fetcher::connect(FetchConfig::new(&bootstrap))?;
+    let mut config = FetchConfig::new(&bootstrap);
+    secure(&mut config)?;
+    let fetcher = Fetcher::connect(config)?;
     let found = fetcher.topics(&[&topic])?.swap_remove(0)?;
     let mut shares: Vec<Vec<(FetchReader, u64)>> = (0..threads).map(|_| Vec::new()).collect();
     let (began, used) = (Instant::now(), processor_time());
@@ -56,6 +60,25 @@ fn main() -> Result<()> {
         millions(records) / took,
         millions(records) / used
     );
+    Ok(())
+}
+
+/// As the environment says.
+fn secure(config: &mut FetchConfig) -> Result<()> {
+    let variable = |name| std::env::var(name).ok();
+    if let (Some(user), Some(password)) = (variable("KAFKA_USER"), variable("KAFKA_PASSWORD")) {
+        let mechanism = match variable("KAFKA_MECHANISM").as_deref() {
+            Some("PLAIN") => SaslMechanism::Plain,
+            Some("SCRAM-SHA-256") => SaslMechanism::ScramSha256,
+            _ => SaslMechanism::ScramSha512,
+        };
+        config.security.sasl = Some(Sasl::new(mechanism, user, password));
+    }
+    if let Some(path) = variable("KAFKA_CA") {
+        let pem = std::fs::read(&path)
+            .map_err(|error| Error::invalid(format!("{path} cannot be read")).with_source(error))?;
+        config.security.tls = Some(Tls::trusting(pem));
+    }
     Ok(())
 }
 
@@ -104,6 +127,7 @@ fn waker() -> (Arc<dyn Fn() + Send + Sync>, Receiver<()>) {
     )
 }
 
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 fn millions(records: u64) -> f64 {
     records as f64 / 1e6
 }

@@ -146,15 +146,14 @@ impl Worker<'_> {
         for (asked, answer, read) in reads {
             let moved = answer.code == 0 && state.note_ends(asked, answer.start, answer.end, now);
             records |= !read.pieces.is_empty();
-            news |= moved || !read.pieces.is_empty();
+            news |= moved;
             let turn = state.next_turn();
             let Some(partition) = state.readers.get_mut(&asked.reader) else { continue };
             if !read.pieces.is_empty() {
                 partition.turn = turn;
             }
             if answer.code == 0 {
-                partition.receive(asked.offset, &answer, read, most);
-                news |= partition.has_failed();
+                news |= partition.receive(asked.offset, &answer, read, most);
                 continue;
             }
             match error::remedy(answer.code, &asked.id, asked.offset) {

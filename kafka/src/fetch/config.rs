@@ -83,6 +83,15 @@ pub struct Tls {
     pub key_pem: Option<Vec<u8>>,
 }
 
+impl Tls {
+    /// Trusting those certificates alone that are in `authorities_pem`.
+    #[must_use]
+    pub fn trusting(authorities_pem: impl Into<Vec<u8>>) -> Self {
+        Self { authorities_pem: Some(authorities_pem.into()), ..Self::default() }
+    }
+}
+
+/// Without the key.
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")

@@ -176,11 +176,14 @@ impl Shared {
     ) -> Result<T> {
         let mut backoff = Backoff::new(self.config.backoff);
         let mut look = false;
+        let mut last = None;
         loop {
-            let error = match self.leader(id, look, deadline)? {
-                Err(Unfit::Refused(error)) => return Err(error),
-                Err(unfit) => unfit.into(),
-                Ok(node) => match ask(node) {
+            let error = match self.leader(id, look, deadline) {
+                // What was heard before says more than that time is up.
+                Err(error) => return Err(last.unwrap_or(error)),
+                Ok(Err(Unfit::Refused(error))) => return Err(error),
+                Ok(Err(unfit)) => unfit.into(),
+                Ok(Ok(node)) => match ask(node) {
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(code)) => match error::remedy(code, id, 0) {
                         Remedy::Fail(error) => return Err(error),
@@ -195,6 +198,7 @@ impl Shared {
             }
             self.pause(backoff.delay().min(left))?;
             look = true;
+            last = Some(error);
         }
     }
 

@@ -207,10 +207,17 @@ impl Partition {
         self.failure.get_or_insert(error);
     }
 
-    /// Takes in what has come for the request from offset `asked` on. A batch may have `most_bytes`.
-    pub(super) fn receive(&mut self, asked: u64, answer: &PartitionAnswer, read: Read, most_bytes: usize) {
+    /// Takes in what has come for the request from offset `asked` on. A batch may have `most_bytes`. Answers whether there is
+    /// something new to be polled.
+    pub(super) fn receive(
+        &mut self,
+        asked: u64,
+        answer: &PartitionAnswer,
+        read: Read,
+        most_bytes: usize,
+    ) -> bool {
         if asked != self.fetched || self.failure.is_some() {
-            return;
+            return false;
         }
         (self.retry_at, self.missing_since, self.lost) = (None, None, None);
         self.backoff.reset();
@@ -233,6 +240,7 @@ impl Partition {
         if let Some(error) = read.failure {
             self.fail(error);
         }
+        self.fetched > asked || self.failure.is_some()
     }
 
     /// An answer was empty although the end lies ahead: compaction or an aborted transaction has left nothing up to there. It
@@ -276,6 +284,15 @@ impl Partition {
     /// The replica that was named as nearer does not have what is asked for.
     pub(super) fn ask_the_leader(&mut self) -> bool {
         self.nearer.take().is_some()
+    }
+
+    /// Gives back what is buffered beyond `share`, to be fetched once more; a single batch may be larger.
+    pub(super) fn give_back(&mut self, share: usize) {
+        while self.buffered > share && self.queue.len() > 1 {
+            let Some(Piece { batch, .. }) = self.queue.pop_back() else { return };
+            self.buffered -= batch.map_or(0, |batch| batch.stored_bytes()).min(self.buffered);
+            self.fetched = self.queue.back().map_or(self.offset, |last| last.end);
+        }
     }
 
     /// Hands over batches of about `max_bytes`, at least one if there is one.

@@ -18,6 +18,9 @@ pub(super) struct RawRecord {
     pub headers_start: usize,
 }
 
+/// Bytes are shorter than they say.
+struct CutOff;
+
 /// A place in the body of a batch.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
@@ -42,8 +45,8 @@ impl<'a> Cursor<'a> {
         self.take(1)?; // attributes, none of which is in use
         let timestamp_delta = self.varint()?;
         let offset_delta = u32::try_from(self.varint()?).ok()?;
-        let key = self.bytes()?;
-        let value = self.bytes()?;
+        let key = self.bytes().ok()?;
+        let value = self.bytes().ok()?;
         let header_count = u32::try_from(self.varint()?).ok()?;
         let headers_start = self.at;
         for _ in 0..header_count {
@@ -61,7 +64,7 @@ impl<'a> Cursor<'a> {
 
     /// The header that begins here: its name and its value.
     pub(super) fn header(&mut self) -> Option<(Range<usize>, Option<Range<usize>>)> {
-        Some((self.bytes()??, self.bytes()?))
+        Some((self.bytes().ok()??, self.bytes().ok()?))
     }
 
     /// The same place in the body at another offset, for the headers of a record.
@@ -71,10 +74,10 @@ impl<'a> Cursor<'a> {
 
     /// Bytes behind their length; those of the length -1 are null.
     #[inline]
-    fn bytes(&mut self) -> Option<Option<Range<usize>>> {
-        match self.varint()? {
-            -1 => Some(None),
-            len => Some(Some(self.take(usize::try_from(len).ok()?)?)),
+    fn bytes(&mut self) -> Result<Option<Range<usize>>, CutOff> {
+        match self.varint().ok_or(CutOff)? {
+            -1 => Ok(None),
+            len => usize::try_from(len).ok().and_then(|len| self.take(len)).ok_or(CutOff).map(Some),
         }
     }
 

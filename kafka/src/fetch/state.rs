@@ -243,11 +243,11 @@ impl State {
             if partition.source() != Some(node) || !partition.is_due(now) {
                 continue;
             }
-            if let Some(epoch) = partition.epoch_to_validate() {
-                if !doubtful.iter().any(|(other, _): &(Asked, i32)| other.id == partition.id) {
-                    partition.asked = true;
-                    doubtful.push((asked(reader, partition, 0), epoch));
-                }
+            if let Some(epoch) = partition.epoch_to_validate()
+                && !doubtful.iter().any(|(other, _): &(Asked, i32)| other.id == partition.id)
+            {
+                partition.asked = true;
+                doubtful.push((asked(reader, partition, 0), epoch));
             }
         }
         if !doubtful.is_empty() {
@@ -259,8 +259,9 @@ impl State {
     /// What the broker is to be asked for: every partition that has room, whoever was served the longest time ago first.
     ///
     /// Each partition may fill its share of the budget, and all of them together no more than the budget, so that whoever is
-    /// not polled leaves the others their shares. When the budget is used up nevertheless, which large batches can do, a
-    /// partition of which nothing is buffered is given one batch: it may be the one that everybody waits for.
+    /// not polled leaves the others their shares; shares become smaller when another reader is opened. When the budget is used
+    /// up nevertheless, which large batches can do, a partition of which nothing is buffered is given one batch: it may be the
+    /// one that everybody waits for.
     fn plan(
         &mut self,
         node: NodeId,
@@ -269,6 +270,9 @@ impl State {
         rhythm: &mut Rhythm,
     ) -> Option<Plan> {
         let share = (config.buffer_bytes / self.readers.len().max(1)).max(1);
+        for partition in self.readers.values_mut().filter(|partition| !partition.has_failed()) {
+            partition.give_back(share);
+        }
         let buffered: usize = self.readers.values().map(|partition| partition.buffered).sum();
         let left = config.buffer_bytes.saturating_sub(buffered + self.reserved).min(config.max_bytes);
         let mut due: Vec<_> = self

@@ -52,7 +52,7 @@ fn shown(batch: &KafkaBatch) -> Result<Vec<Shown>> {
     Ok(decoded
         .iter()
         .map(|record| {
-            let headers = record.headers().map(|header| (header.name.to_owned(), header.value.to_vec()));
+            let headers = record.headers().map(|(name, value)| (name.to_owned(), value.to_vec()));
             (record.offset, record.timestamp_ms, own(record.key), own(record.value), headers.collect())
         })
         .collect())

@@ -31,6 +31,9 @@ use uuid::Uuid;
 /// The name of the only topic.
 pub(crate) const TOPIC: &str = "orders";
 
+/// A partition, the offset it was asked for from, and the most bytes.
+pub(crate) type AskedPartition = (i32, i64, i32);
+
 /// What goes wrong with a fetch.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
@@ -67,7 +70,8 @@ impl Log {
 
     fn end(&self) -> i64 {
         let end = |batch: &WrittenBatch| batch.base_offset + i64::from(batch.last_delta) + 1;
-        self.batches.last().map_or(self.start, end)
+        // Compaction leaves the end where it was.
+        self.batches.last().map_or(self.start, end).max(self.stable.unwrap_or(0))
     }
 
     fn stable(&self) -> i64 {
@@ -103,7 +107,7 @@ pub(crate) struct Cluster {
     ports: Vec<u16>,
     pub faults: VecDeque<Fault>,
     /// What was asked for: the broker, when, and the partitions with their offsets and most bytes.
-    pub fetches: Vec<(i32, Instant, Vec<(i32, i64, i32)>)>,
+    pub fetches: Vec<(i32, Instant, Vec<AskedPartition>)>,
     /// The last version of `Fetch` that is known.
     pub fetch_version: i16,
     ended: bool,
@@ -157,6 +161,16 @@ impl Brokers {
         self.shared.0.lock().unwrap()
     }
 
+    /// Waits until the brokers were asked for what `asked` says.
+    pub(crate) fn wait_for_fetch(&self, mut asked: impl FnMut(i32, &[AskedPartition]) -> bool) {
+        let until = Instant::now() + Duration::from_secs(30);
+        let mut cluster = self.cluster();
+        while !cluster.fetches.iter().any(|(node, _, partitions)| asked(*node, partitions)) {
+            let left = until.checked_duration_since(Instant::now()).expect("it was not asked for");
+            cluster = self.shared.1.wait_timeout(cluster, left).unwrap().0;
+        }
+    }
+
     /// Something was written: whoever waits for records is answered.
     pub(crate) fn written(&self) {
         self.shared.1.notify_all();
@@ -180,6 +194,9 @@ fn serve(shared: &(Mutex<Cluster>, Condvar), node: i32, mut socket: TcpStream) -
         socket.read_exact(&mut length).ok()?;
         let mut request = vec![0; u32::from_be_bytes(length) as usize];
         socket.read_exact(&mut request).ok()?;
+        if shared.0.lock().unwrap().ended {
+            return None;
+        }
         let mut request = Bytes::from(request);
         let header = decode_request_header_from_buffer(&mut request).unwrap();
         let version = header.request_api_version;
@@ -203,7 +220,7 @@ fn serve(shared: &(Mutex<Cluster>, Condvar), node: i32, mut socket: TcpStream) -
             }
             ApiKey::Fetch => {
                 let request = FetchRequest::decode(&mut request, version).unwrap();
-                fault = fetch(shared, node, &request, &header, &mut response)?;
+                fault = fetch(shared, node, &request, &header, &mut response).ok()?;
             }
             other => panic!("{other:?} is not spoken here"),
         }
@@ -302,6 +319,9 @@ fn epoch_ends(cluster: &Cluster, request: &OffsetForLeaderEpochRequest) -> Offse
     OffsetForLeaderEpochResponse::default().with_topics(request.topics.iter().map(topic).collect())
 }
 
+/// The test is over.
+struct Ended;
+
 /// Answers a fetch, or waits as long as the client allows if there is nothing to answer with.
 fn fetch(
     shared: &(Mutex<Cluster>, Condvar),
@@ -309,13 +329,14 @@ fn fetch(
     request: &FetchRequest,
     header: &RequestHeader,
     out: &mut BytesMut,
-) -> Option<Option<Fault>> {
+) -> Result<Option<Fault>, Ended> {
     let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
     let asked: Vec<_> =
         asked.map(|asked| (asked.partition, asked.fetch_offset, asked.partition_max_bytes)).collect();
     assert_eq!(request.isolation_level, 1, "only what is committed is asked for");
     let mut cluster = shared.0.lock().unwrap();
     cluster.fetches.push((node, Instant::now(), asked));
+    shared.1.notify_all();
     let fault = cluster.faults.pop_front();
     let until = Instant::now() + Duration::from_millis(request.max_wait_ms as u64);
     loop {
@@ -325,7 +346,7 @@ fn fetch(
         };
         let left = until.saturating_duration_since(Instant::now());
         if cluster.ended {
-            return None;
+            return Err(Ended);
         }
         if fault.is_none() && !left.is_zero() && !answers.iter().flat_map(|topic| &topic.partitions).any(news)
         {
@@ -339,7 +360,7 @@ fn fetch(
         }
         let response = FetchResponse::default().with_throttle_time_ms(throttle).with_responses(answers);
         put(out, header, &response);
-        return Some(fault);
+        return Ok(fault);
     }
 }
 
@@ -362,7 +383,9 @@ fn answers(
                 _ if cluster.topic_error.is_some() => cluster.topic_error,
                 _ if by_id && topic.topic_id != cluster.topic_id => Some(ResponseError::UnknownTopicId),
                 _ if log.leader != node => Some(ResponseError::NotLeaderOrFollower),
-                _ if asked.current_leader_epoch < log.epoch => Some(ResponseError::FencedLeaderEpoch),
+                _ if (0..log.epoch).contains(&asked.current_leader_epoch) => {
+                    Some(ResponseError::FencedLeaderEpoch)
+                }
                 _ if asked.fetch_offset < log.start || asked.fetch_offset > log.end() => {
                     Some(ResponseError::OffsetOutOfRange)
                 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// Nothing takes that long.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(30);
 
 pub(super) fn config(brokers: &Brokers) -> FetchConfig {
     let mut config = FetchConfig::new(brokers.bootstrap());
@@ -76,12 +76,17 @@ impl Client {
     }
 }
 
-/// Adds the offsets of the records that are there.
+/// Adds the offsets of all records that are there.
 fn read(reader: &mut FetchReader, offsets: &mut Vec<u64>) -> Result<()> {
-    for batch in reader.poll(1_000)? {
-        offsets.extend(batch.decode()?.iter().map(|record| record.offset));
+    loop {
+        let batches = reader.poll(1_000)?;
+        if batches.is_empty() {
+            return Ok(());
+        }
+        for batch in batches {
+            offsets.extend(batch.decode()?.iter().map(|record| record.offset));
+        }
     }
-    Ok(())
 }
 
 #[test]
@@ -166,13 +171,16 @@ fn a_partition_that_nobody_polls_leaves_the_others_their_share() {
     config.buffer_bytes = 8 * batch_bytes;
     let client = Client::connect(config);
     let unpolled = client.reader(0, 0);
+    // By itself it may fill all of the buffer.
+    brokers.wait_for_fetch(|_, asked| asked.iter().any(|asked| asked.0 == 0));
     let mut polled = client.reader(1, 0);
     assert_eq!(client.read_to(&mut polled, 200).unwrap().len(), 200);
     let asked = brokers.cluster().fetches.iter().flat_map(|fetch| fetch.2.clone()).collect::<Vec<_>>();
-    // Its share is four batches.
     let furthest = asked.iter().filter(|asked| asked.0 == 0).map(|asked| asked.1).max();
-    assert!(furthest.is_none_or(|offset| offset <= 8), "{asked:?}");
-    assert!(asked.iter().all(|asked| asked.2 as usize <= 4 * batch_bytes), "{asked:?}");
+    assert!(furthest.is_none_or(|offset| offset <= 16), "{asked:?}");
+    // The share of each is now four batches, and it is asked for again when two of them are gone.
+    let asks = asked.iter().filter(|asked| asked.0 == 1).count();
+    assert!(asks < 70, "{asked:?}");
     drop(unpolled);
 }
 
@@ -197,7 +205,7 @@ fn topics_are_described_one_by_one() {
     let topics = client.fetcher.topics(&[TOPIC]).unwrap();
     let topic = topics[0].as_ref().unwrap();
     assert_eq!((&*topic.name, topic.partitions.len(), topic.id.as_u128()), (TOPIC, 2, 7));
-    assert_eq!(client.fetcher.all_topics().unwrap(), [topic.clone()]);
+    assert_eq!(client.fetcher.all_topics().unwrap(), std::slice::from_ref(topic));
     brokers.cluster().topic_error = Some(kafka_protocol::error::ResponseError::UnknownTopicOrPartition);
     let unknown = client.fetcher.topics(&[TOPIC]).unwrap().remove(0).unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::Invalid);

@@ -37,13 +37,20 @@ fn a_partition_is_read_from_its_new_leader() {
     let brokers = Brokers::start(3, vec![Log::of(hundred()), Log::of(hundred())]);
     let client = Client::connect(small_steps(&brokers));
     let mut readers = [client.reader(0, 0), client.reader(1, 0)];
-    for (step, end) in [(1, 50), (2, 100), (3, 150), (4, 200)] {
-        for reader in &mut readers {
-            let read = client.read_to(reader, end).unwrap();
-            assert!(!read.is_empty() && read.is_sorted(), "{read:?}");
+    for reader in &mut readers {
+        assert_eq!(client.read_to(reader, 200).unwrap(), all());
+    }
+    for step in 1..=6 {
+        {
+            let mut cluster = brokers.cluster();
+            let log = &mut cluster.logs[0];
+            (log.leader, log.epoch) = (step % 3, step);
+            let next = 199 + i64::from(step);
+            log.batches.push(WrittenBatch::values(next, &["v"]).in_epoch(step));
         }
-        let mut cluster = brokers.cluster();
-        (cluster.logs[0].leader, cluster.logs[0].epoch) = (step % 3, step);
+        brokers.written();
+        let next = 199 + step as u64;
+        assert_eq!(client.read_to(&mut readers[0], next + 1).unwrap(), [next]);
     }
     let nodes: Vec<_> = brokers.cluster().fetches.iter().map(|fetch| fetch.0).collect();
     assert!([0, 1, 2].iter().all(|node| nodes.contains(node)), "{nodes:?}");
@@ -152,11 +159,7 @@ fn records_that_a_new_leader_does_not_have_are_noticed() {
         if polled {
             client.read_to(&mut reader, 200).unwrap();
         } else {
-            client.wait_for(|| {
-                let end =
-                    |fetch: &(i32, Instant, Vec<(i32, i64, i32)>)| fetch.2.iter().any(|asked| asked.1 == 200);
-                brokers.cluster().fetches.iter().any(end).then_some(())
-            });
+            brokers.wait_for_fetch(|_, asked| asked.iter().any(|asked| asked.1 == 200));
         }
         {
             let mut cluster = brokers.cluster();
@@ -172,7 +175,7 @@ fn records_that_a_new_leader_does_not_have_are_noticed() {
             assert_eq!(error.kind(), ErrorKind::AheadOfChangelog);
             assert!(error.message().contains("lost what came after offset 150"), "{error}");
         } else {
-            client.wait_for(|| brokers.cluster().fetches.iter().any(|fetch| fetch.0 == 1).then_some(()));
+            brokers.wait_for_fetch(|node, _| node == 1);
             assert_eq!(client.read_to(&mut reader, 200).unwrap(), all());
         }
     }
