@@ -104,7 +104,7 @@ impl IntoChangelog for Kafka {
         Some(self.service.clone())
     }
 
-    fn open(self, options: &ChangelogOptions) -> Result<OpenedChangelog> {
+    fn into_changelog(self, options: &ChangelogOptions) -> Result<OpenedChangelog> {
         Ok(OpenedChangelog::owned(self.open_with(options.read_ahead_bytes)?))
     }
 }

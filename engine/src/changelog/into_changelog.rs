@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// struct Fresh;
 ///
 /// impl IntoChangelog for Fresh {
-///     fn open(self, _: &ChangelogOptions) -> Result<OpenedChangelog> {
+///     fn into_changelog(self, _: &ChangelogOptions) -> Result<OpenedChangelog> {
 ///         Ok(OpenedChangelog::owned(MemoryChangelog::new()))
 ///     }
 /// }
@@ -39,7 +39,7 @@ pub trait IntoChangelog: Send {
     ///
     /// # Errors
     /// Whatever stands in the way; the engine is not started then, and has written nothing.
-    fn open(self, options: &ChangelogOptions) -> Result<OpenedChangelog>
+    fn into_changelog(self, options: &ChangelogOptions) -> Result<OpenedChangelog>
     where
         Self: Sized;
 }
@@ -89,13 +89,13 @@ impl fmt::Debug for OpenedChangelog {
 }
 
 impl<C: Changelog> IntoChangelog for Arc<C> {
-    fn open(self, _: &ChangelogOptions) -> Result<OpenedChangelog> {
+    fn into_changelog(self, _: &ChangelogOptions) -> Result<OpenedChangelog> {
         Ok(OpenedChangelog::shared(self))
     }
 }
 
 impl IntoChangelog for Arc<dyn Changelog> {
-    fn open(self, _: &ChangelogOptions) -> Result<OpenedChangelog> {
+    fn into_changelog(self, _: &ChangelogOptions) -> Result<OpenedChangelog> {
         Ok(OpenedChangelog::shared(self))
     }
 }

@@ -158,7 +158,7 @@ impl EngineBuilder {
     pub fn changelog(mut self, changelog: impl IntoChangelog + 'static) -> Self {
         let service = changelog.service();
         self.changelog =
-            Some(GivenChangelog { service, open: Box::new(move |options| changelog.open(options)) });
+            Some(GivenChangelog { service, open: Box::new(move |options| changelog.into_changelog(options)) });
         self
     }
 
