@@ -11,6 +11,7 @@
 //! ```
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,6 +78,8 @@ impl Broker {
             .arg(self.stored())
             .args(["--port", &self.first_port.to_string()])
             .args(&self.arguments)
+            // What is sent to the test program and all its children, such as an interrupt, is not for the broker.
+            .process_group(0)
             // While this end is open the broker lives.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
