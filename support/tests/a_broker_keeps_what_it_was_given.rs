@@ -45,6 +45,7 @@ fn records_outlive_a_killed_broker() {
         assert_eq!(broker.bootstrap(), address);
         assert_eq!(records(&broker, &topic, 2), ["one", "two"]);
     }
+    assert!(broker.cpu_seconds().unwrap() > 0.1, "it has started, which takes more than that");
     let described = broker.tool("topics", &["--describe", "--topic", &topic], "");
     for setting in ["PartitionCount: 2", "retention.ms=-1", "max.message.bytes=2000"] {
         assert!(described.contains(setting), "{setting}: {described}");

@@ -180,6 +180,16 @@ impl Broker {
         self.process.lock().unwrap().as_ref().expect("the broker was killed").id()
     }
 
+    /// Seconds of all cores together that the broker has used since it was started, where `/proc` says so.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+        // The name of the program, which comes before, may hold anything.
+        let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
+        let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        // Linux counts in hundredths for programs, whatever it does inside.
+        Some((user + system) / 100.0)
+    }
+
     /// A name for a topic that no other test of the program uses. There is no such topic yet.
     pub fn topic(&self, name: &str) -> String {
         static NAMED: AtomicUsize = AtomicUsize::new(0);
