@@ -12,6 +12,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -44,6 +45,7 @@ fn records_outlive_a_killed_broker() {
         assert_eq!(broker.bootstrap(), address);
         assert_eq!(records(&broker, &topic, 2), ["one", "two"]);
     }
+    assert!(broker.cpu_seconds().unwrap() > 0.1, "it has started, which takes more than that");
     let described = broker.tool("topics", &["--describe", "--topic", &topic], "");
     for setting in ["PartitionCount: 2", "retention.ms=-1", "max.message.bytes=2000"] {
         assert!(described.contains(setting), "{setting}: {described}");
@@ -134,25 +136,45 @@ fn who_has_no_leave_is_refused() {
     assert_eq!(produce(&broker.ssl_bootstrap(), &anonymous), 3);
 }
 
+/// This program once more, in a group of its own, with a broker that runs, and the process of that.
+fn program_with_a_broker(dir: &Path) -> (ChildProcess, Command, String) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["child", "--exact", "--nocapture", "--test-threads=1"])
+        .envs([("MILLPOND_CHILD", dir), ("TMPDIR", dir)])
+        .process_group(0);
+    let mut program = ChildProcess::start(command);
+    let told = |line: &String| line.starts_with("runs ");
+    let line = std::iter::from_fn(|| program.line()).find(told).expect("the broker started");
+    let mut pids = line.split(' ').skip(1).map(str::to_owned);
+    let (program_pid, broker_pid) = (pids.next().unwrap(), pids.next().unwrap());
+    let mut end_of_group = Command::new("kill");
+    end_of_group.args(["-TERM", "--", &format!("-{program_pid}")]);
+    (program, end_of_group, broker_pid)
+}
+
 #[test]
 fn nothing_is_left_of_a_killed_test_program() {
     if Broker::available().is_err() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let mut program = ChildProcess::spawn(dir.path(), &[("TMPDIR", dir.path().display().to_string())]);
-    let told =
-        std::iter::from_fn(|| program.line()).find_map(|line| line.strip_prefix("runs ").map(str::to_owned));
-    let pid = told.expect("the broker started");
-    assert!(Path::new("/proc").join(&pid).exists());
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "it stores in one directory");
-    // It may be halted, and then must end all the same.
-    assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
-    program.kill();
-    let ended = Command::new("tail").args(["--pid", &pid, "-f", "/dev/null"]).status().unwrap();
-    assert!(ended.success());
-    while std::fs::read_dir(dir.path()).unwrap().count() > 0 {
-        std::thread::yield_now();
+    for with_its_group in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut program, mut end_of_group, broker) = program_with_a_broker(dir.path());
+        assert!(Path::new("/proc").join(&broker).exists());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "it stores in one directory");
+        if with_its_group {
+            assert!(end_of_group.status().unwrap().success());
+        } else {
+            // It may be halted, and then must end all the same.
+            assert!(Command::new("kill").args(["-STOP", &broker]).status().unwrap().success());
+            program.kill();
+        }
+        let ended = Command::new("tail").args(["--pid", &broker, "-f", "/dev/null"]).status().unwrap();
+        assert!(ended.success());
+        while std::fs::read_dir(dir.path()).unwrap().count() > 0 {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -162,7 +184,7 @@ fn child() {
         return;
     }
     let broker = Broker::options().start().expect("there was one to be had just now");
-    process::tell(&format!("runs {}", broker.pid()));
+    process::tell(&format!("runs {} {}", std::process::id(), broker.pid()));
     loop {
         std::thread::park();
     }

@@ -11,6 +11,7 @@
 //! ```
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -77,6 +78,8 @@ impl Broker {
             .arg(self.stored())
             .args(["--port", &self.first_port.to_string()])
             .args(&self.arguments)
+            // What is sent to the test program and all its children, such as an interrupt, is not for the broker.
+            .process_group(0)
             // While this end is open the broker lives.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -175,6 +178,16 @@ impl Broker {
     /// The process.
     pub fn pid(&self) -> u32 {
         self.process.lock().unwrap().as_ref().expect("the broker was killed").id()
+    }
+
+    /// Seconds of all cores together that the broker has used since it was started, where `/proc` says so.
+    pub fn cpu_seconds(&self) -> Option<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
+        // The name of the program, which comes before, may hold anything.
+        let mut fields = stat.rsplit(')').next()?.split_whitespace().skip(11);
+        let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        // Linux counts in hundredths for programs, whatever it does inside.
+        Some((user + system) / 100.0)
     }
 
     /// A name for a topic that no other test of the program uses. There is no such topic yet.
