@@ -323,14 +323,21 @@ impl<K: Key, V: Value> Producer<K, V> {
         let mut appends: Vec<Append> = Vec::new();
         for Outgoing { key, value, timestamp_ms, headers } in records {
             let mut bytes = Vec::with_capacity(32);
-            key.encode_as_key(&mut bytes);
+            self.topic.encode_key(key, &mut bytes).map_err(|error| {
+                Error::user(format!("topic `{}`: a key does not encode", self.topic.name()))
+                    .with_source(error)
+            })?;
             let split = bytes.len();
             let partition = partition_for_key(&bytes, self.partitions);
+            let mut timestamp_ms = timestamp_ms;
             if let Some(value) = &value {
                 self.topic.codec().encode(value.borrow(), &mut bytes).map_err(|error| {
                     Error::user(format!("topic `{}`: a value does not encode", self.topic.name()))
                         .with_source(error)
                 })?;
+                if self.topic.has_timestamps() {
+                    timestamp_ms = self.topic.timestamp_ms(&key.as_key(), value.borrow(), timestamp_ms);
+                }
             }
             // Key and value share one allocation.
             let mut key = Bytes::from(bytes);

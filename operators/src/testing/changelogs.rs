@@ -7,8 +7,9 @@
 //! As a real producer would, it keeps every key in one partition. A failing changelog shrinks towards few
 //! records, few keys, upserts, and timestamps in order.
 
+use millpond_engine::Topic;
 use millpond_engine::changelog::{Header, Record};
-use millpond_engine::codec::{CodecError, KeyCodec, ValueCodec};
+use millpond_engine::codec::{CodecError, Key, Value};
 use proptest::collection::{SizeRange, vec};
 use proptest::strategy::Strategy;
 use std::fmt::Debug;
@@ -28,19 +29,19 @@ pub struct TypedRecord<K, V> {
     pub headers: Vec<Header>,
 }
 
-impl<K: KeyCodec, V> TypedRecord<K, V> {
-    /// The record as a changelog takes it.
+impl<K: Key, V: Value> TypedRecord<K, V> {
+    /// The record as a changelog takes it in `topic`.
     ///
     /// # Errors
-    /// If the value does not encode.
-    pub fn encode(&self, codec: &(impl ValueCodec<V> + ?Sized)) -> Result<Record, CodecError> {
+    /// If the key or the value does not encode.
+    pub fn encode(&self, topic: &Topic<K, V>) -> Result<Record, CodecError> {
         let mut key = Vec::new();
-        self.key.encode_key(&mut key);
+        topic.encode_key(&self.key, &mut key)?;
         let value = match &self.value {
             None => None,
             Some(value) => {
                 let mut bytes = Vec::new();
-                codec.encode(value, &mut bytes)?;
+                topic.codec().encode(value, &mut bytes)?;
                 Some(bytes.into())
             }
         };

@@ -95,6 +95,11 @@ impl Shape {
         Self::of(ShapeNode::leaf("string"), Trust::Proven)
     }
 
+    /// A layout that has no parts, such as `u64`.
+    pub(super) fn of_layout(layout: &str, trust: Trust) -> Self {
+        Self::of(ShapeNode::leaf(layout), trust)
+    }
+
     fn of(node: ShapeNode, trust: Trust) -> Self {
         Self { node, growth: Growth::None, trust, unordered: false, refuses: false }
     }

@@ -94,8 +94,8 @@ impl Driver {
         let mut after = Position::new();
         for record in records {
             let encoded = record
-                .encode(&**topic.codec())
-                .map_err(|error| Error::user("a value does not encode").with_source(error))?;
+                .encode(topic)
+                .map_err(|error| Error::user("a key or a value does not encode").with_source(error))?;
             let partition = TopicPartition::new(Arc::clone(topic.name()), record.partition);
             after.advance_to(&self.append(partition, vec![encoded])?);
         }
