@@ -2,8 +2,8 @@
 //! have gaps.
 
 use super::decoded::DecodedBatch;
+use super::frame::write_header;
 use super::record::{MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, RecordRef};
-use crate::varint::write_slice;
 use crate::{Error, Result};
 use bytes::Bytes;
 use std::ops::Range;
@@ -93,10 +93,21 @@ impl PlacedRecords {
     /// # Errors
     /// `Invalid` if there is no record, or its headers are too large; nothing was added then.
     pub fn header(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        self.any_header(name, Some(value))
+    }
+
+    /// As [`header`](Self::header), of a header that has no value.
+    ///
+    /// # Errors
+    /// As for `header`.
+    pub fn header_without_value(&mut self, name: &str) -> Result<()> {
+        self.any_header(name, None)
+    }
+
+    fn any_header(&mut self, name: &str, value: Option<&[u8]>) -> Result<()> {
         let placed = &mut self.0;
         let (before, start) = (placed.headers.len(), placed.last_headers_start());
-        write_slice(&mut placed.headers, name.as_bytes());
-        write_slice(&mut placed.headers, value);
+        write_header(&mut placed.headers, name, value);
         match (placed.headers_end(), placed.slots.last_mut()) {
             (Ok(end), Some(last)) if placed.headers.len() - start <= MAX_HEADERS_BYTES => {
                 last.headers_end = end;

@@ -1,6 +1,6 @@
 //! Producers: typed appends to one topic, partitioned by key.
 
-use super::{Ack, Append, Changelog, Header, ProducerRecord, Record, partition_for_key};
+use super::{Ack, Append, Changelog, Headers, ProducerRecord, Record, partition_for_key};
 use crate::codec::{AsKey, Key, Value};
 use crate::folding::EngineId;
 use crate::wait::block_on;
@@ -128,7 +128,7 @@ struct Outgoing<'r, Q: ?Sized, V> {
     key: &'r Q,
     value: Option<V>,
     timestamp_ms: i64,
-    headers: Vec<Header>,
+    headers: Headers,
 }
 
 impl<K, V> fmt::Debug for Producer<K, V> {
@@ -224,7 +224,8 @@ impl<K: Key, V: Value> Producer<K, V> {
         &self,
         records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Ack {
-        let plain = |(key, value, timestamp_ms)| Outgoing { key, value, timestamp_ms, headers: Vec::new() };
+        let plain =
+            |(key, value, timestamp_ms)| Outgoing { key, value, timestamp_ms, headers: Headers::new() };
         self.append(records.into_iter().map(plain))
     }
 

@@ -7,8 +7,7 @@
 
 use super::record::ConsumerRecord;
 use crate::upsert::Upsert;
-use bytes::Bytes;
-use millpond_engine::changelog::{Header, RecordRef};
+use millpond_engine::changelog::RecordRef;
 use millpond_engine::codec::{CodecError, Key, Value};
 use millpond_engine::dataflow::{Event, Router, Source, SourceBatch, Stamp};
 use millpond_engine::{Result, Topic};
@@ -70,11 +69,7 @@ impl<V: Value> ReadAs<V> for AsRecords {
         partition: u32,
         timestamp_ms: i64,
     ) -> Option<ConsumerRecord<V>> {
-        let header = |(name, value): (&str, &[u8])| Header {
-            name: name.to_owned(),
-            value: Bytes::copy_from_slice(value),
-        };
-        let headers = record.headers().map(header).collect();
+        let headers = record.to_headers();
         Some(ConsumerRecord { value, timestamp_ms, headers, partition, offset: record.offset })
     }
 }

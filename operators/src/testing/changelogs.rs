@@ -8,7 +8,7 @@
 //! records, few keys, upserts, and timestamps in order.
 
 use millpond_engine::Topic;
-use millpond_engine::changelog::{Header, Record};
+use millpond_engine::changelog::{Headers, Record};
 use millpond_engine::codec::{CodecError, Key, Value};
 use proptest::collection::{SizeRange, vec};
 use proptest::strategy::Strategy;
@@ -26,7 +26,7 @@ pub struct TypedRecord<K, V> {
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
     /// The annotations, in the order they were given.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
 }
 
 impl<K: Key, V: Value> TypedRecord<K, V> {
@@ -194,7 +194,7 @@ fn assemble<K: Clone, V: Clone>(
             key: key.clone(),
             value: upsert.then_some(draw.value),
             timestamp_ms: now_ms.saturating_sub(late_ms),
-            headers: Vec::new(),
+            headers: Headers::new(),
         });
     }
     records
@@ -307,7 +307,7 @@ mod tests {
             key: 0,
             value: Some(0),
             timestamp_ms: ChangelogShape::default().start_ms,
-            headers: Vec::new(),
+            headers: Headers::new(),
         };
         assert_eq!(smallest, [plain.clone(), plain]);
     }

@@ -58,7 +58,7 @@ impl Driver {
     /// driver.run()?;
     /// let copied = &driver.records(&copies)?[0];
     /// assert_eq!((copied.value, copied.timestamp_ms), (Some(450), 5));
-    /// assert_eq!(&copied.headers[0].value[..], b"4bf9");
+    /// assert_eq!(copied.headers.bytes("trace"), Some(b"4bf9".as_slice()));
     /// # Ok::<(), millpond::Error>(())
     /// ```
     #[expect(clippy::needless_pass_by_value, reason = "a test reads better without `&`")]
