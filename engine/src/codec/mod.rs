@@ -251,6 +251,12 @@ impl<T: Clone + Send + Sync + 'static> Value for T {}
 /// # Ok::<(), millpond::Error>(())
 /// ```
 /// The laws that it has to obey are property tests of the kit for tests, `testing::laws::value_codec`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no codec of `{V}`",
+    label = "no codec of this type",
+    note = "`Utf8` is one of text, `BigEndian` of numbers of fixed size, `UuidText` of a `Uuid`, `Raw` of bytes, `Ordered` of keys, \
+            `Bincode` and `Json` of what has serde; for anything else implement `ValueCodec`"
+)]
 #[doc(alias = "Serde")]
 #[doc(alias = "Serializer")]
 #[doc(alias = "Deserializer")]

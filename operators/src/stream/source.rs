@@ -141,12 +141,11 @@ impl<K: Key, V: Value, R: ReadAs<V>> TopicSource<K, V, R> {
         let made = value.and_then(|value| self.topic.made_key(value));
         if made.is_none() {
             let reason = if value.is_none() {
-                "the record has neither a key nor a value, so that it deletes nothing"
+                "the record has neither a key nor a value, so that nothing says what it deletes"
             } else {
                 "the record has no key; make one of its value (`Topic::keyed_by`)"
             };
-            records
-                .refuse(stamp, format!("{reason}; or leave such records out (`EngineBuilder::on_failure`)"));
+            records.refuse(stamp, reason);
         }
         made
     }
