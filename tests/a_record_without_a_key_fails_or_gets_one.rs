@@ -82,19 +82,19 @@ fn a_dead_letter_of_it_has_no_key() {
     assert!(
         letter
             .headers
-            .read("millpond.reason", Utf8)
+            .read("millpond.reason", &Utf8)
             .unwrap()
             .is_some_and(|reason: String| reason.contains("no key"))
     );
     // A letter is read again as what it was; what made it fail has been mended.
     let again = GraphBuilder::new();
     let dead = Topic::with_codec("dead", Json).keys(Utf8).keyed_by(|(user, _): &Login| user.clone());
-    let mended = again.stream(&dead).group_by_key().count("mended");
+    let counts = again.stream(&dead).group_by_key().count("counts");
     let log = Arc::new(driver.changelog().reopen());
     let engine = Engine::builder(&again.build().unwrap()).name("mender").in_memory().changelog(log);
     let mut mender = engine.stepper().unwrap();
     catch_up(&mut mender, 10).unwrap();
-    assert_eq!(mender.view(&mended).unwrap().get("bob").unwrap(), Some(1));
+    assert_eq!(mender.view(&counts).unwrap().get("bob").unwrap(), Some(1));
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Header {
     /// If the codec cannot write it; the message names the header.
     pub fn typed<T>(
         name: impl Into<String>,
-        codec: impl ValueCodec<T>,
+        codec: &(impl ValueCodec<T> + ?Sized),
         value: &T,
     ) -> Result<Self, CodecError> {
         let (name, mut bytes) = (name.into(), Vec::new());
@@ -45,7 +45,7 @@ impl Header {
     ///
     /// # Errors
     /// If it is no `T`; the message names the header.
-    pub fn read<T>(&self, codec: impl ValueCodec<T>) -> Result<Option<T>, CodecError> {
+    pub fn read<T>(&self, codec: &(impl ValueCodec<T> + ?Sized)) -> Result<Option<T>, CodecError> {
         let refuse = |error| CodecError::new(format!("header `{}`: {error}", self.name));
         self.value.as_deref().map(|bytes| codec.decode(bytes)).transpose().map_err(refuse)
     }
@@ -61,19 +61,19 @@ impl Header {
 ///
 /// let mut headers = Headers::new();
 /// headers.push(Header::new("trace", "4bf9"));
-/// headers.push(Header::typed("attempt", BigEndian, &1_i32)?);
-/// headers.push(Header::typed("attempt", BigEndian, &2_i32)?);
-/// headers.push(Header::typed("route", Json, &["LHR", "JFK"].map(String::from))?);
+/// headers.push(Header::typed("attempt", &BigEndian, &1_i32)?);
+/// headers.push(Header::typed("attempt", &BigEndian, &2_i32)?);
+/// headers.push(Header::typed("route", &Json, &["LHR", "JFK"].map(String::from))?);
 ///
-/// let attempt: Option<i32> = headers.read("attempt", BigEndian)?;
+/// let attempt: Option<i32> = headers.read("attempt", &BigEndian)?;
 /// assert_eq!(attempt, Some(2));
-/// let attempts: Result<Vec<Option<i32>>, _> = headers.all("attempt").map(|header| header.read(BigEndian)).collect();
+/// let attempts: Result<Vec<Option<i32>>, _> = headers.all("attempt").map(|header| header.read(&BigEndian)).collect();
 /// assert_eq!(attempts?, [Some(1), Some(2)]);
-/// assert_eq!(headers.read("trace", Utf8)?, Some("4bf9".to_owned()));
-/// assert_eq!(headers.read::<Vec<String>>("route", Json)?.map(|route| route.len()), Some(2));
+/// assert_eq!(headers.read("trace", &Utf8)?, Some("4bf9".to_owned()));
+/// assert_eq!(headers.read::<Vec<String>>("route", &Json)?.map(|route| route.len()), Some(2));
 ///
 /// assert_eq!(headers.bytes("user"), None);
-/// let refused = headers.read::<i64>("attempt", BigEndian).unwrap_err();
+/// let refused = headers.read::<i64>("attempt", &BigEndian).unwrap_err();
 /// assert_eq!(refused.to_string(), "header `attempt`: 4 bytes are no i64, which has 8");
 /// # Ok::<(), millpond::codec::CodecError>(())
 /// ```
@@ -110,7 +110,11 @@ impl Headers {
     ///
     /// # Errors
     /// If it is no `T`; the message names the header.
-    pub fn read<T>(&self, name: &str, codec: impl ValueCodec<T>) -> Result<Option<T>, CodecError> {
+    pub fn read<T>(
+        &self,
+        name: &str,
+        codec: &(impl ValueCodec<T> + ?Sized),
+    ) -> Result<Option<T>, CodecError> {
         self.get(name).map_or(Ok(None), |header| header.read(codec))
     }
 

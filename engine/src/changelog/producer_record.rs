@@ -81,21 +81,21 @@ impl<V> ProducerRecord<V> {
     /// let (orders, again) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("again"));
     /// let graph = GraphBuilder::new();
     /// let tried = |_: &u32, order: ConsumerRecord<u64>| -> Result<_, CodecError> {
-    ///     let attempt: i32 = order.headers.read("attempt", BigEndian)?.unwrap_or(1);
-    ///     ProducerRecord::new(order.value.unwrap_or(0)).with_typed_header("attempt", BigEndian, &(attempt + 1))
+    ///     let attempt: i32 = order.headers.read("attempt", &BigEndian)?.unwrap_or(1);
+    ///     ProducerRecord::new(order.value.unwrap_or(0)).with_typed_header("attempt", &BigEndian, &(attempt + 1))
     /// };
     /// graph.records(&orders).try_map_values(tried).to_records(&again, |_, record| record);
     /// let mut driver = Driver::new(&graph.build()?)?;
     /// driver.put(&orders, 7, 450, 0)?;
     /// driver.run()?;
     /// let written = driver.records(&again)?;
-    /// assert_eq!(written[0].headers.read("attempt", BigEndian), Ok(Some(2_i32)));
+    /// assert_eq!(written[0].headers.read("attempt", &BigEndian), Ok(Some(2_i32)));
     /// # Ok::<(), millpond::Error>(())
     /// ```
     pub fn with_typed_header<T>(
         mut self,
         name: impl Into<String>,
-        codec: impl ValueCodec<T>,
+        codec: &(impl ValueCodec<T> + ?Sized),
         value: &T,
     ) -> Result<Self, CodecError> {
         self.headers.push(Header::typed(name, codec, value)?);

@@ -151,9 +151,9 @@ fn a_newtype_of_text_says_which_texts_it_takes_and_is_read_back() {
     assert_eq!(out, b"lhr");
 }
 
-fn round_trip<V: PartialEq + Debug>(codec: &impl ValueCodec<V>, value: V) {
-    let bytes = encoded(codec, &value);
-    assert_eq!(codec.decode(&bytes).as_ref(), Ok(&value));
+fn round_trip<V: PartialEq + Debug>(codec: &impl ValueCodec<V>, value: &V) {
+    let bytes = encoded(codec, value);
+    assert_eq!(codec.decode(&bytes).as_ref(), Ok(value));
     // Too short and too long, unless that is another text or other bytes.
     let longer = [&bytes[..], b"\xff"].concat();
     let mut again = Vec::new();
@@ -166,8 +166,8 @@ fn round_trip<V: PartialEq + Debug>(codec: &impl ValueCodec<V>, value: V) {
     }
 }
 
-fn as_key<K: Key + Debug>(key: K) {
-    let bytes = encoded(&Ordered, &key);
+fn as_key<K: Key + Debug>(key: &K) {
+    let bytes = encoded(&Ordered, key);
     let mut ours = Vec::new();
     key.encode_key(&mut ours);
     assert_eq!(bytes, ours);
@@ -179,17 +179,17 @@ proptest! {
     fn what_is_written_is_read_and_nothing_else(
         text in any::<String>(), bytes in any::<Vec<u8>>(), long in any::<i64>(), int in any::<i32>(), short in any::<i16>()
     ) {
-        round_trip(&Utf8, text.clone());
-        round_trip(&Raw, bytes.clone());
-        round_trip(&BigEndian, long);
-        round_trip(&BigEndian, int);
-        round_trip(&BigEndian, short);
-        round_trip(&BigEndian, long.unsigned_abs() >> 1);
-        round_trip(&BigEndian, int.unsigned_abs() >> 1);
-        round_trip(&BigEndian, short.unsigned_abs() >> 1);
-        round_trip(&Json, (text.clone(), long));
-        as_key((text, Some(long), bytes));
+        round_trip(&Utf8, &text);
+        round_trip(&Raw, &bytes);
+        round_trip(&BigEndian, &long);
+        round_trip(&BigEndian, &int);
+        round_trip(&BigEndian, &short);
+        round_trip(&BigEndian, &(long.unsigned_abs() >> 1));
+        round_trip(&BigEndian, &(int.unsigned_abs() >> 1));
+        round_trip(&BigEndian, &(short.unsigned_abs() >> 1));
+        round_trip(&Json, &(text.clone(), long));
+        as_key(&(text, Some(long), bytes));
         #[cfg(feature = "uuid")]
-        round_trip(&super::UuidText, uuid::Uuid::from_u64_pair(long.cast_unsigned(), 7));
+        round_trip(&super::UuidText, &uuid::Uuid::from_u64_pair(long.cast_unsigned(), 7));
     }
 }
