@@ -65,10 +65,10 @@ fn everywhere_in_a_graph() {
     append(&**driver.changelog(), partition(&topic, 0), vec![record(&topic, &3, None).at(-1)]).unwrap();
     append(&**driver.changelog(), partition(&topic, 0), vec![record(&topic, &3, Some(&(13, 1)))]).unwrap();
     driver.run().unwrap();
-    let times = [(1, 51), (2, -1), (3, 16)];
-    assert_eq!(driver.table(&timed).unwrap(), times.into());
-    assert_eq!(driver.table(&processed).unwrap(), times.into());
-    assert_eq!(driver.table(&whole).unwrap(), times.into());
+    let stamps = [(1, 51), (2, -1), (3, 16)];
+    assert_eq!(driver.table(&timed).unwrap(), stamps.into());
+    assert_eq!(driver.table(&processed).unwrap(), stamps.into());
+    assert_eq!(driver.table(&whole).unwrap(), stamps.into());
     assert_eq!(driver.table(&latest).unwrap(), [(1, (100, 7)), (2, (-3, 9)), (3, (13, 1))].into());
     let written = |topic: &str| -> Vec<i64> {
         let records = read(&**driver.changelog(), &millpond::TopicPartition::new(topic, 0)).unwrap();
