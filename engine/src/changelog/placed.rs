@@ -19,7 +19,7 @@ use std::ops::Range;
 /// let mut records = PlacedRecords::new("alice=12;carol=7".into());
 /// records.push(40, 1_000, Some(0..5), Some(6..8))?;
 /// records.push(42, 1_001, Some(9..14), Some(15..16))?;
-/// records.header("source", b"till 3")?;
+/// records.header("source", Some(b"till 3"))?;
 /// let batch = records.finish();
 ///
 /// let found: Vec<_> = batch.iter().map(|record| (record.offset, record.key, record.value)).collect();
@@ -88,23 +88,11 @@ impl PlacedRecords {
         Ok(())
     }
 
-    /// Adds a header to the record that was added last.
+    /// Adds a header, which may have no value, to the record that was added last.
     ///
     /// # Errors
     /// `Invalid` if there is no record, or its headers are too large; nothing was added then.
-    pub fn header(&mut self, name: &str, value: &[u8]) -> Result<()> {
-        self.any_header(name, Some(value))
-    }
-
-    /// As [`header`](Self::header), of a header that has no value.
-    ///
-    /// # Errors
-    /// As for `header`.
-    pub fn header_without_value(&mut self, name: &str) -> Result<()> {
-        self.any_header(name, None)
-    }
-
-    fn any_header(&mut self, name: &str, value: Option<&[u8]>) -> Result<()> {
+    pub fn header(&mut self, name: &str, value: Option<&[u8]>) -> Result<()> {
         let placed = &mut self.0;
         let (before, start) = (placed.headers.len(), placed.last_headers_start());
         write_header(&mut placed.headers, name, value);

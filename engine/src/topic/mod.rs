@@ -56,6 +56,8 @@ pub struct Topic<K, V> {
     config: TopicConfig,
     /// `None` if keys are [`Ordered`], for which nobody is to be asked.
     key_codec: Option<Arc<dyn ValueCodec<K>>>,
+    /// Whether the codec of the keys is one in which a key has one form.
+    has_one_form: bool,
     codec: Arc<dyn ValueCodec<V>>,
     made_key: Option<Arc<MakeKey<K, V>>>,
     timestamp: Option<Arc<Timestamp<K, V>>>,
@@ -76,6 +78,7 @@ impl<K, V> Clone for Topic<K, V> {
             name: Arc::clone(&self.name),
             config: self.config.clone(),
             key_codec: self.key_codec.clone(),
+            has_one_form: self.has_one_form,
             codec: Arc::clone(&self.codec),
             made_key: self.made_key.clone(),
             timestamp: self.timestamp.clone(),
@@ -108,6 +111,7 @@ impl<K, V> Topic<K, V> {
             name: name.into(),
             config: TopicConfig::default(),
             key_codec: None,
+            has_one_form: true,
             codec: Arc::new(CheckedCodec::new::<V>(codec)),
             made_key: None,
             timestamp: None,

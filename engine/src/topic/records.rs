@@ -3,7 +3,7 @@
 //! All of it is a function of the record, so that a replay reads what was read before.
 
 use super::Topic;
-use crate::codec::{AsKey, CheckedCodec, CodecError, Key, Ordered, Value, ValueCodec};
+use crate::codec::{AsKey, BigEndian, CheckedCodec, CodecError, Key, Ordered, Raw, Utf8, Value, ValueCodec};
 use std::any::TypeId;
 use std::sync::Arc;
 
@@ -44,6 +44,8 @@ impl<K: Key, V: Value> Topic<K, V> {
     #[doc(alias = "Serdes")]
     pub fn keys<C: ValueCodec<K>>(mut self, codec: C) -> Self {
         let ordered = TypeId::of::<C>() == TypeId::of::<Ordered>();
+        let exact = [TypeId::of::<Utf8>(), TypeId::of::<BigEndian>(), TypeId::of::<Raw>()];
+        self.has_one_form = ordered || exact.contains(&TypeId::of::<C>());
         self.key_codec =
             (!ordered).then(|| Arc::new(CheckedCodec::new::<K>(codec)) as Arc<dyn ValueCodec<K>>);
         self.declared = Arc::default();
@@ -55,9 +57,8 @@ impl<K: Key, V: Value> Topic<K, V> {
     /// other keys for all of them calls `re_key` on the stream. A record with neither a key nor a value deletes nothing that
     /// could be named, and is a failure all the same.
     ///
-    /// Records without a key lie in any partition, and so do those that get one key here. On a changelog that is one sequence
-    /// they are taken in its order; on one that is not, the partitions are merged by timestamps, and what is made of the records of
-    /// one key depends on that.
+    /// Records without a key lie in any partition, and so do those that get one key here. They meet all the same, in the order
+    /// of the log; one that has no order over its partitions takes a note of the order in which they came, where that matters.
     ///
     /// The closure depends on the value alone, as all of a graph does; where it panics, the record is a failure.
     ///
@@ -155,6 +156,14 @@ impl<K: Key, V: Value> Topic<K, V> {
     #[must_use]
     pub fn has_made_keys(&self) -> bool {
         self.made_key.is_some()
+    }
+
+    /// Whether records of one key may lie in several partitions, because others write the key in several ways, or because
+    /// records have none.
+    pub(crate) fn may_spread_keys(&self) -> bool {
+        // A type of the user may read several texts as one.
+        let is_proven = |codec: &Arc<dyn ValueCodec<K>>| codec.shape().is_ok_and(|shape| shape.is_proven());
+        self.has_made_keys() || !self.has_one_form || !self.key_codec.as_ref().is_none_or(is_proven)
     }
 
     /// The key of a record that has none; `None` if the topic does not say how to make one.

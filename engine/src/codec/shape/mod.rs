@@ -112,6 +112,11 @@ impl Shape {
         self.trust
     }
 
+    /// Whether every value is read back as what it was.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.trust == Trust::Proven
+    }
+
     /// Says that the codec refuses single values of the type.
     pub(super) fn refusing(self, refuses: bool) -> Self {
         Self { refuses, ..self }
