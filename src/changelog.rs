@@ -13,7 +13,7 @@
 //! | write a changelog of one's own | [`backend`] |
 
 pub use millpond_engine::changelog::{
-    Ack, Admin, Append, Changelog, ConsumerDescription, Header, MAX_HEADERS_BYTES, MAX_KEY_BYTES,
+    Ack, Admin, Append, Changelog, ConsumerDescription, Header, Headers, MAX_HEADERS_BYTES, MAX_KEY_BYTES,
     MAX_VALUE_BYTES, MemoryChangelog, PartitionDescription, Producer, ProducerRecord, Record, Room,
     TopicConfig, TopicDescription, TopicType, partition_for_key, prelude,
 };

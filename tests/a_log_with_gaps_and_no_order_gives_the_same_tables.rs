@@ -269,10 +269,8 @@ fn records_that_fail_are_those_that_fail() {
         assert_eq!(rows(&stepper.view(&sums).unwrap()), expected);
         let letters = TopicPartition::new("letters", 0);
         let letters = records::read(&*log, &letters).unwrap().into_iter().map(|letter| {
-            let header = |name: &str| {
-                let header = letter.headers.iter().find(|header| header.name == name).unwrap();
-                std::str::from_utf8(&header.value).unwrap().to_owned()
-            };
+            let header =
+                |name: &str| std::str::from_utf8(letter.headers.bytes(name).unwrap()).unwrap().to_owned();
             let origin =
                 (header("millpond.partition").parse().unwrap(), header("millpond.offset").parse().unwrap());
             (origin, orders().codec().decode(letter.value.as_ref().unwrap()).unwrap())

@@ -265,8 +265,8 @@ fn letters(driver: &Driver) -> Vec<(u64, String)> {
         }
         for batch in batches {
             for record in &batch.decode().unwrap() {
-                let headers: BTreeMap<&str, &[u8]> = record.headers().collect();
-                let text = |name: &str| String::from_utf8(headers[name].to_vec()).unwrap();
+                let headers = record.to_headers();
+                let text = |name: &str| String::from_utf8(headers.bytes(name).unwrap().to_vec()).unwrap();
                 letters.push((text("millpond.offset").parse().unwrap(), text("millpond.reason")));
             }
         }

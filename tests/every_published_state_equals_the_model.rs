@@ -19,11 +19,11 @@
 
 mod model;
 
-use millpond::changelog::partition_for_key;
+use millpond::changelog::Headers;
 use millpond::testing::Driver;
 use millpond::testing::changelogs::TypedRecord;
-use millpond::{Position, Result};
-use millpond_support::records::key_bytes;
+use millpond::{Position, Result, Topic};
+use millpond_support::records::partition_of;
 use model::graph::{Built, build};
 use model::interpreter::{Event, Interpreter};
 use model::steps::{Order, Step, append, arrivals, settings, started, step};
@@ -215,7 +215,9 @@ impl Run {
             let mut expected = Vec::new();
             for partition in 0..topic.topic_config().partitions {
                 let events = self.written.iter().filter_map(|epoch| epoch.written.get(node)).flatten();
-                expected.extend(events.map(record).filter(|record| record.partition == partition));
+                expected.extend(
+                    events.map(|event| record(topic, event)).filter(|record| record.partition == partition),
+                );
             }
             let records = self.driver.records(topic).map_err(failed)?;
             if records != expected {
@@ -249,13 +251,13 @@ impl Run {
 }
 
 /// An event as a record of a derived topic.
-fn record(event: &Event) -> TypedRecord<K, V> {
+fn record(topic: &Topic<K, V>, event: &Event) -> TypedRecord<K, V> {
     TypedRecord {
-        partition: partition_for_key(&key_bytes(&event.key), 2),
+        partition: partition_of(topic, &event.key).partition,
         key: event.key,
         value: Some(event.value),
         timestamp_ms: event.timestamp_ms(),
-        headers: Vec::new(),
+        headers: Headers::new(),
     }
 }
 

@@ -20,11 +20,9 @@
 mod model;
 
 use millpond::FailurePolicy;
-use millpond::changelog::partition_for_key;
 use millpond::testing::changelogs::TypedRecord;
 use millpond::testing::{Driver, Settings};
 use millpond_support::failing::dead_letters;
-use millpond_support::records::key_bytes;
 use model::graph::build_with;
 use model::steps::{Record, Step, append, settings, started, step};
 use model::{K, Rows, V, grammar};
@@ -95,7 +93,7 @@ fn run(spec: &grammar::Spec, first: Settings, steps: &[Step], records: usize) ->
 fn without(steps: &[Step], letters: &BTreeMap<Place, String>, partitions: &[u32]) -> Vec<Step> {
     let mut ends: BTreeMap<(usize, u32), u64> = BTreeMap::new();
     let mut is_good = |record: &Record| {
-        let partition = partition_for_key(&key_bytes(&record.key), partitions[record.topic]);
+        let partition = record.partition(partitions);
         let end = ends.entry((record.topic, partition)).or_default();
         *end += 1;
         !letters.contains_key(&(format!("in{}", record.topic), partition, *end - 1))

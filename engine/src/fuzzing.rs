@@ -8,7 +8,7 @@
 //! than `fuzz/src/lib.rs` says.
 
 use crate::changelog::{Record, StoredBatch, TopicType, framed, sealed};
-use crate::codec::{Bincode, CodecError, Json, Key, KeyCodec, ValueCodec};
+use crate::codec::{BigEndian, Bincode, CodecError, Json, Key, KeyCodec, Ordered, Raw, Utf8, ValueCodec};
 use crate::store::layout;
 use crate::{Error, ErrorKind, TopicPartition, key_codec};
 use bytes::Bytes;
@@ -162,6 +162,41 @@ fn stable<V>(codec: &impl ValueCodec<V>, data: &[u8]) -> Option<Vec<u8>> {
     first.ok()
 }
 
+/// Keys as they are on the wire, in every codec that a topic may have for them.
+///
+/// Bytes either are refused or decode to a key that encodes to them again; to others only where one key may be written in
+/// several ways, and from then on nothing changes any more.
+///
+/// # Panics
+/// If a codec does not hold to that.
+pub fn wire_codec(data: &[u8]) {
+    exact::<(String, Option<i64>)>(&Ordered, data);
+    exact::<String>(&Utf8, data);
+    exact::<std::sync::Arc<str>>(&Utf8, data);
+    exact::<i16>(&BigEndian, data);
+    exact::<i32>(&BigEndian, data);
+    exact::<i64>(&BigEndian, data);
+    exact::<u16>(&BigEndian, data);
+    exact::<u32>(&BigEndian, data);
+    exact::<u64>(&BigEndian, data);
+    exact::<Vec<u8>>(&Raw, data);
+    exact::<Bytes>(&Raw, data);
+    exact::<[u8; 8]>(&Raw, data);
+    stable::<(u32, String)>(&Json, data);
+    stable::<BTreeMap<String, Vec<i64>>>(&Json, data);
+    #[cfg(feature = "uuid")]
+    if let Some(again) = stable::<uuid::Uuid>(&crate::codec::UuidText, data) {
+        assert!(data.eq_ignore_ascii_case(&again), "{data:?} is read as {again:?}");
+    }
+}
+
+/// What decodes, encodes to the same bytes.
+fn exact<V>(codec: &impl ValueCodec<V>, data: &[u8]) {
+    if let Some(again) = stable(codec, data) {
+        assert_eq!(data, again, "a key has two encodings");
+    }
+}
+
 /// Batches of the changelog: the bytes as they are, with a checksum that is right, and as the records of a batch.
 ///
 /// A batch is refused as `Corrupt`, or all of its records are read; written again, the same records are read.
@@ -282,6 +317,8 @@ mod tests {
         prop_oneof![
             4 => vec(byte, 0..60),
             1 => vec(any::<u8>(), 0..60),
+            1 => (any::<[u8; 8]>(), 1..4_u32).prop_map(|(bytes, halved)| bytes[..1 << halved].to_vec()),
+            1 => "[0-9a-fA-F]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-fg]{12}".prop_map(String::into_bytes),
             1 => "[\\[\\]{}\":,0-9a-z.eE \\\\-]{0,40}".prop_map(String::into_bytes),
             1 => ("(\\[|\\{\"(List|Map|Pair|Optional)\":)", 0..400_usize)
                 .prop_map(|(part, times)| part.repeat(times).into_bytes()),
@@ -300,6 +337,11 @@ mod tests {
         #[test]
         fn any_bytes_are_values_or_refused(data in bytes()) {
             value_codec(&data);
+        }
+
+        #[test]
+        fn any_bytes_are_keys_on_the_wire_or_refused(data in bytes()) {
+            wire_codec(&data);
         }
 
         #[test]

@@ -1,6 +1,6 @@
 //! The graph builder: where streams and tables begin.
 
-use crate::stream::{ConsumerRecord, RecordSource, Stream, StreamSource, UpsertSource};
+use crate::stream::{AsRecords, AsUpserts, AsValues, ConsumerRecord, Stream, TopicSource};
 use crate::table::{StoredTable, source};
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
@@ -74,7 +74,7 @@ impl GraphBuilder {
     /// examples.
     #[must_use]
     pub fn stream<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, V> {
-        let node = self.0.source("stream", topic, StreamSource::new(topic));
+        let node = self.0.source("stream", topic, TopicSource::<K, V, AsValues>::new(topic));
         Stream::new(self.0.clone(), node, true)
     }
 
@@ -82,7 +82,7 @@ impl GraphBuilder {
     /// there. See [`Upsert`] for an example.
     #[must_use]
     pub fn upserts<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, Upsert<V>> {
-        let node = self.0.source("upserts", topic, UpsertSource::new(topic));
+        let node = self.0.source("upserts", topic, TopicSource::<K, V, AsUpserts>::new(topic));
         Stream::new(self.0.clone(), node, true)
     }
 
@@ -91,7 +91,7 @@ impl GraphBuilder {
     #[must_use]
     #[doc(alias = "RecordMetadata")]
     pub fn records<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Stream<K, ConsumerRecord<V>> {
-        let node = self.0.source("records", topic, RecordSource::new(topic));
+        let node = self.0.source("records", topic, TopicSource::<K, V, AsRecords>::new(topic));
         Stream::new(self.0.clone(), node, true)
     }
 

@@ -2,7 +2,7 @@
 //! Method: the public laws, over the types that keys and values are made of.
 #![cfg(feature = "testing")]
 
-use millpond_engine::codec::{Bincode, Json, Raw};
+use millpond_engine::codec::{BigEndian, Bincode, Json, Ordered, Raw, Utf8};
 use millpond_operators::testing::laws;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -27,4 +27,15 @@ fn values_obey_their_laws() {
     laws::value_codec(&Json, vec(any::<(String, i64)>(), 0..4));
     laws::value_codec(&Json, any::<i64>());
     laws::value_codec(&Raw, vec(any::<u8>(), 0..8));
+}
+
+#[test]
+fn codecs_of_the_wire_obey_the_laws_of_values() {
+    laws::value_codec(&Utf8, any::<String>());
+    laws::value_codec(&BigEndian, any::<i64>());
+    laws::value_codec(&BigEndian, any::<i16>());
+    laws::value_codec(&BigEndian, any::<u32>().prop_map(|number| number >> 1));
+    laws::value_codec(&BigEndian, any::<f64>().prop_filter("equals itself", |number| !number.is_nan()));
+    laws::value_codec(&Raw, any::<[u8; 5]>());
+    laws::value_codec(&Ordered, any::<(String, Option<i32>, bool)>());
 }

@@ -55,7 +55,8 @@ pub fn dead_letters(log: &dyn Changelog) -> Vec<(Record, BTreeMap<String, String
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let letters = records::read(log, &TopicPartition::new("dead", 0)).unwrap();
     let headed = letters.into_iter().map(|letter| {
-        let header = |header: &Header| (header.name.clone(), text(&header.value));
+        let header =
+            |header: &Header| (header.name.clone(), text(header.value.as_deref().unwrap_or_default()));
         let headers = letter.headers.iter().map(header).collect();
         (letter, headers)
     });

@@ -231,7 +231,7 @@ impl LogBatch for OwnBatch {
         for ((offset, record), (value, key)) in self.records.iter().zip(places) {
             placed.push(*offset, record.timestamp_ms, key, value)?;
             for header in &record.headers {
-                placed.header(&header.name, &header.value)?;
+                placed.header(&header.name, header.value.as_deref())?;
             }
         }
         Ok(placed.finish())

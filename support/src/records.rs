@@ -6,10 +6,17 @@ use millpond::codec::{Key, Value};
 use millpond::{ManualClock, Position, Result, Topic, TopicPartition};
 use std::sync::Arc;
 
-/// The bytes of a key.
+/// The bytes of a key in a topic that says nothing of its keys.
 pub fn key_bytes<K: Key>(key: &K) -> Vec<u8> {
     let mut bytes = Vec::new();
     key.encode_key(&mut bytes);
+    bytes
+}
+
+/// The bytes of a key of `topic`.
+pub fn key_bytes_of<K: Key, V: Value>(topic: &Topic<K, V>, key: &K) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    topic.encode_key(key, &mut bytes).unwrap();
     bytes
 }
 
@@ -23,14 +30,14 @@ pub fn value_bytes<K: Key, V: Value>(topic: &Topic<K, V>, value: &V) -> Vec<u8> 
 /// A record of `topic` at time 0; `None` deletes.
 pub fn record<K: Key, V: Value>(topic: &Topic<K, V>, key: &K, value: Option<&V>) -> Record {
     match value {
-        Some(value) => Record::new(key_bytes(key), value_bytes(topic, value)),
-        None => Record::tombstone(key_bytes(key)),
+        Some(value) => Record::new(key_bytes_of(topic, key), value_bytes(topic, value)),
+        None => Record::tombstone(key_bytes_of(topic, key)),
     }
 }
 
 /// The partition of `topic` that a producer sends `key` to.
 pub fn partition_of<K: Key, V: Value>(topic: &Topic<K, V>, key: &K) -> TopicPartition {
-    partition(topic, partition_for_key(&key_bytes(key), topic.topic_config().partitions))
+    partition(topic, partition_for_key(&key_bytes_of(topic, key), topic.topic_config().partitions))
 }
 
 /// A partition of `topic` by its number.

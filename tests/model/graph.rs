@@ -4,11 +4,18 @@ use super::grammar::{Node, Op, TOPICS};
 use super::{K, V};
 use millpond::TableOptions;
 use millpond::aggregate::{Multiset, max};
+use millpond::codec::Json;
 use millpond::stream::Emit;
 use millpond::{Graph, GraphBuilder, Latest, Process, StoredTable, Stream, Table, Topic, Upsert};
 
 pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
-    Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS])
+    let made = keyed(Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS]), topic);
+    if topic == 2 { made.timestamps_from(|k, v| v.wrapping_mul(7).wrapping_sub(V::from(k.1))) } else { made }
+}
+
+/// The topic with one of several codecs for its keys, which decides where they lie and nothing else.
+fn keyed(topic: Topic<K, V>, number: usize) -> Topic<K, V> {
+    if number.is_multiple_of(2) { topic } else { topic.keys(Json) }
 }
 
 pub fn keeps(n: u8, v: V) -> bool {
@@ -209,7 +216,7 @@ pub fn build_with(nodes: &[Node], partitions: &[u32], bitter: bool) -> Built {
         let made = if node.is_table {
             Made::Table(building.table(number, node))
         } else if let Op::To { stream } = node.op {
-            let topic = Topic::new(&format!("out{}", node.id)).partitions(2);
+            let topic = keyed(Topic::new(&format!("out{}", node.id)).partitions(2), node.id);
             building.stream_of(stream).to(&topic);
             building.outputs.push((number, topic));
             Made::Output

@@ -6,9 +6,8 @@ use super::probe::{Probe, key, probe};
 use super::{K, V, graph};
 use millpond::Position;
 use millpond::TopicPartition;
-use millpond::changelog::partition_for_key;
-use millpond::codec::KeyCodec;
 use millpond::testing::{Driver, Settings};
+use millpond_support::records::partition_of;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -20,6 +19,13 @@ pub struct Record {
     pub key: K,
     pub value: Option<V>,
     pub timestamp_ms: i64,
+}
+
+impl Record {
+    /// The partition that it is appended to.
+    pub fn partition(&self, partitions: &[u32]) -> u32 {
+        partition_of(&graph::topic(self.topic, partitions), &self.key).partition
+    }
 }
 
 /// Something that can happen.
@@ -153,9 +159,7 @@ impl Order {
     /// Notes records that were appended.
     pub fn append(&mut self, records: &[Record], partitions: &[u32]) {
         for record in records {
-            let mut key = Vec::new();
-            record.key.encode_key(&mut key);
-            let partition = partition_for_key(&key, partitions[record.topic]);
+            let partition = record.partition(partitions);
             let end = self.ends.entry((record.topic, partition)).or_default();
             let place = self.places.len() as u64;
             self.places.insert((record.topic, partition, *end), place);

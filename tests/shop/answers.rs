@@ -90,7 +90,10 @@ pub(crate) fn log(changelog: &dyn Changelog) -> Result<Log> {
 }
 
 fn shown(record: &Record) -> String {
-    let headers = record.headers.iter().map(|header| format!(" {}={}", header.name, text(&header.value)));
+    let headers = record
+        .headers
+        .iter()
+        .map(|header| format!(" {}={}", header.name, header.value.as_deref().map_or("-".to_owned(), text)));
     let value = record.value.as_deref().map_or("-".to_owned(), text);
     format!(
         "{} {} {value}{}",

@@ -5,7 +5,9 @@ use super::PlacedRecords;
 use super::batch::BatchEncoder;
 use super::frame::{self, FrameHeader, Sequenced};
 use super::sequence::Run;
-use super::{DecodedBatch, Header, MAX_KEY_BYTES, Record, RecordRef, StoredBatch};
+use super::{
+    DecodedBatch, Header, Headers, MAX_HEADERS_BYTES, MAX_KEY_BYTES, Record, RecordRef, StoredBatch,
+};
 use crate::fuzzing::log_batch;
 use crate::{Error, ErrorKind, TopicPartition};
 use bytes::Bytes;
@@ -30,8 +32,9 @@ fn reopen(frame: Vec<u8>) -> Result<Vec<Record>, Error> {
 
 fn any_record() -> impl Strategy<Value = Record> {
     let bytes = |most| proptest::collection::vec(any::<u8>(), 0..most).prop_map(Bytes::from);
-    let header = (".{0,5}", bytes(20)).prop_map(|(name, value)| Header { name, value });
-    let headers = proptest::collection::vec(header, 0..3);
+    let value = proptest::option::weighted(0.9, bytes(20));
+    let header = (".{0,5}", value).prop_map(|(name, value)| Header { name, value });
+    let headers = proptest::collection::vec(header, 0..3).prop_map(Headers::from);
     let timestamp = prop_oneof![any::<i64>(), -1000_i64..1000];
     let key = proptest::option::weighted(0.95, bytes(200));
     (key, proptest::option::of(bytes(200)), timestamp, headers)
@@ -40,6 +43,22 @@ fn any_record() -> impl Strategy<Value = Record> {
 
 fn any_records() -> impl Strategy<Value = Vec<Record>> {
     proptest::collection::vec(any_record(), 1..20)
+}
+
+#[test]
+fn a_header_without_a_value_is_golden() {
+    let mut record = Record::new("k", "v");
+    record.headers.push(Header::without_value("h"));
+    record.headers.push(Header::new("h", ""));
+    let mut body = Vec::new();
+    frame::write_record(&mut body, 0, &record, false);
+    assert_eq!(body, [0, 1, b'k', 2, b'v', 8, 1, b'h', 0x81, 0x80, 0x40, 1, b'h', 0]);
+    assert_eq!(record.headers_bytes(), 8);
+    assert_eq!(records_of(&encode(7, std::slice::from_ref(&record))), [record]);
+    // The longest value that there is has another length.
+    let longest = Record::new("k", "v").with_header("", vec![7; MAX_HEADERS_BYTES - 4]);
+    assert_eq!(longest.headers_bytes(), MAX_HEADERS_BYTES);
+    assert_eq!(records_of(&encode(7, std::slice::from_ref(&longest))), [longest]);
 }
 
 #[test]
@@ -344,7 +363,7 @@ proptest! {
         for (offset, value, key, record) in &placed {
             batch.push(*offset, record.timestamp_ms, key.clone(), value.clone()).unwrap();
             for header in &record.headers {
-                batch.header(&header.name, &header.value).unwrap();
+                batch.header(&header.name, header.value.as_deref()).unwrap();
             }
             prop_assert!(batch.push(*offset, 0, None, None).is_err());
         }
@@ -361,7 +380,7 @@ proptest! {
 #[test]
 fn a_place_outside_of_the_bytes_is_refused() {
     let mut records = PlacedRecords::new("abc".into());
-    records.header("h", b"").unwrap_err();
+    records.header("h", Some(b"")).unwrap_err();
     assert!(records.push(0, 0, Some(2..4), None).is_err());
     assert!(records.push(0, 0, None, Some(3..2)).is_err());
     records.push(5, 0, Some(0..3), Some(3..3)).unwrap();

@@ -24,13 +24,15 @@
 //!          varint(value length + 1, or 0 for a tombstone) value
 //!          varint(length of the headers) headers
 //! header = varint(name length) name (UTF-8)  varint(value length) value
+//!          in place of the last two varint(2^20 + 1) if it has no value: no value is so long
 //! ```
 //!
 //! Reading never panics, never trusts a length beyond the bytes that are there, and reports damage as a short
 //! text; whoever knows the partition makes an error of it.
 
-use super::record::{Header, Record};
+use super::record::{MAX_HEADERS_BYTES, Record};
 use super::sequence::Run;
+use super::{Header, Headers};
 use crate::varint::{
     read_slice, read_varint, split, unzigzag, varint_len, write_slice, write_varint, zigzag,
 };
@@ -213,8 +215,18 @@ pub(super) fn write_record(out: &mut Vec<u8>, timestamp_delta: i64, record: &Rec
     write_optional(out, record.value.as_deref());
     write_varint(out, headers_len(&record.headers) as u64);
     for header in &record.headers {
-        write_slice(out, header.name.as_bytes());
-        write_slice(out, &header.value);
+        write_header(out, &header.name, header.value.as_deref());
+    }
+}
+
+/// Stands for the length of a value that is not there.
+const NO_VALUE: u64 = MAX_HEADERS_BYTES as u64 + 1;
+
+pub(super) fn write_header(out: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    write_slice(out, name.as_bytes());
+    match value {
+        Some(value) => write_slice(out, value),
+        None => write_varint(out, NO_VALUE),
     }
 }
 
@@ -260,15 +272,22 @@ pub(super) fn read_record<'a>(rest: &mut &'a [u8], keyless: bool) -> Option<RawR
 }
 
 /// Reads one header from the front of `rest`; `None` at the end or if the bytes are not a header.
-pub(super) fn read_header<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+pub(super) fn read_header<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, Option<&'a [u8]>)> {
     let name = std::str::from_utf8(read_slice(rest)?).ok()?;
-    Some((name, read_slice(rest)?))
+    match read_varint(rest)? {
+        NO_VALUE => Some((name, None)),
+        length => Some((name, Some(split(rest, length)?))),
+    }
 }
 
 /// How many bytes `headers` take when stored.
-pub(super) fn headers_len(headers: &[Header]) -> usize {
+pub(super) fn headers_len(headers: &Headers) -> usize {
     let slice = |length: usize| varint_len(length as u64) + length;
-    headers.iter().map(|header| slice(header.name.len()) + slice(header.value.len())).sum()
+    let value = |header: &Header| match &header.value {
+        Some(value) => slice(value.len()),
+        None => varint_len(NO_VALUE),
+    };
+    headers.iter().map(|header| slice(header.name.len()) + value(header)).sum()
 }
 
 /// The same bytes with magic, version and checksum put right, to reach what lies behind them.

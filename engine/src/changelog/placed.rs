@@ -2,8 +2,8 @@
 //! have gaps.
 
 use super::decoded::DecodedBatch;
+use super::frame::write_header;
 use super::record::{MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, RecordRef};
-use crate::varint::write_slice;
 use crate::{Error, Result};
 use bytes::Bytes;
 use std::ops::Range;
@@ -19,7 +19,7 @@ use std::ops::Range;
 /// let mut records = PlacedRecords::new("alice=12;carol=7".into());
 /// records.push(40, 1_000, Some(0..5), Some(6..8))?;
 /// records.push(42, 1_001, Some(9..14), Some(15..16))?;
-/// records.header("source", b"till 3")?;
+/// records.header("source", Some(b"till 3"))?;
 /// let batch = records.finish();
 ///
 /// let found: Vec<_> = batch.iter().map(|record| (record.offset, record.key, record.value)).collect();
@@ -88,15 +88,14 @@ impl PlacedRecords {
         Ok(())
     }
 
-    /// Adds a header to the record that was added last.
+    /// Adds a header, which may have no value, to the record that was added last.
     ///
     /// # Errors
     /// `Invalid` if there is no record, or its headers are too large; nothing was added then.
-    pub fn header(&mut self, name: &str, value: &[u8]) -> Result<()> {
+    pub fn header(&mut self, name: &str, value: Option<&[u8]>) -> Result<()> {
         let placed = &mut self.0;
         let (before, start) = (placed.headers.len(), placed.last_headers_start());
-        write_slice(&mut placed.headers, name.as_bytes());
-        write_slice(&mut placed.headers, value);
+        write_header(&mut placed.headers, name, value);
         match (placed.headers_end(), placed.slots.last_mut()) {
             (Ok(end), Some(last)) if placed.headers.len() - start <= MAX_HEADERS_BYTES => {
                 last.headers_end = end;

@@ -1,6 +1,6 @@
 //! Producers: typed appends to one topic, partitioned by key.
 
-use super::{Ack, Append, Changelog, Header, ProducerRecord, Record, partition_for_key};
+use super::{Ack, Append, Changelog, Headers, ProducerRecord, Record, partition_for_key};
 use crate::codec::{AsKey, Key, Value};
 use crate::folding::EngineId;
 use crate::wait::block_on;
@@ -128,7 +128,7 @@ struct Outgoing<'r, Q: ?Sized, V> {
     key: &'r Q,
     value: Option<V>,
     timestamp_ms: i64,
-    headers: Vec<Header>,
+    headers: Headers,
 }
 
 impl<K, V> fmt::Debug for Producer<K, V> {
@@ -224,7 +224,8 @@ impl<K: Key, V: Value> Producer<K, V> {
         &self,
         records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
     ) -> Ack {
-        let plain = |(key, value, timestamp_ms)| Outgoing { key, value, timestamp_ms, headers: Vec::new() };
+        let plain =
+            |(key, value, timestamp_ms)| Outgoing { key, value, timestamp_ms, headers: Headers::new() };
         self.append(records.into_iter().map(plain))
     }
 
@@ -323,14 +324,21 @@ impl<K: Key, V: Value> Producer<K, V> {
         let mut appends: Vec<Append> = Vec::new();
         for Outgoing { key, value, timestamp_ms, headers } in records {
             let mut bytes = Vec::with_capacity(32);
-            key.encode_as_key(&mut bytes);
+            self.topic.encode_key(key, &mut bytes).map_err(|error| {
+                Error::user(format!("topic `{}`: a key does not encode", self.topic.name()))
+                    .with_source(error)
+            })?;
             let split = bytes.len();
             let partition = partition_for_key(&bytes, self.partitions);
+            let mut timestamp_ms = timestamp_ms;
             if let Some(value) = &value {
                 self.topic.codec().encode(value.borrow(), &mut bytes).map_err(|error| {
                     Error::user(format!("topic `{}`: a value does not encode", self.topic.name()))
                         .with_source(error)
                 })?;
+                if self.topic.has_timestamps() {
+                    timestamp_ms = self.topic.timestamp_ms(&key.as_key(), value.borrow(), timestamp_ms);
+                }
             }
             // Key and value share one allocation.
             let mut key = Bytes::from(bytes);

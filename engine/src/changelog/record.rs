@@ -3,7 +3,7 @@
 //! A [`Record`] owns its bytes and is what one appends; a [`RecordRef`] borrows from a decoded batch and is
 //! what one reads. How records lie in stored bytes is the business of [`frame`](super::frame) alone.
 
-use super::frame;
+use super::{Header, Headers, frame};
 use crate::{Error, Result};
 use bytes::Bytes;
 use std::fmt;
@@ -16,15 +16,6 @@ pub const MAX_VALUE_BYTES: usize = 256 << 20;
 
 /// The most that the headers of one record may take together, in bytes as stored.
 pub const MAX_HEADERS_BYTES: usize = 1 << 20;
-
-/// A named annotation of a record.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Header {
-    /// The header's name.
-    pub name: String,
-    /// Its value.
-    pub value: Bytes,
-}
 
 /// One fact: a key, what it now maps to (`None` is a tombstone), when, and annotations. Records are ordered by these, in
 /// this order.
@@ -49,7 +40,7 @@ pub struct Record {
     /// Milliseconds since the Unix epoch, as the producer stamped it.
     pub timestamp_ms: i64,
     /// Annotations, together at most [`MAX_HEADERS_BYTES`] long.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
 }
 
 impl Record {
@@ -81,15 +72,15 @@ impl Record {
     /// The same fact with one more annotation.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<Bytes>) -> Self {
-        self.headers.push(Header { name: name.into(), value: value.into() });
+        self.headers.push(Header::new(name, value));
         self
     }
 
     /// How many bytes of key, value and headers the record carries.
     #[must_use]
     pub fn payload_bytes(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|header| header.name.len() + header.value.len()).sum();
         let bytes = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(|header| header.name.len() + bytes(&header.value)).sum();
         bytes(&self.key) + bytes(&self.value) + headers
     }
 
@@ -143,23 +134,31 @@ impl<'a> RecordRef<'a> {
         self
     }
 
-    /// The record's annotations, name and value, in the order they were given.
-    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+    /// The record's annotations, each a name and perhaps a value, in the order they were given.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, Option<&'a [u8]>)> + use<'a> {
         let mut rest = self.headers;
         // Checked when the batch was decoded, so that nothing but the end stops it.
         std::iter::from_fn(move || frame::read_header(&mut rest))
     }
 
+    /// Copies of the record's annotations.
+    #[must_use]
+    pub fn to_headers(&self) -> Headers {
+        let header = |(name, value): (&str, Option<&[u8]>)| Header {
+            name: name.to_owned(),
+            value: value.map(Bytes::copy_from_slice),
+        };
+        self.headers().map(header).collect()
+    }
+
     /// A record that owns a copy of these bytes.
     #[must_use]
     pub fn to_record(&self) -> Record {
-        let header =
-            |(name, value): (&str, &[u8])| Header { name: name.into(), value: Bytes::copy_from_slice(value) };
         Record {
             key: self.key.map(Bytes::copy_from_slice),
             value: self.value.map(Bytes::copy_from_slice),
             timestamp_ms: self.timestamp_ms,
-            headers: self.headers().map(header).collect(),
+            headers: self.to_headers(),
         }
     }
 }

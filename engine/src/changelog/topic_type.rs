@@ -1,11 +1,12 @@
-//! What a topic holds, as a changelog remembers it: codec, and shapes of keys and values.
+//! What a topic holds, as a changelog remembers it: codecs and shapes of keys and values.
 //!
 //! The first who declares a topic decides. Later ones must be able to read whatever was written before them, as far as
 //! the codec allows its types to grow; a raised revision replaces what was remembered. The stored form is
-//! `format u8, kind u8`, and for one type (kind 0) `revision varint` and three texts with their lengths: codec, shape of
-//! the keys, shape of the values. It is golden.
+//! `format u8, kind u8`, and for one type (kind 0) `revision varint` and three texts with their lengths: codec of the values,
+//! shape of the keys, shape of the values. Where keys have a codec of their own (kind 2) its name follows as a fourth; else
+//! they are in the order of tables, as all keys of 0.1 are. It is golden.
 
-use crate::codec::{Growth, Shape, ShapeNode};
+use crate::codec::{Growth, Ordered, Shape, ShapeNode};
 use crate::varint::{read_slice, read_varint, write_slice, write_varint};
 use crate::{Error, Result};
 use serde::ser::SerializeStruct;
@@ -14,6 +15,8 @@ use serde::{Serialize, Serializer};
 const FORMAT: u8 = 1;
 const ONE: u8 = 0;
 const MIXED: u8 = 1;
+/// One type, whose keys have a codec of their own.
+const ONE_KEYED: u8 = 2;
 
 /// What the keys and values of a topic are.
 ///
@@ -31,7 +34,9 @@ enum Kind {
 #[derive(Debug, Clone)]
 struct Held {
     revision: u32,
+    key_codec: String,
     codec: String,
+    /// The shape of the keys: as the type tells it if they are [`Ordered`], else the stored form of a [`Shape`].
     key: String,
     value: String,
     /// What its codec can read of older values; not stored.
@@ -40,19 +45,25 @@ struct Held {
 
 impl PartialEq for Held {
     fn eq(&self, other: &Self) -> bool {
-        (self.revision, &self.codec, &self.key, &self.value)
-            == (other.revision, &other.codec, &other.key, &other.value)
+        (self.revision, &self.key_codec, &self.codec, &self.key, &self.value)
+            == (other.revision, &other.key_codec, &other.codec, &other.key, &other.value)
     }
 }
 
 impl Eq for Held {}
 
 impl TopicType {
-    pub(crate) fn new(revision: u32, key: &str, codec: &str, value: &Shape) -> Self {
+    /// `key` and `value` are each the name of a codec and a shape in it.
+    pub(crate) fn new(
+        revision: u32,
+        (key_codec, key): (&str, String),
+        (codec, value): (&str, &Shape),
+    ) -> Self {
         Self(Kind::One(Held {
             revision,
+            key_codec: key_codec.to_owned(),
             codec: codec.to_owned(),
-            key: key.to_owned(),
+            key,
             value: value.to_text(),
             growth: value.growth(),
         }))
@@ -81,9 +92,7 @@ impl TopicType {
         if new.revision > kept.revision && !new.is_raw() {
             return Ok(Some(declared.clone()));
         }
-        if kept.key != new.key {
-            return Err(kept.refuse(&format!("its keys are `{}`, not `{}`", kept.key, new.key)));
-        }
+        kept.check_keys(new)?;
         if new.is_raw() || kept.is_raw() {
             return Ok((!new.is_raw()).then(|| declared.clone()));
         }
@@ -97,8 +106,16 @@ impl TopicType {
             .union(&ShapeNode::from_text(&kept.value), &ShapeNode::from_text(&new.value))
             .map_err(|differs| kept.refuse(&format!("its values have another type: {differs}")))?
             .to_text();
-        let grown = value != kept.value;
-        Ok(grown.then(|| Self(Kind::One(Held { value, growth: new.growth, ..kept.clone() }))))
+        // What was read as bytes so far turns out to be something.
+        let keyed = if kept.has_raw_keys() { new } else { kept };
+        let grown = Held {
+            value,
+            growth: new.growth,
+            key_codec: keyed.key_codec.clone(),
+            key: keyed.key.clone(),
+            ..kept.clone()
+        };
+        Ok((grown != *kept).then_some(Self(Kind::One(grown))))
     }
 
     /// What two uses of one topic in one graph come to, of which either must read what the other one writes.
@@ -135,9 +152,11 @@ impl TopicType {
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let Kind::One(held) = &self.0 else { return vec![FORMAT, MIXED] };
-        let mut out = vec![FORMAT, ONE];
+        let keyed = held.key_codec != Ordered::ID;
+        let mut out = vec![FORMAT, if keyed { ONE_KEYED } else { ONE }];
         write_varint(&mut out, held.revision.into());
-        for text in [&held.codec, &held.key, &held.value] {
+        let key_codec = keyed.then_some(&held.key_codec);
+        for text in [&held.codec, &held.key, &held.value].into_iter().chain(key_codec) {
             write_slice(&mut out, text.as_bytes());
         }
         out
@@ -149,11 +168,15 @@ impl TopicType {
         let (format, mut rest) = bytes.split_first_chunk::<2>()?;
         let held = match format {
             [FORMAT, MIXED] => Kind::Mixed,
-            [FORMAT, ONE] => {
+            [FORMAT, kind @ (ONE | ONE_KEYED)] => {
                 let revision = u32::try_from(read_varint(&mut rest)?).ok()?;
                 let mut text = || String::from_utf8(read_slice(&mut rest)?.to_vec()).ok();
                 let (codec, key, value) = (text()?, text()?, text()?);
-                Kind::One(Held { revision, codec, key, value, growth: Growth::None })
+                let key_codec = if *kind == ONE { Ordered::ID.to_owned() } else { text()? };
+                if *kind == ONE_KEYED && key_codec == Ordered::ID {
+                    return None;
+                }
+                Kind::One(Held { revision, key_codec, codec, key, value, growth: Growth::None })
             }
             _ => return None,
         };
@@ -164,6 +187,36 @@ impl TopicType {
 impl Held {
     fn is_raw(&self) -> bool {
         ShapeNode::from_text(&self.value).is_raw()
+    }
+
+    /// Whether keys are read and written as the bytes that they are, whatever these mean.
+    fn has_raw_keys(&self) -> bool {
+        self.key_codec != Ordered::ID && ShapeNode::from_text(&self.key).is_raw()
+    }
+
+    /// Refuses keys that are not those of `new`.
+    fn check_keys(&self, new: &Self) -> Result<()> {
+        if self.has_raw_keys() || new.has_raw_keys() {
+            return Ok(());
+        }
+        if self.key_codec != new.key_codec {
+            return Err(self.refuse(&format!(
+                "its keys are written in `{}`, not in `{}` (`Topic::keys` says in what)",
+                self.key_codec, new.key_codec
+            )));
+        }
+        if self.key != new.key {
+            let (kept, new) = (self.shown_key(), new.shown_key());
+            return Err(self.refuse(&format!("its keys are `{kept}`, not `{new}`")));
+        }
+        Ok(())
+    }
+
+    fn shown_key(&self) -> String {
+        if self.key_codec == Ordered::ID {
+            return self.key.clone();
+        }
+        ShapeNode::from_text(&self.key).to_string()
     }
 
     fn refuse(&self, why: &str) -> Error {
@@ -178,8 +231,9 @@ impl Held {
 impl Serialize for TopicType {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Kind::One(held) = &self.0 else { return serializer.serialize_str("mixed") };
-        let mut fields = serializer.serialize_struct("TopicType", 4)?;
+        let mut fields = serializer.serialize_struct("TopicType", 5)?;
         fields.serialize_field("revision", &held.revision)?;
+        fields.serialize_field("key_codec", &held.key_codec)?;
         fields.serialize_field("codec", &held.codec)?;
         fields.serialize_field("key", &held.key)?;
         fields.serialize_field("value", &held.value)?;
@@ -196,7 +250,7 @@ pub(super) fn no_topic(topic: &str) -> Error {
 mod tests {
     use super::*;
     use crate::Topic;
-    use crate::codec::{Json, Raw};
+    use crate::codec::{BigEndian, Json, Raw, Utf8};
     use serde::{Deserialize, Serialize};
 
     fn bincode<K: crate::codec::Key, V>() -> TopicType
@@ -251,6 +305,38 @@ mod tests {
         assert_eq!(declare(&mixed, &numbers), Ok(None));
     }
 
+    fn keyed<K: crate::codec::Key>(codec: impl crate::codec::ValueCodec<K>) -> TopicType {
+        Topic::<K, u64>::new("t").keys(codec).declared().unwrap().clone()
+    }
+
+    #[test]
+    fn keys_keep_their_codec() {
+        let ordered = bincode::<String, u64>();
+        assert_eq!(keyed::<String>(Ordered), ordered);
+        let text = keyed::<String>(Utf8);
+        assert!(declare(&ordered, &text).unwrap_err().contains("written in `millpond`, not in `utf8`"));
+        assert!(declare(&text, &ordered).unwrap_err().contains("written in `utf8`, not in `millpond`"));
+        assert_eq!(declare(&text, &keyed::<Box<str>>(Utf8)), Ok(None), "the same on the wire");
+        let refused = declare(&keyed::<i64>(BigEndian), &keyed::<i32>(BigEndian)).unwrap_err();
+        assert!(refused.contains("its keys are `i64`, not `i32`"), "{refused}");
+        assert!(declare(&keyed::<(u8, u8)>(Json), &keyed::<(u8, u16)>(Json)).is_err());
+        assert!(declare(&text, &keyed::<String>(Json)).is_err());
+        let other = Topic::<i64, u64>::new("t").keys(BigEndian).revision(1).declared().unwrap().clone();
+        assert_eq!(declare(&text, &other), Ok(Some(other.clone())));
+    }
+
+    #[test]
+    fn raw_keys_go_with_any_until_it_is_known_what_they_are() {
+        let (raw, text) = (keyed::<Vec<u8>>(Raw), keyed::<String>(Utf8));
+        assert_eq!(declare(&text, &raw), Ok(None));
+        assert_eq!(declare(&raw, &text), Ok(Some(text.clone())));
+        assert_eq!(declare(&raw, &bincode::<u16, u64>()), Ok(Some(bincode::<u16, u64>())));
+        assert!(declare(&raw, &bincode::<u16, u8>()).is_err(), "values must fit");
+        assert!(raw.joined(&text).unwrap() == text && text.joined(&raw).unwrap() == text);
+        assert!(declare(&text, &keyed::<[u8; 4]>(Raw)).is_err(), "four bytes are a type");
+        assert!(declare(&bincode::<Vec<u8>, u64>(), &bincode::<u16, u64>()).is_err(), "and so are ours");
+    }
+
     #[derive(Clone, Serialize, Deserialize)]
     struct Old {
         a: u8,
@@ -291,7 +377,13 @@ mod tests {
         assert_eq!(TopicType::from_bytes(&golden), Some(one));
         assert_eq!(TopicType::mixed().to_bytes(), [1, 1]);
         assert_eq!(TopicType::from_bytes(&[1, 1]), Some(TopicType::mixed()));
-        for bad in [&[][..], &[1], &[2, 1], &[1, 2], &[1, 1, 0], &golden[..golden.len() - 1]] {
+        let keyed = Topic::<i64, Old>::with_codec("t", Json).keys(BigEndian).declared().unwrap().clone();
+        let golden_keyed =
+            [&[1, 2, 0, 4][..], b"json\x05\"i64\"", &[23], value, &[10], b"big-endian"].concat();
+        assert_eq!(keyed.to_bytes(), golden_keyed);
+        assert_eq!(TopicType::from_bytes(&golden_keyed), Some(keyed));
+        let as_ours = [&[1, 2, 0, 4][..], b"json\x02u8", &[23], value, &[8], b"millpond"].concat();
+        for bad in [&[][..], &[1], &[2, 1], &[1, 2], &[1, 1, 0], &golden[..golden.len() - 1], &as_ours] {
             assert_eq!(TopicType::from_bytes(bad), None);
         }
     }

@@ -1,7 +1,7 @@
 //! How keys and values become bytes.
 //!
 //! Keys are encoded so that the order of the bytes is the order of the values ([`KeyCodec`]); values by a
-//! codec chosen per topic and per table ([`ValueCodec`]). Compression, checksums and format versions belong
+//! codec chosen per topic and per table ([`ValueCodec`]), and so are the keys of a topic that others write or read. Compression, checksums and format versions belong
 //! to the frames around them (`changelog::frame`, `store::layout`), never to a codec.
 
 mod as_key;
@@ -23,6 +23,7 @@ mod temporal;
 mod text;
 #[cfg(feature = "uuid")]
 mod unique;
+mod wire;
 
 #[cfg(test)]
 mod tests_keys;
@@ -43,6 +44,9 @@ pub use range::KeyRange;
 pub use raw::Raw;
 pub use shape::Shape;
 pub(crate) use shape::{Growth, ShapeNode, is_told_by_its_name, short_name};
+#[cfg(feature = "uuid")]
+pub use wire::UuidText;
+pub use wire::{BigEndian, Ordered, Utf8};
 
 use std::fmt;
 use std::hash::Hash;
@@ -178,7 +182,8 @@ pub trait Value: Clone + Send + Sync + 'static {}
 
 impl<T: Clone + Send + Sync + 'static> Value for T {}
 
-/// A way to write values of type `V`, chosen per topic and per table.
+/// A way to write values of type `V`, chosen per topic and per table; and [keys](crate::Topic::keys) of a topic, where they are
+/// those of another system.
 ///
 /// # Contract
 /// 1. `decode(encode(v)) == v`. What is not written is lost: a field with `#[serde(skip)]` has its value while the row is in
@@ -187,7 +192,8 @@ impl<T: Clone + Send + Sync + 'static> Value for T {}
 ///    trailing bytes.
 /// 3. `id` names the layout for ever: a table remembers it, and opening it under another id is an error.
 ///
-/// [`Bincode`] is the default; [`Json`] and [`Raw`] are the others. A codec of your own, for instance for
+/// [`Bincode`] is the default of values, [`Ordered`] of keys; there are [`Json`] and [`Raw`], and for what the serializers of
+/// Java write [`Utf8`], [`BigEndian`] and `UuidText` (with the feature `uuid`). A codec of your own, for instance for
 /// values that another system defines, is an implementation of this trait.
 ///
 /// # Examples
@@ -245,6 +251,15 @@ impl<T: Clone + Send + Sync + 'static> Value for T {}
 /// # Ok::<(), millpond::Error>(())
 /// ```
 /// The laws that it has to obey are property tests of the kit for tests, `testing::laws::value_codec`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no codec of `{V}`",
+    label = "no codec of this type",
+    note = "`Utf8` is one of text, `BigEndian` of numbers of fixed size, `UuidText` of a `Uuid`, `Raw` of bytes, `Ordered` of keys, \
+            `Bincode` and `Json` of what has serde; for anything else implement `ValueCodec`"
+)]
+#[doc(alias = "Serde")]
+#[doc(alias = "Serializer")]
+#[doc(alias = "Deserializer")]
 pub trait ValueCodec<V>: Send + Sync + 'static {
     /// The stable name of the layout, such as `bincode-2` or `json`.
     fn id(&self) -> &'static str;

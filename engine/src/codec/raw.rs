@@ -1,11 +1,13 @@
 //! The codec that adds nothing: values that are bytes already.
 
+use super::shape::Trust;
 use super::{CodecError, Shape, ValueCodec};
 use bytes::Bytes;
 
 /// Stores a byte string or a string as its own bytes.
 ///
-/// For `Vec<u8>` and [`Bytes`] every value and all bytes are valid; a `String` is decoded only from UTF-8.
+/// For `Vec<u8>` and [`Bytes`] every value and all bytes are valid; an array is decoded only from as many bytes as it has, a
+/// `String` only from UTF-8.
 ///
 /// # Examples
 /// ```
@@ -62,6 +64,29 @@ impl ValueCodec<Bytes> for Raw {
 
     fn shape(&self) -> Result<Shape, CodecError> {
         Ok(Shape::of_any_bytes())
+    }
+}
+
+/// Bytes of another length are refused.
+impl<const N: usize> ValueCodec<[u8; N]> for Raw {
+    fn id(&self) -> &'static str {
+        ID
+    }
+
+    #[inline]
+    fn encode(&self, value: &[u8; N], out: &mut Vec<u8>) -> Result<(), CodecError> {
+        out.extend_from_slice(value);
+        Ok(())
+    }
+
+    #[inline]
+    fn decode(&self, bytes: &[u8]) -> Result<[u8; N], CodecError> {
+        let found = bytes.len();
+        bytes.try_into().map_err(|_| CodecError::new(format!("{found} bytes are no array of {N}")))
+    }
+
+    fn shape(&self) -> Result<Shape, CodecError> {
+        Ok(Shape::of_layout(&format!("{N} bytes"), Trust::Proven))
     }
 }
 

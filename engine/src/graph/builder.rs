@@ -119,7 +119,11 @@ impl Builder {
     ) -> NodeRef<Vec<S::Item>> {
         self.topic(topic, true, false);
         let step = Step::Source { topic: Arc::clone(topic.name()), source: Arc::new(source) };
-        NodeRef::new(self.push(Draft::new(label, step, Vec::new())))
+        let node = NodeRef::new(self.push(Draft::new(label, step, Vec::new())));
+        if topic.may_spread_keys() {
+            self.interleaving(node, Interleaving::Merges);
+        }
+        node
     }
 
     /// Adds an operator whose output stays on its shard. It may use the tables `writes` and `reads`. `inputs` is a node if the

@@ -2,7 +2,7 @@
 //!
 //! A log that is one sequence says it; in any other log it is decided when an epoch is cut, and whoever cuts otherwise gets
 //! other results, unless the graph cannot tell the difference. A fold of records by the keys of their topic cannot: those of
-//! one key come from one partition. Nor can a sum of whatever came from several partitions, but the last of them can.
+//! one key come from one partition, unless a key may be written in several ways, or is made of a record that has none. Nor can a sum of whatever came from several partitions, but the last of them can.
 //!
 //! What an operator makes of its input is one of three things, from what depends least on it to what depends most.
 
@@ -51,7 +51,9 @@ impl Node {
     /// What of its output is fixed, if `input` is of its inputs; `None` if nothing is.
     fn fixed(&self, input: Fixed) -> Option<Fixed> {
         if matches!(self.step, Step::Source { .. }) {
-            return Some(Fixed::Sequence);
+            // Where the records of one key may come from several partitions they are put together, too.
+            let merges = self.interleaving == Interleaving::Merges;
+            return Some(if merges { Fixed::Values } else { Fixed::Sequence });
         }
         let keeps = !self.writes.is_empty();
         match self.interleaving {

@@ -61,11 +61,14 @@ impl Letters {
 }
 
 /// What tells a letter of this engine from others; `None` if it is none.
-fn identity<'h>(headers: impl Iterator<Item = (&'h str, &'h [u8])>, setting: &Setting) -> Option<u64> {
+fn identity<'h>(
+    headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
+    setting: &Setting,
+) -> Option<u64> {
     let mut named = [(ENGINE, None), (REASON, None), (TOPIC, None), (PARTITION, None), (OFFSET, None)];
     for (name, value) in headers {
         if let Some((_, slot)) = named.iter_mut().find(|(wanted, _)| *wanted == name) {
-            *slot = Some(value);
+            *slot = value;
         }
     }
     let [(_, engine), origin @ ..] = named;
@@ -116,7 +119,7 @@ impl Task {
         let id = TopicPartition::new(Arc::clone(&first.topic), first.partition);
         self.letters.read_back(&self.setting, &id)?;
         letters.retain(|letter| {
-            let headers = letter.record.headers.iter().map(|header| (&*header.name, &*header.value));
+            let headers = letter.record.headers.iter().map(|header| (&*header.name, header.value.as_deref()));
             identity(headers, &self.setting).is_none_or(|letter| !self.letters.known.contains(&letter))
         });
         if letters.is_empty() {
@@ -155,7 +158,7 @@ fn letter(record: &RecordRef<'_>, origin: &TopicPartition, reason: &str, engine:
             return false;
         }
         // Two lengths of at most four bytes each.
-        let bytes = header.name.len() + header.value.len() + 8;
+        let bytes = header.name.len() + header.value.as_ref().map_or(0, Bytes::len) + 8;
         let fits = bytes <= left;
         left = if fits { left - bytes } else { 0 };
         fits
@@ -167,8 +170,7 @@ fn letter(record: &RecordRef<'_>, origin: &TopicPartition, reason: &str, engine:
         (PARTITION, origin.partition.to_string()),
         (OFFSET, record.offset.to_string()),
     ];
-    let header = |(name, value): (&str, String)| Header { name: name.to_owned(), value: Bytes::from(value) };
-    letter.headers.extend(own.map(header));
+    letter.headers.extend(own.map(|(name, value)| Header::new(name, value)));
     letter
 }
 

@@ -180,7 +180,7 @@ impl KafkaBatch {
         for _ in 0..record.header_count {
             let (name, value) = headers.header().ok_or_else(|| self.damaged("a header does not parse"))?;
             let bytes = |range| body.get(range).unwrap_or_default();
-            records.header(&String::from_utf8_lossy(bytes(name)), value.map(bytes).unwrap_or_default())?;
+            records.header(&String::from_utf8_lossy(bytes(name)), value.map(bytes))?;
         }
         Ok(())
     }

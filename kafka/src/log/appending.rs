@@ -109,7 +109,7 @@ impl Appender {
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
             sent = sent.headers(record.headers.iter().fold(headers, |headers, header| {
-                headers.insert(Header { key: &header.name, value: Some(&*header.value) })
+                headers.insert(Header { key: &header.name, value: header.value.as_deref() })
             }));
         }
         if let Err((error, refused)) = self.producer.send(sent) {

@@ -47,7 +47,7 @@ pub use millpond_engine::changelog::ProducerRecord;
 pub use process::{Emit, Process};
 pub use record::ConsumerRecord;
 
-pub(crate) use source::{RecordSource, StreamSource, UpsertSource};
+pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};
 
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};

@@ -1,7 +1,7 @@
 //! Records with all that they carry: what is read of a topic beside the value, and what an upsert writes.
 
 use crate::upsert::Upsert;
-use millpond_engine::changelog::{Header, ProducerRecord};
+use millpond_engine::changelog::{Headers, ProducerRecord};
 
 /// The value of a record as it was read, with all that is known of it; see
 /// [`GraphBuilder::records`](crate::GraphBuilder::records).
@@ -30,10 +30,10 @@ use millpond_engine::changelog::{Header, ProducerRecord};
 pub struct ConsumerRecord<V> {
     /// The value; `None` is a tombstone.
     pub value: Option<V>,
-    /// Milliseconds since the Unix epoch, as the producer stamped it.
+    /// Milliseconds since the Unix epoch, as the record says, or [the topic](millpond_engine::Topic::timestamps_from) of it.
     pub timestamp_ms: i64,
     /// The annotations, in the order they were given.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
     /// The partition it was read from.
     pub partition: u32,
     /// Its offset in the partition.
@@ -41,12 +41,10 @@ pub struct ConsumerRecord<V> {
 }
 
 impl<V> ConsumerRecord<V> {
-    /// The value of the last header of this name.
+    /// The value of the last header of this name, as bytes; [`Headers::read`] has it as what a codec makes of them.
     #[must_use]
-    #[doc(alias = "lastHeader")]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        let header = self.headers.iter().rev().find(|header| header.name == name)?;
-        Some(&header.value)
+        self.headers.bytes(name)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A value of `None` becomes a tombstone. Repeated keys are all written, in the order of their stamps; the partition is
 //! chosen by the key as producers do. The timestamp is that of the record which caused it, however late, unless another
-//! one is given. Empty input writes nothing. A key or value that does not encode, or is too large for the changelog, is a
+//! one is given, or the topic says where its timestamps come from. Empty input writes nothing. A key or value that does not encode, or is too large for the changelog, is a
 //! failure of the record it was made from, for the failure policy to handle. The engine appends the records of an epoch
 //! together with its mark, so that a replay does not write them again.
 
@@ -103,7 +103,9 @@ where
     fn encode(&self, event: Event<K, V>) -> std::result::Result<(u32, Record), String> {
         let (value, timestamp_ms, headers) = (self.record)(&event.key, event.value).into_parts();
         let mut bytes = Vec::with_capacity(32);
-        event.key.encode_key(&mut bytes);
+        self.topic
+            .encode_key(&event.key, &mut bytes)
+            .map_err(|error| format!("a key for topic `{}` does not encode: {error}", self.topic.name()))?;
         let split = bytes.len();
         let partition = partition_for_key(&bytes, self.topic.topic_config().partitions);
         if let Some(value) = &value {
@@ -116,7 +118,10 @@ where
         bytes.shrink_to_fit();
         let mut key = Bytes::from(bytes);
         let encoded = key.split_off(split);
-        let timestamp_ms = timestamp_ms.unwrap_or(event.stamp.timestamp_ms);
+        let mut timestamp_ms = timestamp_ms.unwrap_or(event.stamp.timestamp_ms);
+        if let Some(value) = &value {
+            timestamp_ms = self.topic.timestamp_ms(&event.key, value, timestamp_ms);
+        }
         let record = Record { key: Some(key), value: value.map(|_| encoded), timestamp_ms, headers };
         if !record.headers.is_empty() {
             self.check("record's headers", record.headers_bytes(), MAX_HEADERS_BYTES)?;

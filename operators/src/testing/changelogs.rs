@@ -7,8 +7,9 @@
 //! As a real producer would, it keeps every key in one partition. A failing changelog shrinks towards few
 //! records, few keys, upserts, and timestamps in order.
 
-use millpond_engine::changelog::{Header, Record};
-use millpond_engine::codec::{CodecError, KeyCodec, ValueCodec};
+use millpond_engine::Topic;
+use millpond_engine::changelog::{Headers, Record};
+use millpond_engine::codec::{CodecError, Key, Value};
 use proptest::collection::{SizeRange, vec};
 use proptest::strategy::Strategy;
 use std::fmt::Debug;
@@ -25,22 +26,22 @@ pub struct TypedRecord<K, V> {
     /// Milliseconds since the Unix epoch.
     pub timestamp_ms: i64,
     /// The annotations, in the order they were given.
-    pub headers: Vec<Header>,
+    pub headers: Headers,
 }
 
-impl<K: KeyCodec, V> TypedRecord<K, V> {
-    /// The record as a changelog takes it.
+impl<K: Key, V: Value> TypedRecord<K, V> {
+    /// The record as a changelog takes it in `topic`.
     ///
     /// # Errors
-    /// If the value does not encode.
-    pub fn encode(&self, codec: &(impl ValueCodec<V> + ?Sized)) -> Result<Record, CodecError> {
+    /// If the key or the value does not encode.
+    pub fn encode(&self, topic: &Topic<K, V>) -> Result<Record, CodecError> {
         let mut key = Vec::new();
-        self.key.encode_key(&mut key);
+        topic.encode_key(&self.key, &mut key)?;
         let value = match &self.value {
             None => None,
             Some(value) => {
                 let mut bytes = Vec::new();
-                codec.encode(value, &mut bytes)?;
+                topic.codec().encode(value, &mut bytes)?;
                 Some(bytes.into())
             }
         };
@@ -193,7 +194,7 @@ fn assemble<K: Clone, V: Clone>(
             key: key.clone(),
             value: upsert.then_some(draw.value),
             timestamp_ms: now_ms.saturating_sub(late_ms),
-            headers: Vec::new(),
+            headers: Headers::new(),
         });
     }
     records
@@ -306,7 +307,7 @@ mod tests {
             key: 0,
             value: Some(0),
             timestamp_ms: ChangelogShape::default().start_ms,
-            headers: Vec::new(),
+            headers: Headers::new(),
         };
         assert_eq!(smallest, [plain.clone(), plain]);
     }

@@ -95,18 +95,18 @@ pub(super) fn read<K: Key, V: Value>(
             let damaged = |error| {
                 Error::corrupt(format!("a record of {id} does not decode: {record:?}")).with_source(error)
             };
-            let key = record
-                .key
-                .as_deref()
-                .ok_or_else(|| Error::corrupt(format!("a record of {id} has no key: {record:?}")))?;
             let value = record.value.as_deref().map(|bytes| topic.codec().decode(bytes)).transpose();
-            records.push(TypedRecord {
-                partition,
-                key: K::decode_whole_key(key).map_err(damaged)?,
-                value: value.map_err(damaged)?,
-                timestamp_ms: record.timestamp_ms,
-                headers: record.headers.clone(),
-            });
+            let value = value.map_err(damaged)?;
+            let key = match &record.key {
+                Some(key) => Some(topic.decode_key(key).map_err(damaged)?),
+                None => value.as_ref().and_then(|value| topic.made_key(value)),
+            };
+            let key =
+                key.ok_or_else(|| Error::corrupt(format!("a record of {id} has no key: {record:?}")))?;
+            let own_ms = record.timestamp_ms;
+            let timestamp_ms = value.as_ref().map_or(own_ms, |value| topic.timestamp_ms(&key, value, own_ms));
+            let headers = record.headers.clone();
+            records.push(TypedRecord { partition, key, value, timestamp_ms, headers });
         }
     }
     Ok(records)

@@ -3,7 +3,7 @@
 use super::changelogs::TypedRecord;
 use super::{Driver, GraphCheck, Input, Settings};
 use crate::{GraphBuilder, StoredTable};
-use millpond_engine::changelog::Record;
+use millpond_engine::changelog::{Headers, Record};
 use millpond_engine::graph::TableOptions;
 use millpond_engine::{ErrorKind, FailurePolicy, Topic, TopicPartition};
 use proptest::prelude::any;
@@ -75,7 +75,8 @@ fn a_power_cut_takes_what_no_one_synced() {
     driver.run().unwrap();
     driver.drain().unwrap();
     driver.power_cut().unwrap();
-    let copy = TypedRecord { partition: 0, key: 1, value: Some(10), timestamp_ms: 7, headers: Vec::new() };
+    let copy =
+        TypedRecord { partition: 0, key: 1, value: Some(10), timestamp_ms: 7, headers: Headers::new() };
     assert_eq!(driver.records(&copies).unwrap(), [copy]);
 }
 

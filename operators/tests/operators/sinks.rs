@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use millpond_engine::Topic;
-use millpond_engine::changelog::partition_for_key;
+use millpond_engine::changelog::{Headers, partition_for_key};
 use millpond_operators::stream::ProducerRecord;
 use millpond_operators::{GraphBuilder, Upsert};
 use proptest::prelude::*;
@@ -80,10 +80,10 @@ proptest! {
                 value = Some(encoded.into());
             }
             let mut written = millpond_engine::changelog::Record { value, ..record.clone() };
-            expected_plain.push(millpond_engine::changelog::Record { headers: Vec::new(), ..written.clone() });
+            expected_plain.push(millpond_engine::changelog::Record { headers: Headers::new(), ..written.clone() });
             written.timestamp_ms += 1_000;
-            if let Some(last) = record.headers.last() {
-                written = written.with_header("last", last.value.clone());
+            if let Some(last) = record.headers.iter().last() {
+                written = written.with_header("last", last.value.clone().unwrap());
             }
             expected_out.push(written);
         }

@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// log.append(vec![Append { partition: partition.clone(), records: vec![Record::new("a", "1")] }]).wait_blocking()?;
 ///
 /// let batches = log.reader(&partition, 0)?.poll(1 << 20)?;
-/// assert_eq!(batches[0].decode()?.iter().next().unwrap().key, b"a");
+/// assert_eq!(batches[0].decode()?.iter().next().unwrap().key, Some(b"a".as_slice()));
 /// # Ok::<(), millpond::Error>(())
 /// ```
 pub struct MemoryChangelog {

@@ -95,6 +95,11 @@ impl Shape {
         Self::of(ShapeNode::leaf("string"), Trust::Proven)
     }
 
+    /// A layout that has no parts, such as `u64`.
+    pub(super) fn of_layout(layout: &str, trust: Trust) -> Self {
+        Self::of(ShapeNode::leaf(layout), trust)
+    }
+
     fn of(node: ShapeNode, trust: Trust) -> Self {
         Self { node, growth: Growth::None, trust, unordered: false, refuses: false }
     }
@@ -105,6 +110,11 @@ impl Shape {
 
     pub(crate) fn trust(&self) -> Trust {
         self.trust
+    }
+
+    /// Whether every value is read back as what it was.
+    pub(crate) fn is_proven(&self) -> bool {
+        self.trust == Trust::Proven
     }
 
     /// Says that the codec refuses single values of the type.

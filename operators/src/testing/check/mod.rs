@@ -138,9 +138,9 @@ impl GraphCheck {
         let make = move |records: Vec<super::changelogs::TypedRecord<K, V>>| {
             let made = records.into_iter().map(|record| Made {
                 partition: TopicPartition::new(Arc::clone(encoded.name()), record.partition),
-                record: match record.encode(&**encoded.codec()) {
+                record: match record.encode(&encoded) {
                     Ok(bytes) => bytes,
-                    Err(error) => panic!("the strategy made a value that does not encode: {error}"),
+                    Err(error) => panic!("the strategy made a key or a value that does not encode: {error}"),
                 },
                 shown: format!("{}: {record:?}", encoded.name()),
             });

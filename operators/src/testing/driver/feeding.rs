@@ -58,7 +58,7 @@ impl Driver {
     /// driver.run()?;
     /// let copied = &driver.records(&copies)?[0];
     /// assert_eq!((copied.value, copied.timestamp_ms), (Some(450), 5));
-    /// assert_eq!(&copied.headers[0].value[..], b"4bf9");
+    /// assert_eq!(copied.headers.bytes("trace"), Some(b"4bf9".as_slice()));
     /// # Ok::<(), millpond::Error>(())
     /// ```
     #[expect(clippy::needless_pass_by_value, reason = "a test reads better without `&`")]
@@ -94,8 +94,8 @@ impl Driver {
         let mut after = Position::new();
         for record in records {
             let encoded = record
-                .encode(&**topic.codec())
-                .map_err(|error| Error::user("a value does not encode").with_source(error))?;
+                .encode(topic)
+                .map_err(|error| Error::user("a key or a value does not encode").with_source(error))?;
             let partition = TopicPartition::new(Arc::clone(topic.name()), record.partition);
             after.advance_to(&self.append(partition, vec![encoded])?);
         }

@@ -1,21 +1,28 @@
 //! Typed topics: a name in the changelog together with what its keys and values are.
 
+mod records;
+
 use crate::changelog::{TopicConfig, TopicType};
-use crate::codec::{Bincode, CheckedCodec, Key, Value, ValueCodec};
+use crate::codec::{Bincode, CheckedCodec, Key, Ordered, Value, ValueCodec};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
+
+/// Makes the key of a record that has none.
+type MakeKey<K, V> = dyn Fn(&V) -> K + Send + Sync;
+
+/// Says when a record happened.
+type Timestamp<K, V> = dyn Fn(&K, &V) -> i64 + Send + Sync;
 
 /// A topic of the changelog with the types of its keys and values.
 ///
-/// Keys are encoded by their [`KeyCodec`](crate::codec::KeyCodec), values by the topic's [`ValueCodec`], which is
-/// [`Bincode`] unless another is chosen.
+/// Keys are encoded by their [`KeyCodec`](crate::codec::KeyCodec), unless the topic has [another codec](Self::keys) for them;
+/// values by the topic's [`ValueCodec`], which is [`Bincode`] unless another is chosen.
 ///
 /// # One type for each topic
-/// A changelog remembers what a topic holds: the codec of its values and the shapes of its keys and values, as they were
+/// A changelog remembers what a topic holds: the codecs and the shapes of its keys and values, as they were
 /// first declared by an engine or a producer. Whoever comes with others is refused (`Invalid`), and so is a graph that uses
 /// one topic in two ways, or a type that its codec cannot hold. What may change:
 /// - Names of types, and newtypes around the same: they are no part of a [shape](crate::codec::Shape).
@@ -26,7 +33,8 @@ use std::sync::{Arc, OnceLock};
 ///   be read all the same, or are not needed any more.
 ///
 /// Values that are raw bytes ([`Raw`](crate::codec::Raw) with `Vec<u8>` or `Bytes`) may be read from and appended to any
-/// topic, as tools do, and so may `serde_json::Value` where values are kept in `Json`; the keys must fit. A topic of dead letters holds records of many topics, and is read as any of them.
+/// topic, as tools do, and so may `serde_json::Value` where values are kept in `Json`; the keys must fit, unless they are raw
+/// bytes as well (`keys(Raw)`). A topic of dead letters holds records of many topics, and is read as any of them.
 ///
 /// # Examples
 /// ```
@@ -46,10 +54,15 @@ use std::sync::{Arc, OnceLock};
 pub struct Topic<K, V> {
     name: Arc<str>,
     config: TopicConfig,
+    /// `None` if keys are [`Ordered`], for which nobody is to be asked.
+    key_codec: Option<Arc<dyn ValueCodec<K>>>,
+    /// Whether the codec of the keys is one in which a key has one form.
+    has_one_form: bool,
     codec: Arc<dyn ValueCodec<V>>,
+    made_key: Option<Arc<MakeKey<K, V>>>,
+    timestamp: Option<Arc<Timestamp<K, V>>>,
     revision: u32,
     declared: Arc<OnceLock<Result<TopicType>>>,
-    key: PhantomData<fn() -> K>,
 }
 
 impl<K, V> fmt::Debug for Topic<K, V> {
@@ -64,10 +77,13 @@ impl<K, V> Clone for Topic<K, V> {
         Self {
             name: Arc::clone(&self.name),
             config: self.config.clone(),
+            key_codec: self.key_codec.clone(),
+            has_one_form: self.has_one_form,
             codec: Arc::clone(&self.codec),
+            made_key: self.made_key.clone(),
+            timestamp: self.timestamp.clone(),
             revision: self.revision,
             declared: Arc::clone(&self.declared),
-            key: PhantomData,
         }
     }
 }
@@ -94,10 +110,13 @@ impl<K, V> Topic<K, V> {
         Self {
             name: name.into(),
             config: TopicConfig::default(),
+            key_codec: None,
+            has_one_form: true,
             codec: Arc::new(CheckedCodec::new::<V>(codec)),
+            made_key: None,
+            timestamp: None,
             revision: 0,
             declared: Arc::default(),
-            key: PhantomData,
         }
     }
 }
@@ -150,10 +169,13 @@ impl<K: Key, V: Value> Topic<K, V> {
     /// `Invalid` if the codec cannot hold the type.
     pub(crate) fn declared(&self) -> Result<&TopicType> {
         let declare = || {
-            let shape = self.codec.shape().map_err(|error| {
-                Error::invalid(format!("topic `{}` cannot be declared: {error}", self.name))
-            })?;
-            Ok(TopicType::new(self.revision, &K::key_shape(), self.codec.id(), &shape))
+            let refuse = |error| Error::invalid(format!("topic `{}` cannot be declared: {error}", self.name));
+            let key = match &self.key_codec {
+                None => (Ordered::ID, K::key_shape()),
+                Some(codec) => (codec.id(), codec.shape().map_err(refuse)?.to_text()),
+            };
+            let shape = self.codec.shape().map_err(refuse)?;
+            Ok(TopicType::new(self.revision, key, (self.codec.id(), &shape)))
         };
         self.declared.get_or_init(declare).as_ref().map_err(Error::summary)
     }
