@@ -98,9 +98,12 @@ impl Worker<'_> {
         match answer {
             Ok(answer) => {
                 self.backoff.reset();
-                if !answer.throttle.is_zero() {
-                    self.not_before = Some(Instant::now() + answer.throttle);
+                let mut pause = answer.throttle;
+                if answer.partitions.is_empty() {
+                    // An answer without any partition comes at once: nobody has waited for records.
+                    pause = pause.max(shared.config.backoff.0);
                 }
+                self.not_before = (!pause.is_zero()).then(|| Instant::now() + pause);
                 self.take_in(&plan, answer);
             }
             Err(error) => {
@@ -139,7 +142,7 @@ impl Worker<'_> {
             reads.push((asked, answer, read));
         }
         let (now, most) = (Instant::now(), self.shared.config.max_response_bytes());
-        let (mut news, mut records, mut out_of_range) = (false, false, Vec::new());
+        let (mut news, mut records, mut elsewhere, mut out_of_range) = (false, false, false, Vec::new());
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         state.release(plan);
@@ -153,6 +156,7 @@ impl Worker<'_> {
                 partition.turn = turn;
             }
             if answer.code == 0 {
+                elsewhere |= answer.nearer.is_some();
                 news |= partition.receive(asked.offset, &answer, read, most);
                 continue;
             }
@@ -172,6 +176,9 @@ impl Worker<'_> {
                     news = true;
                 }
             }
+        }
+        if elsewhere && let Err(error) = self.shared.start_threads(state) {
+            tracing::error!(%error, "cannot read from the replica that is nearer");
         }
         drop(guard);
         if !records {

@@ -96,6 +96,8 @@ impl<'a> Cursor<'a> {
         Some((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
+    /// Out of the way of the numbers of one byte, which nearly all are.
+    #[inline(never)]
     fn long_varint(&mut self, first: u8) -> Option<u64> {
         let mut raw = u64::from(first & 0x7F);
         let mut shift = 7;

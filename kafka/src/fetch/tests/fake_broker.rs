@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     Throttle(Duration),
     /// Of each partition's records only so many bytes come.
     Cut(usize),
+    /// The leader names another broker as nearer.
+    Nearer(i32),
     /// The response says that it has so many bytes.
     Huge(i32),
 }
@@ -58,6 +60,8 @@ pub(crate) struct Log {
     pub stable: Option<i64>,
     pub aborted: Vec<(i64, i64)>,
     pub leader: i32,
+    /// Who else may be fetched from.
+    pub replica: Option<i32>,
     pub epoch: i32,
     /// What is answered to where an epoch has ended; the end of the log if it is not set.
     pub epoch_end: Option<i64>,
@@ -65,7 +69,16 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn of(batches: Vec<WrittenBatch>) -> Self {
-        Self { batches, start: 0, stable: None, aborted: Vec::new(), leader: 0, epoch: 0, epoch_end: None }
+        Self {
+            batches,
+            start: 0,
+            stable: None,
+            aborted: Vec::new(),
+            leader: 0,
+            replica: None,
+            epoch: 0,
+            epoch_end: None,
+        }
     }
 
     fn end(&self) -> i64 {
@@ -382,7 +395,9 @@ fn answers(
                 Some(Fault::Code(error)) => Some(*error),
                 _ if cluster.topic_error.is_some() => cluster.topic_error,
                 _ if by_id && topic.topic_id != cluster.topic_id => Some(ResponseError::UnknownTopicId),
-                _ if log.leader != node => Some(ResponseError::NotLeaderOrFollower),
+                _ if log.leader != node && log.replica != Some(node) => {
+                    Some(ResponseError::NotLeaderOrFollower)
+                }
                 _ if (0..log.epoch).contains(&asked.current_leader_epoch) => {
                     Some(ResponseError::FencedLeaderEpoch)
                 }
@@ -398,6 +413,10 @@ fn answers(
             let mut records = log.read(asked.fetch_offset, left.min(asked.partition_max_bytes as usize));
             if let Some(Fault::Cut(bytes)) = fault {
                 records.truncate(*bytes);
+            }
+            if let Some(Fault::Nearer(replica)) = fault {
+                records.clear();
+                data = data.with_preferred_read_replica((*replica).into());
             }
             left = left.saturating_sub(records.len());
             let aborted = log.aborted.iter().map(|(producer, first)| {

@@ -56,6 +56,25 @@ fn a_partition_is_read_from_its_new_leader() {
     assert!([0, 1, 2].iter().all(|node| nodes.contains(node)), "{nodes:?}");
 }
 
+/// The leader may name a replica that is nearer; when that has gone, the leader is asked again.
+#[test]
+fn a_partition_is_read_from_a_replica_that_is_nearer() {
+    let brokers = Brokers::start(2, vec![Log::of(hundred())]);
+    brokers.cluster().logs[0].replica = Some(1);
+    brokers.cluster().faults.push_back(Fault::Nearer(1));
+    let mut config = small_steps(&brokers);
+    config.rack = Some("here".to_owned());
+    let client = Client::connect(config);
+    let mut reader = client.reader(0, 0);
+    assert_eq!(client.read_to(&mut reader, 200).unwrap(), all());
+    let nodes: Vec<_> = brokers.cluster().fetches.iter().map(|fetch| fetch.0).collect();
+    assert!(nodes[0] == 0 && nodes[1..].iter().all(|node| *node == 1), "{nodes:?}");
+    brokers.cluster().logs[0].replica = None;
+    brokers.cluster().logs[0].batches.push(WrittenBatch::values(200, &["v"]));
+    brokers.written();
+    assert_eq!(client.read_to(&mut reader, 201).unwrap(), [200]);
+}
+
 #[test]
 fn errors_that_pass_are_passed_over() {
     use ResponseError as E;
