@@ -153,6 +153,8 @@ pub(super) enum EpochOutcome {
     Failed,
     /// It was put back to be cut shorter, since it became too large.
     TooMuch,
+    /// It was put back to be cut again once it can be decoded.
+    Awaits,
 }
 
 impl Task {
@@ -165,12 +167,18 @@ impl Task {
                     let grown_bytes = sealed.grown_bytes;
                     self.finish(input, sealed, &skipped)?;
                     self.backoff.relax(input.records, grown_bytes);
+                    self.rounds = 0;
                     return Ok(EpochOutcome::Done);
                 }
-                Err(failure) if failure.too_much => failure,
+                Err(failure) if failure.too_much || !failure.awaited.is_empty() => failure,
                 Err(failure) => self.attribute(failure, input, &skipped)?,
             };
             self.backoff.told = failure.record.or(self.backoff.told);
+            if !failure.awaited.is_empty() {
+                self.input.put_back(input)?;
+                self.wait_for(failure.awaited);
+                return Ok(EpochOutcome::Awaits);
+            }
             if failure.too_much {
                 self.input.put_back(input)?;
                 self.backoff.narrow(input, None);

@@ -142,6 +142,9 @@ fn value<V: Value>(
     bytes: &[u8],
 ) -> Option<V> {
     let refuse = |error| {
+        if records.awaits(&error) {
+            return;
+        }
         let (length, id) = (bytes.len(), codec.id());
         records.refuse(stamp, format!("the value ({length} bytes of {id}) does not decode: {error}"));
     };
