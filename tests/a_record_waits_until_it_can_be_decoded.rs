@@ -280,6 +280,37 @@ fn a_build_waits_while_the_rest_goes_on() {
     assert_eq!(engine.view(&counts).unwrap().get(&1).unwrap(), Some(1));
 }
 
+#[test]
+fn a_build_that_waits_has_not_caught_up() {
+    let dictionary = Arc::new(Dictionary::default());
+    dictionary.comes_back();
+    let version = |version| {
+        let graph = GraphBuilder::new();
+        let words = graph.stream(&dictionary.topic());
+        let counts = words.group_by_key().count(TableOptions::named("counts").version(version));
+        (graph.build().unwrap(), counts)
+    };
+    let mut driver = Driver::new(&version(0).0).unwrap();
+    put(&driver, 1, 1);
+    put(&driver, 1, 2);
+    driver.run().unwrap();
+    *dictionary.words.lock().unwrap() = None;
+    dictionary.forgets();
+    // Nothing else reads the topic, so nothing else says how far the build has to come.
+    let (graph, counts) = version(1);
+    driver.upgrade(&graph).unwrap();
+    for _ in 0..3 {
+        assert_eq!(driver.run().unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(driver.is_building().unwrap());
+        assert_eq!(driver.table(&counts).unwrap(), [(1, 2)].into(), "the older version answers");
+    }
+    dictionary.comes_back();
+    put(&driver, 1, 3);
+    driver.run().unwrap();
+    assert!(!driver.is_building().unwrap());
+    assert_eq!(driver.table(&counts).unwrap(), [(1, 3)].into());
+}
+
 fn put(driver: &Driver, key: u8, number: u8) {
     driver.append(TopicPartition::new("words", 0), vec![Record::new(vec![key], vec![number])]).unwrap();
 }

@@ -10,24 +10,16 @@
 //! lost if the message is written again: `prost` keeps no unknown fields. Numbers must not be given to other fields.
 //!
 //! # Examples
+//! Any type that derives `prost::Message` will do; of those that `prost` brings itself this is the one that holds a text:
 //! ```
 //! use millpond::codec::ValueCodec;
 //! use millpond_formats::protobuf::Protobuf;
-//! use prost::Message;
 //!
-//! #[derive(Clone, PartialEq, Message)]
-//! struct Order {
-//!     #[prost(string, tag = "1")]
-//!     item: String,
-//!     #[prost(int64, tag = "2")]
-//!     count: i64,
-//! }
-//!
-//! let codec = Protobuf::<Order>::named("acme.Order");
+//! let codec = Protobuf::<String>::named("google.protobuf.StringValue");
 //! let mut bytes = Vec::new();
-//! codec.encode(&Order { item: "tea".into(), count: 2 }, &mut bytes)?;
-//! assert_eq!(bytes, b"\x0a\x03tea\x10\x02");
-//! assert_eq!(codec.decode(&bytes)?.count, 2);
+//! codec.encode(&"tea".to_owned(), &mut bytes)?;
+//! assert_eq!(bytes, b"\x0a\x03tea");
+//! assert_eq!(codec.decode(&bytes)?, "tea");
 //! # Ok::<(), millpond::codec::CodecError>(())
 //! ```
 
@@ -218,34 +210,103 @@ fn take_number(bytes: &mut &[u8]) -> Option<u32> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use prost::DecodeError;
+    use prost::bytes::{Buf, BufMut};
+    use prost::encoding::{self, DecodeContext, WireType};
 
-    #[derive(Clone, PartialEq, Message)]
-    struct Address {
-        #[prost(string, tag = "1")]
-        city: String,
+    /// What the derive of `prost` makes, by hand: it would bring what RocksDB is built with other features of.
+    macro_rules! message {
+        ($(#[$doc:meta])* $name:ident { $($tag:literal $encode:path, $merge:path, $len:path => $field:ident: $type:ty;)* }) => {
+            $(#[$doc])*
+            #[derive(Debug, Clone, Default, PartialEq)]
+            struct $name { $($field: $type,)* }
+
+            impl Message for $name {
+                fn encode_raw(&self, buf: &mut impl BufMut) {
+                    $(if self.$field != <$type>::default() { $encode($tag, &self.$field, buf); })*
+                }
+
+                fn merge_field(
+                    &mut self,
+                    tag: u32,
+                    wire_type: WireType,
+                    buf: &mut impl Buf,
+                    context: DecodeContext,
+                ) -> Result<(), DecodeError> {
+                    match tag {
+                        $($tag => $merge(wire_type, &mut self.$field, buf, context),)*
+                        _ => encoding::skip_field(wire_type, tag, buf, context),
+                    }
+                }
+
+                fn encoded_len(&self) -> usize {
+                    0 $(+ if self.$field == <$type>::default() { 0 } else { $len($tag, &self.$field) })*
+                }
+
+                fn clear(&mut self) {
+                    *self = Self::default();
+                }
+            }
+        };
     }
 
-    #[derive(Clone, PartialEq, Message)]
-    struct Person {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(sint32, tag = "2")]
-        floor: i32,
-        #[prost(message, optional, tag = "3")]
-        address: Option<Address>,
-        #[prost(double, repeated, tag = "4")]
-        weights: Vec<f64>,
-        #[prost(bytes = "vec", tag = "5")]
-        photo: Vec<u8>,
+    fn put_some<M: Message>(tag: u32, message: &Option<M>, buf: &mut impl BufMut) {
+        message.iter().for_each(|message| encoding::message::encode(tag, message, buf));
     }
 
-    /// `Person` before it had a photo and weights, and with something that it has no more.
-    #[derive(Clone, PartialEq, Message)]
-    struct Older {
-        #[prost(string, tag = "1")]
-        name: String,
-        #[prost(uint64, tag = "9")]
-        shoes: u64,
+    fn merge_some<M: Message + Default>(
+        wire_type: WireType,
+        message: &mut Option<M>,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        encoding::message::merge(wire_type, message.get_or_insert_default(), buf, context)
+    }
+
+    fn some_len<M: Message>(tag: u32, message: &Option<M>) -> usize {
+        message.as_ref().map_or(0, |message| encoding::message::encoded_len(tag, message))
+    }
+
+    message!(Address {
+        1 encoding::string::encode, encoding::string::merge, encoding::string::encoded_len => city: String;
+    });
+
+    message!(Person {
+        1 encoding::string::encode, encoding::string::merge, encoding::string::encoded_len => name: String;
+        2 encoding::sint32::encode, encoding::sint32::merge, encoding::sint32::encoded_len => floor: i32;
+        3 put_some, merge_some, some_len => address: Option<Address>;
+        4 encoding::double::encode_packed, encoding::double::merge_repeated, encoding::double::encoded_len_packed
+            => weights: Vec<f64>;
+        5 encoding::bytes::encode, encoding::bytes::merge, encoding::bytes::encoded_len => photo: Vec<u8>;
+    });
+
+    message!(
+        /// `Person` before it had a photo and weights, and with something that it has no more.
+        Older {
+            1 encoding::string::encode, encoding::string::merge, encoding::string::encoded_len => name: String;
+            9 encoding::uint64::encode, encoding::uint64::merge, encoding::uint64::encoded_len => shoes: u64;
+        }
+    );
+
+    message!(Nested {
+        1 put_boxed, merge_boxed, boxed_len => inner: Option<Box<Nested>>;
+    });
+
+    fn put_boxed(tag: u32, message: &Option<Box<Nested>>, buf: &mut impl BufMut) {
+        message.iter().for_each(|message| encoding::message::encode(tag, &**message, buf));
+    }
+
+    fn merge_boxed(
+        wire_type: WireType,
+        message: &mut Option<Box<Nested>>,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        encoding::message::merge(wire_type, &mut **message.get_or_insert_default(), buf, context)
+    }
+
+    fn boxed_len(tag: u32, message: &Option<Box<Nested>>) -> usize {
+        message.as_ref().map_or(0, |message| encoding::message::encoded_len(tag, &**message))
     }
 
     fn framed(id: u32, index: &[u32]) -> Protobuf<Person> {
@@ -314,11 +375,6 @@ mod tests {
 
     #[test]
     fn nesting_without_end_is_refused() {
-        #[derive(Clone, PartialEq, Message)]
-        struct Nested {
-            #[prost(message, optional, boxed, tag = "1")]
-            inner: Option<Box<Nested>>,
-        }
         let mut bytes = Vec::new();
         for _ in 0..10_000 {
             let mut outer = vec![0x0A];

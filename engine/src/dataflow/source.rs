@@ -31,6 +31,9 @@ pub trait Source: Send + Sync + 'static {
 /// Records that the failure policy has excluded, by their place in the log, and why.
 pub(crate) type Skipped = BTreeMap<u64, String>;
 
+/// More is not fetched at a time: the epoch asks for the rest when it is cut again.
+const MOST_AWAITED: usize = 1_024;
+
 /// What has to be fetched before records of an epoch can be decoded, each once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AllAwaited(Vec<Arc<dyn Awaited>>);
@@ -41,7 +44,7 @@ impl AllAwaited {
     }
 
     fn add(&mut self, awaited: &Arc<dyn Awaited>) {
-        if !self.0.iter().any(|known| Arc::ptr_eq(known, awaited)) {
+        if self.0.len() < MOST_AWAITED && !self.0.iter().any(|known| Arc::ptr_eq(known, awaited)) {
             self.0.push(Arc::clone(awaited));
         }
     }
