@@ -67,26 +67,26 @@ fn encoded<V>(codec: &impl ValueCodec<V>, value: &V) -> Outcome<Vec<u8>> {
 
 fn main() -> Outcome<()> {
     let count = if std::env::args().any(|arg| arg == "--short") { 10_000 } else { 500_000 };
-    let order = order();
+    let tea = order();
     let avro = Avro::<Order>::new()?;
-    let older = avro.clone().written_as(OLDER)?;
+    let of_older = avro.clone().written_as(OLDER)?;
     let generic = AvroValue::with_schema(avro.schema())?;
     let text = Protobuf::<String>::named("google.protobuf.StringValue");
     let debezium = DebeziumJson::<Order>::new();
-    let avro_bytes = encoded(&avro, &order)?;
+    let avro_bytes = encoded(&avro, &tea)?;
     // The note is gone, the number is as it was, and the price is a float.
     let price = avro_bytes.len() - 8 - 6;
     let mut older_bytes = avro_bytes.get(..price).unwrap_or_default().to_vec();
     older_bytes.extend(4.5_f32.to_le_bytes());
-    older.decode(&older_bytes)?;
+    of_older.decode(&older_bytes)?;
     let mut ways = [
-        decoding::<Order>("bincode", &Bincode, encoded(&Bincode, &order)?),
-        decoding::<Order>("json", &Json, encoded(&Json, &order)?),
+        decoding::<Order>("bincode", &Bincode, encoded(&Bincode, &tea)?),
+        decoding::<Order>("json", &Json, encoded(&Json, &tea)?),
         decoding("avro", &avro, avro_bytes.clone()),
-        decoding("avro_older", &older, older_bytes),
+        decoding("avro_older", &of_older, older_bytes),
         decoding("avro_value", &generic, avro_bytes),
-        decoding("protobuf_text", &text, encoded(&text, &order.item)?),
-        decoding("debezium_json", &debezium, encoded(&debezium, &Envelope::put(order.clone()))?),
+        decoding("protobuf_text", &text, encoded(&text, &tea.item)?),
+        decoding("debezium_json", &debezium, encoded(&debezium, &Envelope::put(tea.clone()))?),
     ];
     for _ in 0..ROUNDS {
         for way in &mut ways {

@@ -168,7 +168,9 @@ fn put_index(index: &[u32], out: &mut Vec<u8>) {
         return out.push(0);
     }
     put_varint(index.len() as u64 * 2, out);
-    index.iter().for_each(|number| put_varint(u64::from(*number) * 2, out));
+    for number in index {
+        put_varint(u64::from(*number) * 2, out);
+    }
 }
 
 fn put_varint(mut number: u64, out: &mut Vec<u8>) {
@@ -200,13 +202,14 @@ fn take_number(bytes: &mut &[u8]) -> Option<u32> {
         *bytes = rest;
         number |= u64::from(first & 0x7F) << (7 * shift);
         if first & 0x80 == 0 {
-            return (number % 2 == 0).then(|| u32::try_from(number / 2).ok()).flatten();
+            return number.is_multiple_of(2).then(|| u32::try_from(number / 2).ok()).flatten();
         }
     }
     None
 }
 
 #[cfg(test)]
+#[expect(clippy::ref_option, reason = "so a field of a message is handed to what encodes it")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -251,7 +254,9 @@ mod tests {
     }
 
     fn put_some<M: Message>(tag: u32, message: &Option<M>, buf: &mut impl BufMut) {
-        message.iter().for_each(|message| encoding::message::encode(tag, message, buf));
+        if let Some(message) = message {
+            encoding::message::encode(tag, message, buf);
+        }
     }
 
     fn merge_some<M: Message + Default>(
@@ -293,7 +298,9 @@ mod tests {
     });
 
     fn put_boxed(tag: u32, message: &Option<Box<Nested>>, buf: &mut impl BufMut) {
-        message.iter().for_each(|message| encoding::message::encode(tag, &**message, buf));
+        if let Some(message) = message {
+            encoding::message::encode(tag, &**message, buf);
+        }
     }
 
     fn merge_boxed(

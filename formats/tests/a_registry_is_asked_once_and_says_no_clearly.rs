@@ -18,7 +18,9 @@ const ORDER: &str = r#"{"type": "record", "name": "Order", "fields": []}"#;
 fn refused<T: std::fmt::Debug>(result: millpond::Result<T>, kind: ErrorKind, told: &[&str]) {
     let error = result.unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
-    told.iter().for_each(|told| assert!(error.to_string().contains(told), "`{told}` is not said: {error}"));
+    for told in told {
+        assert!(error.to_string().contains(told), "`{told}` is not said: {error}");
+    }
 }
 
 #[test]
@@ -33,7 +35,10 @@ fn a_schema_is_asked_for_once() {
     }
     assert_eq!(
         server.requests(),
-        [format!("POST /subjects/a%20topic%2Fwith%20signs-value/versions"), format!("GET /schemas/ids/{id}")]
+        [
+            "POST /subjects/a%20topic%2Fwith%20signs-value/versions".to_owned(),
+            format!("GET /schemas/ids/{id}")
+        ]
     );
     assert_eq!(registry.schema(99).unwrap(), None);
     assert_eq!(registry.look_up("a topic/with signs-value", SchemaKind::Avro, ORDER, &[]).unwrap(), id);
@@ -44,9 +49,9 @@ fn a_schema_is_asked_for_once() {
 #[test]
 fn what_a_schema_refers_to_comes_with_it() {
     let server = RegistryServer::start();
-    server.register("city", "city", json!({}));
+    server.register("city", "city", &json!({}));
     let to_city = json!({"references": [{"name": "City", "subject": "city", "version": 1}]});
-    server.register("address", "address", to_city);
+    server.register("address", "address", &to_city);
     let registry = Registry::new(&server.url).unwrap();
     let references = [Reference::new("City", "city", 1), Reference::new("Address", "address", 1)];
     let id = registry.register("person", SchemaKind::Protobuf, "person", &references).unwrap();
@@ -94,7 +99,7 @@ fn whoever_is_not_let_in_is_told_how() {
 fn the_next_address_is_asked_where_one_is_away() {
     let (away, server) = (RegistryServer::start(), RegistryServer::start());
     away.with(|state| state.away = true);
-    server.register("orders", ORDER, json!({}));
+    server.register("orders", ORDER, &json!({}));
     let registry = Registry::new(&format!("{}, {}/", away.url, server.url)).unwrap();
     assert_eq!(registry.schema(1).unwrap().unwrap().text, ORDER);
     // The one that answered is asked first from now on.

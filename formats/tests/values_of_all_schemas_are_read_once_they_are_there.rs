@@ -58,7 +58,7 @@ fn latest(codec: Avro<Order>) -> (GraphBuilder, StoredTable<u8, Order>, Topic<u8
 fn a_registry_that_is_away_is_waited_for() {
     let server = RegistryServer::start();
     let registry = Registry::new(&server.url).unwrap();
-    let (first, second) = (server.register("o", FIRST, json!({})), server.register("o", SECOND, json!({})));
+    let (first, second) = (server.register("o", FIRST, &json!({})), server.register("o", SECOND, &json!({})));
     let log = Arc::new(MemoryChangelog::new());
     let (graph, latest, _) = latest(Avro::new().unwrap().reading(&registry));
     let builder = Engine::builder(&graph.build().unwrap()).in_memory().changelog(log.clone());
@@ -122,7 +122,7 @@ fn a_driver_says_what_keeps_it_and_goes_on() {
     let registry = Registry::new(&server.url).unwrap();
     let (graph, latest, _) = latest(Avro::new().unwrap().reading(&registry));
     let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
-    let id = server.register("o", FIRST, json!({}));
+    let id = server.register("o", FIRST, &json!({}));
     append(driver.changelog(), 1, id, b"\x06tea");
     server.with(|state| state.away = true);
     let error = driver.run().unwrap_err();
@@ -133,6 +133,19 @@ fn a_driver_says_what_keeps_it_and_goes_on() {
     assert_eq!(driver.table(&latest).unwrap()[&1], order("tea", 1));
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Item {
+    Jam,
+    Tea,
+}
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "Order")]
+struct Kinds {
+    kind: Item,
+    count: i64,
+}
+
 #[test]
 fn what_a_schema_refers_to_is_resolved_with_it() {
     let server = RegistryServer::start();
@@ -140,27 +153,15 @@ fn what_a_schema_refers_to_is_resolved_with_it() {
     server.register(
         "item",
         r#"{"type": "enum", "name": "com.acme.Item", "symbols": ["tea", "jam"]}"#,
-        json!({}),
+        &json!({}),
     );
     let schema =
         r#"{"type": "record", "name": "Order", "fields": [{"name": "kind", "type": "com.acme.Item"}]}"#;
     let references = json!({"references": [{"name": "com.acme.Item", "subject": "item", "version": 1}]});
-    let id = server.register("orders", schema, references);
+    let id = server.register("orders", schema, &references);
     let reader = r#"{"type": "record", "name": "Order", "fields": [
         {"name": "kind", "type": {"type": "enum", "name": "Item", "symbols": ["jam", "tea"]}},
         {"name": "count", "type": "long", "default": 3}]}"#;
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Item {
-        Jam,
-        Tea,
-    }
-    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-    #[serde(rename = "Order")]
-    struct Kinds {
-        kind: Item,
-        count: i64,
-    }
     let codec = Avro::<Kinds>::with_schema(reader).unwrap().reading(&registry);
     let bytes = [&[0], &id.to_be_bytes()[..], &[0]].concat();
     let awaited = codec.decode(&bytes).unwrap_err().awaited().unwrap().clone();
@@ -192,8 +193,8 @@ fn a_topic_takes_newer_schemas_of_a_record_and_no_other_record() {
 fn a_schema_of_another_language_fails_the_record() {
     let server = RegistryServer::start();
     let registry = Registry::new(&server.url).unwrap();
-    let proto = server.register("o", "syntax = \"proto3\";", json!({"schemaType": "PROTOBUF"}));
-    let broken = server.register("o", r#"{"type": "recor"}"#, json!({}));
+    let proto = server.register("o", "syntax = \"proto3\";", &json!({"schemaType": "PROTOBUF"}));
+    let broken = server.register("o", r#"{"type": "recor"}"#, &json!({}));
     let codec = Avro::<Order>::new().unwrap().reading(&registry);
     for (id, told) in [(proto, "one of PROTOBUF, not of Avro"), (broken, "is no Avro schema")] {
         let bytes = [&[0], &id.to_be_bytes()[..], &[0]].concat();

@@ -39,10 +39,6 @@ const MOST_AWAITED: usize = 1_024;
 pub(crate) struct AllAwaited(Vec<Arc<dyn Awaited>>);
 
 impl AllAwaited {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn add(&mut self, awaited: &Arc<dyn Awaited>) {
         if self.0.len() < MOST_AWAITED && !self.0.iter().any(|known| Arc::ptr_eq(known, awaited)) {
             self.0.push(Arc::clone(awaited));
@@ -123,7 +119,9 @@ impl SourceBatch<'_> {
     /// is noted then, the epoch is cut again once it is there, and the record must not be [refused](Self::refuse).
     pub fn awaits(&self, error: &CodecError) -> bool {
         let awaited = error.awaited();
-        awaited.into_iter().for_each(|awaited| self.awaited.borrow_mut().add(awaited));
+        if let Some(awaited) = awaited {
+            self.awaited.borrow_mut().add(awaited);
+        }
         awaited.is_some()
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct EpochFailure {
     /// Whether the epoch became too large, so that a part of it is to be tried.
     pub(crate) too_much: bool,
     /// What has to be fetched before its records can be decoded, if that is why.
-    pub(crate) awaited: AllAwaited,
+    pub(crate) awaited: Option<Box<AllAwaited>>,
 }
 
 impl EpochFailure {
@@ -60,17 +60,15 @@ impl EpochFailure {
             stamp: None,
             undecodable,
             too_much: false,
-            awaited: AllAwaited::default(),
+            awaited: None,
         })
     }
 
     /// That there are records which cannot be decoded yet.
     fn awaiting(awaited: AllAwaited) -> Option<Self> {
         let first = awaited.iter().next()?;
-        Some(Self {
-            awaited: awaited.clone(),
-            ..Error::unavailable(format!("{first} is not there yet")).into()
-        })
+        let error = Error::unavailable(format!("{first} is not there yet"));
+        Some(Self { awaited: Some(Box::new(awaited)), ..error.into() })
     }
 }
 
@@ -78,8 +76,8 @@ impl From<Failure> for EpochFailure {
     fn from(failure: Failure) -> Self {
         let (stamp, too_much) = (failure.stamp(), failure.is_too_much());
         let record = stamp.map(|stamp| stamp.sequence);
-        let (undecodable, awaited) = (Skipped::new(), AllAwaited::default());
-        Self { error: failure.into_error(), record, step: None, stamp, undecodable, too_much, awaited }
+        let undecodable = Skipped::new();
+        Self { error: failure.into_error(), record, step: None, stamp, undecodable, too_much, awaited: None }
     }
 }
 

@@ -162,7 +162,7 @@ impl Task {
     pub(super) fn process(&mut self, input: &EpochInput) -> Result<EpochOutcome> {
         let mut skipped = Skipped::new();
         loop {
-            let failure = match self.attempt(input, &skipped, false) {
+            let mut failure = match self.attempt(input, &skipped, false) {
                 Ok(sealed) => {
                     let grown_bytes = sealed.grown_bytes;
                     self.finish(input, sealed, &skipped)?;
@@ -170,13 +170,13 @@ impl Task {
                     self.rounds = 0;
                     return Ok(EpochOutcome::Done);
                 }
-                Err(failure) if failure.too_much || !failure.awaited.is_empty() => failure,
+                Err(failure) if failure.too_much || failure.awaited.is_some() => failure,
                 Err(failure) => self.attribute(failure, input, &skipped)?,
             };
             self.backoff.told = failure.record.or(self.backoff.told);
-            if !failure.awaited.is_empty() {
+            if let Some(awaited) = failure.awaited.take() {
                 self.input.put_back(input)?;
-                self.wait_for(failure.awaited);
+                self.wait_for(*awaited);
                 return Ok(EpochOutcome::Awaits);
             }
             if failure.too_much {

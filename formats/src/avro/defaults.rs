@@ -2,6 +2,7 @@
 
 use super::schema::{Base, Names, Placed};
 use super::transcode::put_long;
+use apache_avro::Schema;
 use serde_json::Value;
 
 /// How deep a default may nest: a record may have itself as a field, and default to that.
@@ -31,9 +32,9 @@ impl<'s> Defaults<'_, 's> {
         if self.deep > MOST_DEEP {
             return Err("it nests without end".to_owned());
         }
-        let put = self.put_within(json, placed, out);
+        let done = self.put_within(json, placed, out);
         self.deep -= 1;
-        put
+        done
     }
 
     fn put_within(&mut self, json: &Value, placed: Placed<'s>, out: &mut Vec<u8>) -> Result<(), String> {
@@ -51,7 +52,7 @@ impl<'s> Defaults<'_, 's> {
                 reason = "what is written as a default of a float is rounded to one"
             )]
             (Base::Float, Value::Number(_) | Value::String(_)) => {
-                out.extend((float(json)? as f32).to_le_bytes())
+                out.extend((float(json)? as f32).to_le_bytes());
             }
             (Base::Double, Value::Number(_) | Value::String(_)) => out.extend(float(json)?.to_le_bytes()),
             (Base::String, Value::String(text)) => put_bytes(text.as_bytes(), out)?,
@@ -94,21 +95,29 @@ impl<'s> Defaults<'_, 's> {
                     self.put(value, placed.inner(&field.schema), out)?;
                 }
             }
-            // The first branch by the older rule, any that fits by the newer one.
-            (Base::Union(union), json) => {
-                let start = out.len();
-                for (number, branch) in union.variants().iter().enumerate() {
-                    put_count(number, out)?;
-                    if self.put(json, placed.inner(branch), out).is_ok() {
-                        return Ok(());
-                    }
-                    out.truncate(start);
-                }
-                return Err(format!("{json} is of no branch of the union"));
-            }
+            (Base::Union(union), json) => return self.put_branch(json, &placed, union.variants(), out),
             (_, json) => return Err(format!("{json} is not {}", placed.told())),
         }
         Ok(())
+    }
+
+    /// The first branch by the older rule, any that fits by the newer one.
+    fn put_branch(
+        &mut self,
+        json: &Value,
+        placed: &Placed<'s>,
+        branches: &'s [Schema],
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let start = out.len();
+        for (number, branch) in branches.iter().enumerate() {
+            put_count(number, out)?;
+            if self.put(json, placed.inner(branch), out).is_ok() {
+                return Ok(());
+            }
+            out.truncate(start);
+        }
+        Err(format!("{json} is of no branch of the union"))
     }
 }
 

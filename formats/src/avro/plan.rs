@@ -127,7 +127,7 @@ impl<'s> Planner<'s> {
             return self.add(Node::FromUnion(branches));
         }
         if let Base::Union(union) = reader.base() {
-            return self.into_union(writer, &reader, union);
+            return self.reader_branch(writer, &reader, union);
         }
         if fit(&writer, &reader, self.any_names) == Fit::Not {
             return self.refuse(&writer, &reader);
@@ -163,7 +163,7 @@ impl<'s> Planner<'s> {
     }
 
     /// The best branch for what the writer has written, of those as good the first.
-    fn into_union(&mut self, writer: Placed<'s>, reader: &Placed<'s>, union: &'s UnionSchema) -> Step {
+    fn reader_branch(&mut self, writer: Placed<'s>, reader: &Placed<'s>, union: &'s UnionSchema) -> Step {
         let mut best: Option<(Fit, usize, Placed<'s>)> = None;
         for (number, branch) in union.variants().iter().enumerate() {
             let branch = match self.readers.follow(reader.inner(branch)) {

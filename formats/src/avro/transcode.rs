@@ -85,7 +85,7 @@ impl<'b> Following<'_, 'b> {
         match node {
             Node::Copy(count) => out.put(self.take(*count)?),
             Node::Boolean => match self.take(1)? {
-                byte @ ([0] | [1]) => out.put(byte),
+                byte @ [0 | 1] => out.put(byte),
                 byte => return Err(CodecError::new(format!("{byte:02x?} is no boolean"))),
             },
             Node::Int => {
@@ -148,13 +148,12 @@ impl<'b> Following<'_, 'b> {
             }),
             Node::Shuffled { read, put } => self.shuffled(read, put, out),
             Node::FromUnion(branches) => {
-                let (number, bytes) = self.long()?;
+                let (number, _) = self.long()?;
                 let branch = usize::try_from(number).ok().and_then(|number| branches.get(number));
                 let branch = *branch.ok_or_else(|| {
                     let count = branches.len();
                     CodecError::new(format!("{number} is no branch of a union of {count}"))
                 })?;
-                let _ = bytes;
                 self.step(branch, out)
             }
             Node::IntoUnion(number, step) => {
@@ -298,7 +297,6 @@ fn zigzagged(number: i64, bytes: &mut [u8; 10]) -> &[u8] {
     let mut length = 0;
     for byte in bytes.iter_mut() {
         length += 1;
-        #[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
         let part = (left & 0x7F) as u8;
         left >>= 7;
         *byte = if left == 0 { part } else { part | 0x80 };

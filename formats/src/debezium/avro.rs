@@ -145,10 +145,7 @@ impl<V> DebeziumAvro<V> {
 
 impl<V: Serialize + DeserializeOwned + 'static> ValueCodec<Envelope<V>> for DebeziumAvro<V> {
     fn id(&self) -> &'static str {
-        match self.envelopes.awaits_schemas() {
-            false => "debezium-avro",
-            true => "debezium-avro-by-id",
-        }
+        if self.envelopes.awaits_schemas() { "debezium-avro-by-id" } else { "debezium-avro" }
     }
 
     fn encode(&self, envelope: &Envelope<V>, out: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -168,9 +165,9 @@ impl<V: Serialize + DeserializeOwned + 'static> ValueCodec<Envelope<V>> for Debe
     }
 
     fn shape(&self) -> Result<Shape, CodecError> {
-        match self.envelopes.awaits_schemas() {
-            false => self.envelopes.shape(),
-            true => Ok(Shape::named(&format!("debezium avro {}", self.row))),
+        if self.envelopes.awaits_schemas() {
+            return Ok(Shape::named(&format!("debezium avro {}", self.row)));
         }
+        self.envelopes.shape()
     }
 }

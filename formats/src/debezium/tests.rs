@@ -52,7 +52,7 @@ proptest! {
     }
 }
 
-/// As the connector for PostgreSQL writes it, shortened.
+/// As the connector of a database writes it, shortened.
 const UPDATE: &str = r#"{
     "schema": {"type": "struct", "fields": [], "optional": false, "name": "shop.public.rows.Envelope"},
     "payload": {

@@ -68,14 +68,15 @@ impl Client {
     }
 
     fn ask<T: DeserializeOwned>(&self, path: &[&str], body: Option<&str>, what: &str) -> Result<Answer<T>> {
-        let path: String =
-            path.iter().map(|part| format!("/{}", utf8_percent_encode(part, SEGMENT))).collect();
+        let path: Vec<String> =
+            path.iter().map(|part| utf8_percent_encode(part, SEGMENT).to_string()).collect();
+        let path = path.join("/");
         let (mut away, mut absent) = (Vec::new(), None);
         let first = self.first.load(Ordering::Relaxed);
         for turn in 0..self.urls.len() {
             let number = (first + turn) % self.urls.len();
             let Some(url) = self.urls.get(number) else { continue };
-            match self.ask_one(&format!("{url}{path}"), body, what) {
+            match self.ask_one(&format!("{url}/{path}"), body, what) {
                 Ok(Answer::Found(found)) => {
                     self.first.store(number, Ordering::Relaxed);
                     return Ok(Answer::Found(found));

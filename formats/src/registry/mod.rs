@@ -157,7 +157,6 @@ impl Registry {
     }
 
     /// The registry at `urls`, with options: credentials, certificates, a time limit.
-    #[must_use]
     pub fn options(urls: &str) -> RegistryOptions {
         RegistryOptions::new(urls)
     }

@@ -12,33 +12,33 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 #[derive(Default)]
-pub struct State {
+pub(crate) struct State {
     /// By their ids, which begin with 1.
     schemas: Vec<Value>,
     subjects: BTreeMap<String, Vec<u32>>,
     /// Whether connections are dropped without an answer.
-    pub away: bool,
+    pub(crate) away: bool,
     /// What every request is answered with.
-    pub answers: Option<(u16, String)>,
+    pub(crate) answers: Option<(u16, String)>,
     /// Whether another schema for a subject that has one is refused.
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// What `Authorization` has to say.
-    pub authorization: Option<String>,
+    pub(crate) authorization: Option<String>,
     /// Who stands in the way of requests.
-    pub slow: Option<Weir>,
+    pub(crate) slow: Option<Weir>,
     /// All requests, as `GET /schemas/ids/1`.
-    pub requests: Vec<String>,
+    pub(crate) requests: Vec<String>,
 }
 
 /// The server; it ends when this is dropped.
-pub struct RegistryServer {
-    pub url: String,
+pub(crate) struct RegistryServer {
+    pub(crate) url: String,
     state: Arc<Mutex<State>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl RegistryServer {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
@@ -52,18 +52,18 @@ impl RegistryServer {
         Self { url, state, thread: Some(thread) }
     }
 
-    pub fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap())
     }
 
     /// Registers as somebody else.
-    pub fn register(&self, subject: &str, schema: &str, more: Value) -> u32 {
+    pub(crate) fn register(&self, subject: &str, schema: &str, more: &Value) -> u32 {
         let mut body = json!({ "schema": schema });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.with(|state| state.register(subject, body)).unwrap()
     }
 
-    pub fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.with(|state| state.requests.clone())
     }
 }
