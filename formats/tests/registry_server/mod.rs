@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(crate) authorization: Option<String>,
     /// Who stands in the way of requests.
     pub(crate) slow: Option<Weir>,
+    /// Whether nobody asks any more.
+    ended: bool,
     /// All requests, as `GET /schemas/ids/1`.
     pub(crate) requests: Vec<String>,
 }
@@ -42,10 +44,13 @@ impl RegistryServer {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(State::default()));
-        let weak = Arc::downgrade(&state);
+        let serving = Arc::clone(&state);
         let thread = std::thread::spawn(move || {
             for connection in listener.incoming() {
-                let Some(state) = weak.upgrade() else { return };
+                let state = Arc::clone(&serving);
+                if state.lock().unwrap().ended {
+                    return;
+                }
                 std::thread::spawn(move || _ = serve(connection.unwrap(), &state));
             }
         });
@@ -70,8 +75,8 @@ impl RegistryServer {
 
 impl Drop for RegistryServer {
     fn drop(&mut self) {
-        self.state = Arc::default();
-        // It looks whether anyone is left at the next connection.
+        self.with(|state| state.ended = true);
+        // It looks at the next connection.
         drop(TcpStream::connect(self.url.trim_start_matches("http://")));
         self.thread.take().unwrap().join().unwrap();
     }
