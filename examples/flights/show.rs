@@ -98,6 +98,7 @@ fn engine_line(stats: &Stats) -> Line {
         Health::CatchingUp { records_left } => {
             format!("catching up, {} records left", grouped(*records_left))
         }
+        Health::Waiting { reason } => format!("waiting: {reason}"),
         Health::Stopped { reason, .. } => format!("stopped: {reason}"),
         other => format!("{other:?}").to_lowercase(),
     };

@@ -94,6 +94,10 @@ impl<V, C: ValueCodec<V>> ValueCodec<V> for CheckedCodec<C> {
         self.codec.decode(bytes)
     }
 
+    fn awaits(&self) -> bool {
+        self.codec.awaits()
+    }
+
     fn owned_bytes(&self, value: &V) -> Option<usize> {
         self.codec.owned_bytes(value)
     }

@@ -89,6 +89,10 @@ impl<A> ValueCodec<Grouped<A>> for GroupedCodec<A> {
         Ok(Grouped { members, value: self.value.decode(value)? })
     }
 
+    fn awaits(&self) -> bool {
+        self.value.awaits()
+    }
+
     fn owned_bytes(&self, row: &Grouped<A>) -> Option<usize> {
         self.value.owned_bytes(&row.value)
     }

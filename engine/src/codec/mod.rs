@@ -5,6 +5,7 @@
 //! to the frames around them (`changelog::frame`, `store::layout`), never to a codec.
 
 mod as_key;
+mod awaited;
 mod bincode;
 mod checked;
 mod compound;
@@ -30,6 +31,7 @@ mod tests_keys;
 
 pub use self::bincode::Bincode;
 pub use as_key::AsKey;
+pub use awaited::Awaited;
 pub(crate) use checked::CheckedCodec;
 #[doc(hidden)]
 pub use compound::{fields_schema, fields_shape};
@@ -50,22 +52,50 @@ pub use wire::{BigEndian, Ordered, Utf8};
 
 use std::fmt;
 use std::hash::Hash;
+use std::sync::Arc;
 
 /// Why bytes did not decode, or a value did not encode.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CodecError(String);
+#[derive(Debug, Clone)]
+pub struct CodecError(Box<Told>);
+
+#[derive(Debug, Clone)]
+struct Told {
+    message: String,
+    awaited: Option<Arc<dyn Awaited>>,
+}
 
 impl CodecError {
     /// An error that says `message`.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self(Box::new(Told { message: message.into(), awaited: None }))
+    }
+
+    /// That bytes cannot be decoded yet, for want of `awaited`; see [`Awaited`].
+    #[must_use]
+    pub fn awaits(awaited: Arc<dyn Awaited>) -> Self {
+        Self(Box::new(Told { message: format!("{awaited} is not there yet"), awaited: Some(awaited) }))
+    }
+
+    /// What has to be fetched before the same bytes can be decoded; `None` if nothing would help.
+    #[must_use]
+    pub fn awaited(&self) -> Option<&Arc<dyn Awaited>> {
+        self.0.awaited.as_ref()
     }
 }
 
+impl PartialEq for CodecError {
+    /// Whether they say the same.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.message == other.0.message && self.0.awaited.is_some() == other.0.awaited.is_some()
+    }
+}
+
+impl Eq for CodecError {}
+
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -273,8 +303,14 @@ pub trait ValueCodec<V>: Send + Sync + 'static {
     /// Decodes a value that is the whole of `bytes`.
     ///
     /// # Errors
-    /// If the bytes are not an encoding of a `V`.
+    /// If the bytes are not an encoding of a `V`, or something [has to be fetched](Awaited) first.
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError>;
+
+    /// Whether `decode` may answer that something [has to be fetched](Awaited) first; it does not unless this says so. Such a
+    /// codec is one for topics: no table can be kept in it, as queries, which must not wait, read rows.
+    fn awaits(&self) -> bool {
+        false
+    }
 
     /// About how many bytes `value` owns outside of itself; `None` if the codec cannot tell, and as many as its encoding has
     /// are reckoned with. Tables ask it of some of their rows, to keep within their part of the memory budget.

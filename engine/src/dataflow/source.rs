@@ -3,10 +3,12 @@
 use super::{Router, Stamp, Stamped};
 use crate::Result;
 use crate::changelog::{DecodedBatch, Places, RecordRef, Run};
+use crate::codec::{Awaited, CodecError};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Decodes the records of one topic.
 ///
@@ -29,6 +31,29 @@ pub trait Source: Send + Sync + 'static {
 /// Records that the failure policy has excluded, by their place in the log, and why.
 pub(crate) type Skipped = BTreeMap<u64, String>;
 
+/// More is not fetched at a time: the epoch asks for the rest when it is cut again.
+const MOST_AWAITED: usize = 1_024;
+
+/// What has to be fetched before records of an epoch can be decoded, each once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AllAwaited(Vec<Arc<dyn Awaited>>);
+
+impl AllAwaited {
+    fn add(&mut self, awaited: &Arc<dyn Awaited>) {
+        if self.0.len() < MOST_AWAITED && !self.0.iter().any(|known| Arc::ptr_eq(known, awaited)) {
+            self.0.push(Arc::clone(awaited));
+        }
+    }
+
+    pub(crate) fn add_all(&mut self, others: &Self) {
+        others.iter().for_each(|awaited| self.add(awaited));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Awaited>> {
+        self.0.iter()
+    }
+}
+
 /// The records of one stored batch that belong to the epoch.
 pub struct SourceBatch<'a> {
     pub(crate) batch: &'a DecodedBatch,
@@ -38,6 +63,7 @@ pub struct SourceBatch<'a> {
     pub(crate) runs: &'a [Run],
     pub(crate) skipped: &'a Skipped,
     pub(crate) refused: RefCell<Skipped>,
+    pub(crate) awaited: RefCell<AllAwaited>,
     /// The place of the record last handed out.
     pub(crate) current: Cell<Option<u64>>,
 }
@@ -88,5 +114,14 @@ impl SourceBatch<'_> {
     /// keeps many of them affordable; whatever else is made of the epoch is then not used.
     pub fn refuse(&self, stamp: Stamp, reason: impl Into<String>) {
         self.refused.borrow_mut().entry(stamp.sequence).or_insert_with(|| reason.into());
+    }
+    /// Whether `error` of a codec only says that something [has to be fetched](Awaited) before the record can be decoded. It
+    /// is noted then, the epoch is cut again once it is there, and the record must not be [refused](Self::refuse).
+    pub fn awaits(&self, error: &CodecError) -> bool {
+        let awaited = error.awaited();
+        if let Some(awaited) = awaited {
+            self.awaited.borrow_mut().add(awaited);
+        }
+        awaited.is_some()
     }
 }

@@ -157,8 +157,10 @@ impl EngineBuilder {
     /// open is not closed with the engine.
     pub fn changelog(mut self, changelog: impl IntoChangelog + 'static) -> Self {
         let service = changelog.service();
-        self.changelog =
-            Some(GivenChangelog { service, open: Box::new(move |options| changelog.into_changelog(options)) });
+        self.changelog = Some(GivenChangelog {
+            service,
+            open: Box::new(move |options| changelog.into_changelog(options)),
+        });
         self
     }
 

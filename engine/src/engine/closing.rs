@@ -71,6 +71,7 @@ impl Common {
         self.service.host.begin_to_close();
         self.fold.close();
         self.drain.close();
+        self.fetch.close();
         let threads = std::mem::take(&mut *lock(&self.threads));
         for thread in threads {
             // A panic was caught and has poisoned the engine.

@@ -7,6 +7,7 @@ mod checkpoint;
 mod closing;
 #[cfg_attr(not(feature = "rocks"), path = "no_directories.rs")]
 mod directories;
+mod fetching;
 #[cfg(test)]
 mod idle_graph;
 mod memory;

@@ -48,6 +48,12 @@ pub enum Health {
         /// So many records of it are not folded yet.
         records_left: u64,
     },
+    /// It has records that cannot be decoded before something was fetched, such as their schema. It tries for as long as it
+    /// takes, nothing is lost meanwhile, and its tables answer as before.
+    Waiting {
+        /// What it waits for, and what went wrong the last time it was asked for.
+        reason: String,
+    },
     /// It was [paused](crate::Engine::pause): it folds nothing until it is resumed.
     Paused,
     /// It has stopped with an error and folds no more; nothing is appended through it.
@@ -63,8 +69,10 @@ pub enum Health {
 
 pub(super) fn health(service: &Service) -> Health {
     let tasks = &service.tasks;
+    let awaited = service.awaiting.of_main();
     match tasks.status() {
         Status::Running if service.paused.load(Ordering::Acquire) => Health::Paused,
+        Status::Running if awaited.is_some() => Health::Waiting { reason: awaited.unwrap_or_default() },
         Status::Running if tasks.is_behind() => Health::CatchingUp { records_left: tasks.records_left() },
         Status::Running => Health::Running,
         Status::Closed => Health::Closed,
@@ -124,6 +132,9 @@ pub struct Stats {
     /// Records that the tables which are being built have yet to fold until they stand where the others do; `None` if none
     /// is being built.
     pub build_lag: Option<u64>,
+    /// What has to be fetched before records can be decoded, each with what went wrong the last time it was asked for. The
+    /// records wait; of those that only a table which is being built waits for, [`health`](Self::health) says nothing.
+    pub awaited: Vec<String>,
     /// Generations that are not drained yet, and the bytes they hold.
     pub undrained_generations: usize,
     /// Bytes of generations that are not drained yet.
@@ -200,6 +211,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         lag: service.lag(&position).filter_map(Result::ok).collect(),
         build_lag: build_lag(service, &position),
         position,
+        awaited: service.awaiting.told(),
         undrained_generations: published.iter().map(|now| now.generations.len()).sum(),
         undrained_bytes: service.tasks.backlog().generation_bytes,
         changelog_bytes: service.changelog.stored_bytes().ok().flatten(),

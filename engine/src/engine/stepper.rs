@@ -52,12 +52,24 @@ impl Stepper {
         Ok(Self { core })
     }
 
-    /// Cuts and publishes one epoch of at most `records` records; `false` if there was nothing to read.
+    /// Cuts and publishes one epoch of at most `records` records; `false` if there was nothing to read. What a codec
+    /// [awaits](crate::codec::Awaited) is fetched on this thread.
     ///
     /// # Errors
-    /// As the engine would stop with. Whoever steps on gets the same error again: nothing after it is applied.
+    /// As the engine would stop with. Whoever steps on gets the same error again: nothing after it is applied. And what kept
+    /// something from being fetched that a codec awaits, for which an engine would wait: whoever steps on tries again.
     pub fn epoch(&mut self, records: usize) -> Result<bool> {
-        self.core.step_within(EpochLimit { records, bytes: usize::MAX })
+        loop {
+            let ran = self.core.step_within(EpochLimit { records, bytes: usize::MAX })?;
+            let awaiting: Vec<_> = self.core.awaiting().into_iter().flatten().cloned().collect();
+            for awaiting in &awaiting {
+                awaiting.check_rounds()?;
+                awaiting.fetch()?;
+            }
+            if ran || awaiting.is_empty() {
+                return Ok(ran);
+            }
+        }
     }
 
     /// Makes everything published so far durable; `false` if there was nothing to do.

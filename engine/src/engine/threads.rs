@@ -41,6 +41,8 @@ const SETTLE_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Common {
     pub(super) fold: Signal,
     pub(super) drain: Signal,
+    /// For the threads that fetch what codecs await, which outlive the engine if it must.
+    pub(super) fetch: Arc<Signal>,
     pub(super) service: Arc<Service>,
     pub(super) owns_changelog: bool,
     pub(super) limits: DrainLimits,
@@ -67,6 +69,7 @@ impl Threads {
         let common = Arc::new(Common {
             fold: Signal::default(),
             drain: Signal::default(),
+            fetch: Arc::default(),
             service: Arc::clone(&service),
             owns_changelog,
             limits,
@@ -222,12 +225,12 @@ impl Common {
         self.service.end(&Status::Poisoned(error));
     }
 
-    fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.service.tasks.check().is_ok()
     }
 
     /// The folding thread.
-    fn fold_all(&self, mut core: Core) {
+    fn fold_all(self: &Arc<Self>, mut core: Core) {
         while !self.fold.is_closing() && self.is_running() {
             if self.service.paused.load(Ordering::Acquire) {
                 if !self.fold.wait() {
@@ -235,7 +238,7 @@ impl Common {
                 }
                 continue;
             }
-            match core.step() {
+            match core.step().and_then(|ran| self.begin_to_fetch(&core).map(|()| ran)) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.gate.moved();

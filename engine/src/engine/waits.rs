@@ -140,7 +140,12 @@ fn check_is_read(service: &Service, position: &Position) -> Result<()> {
 /// What is missing of `wanted`, and why it does not come by itself if so.
 fn missing(service: &Service, wanted: &Position) -> String {
     let paused = service.paused.load(Ordering::Acquire);
-    format!("{}{}", left_of(service, wanted), if paused { "; the engine is paused: `resume` it" } else { "" })
+    let why = match service.awaiting.of_main() {
+        _ if paused => "; the engine is paused: `resume` it".to_owned(),
+        Some(awaited) => format!("; {awaited}"),
+        None => String::new(),
+    };
+    format!("{}{why}", left_of(service, wanted))
 }
 
 /// What is missing of `wanted`.

@@ -244,6 +244,12 @@ impl Builder {
         let (table_name, value_codec) = (Arc::clone(&name), codec.id());
         let shape =
             codec.shape().map_err(|error| Error::invalid(format!("table `{name}` cannot be kept: {error}")));
+        let waits = codec.awaits().then(|| {
+            Error::invalid(format!(
+                "table `{name}` cannot be kept in `{value_codec}`, which may have to fetch something before it decodes a row, while \
+                 queries must not wait; keep its rows in a codec that knows all it needs, such as `Bincode`"
+            ))
+        });
         let spec = TableSpec {
             name,
             kind,
@@ -265,7 +271,7 @@ impl Builder {
             }),
         };
         let mut parts = self.parts();
-        parts.unfit.extend(shape.err());
+        parts.unfit.extend(shape.err().or(waits));
         parts.tables.push(spec);
         TableRef::new(TableIndex { graph: parts.id, index: parts.tables.len() - 1 })
     }

@@ -5,7 +5,7 @@
 
 use super::build::Build;
 use super::catalogue::Catalogue;
-use super::{EpochLimit, Service, Task};
+use super::{Awaiting, EpochLimit, Service, Task};
 use crate::store::StateStore;
 use crate::{Error, Position, Result};
 use std::sync::Arc;
@@ -69,6 +69,9 @@ impl Core {
         for _ in 0..build.epochs(ran, self.main.position()) {
             let more = build.task.step(limit, Some(self.main.position()))?;
             advanced |= more;
+            if build.task.awaiting().is_some() {
+                break;
+            }
             if answers && build.has_caught_up(self.main.position(), !more) {
                 self.complete_build()?;
                 break;
@@ -78,6 +81,11 @@ impl Core {
             }
         }
         Ok(ran || advanced || self.build.is_none())
+    }
+
+    /// What has to be fetched before the main task and a build can go on.
+    pub(crate) fn awaiting(&self) -> [Option<&Arc<Awaiting>>; 2] {
+        [self.main.awaiting(), self.build.as_ref().and_then(|build| build.task.awaiting())]
     }
 
     pub(crate) fn service(&self) -> &Arc<Service> {

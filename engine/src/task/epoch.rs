@@ -4,7 +4,7 @@
 
 use super::input::{BatchSlice, EpochInput};
 use super::plan::{Plan, node};
-use crate::dataflow::{Context, Skipped, SourceBatch, Sunk, Taking};
+use crate::dataflow::{AllAwaited, Context, Skipped, SourceBatch, Sunk, Taking};
 use crate::flow::{Batch, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
@@ -31,6 +31,8 @@ pub(crate) struct EpochFailure {
     pub(crate) undecodable: Skipped,
     /// Whether the epoch became too large, so that a part of it is to be tried.
     pub(crate) too_much: bool,
+    /// What has to be fetched before its records can be decoded, if that is why.
+    pub(crate) awaited: Option<Box<AllAwaited>>,
 }
 
 impl EpochFailure {
@@ -58,7 +60,15 @@ impl EpochFailure {
             stamp: None,
             undecodable,
             too_much: false,
+            awaited: None,
         })
+    }
+
+    /// That there are records which cannot be decoded yet.
+    fn awaiting(awaited: AllAwaited) -> Option<Self> {
+        let first = awaited.iter().next()?;
+        let error = Error::unavailable(format!("{first} is not there yet"));
+        Some(Self { awaited: Some(Box::new(awaited)), ..error.into() })
     }
 }
 
@@ -66,7 +76,8 @@ impl From<Failure> for EpochFailure {
     fn from(failure: Failure) -> Self {
         let (stamp, too_much) = (failure.stamp(), failure.is_too_much());
         let record = stamp.map(|stamp| stamp.sequence);
-        Self { error: failure.into_error(), record, step: None, stamp, undecodable: Skipped::new(), too_much }
+        let undecodable = Skipped::new();
+        Self { error: failure.into_error(), record, step: None, stamp, undecodable, too_much, awaited: None }
     }
 }
 
@@ -103,8 +114,8 @@ pub(crate) struct Sealed {
     pub(crate) grown_bytes: usize,
 }
 
-/// What the source nodes of a topic made of a piece: of each node one batch per shard, and what does not decode.
-type Decoded = (Vec<(usize, Vec<Batch>)>, Skipped);
+/// What the source nodes of a topic made of a piece: of each node one batch per shard, and what does not decode, or not yet.
+type Decoded = (Vec<(usize, Vec<Batch>)>, Skipped, AllAwaited);
 
 /// One shard's work in progress.
 #[derive(Default)]
@@ -159,15 +170,19 @@ impl EpochRun<'_> {
         };
         let mut pieces = Vec::with_capacity(decoded.len());
         let (mut failures, mut undecodable) = (Vec::new(), Skipped::new());
+        let mut all_awaited = AllAwaited::default();
         for piece in decoded {
             match piece {
-                Ok((outputs, refused)) => {
+                Ok((outputs, refused, awaited)) => {
                     pieces.push(outputs);
                     undecodable.extend(refused);
+                    all_awaited.add_all(&awaited);
                 }
                 Err(failure) => failures.push(Err(failure)),
             }
         }
+        // Nothing is known of the epoch before all of it can be decoded.
+        EpochFailure::awaiting(all_awaited).map_or(Ok(()), Err)?;
         // Panics are looked into once the records that do not decode are out of the way.
         failures.retain(|failure| undecodable.is_empty() || !matches!(failure, Err(f) if f.is_of_user()));
         earliest(failures)?;
@@ -192,6 +207,7 @@ impl EpochRun<'_> {
             runs: &piece.runs,
             skipped: self.skipped,
             refused: RefCell::default(),
+            awaited: RefCell::default(),
             current: Cell::new(None),
         };
         let sources = self.plan.sources.get(piece.topic).map(|(_, sources)| sources.as_slice());
@@ -212,7 +228,7 @@ impl EpochRun<'_> {
                 outputs.push((id, parts));
             }
         }
-        Ok((outputs, records.refused.into_inner()))
+        Ok((outputs, records.refused.into_inner(), records.awaited.into_inner()))
     }
 
     /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.

@@ -153,6 +153,8 @@ pub(super) enum EpochOutcome {
     Failed,
     /// It was put back to be cut shorter, since it became too large.
     TooMuch,
+    /// It was put back to be cut again once it can be decoded.
+    Awaits,
 }
 
 impl Task {
@@ -160,17 +162,23 @@ impl Task {
     pub(super) fn process(&mut self, input: &EpochInput) -> Result<EpochOutcome> {
         let mut skipped = Skipped::new();
         loop {
-            let failure = match self.attempt(input, &skipped, false) {
+            let mut failure = match self.attempt(input, &skipped, false) {
                 Ok(sealed) => {
                     let grown_bytes = sealed.grown_bytes;
                     self.finish(input, sealed, &skipped)?;
                     self.backoff.relax(input.records, grown_bytes);
+                    self.rounds = 0;
                     return Ok(EpochOutcome::Done);
                 }
-                Err(failure) if failure.too_much => failure,
+                Err(failure) if failure.too_much || failure.awaited.is_some() => failure,
                 Err(failure) => self.attribute(failure, input, &skipped)?,
             };
             self.backoff.told = failure.record.or(self.backoff.told);
+            if let Some(awaited) = failure.awaited.take() {
+                self.input.put_back(input)?;
+                self.wait_for(*awaited);
+                return Ok(EpochOutcome::Awaits);
+            }
             if failure.too_much {
                 self.input.put_back(input)?;
                 self.backoff.narrow(input, None);

@@ -7,6 +7,7 @@
 //! leaves the tables as they were before it.
 
 mod abilities;
+mod awaiting;
 mod build;
 mod catalogue;
 mod checks;
@@ -27,6 +28,7 @@ mod tasks;
 pub use failures::FailurePolicy;
 
 pub(crate) use abilities::check_abilities;
+pub(crate) use awaiting::Awaiting;
 pub(crate) use catalogue::BUILD_GROUP;
 #[cfg(feature = "rocks")]
 pub(crate) use catalogue::Found;
@@ -71,6 +73,10 @@ pub(crate) struct Task {
     letters: Letters,
     /// Whether outputs go to the changelog; a background build only builds tables, and sets records aside.
     produces: bool,
+    /// What has to be fetched before the next epoch can be decoded.
+    awaiting: Option<Arc<Awaiting>>,
+    /// How often in a row an epoch was cut and had to wait.
+    rounds: u32,
 }
 
 impl Task {
@@ -84,7 +90,9 @@ impl Task {
         produces: bool,
     ) -> Self {
         let backoff = if setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
-        Self { setting, plan, tables, ids, shared, input, backoff, letters: Letters::default(), produces }
+        let letters = Letters::default();
+        let (awaiting, rounds) = (None, 0);
+        Self { setting, plan, tables, ids, shared, input, backoff, letters, produces, awaiting, rounds }
     }
 
     pub(crate) fn shared(&self) -> &Arc<TaskState> {
@@ -108,12 +116,15 @@ impl Task {
     }
 
     /// Runs one epoch of at most `limit`, not past `until`, and more than one if a record in it fails. `false` if there was
-    /// nothing to read.
+    /// nothing to read, or what is there has to [wait](Self::awaiting).
     ///
     /// # Errors
     /// The task must not be stepped again after an error: what is published stays right, but the input of the failed
     /// epoch was not applied.
     pub(crate) fn step(&mut self, limit: EpochLimit, until: Option<&Position>) -> Result<bool> {
+        if self.has_to_wait()? {
+            return Ok(false);
+        }
         let _folding = self.setting.host.id.fold();
         let mut end: Option<u64> = None;
         let mut too_much = false;
@@ -140,6 +151,7 @@ impl Task {
                 }
                 EpochOutcome::Failed => _ = end.get_or_insert(input.end),
                 EpochOutcome::TooMuch => too_much = true,
+                EpochOutcome::Awaits => return Ok(false),
             }
         }
     }

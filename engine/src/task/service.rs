@@ -1,5 +1,6 @@
 //! The service: one engine, as everything in it knows it. Queries, statistics, threads and administration ask through it.
 
+use super::awaiting::AllAwaiting;
 use super::setting::Setting;
 use super::tasks::Tasks;
 use crate::changelog::Lease;
@@ -20,6 +21,8 @@ pub(crate) struct Service {
     lease: Mutex<Option<Lease>>,
     /// Whether no further epoch is to begin for now.
     pub(crate) paused: AtomicBool,
+    /// What is being fetched so that epochs can be decoded.
+    pub(crate) awaiting: AllAwaiting,
 }
 
 impl Deref for Service {
@@ -33,7 +36,8 @@ impl Deref for Service {
 impl Service {
     pub(super) fn new(setting: Arc<Setting>, tasks: Tasks, lease: Lease) -> Self {
         let served = setting.graph.tables.iter().map(|spec| Arc::new(ServedTable::new(&spec.name))).collect();
-        Self { setting, tasks, served, lease: Mutex::new(Some(lease)), paused: AtomicBool::new(false) }
+        let (lease, awaiting) = (Mutex::new(Some(lease)), AllAwaiting::default());
+        Self { setting, tasks, served, lease, paused: AtomicBool::new(false), awaiting }
     }
 
     pub(crate) fn setting(&self) -> &Arc<Setting> {

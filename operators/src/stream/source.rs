@@ -130,6 +130,9 @@ impl<K: Key, V: Value, R: ReadAs<V>> TopicSource<K, V, R> {
     fn value(&self, records: &SourceBatch<'_>, stamp: Stamp, bytes: &[u8]) -> Option<V> {
         let codec = self.topic.codec();
         let refuse = |error| {
+            if records.awaits(&error) {
+                return;
+            }
             let (length, id) = (bytes.len(), codec.id());
             records.refuse(stamp, format!("the value ({length} bytes of {id}) does not decode: {error}"));
         };
@@ -158,6 +161,9 @@ impl<K: Key, V: Value, R: ReadAs<V>> TopicSource<K, V, R> {
         record: &RecordRef<'_>,
         error: &CodecError,
     ) {
+        if records.awaits(error) {
+            return;
+        }
         let bytes = record.key.unwrap_or_default();
         let reason = match self.topic.key_codec() {
             None => format!("the key does not decode as {}: {error}", K::key_schema()),

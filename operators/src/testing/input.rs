@@ -2,7 +2,7 @@
 
 use super::changelogs::TypedRecord;
 use millpond_engine::changelog::{Changelog, Record, read_below};
-use millpond_engine::codec::{Key, Value};
+use millpond_engine::codec::{CodecError, Key, Value};
 use millpond_engine::{Error, Position, Result, Topic, TopicPartition};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -95,7 +95,7 @@ pub(super) fn read<K: Key, V: Value>(
             let damaged = |error| {
                 Error::corrupt(format!("a record of {id} does not decode: {record:?}")).with_source(error)
             };
-            let value = record.value.as_deref().map(|bytes| topic.codec().decode(bytes)).transpose();
+            let value = record.value.as_deref().map(|bytes| decode(topic, bytes)).transpose()?.transpose();
             let value = value.map_err(damaged)?;
             let key = match &record.key {
                 Some(key) => Some(topic.decode_key(key).map_err(damaged)?),
@@ -110,6 +110,19 @@ pub(super) fn read<K: Key, V: Value>(
         }
     }
     Ok(records)
+}
+
+/// The value in `bytes`; what its codec awaits is fetched.
+fn decode<K, V: Value>(topic: &Topic<K, V>, bytes: &[u8]) -> Result<Result<V, CodecError>>
+where
+    K: Key,
+{
+    let mut decoded = topic.codec().decode(bytes);
+    while let Some(awaited) = decoded.as_ref().err().and_then(CodecError::awaited) {
+        awaited.fetch()?;
+        decoded = topic.codec().decode(bytes);
+    }
+    Ok(decoded)
 }
 
 /// The records of one partition below `until`, or all of them, as they are stored.

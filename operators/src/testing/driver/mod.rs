@@ -156,7 +156,8 @@ impl Driver {
     /// `false` if there was nothing to read.
     ///
     /// # Errors
-    /// What the engine would stop with: [restart](Self::restart) before anything else.
+    /// What the engine would stop with: [restart](Self::restart) before anything else. And what kept something from being fetched
+    /// that a codec [awaits](millpond_engine::codec::Awaited), where the engine would wait: the next call tries again.
     pub fn epoch(&mut self, records: usize) -> Result<bool> {
         self.moving()?.epoch(records)
     }
