@@ -55,8 +55,8 @@ fn blind() -> Blind {
     let most = by_rest.max("most", |number| *number);
     let by_rest = by_rest.aggregate("by_rest", sum(|number: &u64| *number));
     let last = lists.map_values(|_, list| list.last().copied().unwrap());
-    let named = names.join(&last, |_, name, number| (name.clone(), *number)).materialize("named");
-    let by_length = named
+    let joined = names.join(&last, |_, name, number| (name.clone(), *number)).materialize("named");
+    let by_length = joined
         .group_by(|_, (name, number)| (u32::try_from(name.len()).unwrap(), *number))
         .aggregate("by_length", millpond::aggregate::max(|number: &u64| *number).retractable());
     let by_length = by_length.map_values(|_, most| most.max().copied().unwrap()).materialize("longest");
@@ -67,7 +67,7 @@ fn blind() -> Blind {
         |_, _, name| name.clone(),
     );
     let graph = graph.build().unwrap();
-    Blind { graph, lists, names, by_rest, most, by_length, named, foreign }
+    Blind { graph, lists, names, by_rest, most, by_length, named: joined, foreign }
 }
 
 impl Blind {
@@ -77,9 +77,9 @@ impl Blind {
         let by_rest = rows(&stepper.view(&self.by_rest).unwrap());
         let most = rows(&stepper.view(&self.most).unwrap());
         let by_length = rows(&stepper.view(&self.by_length).unwrap());
-        let named = rows(&stepper.view(&self.named).unwrap());
+        let joined = rows(&stepper.view(&self.named).unwrap());
         let foreign = rows(&stepper.view(&self.foreign).unwrap());
-        format!("{lists:?} {names:?} {by_rest:?} {most:?} {by_length:?} {named:?} {foreign:?}")
+        format!("{lists:?} {names:?} {by_rest:?} {most:?} {by_length:?} {joined:?} {foreign:?}")
     }
 }
 
@@ -169,7 +169,7 @@ fn what_it_decides_is_decided_once() {
         let (log, store) = (OwnLog::with_gaps(random.number()), Arc::new(MemoryStore::default()));
         let (graph, all) = seeing();
         let open = || stepper(&graph, log.clone(), &store, FailurePolicy::default());
-        let seen = |stepper: &Stepper| stepper.view(&all).unwrap().get(&0).unwrap().unwrap_or_default();
+        let shown = |stepper: &Stepper| stepper.view(&all).unwrap().get(&0).unwrap().unwrap_or_default();
         let mut gaps = open();
         let mut before: Vec<u64> = Vec::new();
         let mut count = 0;
@@ -177,13 +177,13 @@ fn what_it_decides_is_decided_once() {
             match random.below(10) {
                 0 => drop(gaps.drain().unwrap()),
                 1 => {
-                    before = seen(&gaps);
+                    before = shown(&gaps);
                     drop(gaps);
                     gaps = open();
                 }
                 2..5 => {
                     gaps.epoch(1 + random.index(6)).unwrap();
-                    let now = seen(&gaps);
+                    let now = shown(&gaps);
                     let both = before.len().min(now.len());
                     assert_eq!(before[..both], now[..both], "round {round}");
                 }
@@ -197,7 +197,7 @@ fn what_it_decides_is_decided_once() {
             }
         }
         run(&mut gaps, &*log);
-        let mut now = seen(&gaps);
+        let mut now = shown(&gaps);
         assert!(now.starts_with(&before), "{before:?} was seen, and then it was {now:?}");
         now.sort_unstable();
         assert_eq!(now, (0..count).collect::<Vec<_>>(), "every number is there, and once");

@@ -16,6 +16,7 @@
 )]
 
 use millpond::Engine;
+use millpond::changelog::Changelog;
 use millpond_support::environment::{rounds, seed, variable};
 use millpond_support::ledger::{Acknowledged, Ledger, audit, open_changelog, pay, take_up};
 use millpond_support::medium::{Medium, shim};
@@ -65,7 +66,8 @@ fn a_loss_of_power_leaves_a_whole_checkpoint() {
             assert!(found.contains(name), "loss {loss}: the copy {name} is gone: {found:?}");
         }
         for name in found {
-            let builder = Engine::builder(&ledger.graph).changelog(Arc::clone(&changelog) as _);
+            let builder =
+                Engine::builder(&ledger.graph).changelog(Arc::clone(&changelog) as Arc<dyn Changelog>);
             let builder = builder.state_dir(dir.join(&name)).open_existing(true);
             let mut stepper =
                 builder.stepper().unwrap_or_else(|error| panic!("loss {loss}, copy {name}: {error}"));

@@ -351,22 +351,22 @@ fn the_same_comes_of_it_wherever_it_waits() {
         dictionary.comes_back();
         let (graph, sentences) = dictionary.graph();
         let policy = FailurePolicy::DeadLetter("letters".into());
-        let shards = 1 + random.below(3) as usize;
+        let shards = 1 + random.index(3);
         let mut driver =
             Driver::with_settings(&graph, Settings { shards, policy, ..Settings::default() }).unwrap();
         let mut expected = BTreeMap::<u8, String>::new();
         let mut wrong = 0;
         for _ in 0..random.below(40) {
             // Some are no words.
-            let (key, number) = (random.below(3) as u8, random.below(6) as u8);
+            let (key, number) = (random.pick(&[0, 1, 2]), random.pick(&[0, 1, 2, 3, 4, 5]));
             put(&driver, key, number);
             match WORDS.get(usize::from(number)) {
-                Some(word) => *expected.entry(key).or_default() += &format!("{word} "),
+                Some(word) => expected.entry(key).or_default().extend([*word, " "]),
                 None => wrong += 1,
             }
             match random.below(8) {
                 0 => dictionary.forgets(),
-                1 => _ = driver.epoch(1 + random.below(5) as usize).unwrap(),
+                1 => _ = driver.epoch(1 + random.index(5)).unwrap(),
                 2 => driver.crash().unwrap(),
                 3 => _ = driver.drain().unwrap(),
                 _ => {}

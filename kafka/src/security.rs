@@ -52,11 +52,11 @@ fn tls(properties: &BTreeMap<String, String>) -> Result<Tls> {
             )));
         }
     }
-    let mut tls = Tls::default();
-    tls.authorities_pem = pem(properties, "ssl.ca")?;
-    tls.certificate_pem = pem(properties, "ssl.certificate")?;
-    tls.key_pem = pem(properties, "ssl.key")?;
-    Ok(tls)
+    Ok(Tls {
+        authorities_pem: pem(properties, "ssl.ca")?,
+        certificate_pem: pem(properties, "ssl.certificate")?,
+        key_pem: pem(properties, "ssl.key")?,
+    })
 }
 
 /// What `<what>.pem` says, or the file at `<what>.location`.

@@ -227,14 +227,14 @@ impl LogBatch for OwnBatch {
         let records = self.records.iter().map(|(_, record)| record);
         let places: Vec<_> =
             records.map(|record| (put(record.value.as_deref()), put(record.key.as_deref()))).collect();
-        let mut placed = PlacedRecords::new(bytes.into());
+        let mut batch = PlacedRecords::new(bytes.into());
         for ((offset, record), (value, key)) in self.records.iter().zip(places) {
-            placed.push(*offset, record.timestamp_ms, key, value)?;
+            batch.push(*offset, record.timestamp_ms, key, value)?;
             for header in &record.headers {
-                placed.header(&header.name, header.value.as_deref())?;
+                batch.header(&header.name, header.value.as_deref())?;
             }
         }
-        Ok(placed.finish())
+        Ok(batch.finish())
     }
 }
 

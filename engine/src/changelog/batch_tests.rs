@@ -12,6 +12,7 @@ use crate::fuzzing::log_batch;
 use crate::{Error, ErrorKind, TopicPartition};
 use bytes::Bytes;
 use proptest::prelude::*;
+use std::ops::Range;
 
 fn partition() -> TopicPartition {
     TopicPartition::new("orders", 3)
@@ -138,7 +139,7 @@ proptest! {
     ) {
         let stored = encode(base_offset, &records).decode().unwrap();
         let own = DecodedBatch::from_records(base_offset, &records).unwrap();
-        prop_assert_eq!(own.records() as usize, records.len());
+        prop_assert_eq!(own.records(), records.len());
         prop_assert!(own.iter().eq(stored.iter()));
         prop_assert!(own.iter().map(|record| record.to_record()).eq(records.iter().cloned()));
         for from in [0, base_offset, base_offset + 63, base_offset + 64, base_offset + 150, u64::MAX] {
@@ -382,7 +383,7 @@ fn a_place_outside_of_the_bytes_is_refused() {
     let mut records = PlacedRecords::new("abc".into());
     records.header("h", Some(b"")).unwrap_err();
     assert!(records.push(0, 0, Some(2..4), None).is_err());
-    assert!(records.push(0, 0, None, Some(3..2)).is_err());
+    assert!(records.push(0, 0, None, Some(Range { start: 3, end: 2 })).is_err());
     records.push(5, 0, Some(0..3), Some(3..3)).unwrap();
     assert!(records.push(5 + (1 << 32), 0, None, None).is_err());
     assert_eq!(records.finish().records(), 1);

@@ -253,6 +253,7 @@ fn write_optional(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 }
 
 #[inline]
+#[expect(clippy::option_option, reason = "bytes that cannot be read, or those of nothing")]
 fn read_optional<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match read_varint(rest)? {
         0 => Some(None),

@@ -56,6 +56,7 @@ impl PlacedRecords {
     /// `Invalid` if the offset does not ascend, a place lies outside of the body, or a key or value is too large; nothing was
     /// added then.
     #[inline]
+    #[expect(clippy::needless_pass_by_value, reason = "a range is made where it is handed over")]
     pub fn push(
         &mut self,
         offset: u64,
@@ -70,9 +71,9 @@ impl PlacedRecords {
         let after = placed.slots.last().map_or(0, |last| u64::from(last.offset_delta) + 1);
         let delta = offset.checked_sub(placed.base_offset).filter(|delta| *delta >= after);
         let offset_delta = delta.and_then(|delta| u32::try_from(delta).ok());
-        let place = |place: Option<Range<usize>>, most| Place::of(place, placed.body.len(), most);
-        let places = (place(key, MAX_KEY_BYTES), place(value, MAX_VALUE_BYTES));
-        let (Some(offset_delta), (Some(key), Some(value))) = (offset_delta, places) else {
+        let place = |place: Option<&Range<usize>>, most| Place::of(place, placed.body.len(), most);
+        let parts = (place(key.as_ref(), MAX_KEY_BYTES), place(value.as_ref(), MAX_VALUE_BYTES));
+        let (Some(offset_delta), (Some(key), Some(value))) = (offset_delta, parts) else {
             return Err(Error::invalid(format!(
                 "the record at offset {offset} does not follow those of its batch, lies outside of its bytes, or is too large"
             )));
@@ -150,8 +151,8 @@ impl Place {
 
     /// The place, if it is within a body of so many bytes and not longer than `most`.
     #[inline]
-    fn of(place: Option<Range<usize>>, body_bytes: usize, most: usize) -> Option<Self> {
-        let Some(Range { start, end }) = place else { return Some(Self { start: 0, len: Self::ABSENT }) };
+    fn of(place: Option<&Range<usize>>, body_bytes: usize, most: usize) -> Option<Self> {
+        let Some(&Range { start, end }) = place else { return Some(Self { start: 0, len: Self::ABSENT }) };
         let len = end.checked_sub(start).filter(|len| *len <= most && end <= body_bytes)?;
         Some(Self { start: u32::try_from(start).ok()?, len: u32::try_from(len).ok()? })
     }

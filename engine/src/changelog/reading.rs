@@ -158,6 +158,15 @@ pub trait ReadLog: Send + Sync {
     /// `Invalid` for an unknown partition.
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
 
+    /// As [`offsets`](Self::offsets), which may be some moments old in a log that has to ask others for them: what they are now.
+    /// For whoever waits until all of it is folded.
+    ///
+    /// # Errors
+    /// As for `offsets`; `Unavailable` if they cannot be asked for now.
+    fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.offsets(partition)
+    }
+
     /// Where the one sequence of all records ends, and which partitions have records numbered `since` or above; `None` if
     /// the log is not one sequence, or its implementation does not tell.
     ///

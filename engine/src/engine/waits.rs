@@ -122,7 +122,7 @@ async fn folded(service: &Service, position: &Position) -> Result<()> {
 fn ends(service: &Service, wanted: impl Fn(&str) -> bool) -> Result<Position> {
     let read = service.tasks.position();
     let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic) && wanted(&id.topic));
-    read.map(|(id, _)| Ok((id.clone(), service.changelog.offsets(id)?.end))).collect()
+    read.map(|(id, _)| Ok((id.clone(), service.changelog.latest_offsets(id)?.end))).collect()
 }
 
 /// Refuses to wait for what will never be read.

@@ -40,8 +40,8 @@ enum Fixed {
 pub(super) fn is_seen_by(nodes: &[Node]) -> bool {
     let mut fixed: Vec<Option<Fixed>> = Vec::with_capacity(nodes.len());
     for node in nodes {
-        let inputs = node.inputs.iter().map(|&input| fixed.get(input).copied().flatten());
-        let worst = inputs.fold(Some(Fixed::Sequence), |worst, input| Some(worst?.max(input?)));
+        let mut inputs = node.inputs.iter().map(|&input| fixed.get(input).copied().flatten());
+        let worst = inputs.try_fold(Fixed::Sequence, |worst, input| Some(worst.max(input?)));
         fixed.push(worst.and_then(|worst| node.fixed(worst)));
     }
     fixed.iter().any(Option::is_none)

@@ -35,7 +35,7 @@ impl Core {
     pub(super) fn end_of_changelog(&self) -> Result<Position> {
         let service = &self.service;
         let read = self.main.position().iter().filter(|(id, _)| service.graph.reads(&id.topic));
-        read.map(|(id, _)| Ok((id.clone(), service.changelog.offsets(id)?.end))).collect()
+        read.map(|(id, _)| Ok((id.clone(), service.changelog.latest_offsets(id)?.end))).collect()
     }
 
     /// Runs one epoch of every task that has input. `false` if none had.

@@ -17,13 +17,13 @@
 //! Where a row's key changes, Debezium writes a deletion of the old key and a creation of the new one.
 //!
 //! `ts_ms` is the time at which the connector saw the change. A record's own timestamp is as a rule that as well; where it
-//! is not, take it from the [envelope](Envelope::ts_ms).
+//! is not, take it from the envelope: `.timestamps_from(|_, envelope| envelope.ts_ms.unwrap_or_default())`.
 //!
 //! # Examples
 //! ```
 //! use millpond::testing::Driver;
 //! use millpond::{GraphBuilder, Topic};
-//! use millpond_formats::debezium::{DebeziumGraph, DebeziumJson, Envelope};
+//! use millpond_formats::debezium::{DebeziumGraph, DebeziumJson, DebeziumKey, Envelope};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,20 +32,18 @@
 //!     city: Option<String>,
 //! }
 //!
-//! let events = Topic::<u64, Envelope<Customer>>::with_codec("shop.public.customers", DebeziumJson::new());
+//! let events = Topic::<u64, Envelope<Customer>>::with_codec("shop.public.customers", DebeziumJson::new()).keys(DebeziumKey);
 //! let graph = GraphBuilder::new();
 //! let customers = graph.debezium_table(&events, "customers");
 //! let mut driver = Driver::new(&graph.build()?)?;
-//! # use millpond::codec::KeyCodec;
 //! # use millpond::{TopicPartition, changelog::Record};
-//! # let append = |key: u64, value: &str| {
-//! #     let mut bytes = Vec::new();
-//! #     key.encode_key(&mut bytes);
-//! #     driver.append(TopicPartition::new("shop.public.customers", 0), vec![Record::new(bytes, value.to_owned())])
+//! # let append = |key: &str, value: &str| {
+//! #     let record = Record::new(key.to_owned(), value.to_owned());
+//! #     driver.append(TopicPartition::new("shop.public.customers", 0), vec![record])
 //! # };
-//! append(7, r#"{"before": null, "after": {"name": "Ada", "city": null}, "op": "c", "ts_ms": 1}"#)?;
-//! append(8, r#"{"before": null, "after": {"name": "Bo", "city": "Porto"}, "op": "c", "ts_ms": 2}"#)?;
-//! append(8, r#"{"before": {"name": "Bo"}, "after": null, "op": "d", "ts_ms": 3}"#)?;
+//! append(r#"{"id": 7}"#, r#"{"before": null, "after": {"name": "Ada", "city": null}, "op": "c", "ts_ms": 1}"#)?;
+//! append(r#"{"id": 8}"#, r#"{"before": null, "after": {"name": "Bo", "city": "Porto"}, "op": "c", "ts_ms": 2}"#)?;
+//! append(r#"{"id": 8}"#, r#"{"before": {"name": "Bo"}, "after": null, "op": "d", "ts_ms": 3}"#)?;
 //! driver.run()?;
 //! let left = driver.table(&customers)?;
 //! assert_eq!(left, [(7, Customer { name: "Ada".into(), city: None })].into());

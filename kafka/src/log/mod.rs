@@ -11,9 +11,10 @@ use appending::Appender;
 use kept::Names;
 use millpond_engine::changelog::{Abilities, Changelog};
 use millpond_engine::{Error, Result};
+use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// Kafka, connected: a [`Changelog`] whose topics others may share.
 ///
@@ -25,6 +26,8 @@ pub struct KafkaChangelog {
     appender: Appender,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
+    /// Topics that were there when they were asked for.
+    found: Mutex<HashSet<String>>,
     names: Arc<Names>,
     closed: AtomicBool,
 }
@@ -51,6 +54,7 @@ impl KafkaChangelog {
             fetcher,
             appender,
             replication: kafka.replication,
+            found: Mutex::default(),
             names: Arc::default(),
             closed: AtomicBool::new(false),
         })

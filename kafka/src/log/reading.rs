@@ -16,6 +16,10 @@ impl ReadLog for KafkaChangelog {
         self.fetcher.offsets(partition)
     }
 
+    fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.fetcher.latest_offsets(partition)
+    }
+
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
         self.fetcher.watch(waker);
     }

@@ -5,7 +5,8 @@ use millpond_engine::changelog::{TopicConfig, TopicLog};
 use millpond_engine::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long a broker may take to create a topic.
@@ -14,15 +15,25 @@ const CREATION: Duration = Duration::from_secs(30);
 impl KafkaChangelog {
     fn find_or_create(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.check_open()?;
+        // Whoever appends asks each time, and must not wait for a broker each time.
+        if self.found().contains(topic) {
+            return Ok(());
+        }
         let found = self.fetcher.topics(&[topic])?.pop();
         match (found, self.replication) {
-            (Some(Ok(_)) | None, _) => Ok(()),
+            (Some(Ok(_)) | None, _) => {}
             (Some(Err(error)), None) => {
-                Err(error
-                    .context("topics are not created unless that is asked for with `Kafka::create_topics`"))
+                let advice = "topics are not created unless that is asked for with `Kafka::create_topics`";
+                return Err(error.context(advice));
             }
-            (Some(Err(_)), Some(replication)) => self.create(topic, config, replication),
+            (Some(Err(_)), Some(replication)) => self.create(topic, config, replication)?,
         }
+        self.found().insert(topic.to_owned());
+        Ok(())
+    }
+
+    fn found(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn create(&self, topic: &str, config: &TopicConfig, replication: i32) -> Result<()> {

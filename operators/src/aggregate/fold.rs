@@ -32,6 +32,7 @@ use millpond_engine::codec::Value;
 /// group_table(Fold::new(|| 0_i64, |acc: &mut i64, _: &u32, amount: i64| *acc += amount));
 /// ```
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "each field is named after the method it stands for")]
 pub struct Fold<I, F, R = (), M = ()> {
     init: I,
     fold: F,

@@ -95,10 +95,11 @@ pub(super) fn read<K: Key, V: Value>(
             let damaged = |error| {
                 Error::corrupt(format!("a record of {id} does not decode: {record:?}")).with_source(error)
             };
-            let value = record.value.as_deref().map(|bytes| decode(topic, bytes)).transpose()?.transpose();
-            let value = value.map_err(damaged)?;
+            let value =
+                record.value.as_deref().map(|bytes| fetching(|| topic.codec().decode(bytes))).transpose()?;
+            let value = value.transpose().map_err(damaged)?;
             let key = match &record.key {
-                Some(key) => Some(topic.decode_key(key).map_err(damaged)?),
+                Some(key) => Some(fetching(|| topic.decode_key(key))?.map_err(damaged)?),
                 None => value.as_ref().and_then(|value| topic.made_key(value)),
             };
             let key =
@@ -112,15 +113,12 @@ pub(super) fn read<K: Key, V: Value>(
     Ok(records)
 }
 
-/// The value in `bytes`; what its codec awaits is fetched.
-fn decode<K, V: Value>(topic: &Topic<K, V>, bytes: &[u8]) -> Result<Result<V, CodecError>>
-where
-    K: Key,
-{
-    let mut decoded = topic.codec().decode(bytes);
+/// What `decode` makes; what its codec awaits is fetched.
+fn fetching<T>(decode: impl Fn() -> Result<T, CodecError>) -> Result<Result<T, CodecError>> {
+    let mut decoded = decode();
     while let Some(awaited) = decoded.as_ref().err().and_then(CodecError::awaited) {
         awaited.fetch()?;
-        decoded = topic.codec().decode(bytes);
+        decoded = decode();
     }
     Ok(decoded)
 }
