@@ -156,6 +156,11 @@ impl Partition {
         self.offset
     }
 
+    /// Whether `poll` has anything to hand over, or to say.
+    pub(super) fn has_news(&self) -> bool {
+        !self.queue.is_empty() || self.failure.is_some()
+    }
+
     pub(super) fn has_failed(&self) -> bool {
         self.failure.is_some()
     }

@@ -7,6 +7,7 @@ use millpond_engine::changelog::{LogBatch, PartitionReader};
 use millpond_engine::{Result, TopicPartition};
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Reads a partition. What is read ahead is dropped with it.
 pub struct FetchReader {
@@ -60,6 +61,20 @@ impl PartitionReader for FetchReader {
 
     fn offset(&self) -> u64 {
         self.offset
+    }
+
+    fn wait(&mut self, at_most: Duration) -> Result<()> {
+        let deadline = Instant::now() + at_most;
+        let mut state = self.shared.lock();
+        loop {
+            let now = Instant::now();
+            match state.readers.get(&self.id) {
+                Some(partition) if !state.closed && !partition.has_news() && now < deadline => {}
+                Some(_) if !state.closed => return Ok(()),
+                _ => return Err(error::closed()),
+            }
+            state = self.shared.wait(state, deadline - now);
+        }
     }
 }
 
