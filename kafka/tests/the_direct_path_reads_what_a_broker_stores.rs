@@ -214,6 +214,9 @@ fn after_the_broker_was_killed_and_started_again() {
         let found = client.read_to(&mut reader, numbers.end.into()).unwrap();
         assert_eq!(found, numbers.collect::<Vec<_>>());
     }
+    // What comes now was fetched from the broker as it runs, so that it was found again.
+    write(&producer, &topic, 3_000..3_001);
+    assert_eq!(client.read_to(&mut reader, 3_001).unwrap(), [3_000]);
     assert_eq!(client.fetcher.trouble(), None);
 }
 

@@ -139,6 +139,12 @@ impl Rounds {
         self.median(Measured::rps)
     }
 
+    /// Records for each second of the processor.
+    pub fn per_cpu_second(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        self.median(|round| round.records as f64 / round.cpu_seconds.max(1e-9))
+    }
+
     pub fn peak_bytes(&self) -> u64 {
         self.rounds.iter().map(|round| round.peak_bytes).max().unwrap_or(0)
     }
