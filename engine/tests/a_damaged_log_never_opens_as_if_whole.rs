@@ -183,11 +183,10 @@ fn flipped_bits_of_the_write_ahead_logs() {
         let mut refused = 0;
         for trial in 0..120 {
             let dir = copied(whole.path());
-            let logs = logs(dir.path());
+            // How many there are, and whether the last one is empty, depends on which appends shared a write.
+            let mut logs = logs(dir.path());
+            logs.retain(|log| length(log) > 0);
             let log = &logs[logs.len() - 1 - random.index(logs.len())];
-            if length(log) == 0 {
-                continue;
-            }
             // Every third in a length or a kind, where a flip hides what comes behind.
             let bit = if trial % 3 == 0 {
                 let starts = boundaries(log);
