@@ -157,8 +157,8 @@ fn engine(args: &Args, bootstrap: &str, scratch: &Path) -> Outcome<Measured> {
     engine.wait_for_blocking(&end)?;
     engine.drain_blocking()?;
     let measured = clock.stop(total(&end));
-    let stats = engine.stats();
-    eprintln!("  {} epochs, {} drains", stats.epochs, stats.drains);
+    let counted = engine.stats();
+    eprintln!("  {} epochs, {} drains", counted.epochs, counted.drains);
     let view = engine.view(&summaries)?;
     let digest = digest(|key| Ok(view.get(&key)?))?;
     engine.close_blocking()?;
