@@ -2,35 +2,27 @@
 //!
 //! They are built beforehand: `benches/kafka_streams/run --build`. Each takes a second to start.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use crate::broker::Broker;
+use crate::process;
 
 /// Runs a program against a broker, with what it reads from its standard input; returns the lines of JSON that it printed.
 pub fn run(broker: &Broker, program: &str, arguments: &[&str], input: &str) -> Vec<Value> {
-    let mut child = Command::new(script())
+    let mut command = Command::new(script());
+    command
         // Quick to start.
         .args(["--gc", "Serial", "--heap", "256"])
         .env("JAVA_OPTS", "-XX:TieredStopAtLevel=1")
         .arg(program)
         .args(["--bootstrap", &broker.bootstrap()])
         .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
         // Read by whoever looks at why a test failed.
-        .stderr(Stdio::inherit())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    // Beside the reading, so that neither waits for the other. One that does not read is no matter.
-    let written = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let output = child.wait_with_output().unwrap();
-    written.join().unwrap();
+        .stderr(Stdio::inherit());
+    let output = process::output_with_input(&mut command, input);
     assert!(output.status.success(), "{program} {arguments:?} failed: {}", output.status);
     let printed = String::from_utf8(output.stdout).unwrap();
     printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

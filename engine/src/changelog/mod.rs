@@ -51,7 +51,7 @@ pub use embedded::{Durability, EmbeddedChangelog, EmbeddedOptions};
 pub use epochs::{EpochLog, EpochMark};
 pub use into_changelog::{ChangelogOptions, IntoChangelog, OpenedChangelog};
 pub use memory::MemoryChangelog;
-pub use names::{Lease, NameInUse, NameLog};
+pub use names::{Lease, Leases, NameInUse, NameLog};
 pub use partitioner::{murmur2, partition_for_key};
 pub use placed::PlacedRecords;
 pub use producer::Producer;

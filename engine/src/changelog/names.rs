@@ -155,16 +155,34 @@ impl Drop for Leased {
     }
 }
 
-/// The names that are leased. They are of this process and this opened changelog: nobody else can use it meanwhile.
+/// The names that are leased, for a changelog that gives each to one engine at a time. They are of this process and this opened
+/// changelog.
+///
+/// # Examples
+/// ```
+/// use millpond::changelog::backend::Leases;
+/// use std::sync::Arc;
+///
+/// let leases = Arc::new(Leases::default());
+/// let lease = leases.take("orders")?;
+/// assert!(leases.take("orders").is_err());
+/// drop(lease);
+/// leases.take("orders")?;
+/// # Ok::<(), millpond::Error>(())
+/// ```
 #[derive(Debug, Default)]
-pub(super) struct Leases(Mutex<BTreeSet<String>>);
+pub struct Leases(Mutex<BTreeSet<String>>);
 
 impl Leases {
     fn names(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take(self: &Arc<Self>, name: &str) -> Result<Lease> {
+    /// Takes a name, until the lease is dropped.
+    ///
+    /// # Errors
+    /// `Unavailable` while somebody has it.
+    pub fn take(self: &Arc<Self>, name: &str) -> Result<Lease> {
         if self.names().insert(name.to_owned()) {
             return Ok(Lease::guarded(Leased(name.to_owned(), Arc::clone(self))));
         }

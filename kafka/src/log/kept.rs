@@ -3,8 +3,6 @@
 use super::KafkaChangelog;
 use millpond_engine::changelog::{Append, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Term, TermLog};
 use millpond_engine::{Error, Position, Result};
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
 
 impl EpochLog for KafkaChangelog {
     fn append_epoch(&self, producer: &str, _: &EpochMark, _: Vec<Append>) -> Result<bool> {
@@ -29,36 +27,11 @@ impl RetentionLog for KafkaChangelog {
     }
 }
 
-/// The names that are used on this connection.
-#[derive(Debug, Default)]
-pub(super) struct Names(Mutex<BTreeSet<String>>);
-
-impl Names {
-    fn taken(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A name that is taken, until it is dropped.
-struct Taken(String, Arc<Names>);
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        self.1.taken().remove(&self.0);
-    }
-}
-
 /// Processes of one name need not know of each other as long as none of them appends epochs.
 impl NameLog for KafkaChangelog {
     fn lease(&self, name: &str) -> Result<Lease> {
         self.check_open()?;
-        if !self.names.taken().insert(name.to_owned()) {
-            return Err(Error::unavailable(format!(
-                "an engine named `{name}` runs on this connection to Kafka already; give each a name with \
-                 `EngineBuilder::name`, or close the other one first"
-            )));
-        }
-        Ok(Lease::guarded(Taken(name.to_owned(), Arc::clone(&self.names))))
+        self.leases.take(name)
     }
 }
 

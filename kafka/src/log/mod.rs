@@ -8,8 +8,7 @@ mod topics;
 use crate::Kafka;
 use crate::fetch::{FetchConfig, Fetcher};
 use appending::Appender;
-use kept::Names;
-use millpond_engine::changelog::{Abilities, Changelog};
+use millpond_engine::changelog::{Abilities, Changelog, Leases};
 use millpond_engine::{Error, Result};
 use std::collections::HashSet;
 use std::fmt;
@@ -28,7 +27,7 @@ pub struct KafkaChangelog {
     replication: Option<i32>,
     /// Topics that were there when they were asked for.
     found: Mutex<HashSet<String>>,
-    names: Arc<Names>,
+    leases: Arc<Leases>,
     closed: AtomicBool,
 }
 
@@ -55,7 +54,7 @@ impl KafkaChangelog {
             appender,
             replication: kafka.replication,
             found: Mutex::default(),
-            names: Arc::default(),
+            leases: Arc::default(),
             closed: AtomicBool::new(false),
         })
     }

@@ -19,6 +19,8 @@ use std::sync::{Mutex, OnceLock};
 
 use tempfile::TempDir;
 
+use crate::process;
+
 pub use options::Options;
 
 mod options;
@@ -214,18 +216,7 @@ impl Broker {
             command.args(["--bootstrap-server", &self.bootstrap()]);
         }
         let mut log = tempfile::NamedTempFile::new().unwrap();
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log.reopen().unwrap())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let input = input.to_owned();
-        // Beside the reading, so that neither waits for the other. One that does not read is no matter.
-        let written = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-        let output = child.wait_with_output().unwrap();
-        written.join().unwrap();
+        let output = process::output_with_input(command.stderr(log.reopen().unwrap()), input);
         let said = std::io::read_to_string(&mut log).unwrap();
         assert!(output.status.success(), "{name} {arguments:?} failed: {said}");
         String::from_utf8(output.stdout).unwrap()

@@ -1,13 +1,11 @@
 //! One partition of a merge: what of it is queued, and which records come next.
 
+use super::MAX_POLL_BYTES;
 use super::epoch_input::{BatchSlice, EpochInput};
 use crate::changelog::{Changelog, DecodedBatch, LogBatch, PartitionReader, Run};
 use crate::{Error, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
-
-/// At most so many stored bytes are polled of one partition at a time.
-const MAX_POLL_BYTES: usize = 4 << 20;
 
 /// Where the next record of a partition stands among those of the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

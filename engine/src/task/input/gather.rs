@@ -12,14 +12,11 @@
 
 use super::epoch_input::{BatchSlice, EpochInput};
 use super::interleave::interleave;
-use super::{Bound, EpochLimit};
+use super::{Bound, EpochLimit, MAX_POLL_BYTES};
 use crate::changelog::{Changelog, DecodedBatch, LogBatch, PartitionReader, Run};
 use crate::{Position, Result, TopicPartition};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
-
-/// At most so many stored bytes are polled of one partition at a time.
-const MAX_POLL_BYTES: usize = 4 << 20;
 
 /// The partitions of a task, each read by itself.
 pub(super) struct Gather {
@@ -28,8 +25,8 @@ pub(super) struct Gather {
     interleaves: bool,
     partitions: Vec<Partition>,
     numbers: HashMap<TopicPartition, u32>,
-    /// What was put back, in the order of its places. Nothing else is taken before it.
-    returned: VecDeque<BatchSlice>,
+    /// What was put back, by partition and offset, with the places that it has. Nothing else is taken before it.
+    returned: Vec<BatchSlice>,
     /// The partition to begin with, so that none waits for the others for long.
     turn: usize,
 }
@@ -113,7 +110,7 @@ impl Gather {
             interleaves,
             partitions: Vec::new(),
             numbers: HashMap::new(),
-            returned: VecDeque::new(),
+            returned: Vec::new(),
             turn: 0,
         }
     }
@@ -163,13 +160,13 @@ impl Gather {
             self.take(limit, &ends, epoch)?;
             self.order(epoch, pool)?;
         } else {
-            epoch.pieces = self.returned.drain(..).collect();
+            epoch.pieces = std::mem::take(&mut self.returned);
             for piece in &epoch.pieces {
                 self.advance(piece);
             }
         }
         self.keep_within(limit, bound, &ends, epoch)?;
-        self.measure(epoch)?;
+        self.measure(epoch);
         if self.returned.is_empty() {
             for (partition, end) in self.partitions.iter_mut().zip(&ends) {
                 partition.pass_gap(*end);
@@ -228,12 +225,8 @@ impl Gather {
         let width = |piece: &BatchSlice| piece.offsets.end - piece.offsets.start;
         let taken: u64 = epoch.pieces.iter().map(width).sum();
         let mut place = self.partitions.iter().map(|partition| partition.next).sum::<u64>() - taken;
-        if self.interleaves
-            && epoch
-                .pieces
-                .iter()
-                .any(|piece| Some(piece.source) != epoch.pieces.first().map(|first| first.source))
-        {
+        let first = epoch.pieces.first().map(|piece| piece.source);
+        if self.interleaves && epoch.pieces.iter().any(|piece| Some(piece.source) != first) {
             return interleave(&mut epoch.pieces, place, pool);
         }
         for piece in &mut epoch.pieces {
@@ -264,22 +257,21 @@ impl Gather {
         if let Some(before) = bound.before {
             within(epoch, &|piece| piece.split_off(before));
         }
-        let records = epoch.pieces.iter().map(BatchSlice::records).sum::<Result<u64>>()?;
-        if records > limit.records as u64 {
+        epoch.records = records_of(&epoch.pieces)?;
+        if epoch.records > limit.records as u64 {
             epoch.end = end_of_pieces(&epoch.pieces);
             let place = epoch.place_after(limit.records as u64);
             within(epoch, &|piece| piece.split_off(place));
+            epoch.records = records_of(&epoch.pieces)?;
         }
         self.give_back(back);
         Ok(())
     }
 
-    fn measure(&self, epoch: &mut EpochInput) -> Result<()> {
-        epoch.records = epoch.pieces.iter().map(BatchSlice::records).sum::<Result<u64>>()?;
+    fn measure(&self, epoch: &mut EpochInput) {
         epoch.bytes = epoch.pieces.iter().map(|piece| piece.batch.body_bytes()).sum();
         let nothing = || self.partitions.iter().map(|partition| partition.next).sum();
         epoch.end = if epoch.pieces.is_empty() { nothing() } else { end_of_pieces(&epoch.pieces) };
-        Ok(())
     }
 
     /// Puts the epoch that was cut last back, to be cut otherwise: in the order that it has.
@@ -305,8 +297,7 @@ impl Gather {
             }
         }
         self.returned.extend(pieces);
-        let returned = self.returned.make_contiguous();
-        returned.sort_by_key(|piece| (piece.source, piece.offsets.start));
+        self.returned.sort_by_key(|piece| (piece.source, piece.offsets.start));
     }
 
     fn advance(&mut self, piece: &BatchSlice) {
@@ -321,6 +312,10 @@ fn end_of(partition: &Partition, bound: Bound<'_>, cap: Option<&Position>) -> u6
     let cap = cap.map_or(u64::MAX, |cap| cap.offset(&partition.id));
     let until = bound.until.and_then(|until| until.known(&partition.id)).unwrap_or(u64::MAX);
     cap.min(until)
+}
+
+fn records_of(pieces: &[BatchSlice]) -> Result<u64> {
+    pieces.iter().map(BatchSlice::records).sum()
 }
 
 fn end_of_pieces(pieces: &[BatchSlice]) -> u64 {

@@ -22,6 +22,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// At most so many stored bytes are polled of one partition at a time.
+const MAX_POLL_BYTES: usize = 4 << 20;
+
 /// How much an epoch may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EpochLimit {
