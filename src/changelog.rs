@@ -23,14 +23,14 @@ pub use millpond_engine::changelog::{Durability, EmbeddedChangelog, EmbeddedOpti
 pub mod backend {
     //! Changelogs of one's own: a trait for each ability of a log, and what their functions take and give.
     //!
-    //! A [`Changelog`] is all of [`TopicLog`], [`AppendLog`], [`ReadLog`], [`EpochLog`], [`RetentionLog`], [`NameLog`] and
-    //! [`TermLog`]; each says in its contract what the engine relies on, and [`Abilities`] what not every log can do. Whoever only
+    //! A [`Changelog`] is all of [`TopicLog`], [`AppendLog`], [`ReadLog`], [`EpochLog`], [`RoleLog`],
+    //! [`RetentionLog`], [`NameLog`] and [`TermLog`]; each says in its contract what the engine relies on, and [`Abilities`] what not every log can do. Whoever only
     //! calls a log whose type is known needs the [`prelude`](super::prelude).
 
     pub use millpond_engine::changelog::{
         Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, ChangelogOptions, DecodedBatch,
         EpochLog, EpochMark, IntoChangelog, Lease, Leases, LogBatch, NameInUse, NameLog, OpenedChangelog,
-        PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef, RetentionLog, Room, RoomSender, Run,
+        PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef, RetentionLog, Role, RoleLog, Room, RoomSender, Run,
         StoredBatch, Term, TermLog, TopicLog, Waker, murmur2, read_below,
     };
 }

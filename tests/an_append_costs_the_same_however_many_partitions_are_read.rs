@@ -95,6 +95,8 @@ impl RetentionLog for Counting {
 
 impl NameLog for Counting {}
 
+impl RoleLog for Counting {}
+
 impl TermLog for Counting {}
 
 impl Changelog for Counting {

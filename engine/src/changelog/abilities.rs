@@ -47,6 +47,10 @@ pub struct Abilities {
     /// The offsets of a partition begin at 0 and have no gaps: the one after a record is that of the next. A log that is one
     /// sequence has it.
     pub dense_offsets: bool,
+    /// A name belongs to one engine at a time, wherever the others run. Without it, several engines of one name may use the log
+    /// at once: each folds everything, and if they append anything, one of them does and the others follow the epochs that it
+    /// marks ([`RoleLog`](super::RoleLog)).
+    pub exclusive_names: bool,
     /// Nothing at or above a [hold](super::RetentionLog::hold) is dropped. Without it an engine warns when it is opened: if
     /// what it has not folded is dropped meanwhile, it stops with `BehindChangelog`.
     pub keeps_holds: bool,
@@ -61,6 +65,7 @@ impl Abilities {
             atomic_appends: true,
             atomic_epochs: true,
             dense_offsets: true,
+            exclusive_names: true,
             keeps_holds: true,
         }
     }
@@ -73,6 +78,7 @@ impl Abilities {
             atomic_appends: false,
             atomic_epochs: false,
             dense_offsets: false,
+            exclusive_names: false,
             keeps_holds: false,
         }
     }
@@ -80,12 +86,13 @@ impl Abilities {
     /// The names of those that the log does not have.
     #[must_use]
     pub fn missing(self) -> Vec<&'static str> {
-        let Self { one_sequence, atomic_appends, atomic_epochs, dense_offsets, keeps_holds } = self;
+        let Self { one_sequence, atomic_appends, atomic_epochs, dense_offsets, exclusive_names, keeps_holds } = self;
         let all = [
             ("one_sequence", one_sequence),
             ("atomic_appends", atomic_appends),
             ("atomic_epochs", atomic_epochs),
             ("dense_offsets", dense_offsets),
+            ("exclusive_names", exclusive_names),
             ("keeps_holds", keeps_holds),
         ];
         all.into_iter().filter(|(_, has)| !has).map(|(name, _)| name).collect()

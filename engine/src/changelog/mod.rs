@@ -3,7 +3,7 @@
 //! A [`Changelog`] holds topics, a topic holds partitions, a partition is a sequence of records numbered by
 //! offset. The engine is written against this trait and cannot tell which implementation it runs on.
 //!
-//! A log has a trait for each of its parts: topics, appending, reading, epochs, retention, names and terms; a
+//! A log has a trait for each of its parts: topics, appending, reading, epochs, roles, retention, names and terms; a
 //! [`Changelog`] has all of them.
 
 mod abilities;
@@ -32,6 +32,7 @@ mod producer_record;
 mod reading;
 mod record;
 mod retention;
+mod roles;
 mod sequence;
 mod term;
 mod topic_type;
@@ -58,6 +59,7 @@ pub use producer::Producer;
 pub use producer_record::ProducerRecord;
 pub use reading::{Appended, LogBatch, PartitionReader, ReadLog, Waker, read_below};
 pub use retention::RetentionLog;
+pub use roles::{Role, RoleLog};
 pub use term::{Term, TermLog};
 pub use topic_type::TopicType;
 pub use topics::{TopicConfig, TopicLog};
@@ -91,11 +93,11 @@ use reading::ReadableOffsets;
 ///    [`appended`](ReadLog::appended) tells of it. Records of one append follow each other in the order in which they are
 ///    given. A log without such an order is read as if its partitions were merged by the timestamps of their next records.
 ///
-/// It is what its parts are: [`TopicLog`], [`AppendLog`], [`ReadLog`], [`EpochLog`], [`RetentionLog`], [`NameLog`] and
-/// [`TermLog`]. What of the contract not every log can keep it tells by its [abilities](Self::abilities), of which an engine
+/// It is what its parts are: [`TopicLog`], [`AppendLog`], [`ReadLog`], [`EpochLog`], [`RoleLog`], [`RetentionLog`],
+/// [`NameLog`] and [`TermLog`]. What of the contract not every log can keep it tells by its [abilities](Self::abilities), of which an engine
 /// asks when it is opened.
 pub trait Changelog:
-    TopicLog + AppendLog + ReadLog + EpochLog + RetentionLog + NameLog + TermLog + 'static
+    TopicLog + AppendLog + ReadLog + EpochLog + RoleLog + RetentionLog + NameLog + TermLog + 'static
 {
     /// What the log can do. The answer does not change while the log is open.
     fn abilities(&self) -> Abilities;
@@ -116,7 +118,7 @@ pub trait Changelog:
 /// The traits of a changelog, for whoever calls one whose type is known: `use millpond::changelog::prelude::*`.
 pub mod prelude {
     pub use super::{
-        AppendLog, Changelog, EpochLog, LogBatch, NameLog, PartitionReader, ReadLog, RetentionLog, TermLog,
-        TopicLog,
+        AppendLog, Changelog, EpochLog, LogBatch, NameLog, PartitionReader, ReadLog, RetentionLog, RoleLog,
+        TermLog, TopicLog,
     };
 }

@@ -1,10 +1,14 @@
 //! Closing: queries end first, then the threads; what they have published is made durable, and what is open given back.
 
 use super::threads::{Common, lock};
+use crate::changelog::Role;
 use crate::state::Status;
 use crate::{Error, Result, panic_message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// How often a closing engine tries to drain. Each time the log may take a second to commit.
+const MOST_DRAINS: usize = 20;
 
 /// How far the engine is with ending.
 pub(super) enum Closing {
@@ -79,7 +83,28 @@ impl Common {
         }
         self.service.end(&Status::Closed);
         let before = before.and(self.failed.get().map_or(Ok(()), |error| Err(error.summary())));
-        before.and_then(|()| self.service.tasks.drain().map(drop))
+        let drained = before.and_then(|()| self.drain_the_rest());
+        self.service.leave();
+        drained
+    }
+
+    /// Makes durable what is published.
+    ///
+    /// # Errors
+    /// As for [`Drain::run`](crate::task::Drain::run); `Unavailable` if the log does not commit it in time.
+    fn drain_the_rest(&self) -> Result<()> {
+        for _ in 0..MOST_DRAINS {
+            match self.service.tasks.drain() {
+                // Whoever has taken over appends it anew, and this state folds it again.
+                Err(_) if self.service.role() == Role::Fenced => return Ok(()),
+                Err(error) => return Err(error),
+                Ok(_) if self.service.tasks.are_drained() => return Ok(()),
+                Ok(_) => {}
+            }
+        }
+        Err(Error::unavailable(
+            "the changelog has not committed what the last epochs appended: nothing of it is lost, it is folded again when the              engine is opened",
+        ))
     }
 
     /// Gives back what the engine has open.

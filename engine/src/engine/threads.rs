@@ -7,7 +7,7 @@ use super::cadence::Cadence;
 use super::closing::Closing;
 use super::signal::Signal;
 use super::{Health, Stats, stats, waits};
-use crate::changelog::Gate;
+use crate::changelog::{Gate, Role};
 use crate::state::Status;
 use crate::task::{Core, STACK_BYTES, Service, user_code};
 use crate::{Error, Position, Result, Wait, panic_message};
@@ -220,6 +220,8 @@ impl Common {
 
     fn poison(&self, error: Error) {
         tracing::error!(%error, "the engine has stopped");
+        // Another engine of its name may do better.
+        self.service.leave();
         self.gate.end(&error.summary().context("the engine has stopped"));
         let _ = self.failed.set(error.summary());
         self.service.end(&Status::Poisoned(error));
@@ -242,6 +244,10 @@ impl Common {
                 Ok(true) => {}
                 Ok(false) => {
                     self.gate.moved();
+                    // Whoever waits for what the log does by itself looks again.
+                    if self.service.shares_epochs() {
+                        self.service.host.signal();
+                    }
                     if !self.fold.wait() {
                         break;
                     }
@@ -299,6 +305,8 @@ impl Common {
                         self.settle();
                     }
                 }
+                // The folding thread takes back what was not committed.
+                Err(_) if self.service.role() == Role::Fenced => {}
                 Err(error) => {
                     self.poison(error.context("the state could not be made durable"));
                     self.fold.raise();

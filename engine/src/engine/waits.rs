@@ -2,6 +2,7 @@
 //!
 //! Each wait asks its question again after every epoch and every drain, and when the engine ends.
 
+use crate::changelog::Role;
 use crate::task::Service;
 use crate::{Error, Position, Result, TopicPartition, Wait};
 use std::collections::BTreeSet;
@@ -87,6 +88,11 @@ pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Positi
     begin();
     let answer = async move {
         while_it_runs(&service, |_| {
+            if published.iter().any(|(_, task)| task.shared.was_taken_back()) {
+                return Err(Error::unavailable(
+                    "another engine of the service has taken over, and what this one had not committed was taken back; nothing                      is lost, as it is folded again",
+                ));
+            }
             let drained = published.iter().all(|(epoch, task)| task.is_drained(*epoch));
             Ok(drained.then_some(()))
         })
@@ -104,10 +110,24 @@ async fn has_folded(service: &Service, position: &Position) -> Result<()> {
     folded(service, position).await?;
     let again: BTreeSet<&str> = service.graph.topics_read_again().collect();
     for _ in &again {
+        committed(service).await?;
         let derived = ends(service, |topic| again.contains(topic))?;
         folded(service, &derived).await?;
     }
     Ok(())
+}
+
+/// Resolves once what the epochs up to now have appended can be read.
+async fn committed(service: &Service) -> Result<()> {
+    if !service.shares_epochs() {
+        return Ok(());
+    }
+    let appended = service.changelog.committed(&service.name).end;
+    while_it_runs(service, |service| {
+        let committed = service.changelog.committed(&service.name).start;
+        Ok((committed >= appended || service.role() != Role::Holder).then_some(()))
+    })
+    .await
 }
 
 async fn folded(service: &Service, position: &Position) -> Result<()> {

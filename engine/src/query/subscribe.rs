@@ -217,10 +217,12 @@ impl<K: Key, V: Value> fmt::Debug for ChangeStream<K, V> {
 /// Why no change of `table` will come any more.
 fn ended<K: Key, V: Value>(table: &Readable<K, V>) -> Error {
     table.shared().check().err().unwrap_or_else(|| {
-        Error::unavailable(format!(
-            "table `{}` was replaced by a newer version; subscribe again",
-            table.name()
-        ))
+        let why = if table.shared().was_taken_back() {
+            "another engine of the service has taken over, and what this one had not committed was taken back"
+        } else {
+            "it was replaced by a newer version"
+        };
+        Error::unavailable(format!("table `{}` tells no more changes: {why}; subscribe again", table.name()))
     })
 }
 

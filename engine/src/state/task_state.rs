@@ -80,6 +80,8 @@ pub(crate) struct TaskState {
     goal: OnceLock<Position>,
     /// Set when newer tables have taken the place of those of this task.
     superseded: AtomicBool,
+    /// Set if these are what the store has, since what was not durable had to be taken back.
+    taken_back: AtomicBool,
     /// Set for rows of an older version of a table, which its successor reads only where it can.
     former: AtomicBool,
     /// Held while an epoch is published or a drain is recorded, so that a subscriber can take a state and the
@@ -106,6 +108,7 @@ impl TaskState {
             obstacles: AtomicU8::new(0),
             goal: OnceLock::new(),
             superseded: AtomicBool::new(false),
+            taken_back: AtomicBool::new(false),
             former: AtomicBool::new(false),
             publishing: Mutex::new(()),
         }
@@ -234,6 +237,16 @@ impl TaskState {
 
     pub(crate) fn supersede(&self) {
         self.superseded.store(true, Ordering::Release);
+    }
+
+    /// Says that what this task has published and not drained was taken back: other tables have taken the place of its own.
+    pub(crate) fn take_back(&self) {
+        self.taken_back.store(true, Ordering::Release);
+        self.supersede();
+    }
+
+    pub(crate) fn was_taken_back(&self) -> bool {
+        self.taken_back.load(Ordering::Acquire)
     }
 
     /// Says where the changelog ends at the time of opening: until the task has read so far it is behind, and answers

@@ -114,11 +114,16 @@ impl Core {
 
     /// Puts the built tables in place: both tasks stand at the same input.
     pub(super) fn complete_build(&mut self) -> Result<()> {
+        self.service.tasks.drain()?;
+        if !self.service.tasks.are_drained() {
+            // The log has not committed all of it yet: at the next step, perhaps.
+            return Ok(());
+        }
         let Some(build) = self.build.take() else { return Ok(()) };
         let tables = build.ids.len();
         let span = tracing::info_span!("complete_build", tables);
         let _entered = span.enter();
-        CaughtUp::new(self, build)?.write(self)?.start(self)?;
+        CaughtUp::new(self, build).write(self)?.start(self)?;
         tracing::info!(tables, "the new tables have caught up and answer now");
         Ok(())
     }
@@ -138,11 +143,10 @@ struct Swapped {
 }
 
 impl CaughtUp {
-    fn new(core: &Core, build: Build) -> Result<Self> {
-        core.service.tasks.drain()?;
+    fn new(core: &Core, build: Build) -> Self {
         let mut position = core.main.position().clone();
         position.advance_to(build.task.position());
-        Ok(Self { build, position })
+        Self { build, position }
     }
 
     /// Rewrites the catalogue, in one step.

@@ -6,8 +6,9 @@
 use super::build::Build;
 use super::catalogue::Catalogue;
 use super::{Awaiting, EpochLimit, Service, Task};
+use crate::changelog::Role;
 use crate::store::StateStore;
-use crate::{Error, Position, Result};
+use crate::{Error, Position, Result, TopicPartition};
 use std::sync::Arc;
 
 /// What of an engine moves: its tasks, and the catalogue of its tables.
@@ -34,7 +35,17 @@ impl Core {
     /// Where the changelog ends now, as far as the main task reads it.
     pub(super) fn end_of_changelog(&self) -> Result<Position> {
         let service = &self.service;
-        let read = self.main.position().iter().filter(|(id, _)| service.graph.reads(&id.topic));
+        // Where others of its name run, the holder may read less.
+        let followed = if service.shares_epochs() {
+            let marks = service.changelog.epochs_after(&service.name, self.main.position())?;
+            marks.last().map(|mark| mark.to.clone())
+        } else {
+            None
+        };
+        let is_read = |id: &TopicPartition| {
+            service.graph.reads(&id.topic) && followed.as_ref().is_none_or(|to| to.known(id).is_some())
+        };
+        let read = self.main.position().iter().filter(|(id, _)| is_read(id));
         read.map(|(id, _)| Ok((id.clone(), service.changelog.latest_offsets(id)?.end))).collect()
     }
 
@@ -52,9 +63,12 @@ impl Core {
         if let Some(error) = &self.failed {
             return Err(error.summary());
         }
-        let stepped = self.step_tasks(limit);
-        if let Err(error) = &stepped {
-            self.failed = Some(error.summary());
+        let stepped = self.take_role().and_then(|can| if can { self.step_tasks(limit) } else { Ok(false) });
+        match &stepped {
+            // What another engine has taken over is not this one's failure: the next step steps back.
+            Err(_) if self.service.role() == Role::Fenced => return Ok(true),
+            Err(error) => self.failed = Some(error.summary()),
+            Ok(_) => {}
         }
         stepped
     }

@@ -12,6 +12,10 @@ use crate::store::layout;
 use crate::{Result, fault};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long a drain waits for the log to commit what it is about.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What waits for a drain.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,7 +52,8 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Makes everything published so far durable. `false` if there was nothing to do. One at a time: see [`Tasks`](super::Tasks).
+    /// Makes everything published so far durable. `false` if there was nothing to do, or the log has not committed it yet. One at a
+    /// time: see [`Tasks`](super::Tasks).
     ///
     /// # Errors
     /// `Unavailable` if the disk is full, or an error of the store or changelog. What was published stays
@@ -61,6 +66,10 @@ impl Drain {
         let _entered = span.enter();
         // Before the sync, so that it is durable before the state speaks of it.
         let term = self.consumer.changelog.term()?;
+        // What is durable here must not be ahead of what is committed there.
+        if self.setting.shares_epochs() && !self.consumer.changelog.commit(&self.setting.name, PATIENCE)? {
+            return Ok(false);
+        }
         fault::point("drain.before_sync")?;
         self.consumer.changelog.sync()?;
         fault::point("drain.after_sync")?;

@@ -21,6 +21,7 @@ mod letters;
 mod opening;
 mod owner;
 mod plan;
+mod roles;
 mod service;
 mod setting;
 mod tasks;
@@ -42,7 +43,7 @@ pub(crate) use service::Service;
 pub(crate) use setting::{Counters, Reads, STACK_BYTES, Setting, pool};
 pub(crate) use tasks::{Tasks, position_of};
 
-use crate::changelog::{Append, EpochMark};
+use crate::changelog::{Append, EpochMark, Role};
 use crate::dataflow::{Skipped, Sunk};
 use crate::flow::Meter;
 use crate::state::{AnyTable, Generation, Published, TaskState};
@@ -285,7 +286,7 @@ impl Task {
         if self.setting.changelog.append_epoch(&self.setting.name, &mark, appends(sunk))? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
             self.setting.counters.dead_letters.fetch_add(letters.len() as u64, Ordering::Relaxed);
-        } else {
+        } else if self.setting.role() == Role::Holder {
             self.append_missing(letters)?;
         }
         fault::point("epoch.after_append")?;

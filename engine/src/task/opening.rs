@@ -6,12 +6,14 @@
 use super::catalogue::{Assignment, Catalogue, TaskGroup};
 use super::drain::Drain;
 use super::owner::{self, Owner};
+use super::input::Keeps;
 use super::{Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks};
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
+use crate::graph::TableSpec;
 use crate::identity::new_identity;
 use crate::state::{AnyTable, TaskState};
 use crate::store::StateStore;
-use crate::store::layout::{self, MAIN_GROUP};
+use crate::store::layout::{self, MAIN_GROUP, TableId};
 use crate::{Position, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -99,6 +101,9 @@ impl Checked {
             store.ingest(&mut std::iter::once((layout::IDENTITY_KEY, Some(&identity[..]))))?;
         }
         owner.claim(&*setting.changelog, &setting.name)?;
+        if setting.shares_epochs() {
+            setting.changelog.join(&setting.name)?;
+        }
         catalogue.carry_out(&**store)?;
         Ok(Written(decided))
     }
@@ -159,35 +164,41 @@ pub(super) fn start(
     let host = Arc::clone(&setting.host);
     let shared =
         Arc::new(TaskState::new(host, Arc::clone(store), input.position().clone(), Arc::new(counts)));
-    let tables: Vec<Option<Arc<dyn AnyTable>>> = setting
-        .graph
-        .tables
-        .iter()
-        .zip(&ids)
-        .map(|(spec, id)| id.map(|id| (spec.make)(id, setting.router.shards(), Arc::clone(&shared))))
-        .collect();
+    let tables = make_tables(setting, &ids, &shared);
     let drain = Drain { shared: Arc::clone(&shared), group: number, consumer, setting: Arc::clone(setting) };
     let produces = setting.produces() && number == MAIN_GROUP;
     Ok((Task::new(Arc::clone(setting), plan, ids, tables, shared, input, produces), Arc::new(drain)))
 }
 
+/// The tables with these ids, as they are in the store of `shared`.
+pub(super) fn make_tables(
+    setting: &Setting,
+    ids: &[Option<TableId>],
+    shared: &Arc<TaskState>,
+) -> Vec<Option<Arc<dyn AnyTable>>> {
+    let make = |spec: &TableSpec, id| (spec.make)(id, setting.router.shards(), Arc::clone(shared));
+    setting.graph.tables.iter().zip(ids).map(|(spec, id)| id.map(|id| make(spec, id))).collect()
+}
+
 /// Opens the input of `plan` at `position`.
 ///
 /// The main group keeps to the epochs that were marked before a crash, also where the graph no longer writes anything: it
-/// must not end up in the middle of one, where a later graph that writes again could not go on.
+/// must not end up in the middle of one, where a later graph that writes again could not go on. A build keeps to them where they
+/// decide the order of records.
 pub(super) fn open_input(
     setting: &Setting,
     plan: &Plan,
     position: &Position,
     number: u16,
 ) -> Result<TaskInput> {
-    let cuts = if number == MAIN_GROUP {
-        setting.changelog.epochs_after(&setting.name, position)?
-    } else {
-        Vec::new()
+    let keeps = match number {
+        MAIN_GROUP if setting.shares_epochs() => Keeps::Followed,
+        MAIN_GROUP => Keeps::Replayed,
+        _ if setting.marks_order() => Keeps::Followed,
+        _ => Keeps::Nothing,
     };
     let partitions = partitions(&*setting.changelog, plan)?;
-    TaskInput::open(setting, &partitions, position, cuts)
+    TaskInput::open(setting, &partitions, position, keeps)
 }
 
 /// All partitions of the topics that `plan` reads, each with the number of its topic in the plan: one task has all of them.
@@ -202,7 +213,7 @@ fn partitions(changelog: &dyn Changelog, plan: &Plan) -> Result<Vec<(TopicPartit
     Ok(partitions)
 }
 
-fn consumer(setting: &Setting, number: u16) -> Consumer {
+pub(super) fn consumer(setting: &Setting, number: u16) -> Consumer {
     if number == MAIN_GROUP { setting.consumer() } else { setting.build_consumer() }
 }
 

@@ -98,6 +98,13 @@ impl Service {
         self.served.iter().for_each(|table| table.release_store());
     }
 
+    /// Takes no part any more in appending epochs.
+    pub(crate) fn leave(&self) {
+        if self.shares_epochs() {
+            self.changelog.leave(&self.name);
+        }
+    }
+
     /// Gives up the engine's name.
     pub(crate) fn release_name(&self) {
         self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();

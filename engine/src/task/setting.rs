@@ -1,7 +1,7 @@
 //! The setting: what an engine was opened with. Nothing of it changes while its tasks run.
 
 use super::{Consumer, EpochLimit, FailurePolicy};
-use crate::changelog::{Abilities, Changelog};
+use crate::changelog::{Abilities, Changelog, Role};
 use crate::flow::Router;
 use crate::graph::Graph;
 use crate::state::Host;
@@ -71,13 +71,29 @@ impl Setting {
 
     /// Whether epochs append to the changelog: outputs, dead letters or their own marks.
     pub(crate) fn produces(&self) -> bool {
-        self.graph.has_sinks() || self.sets_aside() || self.marks_all()
+        self.graph.has_sinks() || self.sets_aside() || self.marks_order()
     }
 
-    /// Whether each epoch is marked, also those that append nothing else: where it was cut decides how records of several
-    /// partitions followed each other, and the graph can tell the difference.
-    pub(crate) fn marks_all(&self) -> bool {
+    /// Whether its epochs are appended by one of several engines of its name, which the others follow.
+    pub(crate) fn shares_epochs(&self) -> bool {
+        !self.abilities.exclusive_names && self.produces()
+    }
+
+    /// What this engine is among those.
+    pub(crate) fn role(&self) -> Role {
+        if self.shares_epochs() { self.changelog.role(&self.name) } else { Role::Holder }
+    }
+
+    /// Whether where an epoch was cut decides how records of several partitions followed each other, and the graph can tell the
+    /// difference.
+    pub(crate) fn marks_order(&self) -> bool {
         !self.abilities.one_sequence && self.graph.interleaves
+    }
+
+    /// Whether each epoch is marked, also those that append nothing else: the marks decide the order of records, or others
+    /// follow them.
+    pub(crate) fn marks_all(&self) -> bool {
+        self.marks_order() || self.shares_epochs()
     }
 
     /// Whether there are dead letters.

@@ -10,12 +10,12 @@ use crate::store::StateStore;
 use crate::store::layout::MAIN_GROUP;
 use crate::{Position, Result};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// The tasks of an engine by their group.
 pub(crate) struct Tasks {
     /// The task whose tables answer.
-    main: Arc<Drain>,
+    main: RwLock<Arc<Drain>>,
     /// Those beside it.
     others: RwLock<BTreeMap<u16, Arc<Drain>>>,
     /// One drain of an engine at a time: the term that one writes is that of the log when it is written.
@@ -24,13 +24,33 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     pub(crate) fn new(main: Arc<Drain>) -> Self {
-        Self { main, others: RwLock::default(), turn: Mutex::default() }
+        Self { main: RwLock::new(main), others: RwLock::default(), turn: Mutex::default() }
     }
 
     /// The tasks whose tables answer, of which each reads partitions of its own. One has them all as yet: with several, a
     /// snapshot of all tables needs one of each.
-    fn answering(&self) -> impl Iterator<Item = &Arc<Drain>> {
-        std::iter::once(&self.main)
+    fn answering(&self) -> impl Iterator<Item = Arc<Drain>> + use<> {
+        std::iter::once(self.main())
+    }
+
+    fn main(&self) -> Arc<Drain> {
+        Arc::clone(&self.main.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another one in the place of the task whose tables answer. If that has ended, so has the other one.
+    pub(crate) fn replace_main(&self, next: Arc<Drain>) {
+        let mut main = self.main.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *main, Arc::clone(&next));
+        drop(main);
+        let status = before.shared.status();
+        if !matches!(status, Status::Running) {
+            next.shared.end(&status);
+        }
+    }
+
+    /// Keeps drains from beginning while the guard lives, and waits for the one that runs.
+    pub(crate) fn wait_for_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether they run.
@@ -79,8 +99,14 @@ impl Tasks {
     /// # Errors
     /// As for [`TaskState::ask`](crate::state::TaskState::ask).
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
-        self.main.shared.ask(None)?;
-        Snapshot::capture(&self.main.shared)
+        loop {
+            let main = self.main();
+            main.shared.ask(None)?;
+            let snapshot = Snapshot::capture(&main.shared);
+            if !main.shared.is_superseded() {
+                return snapshot;
+            }
+        }
     }
 
     /// Where their rows are.
@@ -88,13 +114,13 @@ impl Tasks {
     /// # Errors
     /// `Closed` if they are.
     pub(crate) fn store(&self) -> Result<Arc<dyn StateStore>> {
-        self.main.shared.store()
+        self.main().shared.store()
     }
 
     /// The task of `group`, if it runs.
     pub(crate) fn get(&self, group: u16) -> Option<Arc<Drain>> {
         if group == MAIN_GROUP {
-            return Some(Arc::clone(&self.main));
+            return Some(self.main());
         }
         self.others.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
     }
@@ -102,7 +128,7 @@ impl Tasks {
     /// All of them, the one whose tables answer first.
     pub(crate) fn all(&self) -> Vec<Arc<Drain>> {
         let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
-        std::iter::once(&self.main).chain(others.values()).cloned().collect()
+        self.answering().chain(others.values().cloned()).collect()
     }
 
     pub(crate) fn add(&self, task: Arc<Drain>) {
@@ -128,12 +154,17 @@ impl Tasks {
     /// # Errors
     /// As for [`Drain::run`].
     pub(crate) fn drain(&self) -> Result<bool> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.wait_for_turn();
         let mut any = false;
         for task in self.all() {
             any |= task.run()?;
         }
         Ok(any)
+    }
+
+    /// Whether all that they have published is durable.
+    pub(crate) fn are_drained(&self) -> bool {
+        self.all().iter().all(|task| task.is_drained(task.shared.epoch()))
     }
 
     /// What waits for a drain of any of them.

@@ -47,7 +47,7 @@ use super::{
     Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, Term, TopicConfig,
     TopicType,
 };
-use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, TermLog, TopicLog};
+use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, RoleLog, TermLog, TopicLog};
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};
@@ -399,6 +399,8 @@ impl NameLog for EmbeddedChangelog {
         self.ask(|reply| Job::Release { name: name.into(), reply })
     }
 }
+
+impl RoleLog for EmbeddedChangelog {}
 
 impl TermLog for EmbeddedChangelog {
     fn terms(&self) -> Result<Vec<Term>> {

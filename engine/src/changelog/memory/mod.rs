@@ -14,7 +14,7 @@ use super::{
     Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Term, TopicConfig,
     TopicType,
 };
-use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, TermLog, TopicLog};
+use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, RoleLog, TermLog, TopicLog};
 use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use reader::MemoryReader;
 use state::Contents;
@@ -259,6 +259,8 @@ impl NameLog for MemoryChangelog {
 }
 
 /// It tells of none: whoever holds its records holds all there ever were.
+impl RoleLog for MemoryChangelog {}
+
 impl TermLog for MemoryChangelog {
     fn terms(&self) -> Result<Vec<Term>> {
         self.open_state().map(|_| Vec::new())

@@ -95,6 +95,33 @@ impl Partition {
         Ok(Some(piece))
     }
 
+    /// Passes over what is left of the first batch if there is no record in it. `false` if there is, or nothing is queued.
+    fn pass_rest(&mut self, end: u64) -> Result<bool> {
+        let Some(batch) = self.queue.front() else { return Ok(false) };
+        let is_empty = batch.records() == 0 || (batch.base_offset() < self.next && self.is_taken(batch)?);
+        if !is_empty || batch.end_offset() > end {
+            return Ok(false);
+        }
+        self.next = batch.end_offset();
+        self.queue.pop_front();
+        self.decoded = Arc::default();
+        Ok(true)
+    }
+
+    /// Whether no record of the first batch is left.
+    fn is_taken(&self, batch: &Arc<dyn LogBatch>) -> Result<bool> {
+        let piece = BatchSlice {
+            source: 0,
+            topic: self.topic,
+            partition: self.id.partition,
+            batch: Arc::clone(batch),
+            offsets: self.next..batch.end_offset(),
+            runs: Vec::new(),
+            decoded: Arc::clone(&self.decoded),
+        };
+        Ok(piece.decode_once()?.iter_from(self.next).next().is_none())
+    }
+
     /// Passes over offsets at which there is nothing, up to `end`.
     fn pass_gap(&mut self, end: u64) {
         if self.queue.is_empty() {
@@ -173,6 +200,47 @@ impl Gather {
             }
         }
         Ok(())
+    }
+
+    /// Passes over offsets at which there is no record, as far as nothing lies before them.
+    ///
+    /// # Errors
+    /// As for [`cut`](Self::cut).
+    pub(super) fn pass_gaps(&mut self, bound: Bound<'_>) -> Result<()> {
+        for partition in &mut self.partitions {
+            let end = end_of(partition, bound, None);
+            if partition.next < end {
+                partition.fill(&*self.changelog, 1)?;
+                while partition.pass_rest(end)? {}
+                partition.pass_gap(end);
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the order of what was put back: it is read again.
+    pub(super) fn forget_returned(&mut self) {
+        if !self.returned.is_empty() {
+            self.forget_read();
+        }
+    }
+
+    /// Goes back to where `position` stands.
+    pub(super) fn go_back(&mut self, position: &Position) {
+        for partition in &mut self.partitions {
+            partition.next = position.offset(&partition.id);
+        }
+        self.forget_read();
+    }
+
+    /// Forgets what was read ahead.
+    fn forget_read(&mut self) {
+        self.returned.clear();
+        for partition in &mut self.partitions {
+            partition.reader = None;
+            partition.queue.clear();
+            partition.decoded = Arc::default();
+        }
     }
 
     /// Whether everything below `ends` has arrived.

@@ -2,23 +2,24 @@
 //!
 //! In a log that is one sequence an epoch is a prefix of what is left of that order, up to a cap ([`PartitionMerge`]). In any
 //! other log it is what was read of each partition, put in an order by rules that look at nothing else ([`Gather`]). Where the
-//! log already holds the mark of an epoch, a replay cuts the same epoch again.
+//! log already holds the [mark](Marks) of an epoch, a replay cuts the same epoch again; and so does whoever follows another
+//! engine, and a build, as the marks come.
 
 mod cursor;
 mod epoch_input;
 mod gather;
 mod interleave;
+mod marks;
 mod merge;
 mod prefix;
 
 pub(super) use epoch_input::{BatchSlice, EpochInput};
 
 use super::Setting;
-use crate::changelog::EpochMark;
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use gather::Gather;
+use marks::Marks;
 use merge::PartitionMerge;
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -55,7 +56,22 @@ enum Partitions {
 pub(crate) struct TaskInput {
     partitions: Partitions,
     position: Position,
-    cuts: VecDeque<EpochMark>,
+    /// Where it was opened.
+    began: Position,
+    marks: Marks,
+    /// Whether another engine decides where epochs end: nothing is taken that it has not marked.
+    follows: bool,
+}
+
+/// Which marks a task keeps to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// None.
+    Nothing,
+    /// Those that were there when it was opened.
+    Replayed,
+    /// Those that were there, and those that come.
+    Followed,
 }
 
 impl TaskInput {
@@ -68,7 +84,7 @@ impl TaskInput {
         setting: &Setting,
         partitions: &[(TopicPartition, usize)],
         position: &Position,
-        cuts: Vec<EpochMark>,
+        keeps: Keeps,
     ) -> Result<Self> {
         // A topic that an earlier graph read stays in the position: the marks of its epochs name it.
         let mut position = position.clone();
@@ -86,7 +102,14 @@ impl TaskInput {
                 Partitions::Gathered(gather) => gather.add(id.clone(), *topic, next),
             }
         }
-        let mut input = Self { partitions: read, position, cuts: cuts.into() };
+        let marks = match keeps {
+            Keeps::Nothing => Marks::none(),
+            Keeps::Replayed => Marks::there(changelog.epochs_after(&setting.name, &position)?),
+            Keeps::Followed => Marks::followed(Arc::clone(changelog), Arc::clone(&setting.name)),
+        };
+        let began = position.clone();
+        let mut input = Self { partitions: read, position, began, marks, follows: false };
+        input.marks.look_ahead(&input.position)?;
         input.pass_marks();
         Ok(input)
     }
@@ -94,7 +117,7 @@ impl TaskInput {
     /// Forgets the marks that lie behind. A mark may name partitions that the graph no longer reads; what they held up to
     /// there was consumed by the graph before, and must not be waited for.
     fn pass_marks(&mut self) {
-        while let Some(mark) = self.cuts.front().cloned() {
+        while let Some(mark) = self.marks.first().cloned() {
             self.pass_unread(&mark.from);
             if self.position.includes(&mark.from) && self.has_read(&mark.to) {
                 self.pass_unread(&mark.to);
@@ -102,8 +125,39 @@ impl TaskInput {
             if !self.position.includes(&mark.to) {
                 return;
             }
-            self.cuts.pop_front();
+            self.marks.pass_first();
         }
+    }
+
+    /// Goes back to where the store stands, or to where it was opened if nothing is stored: everything behind that is read
+    /// again, and cut as it is marked.
+    ///
+    /// # Errors
+    /// `Internal` in a log that is one sequence, where nothing is ever taken back.
+    pub(crate) fn go_back(&mut self, stored: Option<Position>) -> Result<()> {
+        let Partitions::Gathered(gather) = &mut self.partitions else {
+            return Err(Error::internal("what a log that is one sequence has marked was taken back"));
+        };
+        let mut position = self.began.clone();
+        if let Some(stored) = &stored {
+            stored.iter().for_each(|(id, offset)| position.set(id.clone(), offset));
+        }
+        gather.go_back(&position);
+        self.position = position;
+        self.marks.forget();
+        self.follows = true;
+        Ok(())
+    }
+
+    /// Says whether another engine decides where epochs end. What was put back, to be cut otherwise, is read again then.
+    pub(crate) fn follow(&mut self, follows: bool) {
+        if let Partitions::Gathered(gather) = &mut self.partitions
+            && follows
+            && !self.follows
+        {
+            gather.forget_returned();
+        }
+        self.follows = follows;
     }
 
     /// Whether the partitions that are read have been read up to `position`.
@@ -162,11 +216,15 @@ impl TaskInput {
     ) -> Result<Option<EpochInput>> {
         // Only now, so that an epoch that was put back finds its mark again.
         self.pass_marks();
-        let replayed = self.cuts.front().filter(|mark| self.position.includes(&mark.from)).cloned();
-        let (limit, cap) = match (&replayed, self.cuts.front()) {
+        self.marks.look_ahead(&self.position)?;
+        self.pass_marks();
+        let replayed = self.marks.first().filter(|mark| self.position.includes(&mark.from)).cloned();
+        let (limit, cap) = match (&replayed, self.marks.first()) {
             // What was appended for this epoch covers exactly this input.
             (Some(mark), _) => (EpochLimit { records: usize::MAX, ..limit }, Some(mark.to.clone())),
             (None, Some(mark)) => (limit, Some(mark.from.clone())),
+            // There is nothing to decide about offsets at which there is no record.
+            (None, None) if self.follows => (limit, Some(self.position.clone())),
             (None, None) => (limit, None),
         };
         let mut epoch =
@@ -176,6 +234,9 @@ impl TaskInput {
             Partitions::Merged(merge) => merge.cut(limit, bound, cap.as_ref(), &mut epoch, position)?,
             Partitions::Gathered(gather) => {
                 gather.cut(limit, bound, cap.as_ref(), &mut epoch, pool)?;
+                if self.follows && epoch.pieces.is_empty() && replayed.is_none() {
+                    gather.pass_gaps(bound)?;
+                }
                 gather.note(position);
             }
         }

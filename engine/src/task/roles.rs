@@ -1,0 +1,128 @@
+//! Roles, where several engines of one name share the epochs of one of them: following, taking over, and stepping back.
+//!
+//! A holder publishes its epochs at once, and the log commits what they appended, with their marks, a moment later. So a
+//! drain waits for that, and what is durable is never ahead of what is committed: a state that is opened again only has to
+//! follow the marks. If another engine has taken over before a commit, what was published since the last drain is taken back:
+//! the task begins again from its own store, as a follower, and its tables answer once they stand where they stood.
+
+use super::drain::Drain;
+use super::failures::Backoff;
+use super::letters::Letters;
+use super::opening::{consumer, make_tables};
+use super::{BUILD_GROUP, Core, Reads, Task};
+use crate::changelog::Role;
+use crate::state::TaskState;
+use crate::store::StateStore;
+use crate::store::layout::{self, MAIN_GROUP};
+use crate::{Position, Result};
+use std::sync::Arc;
+
+impl Core {
+    /// Takes the role that the log gives the engine now. `false` if nothing can be done in it at the moment.
+    ///
+    /// # Errors
+    /// As for [`Task::go_back`].
+    pub(super) fn take_role(&mut self) -> Result<bool> {
+        let setting = Arc::clone(self.service.setting());
+        if !setting.shares_epochs() {
+            return Ok(true);
+        }
+        let role = setting.role();
+        if role == Role::Fenced {
+            self.step_back()?;
+        } else {
+            self.main.follow(role == Role::Follower);
+        }
+        Ok(role != Role::Holder || setting.changelog.has_room(&setting.name))
+    }
+
+    /// Takes back what was not committed, as another engine has taken over: every task goes on from the store, as a follower.
+    ///
+    /// # Errors
+    /// As for [`Task::go_back`].
+    fn step_back(&mut self) -> Result<()> {
+        let service = Arc::clone(&self.service);
+        let setting = service.setting();
+        let reached = self.main.position().clone();
+        tracing::warn!(
+            name = &*service.name,
+            position = %reached,
+            "another engine of this name has taken over: what was not committed is taken back, and the engine follows"
+        );
+        // No rows become durable between the reading of the store and the end of the old task.
+        let _still = service.tasks.wait_for_turn();
+        setting.changelog.follow(&setting.name)?;
+        let (before, drain) = self.main.go_back(&self.store, MAIN_GROUP)?;
+        if setting.reads != Reads::Stepped {
+            drain.shared.catch_up_to(reached, setting.reads == Reads::Stale);
+        }
+        service.tasks.replace_main(drain);
+        // Whoever finds that the old tables were superseded finds the new ones.
+        service.serve(self.main.tables());
+        before.leave();
+        if let Some(build) = &mut self.build {
+            let (before, drain) = build.task.go_back(&self.store, BUILD_GROUP)?;
+            service.tasks.add(drain);
+            before.leave();
+        }
+        service.host.signal();
+        Ok(())
+    }
+}
+
+/// The tables of a task that has gone back, and what was published of them.
+struct Before {
+    shared: Arc<TaskState>,
+    tables: Vec<Option<Arc<dyn crate::state::AnyTable>>>,
+}
+
+impl Before {
+    /// Sends whoever still asks or waits to those that have taken their places.
+    fn leave(self) {
+        self.shared.take_back();
+        self.tables.iter().flatten().for_each(|table| table.close());
+    }
+}
+
+impl Task {
+    /// Says whether another engine decides where epochs end.
+    fn follow(&mut self, follows: bool) {
+        self.input.follow(follows);
+    }
+
+    /// Goes back to what the store has.
+    ///
+    /// # Errors
+    /// `Corrupt` if what the store has does not decode, or another error of the store; nothing has changed then.
+    fn go_back(&mut self, store: &Arc<dyn StateStore>, group: u16) -> Result<(Before, Arc<Drain>)> {
+        let setting = Arc::clone(&self.setting);
+        let mut stored: Result<Option<Position>> = Ok(None);
+        store.read(&layout::position_key(group), &mut |row| {
+            stored = row.map(layout::decode_position).transpose();
+        })?;
+        let mut counts = std::collections::BTreeMap::new();
+        for id in self.ids.iter().flatten() {
+            let mut count = Ok(None);
+            store.read(&layout::count_key(*id), &mut |row| count = row.map(layout::decode_count).transpose())?;
+            counts.extend(count?.map(|rows| (*id, rows)));
+        }
+        self.input.go_back(stored?)?;
+        let position = self.input.position().clone();
+        let shared = Arc::new(TaskState::new(
+            Arc::clone(&setting.host),
+            Arc::clone(store),
+            position,
+            Arc::new(counts),
+        ));
+        let tables = make_tables(&setting, &self.ids, &shared);
+        let before = Before {
+            shared: std::mem::replace(&mut self.shared, Arc::clone(&shared)),
+            tables: std::mem::replace(&mut self.tables, tables),
+        };
+        self.backoff = if setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
+        self.letters = Letters::default();
+        (self.awaiting, self.rounds) = (None, 0);
+        let consumer = consumer(&setting, group);
+        Ok((before, Arc::new(Drain { shared, group, consumer, setting })))
+    }
+}

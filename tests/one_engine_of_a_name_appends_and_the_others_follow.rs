@@ -1,0 +1,268 @@
+//! Where several processes share a name on a log, every record has its outputs once and in order, whoever holds the name and
+//! however often that changes; and all processes have the same tables.
+//!
+//! Method: `support/src/own_log/process.rs`, whose commits come late and whose holders find out late that another one has taken
+//! over, as a process does that was stopped and goes on. Random steps of three processes with a state each: records appended,
+//! epochs of any size, drains, ends, take-overs, fresh states. The graph numbers all records as it comes upon them, so that it
+//! can tell any order from any other, and says so in its output; a second one appends only some and cannot tell. The output is read
+//! as strangers do: what is not committed is not there.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use millpond::changelog::Changelog;
+use millpond::changelog::backend::Role;
+use millpond::changelog::prelude::*;
+use millpond::store::MemoryStore;
+use millpond::stream::Emit;
+use millpond::{
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Health, Process, Stepper, StoredTable, Topic,
+};
+use millpond_support::environment::{rounds, seed};
+use millpond_support::own_log::OwnLog;
+use millpond_support::random::Random;
+use millpond_support::records;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const NAME: &str = "millpond";
+const PROCESSES: usize = 3;
+
+fn orders() -> Topic<u8, u64> {
+    Topic::new("orders").partitions(3)
+}
+
+fn seen() -> Topic<u8, (u64, u64)> {
+    Topic::new("seen").partitions(1)
+}
+
+/// Numbers what it comes upon.
+struct Numbered;
+
+impl Process<u8, u64> for Numbered {
+    type State = u64;
+    type OutKey = u8;
+    type OutValue = (u64, u64);
+
+    fn process(&self, key: &u8, value: u64, state: &mut Option<u64>, emit: &mut Emit<u8, (u64, u64)>) {
+        if value % 11 == 7 {
+            return emit.fail("bad luck");
+        }
+        let number = state.unwrap_or_default();
+        *state = Some(number + 1);
+        emit.push(*key, (number, value));
+    }
+}
+
+/// A graph, and its table of everything.
+struct Case {
+    graph: Graph,
+    all: StoredTable<u8, Vec<u64>>,
+}
+
+/// One that can tell how records of several partitions follow each other.
+fn telling() -> Case {
+    let graph = GraphBuilder::new();
+    let all = graph.stream(&orders()).re_key(|_, _| 0_u8);
+    let (numbered, _) = all.process("numbers", Numbered);
+    numbered.to(&seen());
+    let all = numbered.group_by_key().fold("all", Vec::new, |list, _, (_, value)| list.push(value));
+    Case { graph: graph.build().unwrap(), all }
+}
+
+/// One that cannot, and has outputs for some records only.
+fn blind() -> Case {
+    let graph = GraphBuilder::new();
+    let (numbered, _) = graph.stream(&orders()).process("numbers", Numbered);
+    numbered.filter(|_, (_, value)| value % 3 == 0).to(&seen());
+    let all = numbered.group_by_key().fold("all", Vec::new, |list, _, (_, value)| list.push(value));
+    Case { graph: graph.build().unwrap(), all }
+}
+
+/// A process: its end of the log, its state, and the engine if it runs.
+struct Member {
+    log: Arc<OwnLog>,
+    store: Arc<MemoryStore>,
+    stepper: Option<Stepper>,
+}
+
+impl Member {
+    fn new(log: Arc<OwnLog>) -> Self {
+        Self { log, store: Arc::default(), stepper: None }
+    }
+
+    fn stepper(&mut self, graph: &Graph) -> &mut Stepper {
+        let (log, store) = (self.log.clone(), self.store.clone());
+        self.stepper.get_or_insert_with(|| {
+            let builder = Engine::builder(graph).store(store).changelog(log).shards(2);
+            builder.on_failure(FailurePolicy::DeadLetter("letters".into())).stepper().unwrap()
+        })
+    }
+
+    /// It is killed, and will be another process.
+    fn end(&mut self) {
+        self.stepper = None;
+        self.log = self.log.process();
+    }
+
+    fn all(&mut self, case: &Case) -> BTreeMap<u8, Vec<u64>> {
+        let view = self.stepper(&case.graph).view(&case.all).unwrap();
+        view.scan().unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Folds and commits all that there is.
+    fn run(&mut self, graph: &Graph) {
+        let log = self.log.clone();
+        let stepper = self.stepper(graph);
+        let ends: millpond::Position = stepper
+            .position()
+            .iter()
+            .filter(|(id, _)| &*id.topic == "orders")
+            .map(|(id, _)| (id.clone(), log.offsets(id).unwrap().end))
+            .collect();
+        for _ in 0..2_000 {
+            stepper.epoch(100).unwrap();
+            let committed = log.commit(NAME, Duration::ZERO).unwrap_or(false);
+            if committed && stepper.position().includes(&ends) {
+                return;
+            }
+        }
+        let marks = log.epochs_after(NAME, &stepper.position()).unwrap();
+        panic!("at {} it does not come to {ends}; {:?} {:?}", stepper.position(), log.role(NAME), marks.first());
+    }
+}
+
+/// A random life of three processes, and what is left of it.
+fn live(case: &Case, random: &mut Random) -> (Vec<Member>, Vec<u64>) {
+    let first = OwnLog::shared(random.number());
+    let mut members: Vec<_> = (0..PROCESSES).map(|_| Member::new(first.process())).collect();
+    let mut appended = Vec::new();
+    members[0].stepper(&case.graph);
+    for _ in 0..120 {
+        let member = &mut members[random.index(PROCESSES)];
+        match random.below(20) {
+            0 | 1 => member.log.take_over(NAME),
+            2 => member.end(),
+            3 => {
+                member.end();
+                member.store = Arc::default();
+            }
+            4 => member.log.delay_commits(NAME, u32::try_from(random.below(3)).unwrap()),
+            5 | 6 => drop(member.log.commit(NAME, Duration::ZERO)),
+            7 | 8 => {
+                let fails = member.stepper(&case.graph).drain().is_err();
+                assert!(!fails || member.log.role(NAME) == Role::Fenced);
+            }
+            9..14 => {
+                member.stepper(&case.graph).epoch(1 + random.index(6)).unwrap();
+            }
+            _ => {
+                let key = u8::try_from(random.below(9)).unwrap();
+                let number = appended.len() as u64;
+                let record = records::record(&orders(), &key, Some(&number));
+                let at = i64::try_from(random.below(20)).unwrap();
+                let id = records::partition_of(&orders(), &key);
+                records::append(&*member.log, id, vec![record.at(at)]).unwrap();
+                appended.push(number);
+            }
+        }
+    }
+    let last = &mut members[random.index(PROCESSES)];
+    last.log.take_over(NAME);
+    last.run(&case.graph);
+    for member in &mut members {
+        member.run(&case.graph);
+    }
+    (members, appended)
+}
+
+/// What strangers read.
+fn outputs(log: &dyn Changelog) -> Vec<(u64, u64)> {
+    let records = records::read(log, &records::partition(&seen(), 0)).unwrap();
+    let values = records.iter().map(|record| seen().codec().decode(record.value.as_ref().unwrap()).unwrap());
+    values.collect()
+}
+
+#[test]
+fn outputs_are_there_once_and_in_order_and_tables_agree() {
+    let seed = seed();
+    println!("MILLPOND_SEED={seed}");
+    let mut random = Random::new(seed);
+    for round in 0..rounds(100) {
+        let case = telling();
+        let (mut members, appended) = live(&case, &mut random);
+        let good: Vec<u64> = appended.iter().copied().filter(|number| number % 11 != 7).collect();
+        let outputs = outputs(&*members[0].log);
+        let numbers: Vec<u64> = outputs.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, (0..good.len() as u64).collect::<Vec<_>>(), "round {round}");
+        let values: Vec<u64> = outputs.iter().map(|(_, value)| *value).collect();
+        let expected: BTreeMap<u8, Vec<u64>> =
+            if values.is_empty() { BTreeMap::new() } else { [(0, values.clone())].into() };
+        for member in &mut members {
+            assert_eq!(member.all(&case), expected, "round {round}");
+        }
+        let mut sorted = values;
+        sorted.sort_unstable();
+        assert_eq!(sorted, good, "round {round}");
+        let letters = records::read(&*members[0].log, &millpond::TopicPartition::new("letters", 0)).unwrap();
+        assert_eq!(letters.len(), appended.len() - good.len(), "round {round}");
+    }
+}
+
+#[test]
+fn so_they_are_where_the_order_of_partitions_does_not_matter() {
+    let seed = seed();
+    println!("MILLPOND_SEED={seed}");
+    let mut random = Random::new(seed);
+    for round in 0..rounds(100) {
+        let case = blind();
+        let (mut members, appended) = live(&case, &mut random);
+        let mut values: Vec<u64> = outputs(&*members[0].log).iter().map(|(_, value)| *value).collect();
+        values.sort_unstable();
+        let expected = appended.iter().copied().filter(|number| number % 11 != 7 && number % 3 == 0);
+        assert_eq!(values, expected.collect::<Vec<_>>(), "round {round}");
+        let tables: Vec<_> = members.iter_mut().map(|member| member.all(&case)).collect();
+        assert!(tables.iter().all(|table| *table == tables[0]), "round {round}: {tables:?}");
+    }
+}
+
+/// A holder that finds out that another has taken over goes on as a follower; its tables answer once they stand where they
+/// stood, and what waits for what was taken back is told.
+#[test]
+fn an_engine_that_was_fenced_follows() {
+    let case = telling();
+    let first = OwnLog::shared(3);
+    let second = first.process();
+    first.take_over(NAME);
+    let start = |log: &Arc<OwnLog>| {
+        let builder = Engine::builder(&case.graph).in_memory().changelog(log.clone());
+        builder.drain_interval(Duration::from_secs(3600)).start().unwrap()
+    };
+    let one = start(&first);
+    one.ready_blocking().unwrap();
+    let append = |engine: &Engine, number: u64| engine.append_blocking(&orders(), &1, &number).unwrap();
+    let position = append(&one, 1);
+    one.wait_for_blocking(&position).unwrap();
+    let view = one.view(&case.all).unwrap();
+    assert_eq!(view.get(&0).unwrap(), Some(vec![1]), "published before it is committed");
+    let mut changes = view.changes().unwrap().1;
+    let other = start(&second);
+    // What was not committed nobody else sees, and the follower waits.
+    assert_eq!(other.view(&case.all).unwrap().get(&0).err().map(|error| error.kind()), Some(ErrorKind::Unavailable));
+    second.take_over(NAME);
+    other.wait_for_blocking(&position).unwrap();
+    assert_eq!(one.drain_blocking().unwrap_err().kind(), ErrorKind::Unavailable);
+    let told = changes.next_blocking().unwrap().unwrap_err().to_string();
+    assert!(told.contains("taken over"), "{told}");
+    second.commit(NAME, Duration::ZERO).unwrap();
+    one.wait_for_blocking(&position).unwrap();
+    assert_eq!(one.health(), Health::Running);
+    let next = append(&one, 2);
+    other.wait_for_blocking(&next).unwrap();
+    assert_eq!(view.get(&0).unwrap(), Some(vec![1]), "it does not run ahead");
+    other.drain_blocking().unwrap();
+    one.wait_for_blocking(&next).unwrap();
+    assert_eq!(view.get(&0).unwrap(), Some(vec![1, 2]));
+    one.close_blocking().unwrap();
+    other.close_blocking().unwrap();
+    assert_eq!(outputs(&*first).len(), 2);
+}
