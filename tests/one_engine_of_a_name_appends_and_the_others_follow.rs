@@ -14,7 +14,7 @@ use millpond::changelog::prelude::*;
 use millpond::store::MemoryStore;
 use millpond::stream::Emit;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Health, Process, Stepper, StoredTable, Topic,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Health, Process, Stepper, StoredTable, TableOptions, Topic,
 };
 use millpond_support::environment::{rounds, seed};
 use millpond_support::own_log::OwnLog;
@@ -26,6 +26,10 @@ use std::time::Duration;
 
 const NAME: &str = "millpond";
 const PROCESSES: usize = 3;
+const VERSIONS: u32 = 3;
+
+/// The same graph with each version of its table.
+type Cases = Vec<Case>;
 
 fn orders() -> Topic<u8, u64> {
     Topic::new("orders").partitions(3)
@@ -59,22 +63,23 @@ struct Case {
     all: StoredTable<u8, Vec<u64>>,
 }
 
-/// One that can tell how records of several partitions follow each other.
-fn telling() -> Case {
+/// One that can tell how records of several partitions follow each other; with a version of the table of everything, which is
+/// built anew where it is raised.
+fn telling(version: u32) -> Case {
     let graph = GraphBuilder::new();
     let all = graph.stream(&orders()).re_key(|_, _| 0_u8);
     let (numbered, _) = all.process("numbers", Numbered);
     numbered.to(&seen());
-    let all = numbered.group_by_key().fold("all", Vec::new, |list, _, (_, value)| list.push(value));
+    let all = numbered.group_by_key().fold(TableOptions::from("all").version(version), Vec::new, |list, _, (_, value)| list.push(value));
     Case { graph: graph.build().unwrap(), all }
 }
 
 /// One that cannot, and has outputs for some records only.
-fn blind() -> Case {
+fn blind(version: u32) -> Case {
     let graph = GraphBuilder::new();
     let (numbered, _) = graph.stream(&orders()).process("numbers", Numbered);
     numbered.filter(|_, (_, value)| value % 3 == 0).to(&seen());
-    let all = numbered.group_by_key().fold("all", Vec::new, |list, _, (_, value)| list.push(value));
+    let all = numbered.group_by_key().fold(TableOptions::from("all").version(version), Vec::new, |list, _, (_, value)| list.push(value));
     Case { graph: graph.build().unwrap(), all }
 }
 
@@ -83,15 +88,17 @@ struct Member {
     log: Arc<OwnLog>,
     store: Arc<MemoryStore>,
     stepper: Option<Stepper>,
+    version: u32,
 }
 
 impl Member {
     fn new(log: Arc<OwnLog>) -> Self {
-        Self { log, store: Arc::default(), stepper: None }
+        Self { log, store: Arc::default(), stepper: None, version: 1 }
     }
 
-    fn stepper(&mut self, graph: &Graph) -> &mut Stepper {
+    fn stepper(&mut self, cases: &Cases) -> &mut Stepper {
         let (log, store) = (self.log.clone(), self.store.clone());
+        let graph = &cases[self.version as usize - 1].graph;
         self.stepper.get_or_insert_with(|| {
             let builder = Engine::builder(graph).store(store).changelog(log).shards(2);
             builder.on_failure(FailurePolicy::DeadLetter("letters".into())).stepper().unwrap()
@@ -104,15 +111,17 @@ impl Member {
         self.log = self.log.process();
     }
 
-    fn all(&mut self, case: &Case) -> BTreeMap<u8, Vec<u64>> {
-        let view = self.stepper(&case.graph).view(&case.all).unwrap();
+    fn all(&mut self, cases: &Cases) -> BTreeMap<u8, Vec<u64>> {
+        let all = &cases[self.version as usize - 1].all;
+        let view = self.stepper(cases).view(all).unwrap();
+        assert!(view.is_live());
         view.scan().unwrap().map(Result::unwrap).collect()
     }
 
     /// Folds and commits all that there is.
-    fn run(&mut self, graph: &Graph) {
+    fn run(&mut self, cases: &Cases) {
         let log = self.log.clone();
-        let stepper = self.stepper(graph);
+        let stepper = self.stepper(cases);
         let ends: millpond::Position = stepper
             .position()
             .iter()
@@ -122,7 +131,7 @@ impl Member {
         for _ in 0..2_000 {
             stepper.epoch(100).unwrap();
             let committed = log.commit(NAME, Duration::ZERO).unwrap_or(false);
-            if committed && stepper.position().includes(&ends) {
+            if committed && stepper.position().includes(&ends) && !stepper.is_building() {
                 return;
             }
         }
@@ -132,16 +141,19 @@ impl Member {
 }
 
 /// A random life of three processes, and what is left of it.
-fn live(case: &Case, random: &mut Random) -> (Vec<Member>, Vec<u64>) {
+fn live(cases: &Cases, random: &mut Random) -> (Vec<Member>, Vec<u64>) {
     let first = OwnLog::shared(random.number());
     let mut members: Vec<_> = (0..PROCESSES).map(|_| Member::new(first.process())).collect();
     let mut appended = Vec::new();
-    members[0].stepper(&case.graph);
+    members[0].stepper(cases);
     for _ in 0..120 {
         let member = &mut members[random.index(PROCESSES)];
         match random.below(20) {
             0 | 1 => member.log.take_over(NAME),
-            2 => member.end(),
+            2 => {
+                member.end();
+                member.version = VERSIONS.min(member.version + u32::from(random.below(3) == 0));
+            }
             3 => {
                 member.end();
                 member.store = Arc::default();
@@ -149,11 +161,11 @@ fn live(case: &Case, random: &mut Random) -> (Vec<Member>, Vec<u64>) {
             4 => member.log.delay_commits(NAME, u32::try_from(random.below(3)).unwrap()),
             5 | 6 => drop(member.log.commit(NAME, Duration::ZERO)),
             7 | 8 => {
-                let fails = member.stepper(&case.graph).drain().is_err();
+                let fails = member.stepper(cases).drain().is_err();
                 assert!(!fails || member.log.role(NAME) == Role::Fenced);
             }
             9..14 => {
-                member.stepper(&case.graph).epoch(1 + random.index(6)).unwrap();
+                member.stepper(cases).epoch(1 + random.index(6)).unwrap();
             }
             _ => {
                 let key = u8::try_from(random.below(9)).unwrap();
@@ -168,9 +180,9 @@ fn live(case: &Case, random: &mut Random) -> (Vec<Member>, Vec<u64>) {
     }
     let last = &mut members[random.index(PROCESSES)];
     last.log.take_over(NAME);
-    last.run(&case.graph);
+    last.run(cases);
     for member in &mut members {
-        member.run(&case.graph);
+        member.run(cases);
     }
     (members, appended)
 }
@@ -188,8 +200,8 @@ fn outputs_are_there_once_and_in_order_and_tables_agree() {
     println!("MILLPOND_SEED={seed}");
     let mut random = Random::new(seed);
     for round in 0..rounds(100) {
-        let case = telling();
-        let (mut members, appended) = live(&case, &mut random);
+        let cases: Cases = (1..=VERSIONS).map(telling).collect();
+        let (mut members, appended) = live(&cases, &mut random);
         let good: Vec<u64> = appended.iter().copied().filter(|number| number % 11 != 7).collect();
         let outputs = outputs(&*members[0].log);
         let numbers: Vec<u64> = outputs.iter().map(|(number, _)| *number).collect();
@@ -198,7 +210,7 @@ fn outputs_are_there_once_and_in_order_and_tables_agree() {
         let expected: BTreeMap<u8, Vec<u64>> =
             if values.is_empty() { BTreeMap::new() } else { [(0, values.clone())].into() };
         for member in &mut members {
-            assert_eq!(member.all(&case), expected, "round {round}");
+            assert_eq!(member.all(&cases), expected, "round {round}");
         }
         let mut sorted = values;
         sorted.sort_unstable();
@@ -214,13 +226,13 @@ fn so_they_are_where_the_order_of_partitions_does_not_matter() {
     println!("MILLPOND_SEED={seed}");
     let mut random = Random::new(seed);
     for round in 0..rounds(100) {
-        let case = blind();
-        let (mut members, appended) = live(&case, &mut random);
+        let cases: Cases = (1..=VERSIONS).map(blind).collect();
+        let (mut members, appended) = live(&cases, &mut random);
         let mut values: Vec<u64> = outputs(&*members[0].log).iter().map(|(_, value)| *value).collect();
         values.sort_unstable();
         let expected = appended.iter().copied().filter(|number| number % 11 != 7 && number % 3 == 0);
         assert_eq!(values, expected.collect::<Vec<_>>(), "round {round}");
-        let tables: Vec<_> = members.iter_mut().map(|member| member.all(&case)).collect();
+        let tables: Vec<_> = members.iter_mut().map(|member| member.all(&cases)).collect();
         assert!(tables.iter().all(|table| *table == tables[0]), "round {round}: {tables:?}");
     }
 }
@@ -229,7 +241,7 @@ fn so_they_are_where_the_order_of_partitions_does_not_matter() {
 /// stood, and what waits for what was taken back is told.
 #[test]
 fn an_engine_that_was_fenced_follows() {
-    let case = telling();
+    let case = telling(1);
     let first = OwnLog::shared(3);
     let second = first.process();
     first.take_over(NAME);
