@@ -12,3 +12,14 @@ mod security;
 
 pub use config::Kafka;
 pub use log::KafkaChangelog;
+
+/// The programs of the papers on Kafka, as tests: they are compiled.
+#[cfg(doctest)]
+mod papers {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../docs/operating-on-kafka.md")]
+    struct Operating;
+    #[doc = include_str!("../../docs/from-kafka-streams.md")]
+    struct ComingFromKafkaStreams;
+}
