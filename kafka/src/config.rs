@@ -7,6 +7,13 @@ use millpond_engine::Result;
 use millpond_engine::changelog::{ChangelogOptions, IntoChangelog, OpenedChangelog};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
+
+/// How often outputs are committed.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// For how long marks are kept.
+const MARKS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is fetched ahead where no engine says how much memory there is.
 const BUFFER_BYTES: usize = 64 << 20;
@@ -34,6 +41,8 @@ pub struct Kafka {
     pub(crate) service: String,
     pub(crate) properties: BTreeMap<String, String>,
     pub(crate) replication: Option<i32>,
+    pub(crate) commit_interval: Duration,
+    pub(crate) marks_kept: Duration,
 }
 
 /// Without what must not be known.
@@ -55,7 +64,13 @@ impl Kafka {
     /// the engine, unless that is given another name.
     #[doc(alias = "application.id")]
     pub fn new(service: &str) -> Self {
-        Self { service: service.to_owned(), properties: BTreeMap::new(), replication: None }
+        Self {
+            service: service.to_owned(),
+            properties: BTreeMap::new(),
+            replication: None,
+            commit_interval: COMMIT_INTERVAL,
+            marks_kept: MARKS_KEPT,
+        }
     }
 
     /// The brokers to ask for all others, as `host:port`, several apart by commas.
@@ -78,6 +93,23 @@ impl Kafka {
     /// else.
     pub fn create_topics(mut self, replication: i32) -> Self {
         self.replication = Some(replication);
+        self
+    }
+
+    /// Outputs, and the marks of the epochs that they come from, are committed after about this long, or as soon as a drain needs
+    /// it; 100 ms unless set. It is how far other processes of the service, and whoever reads its outputs, are behind.
+    #[doc(alias = "commit.interval.ms")]
+    pub fn commit_interval(mut self, interval: Duration) -> Self {
+        self.commit_interval = interval;
+        self
+    }
+
+    /// For how long marks of epochs are kept at least; 7 days unless set, as Kafka keeps records unless told otherwise. A process
+    /// whose state is older goes on all the same; but where the order of records of several partitions matters to a fold, it
+    /// may come to another one for the time before, and so may a table that is built anew: take a checkpoint of another
+    /// process instead.
+    pub fn keep_marks(mut self, at_least: Duration) -> Self {
+        self.marks_kept = at_least;
         self
     }
 

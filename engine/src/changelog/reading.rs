@@ -167,6 +167,15 @@ pub trait ReadLog: Send + Sync {
         self.offsets(partition)
     }
 
+    /// Where `partition` ends now, with what belongs to transactions that have not ended: for whoever waits for what it has
+    /// appended itself, which is there and may be readable a moment later only.
+    ///
+    /// # Errors
+    /// As for [`latest_offsets`](Self::latest_offsets).
+    fn undecided_end(&self, partition: &TopicPartition) -> Result<u64> {
+        Ok(self.latest_offsets(partition)?.end)
+    }
+
     /// Where the one sequence of all records ends, and which partitions have records numbered `since` or above; `None` if
     /// the log is not one sequence, or its implementation does not tell.
     ///

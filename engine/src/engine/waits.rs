@@ -54,7 +54,7 @@ pub(super) fn wait_for(service: &Arc<Service>, position: Position) -> Wait<()> {
 
 pub(super) fn catch_up(service: &Arc<Service>) -> Wait<Position> {
     let (service, told) = (Arc::clone(service), Arc::clone(service));
-    let target = ends(&service, |_| true);
+    let target = ends(&service);
     let wanted = target.as_ref().ok().cloned().unwrap_or_default();
     let answer = async move {
         let target = target?;
@@ -111,7 +111,7 @@ async fn has_folded(service: &Service, position: &Position) -> Result<()> {
     let again: BTreeSet<&str> = service.graph.topics_read_again().collect();
     for _ in &again {
         committed(service).await?;
-        let derived = ends(service, |topic| again.contains(topic))?;
+        let derived = ends_of_derived(service, &again)?;
         folded(service, &derived).await?;
     }
     Ok(())
@@ -138,11 +138,18 @@ async fn folded(service: &Service, position: &Position) -> Result<()> {
     .await
 }
 
-/// Where the topics end that the graph reads, and that are `wanted`.
-fn ends(service: &Service, wanted: impl Fn(&str) -> bool) -> Result<Position> {
+/// Where the topics end that the graph reads.
+fn ends(service: &Service) -> Result<Position> {
     let read = service.tasks.position();
-    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic) && wanted(&id.topic));
+    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic));
     read.map(|(id, _)| Ok((id.clone(), service.changelog.latest_offsets(id)?.end))).collect()
+}
+
+/// Where these topics end, to which the graph appends itself.
+fn ends_of_derived(service: &Service, topics: &BTreeSet<&str>) -> Result<Position> {
+    let read = service.tasks.position();
+    let read = read.iter().filter(|(id, _)| topics.contains(&*id.topic));
+    read.map(|(id, _)| Ok((id.clone(), service.changelog.undecided_end(id)?))).collect()
 }
 
 /// Refuses to wait for what will never be read.

@@ -36,14 +36,9 @@ impl Core {
     pub(super) fn end_of_changelog(&self) -> Result<Position> {
         let service = &self.service;
         // Where others of its name run, the holder may read less.
-        let followed = if service.shares_epochs() {
-            let marks = service.changelog.epochs_after(&service.name, self.main.position())?;
-            marks.last().map(|mark| mark.to.clone())
-        } else {
-            None
-        };
+        let followed = service.shares_epochs().then(|| self.main.next_mark()).flatten();
         let is_read = |id: &TopicPartition| {
-            service.graph.reads(&id.topic) && followed.as_ref().is_none_or(|to| to.known(id).is_some())
+            service.graph.reads(&id.topic) && followed.is_none_or(|mark| mark.to.known(id).is_some())
         };
         let read = self.main.position().iter().filter(|(id, _)| is_read(id));
         read.map(|(id, _)| Ok((id.clone(), service.changelog.latest_offsets(id)?.end))).collect()

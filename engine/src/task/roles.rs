@@ -10,7 +10,7 @@ use super::failures::Backoff;
 use super::letters::Letters;
 use super::opening::{consumer, make_tables};
 use super::{BUILD_GROUP, Core, Reads, Task};
-use crate::changelog::Role;
+use crate::changelog::{EpochMark, Role};
 use crate::state::TaskState;
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP};
@@ -85,6 +85,11 @@ impl Before {
 }
 
 impl Task {
+    /// The next mark to which it keeps, if there is any.
+    pub(super) fn next_mark(&self) -> Option<&EpochMark> {
+        self.input.next_mark()
+    }
+
     /// Says whether another engine decides where epochs end.
     fn follow(&mut self, follows: bool) {
         self.input.follow(follows);

@@ -97,6 +97,14 @@ impl Fetcher {
         self.shared().ask_offsets(partition, self.deadline(), false)
     }
 
+    /// Where `partition` ends, with what belongs to transactions that have not ended; asked of the leader now.
+    ///
+    /// # Errors
+    /// As for `latest_offsets`.
+    pub fn high_watermark(&self, partition: &TopicPartition) -> Result<u64> {
+        Ok(self.shared().all_offsets(partition)?.end)
+    }
+
     /// The offset of the first record whose timestamp is `timestamp_ms` or later; none if there is no such record.
     ///
     /// # Errors

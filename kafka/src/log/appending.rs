@@ -2,7 +2,8 @@
 //!
 //! What is on its way is counted here, so that an append is refused as a whole, before any of it is sent.
 
-use super::KafkaChangelog;
+use super::outgoing::outgoing;
+use super::{KafkaChangelog, clients};
 use crate::Kafka;
 use millpond_engine::changelog::{Ack, AckSender, Append, AppendLog, Record, Room, RoomSender};
 use millpond_engine::{Error, Position, Result, TopicPartition};
@@ -10,8 +11,8 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -33,17 +34,7 @@ pub(super) struct Appender {
 
 impl Appender {
     pub(super) fn open(kafka: &Kafka) -> Result<Self> {
-        let mut config = ClientConfig::new();
-        // Of what is not said; each may be set otherwise.
-        config.set("client.id", "millpond").set("linger.ms", "5").set("compression.type", "lz4");
-        config.set("batch.size", "1000000").set("retry.backoff.ms", "5").set("retry.backoff.max.ms", "20");
-        for (name, value) in &kafka.properties {
-            config.set(name, value);
-        }
-        let admin = config.clone();
-        config.set("enable.idempotence", "true");
-        // More than is ever on its way, so that it refuses nothing that was admitted.
-        config.set("queue.buffering.max.messages", "0").set("queue.buffering.max.kbytes", "2097151");
+        let (admin, config) = (clients::base(kafka), clients::idempotent(kafka));
         let on_its_way = Arc::<OnItsWay>::default();
         let reports = Reports { on_its_way: Arc::clone(&on_its_way) };
         let producer = config.create_with_context(reports).map_err(|error| match error {
@@ -97,22 +88,7 @@ impl Appender {
             bytes: record.payload_bytes(),
             pending: Arc::clone(pending),
         });
-        let mut sent = BaseRecord::<[u8], [u8], Box<Sent>>::with_opaque_to(&partition.topic, opaque)
-            .partition(i32::try_from(partition.partition).unwrap_or(i32::MAX))
-            .timestamp(record.timestamp_ms);
-        if let Some(key) = &record.key {
-            sent = sent.key(key);
-        }
-        if let Some(value) = &record.value {
-            sent = sent.payload(value);
-        }
-        if !record.headers.is_empty() {
-            let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            sent = sent.headers(record.headers.iter().fold(headers, |headers, header| {
-                headers.insert(Header { key: &header.name, value: header.value.as_deref() })
-            }));
-        }
-        if let Err((error, refused)) = self.producer.send(sent) {
+        if let Err((error, refused)) = self.producer.send(outgoing(partition, record, opaque)) {
             self.on_its_way.arrived(refused.delivery_opaque.bytes);
             let place = format!("{partition}");
             pending.resolve(partition, Err(failure(&place, &error)));
@@ -288,8 +264,10 @@ impl AppendLog for KafkaChangelog {
         self.appender.on_its_way.room()
     }
 
-    /// Whatever can be read, and whatever was acknowledged, is durable already.
+    /// Whatever can be read, and whatever was acknowledged, is durable already; letters that were set aside are waited for.
     fn sync(&self) -> Result<()> {
-        self.check_open()
+        self.check_open()?;
+        let letters = std::mem::take(&mut *self.letters());
+        letters.into_iter().try_for_each(|letter| letter.wait_blocking().map(drop))
     }
 }

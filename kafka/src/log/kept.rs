@@ -1,33 +1,90 @@
 //! What Kafka keeps for those who read it, and what it does not.
 
 use super::KafkaChangelog;
-use millpond_engine::changelog::{Append, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Term, TermLog};
-use millpond_engine::{Error, Position, Result};
+use millpond_engine::changelog::{
+    Append, AppendLog, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term, TermLog,
+};
+use millpond_engine::{Position, Result};
+use std::ops::Range;
+use std::time::Duration;
+
+/// What follows the name of an engine in that of the producer of its letters, and of a consumer that builds tables.
+const LETTERS: &str = ".letters";
+const BUILD: &str = ".build";
 
 impl EpochLog for KafkaChangelog {
-    fn append_epoch(&self, producer: &str, _: &EpochMark, _: Vec<Append>) -> Result<bool> {
-        Err(Error::invalid(format!(
-            "{producer} cannot append epochs to Kafka: it has not the ability `atomic_epochs`"
-        )))
+    /// Commits it with the next transaction. Letters that no mark speaks of have none: they are sent at once.
+    fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
+        self.check_open()?;
+        if producer.ends_with(LETTERS) {
+            self.letters().push(self.append(appends));
+            return Ok(true);
+        }
+        self.holders.joined(producer)?.append(mark, appends)
     }
 
-    fn epochs_after(&self, _: &str, _: &Position) -> Result<Vec<EpochMark>> {
-        Ok(Vec::new())
+    fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
+        self.check_open()?;
+        match self.holders.find(producer) {
+            Some(tenure) => tenure.epochs_after(position),
+            None => self.marks_there(producer, position),
+        }
     }
 }
 
-/// Retention is the broker's: nothing is held against it.
+impl RoleLog for KafkaChangelog {
+    fn join(&self, producer: &str) -> Result<()> {
+        self.check_open()?;
+        self.join_holders(producer)
+    }
+
+    fn role(&self, producer: &str) -> Role {
+        self.holders.find(producer).map_or(Role::Follower, |tenure| tenure.role())
+    }
+
+    fn follow(&self, producer: &str) -> Result<()> {
+        self.check_open()?;
+        self.holders.joined(producer).map(|tenure| tenure.follow())
+    }
+
+    fn leave(&self, producer: &str) {
+        if let Some(tenure) = self.holders.find(producer) {
+            tenure.leave();
+        }
+    }
+
+    fn has_room(&self, producer: &str) -> bool {
+        self.holders.find(producer).is_none_or(|tenure| tenure.state().has_room())
+    }
+
+    fn commit(&self, producer: &str, patience: Duration) -> Result<bool> {
+        self.holders.joined(producer)?.commit(patience)
+    }
+
+    fn committed(&self, producer: &str) -> Range<u64> {
+        self.holders.find(producer).map_or(0..0, |tenure| tenure.committed())
+    }
+}
+
+/// Retention is the broker's: nothing is held against it but the marks of epochs, which are the service's own.
 impl RetentionLog for KafkaChangelog {
-    fn hold(&self, _: &str, _: &Position) -> Result<()> {
-        self.check_open()
+    fn hold(&self, consumer: &str, position: &Position) -> Result<()> {
+        self.check_open()?;
+        let (name, builds) = consumer.strip_suffix(BUILD).map_or((consumer, false), |name| (name, true));
+        if let Some(tenure) = self.holders.find(name) {
+            tenure.hold(builds, position);
+        }
+        Ok(())
     }
 
     fn enforce_retention(&self) -> Result<u64> {
-        self.check_open().map(|()| 0)
+        self.check_open()?;
+        self.forget_marks();
+        Ok(0)
     }
 }
 
-/// Processes of one name need not know of each other as long as none of them appends epochs.
+/// Processes of one name need not know of each other as long as none of them appends epochs; where one does, they share them.
 impl NameLog for KafkaChangelog {
     fn lease(&self, name: &str) -> Result<Lease> {
         self.check_open()?;

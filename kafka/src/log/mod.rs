@@ -1,19 +1,23 @@
 //! The changelog that Kafka is: each part of one, on the two paths to the brokers.
 
 mod appending;
+mod clients;
+mod holder;
 mod kept;
+mod outgoing;
 mod reading;
 mod topics;
 
 use crate::Kafka;
 use crate::fetch::{FetchConfig, Fetcher};
 use appending::Appender;
-use millpond_engine::changelog::{Abilities, Changelog, Leases};
+use holder::Holders;
+use millpond_engine::changelog::{Abilities, Ack, Changelog, Leases};
 use millpond_engine::{Error, Result};
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Kafka, connected: a [`Changelog`] whose topics others may share.
 ///
@@ -28,6 +32,9 @@ pub struct KafkaChangelog {
     /// Topics that were there when they were asked for.
     found: Mutex<HashSet<String>>,
     leases: Arc<Leases>,
+    holders: Holders,
+    /// Letters of which it is not known yet that they are there.
+    letters: Mutex<Vec<Ack>>,
     closed: AtomicBool,
 }
 
@@ -55,6 +62,8 @@ impl KafkaChangelog {
             replication: kafka.replication,
             found: Mutex::default(),
             leases: Arc::default(),
+            holders: Holders::new(kafka),
+            letters: Mutex::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -63,6 +72,10 @@ impl KafkaChangelog {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.fetcher.trouble()
+    }
+
+    fn letters(&self) -> MutexGuard<'_, Vec<Ack>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_open(&self) -> Result<()> {
@@ -78,8 +91,8 @@ impl Changelog for KafkaChangelog {
         let mut abilities = Abilities::all();
         abilities.one_sequence = false;
         abilities.atomic_appends = false;
-        abilities.atomic_epochs = false;
         abilities.dense_offsets = false;
+        abilities.exclusive_names = false;
         abilities.keeps_holds = false;
         abilities
     }
@@ -90,6 +103,7 @@ impl Changelog for KafkaChangelog {
 
     fn close(&self) -> Result<()> {
         if !self.closed.swap(true, Ordering::AcqRel) {
+            self.holders.close();
             self.appender.close();
             self.fetcher.close();
         }

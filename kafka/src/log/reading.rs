@@ -20,7 +20,12 @@ impl ReadLog for KafkaChangelog {
         self.fetcher.latest_offsets(partition)
     }
 
+    fn undecided_end(&self, partition: &TopicPartition) -> Result<u64> {
+        self.fetcher.high_watermark(partition)
+    }
+
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
-        self.fetcher.watch(waker);
+        self.fetcher.watch(waker.clone());
+        self.holders.watch(waker);
     }
 }

@@ -7,7 +7,7 @@ use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::HashSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a broker may take to create a topic.
 const CREATION: Duration = Duration::from_secs(30);
@@ -40,13 +40,38 @@ impl KafkaChangelog {
         let partitions = i32::try_from(config.partitions).unwrap_or(i32::MAX);
         let age = config.retention_age.map(|age| age.as_millis().to_string());
         let bytes = config.retention_bytes.map(|bytes| bytes.to_string());
-        let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication));
-        if let Some(age) = &age {
-            new = new.set("retention.ms", age);
+        let settings = [("retention.ms", &age), ("retention.bytes", &bytes)];
+        let settings = settings.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        self.create_with(topic, partitions, replication, &settings.collect::<Vec<_>>())
+    }
+
+    /// Creates the topic of the marks of a service, unless it is there.
+    pub(super) fn create_marks(&self, topic: &str) -> Result<()> {
+        if let Some(Ok(_)) = self.fetcher.topics(&[topic])?.pop() {
+            return Ok(());
         }
-        if let Some(bytes) = &bytes {
-            new = new.set("retention.bytes", bytes);
+        // Marks go when nobody needs them, and not by age. The brokers know how many replicas there should be.
+        let settings = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
+        self.create_with(topic, 1, self.replication.unwrap_or(-1), &settings)?;
+        let deadline = Instant::now() + CREATION;
+        loop {
+            match self.fetcher.topics(&[topic])?.pop() {
+                Some(Err(error)) if Instant::now() > deadline => return Err(error),
+                Some(Err(_)) => std::thread::sleep(Duration::from_millis(20)),
+                Some(Ok(_)) | None => return Ok(()),
+            }
         }
+    }
+
+    fn create_with(
+        &self,
+        topic: &str,
+        partitions: i32,
+        replication: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication));
+        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
         let options = AdminOptions::new().operation_timeout(Some(CREATION)).request_timeout(Some(CREATION));
         let created = futures_executor::block_on(self.appender.admin()?.create_topics([&new], &options));
         let failed = |code: String| {

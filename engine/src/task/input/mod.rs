@@ -16,6 +16,7 @@ mod prefix;
 pub(super) use epoch_input::{BatchSlice, EpochInput};
 
 use super::Setting;
+use crate::changelog::EpochMark;
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use gather::Gather;
 use marks::Marks;
@@ -179,6 +180,11 @@ impl TaskInput {
             Partitions::Merged(merge) => merge.reads(id),
             Partitions::Gathered(gather) => gather.reads(id),
         }
+    }
+
+    /// The next mark to which it keeps, of those that it has looked for.
+    pub(crate) fn next_mark(&self) -> Option<&EpochMark> {
+        self.marks.first()
     }
 
     /// Where the next epoch begins.

@@ -1,0 +1,51 @@
+//! The clients of librdkafka, as they are set up: what a user says first, and what promises rest on behind it.
+
+use crate::Kafka;
+use rdkafka::config::ClientConfig;
+
+/// What every client is told.
+pub(super) fn base(kafka: &Kafka) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    // Of what is not said; each may be set otherwise.
+    config.set("client.id", "millpond").set("linger.ms", "5").set("compression.type", "lz4");
+    config.set("batch.size", "1000000").set("retry.backoff.ms", "5").set("retry.backoff.max.ms", "20");
+    for (name, value) in &kafka.properties {
+        config.set(name, value);
+    }
+    config
+}
+
+/// One that appends, each record once.
+pub(super) fn idempotent(kafka: &Kafka) -> ClientConfig {
+    let mut config = base(kafka);
+    config.set("enable.idempotence", "true");
+    // More than is ever on its way, so that it refuses nothing that was admitted.
+    config.set("queue.buffering.max.messages", "0").set("queue.buffering.max.kbytes", "2097151");
+    config
+}
+
+/// One that appends in transactions as `name`.
+pub(super) fn transactional(kafka: &Kafka, name: &str) -> ClientConfig {
+    let mut config = idempotent(kafka);
+    if !kafka.properties.contains_key("transaction.timeout.ms") {
+        // Whoever reads what is committed waits for it.
+        config.set("transaction.timeout.ms", "10000");
+    }
+    config.set("transactional.id", name);
+    config
+}
+
+/// A member of the group `name`, which reads nothing.
+pub(super) fn member(kafka: &Kafka, name: &str) -> ClientConfig {
+    let mut config = base(kafka);
+    let given = |property: &str| kafka.properties.contains_key(property);
+    if !given("group.protocol") {
+        let usual = [("session.timeout.ms", "10000"), ("partition.assignment.strategy", "cooperative-sticky")];
+        for (property, value) in usual.into_iter().filter(|(property, _)| !given(property)) {
+            config.set(property, value);
+        }
+    }
+    config.set("group.id", name).set("enable.auto.commit", "false").set("auto.offset.reset", "latest");
+    config.set("allow.auto.create.topics", "false");
+    config
+}

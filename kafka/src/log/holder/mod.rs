@@ -1,0 +1,200 @@
+//! Holding: one process of a service appends what epochs produce, with a mark for each, in transactions; the others follow the
+//! marks, and one of them takes over where it stops.
+//!
+//! The marks stand in the topic `<name>.epochs`, of one partition. Who tries to hold is decided by a group of consumers of that
+//! topic (`member`); who holds, by the transactional producer of that name (`writer`), as its beginning fences every other.
+//! Outputs and the marks of their epochs are committed together, so that each is there exactly if the other is.
+
+mod mark;
+mod marks;
+mod member;
+mod tenure;
+mod transactions;
+mod writer;
+
+use super::{KafkaChangelog, clients};
+use crate::Kafka;
+use marks::MarkLog;
+use millpond_engine::changelog::EpochMark;
+use millpond_engine::{Error, ErrorKind, Position, Result, TopicPartition};
+use rdkafka::admin::AdminOptions;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tenure::{Setup, Tenure};
+use writer::Writer;
+
+/// How long brokers may take to delete marks.
+const DELETION: Duration = Duration::from_secs(10);
+
+type Watchers = Arc<Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>>;
+
+/// What this process holds or follows, by the name.
+pub(super) struct Holders {
+    kafka: Kafka,
+    joined: Mutex<BTreeMap<String, Joined>>,
+    watchers: Watchers,
+}
+
+struct Joined {
+    tenure: Arc<Tenure>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Holders {
+    pub(super) fn new(kafka: &Kafka) -> Self {
+        Self { kafka: kafka.clone(), joined: Mutex::default(), watchers: Arc::default() }
+    }
+
+    pub(super) fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
+        let mut watchers = lock(&self.watchers);
+        watchers.retain(|waker| waker.strong_count() > 0);
+        watchers.push(waker);
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<Arc<Tenure>> {
+        lock(&self.joined).get(name).map(|joined| Arc::clone(&joined.tenure))
+    }
+
+    /// The tenure of `name`.
+    ///
+    /// # Errors
+    /// `Invalid` if it has not joined.
+    pub(super) fn joined(&self, name: &str) -> Result<Arc<Tenure>> {
+        self.find(name).ok_or_else(|| {
+            Error::invalid(format!("`{name}` has not joined those who append its epochs: call `RoleLog::join` first"))
+        })
+    }
+
+    /// Ends all tenures, and waits for that.
+    pub(super) fn close(&self) {
+        let joined = std::mem::take(&mut *lock(&self.joined));
+        joined.values().for_each(|joined| joined.tenure.leave());
+        for thread in joined.into_values().flat_map(|joined| joined.threads) {
+            // A panic is told by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn marks_of(name: &str) -> TopicPartition {
+    TopicPartition::new(format!("{name}.epochs"), 0)
+}
+
+/// What no other process has.
+fn new_identity() -> String {
+    let mut bytes = [0_u8; 16];
+    // Without randomness two would differ by what time it is.
+    if getrandom::fill(&mut bytes).is_err() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        bytes = now.as_nanos().to_be_bytes();
+    }
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl KafkaChangelog {
+    /// Becomes one of those who append the epochs of `name`, or follow them.
+    pub(super) fn join_holders(&self, name: &str) -> Result<()> {
+        let topic = marks_of(name);
+        self.create_marks(&topic.topic)?;
+        let end = self.fetcher.latest_offsets(&topic)?.end;
+        let Holders { kafka, joined, watchers } = &self.holders;
+        let mut joined = lock(joined);
+        if joined.get(name).is_some_and(|joined| joined.tenure.state().leaving.is_none()) {
+            return Ok(());
+        }
+        let watchers = Arc::clone(watchers);
+        let setup = Setup {
+            name: name.to_owned(),
+            fetcher: self.fetcher.clone(),
+            topic,
+            producer: clients::transactional(kafka, name),
+            commit_every: kafka.commit_interval,
+            wake: Box::new(move || lock(&watchers).iter().filter_map(Weak::upgrade).for_each(|waker| waker())),
+        };
+        let tenure = Arc::new(Tenure::new(setup, end));
+        let member = clients::member(kafka, name);
+        let writes = Arc::clone(&tenure);
+        let writer = spawn("millpond-kafka-write", &tenure, move || Writer::new(writes).run())?;
+        let takes_part = Arc::clone(&tenure);
+        let member = spawn("millpond-kafka-group", &tenure, move || member::take_part(&takes_part, &member))?;
+        joined.insert(name.to_owned(), Joined { tenure, threads: vec![writer, member] });
+        Ok(())
+    }
+
+    /// The marks of a name that this process has not joined.
+    pub(super) fn marks_there(&self, name: &str, position: &Position) -> Result<Vec<EpochMark>> {
+        let topic = marks_of(name);
+        match self.fetcher.topics(&[&topic.topic])?.pop() {
+            Some(Ok(_)) => {}
+            Some(Err(error)) if error.kind() != ErrorKind::Invalid => return Err(error),
+            Some(Err(_)) | None => return Ok(Vec::new()),
+        }
+        let end = self.fetcher.latest_offsets(&topic)?.end;
+        let mut log = MarkLog::new(self.fetcher.clone(), topic);
+        let (mut marks, mut position) = (Vec::new(), position.clone());
+        loop {
+            let more = log.after(&position, end, u64::MAX)?;
+            let Some(last) = more.last() else { return Ok(marks) };
+            position.advance_to(&last.to);
+            marks.extend(more);
+        }
+    }
+
+    /// Deletes marks that are older than they have to be kept, of what this process holds. To fail loses nothing.
+    pub(super) fn forget_marks(&self) {
+        let kept = self.holders.kafka.marks_kept;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let before_ms = i64::try_from(now.saturating_sub(kept).as_millis()).unwrap_or(i64::MAX);
+        let tenures: Vec<_> = lock(&self.holders.joined).values().map(|joined| Arc::clone(&joined.tenure)).collect();
+        for tenure in tenures.into_iter().filter(|tenure| tenure.state().stage == tenure::Stage::Holding) {
+            let Some(offset) = tenure.forgettable(before_ms) else { continue };
+            let mut list = TopicPartitionList::new();
+            let before = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+            let deleted = list
+                .add_partition_offset(&tenure.topic.topic, 0, before)
+                .and_then(|()| {
+                    let options = AdminOptions::new().operation_timeout(Some(DELETION));
+                    let admin = self.appender.admin().map_err(|_| rdkafka::error::KafkaError::Canceled)?;
+                    futures_executor::block_on(admin.delete_records(&list, &options))
+                });
+            match deleted {
+                Ok(_) => tracing::debug!(name = tenure.name, offset, "marks of old epochs were deleted"),
+                Err(error) => tracing::warn!(%error, name = tenure.name, "marks of old epochs cannot be deleted"),
+            }
+        }
+    }
+}
+
+/// A thread of a tenure. If it panics the tenure has failed; when the writer ends, the group can let the process go.
+fn spawn(
+    name: &str,
+    tenure: &Arc<Tenure>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let (tenure, ends_writing) = (Arc::clone(tenure), name.ends_with("write"));
+    let guarded = move || {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+        let mut state = tenure.state();
+        if outcome.is_err() {
+            state.failed = Some(Error::internal("a thread of Kafka panicked, which is a defect of millpond"));
+        }
+        state.done |= ends_writing;
+        drop(state);
+        tenure.tell();
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(guarded)
+        .map_err(|error| Error::unavailable("cannot start a thread for Kafka").with_source(error))
+}

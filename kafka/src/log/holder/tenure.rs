@@ -1,0 +1,302 @@
+//! What this process is to the epochs of one name, and what it has appended that is not committed yet.
+//!
+//! Invariants: what stands in the outbox was appended by an engine that was the holder, in the order of its epochs, each from
+//! where the one before ended. It leaves the outbox when it is known to be committed, together with its marks; or all of it
+//! when another process has taken over, and then the engine is told that it was fenced before it appends anything else.
+
+use super::marks::MarkLog;
+use crate::fetch::Fetcher;
+use millpond_engine::changelog::{Append, EpochMark, Record, Role};
+use millpond_engine::{Error, Position, Result, TopicPartition};
+use rdkafka::config::ClientConfig;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// No further epoch is cut while so many bytes, or epochs, wait to be committed.
+const MOST_BYTES: usize = 32 << 20;
+const MOST_EPOCHS: usize = 10_000;
+
+/// How far it is with becoming the holder, or with ceasing to be it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Following,
+    Holding,
+    Fenced,
+}
+
+/// An epoch that was appended and is not committed.
+pub(super) struct Entry {
+    pub(super) mark: EpochMark,
+    pub(super) appends: Vec<Append>,
+    bytes: usize,
+}
+
+/// What changes.
+pub(in crate::log) struct State {
+    pub(super) stage: Stage,
+    /// Whether the group says that it is for this process to hold.
+    pub(super) assigned: bool,
+    /// Since when nothing is wanted any more but an end.
+    pub(super) leaving: Option<Instant>,
+    /// Nothing will be appended any more, so that the group can let it go.
+    pub(super) done: bool,
+    /// The marks of others stand below this offset.
+    pub(super) end: u64,
+    /// The last one that is committed, as far as it was looked for.
+    pub(super) last: Option<EpochMark>,
+    /// Its own ones since it became the holder, for tasks that are not so far yet.
+    pub(super) own: VecDeque<EpochMark>,
+    pub(super) outbox: VecDeque<Arc<Entry>>,
+    bytes: usize,
+    pub(super) committed: u64,
+    /// Somebody waits until so many are committed.
+    pub(super) wanted: u64,
+    /// Why it can go on no more.
+    pub(super) failed: Option<Error>,
+    /// How far the main task of the engine is durable.
+    pub(super) durable: Position,
+    /// The same of a task that builds tables, if there is one.
+    building: Option<Position>,
+}
+
+/// What this process is to the epochs of one name.
+pub(in crate::log) struct Tenure {
+    pub(super) name: String,
+    /// By which its marks are told from those of others.
+    pub(super) identity: String,
+    pub(super) fetcher: Fetcher,
+    /// Where the marks stand.
+    pub(super) topic: TopicPartition,
+    pub(super) producer: ClientConfig,
+    pub(super) commit_every: Duration,
+    /// Wakes engines.
+    pub(super) wake: Box<dyn Fn() + Send + Sync>,
+    marks: Mutex<MarkLog>,
+    state: Mutex<State>,
+    pub(super) changed: Condvar,
+}
+
+/// What a tenure needs.
+pub(super) struct Setup {
+    pub(super) name: String,
+    pub(super) fetcher: Fetcher,
+    pub(super) topic: TopicPartition,
+    pub(super) producer: ClientConfig,
+    pub(super) commit_every: Duration,
+    pub(super) wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Tenure {
+    /// One that follows the marks, of which those below the offset `end` are there.
+    pub(super) fn new(setup: Setup, end: u64) -> Self {
+        let Setup { name, fetcher, topic, producer, commit_every, wake } = setup;
+        let state = State {
+            stage: Stage::Following,
+            assigned: false,
+            leaving: None,
+            done: false,
+            end,
+            last: None,
+            own: VecDeque::new(),
+            outbox: VecDeque::new(),
+            bytes: 0,
+            committed: 0,
+            wanted: 0,
+            failed: None,
+            durable: Position::new(),
+            building: None,
+        };
+        Self {
+            name,
+            identity: super::new_identity(),
+            marks: Mutex::new(MarkLog::new(fetcher.clone(), topic.clone())),
+            fetcher,
+            topic,
+            producer,
+            commit_every,
+            wake,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(in crate::log) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wait<'s>(&self, state: MutexGuard<'s, State>, at_most: Duration) -> MutexGuard<'s, State> {
+        self.changed.wait_timeout(state, at_most).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Lets everyone who waits look again.
+    pub(super) fn tell(&self) {
+        self.changed.notify_all();
+        (self.wake)();
+    }
+
+    pub(in crate::log) fn role(&self) -> Role {
+        let state = self.state();
+        match state.stage {
+            Stage::Fenced => Role::Fenced,
+            Stage::Holding if state.assigned && state.leaving.is_none() => Role::Holder,
+            Stage::Holding | Stage::Following => Role::Follower,
+        }
+    }
+
+    pub(in crate::log) fn follow(&self) {
+        let mut state = self.state();
+        if state.stage == Stage::Fenced {
+            state.stage = Stage::Following;
+            state.forget_outbox();
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    pub(in crate::log) fn append(&self, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
+        let mut state = self.state();
+        if let Some(failed) = &state.failed {
+            return Err(failed.summary());
+        }
+        let last = state.outbox.back().map(|entry| &entry.mark).or(state.last.as_ref());
+        if last.is_some_and(|last| last.to.includes(&mark.to)) {
+            return Ok(false);
+        }
+        if state.stage != Stage::Holding {
+            // It was cut by a holder who is none any more.
+            state.stage = Stage::Fenced;
+            return Err(Error::unavailable(format!("another process appends the epochs of `{}` now", self.name)));
+        }
+        if let Some(last) = last.filter(|last| !mark.from.includes(&last.to)) {
+            return Err(Error::internal(format!(
+                "the epoch of `{}` from {} to {} overlaps the last one that was marked, which ended at {}",
+                self.name, mark.from, mark.to, last.to
+            )));
+        }
+        let records = appends.iter().flat_map(|append| &append.records);
+        let bytes = records.map(Record::payload_bytes).sum();
+        state.bytes += bytes;
+        state.outbox.push_back(Arc::new(Entry { mark: mark.clone(), appends, bytes }));
+        drop(state);
+        self.changed.notify_all();
+        Ok(true)
+    }
+
+    pub(in crate::log) fn epochs_after(&self, position: &Position) -> Result<Vec<EpochMark>> {
+        let (end, below) = {
+            let state = self.state();
+            if let Some(failed) = &state.failed {
+                return Err(failed.summary());
+            }
+            (state.end, if state.stage == Stage::Holding { state.end } else { u64::MAX })
+        };
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = marks.after(position, end, below)?;
+        drop(marks);
+        if let Some(last) = found.last() {
+            let mut state = self.state();
+            if state.stage != Stage::Holding {
+                state.last = Some(last.clone());
+            }
+            return Ok(found);
+        }
+        if below == u64::MAX {
+            return Ok(found);
+        }
+        let state = self.state();
+        let own = state.own.iter().chain(state.outbox.iter().map(|entry| &entry.mark));
+        Ok(own.filter(|mark| !position.includes(&mark.to)).cloned().collect())
+    }
+
+    pub(in crate::log) fn committed(&self) -> Range<u64> {
+        let state = self.state();
+        state.committed..state.committed + state.outbox.len() as u64
+    }
+
+    pub(in crate::log) fn commit(&self, patience: Duration) -> Result<bool> {
+        let deadline = Instant::now() + patience;
+        let mut state = self.state();
+        let target = state.committed + state.outbox.len() as u64;
+        state.wanted = state.wanted.max(target);
+        self.changed.notify_all();
+        loop {
+            if let Some(failed) = &state.failed {
+                return Err(failed.summary());
+            }
+            if state.stage == Stage::Fenced {
+                return Err(Error::unavailable(format!(
+                    "another process has taken over the epochs of `{}`: what was not committed is taken back",
+                    self.name
+                )));
+            }
+            if state.committed >= target {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            state = self.wait(state, left);
+        }
+    }
+
+    /// Takes no part any more.
+    pub(in crate::log) fn leave(&self) {
+        self.state().leaving.get_or_insert_with(Instant::now);
+        self.changed.notify_all();
+    }
+
+    /// Notes how far a task is durable: marks before that are not asked for again.
+    pub(in crate::log) fn hold(&self, builds: bool, position: &Position) {
+        let mut state = self.state();
+        let held = (!position.is_empty()).then(|| position.clone());
+        match (builds, held) {
+            (true, held) => state.building = held,
+            (false, Some(position)) => state.durable = position,
+            (false, None) => {}
+        }
+        let State { own, durable, building, .. } = &mut *state;
+        while let Some(first) = own.front()
+            && durable.includes(&first.to)
+            && building.as_ref().is_none_or(|building| building.includes(&first.to))
+        {
+            own.pop_front();
+        }
+    }
+
+    /// The offset below which marks are not needed any more.
+    pub(super) fn forgettable(&self, before_ms: i64) -> Option<u64> {
+        let durable = self.state().durable.clone();
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).forgettable(&durable, before_ms)
+    }
+}
+
+impl State {
+    pub(in crate::log) fn has_room(&self) -> bool {
+        self.bytes < MOST_BYTES && self.outbox.len() < MOST_EPOCHS
+    }
+
+    fn forget_outbox(&mut self) {
+        self.outbox.clear();
+        self.bytes = 0;
+        self.wanted = self.committed;
+    }
+
+    /// The first `count` epochs of the outbox are committed.
+    pub(super) fn confirm(&mut self, count: usize) {
+        for entry in self.outbox.drain(..count) {
+            self.bytes -= entry.bytes;
+            self.committed += 1;
+            self.last = Some(entry.mark.clone());
+            self.own.push_back(entry.mark.clone());
+        }
+    }
+
+    /// Another process appends epochs now. Whoever has published what is not committed has to take it back.
+    pub(super) fn lose(&mut self) {
+        self.own.clear();
+        self.stage = if self.outbox.is_empty() { Stage::Following } else { Stage::Fenced };
+    }
+}

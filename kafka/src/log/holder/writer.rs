@@ -1,0 +1,276 @@
+//! The thread that holds: it takes over when the group says so, commits what was appended, and stops when it was fenced.
+//!
+//! Safety does not rest on the group but on the transactional producer: to begin its tenure ends that of every other, and
+//! aborts what it had open; after that the marks that are committed are final until the next one is its own. A producer that a
+//! request may have outlived is not used again, as a late one could end the next transaction (KAFKA-17754): another one takes
+//! its place, and what came of the last transaction is read from the marks.
+
+use super::marks::{MarkReader, Placed};
+use super::mark::Mark;
+use super::tenure::{Entry, Stage, Tenure};
+use super::transactions::{Transactions, Trouble};
+use millpond_engine::{Error, Result};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Between two attempts at what did not go well.
+const BACK_OFF: Duration = Duration::from_millis(200);
+
+/// How long an end waits for the last commit.
+const LAST_COMMIT: Duration = Duration::from_secs(10);
+
+/// So many fatal errors within so long are too many.
+const MOST_FATAL: usize = 3;
+const FATAL_WITHIN: Duration = Duration::from_secs(60);
+
+/// What is to be done next.
+enum Todo {
+    TakeOver,
+    Commit,
+    Resign,
+    End,
+}
+
+/// The thread's own.
+pub(super) struct Writer {
+    tenure: Arc<Tenure>,
+    producer: Option<Transactions>,
+    tail: Option<MarkReader>,
+    last: Option<Placed>,
+    fatal: VecDeque<Instant>,
+}
+
+impl Writer {
+    pub(super) fn new(tenure: Arc<Tenure>) -> Self {
+        Self { tenure, producer: None, tail: None, last: None, fatal: VecDeque::new() }
+    }
+
+    /// Runs until its tenure is over.
+    pub(super) fn run(mut self) {
+        loop {
+            let outcome = match self.next() {
+                Todo::End => break,
+                Todo::Resign => {
+                    self.producer = None;
+                    self.tenure.state().lose();
+                    tracing::info!(name = self.tenure.name, "another process of the service is to append its epochs");
+                    self.tenure.tell();
+                    Ok(())
+                }
+                Todo::TakeOver => self.take_over(),
+                Todo::Commit => self.commit(),
+            };
+            if let Err(error) = outcome {
+                tracing::error!(%error, name = self.tenure.name, "epochs cannot be appended to Kafka any more");
+                self.tenure.state().failed = Some(error);
+                self.tenure.tell();
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn next(&self) -> Todo {
+        let mut state = self.tenure.state();
+        loop {
+            let is_ready = state.failed.is_none();
+            if let Some(since) = state.leaving {
+                let can = state.stage == Stage::Holding && is_ready && since.elapsed() < LAST_COMMIT;
+                return if can && !state.outbox.is_empty() { Todo::Commit } else { Todo::End };
+            }
+            match state.stage {
+                Stage::Following if state.assigned && is_ready => return Todo::TakeOver,
+                Stage::Holding if is_ready && !state.outbox.is_empty() => return Todo::Commit,
+                Stage::Holding if !state.assigned => return Todo::Resign,
+                _ => state = self.tenure.wait(state, Duration::from_secs(1)),
+            }
+        }
+    }
+
+    /// Becomes the holder.
+    fn take_over(&mut self) -> Result<()> {
+        if !self.renew()? {
+            return Ok(());
+        }
+        let mut state = self.tenure.state();
+        state.last = self.last.as_ref().map(|placed| placed.mark.epoch.clone());
+        state.end = self.tail.as_ref().map_or(0, MarkReader::offset);
+        state.own.clear();
+        state.stage = Stage::Holding;
+        drop(state);
+        tracing::info!(name = self.tenure.name, "this process appends the epochs of the service now");
+        self.tenure.tell();
+        Ok(())
+    }
+
+    /// Gets a new producer, and reads the marks to their end, which is final then. `false` if the group has changed its mind.
+    fn renew(&mut self) -> Result<bool> {
+        self.producer = None;
+        loop {
+            match Transactions::begin_tenure(&self.tenure.producer, &self.tenure.name) {
+                Ok(producer) => {
+                    let read = self.read_tail();
+                    match read {
+                        Ok(()) => {
+                            self.producer = Some(producer);
+                            return Ok(true);
+                        }
+                        Err(error) => tracing::warn!(%error, "the marks of epochs cannot be read now"),
+                    }
+                }
+                Err(Trouble::Refused(error)) => return Err(error),
+                Err(Trouble::Fatal(error)) => self.count_fatal(error)?,
+                Err(Trouble::Lost(error)) => tracing::warn!(%error, "no transactions can be made with Kafka now"),
+                Err(Trouble::Unknown | Trouble::Fenced) => {}
+            }
+            let state = self.tenure.state();
+            let state = self.tenure.wait(state, BACK_OFF);
+            if !state.assigned || state.leaving.is_some() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Reads up to the last mark.
+    fn read_tail(&mut self) -> Result<()> {
+        let Tenure { fetcher, topic, .. } = &*self.tenure;
+        let end = fetcher.latest_offsets(topic)?.end;
+        let tail = match &mut self.tail {
+            Some(tail) => tail,
+            None => self.tail.insert(MarkReader::open(fetcher, topic, 0)?),
+        };
+        while tail.offset() < end {
+            match tail.poll()?.pop() {
+                Some(last) => self.last = Some(last),
+                None if tail.offset() < end => tail.wait()?,
+                None => {}
+            }
+            if self.tenure.state().leaving.is_some() {
+                return Err(Error::closed("the epochs were left"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what is in the outbox, and what comes while it is at it.
+    fn commit(&mut self) -> Result<()> {
+        if self.producer.as_ref().is_none_or(Transactions::is_shaky) && !self.regain()? {
+            return Ok(());
+        }
+        let sent = match self.transact() {
+            Ok(sent) => sent,
+            Err(trouble) => return self.recover(trouble),
+        };
+        let mut state = self.tenure.state();
+        state.confirm(sent);
+        drop(state);
+        self.tenure.tell();
+        Ok(())
+    }
+
+    /// Sends and commits. Returns how many epochs that were.
+    fn transact(&mut self) -> Result<usize, Trouble> {
+        let Some(producer) = &mut self.producer else { return Ok(0) };
+        producer.begin()?;
+        let began = Instant::now();
+        let mut sent = 0;
+        loop {
+            let unsent: Vec<Arc<Entry>> = self.tenure.state().outbox.iter().skip(sent).cloned().collect();
+            for entry in &unsent {
+                producer.send(&entry.appends)?;
+                let mark = Mark::encode(&entry.mark, &self.tenure.identity).map_err(Trouble::Refused)?;
+                producer.send_mark(&self.tenure.topic, &mark)?;
+            }
+            sent += unsent.len();
+            let state = self.tenure.state();
+            let left = self.tenure.commit_every.saturating_sub(began.elapsed());
+            let is_wanted = state.wanted > state.committed || state.leaving.is_some() || !state.assigned;
+            if left.is_zero() || (is_wanted && state.outbox.len() == sent) || !state.has_room() {
+                break;
+            }
+            drop(self.tenure.wait(state, left));
+        }
+        loop {
+            match producer.commit() {
+                Ok(()) => return Ok(sent),
+                Err(Trouble::Unknown) if !is_over(&self.tenure) => {}
+                Err(trouble) => return Err(trouble),
+            }
+        }
+    }
+
+    /// Goes on after an error, or does not.
+    fn recover(&mut self, trouble: Trouble) -> Result<()> {
+        match trouble {
+            Trouble::Refused(error) => return Err(error),
+            Trouble::Fatal(error) => self.count_fatal(error)?,
+            Trouble::Fenced => {
+                self.producer = None;
+                self.tenure.state().lose();
+                tracing::warn!(
+                    name = self.tenure.name,
+                    "another process of the service has taken over before all was committed"
+                );
+                self.tenure.tell();
+                return Ok(());
+            }
+            Trouble::Lost(error) => tracing::warn!(%error, "a transaction is begun again"),
+            Trouble::Unknown => {}
+        }
+        self.producer = None;
+        // The group may have given the epochs to another one meanwhile.
+        let state = self.tenure.state();
+        drop(self.tenure.wait(state, BACK_OFF));
+        self.regain().map(drop)
+    }
+
+    /// Begins its tenure anew, with another producer: what of the outbox was committed all the same is known then, and whether
+    /// another one has taken over in between. `false` if it holds no more.
+    fn regain(&mut self) -> Result<bool> {
+        let before = self.tenure.state().last.clone();
+        if !self.tenure.state().assigned || !self.renew()? {
+            self.tenure.state().lose();
+            self.tenure.tell();
+            return Ok(false);
+        }
+        let Some(Placed { mark: Mark { epoch, holder }, .. }) = &self.last else { return Ok(true) };
+        let mut state = self.tenure.state();
+        if before.as_ref() == Some(epoch) {
+            return Ok(true);
+        }
+        if *holder != self.tenure.identity {
+            self.producer = None;
+            state.lose();
+            drop(state);
+            self.tenure.tell();
+            return Ok(false);
+        }
+        let committed = state.outbox.iter().take_while(|entry| epoch.to.includes(&entry.mark.to)).count();
+        state.confirm(committed);
+        drop(state);
+        self.tenure.tell();
+        Ok(true)
+    }
+
+    /// Counts an error after which a producer is of no use.
+    fn count_fatal(&mut self, error: Error) -> Result<()> {
+        let now = Instant::now();
+        self.fatal.push_back(now);
+        self.fatal.retain(|at| now - *at < FATAL_WITHIN);
+        if self.fatal.len() >= MOST_FATAL {
+            return Err(Error::internal(format!(
+                "the producer of `{}` has failed {MOST_FATAL} times within a minute, each time for good; nothing is lost: mend \
+                 what is wrong and open the engine again",
+                self.tenure.name
+            ))
+            .with_source(error));
+        }
+        tracing::warn!(%error, "a producer has failed for good, and another one takes its place");
+        Ok(())
+    }
+}
+
+/// Whether there is no time left to commit anything.
+fn is_over(tenure: &Tenure) -> bool {
+    tenure.state().leaving.is_some_and(|since| since.elapsed() > LAST_COMMIT)
+}
