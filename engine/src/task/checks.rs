@@ -115,8 +115,7 @@ fn check_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, position: &P
     for topic in setting.graph.topics.iter() {
         topic.config.check(&topic.name)?;
         if let Some(&partitions) = there.get(&topic.name) {
-            TopicConfig { partitions, ..TopicConfig::default() }
-                .check_same_partitions(&topic.name, &topic.config)?;
+            topic.config.check_found(&topic.name, partitions)?;
             let holds = setting.changelog.topic_type(&topic.name)?;
             TopicType::declare(holds.as_ref(), &topic.holds)
                 .map_err(|error| error.context(format!("topic `{}`", topic.name)))?;

@@ -10,7 +10,7 @@ use crate::fetch::{FetchConfig, Fetcher};
 use appending::Appender;
 use millpond_engine::changelog::{Abilities, Changelog, Leases};
 use millpond_engine::{Error, Result};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -25,8 +25,8 @@ pub struct KafkaChangelog {
     appender: Appender,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
-    /// Topics that were there when they were asked for.
-    found: Mutex<HashSet<String>>,
+    /// How many partitions the topics have that were there when they were asked for.
+    found: Mutex<HashMap<String, u32>>,
     leases: Arc<Leases>,
     closed: AtomicBool,
 }

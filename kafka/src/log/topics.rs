@@ -1,11 +1,12 @@
 //! Topics: found as they are, and created only where that was asked for.
 
 use super::KafkaChangelog;
+use crate::fetch::TopicMetadata;
 use millpond_engine::changelog::{TopicConfig, TopicLog};
 use millpond_engine::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,29 +16,34 @@ const CREATION: Duration = Duration::from_secs(30);
 impl KafkaChangelog {
     fn find_or_create(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.check_open()?;
-        // Whoever appends asks each time, and must not wait for a broker each time.
-        if self.found().contains(topic) {
-            return Ok(());
-        }
-        let found = self.fetcher.topics(&[topic])?.pop();
-        match (found, self.replication) {
-            (Some(Ok(_)) | None, _) => {}
-            (Some(Err(error)), None) => {
+        let partitions = match (self.partitions(topic)?, self.replication) {
+            (Some(partitions), _) => partitions,
+            (None, None) => {
                 let advice = "topics are not created unless that is asked for with `Kafka::create_topics`";
-                return Err(error.context(advice));
+                return Err(Error::invalid(format!("topic {topic} does not exist: create it, or correct its name; {advice}")));
             }
-            (Some(Err(_)), Some(replication)) => self.create(topic, config, replication)?,
-        }
-        self.found().insert(topic.to_owned());
-        Ok(())
+            (None, Some(replication)) => {
+                self.create(topic, config, replication)?;
+                // The brokers tell each other of it, and who reads at once may ask one that has not heard yet.
+                self.remember(topic, &self.fetcher.await_topic(topic)?)
+            }
+        };
+        config.check_found(topic, partitions)
     }
 
-    fn found(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn found(&self) -> MutexGuard<'_, HashMap<String, u32>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn remember(&self, topic: &str, found: &TopicMetadata) -> u32 {
+        let partitions = count(found);
+        self.found().insert(topic.to_owned(), partitions);
+        partitions
+    }
+
     fn create(&self, topic: &str, config: &TopicConfig, replication: i32) -> Result<()> {
-        let partitions = i32::try_from(config.partitions).unwrap_or(i32::MAX);
+        // -1 leaves it to the broker (`num.partitions`).
+        let partitions = config.partitions.map_or(-1, |count| i32::try_from(count).unwrap_or(i32::MAX));
         let age = config.retention_age.map(|age| age.as_millis().to_string());
         let bytes = config.retention_bytes.map(|bytes| bytes.to_string());
         let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication));
@@ -75,11 +81,22 @@ impl TopicLog for KafkaChangelog {
 
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         self.check_open()?;
-        let count = |partitions: usize| u32::try_from(partitions).unwrap_or(u32::MAX);
-        let topics = self.fetcher.all_topics()?;
-        let mut topics: Vec<_> =
-            topics.into_iter().map(|topic| (topic.name, count(topic.partitions.len()))).collect();
+        let topics = self.fetcher.all_topics()?.into_iter();
+        let mut topics: Vec<_> = topics.map(|topic| (Arc::clone(&topic.name), count(&topic))).collect();
         topics.sort();
         Ok(topics)
     }
+
+    /// As it was when it was first asked for: whoever appends asks each time, and must not wait for a broker each time.
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.check_open()?;
+        if let Some(&partitions) = self.found().get(topic) {
+            return Ok(Some(partitions));
+        }
+        Ok(self.fetcher.find_topic(topic)?.map(|found| self.remember(topic, &found)))
+    }
+}
+
+fn count(topic: &TopicMetadata) -> u32 {
+    u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX)
 }

@@ -100,7 +100,7 @@ fn subject<S: Subject>() -> S {
 }
 
 fn topic(partitions: u32) -> TopicConfig {
-    TopicConfig { partitions, ..TopicConfig::default() }
+    TopicConfig::default().partitions(partitions)
 }
 
 fn a(partition: u32) -> TopicPartition {
@@ -175,6 +175,7 @@ macro_rules! contract {
             appending::offsets_are_dense_and_records_keep_them
             appending::an_append_is_all_or_nothing
             topics::topics_are_created_once
+            topics::a_topic_without_a_number_is_taken_as_it_is
             topics::a_topic_remembers_what_it_holds
             topics::only_who_decides_changes_the_retention
             reading::a_log_says_what_it_can_do

@@ -4,7 +4,7 @@ use super::*;
 
 pub(super) fn topics_are_created_once<S: Subject>() {
     let subject = subject::<S>();
-    let again = TopicConfig { partitions: 2, retention_bytes: Some(9), retention_age: None };
+    let again = TopicConfig { partitions: Some(2), retention_bytes: Some(9), retention_age: None };
     subject.log().create_topic("a", &again).unwrap();
     assert_eq!(kind(subject.log().create_topic("a", &topic(3))), ErrorKind::Invalid);
     assert_eq!(kind(subject.log().create_topic("", &topic(1))), ErrorKind::Invalid);
@@ -12,6 +12,25 @@ pub(super) fn topics_are_created_once<S: Subject>() {
     assert_eq!(kind(subject.log().create_topic("c", &topic(0))), ErrorKind::Invalid);
     let subject = subject.reopen();
     assert_eq!(subject.log().topics().unwrap(), [("a".into(), 2), ("b".into(), 1)]);
+}
+
+pub(super) fn a_topic_without_a_number_is_taken_as_it_is<S: Subject>() {
+    let subject = subject::<S>();
+    let any = TopicConfig { retention_bytes: Some(1 << 30), ..TopicConfig::default() };
+    subject.log().ensure_topic("a", &any).unwrap();
+    subject.log().create_topic("a", &any).unwrap();
+    subject.log().create_topic("new", &any).unwrap();
+    let subject = subject.reopen();
+    let counts = |name| subject.log().partitions(name).unwrap();
+    assert_eq!([counts("a"), counts("b"), counts("new"), counts("nowhere")], [Some(2), Some(1), Some(1), None]);
+    for name in ["a", "new"] {
+        let told = subject.log().topic_config(name).unwrap();
+        assert!(told.is_none_or(|told| told.partitions == counts(name)), "{name}");
+    }
+    let error = subject.log().ensure_topic("a", &topic(7)).unwrap_err();
+    assert!(error.message().contains("has 2 partitions, not 7"), "{error}");
+    subject.log().close().unwrap();
+    assert_eq!(kind(subject.log().partitions("a")), ErrorKind::Closed);
 }
 
 pub(super) fn only_who_decides_changes_the_retention<S: Subject>() {

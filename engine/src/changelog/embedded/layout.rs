@@ -208,7 +208,7 @@ impl MetaRow {
 pub(super) fn topic_value(name: &str, config: &TopicConfig) -> Vec<u8> {
     let mut out = Vec::new();
     write_slice(&mut out, name.as_bytes());
-    write_varint(&mut out, config.partitions.into());
+    write_varint(&mut out, config.partitions_or_default().into());
     let age_ms = config.retention_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     write_varint(&mut out, age_ms.map_or(0, |age_ms| age_ms.saturating_add(1)));
     write_varint(&mut out, config.retention_bytes.map_or(0, |bytes| bytes.saturating_add(1)));
@@ -217,7 +217,7 @@ pub(super) fn topic_value(name: &str, config: &TopicConfig) -> Vec<u8> {
 
 fn read_topic(id: u32, rest: &mut &[u8]) -> Option<MetaRow> {
     let name = text(read_slice(rest)?)?;
-    let partitions = u32::try_from(read_varint(rest)?).ok()?;
+    let partitions = Some(u32::try_from(read_varint(rest)?).ok()?);
     let retention_age = read_varint(rest)?.checked_sub(1).map(Duration::from_millis);
     let retention_bytes = read_varint(rest)?.checked_sub(1);
     Some(MetaRow::Topic { id, name, config: TopicConfig { partitions, retention_age, retention_bytes } })
@@ -342,7 +342,7 @@ mod tests {
     #[test]
     #[expect(clippy::too_many_lines, reason = "one entry for each kind of row")]
     fn metadata_is_golden() {
-        let config = TopicConfig { partitions: 3, retention_age: None, retention_bytes: Some(299) };
+        let config = TopicConfig { partitions: Some(3), retention_age: None, retention_bytes: Some(299) };
         let slot = PartitionSlot { topic: 1, partition: 2 };
         let piece = |last_sequence| Extent {
             segment: 0,

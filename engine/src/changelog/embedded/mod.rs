@@ -260,7 +260,12 @@ impl TopicLog for EmbeddedChangelog {
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         self.shared.check_open()?;
         let index = self.shared.index();
-        Ok(index.topics().map(|(name, topic)| (name.clone(), topic.config.partitions)).collect())
+        Ok(index.topics().map(|(name, topic)| (name.clone(), topic.config.partitions_or_default())).collect())
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.shared.check_open()?;
+        Ok(self.shared.index().topic(topic).map(|topic| topic.config.partitions_or_default()))
     }
 
     fn topic_config(&self, topic: &str) -> Result<Option<TopicConfig>> {
