@@ -13,9 +13,9 @@ mod appending;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
-#[cfg(test)]
-#[cfg(feature = "rocks")]
-mod contract_tests;
+#[cfg(any(test, feature = "contract-tests"))]
+#[doc(hidden)]
+pub mod contract_tests;
 mod decoded;
 #[cfg(feature = "rocks")]
 mod embedded;

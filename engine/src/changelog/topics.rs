@@ -82,8 +82,21 @@ impl TopicConfig {
         self
     }
 
-    /// Refuses a topic that cannot be created.
-    pub(crate) fn check(&self, topic: &str) -> Result<()> {
+    /// Refuses a topic that cannot be created with this name and number of partitions. A changelog of one's own calls it.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::TopicConfig;
+    ///
+    /// TopicConfig::default().check("clicks")?;
+    /// assert!(TopicConfig::default().check("").is_err());
+    /// assert!(TopicConfig::default().partitions(0).check("clicks").is_err());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check(&self, topic: &str) -> Result<()> {
         if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
             let length = topic.len();
             return Err(Error::invalid(format!(

@@ -12,7 +12,7 @@ impl EpochLog for KafkaChangelog {
     }
 
     fn epochs_after(&self, _: &str, _: &Position) -> Result<Vec<EpochMark>> {
-        Ok(Vec::new())
+        self.check_open().map(|()| Vec::new())
     }
 }
 

@@ -16,6 +16,7 @@ const CREATION: Duration = Duration::from_secs(30);
 impl KafkaChangelog {
     fn find_or_create(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.check_open()?;
+        config.check(topic)?;
         let partitions = match (self.partitions(topic)?, self.replication) {
             (Some(partitions), _) => partitions,
             (None, None) => {

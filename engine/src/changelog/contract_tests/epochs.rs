@@ -2,9 +2,13 @@
 
 use super::*;
 
-pub(super) fn an_epoch_is_appended_once<S: Subject>() {
+pub fn an_epoch_is_appended_once<S: Subject>() {
     let mark = |from, to| EpochMark { from: position(&[(b(), from)]), to: position(&[(b(), to)]) };
     let mut subject = subject::<S>();
+    if !subject.log().abilities().atomic_epochs {
+        assert_eq!(kind(subject.log().append_epoch("p", &mark(0, 5), vec![])), ErrorKind::Invalid);
+        return;
+    }
     assert!(subject.log().append_epoch("p", &mark(0, 5), to(a(0), records(0..2))).unwrap());
     assert!(subject.log().append_epoch("p", &mark(6, 9), to(a(0), records(2..3))).unwrap());
     assert!(subject.log().append_epoch("q", &mark(0, 5), to(a(1), records(0..1))).unwrap());

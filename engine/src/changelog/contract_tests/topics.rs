@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub(super) fn topics_are_created_once<S: Subject>() {
+pub fn topics_are_created_once<S: Subject>() {
     let subject = subject::<S>();
     let again = TopicConfig { partitions: Some(2), retention_bytes: Some(9), retention_age: None };
     subject.log().create_topic("a", &again).unwrap();
@@ -11,10 +11,13 @@ pub(super) fn topics_are_created_once<S: Subject>() {
     assert_eq!(kind(subject.log().create_topic(&"x".repeat(250), &topic(1))), ErrorKind::Invalid);
     assert_eq!(kind(subject.log().create_topic("c", &topic(0))), ErrorKind::Invalid);
     let subject = subject.reopen();
-    assert_eq!(subject.log().topics().unwrap(), [("a".into(), 2), ("b".into(), 1)]);
+    let mut topics = subject.log().topics().unwrap();
+    // What others may have there.
+    topics.retain(|(name, _)| ["a", "b", "c", ""].contains(&&**name));
+    assert_eq!(topics, [("a".into(), 2), ("b".into(), 1)]);
 }
 
-pub(super) fn a_topic_without_a_number_is_taken_as_it_is<S: Subject>() {
+pub fn a_topic_without_a_number_is_taken_as_it_is<S: Subject>() {
     let subject = subject::<S>();
     let any = TopicConfig { retention_bytes: Some(1 << 30), ..TopicConfig::default() };
     subject.log().ensure_topic("a", &any).unwrap();
@@ -33,8 +36,12 @@ pub(super) fn a_topic_without_a_number_is_taken_as_it_is<S: Subject>() {
     assert_eq!(kind(subject.log().partitions("a")), ErrorKind::Closed);
 }
 
-pub(super) fn only_who_decides_changes_the_retention<S: Subject>() {
+pub fn only_who_decides_changes_the_retention<S: Subject>() {
     let mut subject = S::open(Arc::new(ManualClock::new(1_000_000)));
+    if !subject.log().abilities().keeps_holds {
+        // Retention is the business of others.
+        return;
+    }
     let tiny = TopicConfig { retention_bytes: Some(0), ..topic(1) };
     let trims = |subject: &S| {
         subject.log().enforce_retention().unwrap();
@@ -61,8 +68,12 @@ pub(super) fn only_who_decides_changes_the_retention<S: Subject>() {
     assert_eq!(kind(subject.log().create_topic("b", &tiny)), ErrorKind::Closed);
 }
 
-pub(super) fn a_topic_remembers_what_it_holds<S: Subject>() {
+pub fn a_topic_remembers_what_it_holds<S: Subject>() {
     let subject = subject::<S>();
+    if !S::REMEMBERS {
+        assert_eq!(subject.log().topic_type("a").unwrap(), None);
+        return;
+    }
     let holds = |topic: crate::Topic<u8, u64>| topic.declared().unwrap().clone();
     let (numbers, raised) = (holds(crate::Topic::new("a")), holds(crate::Topic::new("a").revision(1)));
     let texts = crate::Topic::<u8, String>::new("a").declared().unwrap().clone();
