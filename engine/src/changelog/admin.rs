@@ -188,7 +188,7 @@ impl Admin {
     /// `Invalid` if the topic is not there.
     pub fn set_retention(&self, topic: &str, age: Option<Duration>, bytes: Option<u64>) -> Result<()> {
         let partitions = self.partitions(topic)?;
-        let config = TopicConfig { partitions: Some(partitions), retention_age: age, retention_bytes: bytes };
+        let config = TopicConfig::default().partitions(partitions).retention_age(age).retention_bytes(bytes);
         self.changelog.create_topic(topic, &config)
     }
 

@@ -2,6 +2,7 @@
 
 use super::TopicType;
 use crate::{Error, Result};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,32 @@ pub struct TopicConfig {
     pub retention_age: Option<Duration>,
     /// The oldest records may be dropped once the topic holds more stored bytes than this.
     pub retention_bytes: Option<u64>,
+    /// Where the timestamps of records come from. Unless it is said, a topic that is there is taken as it is found, and one
+    /// that is created keeps what its producers say.
+    pub timestamps: Option<Timestamps>,
+}
+
+/// Where the timestamps of a topic's records come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[doc(alias = "message.timestamp.type")]
+pub enum Timestamps {
+    /// From whoever appends them.
+    #[doc(alias = "CreateTime")]
+    Created,
+    /// From the log, when it appends them, whatever their producer says: by the clock of the changelog or of the broker. It is
+    /// kept with the record, and a replay reads what was read before.
+    #[doc(alias = "LogAppendTime")]
+    Appended,
+}
+
+impl fmt::Display for Timestamps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "when its producer says",
+            Self::Appended => "when they are appended",
+        })
+    }
 }
 
 /// The longest name of a topic, in bytes; that of Kafka.
@@ -43,6 +70,13 @@ impl TopicConfig {
     #[must_use]
     pub fn partitions(mut self, partitions: impl Into<Option<u32>>) -> Self {
         self.partitions = partitions.into();
+        self
+    }
+
+    /// The same with another [`timestamps`](Self#structfield.timestamps).
+    #[must_use]
+    pub fn timestamps(mut self, timestamps: impl Into<Option<Timestamps>>) -> Self {
+        self.timestamps = timestamps.into();
         self
     }
 
@@ -61,11 +95,21 @@ impl TopicConfig {
         self.partitions.unwrap_or(1)
     }
 
-    /// The same with the number of partitions that it has where it is created, or is `there` already.
+    /// The same with what it has where it is created, or is `there` already, of what may be left unsaid.
     #[must_use]
     pub(crate) fn settled(&self, there: Option<&Self>) -> Self {
         let found = there.map_or_else(|| self.partitions_or_default(), Self::partitions_or_default);
-        Self { partitions: Some(self.partitions.unwrap_or(found)), ..self.clone() }
+        let timestamps = self.timestamps.or(there.and_then(|there| there.timestamps));
+        Self {
+            partitions: Some(self.partitions.unwrap_or(found)),
+            timestamps: Some(timestamps.unwrap_or(Timestamps::Created)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether records are dated when they are appended.
+    pub(crate) fn dates_records(&self) -> bool {
+        self.timestamps == Some(Timestamps::Appended)
     }
 
     /// The same with another [`retention_age`](Self#structfield.retention_age).
@@ -130,6 +174,20 @@ impl TopicConfig {
             Some(wanted) if wanted != found => Err(Error::invalid(format!(
                 "topic {topic} has {found} partitions, not {wanted}: give it the number it has, or none at all to take it as it is \
                  found, or create another topic"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a topic that was found with other timestamps than are wanted. A changelog of one's own calls it.
+    ///
+    /// # Errors
+    /// `Invalid`, with both.
+    pub fn check_timestamps(&self, topic: &str, found: Timestamps) -> Result<()> {
+        match self.timestamps {
+            Some(wanted) if wanted != found => Err(Error::invalid(format!(
+                "the records of topic {topic} are dated {found}, not {wanted}: leave `timestamps` out to take them as they are, or \
+                 change the topic (`message.timestamp.type` in Kafka) or use another one"
             ))),
             _ => Ok(()),
         }

@@ -292,6 +292,13 @@ impl Builder {
                 (Some(one), Some(other)) if one != other => ambiguous.push(Arc::clone(topic.name())),
                 (one, other) => known.config.partitions = one.or(other),
             }
+            match (known.config.timestamps, topic.topic_config().timestamps) {
+                (Some(one), Some(other)) if one != other => unfit.push(Error::invalid(format!(
+                    "the records of topic `{}` are dated {one}, and {other}: say the same everywhere",
+                    topic.name()
+                ))),
+                (one, other) => known.config.timestamps = one.or(other),
+            }
             match known.holds.joined(&holds) {
                 Ok(both) => known.holds = both,
                 Err(error) => unfit.push(

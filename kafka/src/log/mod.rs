@@ -8,7 +8,7 @@ mod topics;
 use crate::Kafka;
 use crate::fetch::{FetchConfig, Fetcher};
 use appending::Appender;
-use millpond_engine::changelog::{Abilities, Changelog, Leases};
+use millpond_engine::changelog::{Abilities, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
 use std::collections::HashMap;
 use std::fmt;
@@ -27,6 +27,8 @@ pub struct KafkaChangelog {
     replication: Option<i32>,
     /// How many partitions the topics have that were there when they were asked for.
     found: Mutex<HashMap<String, u32>>,
+    /// Where the timestamps of topics come from, of those that were asked for it.
+    dated: Mutex<HashMap<String, Timestamps>>,
     leases: Arc<Leases>,
     closed: AtomicBool,
 }
@@ -54,6 +56,7 @@ impl KafkaChangelog {
             appender,
             replication: kafka.replication,
             found: Mutex::default(),
+            dated: Mutex::default(),
             leases: Arc::default(),
             closed: AtomicBool::new(false),
         })

@@ -2,9 +2,9 @@
 
 use super::KafkaChangelog;
 use crate::fetch::TopicMetadata;
-use millpond_engine::changelog::{TopicConfig, TopicLog};
+use millpond_engine::changelog::{Timestamps, TopicConfig, TopicLog};
 use millpond_engine::{Error, Result};
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// How long a broker may take to create a topic.
 const CREATION: Duration = Duration::from_secs(30);
+
+/// The setting of a topic that says where timestamps come from, and what it says if that is the broker.
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const LOG_APPEND_TIME: &str = "LogAppendTime";
 
 impl KafkaChangelog {
     fn find_or_create(&self, topic: &str, config: &TopicConfig) -> Result<()> {
@@ -29,7 +33,11 @@ impl KafkaChangelog {
                 self.remember(topic, &self.fetcher.await_topic(topic)?)
             }
         };
-        config.check_found(topic, partitions)
+        config.check_found(topic, partitions)?;
+        match config.timestamps {
+            Some(_) => config.check_timestamps(topic, self.timestamps(topic)?),
+            None => Ok(()),
+        }
     }
 
     fn found(&self) -> MutexGuard<'_, HashMap<String, u32>> {
@@ -40,6 +48,35 @@ impl KafkaChangelog {
         let partitions = count(found);
         self.found().insert(topic.to_owned(), partitions);
         partitions
+    }
+
+    /// Where the timestamps of a topic that is there come from.
+    fn timestamps(&self, topic: &str) -> Result<Timestamps> {
+        if let Some(&timestamps) = self.dated().get(topic) {
+            return Ok(timestamps);
+        }
+        let options = AdminOptions::new().request_timeout(Some(CREATION));
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answer = futures_executor::block_on(self.appender.admin()?.describe_configs(&asked, &options));
+        let away = |code: String| {
+            Error::unavailable(format!("the broker does not tell how the records of topic {topic} are dated: {code}"))
+        };
+        let described = answer.map_err(|error| away(error.to_string()))?.pop().ok_or_else(|| away("no answer".to_owned()))?;
+        let described = described.map_err(|code| match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => Error::invalid(format!(
+                "where the timestamps of topic {topic} come from cannot be made sure: give the user the operation \
+                 DESCRIBE_CONFIGS on resource TOPIC {topic} (an ACL), or leave `timestamps` out"
+            )),
+            code => away(code.to_string()),
+        })?;
+        let value = described.get(TIMESTAMP_TYPE).and_then(|entry| entry.value.as_deref());
+        let timestamps = if value == Some(LOG_APPEND_TIME) { Timestamps::Appended } else { Timestamps::Created };
+        self.dated().insert(topic.to_owned(), timestamps);
+        Ok(timestamps)
+    }
+
+    fn dated(&self) -> MutexGuard<'_, HashMap<String, Timestamps>> {
+        self.dated.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn create(&self, topic: &str, config: &TopicConfig, replication: i32) -> Result<()> {
@@ -53,6 +90,10 @@ impl KafkaChangelog {
         }
         if let Some(bytes) = &bytes {
             new = new.set("retention.bytes", bytes);
+        }
+        if let Some(timestamps) = config.timestamps {
+            let is_log = timestamps == Timestamps::Appended;
+            new = new.set(TIMESTAMP_TYPE, if is_log { LOG_APPEND_TIME } else { "CreateTime" });
         }
         let options = AdminOptions::new().operation_timeout(Some(CREATION)).request_timeout(Some(CREATION));
         let created = futures_executor::block_on(self.appender.admin()?.create_topics([&new], &options));

@@ -166,6 +166,7 @@ macro_rules! changelog_contract {
                 appending::an_append_keeps_its_order
                 topics::topics_are_created_once
                 topics::a_topic_without_a_number_is_taken_as_it_is
+                topics::a_topic_may_be_dated_by_the_log
                 topics::a_topic_remembers_what_it_holds
                 topics::only_who_decides_changes_the_retention
                 reading::a_log_says_what_it_can_do

@@ -4,7 +4,7 @@ use super::*;
 
 pub fn topics_are_created_once<S: Subject>() {
     let subject = subject::<S>();
-    let again = TopicConfig { partitions: Some(2), retention_bytes: Some(9), retention_age: None };
+    let again = TopicConfig { partitions: Some(2), retention_bytes: Some(9), ..TopicConfig::default() };
     subject.log().create_topic("a", &again).unwrap();
     assert_eq!(kind(subject.log().create_topic("a", &topic(3))), ErrorKind::Invalid);
     assert_eq!(kind(subject.log().create_topic("", &topic(1))), ErrorKind::Invalid);
@@ -34,6 +34,42 @@ pub fn a_topic_without_a_number_is_taken_as_it_is<S: Subject>() {
     assert!(error.message().contains("has 2 partitions, not 7"), "{error}");
     subject.log().close().unwrap();
     assert_eq!(kind(subject.log().partitions("a")), ErrorKind::Closed);
+}
+
+/// The log dates the records of a topic whose timestamps are to be its own, whoever appends them and however.
+pub fn a_topic_may_be_dated_by_the_log<S: Subject>() {
+    let clock = Arc::new(ManualClock::new(1_000_000));
+    let mut subject = S::open(clock.clone());
+    let dated = TopicConfig::default().timestamps(Timestamps::Appended);
+    subject.log().create_topic("a", &dated).unwrap();
+    subject.log().ensure_topic("b", &TopicConfig::default()).unwrap();
+    let times = |subject: &S, partition: &TopicPartition| -> Vec<i64> {
+        read_from(subject.log(), partition, 0, 1000).iter().map(|record| record.timestamp_ms).collect()
+    };
+    let mut before = Vec::new();
+    for round in 0..3 {
+        clock.advance(1_000);
+        subject.log().append([to(a(0), records(0..2)), to(b(), records(0..1))].concat()).wait_blocking().unwrap();
+        let mark = EpochMark { from: position(&[(b(), round)]), to: position(&[(b(), round + 1)]) };
+        if subject.log().abilities().atomic_epochs {
+            subject.log().append_epoch("p", &mark, to(a(0), records(2..3))).unwrap();
+            subject.log().sync().unwrap();
+        }
+        let now = times(&subject, &a(0));
+        assert!(now.is_sorted() && now.iter().all(|at| *at > 1_000_000), "{now:?}");
+        assert_eq!(now[..before.len()], before, "what was read stays as it was");
+        assert!(now.len() >= before.len() + 2);
+        before = now;
+        assert!(times(&subject, &b()).iter().all(|at| *at == 1), "others are dated by their producers");
+        subject = subject.reopen();
+        subject.log().create_topic("a", &TopicConfig::default()).unwrap();
+        subject.log().ensure_topic("a", &dated).unwrap();
+        let other = TopicConfig::default().timestamps(Timestamps::Created);
+        let error = subject.log().ensure_topic("a", &other).unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && error.message().contains("dated when they are appended"), "{error}");
+        assert_eq!(kind(subject.log().create_topic("b", &dated)), ErrorKind::Invalid);
+        subject.log().create_topic("b", &other).unwrap();
+    }
 }
 
 pub fn only_who_decides_changes_the_retention<S: Subject>() {

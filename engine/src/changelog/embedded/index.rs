@@ -7,7 +7,7 @@ use super::layout::PartitionSlot;
 use crate::changelog::frame::FrameHeader;
 use crate::changelog::sequence::LastAppends;
 use crate::changelog::topic_type::no_topic;
-use crate::changelog::{Appended, ReadableOffsets, TopicConfig, TopicType};
+use crate::changelog::{Appended, ReadableOffsets, Timestamps, TopicConfig, TopicType};
 use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -76,6 +76,7 @@ impl Index {
     pub(super) fn has_topic(&self, name: &str, wanted: &TopicConfig, if_there: IfThere) -> Result<bool> {
         let Some(IndexedTopic { config, .. }) = self.topic(name) else { return Ok(false) };
         wanted.check_found(name, config.partitions_or_default())?;
+        wanted.check_timestamps(name, config.timestamps.unwrap_or(Timestamps::Created))?;
         Ok(if_there == IfThere::Keep || *config == wanted.settled(Some(config)))
     }
 

@@ -209,6 +209,10 @@ impl EmbeddedChangelog {
     fn checked(&self, appends: Vec<Append>) -> Result<Vec<SlotAppend>> {
         let index = self.shared.index();
         let checked = appends.into_iter().map(|append| {
+            let mut append = append;
+            if index.topic(&append.partition.topic).is_some_and(|topic| topic.config.dates_records()) {
+                append.date(self.shared.options.clock.now_ms());
+            }
             let Append { partition, records } = append;
             records
                 .iter()

@@ -6,7 +6,7 @@ use crate::changelog::names::{Leases, family};
 use crate::changelog::sequence::LastAppends;
 use crate::changelog::topic_type::no_topic;
 use crate::changelog::{
-    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, ReadableOffsets, StoredBatch, TopicConfig,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, ReadableOffsets, StoredBatch, Timestamps, TopicConfig,
     TopicType, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
@@ -62,7 +62,8 @@ impl Contents {
 
     pub(super) fn ensure_topic(&mut self, topic: &str, config: &TopicConfig) -> Result<()> {
         if let Some(there) = self.topics.get(topic) {
-            return config.check_found(topic, there.count());
+            config.check_found(topic, there.count())?;
+            return config.check_timestamps(topic, there.config.timestamps.unwrap_or(Timestamps::Created));
         }
         let config = config.settled(None);
         let partitions = vec![StoredPartition::default(); config.partitions_or_default() as usize];
@@ -120,7 +121,14 @@ impl Contents {
         for append in appends {
             let end = self.partition(&append.partition)?.end;
             let mut offset = after.offset(&append.partition).max(end);
-            batches.extend(encode(append, &mut offset, &mut sequence)?);
+            let dates = self.topics.get(&append.partition.topic).is_some_and(|topic| topic.config.dates_records());
+            if dates {
+                let mut append = append.clone();
+                append.date(now_ms);
+                batches.extend(encode(&append, &mut offset, &mut sequence)?);
+            } else {
+                batches.extend(encode(append, &mut offset, &mut sequence)?);
+            }
             after.set(append.partition.clone(), offset);
         }
         for batch in batches {
