@@ -15,7 +15,7 @@
 pub use millpond_engine::changelog::{
     Ack, Admin, Append, Changelog, ConsumerDescription, Header, Headers, MAX_HEADERS_BYTES, MAX_KEY_BYTES,
     MAX_VALUE_BYTES, MemoryChangelog, PartitionDescription, Producer, ProducerRecord, Record, Room,
-    TopicConfig, TopicDescription, TopicType, partition_for_key, prelude,
+    Timestamps, TopicConfig, TopicDescription, TopicType, partition_for_key, prelude,
 };
 #[cfg(feature = "rocks")]
 pub use millpond_engine::changelog::{Durability, EmbeddedChangelog, EmbeddedOptions};

@@ -12,7 +12,7 @@
     reason = "a test fails by panicking"
 )]
 
-use millpond::changelog::{Changelog, ProducerRecord};
+use millpond::changelog::{Changelog, ProducerRecord, Timestamps};
 use millpond::stream::Emit;
 use millpond::testing::Driver;
 use millpond::{Engine, ErrorKind, GraphBuilder, Latest, Process, Topic};
@@ -120,4 +120,34 @@ fn a_panic_where_a_timestamp_is_made_is_the_failure_of_the_record() {
     append(&**driver.changelog(), partition(&topic, 0), vec![record(&topic, &1, Some(&(100, 0)))]).unwrap();
     refused(driver.run(), ErrorKind::User, &["readings/0 offset 1", "no time"]);
     assert_eq!(driver.table(&counts).unwrap(), [(1, 1)].into());
+}
+
+/// The log says when, and a graph sees that; a topic that says it by its values has the last word.
+#[test]
+fn when_the_log_appended_it() {
+    let readings = Topic::<u32, Reading>::new("readings").timestamps(Timestamps::Appended);
+    let by_value = readings.clone().timestamps_from(|_, (at, _)| *at);
+    let copies = Topic::new("copies").timestamps(Timestamps::Appended);
+    let graph = GraphBuilder::new();
+    let timed = |topic| graph.records(topic).map_values(|_, reading| reading.timestamp_ms);
+    let (appended, said) = (timed(&readings).to_table("appended"), timed(&by_value).to_table("said"));
+    graph.stream(&readings).to(&copies);
+    let copied = Topic::<u32, Reading>::new("copies");
+    let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
+    driver.advance(5_000);
+    driver.put(&readings, 1, (100, 0), 4).unwrap();
+    driver.advance(1_000);
+    driver.delete(&readings, 1, 4).unwrap();
+    driver.put(&readings, 2, (200, 0), 4).unwrap();
+    driver.advance(1_000);
+    driver.run().unwrap();
+    assert_eq!(driver.table(&appended).unwrap(), [(1, 6_000), (2, 6_000)].into());
+    assert_eq!(driver.table(&said).unwrap(), [(1, 6_000), (2, 200)].into(), "a tombstone has no value");
+    let times: Vec<_> = driver.records(&copied).unwrap().iter().map(|copy| copy.timestamp_ms).collect();
+    assert_eq!(times, [7_000, 7_000], "the topic that is written to says when");
+
+    let graph = GraphBuilder::new();
+    graph.stream(&readings).group_by_key().count("one");
+    graph.stream(&Topic::<u32, Reading>::new("readings").timestamps(Timestamps::Created)).group_by_key().count("other");
+    refused(graph.build(), ErrorKind::Invalid, &["`readings`", "when they are appended", "when its producer says"]);
 }

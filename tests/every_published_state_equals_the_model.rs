@@ -213,7 +213,7 @@ impl Run {
     fn check_outputs(&self) -> Result<(), String> {
         for (node, topic) in &self.built.outputs {
             let mut expected = Vec::new();
-            for partition in 0..topic.topic_config().partitions {
+            for partition in 0..topic.topic_config().partitions_or_default() {
                 let events = self.written.iter().filter_map(|epoch| epoch.written.get(node)).flatten();
                 expected.extend(
                     events.map(|event| record(topic, event)).filter(|record| record.partition == partition),

@@ -146,6 +146,49 @@ fn a_broker_that_goes_away_and_comes_back_costs_nothing_but_time() {
     engine.close_blocking().unwrap();
 }
 
+/// Whoever knows the number of partitions says so, and whoever does not takes what is there.
+#[test]
+fn a_topic_has_the_partitions_that_the_broker_says() {
+    let Some(broker) = Broker::shared() else { return };
+    let name = broker.create_topic("found", 3, &[]);
+    let topic = Topic::<u32, u64>::new(&name);
+    let (graph, sums) = sums(&topic);
+    let dir = tempfile::tempdir().unwrap();
+    let engine = start(&graph, dir.path(), kafka(broker));
+    for key in 0..50 {
+        engine.append(&topic, &key, &1).wait_blocking().unwrap();
+    }
+    engine.catch_up_blocking().unwrap();
+    assert_eq!(rows(&engine, &sums), (0..50).map(|key| (key, 1)).collect());
+    let log = engine.changelog();
+    assert_eq!(log.partitions(&name).unwrap(), Some(3));
+    for number in 0..3 {
+        let partition = millpond_support::records::partition(&topic, number);
+        let found = millpond_support::records::read(&**log, &partition).unwrap();
+        assert!(!found.is_empty());
+        let placed = millpond_support::records::partition_of(&topic.clone().partitions(3), &0);
+        let key = millpond_support::records::key_bytes_of(&topic, &0);
+        assert_eq!(found.iter().any(|record| record.key.as_deref() == Some(&*key)), placed == partition);
+    }
+    engine.close_blocking().unwrap();
+
+    let (graph, _) = self::sums(&topic.partitions(2));
+    let open = |graph, kafka| Engine::builder(graph).state_dir(dir.path()).changelog(kafka).start();
+    let error = open(&graph, kafka(broker)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(error.to_string().contains("has 3 partitions, not 2"), "{error}");
+
+    // One that is created without a number gets as many as the broker gives it, and is read from the first record on.
+    let topic = Topic::<u32, u64>::new(&broker.topic("created"));
+    let (graph, sums) = self::sums(&topic);
+    let dir = tempfile::tempdir().unwrap();
+    let engine = start(&graph, dir.path(), kafka(broker).create_topics(1));
+    engine.append(&topic, &7, &1).wait_blocking().unwrap();
+    engine.catch_up_blocking().unwrap();
+    assert_eq!(rows(&engine, &sums), [(7, 1)].into());
+    engine.close_blocking().unwrap();
+}
+
 #[test]
 fn a_topic_that_is_not_there_is_named() {
     let Some(broker) = Broker::shared() else { return };

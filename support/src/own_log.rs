@@ -144,8 +144,9 @@ impl TopicLog for OwnLog {
     fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         let mut contents = self.contents()?;
         let Contents { topics, partitions, holes, .. } = &mut *contents;
-        topics.entry(topic.into()).or_insert((config.partitions, None));
-        for partition in 0..config.partitions {
+        let (count, _) = topics.entry(topic.into()).or_insert((config.partitions_or_default(), None));
+        config.check_found(topic, *count)?;
+        for partition in 0..*count {
             let start = holes.as_mut().map_or(0, |holes| holes.below(2) * 1000);
             let new = || Partition { start, end: start, ..Partition::default() };
             partitions.entry(TopicPartition::new(topic, partition)).or_insert_with(new);

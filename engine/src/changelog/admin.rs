@@ -158,9 +158,7 @@ impl Admin {
     }
 
     fn partitions(&self, topic: &str) -> Result<u32> {
-        let topics = self.changelog.topics()?;
-        let found = topics.iter().find(|(name, _)| **name == *topic).map(|(_, partitions)| *partitions);
-        found.ok_or_else(|| {
+        self.changelog.partitions(topic)?.ok_or_else(|| {
             Error::invalid(format!("there is no topic `{topic}`: see `Admin::topics` for those there are"))
         })
     }
@@ -190,7 +188,7 @@ impl Admin {
     /// `Invalid` if the topic is not there.
     pub fn set_retention(&self, topic: &str, age: Option<Duration>, bytes: Option<u64>) -> Result<()> {
         let partitions = self.partitions(topic)?;
-        let config = TopicConfig { partitions, retention_age: age, retention_bytes: bytes };
+        let config = TopicConfig::default().partitions(partitions).retention_age(age).retention_bytes(bytes);
         self.changelog.create_topic(topic, &config)
     }
 

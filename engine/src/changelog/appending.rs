@@ -17,6 +17,13 @@ pub struct Append {
     pub records: Vec<Record>,
 }
 
+impl Append {
+    /// Dates the records, in a topic whose timestamps are those of the log.
+    pub(crate) fn date(&mut self, now_ms: i64) {
+        self.records.iter_mut().for_each(|record| record.timestamp_ms = now_ms);
+    }
+}
+
 /// Records are gathered into batches of about so many bytes, before compression.
 pub(crate) const DEFAULT_BATCH_BYTES: usize = 64 << 10;
 

@@ -13,9 +13,9 @@ mod appending;
 mod batch;
 #[cfg(test)]
 mod batch_tests;
-#[cfg(test)]
-#[cfg(feature = "rocks")]
-mod contract_tests;
+#[cfg(any(test, feature = "contract-tests"))]
+#[doc(hidden)]
+pub mod contract_tests;
 mod decoded;
 #[cfg(feature = "rocks")]
 mod embedded;
@@ -62,7 +62,7 @@ pub use retention::RetentionLog;
 pub use roles::{Role, RoleLog};
 pub use term::{Term, TermLog};
 pub use topic_type::TopicType;
-pub use topics::{TopicConfig, TopicLog};
+pub use topics::{Timestamps, TopicConfig, TopicLog};
 
 pub(crate) use appending::DEFAULT_BATCH_BYTES;
 #[cfg(any(test, fuzzing))]

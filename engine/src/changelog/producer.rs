@@ -160,7 +160,8 @@ impl<K: Key, V: Value> Producer<K, V> {
         let declared = topic.declared()?;
         changelog.ensure_topic(topic.name(), topic.topic_config())?;
         changelog.declare_type(topic.name(), declared)?;
-        let partitions = topic.topic_config().partitions;
+        let partitions = changelog.partitions(topic.name())?;
+        let partitions = partitions.unwrap_or_else(|| topic.topic_config().partitions_or_default());
         Ok(Self { changelog, topic: topic.clone(), partitions, clock, gate: None })
     }
 

@@ -2,10 +2,11 @@
 
 use super::TopicType;
 use crate::{Error, Result};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a topic is created with: one partition without retention, and what is to be otherwise.
+/// What a topic is created with: no retention and as many partitions as usual, and what is to be otherwise.
 ///
 /// # Examples
 /// ```
@@ -18,22 +19,43 @@ use std::time::Duration;
 /// let clicks = Topic::<String, u64>::new("clicks").config(config);
 /// assert_eq!(clicks.topic_config().retention_age, Some(week));
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TopicConfig {
-    /// How many partitions; fixed for the life of the topic.
-    pub partitions: u32,
+    /// How many partitions. Without a number a topic that is there is taken as it is found, and one that is created gets
+    /// [one](Self::partitions_or_default), or, in Kafka, as many as the broker gives it. A number is what there must be.
+    pub partitions: Option<u32>,
     /// Records may be dropped once they are older than this, by record timestamp against the clock; one that is dated
     /// later than it was appended counts as being of that time. Nothing younger is dropped, and an embedded changelog
     /// drops what is older by an eighth, or by a minute.
     pub retention_age: Option<Duration>,
     /// The oldest records may be dropped once the topic holds more stored bytes than this.
     pub retention_bytes: Option<u64>,
+    /// Where the timestamps of records come from. Unless it is said, a topic that is there is taken as it is found, and one
+    /// that is created keeps what its producers say.
+    pub timestamps: Option<Timestamps>,
 }
 
-impl Default for TopicConfig {
-    fn default() -> Self {
-        Self { partitions: 1, retention_age: None, retention_bytes: None }
+/// Where the timestamps of a topic's records come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[doc(alias = "message.timestamp.type")]
+pub enum Timestamps {
+    /// From whoever appends them.
+    #[doc(alias = "CreateTime")]
+    Created,
+    /// From the log, when it appends them, whatever their producer says: by the clock of the changelog or of the broker. It is
+    /// kept with the record, and a replay reads what was read before.
+    #[doc(alias = "LogAppendTime")]
+    Appended,
+}
+
+impl fmt::Display for Timestamps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "when its producer says",
+            Self::Appended => "when they are appended",
+        })
     }
 }
 
@@ -46,9 +68,48 @@ const MAX_PARTITIONS: u32 = 1 << 16;
 impl TopicConfig {
     /// The same with another [`partitions`](Self#structfield.partitions).
     #[must_use]
-    pub fn partitions(mut self, partitions: u32) -> Self {
-        self.partitions = partitions;
+    pub fn partitions(mut self, partitions: impl Into<Option<u32>>) -> Self {
+        self.partitions = partitions.into();
         self
+    }
+
+    /// The same with another [`timestamps`](Self#structfield.timestamps).
+    #[must_use]
+    pub fn timestamps(mut self, timestamps: impl Into<Option<Timestamps>>) -> Self {
+        self.timestamps = timestamps.into();
+        self
+    }
+
+    /// How many partitions a topic is created with where nobody else decides: one, unless a number is given.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::TopicConfig;
+    ///
+    /// let config = TopicConfig::default();
+    /// assert_eq!((config.partitions, config.partitions_or_default()), (None, 1));
+    /// assert_eq!(config.partitions(8).partitions_or_default(), 8);
+    /// ```
+    #[must_use]
+    pub fn partitions_or_default(&self) -> u32 {
+        self.partitions.unwrap_or(1)
+    }
+
+    /// The same with what it has where it is created, or is `there` already, of what may be left unsaid.
+    #[must_use]
+    pub(crate) fn settled(&self, there: Option<&Self>) -> Self {
+        let found = there.map_or_else(|| self.partitions_or_default(), Self::partitions_or_default);
+        let timestamps = self.timestamps.or(there.and_then(|there| there.timestamps));
+        Self {
+            partitions: Some(self.partitions.unwrap_or(found)),
+            timestamps: Some(timestamps.unwrap_or(Timestamps::Created)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether records are dated when they are appended.
+    pub(crate) fn dates_records(&self) -> bool {
+        self.timestamps == Some(Timestamps::Appended)
     }
 
     /// The same with another [`retention_age`](Self#structfield.retention_age).
@@ -65,16 +126,28 @@ impl TopicConfig {
         self
     }
 
-    /// Refuses a topic that cannot be created.
-    pub(crate) fn check(&self, topic: &str) -> Result<()> {
+    /// Refuses a topic that cannot be created with this name and number of partitions. A changelog of one's own calls it.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::TopicConfig;
+    ///
+    /// TopicConfig::default().check("clicks")?;
+    /// assert!(TopicConfig::default().check("").is_err());
+    /// assert!(TopicConfig::default().partitions(0).check("clicks").is_err());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub fn check(&self, topic: &str) -> Result<()> {
         if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
             let length = topic.len();
             return Err(Error::invalid(format!(
                 "a topic's name takes 1 to {MAX_TOPIC_BYTES} bytes, not {length}"
             )));
         }
-        if self.partitions == 0 || self.partitions > MAX_PARTITIONS {
-            let partitions = self.partitions;
+        if let Some(partitions) = self.partitions.filter(|count| !(1..=MAX_PARTITIONS).contains(count)) {
             return Err(Error::invalid(format!(
                 "topic {topic}: 1 to {MAX_PARTITIONS} partitions, not {partitions}"
             )));
@@ -82,15 +155,42 @@ impl TopicConfig {
         Ok(())
     }
 
-    /// Refuses to change the number of partitions of a topic that is there.
-    pub(crate) fn check_same_partitions(&self, topic: &str, wanted: &Self) -> Result<()> {
-        if self.partitions == wanted.partitions {
-            return Ok(());
+    /// Refuses a topic that was found with `found` partitions where another number is wanted. A changelog of one's own calls it.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::TopicConfig;
+    ///
+    /// TopicConfig::default().check_found("clicks", 3)?;
+    /// let error = TopicConfig::default().partitions(2).check_found("clicks", 3).unwrap_err();
+    /// assert!(error.message().contains("has 3 partitions, not 2"));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid`, with both numbers.
+    pub fn check_found(&self, topic: &str, found: u32) -> Result<()> {
+        match self.partitions {
+            Some(wanted) if wanted != found => Err(Error::invalid(format!(
+                "topic {topic} has {found} partitions, not {wanted}: give it the number it has, or none at all to take it as it is \
+                 found, or create another topic"
+            ))),
+            _ => Ok(()),
         }
-        Err(Error::invalid(format!(
-            "topic {topic} has {} partitions, not {}: their number is fixed; create another topic",
-            self.partitions, wanted.partitions
-        )))
+    }
+
+    /// Refuses a topic that was found with other timestamps than are wanted. A changelog of one's own calls it.
+    ///
+    /// # Errors
+    /// `Invalid`, with both.
+    pub fn check_timestamps(&self, topic: &str, found: Timestamps) -> Result<()> {
+        match self.timestamps {
+            Some(wanted) if wanted != found => Err(Error::invalid(format!(
+                "the records of topic {topic} are dated {found}, not {wanted}: leave `timestamps` out to take them as they are, or \
+                 change the topic (`message.timestamp.type` in Kafka) or use another one"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -116,6 +216,14 @@ pub trait TopicLog: Send + Sync {
     /// # Errors
     /// `Closed` after [`close`](super::Changelog::close).
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>>;
+
+    /// How many partitions `topic` has; `None` if it is not there. Whoever appends records places them by it.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](super::Changelog::close).
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        Ok(self.topics()?.into_iter().find(|(name, _)| **name == *topic).map(|(_, partitions)| partitions))
+    }
 
     /// What `topic` is kept with; `None` if it is not there, or the implementation does not tell.
     ///

@@ -1,7 +1,7 @@
 //! What an operator sees while it runs: its shard, its tables, its inputs.
 
 use super::{Detail, Failure, Pass, Router, Stamp};
-use crate::changelog;
+use crate::changelog::{self, Changelog};
 use crate::codec::{Key, Value};
 use crate::flow::TableRef;
 use crate::query::{Readable, Snapshot, TableSnapshot};
@@ -31,6 +31,7 @@ pub struct Context<'a> {
     /// What is wanted of each outlet of the node that runs.
     pub(crate) outlets: Vec<Option<Detail>>,
     pub(crate) sunk: Vec<Sunk>,
+    pub(crate) changelog: &'a dyn Changelog,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -107,6 +108,15 @@ impl Context<'_> {
         let table = self.table(table)?;
         // Only the folding thread publishes, so what is published now is the state before this epoch.
         Ok(Snapshot::take(table.shared())?.table(Readable::Whole(table)))
+    }
+
+    /// How many partitions the derived topic `topic` has, by which records are [placed](changelog::partition_for_key).
+    ///
+    /// # Errors
+    /// `Invalid` if the node did not name the topic; an error of the changelog.
+    pub fn partitions(&self, topic: &str) -> Result<u32> {
+        let found = self.changelog.partitions(topic)?;
+        found.ok_or_else(|| Error::invalid(format!("topic {topic} is not there to be written to")))
     }
 
     /// Sends a record to a derived topic when the epoch is complete.

@@ -287,8 +287,17 @@ impl Builder {
         if let Some(known) = topics.iter_mut().find(|known| known.name == *topic.name()) {
             known.read |= read;
             known.written |= written;
-            if known.config.partitions != topic.topic_config().partitions {
-                ambiguous.push(Arc::clone(topic.name()));
+            // A handle that gives no number takes what there is.
+            match (known.config.partitions, topic.topic_config().partitions) {
+                (Some(one), Some(other)) if one != other => ambiguous.push(Arc::clone(topic.name())),
+                (one, other) => known.config.partitions = one.or(other),
+            }
+            match (known.config.timestamps, topic.topic_config().timestamps) {
+                (Some(one), Some(other)) if one != other => unfit.push(Error::invalid(format!(
+                    "the records of topic `{}` are dated {one}, and {other}: say the same everywhere",
+                    topic.name()
+                ))),
+                (one, other) => known.config.timestamps = one.or(other),
             }
             match known.holds.joined(&holds) {
                 Ok(both) => known.holds = both,

@@ -49,7 +49,7 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
         }
     }
     for topic in &parts.topics {
-        if topic.name.is_empty() || topic.config.partitions == 0 {
+        if topic.name.is_empty() || topic.config.partitions == Some(0) {
             return Err(Error::invalid(format!(
                 "topic `{}` needs a name and at least one partition",
                 topic.name

@@ -115,8 +115,10 @@ fn check_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, position: &P
     for topic in setting.graph.topics.iter() {
         topic.config.check(&topic.name)?;
         if let Some(&partitions) = there.get(&topic.name) {
-            TopicConfig { partitions, ..TopicConfig::default() }
-                .check_same_partitions(&topic.name, &topic.config)?;
+            topic.config.check_found(&topic.name, partitions)?;
+            if let Some(found) = setting.changelog.topic_config(&topic.name)?.and_then(|found| found.timestamps) {
+                topic.config.check_timestamps(&topic.name, found)?;
+            }
             let holds = setting.changelog.topic_type(&topic.name)?;
             TopicType::declare(holds.as_ref(), &topic.holds)
                 .map_err(|error| error.context(format!("topic `{}`", topic.name)))?;

@@ -4,6 +4,7 @@
 
 use super::input::{BatchSlice, EpochInput};
 use super::plan::{Plan, node};
+use crate::changelog::Changelog;
 use crate::dataflow::{AllAwaited, Context, Skipped, SourceBatch, Sunk, Taking};
 use crate::flow::{Batch, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
 use crate::folding::EngineId;
@@ -90,6 +91,7 @@ impl From<Error> for EpochFailure {
 /// What an epoch needs to know of its task.
 pub(crate) struct EpochRun<'a> {
     pub(crate) graph: &'a Graph,
+    pub(crate) changelog: &'a dyn Changelog,
     pub(crate) plan: &'a Plan,
     pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
     pub(crate) pool: &'a rayon::ThreadPool,
@@ -243,6 +245,7 @@ impl EpochRun<'_> {
             detail: Detail::Changes,
             outlets: Vec::new(),
             sunk: Vec::new(),
+            changelog: self.changelog,
         };
         let mut step = 0;
         let outcome = catch_unwind(AssertUnwindSafe(|| {

@@ -166,6 +166,7 @@ impl Task {
         let meter = Meter::new(most_bytes, record_bytes);
         let run = EpochRun {
             graph: &self.setting.graph,
+            changelog: &*self.setting.changelog,
             plan: &self.plan,
             tables: &self.tables,
             pool: &self.setting.pool,

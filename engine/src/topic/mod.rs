@@ -44,7 +44,7 @@ type Timestamp<K, V> = dyn Fn(&K, &V) -> i64 + Send + Sync;
 /// use std::time::Duration;
 ///
 /// let orders = Topic::<u64, String>::new("orders").partitions(8);
-/// assert_eq!(orders.topic_config().partitions, 8);
+/// assert_eq!(orders.topic_config().partitions, Some(8));
 ///
 /// let week = Duration::from_secs(7 * 24 * 3600);
 /// let clicks = Topic::<String, Vec<u32>>::with_codec("clicks", Json)
@@ -122,7 +122,8 @@ impl<K, V> Topic<K, V> {
 }
 
 impl<K: Key, V: Value> Topic<K, V> {
-    /// How the topic is created if it does not exist; one partition without retention unless set. An engine whose graph has
+    /// How the topic is created if it does not exist; without retention, and with as many partitions as
+    /// [usual](TopicConfig#structfield.partitions) unless set. An engine whose graph has
     /// the topic gives a topic that exists the retention that is set here, whoever else uses it: records that no engine by
     /// name still has to read are dropped by it. Without one the topic keeps what it has.
     #[must_use]
@@ -131,10 +132,26 @@ impl<K: Key, V: Value> Topic<K, V> {
         self
     }
 
-    /// Sets the number of partitions with which the topic is created.
+    /// Sets the number of partitions with which the topic is created, and which it must have if it is there. Without it the topic
+    /// is taken as it is found, and records are placed by the number of partitions that it really has.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::{MemoryChangelog, Producer};
+    /// use millpond::{ErrorKind, SystemClock, Topic};
+    /// use std::sync::Arc;
+    ///
+    /// let log = Arc::new(MemoryChangelog::new());
+    /// let producer = |topic: &Topic<u8, u64>| Producer::new(log.clone(), topic, Arc::new(SystemClock));
+    /// producer(&Topic::new("orders").partitions(8))?;
+    /// producer(&Topic::new("orders"))?;
+    /// let refused = producer(&Topic::new("orders").partitions(4)).err().expect("there are 8");
+    /// assert_eq!(refused.kind(), ErrorKind::Invalid);
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     #[must_use]
     pub fn partitions(mut self, partitions: u32) -> Self {
-        self.config.partitions = partitions;
+        self.config.partitions = Some(partitions);
         self
     }
 

@@ -3,6 +3,7 @@
 //! All of it is a function of the record, so that a replay reads what was read before.
 
 use super::Topic;
+use crate::changelog::Timestamps;
 use crate::codec::{AsKey, BigEndian, CheckedCodec, CodecError, Key, Ordered, Raw, Utf8, Value, ValueCodec};
 use std::any::TypeId;
 use std::sync::Arc;
@@ -91,8 +92,8 @@ impl<K: Key, V: Value> Topic<K, V> {
     /// the record itself says. Producers and graphs write it into the records of this topic, so that retention and others go by
     /// it; and records of whoever writes others are read with it. A tombstone has no value to look at, and keeps its own.
     ///
-    /// Without this the timestamp is that of the record: what its producer said, or, in a topic of Kafka with
-    /// `message.timestamp.type=LogAppendTime`, what the broker did.
+    /// Without this the timestamp is that of the record: what its producer said, or when the log has appended it; see
+    /// [`timestamps`](Self::timestamps).
     ///
     /// Every number is a time, those below 0 are before 1970. Timestamps order nothing: records are taken in the order of the
     /// log. The closure depends on key and value alone; where it panics, the record is a failure.
@@ -118,6 +119,32 @@ impl<K: Key, V: Value> Topic<K, V> {
     #[doc(alias = "TimestampExtractor")]
     pub fn timestamps_from(mut self, timestamp_ms: impl Fn(&K, &V) -> i64 + Send + Sync + 'static) -> Self {
         self.timestamp = Some(Arc::new(timestamp_ms));
+        self
+    }
+
+    /// Says where the timestamps in the records come from: from their producers, or from the log when it appends them. A topic that
+    /// is there must be so, and is taken as it is unless this is called; one that is created is made so. In Kafka that is
+    /// `message.timestamp.type`. [`timestamps_from`](Self::timestamps_from) has the last word where records are read.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::Timestamps;
+    /// use millpond::{Engine, GraphBuilder, Topic};
+    ///
+    /// let visits = Topic::<u32, u64>::new("visits").timestamps(Timestamps::Appended);
+    /// let graph = GraphBuilder::new();
+    /// let times = graph.records(&visits).map_values(|_, visit| visit.timestamp_ms).to_table("times");
+    /// let engine = Engine::builder(&graph.build()?).in_memory().start()?;
+    /// // Whatever a producer says.
+    /// let position = engine.producer(&visits)?.send([(&1, Some(&7), 5)]).wait_blocking()?;
+    /// engine.wait_for_blocking(&position)?;
+    /// assert!(engine.view(&times)?.get(&1)?.is_some_and(|at| at > 1_700_000_000_000));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "LogAppendTime")]
+    pub fn timestamps(mut self, timestamps: Timestamps) -> Self {
+        self.config.timestamps = Some(timestamps);
         self
     }
 

@@ -38,6 +38,8 @@
 
 mod coding;
 mod defaults;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod generic;
 #[cfg(feature = "registry")]
 mod known;

@@ -152,7 +152,10 @@ impl Worker<'_> {
             news |= moved;
             let turn = state.next_turn();
             let Some(partition) = state.readers.get_mut(&asked.reader) else { continue };
-            if !read.pieces.is_empty() {
+            // One that stands at the end was served as well: another reader of the same partition is behind it.
+            let is_served =
+                !read.pieces.is_empty() || answer.end.is_some_and(|end| answer.code == 0 && asked.offset >= end);
+            if is_served {
                 partition.turn = turn;
             }
             if answer.code == 0 {

@@ -1,11 +1,12 @@
 //! A client of a cluster that reads: what there is, where it begins and ends, and readers of partitions.
 
-use super::cluster::TopicMetadata;
+use super::cluster::{TopicMetadata, Unfit};
 use super::config::FetchConfig;
+use super::connection::Backoff;
 use super::partition::out_of_range;
 use super::reader::FetchReader;
 use super::state::Shared;
-use millpond_engine::{Error, Result, TopicPartition};
+use millpond_engine::{Error, ErrorKind, Result, TopicPartition};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -68,6 +69,41 @@ impl Fetcher {
                 None => Err(Error::unavailable(format!("the broker has not described topic {name}"))),
             })
             .collect())
+    }
+
+    /// The topic of this name as the brokers describe it now; none if there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` if no broker answers, or it cannot be described at the moment; `Invalid` if it must not be read.
+    pub fn find_topic(&self, name: &str) -> Result<Option<TopicMetadata>> {
+        let mut answers = self.shared().metadata(Some(&[Arc::from(name)]), self.deadline())?;
+        match answers.pop().map(|(_, answer)| answer) {
+            None => Err(Error::unavailable(format!("the broker has not described topic {name}"))),
+            Some(Ok(found)) => Ok(Some(found)),
+            Some(Err(Unfit::Missing(_))) => Ok(None),
+            Some(Err(unfit)) => Err(unfit.into()),
+        }
+    }
+
+    /// The topic of this name once the brokers know it, such as one that was just created.
+    ///
+    /// # Errors
+    /// As for `find_topic`; `Unavailable` if it is not there within the time-out.
+    pub fn await_topic(&self, name: &str) -> Result<TopicMetadata> {
+        let deadline = self.deadline();
+        let mut backoff = Backoff::new(self.shared().config.backoff);
+        loop {
+            let found = self.find_topic(name);
+            let left = deadline.saturating_duration_since(Instant::now());
+            match found {
+                Ok(Some(found)) if !found.partitions.is_empty() => return Ok(found),
+                Err(error) if error.kind() != ErrorKind::Unavailable || left.is_zero() => return Err(error),
+                _ if left.is_zero() => {
+                    return Err(Error::unavailable(format!("the brokers do not know topic {name} yet")));
+                }
+                _ => self.shared().pause(backoff.delay().min(left))?,
+            }
+        }
     }
 
     /// All topics that the user may see. Those that cannot be described are left out.

@@ -12,9 +12,9 @@ use crate::Kafka;
 use crate::fetch::{FetchConfig, Fetcher};
 use appending::Appender;
 use holder::Holders;
-use millpond_engine::changelog::{Abilities, Ack, Changelog, Leases};
+use millpond_engine::changelog::{Abilities, Ack, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,8 +29,10 @@ pub struct KafkaChangelog {
     appender: Appender,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
-    /// Topics that were there when they were asked for.
-    found: Mutex<HashSet<String>>,
+    /// How many partitions the topics have that were there when they were asked for.
+    found: Mutex<HashMap<String, u32>>,
+    /// Where the timestamps of topics come from, of those that were asked for it.
+    dated: Mutex<HashMap<String, Timestamps>>,
     leases: Arc<Leases>,
     holders: Holders,
     /// Letters of which it is not known yet that they are there.
@@ -61,6 +63,7 @@ impl KafkaChangelog {
             appender,
             replication: kafka.replication,
             found: Mutex::default(),
+            dated: Mutex::default(),
             leases: Arc::default(),
             holders: Holders::new(kafka),
             letters: Mutex::default(),

@@ -1,46 +1,95 @@
 //! Topics: found as they are, and created only where that was asked for.
 
 use super::KafkaChangelog;
-use millpond_engine::changelog::{TopicConfig, TopicLog};
+use crate::fetch::TopicMetadata;
+use millpond_engine::changelog::{Timestamps, TopicConfig, TopicLog};
 use millpond_engine::{Error, Result};
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a broker may take to create a topic.
 const CREATION: Duration = Duration::from_secs(30);
 
+/// The setting of a topic that says where timestamps come from, and what it says if that is the broker.
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const LOG_APPEND_TIME: &str = "LogAppendTime";
+const CREATE_TIME: &str = "CreateTime";
+
 impl KafkaChangelog {
     fn find_or_create(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.check_open()?;
-        // Whoever appends asks each time, and must not wait for a broker each time.
-        if self.found().contains(topic) {
-            return Ok(());
-        }
-        let found = self.fetcher.topics(&[topic])?.pop();
-        match (found, self.replication) {
-            (Some(Ok(_)) | None, _) => {}
-            (Some(Err(error)), None) => {
+        config.check(topic)?;
+        let partitions = match (self.partitions(topic)?, self.replication) {
+            (Some(partitions), _) => partitions,
+            (None, None) => {
                 let advice = "topics are not created unless that is asked for with `Kafka::create_topics`";
-                return Err(error.context(advice));
+                return Err(Error::invalid(format!("topic {topic} does not exist: create it, or correct its name; {advice}")));
             }
-            (Some(Err(_)), Some(replication)) => self.create(topic, config, replication)?,
+            (None, Some(replication)) => {
+                self.create(topic, config, replication)?;
+                // The brokers tell each other of it, and who reads at once may ask one that has not heard yet.
+                self.remember(topic, &self.fetcher.await_topic(topic)?)
+            }
+        };
+        config.check_found(topic, partitions)?;
+        match config.timestamps {
+            Some(_) => config.check_timestamps(topic, self.timestamps(topic)?),
+            None => Ok(()),
         }
-        self.found().insert(topic.to_owned());
-        Ok(())
     }
 
-    fn found(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn found(&self) -> MutexGuard<'_, HashMap<String, u32>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn remember(&self, topic: &str, found: &TopicMetadata) -> u32 {
+        let partitions = count(found);
+        self.found().insert(topic.to_owned(), partitions);
+        partitions
+    }
+
+    /// Where the timestamps of a topic that is there come from.
+    fn timestamps(&self, topic: &str) -> Result<Timestamps> {
+        if let Some(&timestamps) = self.dated().get(topic) {
+            return Ok(timestamps);
+        }
+        let options = AdminOptions::new().request_timeout(Some(CREATION));
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answer = futures_executor::block_on(self.appender.admin()?.describe_configs(&asked, &options));
+        let away = |code: String| {
+            Error::unavailable(format!("the broker does not tell how the records of topic {topic} are dated: {code}"))
+        };
+        let described = answer.map_err(|error| away(error.to_string()))?.pop().ok_or_else(|| away("no answer".to_owned()))?;
+        let described = described.map_err(|code| match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => Error::invalid(format!(
+                "where the timestamps of topic {topic} come from cannot be made sure: give the user the operation \
+                 DESCRIBE_CONFIGS on resource TOPIC {topic} (an ACL), or leave `timestamps` out"
+            )),
+            code => away(code.to_string()),
+        })?;
+        let value = described.get(TIMESTAMP_TYPE).and_then(|entry| entry.value.as_deref());
+        let timestamps = if value == Some(LOG_APPEND_TIME) { Timestamps::Appended } else { Timestamps::Created };
+        self.dated().insert(topic.to_owned(), timestamps);
+        Ok(timestamps)
+    }
+
+    fn dated(&self) -> MutexGuard<'_, HashMap<String, Timestamps>> {
+        self.dated.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn create(&self, topic: &str, config: &TopicConfig, replication: i32) -> Result<()> {
-        let partitions = i32::try_from(config.partitions).unwrap_or(i32::MAX);
+        // -1 leaves it to the broker (`num.partitions`).
+        let partitions = config.partitions.map_or(-1, |count| i32::try_from(count).unwrap_or(i32::MAX));
         let age = config.retention_age.map(|age| age.as_millis().to_string());
         let bytes = config.retention_bytes.map(|bytes| bytes.to_string());
-        let settings = [("retention.ms", &age), ("retention.bytes", &bytes)];
+        let dated = config.timestamps.map(|timestamps| match timestamps {
+            Timestamps::Appended => LOG_APPEND_TIME.to_owned(),
+            _ => CREATE_TIME.to_owned(),
+        });
+        let settings = [("retention.ms", &age), ("retention.bytes", &bytes), (TIMESTAMP_TYPE, &dated)];
         let settings = settings.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
         self.create_with(topic, partitions, replication, &settings.collect::<Vec<_>>())
     }
@@ -53,14 +102,7 @@ impl KafkaChangelog {
         // Marks go when nobody needs them, and not by age. The brokers know how many replicas there should be.
         let settings = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
         self.create_with(topic, 1, self.replication.unwrap_or(-1), &settings)?;
-        let deadline = Instant::now() + CREATION;
-        loop {
-            match self.fetcher.topics(&[topic])?.pop() {
-                Some(Err(error)) if Instant::now() > deadline => return Err(error),
-                Some(Err(_)) => std::thread::sleep(Duration::from_millis(20)),
-                Some(Ok(_)) | None => return Ok(()),
-            }
-        }
+        self.fetcher.await_topic(topic).map(drop)
     }
 
     fn create_with(
@@ -100,11 +142,22 @@ impl TopicLog for KafkaChangelog {
 
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         self.check_open()?;
-        let count = |partitions: usize| u32::try_from(partitions).unwrap_or(u32::MAX);
-        let topics = self.fetcher.all_topics()?;
-        let mut topics: Vec<_> =
-            topics.into_iter().map(|topic| (topic.name, count(topic.partitions.len()))).collect();
+        let topics = self.fetcher.all_topics()?.into_iter();
+        let mut topics: Vec<_> = topics.map(|topic| (Arc::clone(&topic.name), count(&topic))).collect();
         topics.sort();
         Ok(topics)
     }
+
+    /// As it was when it was first asked for: whoever appends asks each time, and must not wait for a broker each time.
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.check_open()?;
+        if let Some(&partitions) = self.found().get(topic) {
+            return Ok(Some(partitions));
+        }
+        Ok(self.fetcher.find_topic(topic)?.map(|found| self.remember(topic, &found)))
+    }
+}
+
+fn count(topic: &TopicMetadata) -> u32 {
+    u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX)
 }

@@ -100,14 +100,18 @@ where
 {
     /// The partition and the record of an event; or why the changelog would refuse it, which does not know what it was made
     /// from.
-    fn encode(&self, event: Event<K, V>) -> std::result::Result<(u32, Record), String> {
+    fn encode(
+        &self,
+        event: Event<K, V>,
+        partitions: u32,
+    ) -> std::result::Result<(u32, Record), String> {
         let (value, timestamp_ms, headers) = (self.record)(&event.key, event.value).into_parts();
         let mut bytes = Vec::with_capacity(32);
         self.topic
             .encode_key(&event.key, &mut bytes)
             .map_err(|error| format!("a key for topic `{}` does not encode: {error}", self.topic.name()))?;
         let split = bytes.len();
-        let partition = partition_for_key(&bytes, self.topic.topic_config().partitions);
+        let partition = partition_for_key(&bytes, partitions);
         if let Some(value) = &value {
             self.topic.codec().encode(value, &mut bytes).map_err(|error| {
                 format!("a value for topic `{}` does not encode: {error}", self.topic.name())
@@ -156,10 +160,15 @@ where
         context: &mut Context<'_>,
         (events,): Self::Input,
     ) -> Result<Option<Self::Output>, Failure> {
+        if events.is_empty() {
+            return Ok(None);
+        }
+        let partitions = context.partitions(self.topic.name())?;
         for event in events {
             let stamp = event.stamp;
             context.at(&stamp);
-            let (partition, record) = self.encode(event).map_err(|reason| context.failed(&stamp, reason))?;
+            let encoded = self.encode(event, partitions);
+            let (partition, record) = encoded.map_err(|reason| context.failed(&stamp, reason))?;
             context.emit(Arc::clone(self.topic.name()), partition, stamp, record)?;
         }
         Ok(None)

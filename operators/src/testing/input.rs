@@ -89,7 +89,8 @@ pub(super) fn read<K: Key, V: Value>(
     until: Option<&Position>,
 ) -> Result<Vec<TypedRecord<K, V>>> {
     let mut records = Vec::new();
-    for partition in 0..topic.topic_config().partitions {
+    let there = changelog.partitions(topic.name())?;
+    for partition in 0..there.unwrap_or_else(|| topic.topic_config().partitions_or_default()) {
         let id = TopicPartition::new(Arc::clone(topic.name()), partition);
         for record in read_partition(changelog, &id, until)? {
             let damaged = |error| {

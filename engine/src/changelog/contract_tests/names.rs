@@ -6,18 +6,20 @@ fn mark(from: u64, to: u64) -> EpochMark {
     EpochMark { from: position(&[(b(), from)]), to: position(&[(b(), to)]) }
 }
 
-pub(super) fn a_name_is_leased_to_one_at_a_time<S: Subject>() {
+pub fn a_name_is_leased_to_one_at_a_time<S: Subject>() {
     let subject = subject::<S>();
     let lease = subject.log().lease("p").unwrap();
     let other = subject.log().lease("q").unwrap();
     assert_eq!(kind(subject.log().lease("p").map(drop)), ErrorKind::Unavailable);
-    assert_eq!(kind(subject.log().release("p")), ErrorKind::Unavailable, "nobody takes a name away");
+    let taken_away = subject.log().release("p");
+    assert!(taken_away.is_err(), "nobody takes a name away");
+    assert!(!S::REMEMBERS || kind(taken_away) == ErrorKind::Unavailable);
     drop(lease);
     let lease = subject.log().lease("p").unwrap();
     drop(other);
     assert_eq!(kind(subject.log().lease("p").map(drop)), ErrorKind::Unavailable);
     drop(lease);
-    subject.log().release("p").unwrap();
+    assert!(subject.log().release("p").is_ok() || !S::REMEMBERS);
     // A lease is of this process: whoever opens the log again has the name to give.
     std::mem::forget(subject.log().lease("r").unwrap());
     let subject = subject.reopen();
@@ -27,8 +29,11 @@ pub(super) fn a_name_is_leased_to_one_at_a_time<S: Subject>() {
     subject.log().lease("q").map(drop).unwrap();
 }
 
-pub(super) fn a_name_keeps_its_owner<S: Subject>() {
+pub fn a_name_keeps_its_owner<S: Subject>() {
     let mut subject = subject::<S>();
+    if !S::REMEMBERS {
+        return;
+    }
     assert_eq!(subject.log().owner("p").unwrap(), None);
     subject.log().set_owner("p", "one").unwrap();
     subject.log().set_owner("p.build", "another").unwrap();
@@ -42,8 +47,11 @@ pub(super) fn a_name_keeps_its_owner<S: Subject>() {
     assert_eq!(subject.reopen().log().owner("p").unwrap().as_deref(), Some("two"));
 }
 
-pub(super) fn the_names_in_use_are_told<S: Subject>() {
+pub fn the_names_in_use_are_told<S: Subject>() {
     let mut subject = subject::<S>();
+    if !S::REMEMBERS {
+        return;
+    }
     assert!(subject.log().names().unwrap().is_empty());
     let held = position(&[(a(0), 1)]);
     subject.log().set_owner("c", "someone").unwrap();
@@ -73,8 +81,11 @@ pub(super) fn the_names_in_use_are_told<S: Subject>() {
     }
 }
 
-pub(super) fn a_released_name_is_a_new_one<S: Subject>() {
+pub fn a_released_name_is_a_new_one<S: Subject>() {
     let mut subject = subject::<S>();
+    if !S::REMEMBERS {
+        return;
+    }
     let log = subject.log();
     for name in ["p", "p.build", "p.letters", "pp"] {
         log.append_epoch(name, &mark(0, 5), to(a(0), records(0..1))).unwrap();

@@ -7,7 +7,7 @@ use super::layout::PartitionSlot;
 use crate::changelog::frame::FrameHeader;
 use crate::changelog::sequence::LastAppends;
 use crate::changelog::topic_type::no_topic;
-use crate::changelog::{Appended, ReadableOffsets, TopicConfig, TopicType};
+use crate::changelog::{Appended, ReadableOffsets, Timestamps, TopicConfig, TopicType};
 use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -75,8 +75,9 @@ impl Index {
     /// `Invalid` if it is there with another number of partitions.
     pub(super) fn has_topic(&self, name: &str, wanted: &TopicConfig, if_there: IfThere) -> Result<bool> {
         let Some(IndexedTopic { config, .. }) = self.topic(name) else { return Ok(false) };
-        config.check_same_partitions(name, wanted)?;
-        Ok(if_there == IfThere::Keep || config == wanted)
+        wanted.check_found(name, config.partitions_or_default())?;
+        wanted.check_timestamps(name, config.timestamps.unwrap_or(Timestamps::Created))?;
+        Ok(if_there == IfThere::Keep || *config == wanted.settled(Some(config)))
     }
 
     pub(super) fn next_topic_id(&self) -> u32 {
@@ -86,7 +87,7 @@ impl Index {
     /// Adds a topic, or replaces its configuration.
     pub(super) fn put_topic(&mut self, name: &str, id: u32, config: TopicConfig) {
         let name: Arc<str> = name.into();
-        for partition in 0..config.partitions {
+        for partition in 0..config.partitions_or_default() {
             let name = TopicPartition::new(name.clone(), partition);
             let empty = IndexedPartition { name, start: 0, end: 0, pieces: VecDeque::new() };
             self.partitions.entry(PartitionSlot { topic: id, partition }).or_insert(empty);
@@ -113,7 +114,8 @@ impl Index {
     }
 
     pub(super) fn slot(&self, wanted: &TopicPartition) -> Result<PartitionSlot> {
-        let topic = self.topics.get(&wanted.topic).filter(|topic| wanted.partition < topic.config.partitions);
+        let topic = self.topics.get(&wanted.topic);
+        let topic = topic.filter(|topic| wanted.partition < topic.config.partitions_or_default());
         let topic = topic.ok_or_else(|| {
             Error::invalid(format!("there is no partition {wanted}; create its topic first"))
         })?;

@@ -26,7 +26,7 @@
 //! every segment a key range of its own, so that it is written once and dropped whole.
 
 use super::index::Extent;
-use crate::changelog::{EpochMark, Term, TopicConfig, TopicType};
+use crate::changelog::{EpochMark, Term, Timestamps, TopicConfig, TopicType};
 use crate::varint::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
 use crate::{Position, TopicPartition};
 use std::ops::{Range, RangeInclusive};
@@ -205,22 +205,36 @@ impl MetaRow {
     }
 }
 
+/// Behind what a topic is kept with: its records are dated when they are appended.
+const DATED: u64 = 1;
+
 pub(super) fn topic_value(name: &str, config: &TopicConfig) -> Vec<u8> {
     let mut out = Vec::new();
     write_slice(&mut out, name.as_bytes());
-    write_varint(&mut out, config.partitions.into());
+    write_varint(&mut out, config.partitions_or_default().into());
     let age_ms = config.retention_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
     write_varint(&mut out, age_ms.map_or(0, |age_ms| age_ms.saturating_add(1)));
     write_varint(&mut out, config.retention_bytes.map_or(0, |bytes| bytes.saturating_add(1)));
+    // Left out where it is as in 0.1.
+    if config.dates_records() {
+        write_varint(&mut out, DATED);
+    }
     out
 }
 
 fn read_topic(id: u32, rest: &mut &[u8]) -> Option<MetaRow> {
     let name = text(read_slice(rest)?)?;
-    let partitions = u32::try_from(read_varint(rest)?).ok()?;
+    let partitions = Some(u32::try_from(read_varint(rest)?).ok()?);
     let retention_age = read_varint(rest)?.checked_sub(1).map(Duration::from_millis);
     let retention_bytes = read_varint(rest)?.checked_sub(1);
-    Some(MetaRow::Topic { id, name, config: TopicConfig { partitions, retention_age, retention_bytes } })
+    let dates = if rest.is_empty() { None } else { Some(read_varint(rest)?) };
+    let timestamps = Some(match dates {
+        None => Timestamps::Created,
+        Some(DATED) => Timestamps::Appended,
+        Some(_) => return None,
+    });
+    let config = TopicConfig { partitions, retention_age, retention_bytes, timestamps };
+    Some(MetaRow::Topic { id, name, config })
 }
 
 pub(super) fn pieces_value(pieces: &[(PartitionSlot, Extent)]) -> Vec<u8> {
@@ -342,7 +356,12 @@ mod tests {
     #[test]
     #[expect(clippy::too_many_lines, reason = "one entry for each kind of row")]
     fn metadata_is_golden() {
-        let config = TopicConfig { partitions: 3, retention_age: None, retention_bytes: Some(299) };
+        let config = TopicConfig {
+            partitions: Some(3),
+            retention_age: None,
+            retention_bytes: Some(299),
+            timestamps: Some(Timestamps::Created),
+        };
         let slot = PartitionSlot { topic: 1, partition: 2 };
         let piece = |last_sequence| Extent {
             segment: 0,
@@ -421,6 +440,17 @@ mod tests {
         let segment = MetaRow::Segment { segment: 8, pieces: vec![(slot, piece(None))] };
         let stored = [1, 1, 2, 5, 9, 0xac, 2, 1];
         assert_eq!(MetaRow::read(&[3, 0, 0, 0, 0, 0, 0, 0, 8], &stored), Some(segment));
+    }
+
+    #[test]
+    fn a_topic_that_dates_its_records_is_golden() {
+        let config = TopicConfig::default().partitions(3).timestamps(Timestamps::Appended);
+        let stored = [2, b'a', b'b', 3, 0, 0, 1];
+        assert_eq!(topic_value("ab", &config), stored);
+        let read = |stored: &[u8]| MetaRow::read(&topic_key(7), stored);
+        assert_eq!(read(&stored), Some(MetaRow::Topic { id: 7, name: "ab".into(), config }));
+        assert_eq!(read(&[2, b'a', b'b', 3, 0, 0, 2]), None);
+        assert_eq!(read(&[2, b'a', b'b', 3, 0, 0, 1, 0]), None);
     }
 
     #[test]

@@ -209,6 +209,10 @@ impl EmbeddedChangelog {
     fn checked(&self, appends: Vec<Append>) -> Result<Vec<SlotAppend>> {
         let index = self.shared.index();
         let checked = appends.into_iter().map(|append| {
+            let mut append = append;
+            if index.topic(&append.partition.topic).is_some_and(|topic| topic.config.dates_records()) {
+                append.date(self.shared.options.clock.now_ms());
+            }
             let Append { partition, records } = append;
             records
                 .iter()
@@ -260,7 +264,12 @@ impl TopicLog for EmbeddedChangelog {
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         self.shared.check_open()?;
         let index = self.shared.index();
-        Ok(index.topics().map(|(name, topic)| (name.clone(), topic.config.partitions)).collect())
+        Ok(index.topics().map(|(name, topic)| (name.clone(), topic.config.partitions_or_default())).collect())
+    }
+
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        self.shared.check_open()?;
+        Ok(self.shared.index().topic(topic).map(|topic| topic.config.partitions_or_default()))
     }
 
     fn topic_config(&self, topic: &str) -> Result<Option<TopicConfig>> {

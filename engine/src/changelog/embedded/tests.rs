@@ -32,7 +32,7 @@ fn open(dir: &Path) -> Result<EmbeddedChangelog> {
 
 fn opened(dir: &Path) -> EmbeddedChangelog {
     let log = open(dir).unwrap();
-    log.create_topic("a", &TopicConfig { partitions: 2, ..TopicConfig::default() }).unwrap();
+    log.create_topic("a", &TopicConfig::default().partitions(2)).unwrap();
     log
 }
 

@@ -370,19 +370,21 @@ impl Writer {
     }
 
     fn create_topic(&mut self, name: &str, config: &TopicConfig) -> Result<()> {
-        let id = {
+        let (id, config) = {
             let index = self.shared.index();
-            index.topic(name).map_or_else(|| index.next_topic_id(), |topic| topic.id)
+            let there = index.topic(name);
+            let config = config.settled(there.map(|topic| &topic.config));
+            (there.map_or_else(|| index.next_topic_id(), |topic| topic.id), config)
         };
         fault::point("changelog.topic.before_write")?;
-        let row = (layout::topic_key(id), layout::topic_value(name, config));
+        let row = (layout::topic_key(id), layout::topic_value(name, &config));
         self.shared.database.write(true, |rows| rows.put_meta(&row.0, &row.1))?;
         fault::point("changelog.topic.after_write")?;
         let mut index = self.shared.index_mut();
         if index.topic(name).is_none() {
             self.progress.added_topic();
         }
-        index.put_topic(name, id, config.clone());
+        index.put_topic(name, id, config);
         drop(index);
         self.progress.synced(&self.shared.database)
     }

@@ -153,6 +153,10 @@ impl TopicLog for MemoryChangelog {
         Ok(self.open_state()?.topics())
     }
 
+    fn partitions(&self, topic: &str) -> Result<Option<u32>> {
+        Ok(self.open_state()?.partitions(topic))
+    }
+
     fn topic_config(&self, topic: &str) -> Result<Option<TopicConfig>> {
         Ok(self.open_state()?.topic_config(topic))
     }

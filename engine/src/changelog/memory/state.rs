@@ -6,7 +6,7 @@ use crate::changelog::names::{Leases, family};
 use crate::changelog::sequence::LastAppends;
 use crate::changelog::topic_type::no_topic;
 use crate::changelog::{
-    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, ReadableOffsets, StoredBatch, TopicConfig,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, ReadableOffsets, StoredBatch, Timestamps, TopicConfig,
     TopicType, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
@@ -33,6 +33,13 @@ struct StoredTopic {
     partitions: Vec<StoredPartition>,
 }
 
+impl StoredTopic {
+    /// How many partitions it has.
+    fn count(&self) -> u32 {
+        self.config.partitions_or_default()
+    }
+}
+
 #[derive(Debug, Clone, Default)]
 pub(super) struct StoredPartition {
     batches: VecDeque<StoredBatch>,
@@ -48,17 +55,19 @@ impl Contents {
     pub(super) fn create_topic(&mut self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.ensure_topic(topic, config)?;
         if let Some(there) = self.topics.get_mut(topic) {
-            there.config = config.clone();
+            there.config = config.settled(Some(&there.config));
         }
         Ok(())
     }
 
     pub(super) fn ensure_topic(&mut self, topic: &str, config: &TopicConfig) -> Result<()> {
         if let Some(there) = self.topics.get(topic) {
-            return there.config.check_same_partitions(topic, config);
+            config.check_found(topic, there.count())?;
+            return config.check_timestamps(topic, there.config.timestamps.unwrap_or(Timestamps::Created));
         }
-        let partitions = vec![StoredPartition::default(); config.partitions as usize];
-        self.topics.insert(topic.into(), StoredTopic { config: config.clone(), holds: None, partitions });
+        let config = config.settled(None);
+        let partitions = vec![StoredPartition::default(); config.partitions_or_default() as usize];
+        self.topics.insert(topic.into(), StoredTopic { config, holds: None, partitions });
         Ok(())
     }
 
@@ -85,7 +94,11 @@ impl Contents {
     }
 
     pub(super) fn topics(&self) -> Vec<(Arc<str>, u32)> {
-        self.topics.iter().map(|(name, topic)| (name.clone(), topic.config.partitions)).collect()
+        self.topics.iter().map(|(name, topic)| (name.clone(), topic.count())).collect()
+    }
+
+    pub(super) fn partitions(&self, topic: &str) -> Option<u32> {
+        self.topics.get(topic).map(StoredTopic::count)
     }
 
     pub(super) fn partition(&self, wanted: &TopicPartition) -> Result<&StoredPartition> {
@@ -108,7 +121,14 @@ impl Contents {
         for append in appends {
             let end = self.partition(&append.partition)?.end;
             let mut offset = after.offset(&append.partition).max(end);
-            batches.extend(encode(append, &mut offset, &mut sequence)?);
+            let dates = self.topics.get(&append.partition.topic).is_some_and(|topic| topic.config.dates_records());
+            if dates {
+                let mut append = append.clone();
+                append.date(now_ms);
+                batches.extend(encode(&append, &mut offset, &mut sequence)?);
+            } else {
+                batches.extend(encode(append, &mut offset, &mut sequence)?);
+            }
             after.set(append.partition.clone(), offset);
         }
         for batch in batches {

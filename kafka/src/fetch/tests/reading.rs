@@ -104,6 +104,22 @@ fn everything_is_read_in_order_and_once() {
     }
 }
 
+/// One that stands at the end was asked for again and again, and nobody else got to read the partition.
+#[test]
+fn a_reader_at_the_end_lets_others_of_its_partition_read() {
+    let brokers = Brokers::start(1, vec![Log::of(hundred())]);
+    let client = Client::connect(config(&brokers));
+    let mut at_the_end = client.reader(0, 0);
+    assert_eq!(client.read_to(&mut at_the_end, 200).unwrap().len(), 200);
+    let mut behind = client.reader(0, 0);
+    assert_eq!(client.read_to(&mut behind, 200).unwrap(), (0..200).collect::<Vec<_>>());
+    brokers.cluster().logs[0].batches.push(WrittenBatch::values(200, &["v"]));
+    brokers.written();
+    for reader in [&mut at_the_end, &mut behind] {
+        assert_eq!(client.read_to(reader, 201).unwrap(), [200]);
+    }
+}
+
 #[test]
 fn what_is_written_later_comes_by_itself() {
     let brokers = Brokers::start(1, vec![Log::of(Vec::new())]);

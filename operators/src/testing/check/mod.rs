@@ -133,7 +133,7 @@ impl GraphCheck {
         K: Key + Debug,
         V: Value + Debug,
     {
-        let shape = ChangelogShape { partitions: topic.topic_config().partitions, ..shape };
+        let shape = ChangelogShape { partitions: topic.topic_config().partitions_or_default(), ..shape };
         let encoded = topic.clone();
         let make = move |records: Vec<super::changelogs::TypedRecord<K, V>>| {
             let made = records.into_iter().map(|record| Made {
