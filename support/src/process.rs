@@ -37,7 +37,7 @@ pub struct ChildProcess {
 }
 
 /// A child that lives longer hangs.
-const LONGEST_LIFE: Duration = Duration::from_secs(300);
+const LONGEST_LIFE: Duration = Duration::from_secs(1800);
 
 /// Kills a process that hangs, so that the test fails instead of hanging with it.
 fn watch(pid: u32) -> mpsc::Sender<()> {
@@ -84,6 +84,12 @@ impl ChildProcess {
     pub fn terminate(&self) {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(asked.success(), "the child has ended by itself");
+    }
+
+    /// Sends the child a signal, such as `-STOP`.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "the child has ended by itself");
     }
 
     /// Kills the child as `kill -9` does.

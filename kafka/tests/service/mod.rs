@@ -1,0 +1,93 @@
+//! A service with outputs, of which several processes may run: it numbers the records of each key, and says so in a topic.
+
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use millpond::changelog::Changelog;
+use millpond::stream::Emit;
+use millpond::{Engine, Graph, GraphBuilder, Process, StoredTable, Topic, TopicPartition};
+use millpond_kafka::Kafka;
+use millpond_support::broker::Broker;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+pub(crate) fn kafka(bootstrap: &str, service: &str) -> Kafka {
+    let kafka = Kafka::new(service).bootstrap(bootstrap);
+    kafka.property("session.timeout.ms", "2000").property("heartbeat.interval.ms", "300")
+}
+
+/// Numbers what it comes upon of each key.
+pub(crate) struct Numbered;
+
+impl Process<u32, u64> for Numbered {
+    type State = u64;
+    type OutKey = u32;
+    type OutValue = (u64, u64);
+
+    fn process(&self, key: &u32, value: u64, state: &mut Option<u64>, emit: &mut Emit<u32, (u64, u64)>) {
+        let number = state.unwrap_or_default();
+        *state = Some(number + 1);
+        emit.push(*key, (number, value));
+    }
+}
+
+pub(crate) struct Case {
+    pub(crate) input: Topic<u32, u64>,
+    pub(crate) output: Topic<u32, (u64, u64)>,
+    pub(crate) graph: Graph,
+    pub(crate) numbers: StoredTable<u32, u64>,
+}
+
+pub(crate) fn case(broker: &Broker, name: &str) -> Case {
+    let input = broker.create_topic(&format!("{name}-in"), 2, &[]);
+    case_of(&input, &broker.create_topic(&format!("{name}-out"), 3, &[]))
+}
+
+/// The same, of topics that are there.
+pub(crate) fn case_of(input: &str, output: &str) -> Case {
+    let (input, output) = (Topic::new(input), Topic::new(output));
+    let graph = GraphBuilder::new();
+    let (numbered, numbers) = graph.stream(&input).process("numbers", Numbered);
+    numbered.to(&output);
+    Case { input, output, graph: graph.build().unwrap(), numbers }
+}
+
+pub(crate) fn start(case: &Case, kafka: Kafka) -> Engine {
+    let engine = Engine::builder(&case.graph).in_memory().changelog(kafka).memory(64 << 20).start().unwrap();
+    engine.ready_blocking().unwrap();
+    engine
+}
+
+/// What strangers read, at the latest when they have waited for it: `count` records, and whatever is there beside.
+pub(crate) fn outputs(case: &Case, log: &dyn Changelog, count: usize) -> BTreeMap<u32, Vec<(u64, u64)>> {
+    let mut outputs: BTreeMap<u32, Vec<(u64, u64)>> = BTreeMap::new();
+    let ids = (0..3).map(|partition| TopicPartition::new(case.output.name().clone(), partition));
+    let mut readers: Vec<_> = ids.map(|id| log.reader(&id, 0).unwrap()).collect();
+    let began = Instant::now();
+    while outputs.values().map(Vec::len).sum::<usize>() < count && began.elapsed() < Duration::from_secs(30) {
+        for reader in &mut readers {
+            for batch in reader.poll(1 << 20).unwrap() {
+                for record in batch.decode().unwrap().iter() {
+                    let mut key = [0; 4];
+                    key.copy_from_slice(record.key.unwrap());
+                    let value = case.output.codec().decode(record.value.unwrap()).unwrap();
+                    outputs.entry(u32::from_be_bytes(key)).or_default().push(value);
+                }
+            }
+            reader.wait(Duration::from_millis(20)).unwrap();
+        }
+    }
+    outputs
+}
+
+pub(crate) fn check(case: &Case, log: &dyn Changelog, appended: &BTreeMap<u32, Vec<u64>>) {
+    let count = appended.values().map(Vec::len).sum();
+    let expected: BTreeMap<u32, Vec<(u64, u64)>> = appended
+        .iter()
+        .map(|(key, values)| (*key, (0..).zip(values.iter().copied()).collect()))
+        .collect();
+    assert_eq!(outputs(case, log, count), expected);
+}
+
+pub(crate) fn rows(case: &Case, engine: &Engine) -> BTreeMap<u32, u64> {
+    engine.view(&case.numbers).unwrap().scan().unwrap().map(Result::unwrap).collect()
+}
