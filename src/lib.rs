@@ -67,8 +67,6 @@
 pub mod changelog;
 pub mod dataflow;
 
-#[cfg(feature = "rocks")]
-pub use millpond_engine::StateReader;
 pub use millpond_engine::codec::Key;
 #[cfg(feature = "fault-injection")]
 pub use millpond_engine::fault;
@@ -80,6 +78,8 @@ pub use millpond_engine::{
     Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, ManualClock, Memory, Position,
     Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
 };
+#[cfg(feature = "rocks")]
+pub use millpond_engine::{StateInfo, StateReader, TableInfo};
 pub use millpond_engine::{codec, key_codec, store};
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;

@@ -275,6 +275,7 @@ pub fn state_frame(data: &[u8]) {
     same(data, layout::decode_count_key(data).map(|table| layout::count_key(table).to_vec()));
     same(data, layout::decode_count(data).map(|rows| layout::encode_count(rows).to_vec()));
     same(data, layout::decode_identity(data).map(|identity| layout::encode_identity(&identity)));
+    same(data, layout::decode_service(data).map(|name| layout::encode_service(&name)));
     same(data, layout::decode_term(data).map(|term| layout::encode_term(&term)));
     let version = layout::decode_format_version(data);
     same(data, version.map(|version| layout::encode_format_version(version).to_vec()));

@@ -38,8 +38,12 @@ pub use engine::StateReader;
 pub use engine::{Engine, EngineBuilder, Health, Memory, Stats, Stepper, TableStats};
 pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "rocks")]
+pub use medium::StatePlace;
 pub use position::Position;
 pub use task::FailurePolicy;
+#[cfg(feature = "rocks")]
+pub use task::{StateInfo, TableInfo};
 pub use topic::Topic;
 pub use topic_partition::TopicPartition;
 pub use wait::Wait;

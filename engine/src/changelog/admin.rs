@@ -224,8 +224,16 @@ impl Admin {
     ///
     /// # Errors
     /// `Invalid` for the name of an engine, which holds what it needs itself; for an empty position, or one that names
-    /// a partition which is not there, or an offset before the first one that is kept.
+    /// a partition which is not there, or an offset before the first one that is kept; for a log that [keeps no
+    /// holds](super::Abilities::keeps_holds).
     pub fn hold(&self, name: &str, position: &Position) -> Result<()> {
+        if !self.changelog.abilities().keeps_holds {
+            return Err(Error::invalid(format!(
+                "`{name}` would hold nothing: the changelog {} drops records by rules of its own; see that its retention \
+                 reaches back as far as you need",
+                self.changelog.description()
+            )));
+        }
         let beside_an_engine = super::SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
         let mut names = self.changelog.names()?.into_iter();
         if beside_an_engine

@@ -2,12 +2,11 @@
 //!
 //! What a checkpoint holds is what an end of the engine at that moment would leave: rows, position, catalogue and builds
 //! that are begun. So nothing is to be known of it to open it. It begins with a drain, so that it includes everything that
-//! was published at the call, and says the position that it has, read from the copy itself.
+//! was published at the call, and says the position that it has, read from the copy itself. Nothing of this knows on what
+//! changelog the engine runs: the position is all that a copy needs of it.
 
 use super::{Engine, Stepper, waits};
-use crate::store::layout::{self, MAIN_GROUP};
-use crate::store::{RocksOptions, SecondaryStore, StoreSnapshot};
-use crate::task::Service;
+use crate::task::{Service, StateInfo};
 use crate::wait::block_on;
 use crate::{Error, Position, Result, Wait, panic_message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,11 +21,13 @@ impl Engine {
     /// The copy is a state as any other: open it with [`state_dir`](crate::EngineBuilder::state_dir), and it goes on from its
     /// position, as the original would after an end at that moment; tables that were being built are built on.
     ///
-    /// - It takes next to no time and space: files are linked, and shared with the original, until either replaces
-    ///   them. Copy it to another medium if it is to be a backup; in a directory on another file system it is copied at once.
+    /// - It takes next to no space: files are linked, and shared with the original, until either replaces them. Copy it to
+    ///   another medium if it is to be a backup (the crate `millpond-checkpoints` does, to object stores); in a directory on
+    ///   another file system it is copied at once.
+    /// - It is verified before it is there: every row of it is read once, with its checksum, on a thread of its own.
     /// - It has rows and position only. The changelog that it is opened with must reach back to its position:
-    ///   keep that with a hold of your own ([`Admin::hold`](crate::changelog::Admin::hold)), which is given up with the
-    ///   copy.
+    ///   keep that with a hold of your own ([`hold`](Self::hold)), which is given up with the copy. A log that keeps no
+    ///   holds, as Kafka, must be told to retain records for longer than copies are kept.
     /// - It *is* this state, at an earlier position: under the name of this engine and on its changelog (or a copy
     ///   that goes as far) it takes the place of the original, and nothing that was appended is appended again. Beside the
     ///   original it needs a [name](crate::EngineBuilder::name) of its own, under which it is another service from then on.
@@ -34,8 +35,8 @@ impl Engine {
     ///
     /// # Errors
     /// `Invalid` if there is something in the directory, for a state that is kept in memory, and for code of the graph
-    /// itself; `Unavailable` if the directory cannot be written or the disk is full. The engine goes on in all these
-    /// cases. The reason of the stop if it has stopped; `Closed`.
+    /// itself; `Unavailable` if the directory cannot be written or the disk is full; `Corrupt`, with the name of the file, if the
+    /// state is damaged. The engine goes on in all these cases. The reason of the stop if it has stopped; `Closed`.
     ///
     /// # Examples
     /// ```
@@ -145,17 +146,13 @@ fn checkpoint(service: &Service, target: &Path) -> Result<Position> {
     let span = tracing::info_span!("checkpoint", target = %target.display());
     let _entered = span.enter();
     let read = service.tasks.position();
-    service.tasks.store()?.checkpoint(target)?;
     // The store may have gone on beyond what was drained for it.
-    let (_, mut position) = SecondaryStore::open(target, &RocksOptions::within(0), &|copy| {
-        let mut position = Ok(Position::new());
-        copy.read(&layout::position_key(MAIN_GROUP), &mut |stored| {
-            if let Some(stored) = stored {
-                position = layout::decode_position(stored);
-            }
-        })?;
-        position
-    })?;
+    let mut position = Position::new();
+    let copied = service.tasks.store()?.checkpoint(target, &mut |copy| {
+        position = StateInfo::of(copy)?.position;
+        Ok(())
+    });
+    copied.map_err(|error| error.context("no checkpoint was made, and the engine goes on as before"))?;
     // A state that was never drained names no partitions, and a hold at its position would hold nothing of them.
     for (id, _) in read.iter() {
         if position.known(id).is_none() {

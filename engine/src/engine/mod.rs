@@ -34,7 +34,7 @@ use crate::task::Service;
 use crate::{Position, Result, Topic, TopicPartition, Wait};
 use std::fmt;
 #[cfg(feature = "rocks")]
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use threads::Threads;
 
@@ -143,6 +143,20 @@ impl Engine {
             .collect();
         self.admin().hold(name, &needed)?;
         Ok(needed)
+    }
+
+    /// The directory of the state; none if it is kept in memory, or the engine was closed.
+    #[cfg(feature = "rocks")]
+    #[must_use]
+    pub fn state_dir(&self) -> Option<PathBuf> {
+        let store = self.service().tasks.store().ok()?;
+        store.directory().map(Path::to_owned)
+    }
+
+    /// The name of the engine among those that use its changelog.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.service().name
     }
 
     /// The changelog that the engine reads.

@@ -9,10 +9,13 @@ mod failure;
 mod lock;
 pub(crate) mod log_file;
 mod manifest;
+mod stage;
 mod torn;
 
 pub(crate) use directory::{create, sync_directory};
 pub(crate) use failure::{Kept, MediumFailure};
 pub(crate) use lock::{DirectoryLock, NAME as LOCK_FILE, is_locked_here};
 pub(crate) use manifest::Manifest;
+pub use stage::StatePlace;
+pub(crate) use stage::placing_failure;
 pub(crate) use torn::Cut;

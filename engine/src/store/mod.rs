@@ -77,17 +77,29 @@ pub trait StateStore: Send + Sync + 'static {
     fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>>;
 
     /// Copies the state as it is at one moment of the call into the directory `target`, which must not be there or be empty.
-    /// Afterwards it is there as a whole and durable, or not at all.
+    /// Before it is put in place every row of it is read once, with the checksums that the store has, and `check` is called with
+    /// it. Afterwards it is there as a whole and durable, or not at all.
     ///
     /// # Errors
     /// `Invalid` if there is something in the directory, or the store is not one that is kept in files; `Unavailable` if it
-    /// cannot be written. The state itself is as it was.
-    fn checkpoint(&self, target: &Path) -> Result<()> {
+    /// cannot be written; `Corrupt`, with the name of the file, if something of it is damaged; those of `check`. The state
+    /// itself is as it was.
+    fn checkpoint(
+        &self,
+        target: &Path,
+        check: &mut dyn FnMut(&dyn StoreSnapshot) -> Result<()>,
+    ) -> Result<()> {
+        let _ = check;
         Err(Error::invalid(format!(
             "no checkpoint can be written to {}: the state is kept in memory only; give the engine a directory with \
              `EngineBuilder::dir` or `state_dir`",
             target.display()
         )))
+    }
+
+    /// The directory in which it is kept, if it is kept in one.
+    fn directory(&self) -> Option<&Path> {
+        None
     }
 
     /// Says that no rows are expected for now: a good moment to put what is there in order, in the background. Only a hint.

@@ -33,6 +33,8 @@ pub(crate) use awaiting::Awaiting;
 pub(crate) use catalogue::BUILD_GROUP;
 #[cfg(feature = "rocks")]
 pub(crate) use catalogue::Found;
+#[cfg(feature = "rocks")]
+pub use catalogue::{StateInfo, TableInfo};
 pub(crate) use checks::check_policy;
 pub(crate) use consumer::Consumer;
 pub(crate) use core::Core;

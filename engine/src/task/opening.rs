@@ -35,6 +35,8 @@ pub(crate) struct Checked {
     owner: Owner,
     /// Whether the state gets an identity only now.
     is_new: bool,
+    /// Whether it is not noted yet under which name the state is used.
+    writes_name: bool,
 }
 
 /// What was decided stands in the state and in the changelog.
@@ -65,10 +67,16 @@ impl Decided {
         checks::pass_what_is_gone(setting, &there, main)?;
         checks::check_changelog(setting, &there, (main, build.as_ref()))?;
         checks::check_term(setting, &**store, &read)?;
-        let stored = read_identity(&**store)?;
-        // A copy of the state of another service becomes a state of its own under a name of its own.
+        let stored = read_text(&**store, layout::IDENTITY_KEY, layout::decode_identity)?;
+        let former = read_text(&**store, layout::SERVICE_KEY, layout::decode_service)?;
+        let renamed = former.as_ref().is_some_and(|former| **former != *setting.name);
+        let writes_name = former.is_none() || renamed;
+        // A copy of the state of another service becomes a state of its own under a name of its own. The log may know whose it
+        // was where the state does not; and a log that keeps no names does not know.
         let stored = match stored {
-            Some(identity) if owner::is_elsewhere(&*setting.changelog, &setting.name, &identity)? => {
+            Some(identity)
+                if renamed || owner::is_elsewhere(&*setting.changelog, &setting.name, &identity)? =>
+            {
                 let (name, state) = (&*setting.name, &*setting.place);
                 tracing::warn!(
                     name,
@@ -83,7 +91,7 @@ impl Decided {
         let is_new = stored.is_none();
         let owner = Owner::new(stored.unwrap_or_else(new_identity), &setting.graph);
         owner.check(&*setting.changelog, &setting.name, &main.position)?;
-        Ok(Checked { decided: self, there, owner, is_new })
+        Ok(Checked { decided: self, there, owner, is_new, writes_name })
     }
 }
 
@@ -93,12 +101,15 @@ impl Checked {
     /// # Errors
     /// If a medium failed; opening again goes on from what was written.
     pub(crate) fn write(self) -> Result<Written> {
-        let Self { mut decided, there, owner, is_new } = self;
+        let Self { mut decided, there, owner, is_new, writes_name } = self;
         let Decided { setting, store, catalogue, .. } = &mut decided;
         create_topics(setting, &there)?;
-        if is_new {
-            let identity = layout::encode_identity(&owner.state);
-            store.ingest(&mut std::iter::once((layout::IDENTITY_KEY, Some(&identity[..]))))?;
+        let identity = is_new.then(|| (layout::IDENTITY_KEY, layout::encode_identity(&owner.state)));
+        let service = writes_name.then(|| (layout::SERVICE_KEY, layout::encode_service(&setting.name)));
+        // In one step, so that no state is known by a name that it has from another one.
+        let rows: Vec<_> = identity.into_iter().chain(service).collect();
+        if !rows.is_empty() {
+            store.ingest(&mut rows.iter().map(|(key, value)| (*key, Some(&value[..]))))?;
         }
         owner.claim(&*setting.changelog, &setting.name)?;
         if setting.shares_epochs() {
@@ -217,13 +228,15 @@ pub(super) fn consumer(setting: &Setting, number: u16) -> Consumer {
     if number == MAIN_GROUP { setting.consumer() } else { setting.build_consumer() }
 }
 
-/// The identity of the state; none if it is new or of 0.1.
-fn read_identity(store: &dyn StateStore) -> Result<Option<String>> {
-    let mut identity = Ok(None);
-    store.read(layout::IDENTITY_KEY, &mut |stored| {
-        identity = stored.map(layout::decode_identity).transpose();
-    })?;
-    identity
+/// What is kept under `key`; none if the state is new, or of a release that did not keep it.
+fn read_text(
+    store: &dyn StateStore,
+    key: &[u8],
+    decode: fn(&[u8]) -> Result<String>,
+) -> Result<Option<String>> {
+    let mut text = Ok(None);
+    store.read(key, &mut |stored| text = stored.map(decode).transpose())?;
+    text
 }
 
 fn create_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>) -> Result<()> {

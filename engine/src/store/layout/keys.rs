@@ -12,6 +12,9 @@ pub(crate) const IDENTITY_KEY: &[u8] = &[0, 0, 8];
 /// In which term of its changelog the state was drained last.
 pub(crate) const TERM_KEY: &[u8] = &[0, 0, 9];
 
+/// The name of the service whose state it is.
+pub(crate) const SERVICE_KEY: &[u8] = &[0, 0, 10];
+
 const POSITION: u8 = 1;
 const CATALOGUE: u8 = 2;
 const COUNT: u8 = 3;

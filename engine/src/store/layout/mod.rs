@@ -10,6 +10,7 @@
 //! | `0000 03` ++ table id (u16 BE) | how many rows the table has, u64 big-endian |
 //! | `0000 08` | the identity of the state, a framed text; states of 0.1 have none |
 //! | `0000 09` | in which term of its changelog it was drained last: number and identity, framed; none if the log has no terms |
+//! | `0000 0a` | the name of the service whose state it is, a framed text; a state has none until a release that knows it has opened it |
 //!
 //! Group 0 is the main one and group 1 that of the tables being built; group `table id + 1` is that of a table which was
 //! left behind ([`TableStage::Former`]) and stands where it was left.
@@ -41,11 +42,13 @@ pub(crate) use catalogue::{
     CatalogueEntry, FoldId, TableStage, Types, decode_catalogue_entry, encode_catalogue_entry,
 };
 pub(crate) use counts::{decode_count, encode_count};
-pub(crate) use identity::{decode_identity, decode_term, encode_identity, encode_term};
+pub(crate) use identity::{
+    decode_identity, decode_service, decode_term, encode_identity, encode_service, encode_term,
+};
 pub(crate) use keys::{
-    FORMAT_VERSION_KEY, IDENTITY_KEY, TERM_KEY, TableId, catalogue_key, catalogue_range, count_key,
-    count_range, decode_count_key, decode_position_key, decode_row_key, position_key, position_range,
-    row_prefix, table_range,
+    FORMAT_VERSION_KEY, IDENTITY_KEY, SERVICE_KEY, TERM_KEY, TableId, catalogue_key, catalogue_range,
+    count_key, count_range, decode_count_key, decode_position_key, decode_row_key, position_key,
+    position_range, row_prefix, table_range,
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use position::sealed_position;

@@ -341,8 +341,16 @@ impl StateStore for RocksStore {
         Ok(Arc::new(RocksSnapshot::of(Arc::clone(&self.task))))
     }
 
-    fn checkpoint(&self, target: &Path) -> Result<()> {
-        checkpoint::checkpoint(&self.task, target)
+    fn checkpoint(
+        &self,
+        target: &Path,
+        check: &mut dyn FnMut(&dyn StoreSnapshot) -> Result<()>,
+    ) -> Result<()> {
+        checkpoint::checkpoint(&self.task, target, check)
+    }
+
+    fn directory(&self) -> Option<&Path> {
+        Some(&self.task.opened().dir)
     }
 
     fn settle(&self) {

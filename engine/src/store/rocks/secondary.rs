@@ -29,6 +29,9 @@ use std::time::SystemTime;
 /// one that is rewritten faster than it can be opened comes to the end of it.
 const TRIES: u32 = 16;
 
+/// So many bytes are read ahead in a state of which everything is read.
+const VERIFY_AT_ONCE: usize = 1 << 20;
+
 /// The column families that are opened.
 const OPENED_FAMILIES: [&str; 2] = [NO_TASK, ONLY_TASK];
 
@@ -54,6 +57,8 @@ struct Opening {
     options: RocksOptions,
     /// What one instance has read is there for the next one.
     cache: Cache,
+    /// Whether a scan is to pass over nothing.
+    reads_everything: bool,
 }
 
 /// The name, the length and the time of a manifest: every change of a state adds to it, or begins another one. A state that was
@@ -87,10 +92,25 @@ impl SecondaryStore {
         }
         let dir = dir.canonicalize().map_err(|error| on_path("open the state directory", dir, error))?;
         let cache = cache(options.block_cache_bytes);
-        let opening = Opening { dir, options: options.clone(), cache };
+        let opening = Opening { dir, options: options.clone(), cache, reads_everything: false };
         let (instance, found) = opening.open(check)?;
         let seen = Mutex::new(instance.manifest.clone());
         Ok((Self { opening, shown: RwLock::new(instance), seen }, found))
+    }
+
+    /// Opens the state in `dir`, which nobody has open, and reads every block of every file of it, with its checksum.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub(crate) fn verify(dir: &Path, options: &RocksOptions) -> Result<Self> {
+        if !dir.join("CURRENT").exists() {
+            return Err(no_state(dir));
+        }
+        let dir = dir.canonicalize().map_err(|error| on_path("open the state directory", dir, error))?;
+        let opening = Opening { dir, options: options.clone(), cache: cache(0), reads_everything: true };
+        let (instance, ()) = opening.open(&Instance::read_everything)?;
+        let seen = Mutex::new(instance.manifest.clone());
+        Ok(Self { opening, shown: RwLock::new(instance), seen })
     }
 
     /// The state as it is now, if it has changed since the last time. It is not shown yet.
@@ -165,6 +185,10 @@ impl Opening {
         tuning.database.create_if_missing(false);
         // IMPORTANT: files are deleted under it, so that all of them must be open from the start.
         tuning.database.set_max_open_files(-1);
+        if self.reads_everything {
+            // It would jump over older values of a key, which may fill whole blocks.
+            tuning.family.set_max_sequential_skip_in_iterations(u64::MAX);
+        }
         let Present { families, manifest: told, torn } = present(dir)?;
         if torn.is_some() {
             return Err(Error::unavailable(format!(
@@ -183,9 +207,14 @@ impl Opening {
         let descriptors: Vec<_> =
             wanted.map(|family| ColumnFamilyDescriptor::new(family, tuning.family.clone())).collect();
         let logs = LogDirectory::create()?;
-        let database =
+        let opened = if self.reads_everything {
+            // A secondary would rather show an earlier moment than say which file is damaged.
+            tuning.database.set_db_log_dir(&logs.dir);
+            Database::open_cf_descriptors_read_only(&tuning.database, dir, descriptors, false)
+        } else {
             Database::open_cf_descriptors_as_secondary(&tuning.database, dir, &logs.dir, descriptors)
-                .map_err(|error| during("look at the state", dir, error))?;
+        };
+        let database = opened.map_err(|error| during("look at the state", dir, error))?;
         if let Some(told) = &told {
             check_is_whole(&database, told, dir)?;
         }
@@ -234,6 +263,30 @@ fn goes_on(dir: &Path) -> Error {
         "the state in {} changes faster than it can be opened: try again",
         dir.display()
     ))
+}
+
+impl Instance {
+    /// Reads every block of rows there is, and so what leads to them, also what later files hide or delete: a compaction
+    /// will. What only saves time, filters, is not read: damaged ones are passed over whenever they are.
+    fn read_everything(&self) -> Result<()> {
+        let opened = self.task.opened();
+        for name in OPENED_FAMILIES {
+            let Some(family) = opened.database.cf_handle(name) else { continue };
+            let mut options = ReadOptions::default();
+            options.fill_cache(false);
+            options.set_verify_checksums(true);
+            #[expect(deprecated, reason = "what ranges of rows hide is to be read, too")]
+            options.set_ignore_range_deletions(true);
+            options.set_readahead_size(VERIFY_AT_ONCE);
+            let mut rows = opened.database.raw_iterator_cf_opt(&family, options);
+            rows.seek_to_first();
+            while rows.valid() {
+                rows.next();
+            }
+            rows.status().map_err(|error| self.task.failed("read all of the state", error))?;
+        }
+        Ok(())
+    }
 }
 
 impl StoreSnapshot for Instance {

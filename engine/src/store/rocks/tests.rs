@@ -455,3 +455,69 @@ fn nobody_is_told_to_delete_files_that_are_not_ours() {
     assert!(condition.is_some_and(|condition| advice.is_some_and(|advice| condition < advice)), "{refused}");
     assert!(dir.path().join("thesis.tex").exists());
 }
+
+/// Flips one bit in the middle of a file, for whoever has it open, too.
+fn flip(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let mut file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    std::io::Write::write_all(&mut file, &bytes).unwrap();
+}
+
+fn sorted_files(dir: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "sst")).collect();
+    files.sort();
+    files
+}
+
+/// Nobody reads it any more, but a compaction will.
+#[test]
+fn damage_in_what_is_deleted_and_hidden_is_found_before_a_checkpoint_is_taken() {
+    let hidden = |store: &RocksStore, value: u8| {
+        let value = vec![value; 100_000];
+        store.ingest(&mut std::iter::once((&b"key"[..], Some(&value[..])))).unwrap();
+    };
+    let deleted = |store: &RocksStore| {
+        put(store, 0..20_000);
+        store.replace_range(&b""[..]..&[255; 4][..], &mut std::iter::empty()).unwrap();
+    };
+    let older = |store: &RocksStore| (0..7).for_each(|value| hidden(store, value));
+    let make: [&dyn Fn(&RocksStore); 2] = [&deleted, &older];
+    for make in make {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, target) = (dir.path().join("state"), dir.path().join("copy"));
+        let store = open(&state);
+        make(&store);
+        // The first one says that the state was created.
+        let damaged = sorted_files(&state)[1].clone();
+        flip(&damaged);
+        let mut asked = false;
+        let refused = store.checkpoint(&target, &mut |_| {
+            asked = true;
+            Ok(())
+        });
+        let error = refused.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.message().contains(&damaged.display().to_string()), "{error}");
+        assert!(!target.exists() && !asked);
+    }
+}
+
+#[test]
+fn what_is_refused_is_not_put_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("state"));
+    put(&store, 0..10);
+    let target = dir.path().join("copy");
+    let refuse = |copy: &dyn StoreSnapshot| {
+        assert_eq!(count(copy), 10);
+        Err(crate::Error::corrupt("as it is"))
+    };
+    assert_eq!(store.checkpoint(&target, &mut { refuse }).unwrap_err().message(), "as it is");
+    assert!(!target.exists());
+    store.checkpoint(&target, &mut |_| Ok(())).unwrap();
+    assert_eq!(count(&*open(&target).snapshot().unwrap()), 10);
+}

@@ -8,6 +8,8 @@ mod assign;
 mod compare;
 #[cfg(feature = "rocks")]
 mod found;
+#[cfg(feature = "rocks")]
+mod info;
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,8 @@ mod tests;
 pub(crate) use assign::{Assignment, OlderVersion, TaskGroup};
 #[cfg(feature = "rocks")]
 pub(crate) use found::Found;
+#[cfg(feature = "rocks")]
+pub use info::{StateInfo, TableInfo};
 
 use crate::graph::Graph;
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
