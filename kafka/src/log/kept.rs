@@ -1,7 +1,9 @@
 //! What Kafka keeps for those who read it, and what it does not.
 
 use super::KafkaChangelog;
-use millpond_engine::changelog::{Append, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Term, TermLog};
+use millpond_engine::changelog::{
+    Append, EpochLog, EpochMark, Lease, NameLog, RetentionLog, RoleLog, Term, TermLog,
+};
 use millpond_engine::{Error, Position, Result};
 
 impl EpochLog for KafkaChangelog {
@@ -15,6 +17,9 @@ impl EpochLog for KafkaChangelog {
         Ok(Vec::new())
     }
 }
+
+/// As long as no epoch is appended to Kafka there is nothing to share.
+impl RoleLog for KafkaChangelog {}
 
 /// Retention is the broker's: nothing is held against it.
 impl RetentionLog for KafkaChangelog {
