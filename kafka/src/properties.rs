@@ -22,7 +22,12 @@ const REFUSED: &[(&str, &str)] = &[
     ("partitioner", "records are placed by millpond, as Kafka's own clients do it"),
     ("dr_msg_cb", "it is how appends are acknowledged"),
     ("delivery.report.only.error", "appends are acknowledged by reports of their delivery"),
+    ("queue.buffering.max.messages", QUEUE),
+    ("queue.buffering.max.kbytes", QUEUE),
 ];
+
+const QUEUE: &str = "what is on its way is counted before it is handed to librdkafka, so that an append is taken or refused as a \
+                     whole (`Producer::room`)";
 
 /// Other names for the same.
 const ALIASES: &[(&str, &str)] = &[
@@ -31,6 +36,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("max.in.flight", "max.in.flight.requests.per.connection"),
     ("sasl.mechanisms", "sasl.mechanism"),
     ("compression.codec", "compression.type"),
+    ("queue.buffering.max.ms", "linger.ms"),
 ];
 
 /// The name that is used here for the property `name`.

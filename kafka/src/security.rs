@@ -5,6 +5,9 @@ use millpond_engine::{Error, Result};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Longer than any process runs.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Sets in `fetch` what `properties` say of connections.
 ///
 /// # Errors
@@ -19,6 +22,12 @@ pub(crate) fn apply(properties: &BTreeMap<String, String>, fetch: &mut FetchConf
         let millis = millis.parse().map_err(|_| Error::invalid("`socket.timeout.ms` is no number"))?;
         fetch.request_timeout = Duration::from_millis(millis);
     }
+    if let Some(millis) = get("topic.metadata.refresh.interval.ms") {
+        let name = "topic.metadata.refresh.interval.ms";
+        let millis: i64 = millis.parse().map_err(|_| Error::invalid(format!("`{name}` is no number")))?;
+        // As librdkafka reads it: below nothing is never.
+        fetch.metadata_age = u64::try_from(millis).map_or(NEVER, Duration::from_millis);
+    }
     let protocol = get("security.protocol").unwrap_or("plaintext").to_ascii_lowercase();
     let (encrypted, logs_in) = match protocol.as_str() {
         "plaintext" => (false, false),
@@ -31,6 +40,9 @@ pub(crate) fn apply(properties: &BTreeMap<String, String>, fetch: &mut FetchConf
             )));
         }
     };
+    if !cfg!(feature = "tls") && properties.keys().any(|name| name.starts_with("ssl.")) {
+        return Err(lacks_the_feature("properties that begin with `ssl.`"));
+    }
     if encrypted {
         fetch.security.tls = Some(tls(properties)?);
     }
@@ -40,23 +52,64 @@ pub(crate) fn apply(properties: &BTreeMap<String, String>, fetch: &mut FetchConf
     Ok(())
 }
 
+/// What is a matter of OpenSSL: ignored by the direct path, connections would be less than what was asked for.
+const UNKNOWN: &[&str] = &[
+    "ssl.key.password",
+    "ssl.keystore.location",
+    "ssl.providers",
+    "ssl.engine.location",
+    "ssl.crl.location",
+    "ssl.cipher.suites",
+    "ssl.curves.list",
+    "ssl.sigalgs.list",
+];
+
 fn tls(properties: &BTreeMap<String, String>) -> Result<Tls> {
     if !cfg!(feature = "tls") {
-        return Err(Error::invalid("connections over TLS need the feature `tls` of millpond-kafka"));
+        return Err(lacks_the_feature("connections over TLS"));
     }
-    for name in ["ssl.key.password", "ssl.keystore.location", "ssl.providers", "ssl.engine.location"] {
-        if properties.contains_key(name) {
+    if let Some(name) = UNKNOWN.iter().find(|name| properties.contains_key(**name)) {
+        return Err(Error::invalid(format!(
+            "the property `{name}` is not known to the direct path to the brokers, which is encrypted by rustls: give \
+             certificates and keys as PEM, with `ssl.ca.location`, `ssl.certificate.location` and `ssl.key.location`, or the \
+             same with `.pem`, and leave it out"
+        )));
+    }
+    // As librdkafka reads truth values.
+    let says_no = |value: &String| ["false", "f", "0"].contains(&value.to_ascii_lowercase().as_str());
+    if properties.get("enable.ssl.certificate.verification").is_some_and(says_no) {
+        return Err(Error::invalid(
+            "the property `enable.ssl.certificate.verification` of Kafka cannot be false: whoever stands between could have \
+             records folded that nobody has written; name the authority that has signed the broker's certificate with \
+             `ssl.ca.location`, and if the certificate is for another host, set `ssl.endpoint.identification.algorithm` to \
+             `none`",
+        ));
+    }
+    let algorithm = properties.get("ssl.endpoint.identification.algorithm").map_or("https", String::as_str);
+    let any_host = match algorithm.to_ascii_lowercase().as_str() {
+        "https" => false,
+        "none" => true,
+        other => {
             return Err(Error::invalid(format!(
-                "the property `{name}` is not known to the direct path to the brokers: give certificates and keys as PEM, with \
-                 `ssl.ca.location`, `ssl.certificate.location` and `ssl.key.location`, or the same with `.pem`"
+                "`ssl.endpoint.identification.algorithm` is `{other}`, and neither `https` nor `none`"
             )));
         }
-    }
+    };
+    // As librdkafka understands it: those of the system.
+    let probes = properties.get("ssl.ca.location").is_some_and(|location| location == "probe");
     Ok(Tls {
-        authorities_pem: pem(properties, "ssl.ca")?,
+        authorities_pem: if probes { None } else { pem(properties, "ssl.ca")? },
         certificate_pem: pem(properties, "ssl.certificate")?,
         key_pem: pem(properties, "ssl.key")?,
+        any_host,
     })
+}
+
+fn lacks_the_feature(what: &str) -> Error {
+    Error::invalid(format!(
+        "{what} need the feature `tls` of millpond-kafka, with which librdkafka is compiled with OpenSSL: \
+         `cargo add millpond-kafka --features tls`"
+    ))
 }
 
 /// What `<what>.pem` says, or the file at `<what>.location`.
@@ -83,6 +136,9 @@ fn sasl(properties: &BTreeMap<String, String>) -> Result<Sasl> {
             )));
         }
     };
+    if !cfg!(feature = "tls") && mechanism != SaslMechanism::Plain {
+        return Err(lacks_the_feature("logins by SCRAM"));
+    }
     let get = |name: &str| {
         properties
             .get(name)
@@ -90,4 +146,55 @@ fn sasl(properties: &BTreeMap<String, String>) -> Result<Sasl> {
             .ok_or_else(|| Error::invalid(format!("`{name}` is missing, which logging in needs")))
     };
     Ok(Sasl::new(mechanism, get("sasl.username")?, get("sasl.password")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Kafka;
+    use millpond_engine::ErrorKind;
+
+    fn refused(properties: &[(&str, &str)]) -> String {
+        let kafka = properties
+            .iter()
+            .fold(Kafka::new("s").bootstrap("b:9092"), |kafka, (name, value)| kafka.property(name, *value));
+        let error = kafka.open().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        error.to_string()
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn what_would_make_a_connection_less_than_what_was_asked_for_is_refused() {
+        for (name, value) in [
+            ("enable.ssl.certificate.verification", "false"),
+            ("ssl.endpoint.identification.algorithm", "http"),
+            ("ssl.crl.location", "/crl"),
+            ("ssl.cipher.suites", "all"),
+            ("ssl.ca.location", "/nowhere"),
+        ] {
+            let error = refused(&[("security.protocol", "ssl"), (name, value)]);
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn what_needs_the_feature_names_it() {
+        let scram = [("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "SCRAM-SHA-512")];
+        for properties in [
+            &[("security.protocol", "ssl")][..],
+            &[("security.protocol", "SASL_SSL")],
+            &[("ssl.ca.location", "/ca.pem")],
+            &scram,
+        ] {
+            let error = refused(properties);
+            assert!(error.contains("the feature `tls` of millpond-kafka"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mechanism_that_is_not_known_is_named() {
+        let error = refused(&[("security.protocol", "sasl_plaintext"), ("sasl.mechanism", "OAUTHBEARER")]);
+        assert!(error.contains("OAUTHBEARER"), "{error}");
+    }
 }

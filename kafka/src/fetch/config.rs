@@ -32,6 +32,8 @@ pub struct FetchConfig {
     pub backoff: (Duration, Duration),
     /// How long a topic may be missing before that is an error.
     pub missing_topic_timeout: Duration,
+    /// How often topics that are read are asked for anew: whether they have got more partitions, or were made anew.
+    pub metadata_age: Duration,
 }
 
 impl FetchConfig {
@@ -52,6 +54,7 @@ impl FetchConfig {
             request_timeout: Duration::from_secs(10),
             backoff: (Duration::from_millis(50), Duration::from_secs(1)),
             missing_topic_timeout: Duration::from_secs(30),
+            metadata_age: Duration::from_secs(30),
         }
     }
 
@@ -81,6 +84,8 @@ pub struct Tls {
     pub certificate_pem: Option<Vec<u8>>,
     /// and its key, as PEM.
     pub key_pem: Option<Vec<u8>>,
+    /// Whether a broker's certificate may be for any host. It must have been signed by whom one trusts all the same.
+    pub any_host: bool,
 }
 
 impl Tls {
@@ -97,6 +102,7 @@ impl fmt::Debug for Tls {
         f.debug_struct("Tls")
             .field("own_authorities", &self.authorities_pem.is_some())
             .field("client_certificate", &self.certificate_pem.is_some())
+            .field("any_host", &self.any_host)
             .finish_non_exhaustive()
     }
 }

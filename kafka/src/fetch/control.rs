@@ -149,8 +149,8 @@ impl Shared {
     pub(super) fn metadata(&self, topics: Option<&[Arc<str>]>, deadline: Instant) -> Result<Answers> {
         let request = cluster::request(topics);
         let mut backoff = Backoff::new(self.config.backoff);
+        let mut last = None;
         loop {
-            let mut last = Error::invalid("no broker is named to be asked first (bootstrap)");
             for address in self.addresses() {
                 let now = Instant::now();
                 let response =
@@ -169,19 +169,22 @@ impl Shared {
                     }
                     // With another broker it would be no better.
                     Err(error) if error.kind() == ErrorKind::Invalid => return Err(error),
-                    Err(error) => last = error,
+                    // What was heard before says more than that time is up.
+                    Err(error) if last.is_none() || Instant::now() < deadline => last = Some(error),
+                    Err(_) => {}
                 }
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || self.config.bootstrap.is_empty() {
-                return Err(last.context("no broker of the cluster answers"));
+                let nobody = || Error::invalid("no broker is named to be asked first (bootstrap)");
+                return Err(last.unwrap_or_else(nobody).context("no broker of the cluster answers"));
             }
             self.pause(backoff.delay().min(left))?;
         }
     }
 
     /// Brokers that are known, those that were away last, and then those to begin with.
-    fn addresses(&self) -> Vec<String> {
+    pub(super) fn addresses(&self) -> Vec<String> {
         let now = Instant::now();
         let state = self.lock();
         let mut addresses: Vec<_> = state.cluster.brokers.values().cloned().collect();
