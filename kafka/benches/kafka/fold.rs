@@ -63,7 +63,7 @@ fn streams_rounds(
         let arguments = ["--topic", &few.topic, "--warm-up", &warm_up];
         let (said, broker) = bench.beside_broker(|| setting.run(bench, "Aggregate", &arguments))?;
         broker_seconds.insert(name, broker);
-        streams::measured(&said)
+        Ok(streams::measured(&said))
     })
 }
 

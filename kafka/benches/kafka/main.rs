@@ -131,8 +131,7 @@ fn main() -> Outcome<()> {
 type Found = (Value, Targets);
 
 fn compare(args: &Args) -> Outcome<()> {
-    // As much for Java's heap as a broker of such a load would be given.
-    let Some(broker) = Broker::options().heap_mb(1024).start() else { return Ok(()) };
+    let Some(broker) = Broker::options().heap_mb(1024).well_compiled().start() else { return Ok(()) };
     let scratch = phase::scratch(&args.common)?;
     let bench = Bench { args, broker: &broker, scratch: scratch.path() };
     let mut line = Map::new();

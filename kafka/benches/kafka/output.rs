@@ -56,7 +56,7 @@ fn run(bench: &Bench<'_>, way: &'static str) -> Outcome<Measured> {
     let (few, _) = Input::write(bench, bench.args.streams_records(), bench.args.common.distribution)?;
     let warm_up = (few.records / 4).to_string();
     let arguments = ["--topic", &few.topic, "--to", &to, "--warm-up", &warm_up];
-    streams::measured(&setting.run(bench, "Filter", &arguments)?)
+    Ok(streams::measured(&setting.run(bench, "Filter", &arguments)?))
 }
 
 /// Librdkafka's producer by itself, of records that are made up on the way.
