@@ -122,7 +122,7 @@ fn main() -> Outcome<()> {
         "latency" => latency::phase(&args, scratch),
         "reads" => reads::phase(&args, scratch),
         "victim" | "heir" => recovery::phase(name, &args, scratch),
-        "producer" => output::phase(&args, scratch),
+        "filter" | "producer" => output::phase(name, &args, scratch),
         other => Err(format!("there is no phase `{other}`").into()),
     }
 }
