@@ -30,7 +30,7 @@ pub mod backend {
     pub use millpond_engine::changelog::{
         Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, ChangelogOptions, DecodedBatch,
         EpochLog, EpochMark, IntoChangelog, Lease, Leases, LogBatch, NameInUse, NameLog, OpenedChangelog,
-        PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef, RetentionLog, Role, RoleLog, Room, RoomSender, Run,
-        StoredBatch, Term, TermLog, TopicLog, Waker, murmur2, read_below,
+        PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef, RetentionLog, Role, RoleLog, Room,
+        RoomSender, Run, StoredBatch, Term, TermLog, TopicLog, Waker, murmur2, read_below,
     };
 }

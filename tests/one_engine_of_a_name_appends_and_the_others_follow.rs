@@ -14,7 +14,8 @@ use millpond::changelog::prelude::*;
 use millpond::store::MemoryStore;
 use millpond::stream::Emit;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Health, Process, Stepper, StoredTable, TableOptions, Topic,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Health, Process, Stepper, StoredTable,
+    TableOptions, Topic,
 };
 use millpond_support::environment::{rounds, seed};
 use millpond_support::own_log::OwnLog;
@@ -70,7 +71,11 @@ fn telling(version: u32) -> Case {
     let all = graph.stream(&orders()).re_key(|_, _| 0_u8);
     let (numbered, _) = all.process("numbers", Numbered);
     numbered.to(&seen());
-    let all = numbered.group_by_key().fold(TableOptions::from("all").version(version), Vec::new, |list, _, (_, value)| list.push(value));
+    let all = numbered.group_by_key().fold(
+        TableOptions::from("all").version(version),
+        Vec::new,
+        |list, _, (_, value)| list.push(value),
+    );
     Case { graph: graph.build().unwrap(), all }
 }
 
@@ -79,7 +84,11 @@ fn blind(version: u32) -> Case {
     let graph = GraphBuilder::new();
     let (numbered, _) = graph.stream(&orders()).process("numbers", Numbered);
     numbered.filter(|_, (_, value)| value % 3 == 0).to(&seen());
-    let all = numbered.group_by_key().fold(TableOptions::from("all").version(version), Vec::new, |list, _, (_, value)| list.push(value));
+    let all = numbered.group_by_key().fold(
+        TableOptions::from("all").version(version),
+        Vec::new,
+        |list, _, (_, value)| list.push(value),
+    );
     Case { graph: graph.build().unwrap(), all }
 }
 
@@ -136,7 +145,12 @@ impl Member {
             }
         }
         let marks = log.epochs_after(NAME, &stepper.position()).unwrap();
-        panic!("at {} it does not come to {ends}; {:?} {:?}", stepper.position(), log.role(NAME), marks.first());
+        panic!(
+            "at {} it does not come to {ends}; {:?} {:?}",
+            stepper.position(),
+            log.role(NAME),
+            marks.first()
+        );
     }
 }
 
@@ -259,7 +273,10 @@ fn an_engine_that_was_fenced_follows() {
     let mut changes = view.changes().unwrap().1;
     let other = start(&second);
     // What was not committed nobody else sees, and the follower waits.
-    assert_eq!(other.view(&case.all).unwrap().get(&0).err().map(|error| error.kind()), Some(ErrorKind::Unavailable));
+    assert_eq!(
+        other.view(&case.all).unwrap().get(&0).err().map(|error| error.kind()),
+        Some(ErrorKind::Unavailable)
+    );
     second.take_over(NAME);
     other.wait_for_blocking(&position).unwrap();
     assert_eq!(one.drain_blocking().unwrap_err().kind(), ErrorKind::Unavailable);

@@ -12,20 +12,22 @@ use crate::process;
 
 /// Runs a program against a broker, with what it reads from its standard input; returns the lines of JSON that it printed.
 pub fn run(broker: &Broker, program: &str, arguments: &[&str], input: &str) -> Vec<Value> {
-    let mut command = Command::new(script());
-    command
-        // Quick to start.
-        .args(["--gc", "Serial", "--heap", "256"])
-        .env("JAVA_OPTS", "-XX:TieredStopAtLevel=1")
-        .arg(program)
-        .args(["--bootstrap", &broker.bootstrap()])
-        .args(arguments)
-        // Read by whoever looks at why a test failed.
-        .stderr(Stdio::inherit());
+    // Quick to start.
+    let mut command = command(broker, &["--gc", "Serial", "--heap", "256"], program);
+    command.env("JAVA_OPTS", "-XX:TieredStopAtLevel=1").args(arguments);
     let output = process::output_with_input(&mut command, input);
     assert!(output.status.success(), "{program} {arguments:?} failed: {}", output.status);
     let printed = String::from_utf8(output.stdout).unwrap();
     printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A program against a broker, to be given its arguments and run; `options` are those of `benches/kafka_streams/run`.
+pub fn command(broker: &Broker, options: &[&str], program: &str) -> Command {
+    let mut command = Command::new(script());
+    command.args(options).arg(program).args(["--bootstrap", &broker.bootstrap()]);
+    // Read by whoever looks at why something failed.
+    command.stderr(Stdio::inherit());
+    command
 }
 
 /// Writes records with Kafka's own serializers: objects with `key`, `value`, `partition`, `timestamp` and `headers`, any of which

@@ -7,7 +7,6 @@
 mod process;
 
 use crate::random::Random;
-use process::Process;
 use millpond::changelog::backend::{
     Abilities, Appended, DecodedBatch, EpochMark, Lease, LogBatch, NameInUse, PartitionReader, PlacedRecords,
     Run,
@@ -15,6 +14,7 @@ use millpond::changelog::backend::{
 use millpond::changelog::prelude::*;
 use millpond::changelog::{Ack, Append, Changelog, Record, TopicConfig, TopicType};
 use millpond::{Error, ErrorKind, Position, Result, TopicPartition};
+use process::Process;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;

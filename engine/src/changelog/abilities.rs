@@ -86,7 +86,8 @@ impl Abilities {
     /// The names of those that the log does not have.
     #[must_use]
     pub fn missing(self) -> Vec<&'static str> {
-        let Self { one_sequence, atomic_appends, atomic_epochs, dense_offsets, exclusive_names, keeps_holds } = self;
+        let Self { one_sequence, atomic_appends, atomic_epochs, dense_offsets, exclusive_names, keeps_holds } =
+            self;
         let all = [
             ("one_sequence", one_sequence),
             ("atomic_appends", atomic_appends),

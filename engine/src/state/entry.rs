@@ -22,6 +22,12 @@ impl<V> Entry<V> {
         Self { value, before: None, epoch: 0, dirty: 0, used: true }
     }
 
+    /// Something of every part of it, so that all of it is brought near.
+    #[inline]
+    pub(crate) fn look(&self) -> (u64, bool, bool) {
+        (self.epoch, self.value.is_some(), self.before.is_some())
+    }
+
     /// What a query may see when `published` is the last published epoch. It must have been looked up while the entry
     /// was locked: then no epoch after the next one can have touched the entry.
     pub(crate) fn visible(&self, published: u64) -> Option<&V> {

@@ -23,6 +23,10 @@ const SEGMENTS: usize = 64;
 /// How many items the fold visits before it lets readers of a segment in: some ten microseconds.
 const RUN: usize = 128;
 
+/// How many entries the fold looks at before it works on the first of them. Each lies elsewhere in memory: so the processor
+/// waits for many together instead of for one after the other.
+const AHEAD: usize = 16;
+
 /// From how many items on it pays to sort them by segment first.
 const MANY: usize = 4096;
 
@@ -111,8 +115,9 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
                 part.push((hash, item));
             }
         }
+        let mut ahead = Vec::with_capacity(AHEAD);
         for (segment, part) in parts.into_iter().enumerate() {
-            self.visit(segment, part.into_iter(), &key, &mut visit);
+            self.visit(segment, part.into_iter(), &mut ahead, &key, &mut visit);
         }
     }
 
@@ -129,37 +134,45 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
                 (self.segment(hash), (hash, item))
             })
             .peekable();
+        let mut ahead = Vec::with_capacity(AHEAD);
         while let Some(&(segment, _)) = items.peek() {
             let run =
                 std::iter::from_fn(|| items.next_if(|(next, _)| *next == segment)).map(|(_, item)| item);
-            self.visit(segment, run, &key, &mut visit);
+            self.visit(segment, run, &mut ahead, &key, &mut visit);
         }
     }
 
-    /// Calls `visit` with each item, which must belong to `segment`, and the entry of its key, if there is one.
+    /// Calls `visit` with each item, which must belong to `segment`, and the entry of its key, if there is one. `ahead` is a
+    /// buffer.
     ///
-    /// The lock of the segment is taken once for a run of items: it costs as much as a visit, and between the items of
-    /// a run the processor can fetch the next entries while it works on one.
+    /// The lock of the segment is taken once for a run of items: it costs as much as a visit.
     fn visit<T>(
         &self,
         segment: usize,
         mut items: impl Iterator<Item = (usize, T)>,
+        ahead: &mut Vec<(usize, T)>,
         key: impl Fn(&T) -> &K,
         mut visit: impl FnMut(T, Option<&mut Entry<V>>),
     ) {
         let Some(part) = self.map.shards().get(segment) else { return };
-        while let Some(mut next) = items.next() {
+        let mut next = items.next();
+        while next.is_some() {
             let mut part = part.write();
-            for left in (0..RUN).rev() {
-                let (hash, item) = next;
-                let found = part.get_mut(hash as u64, |(other, _)| other == key(&item));
-                visit(item, found.map(|(_, entry)| entry.get_mut()));
-                if left == 0 {
-                    break;
+            for _ in 0..RUN / AHEAD {
+                ahead.extend(next.take().into_iter().chain(items.by_ref().take(AHEAD - 1)));
+                if ahead.len() > 1 {
+                    for (hash, item) in &*ahead {
+                        let found = part.get(*hash as u64, |(other, _)| other == key(item));
+                        std::hint::black_box(found.map(|(_, entry)| entry.get().look()));
+                    }
                 }
-                match items.next() {
-                    Some(item) => next = item,
-                    None => return,
+                for (hash, item) in ahead.drain(..) {
+                    let found = part.get_mut(hash as u64, |(other, _)| other == key(&item));
+                    visit(item, found.map(|(_, entry)| entry.get_mut()));
+                }
+                next = items.next();
+                if next.is_none() {
+                    return;
                 }
             }
         }

@@ -5,8 +5,8 @@
 
 use super::catalogue::{Assignment, Catalogue, TaskGroup};
 use super::drain::Drain;
-use super::owner::{self, Owner};
 use super::input::Keeps;
+use super::owner::{self, Owner};
 use super::{Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks};
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
 use crate::graph::TableSpec;

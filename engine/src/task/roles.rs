@@ -108,7 +108,9 @@ impl Task {
         let mut counts = std::collections::BTreeMap::new();
         for id in self.ids.iter().flatten() {
             let mut count = Ok(None);
-            store.read(&layout::count_key(*id), &mut |row| count = row.map(layout::decode_count).transpose())?;
+            store.read(&layout::count_key(*id), &mut |row| {
+                count = row.map(layout::decode_count).transpose()
+            })?;
             counts.extend(count?.map(|rows| (*id, rows)));
         }
         self.input.go_back(stored?)?;

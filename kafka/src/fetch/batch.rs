@@ -208,8 +208,8 @@ impl LogBatch for KafkaBatch {
         self.bytes.len()
     }
 
-    /// Exact if nothing is compressed or the codec has written it down, which lz4 and zstd of the Java client do not: then
-    /// it is a guess.
+    /// Exact if nothing is compressed or the codec has written it down, which lz4 and zstd of the Java client do not. Of lz4 it
+    /// is known to within a part of a block then, of zstd it is a guess.
     fn body_bytes(&self) -> usize {
         self.body_bytes
     }

@@ -47,8 +47,8 @@ impl Codec {
         })
     }
 
-    /// How many bytes `records` take once they are decompressed. It is what the codec wrote down; for a guess, since not
-    /// all write it, a batch is taken for four times as large.
+    /// About how many bytes `records` take once they are decompressed: what the codec wrote down, or what the blocks of lz4
+    /// tell; for a guess, since zstd need not say anything, a batch is taken for four times as large.
     pub(super) fn estimate(self, records: &[u8]) -> usize {
         let said = match self {
             Self::None => return records.len(),

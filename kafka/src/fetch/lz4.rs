@@ -39,9 +39,34 @@ pub(super) fn decompress(mut input: &[u8], out: &mut Scratch) -> Result<(), Dama
     Ok(())
 }
 
-/// How many bytes the first frame of `input` says it holds, if it says so.
+/// About how many bytes the first frame of `input` holds: as many as it says, or else as many full blocks as there are, as
+/// writers fill one before they begin the next. The last one is taken to be compressed as well as the others, or to a quarter
+/// if it is the only one. `None` if it is no frame.
 pub(super) fn content_bytes(mut input: &[u8]) -> Option<u64> {
-    (take_u32(&mut input)? == MAGIC).then(|| descriptor(&mut input).ok()?.content_bytes)?
+    if take_u32(&mut input)? != MAGIC {
+        return None;
+    }
+    let frame = descriptor(&mut input).ok()?;
+    if frame.content_bytes.is_some() {
+        return frame.content_bytes;
+    }
+    let most = frame.max_block_bytes as u64;
+    let (mut stored, mut full, mut compressed) = (0, 0, 0);
+    let mut last = 0;
+    while let Some(size) = take_u32(&mut input).filter(|size| *size != 0) {
+        let bytes = u64::from(size & !STORED);
+        if size & STORED != 0 {
+            stored += bytes;
+        } else {
+            full += if last > 0 { most } else { 0 };
+            compressed += last;
+            last = bytes;
+        }
+        let checksum = if frame.block_checksums { 4 } else { 0 };
+        take(&mut input, usize::try_from(bytes).ok()? + checksum)?;
+    }
+    let last = if compressed == 0 { last * 4 } else { last.saturating_mul(full) / compressed };
+    Some(stored + full + last.min(most))
 }
 
 fn descriptor(input: &mut &[u8]) -> Result<Descriptor, Damage> {

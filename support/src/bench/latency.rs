@@ -2,7 +2,7 @@
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Steps of at most a hundredth of a value.
 const DIGITS: u8 = 2;
@@ -55,6 +55,16 @@ impl Latencies {
         let ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.histogram.saturating_record(ns.saturating_sub(self.clock_ns));
         result
+    }
+
+    /// Notes what took so long by another measure.
+    pub fn note(&mut self, took: Duration) {
+        self.histogram.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Notes what others have noted.
+    pub fn add(&mut self, others: &Self) {
+        self.histogram.add(&others.histogram).expect("the same bounds");
     }
 
     /// How many were noted.

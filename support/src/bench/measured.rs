@@ -97,11 +97,20 @@ impl Rounds {
     /// Measures each of `ways`, which are phases of this program, and all of them in each round, so that what else
     /// the machine does meets all alike. Fails if they do not come to the same result.
     pub fn measure(common: &Common, ways: &[&'static str], scratch: &Path) -> Outcome<Vec<Self>> {
+        Self::measure_by(common.rounds(3), ways, |way| phase::run(way, scratch))
+    }
+
+    /// As [`measure`](Self::measure), of ways of any kind.
+    pub fn measure_by(
+        rounds: usize,
+        ways: &[&'static str],
+        mut run: impl FnMut(&'static str) -> Outcome<Measured>,
+    ) -> Outcome<Vec<Self>> {
         let mut all: Vec<Self> = ways.iter().map(|way| Self { way, rounds: Vec::new() }).collect();
-        for round in 1..=common.rounds(3) {
+        for round in 1..=rounds {
             for Self { way, rounds } in &mut all {
-                let measured: Measured = phase::run(way, scratch)?;
-                eprintln!("round {round}: {way} folds {} records/s", count(measured.rps()));
+                let measured = run(way)?;
+                eprintln!("round {round}: {way}: {} records/s", count(measured.rps()));
                 rounds.push(measured);
             }
         }

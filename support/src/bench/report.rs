@@ -44,19 +44,26 @@ pub enum Bound {
 
 /// Figures beside what they should be.
 #[derive(Debug, Default)]
-pub struct Targets(Vec<(&'static str, f64, Bound)>);
+pub struct Targets(Vec<(String, f64, Bound)>);
 
 impl Targets {
     /// `measured` is to be at least `bound`; 0.0 was not measured and is passed over.
-    pub fn at_least(mut self, name: &'static str, measured: f64, bound: f64) -> Self {
+    pub fn at_least(mut self, name: impl Into<String>, measured: f64, bound: f64) -> Self {
         if measured > 0.0 {
-            self.0.push((name, measured, Bound::AtLeast(bound)));
+            self.0.push((name.into(), measured, Bound::AtLeast(bound)));
         }
         self
     }
 
-    pub fn at_most(mut self, name: &'static str, measured: f64, bound: f64) -> Self {
-        self.0.push((name, measured, Bound::AtMost(bound)));
+    pub fn at_most(mut self, name: impl Into<String>, measured: f64, bound: f64) -> Self {
+        self.0.push((name.into(), measured, Bound::AtMost(bound)));
+        self
+    }
+
+    /// With those of `others` behind.
+    #[must_use]
+    pub fn and(mut self, others: Self) -> Self {
+        self.0.extend(others.0);
         self
     }
 
@@ -70,8 +77,8 @@ impl Targets {
                 Bound::AtMost(bound) => (format!("<= {bound}"), measured <= bound),
             };
             let word = if met { "reached" } else { "not reached" };
-            table.row([name.to_owned(), format!("{measured:.2}"), text, word.to_owned()]);
-            reached.insert(name.to_owned(), json!(met));
+            table.row([name.clone(), format!("{measured:.2}"), text, word.to_owned()]);
+            reached.insert(name, json!(met));
         }
         if !reached.is_empty() {
             table.print();

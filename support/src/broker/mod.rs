@@ -32,6 +32,8 @@ mod requests;
 pub struct Broker {
     dir: TempDir,
     arguments: Vec<String>,
+    /// Further options of Java.
+    java_options: String,
     first_port: u16,
     process: Mutex<Option<Child>>,
 }
@@ -69,8 +71,12 @@ impl Broker {
         false
     }
 
-    fn start_with(dir: TempDir, arguments: Vec<String>, first_port: u16) -> Result<Self, String> {
-        let broker = Self { dir, arguments, first_port, process: Mutex::new(None) };
+    fn start_with(
+        dir: TempDir,
+        (arguments, java_options): (Vec<String>, String),
+        first_port: u16,
+    ) -> Result<Self, String> {
+        let broker = Self { dir, arguments, java_options, first_port, process: Mutex::new(None) };
         broker.run().map(|()| broker)
     }
 
@@ -80,6 +86,7 @@ impl Broker {
             .arg(self.stored())
             .args(["--port", &self.first_port.to_string()])
             .args(&self.arguments)
+            .envs((!self.java_options.is_empty()).then_some(("KAFKA_OPTS", &self.java_options)))
             // What is sent to the test program and all its children, such as an interrupt, is not for the broker.
             .process_group(0)
             // While this end is open the broker lives.

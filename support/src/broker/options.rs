@@ -9,6 +9,7 @@ pub struct Options {
     arguments: Vec<String>,
     /// Options that take a port: which of those of the broker.
     listeners: Vec<(&'static str, u16)>,
+    java_options: &'static str,
     proxy: Option<Proxy>,
 }
 
@@ -21,6 +22,12 @@ impl Options {
     /// The most memory that Java takes for objects; 384 MB unless set.
     pub fn heap_mb(self, megabytes: u32) -> Self {
         self.argument(&["--heap", &megabytes.to_string()])
+    }
+
+    /// Compiled as well as Java can, which is worth its while under load; otherwise it is only quick to start.
+    pub fn well_compiled(mut self) -> Self {
+        self.java_options = "-XX:TieredStopAtLevel=4";
+        self
     }
 
     /// Clients that come through the proxy stay with it: what the broker tells them to connect to is the proxy.
@@ -83,7 +90,7 @@ impl Options {
             proxy.forward_to(behind);
         }
         let dir = tempfile::Builder::new().prefix("millpond-broker-").tempdir().unwrap();
-        Broker::start_with(dir, arguments, first_port)
+        Broker::start_with(dir, (arguments, self.java_options.to_owned()), first_port)
     }
 
     fn argument(mut self, arguments: &[&str]) -> Self {

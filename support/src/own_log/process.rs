@@ -37,7 +37,12 @@ impl Process {
 
     pub(super) fn uncommitted(&self, producer: &str) -> Vec<EpochMark> {
         let tenures = self.tenures();
-        tenures.get(producer).into_iter().flat_map(|tenure| &tenure.outbox).map(|(mark, _)| mark.clone()).collect()
+        tenures
+            .get(producer)
+            .into_iter()
+            .flat_map(|tenure| &tenure.outbox)
+            .map(|(mark, _)| mark.clone())
+            .collect()
     }
 
     pub(super) fn append_epoch(
@@ -152,6 +157,8 @@ impl RoleLog for OwnLog {
     fn committed(&self, producer: &str) -> Range<u64> {
         let Some(process) = &self.process else { return 0..0 };
         let tenures = process.tenures();
-        tenures.get(producer).map_or(0..0, |tenure| tenure.committed..tenure.committed + tenure.outbox.len() as u64)
+        tenures
+            .get(producer)
+            .map_or(0..0, |tenure| tenure.committed..tenure.committed + tenure.outbox.len() as u64)
     }
 }

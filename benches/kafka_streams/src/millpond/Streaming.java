@@ -20,8 +20,8 @@ import org.apache.kafka.streams.processor.api.ContextualFixedKeyProcessor;
 import org.apache.kafka.streams.processor.api.FixedKeyRecord;
 
 /**
- * What the Kafka Streams programs share: their settings, and the measure, which begins with the first record and ends when
- * all that the topic held at the start is committed.
+ * What the Kafka Streams programs share: their settings, and the measure, which begins with the first record, or the one after
+ * the warm-up, and ends when all that the topic held at the start is committed.
  */
 final class Streaming {
     static final String USAGE = """
@@ -37,6 +37,8 @@ final class Streaming {
               --app ID                application.id; a new one unless set, of which nothing is left at the end
               --state DIR             state.dir; a new directory unless set, of which nothing is left at the end
               --settings K=V,K=V      any others, as Kafka names them
+              --warm-up N             so many records are taken before anything is measured, so that Java has compiled what it
+                                      runs
               --die-at N              halts the process, as kill -9 does, after so many records
             """;
 
@@ -50,10 +52,12 @@ final class Streaming {
     private final AtomicLongArray taken;
     private final AtomicLong takenHere = new AtomicLong();
     private final long dieAt;
+    private final long warmUp;
     private final CountDownLatch allTaken = new CountDownLatch(1);
     private volatile boolean begun;
     private volatile double began;
     private volatile double cpuBefore;
+    private volatile long takenBefore;
 
     Streaming(Options options, Cluster cluster) throws Exception {
         this.options = options;
@@ -61,6 +65,7 @@ final class Streaming {
         ends = cluster.ends(topic);
         taken = new AtomicLongArray(ends.size());
         dieAt = options.number("die-at", Long.MAX_VALUE);
+        warmUp = options.number("warm-up", 0);
         app = options.text("app", "millpond-" + UUID.randomUUID());
         if (total() == 0) {
             throw Options.wrong("the topic " + topic + " holds no records");
@@ -124,7 +129,7 @@ final class Streaming {
         return stream.processValues(() -> new ContextualFixedKeyProcessor<K, V, V>() {
             @Override
             public void process(FixedKeyRecord<K, V> record) {
-                if (!begun) {
+                if (!begun && takenHere.get() >= warmUp) {
                     begin();
                 }
                 var source = context().recordMetadata().orElseThrow();
@@ -145,6 +150,7 @@ final class Streaming {
         if (!begun) {
             began = Usage.seconds();
             cpuBefore = Usage.cpuSeconds();
+            takenBefore = takenHere.get();
             begun = true;
         }
     }
@@ -183,7 +189,7 @@ final class Streaming {
         double committed = Usage.seconds();
         double cpu = Usage.cpuSeconds() - cpuBefore;
         closing.join();
-        long records = takenHere.get();
+        long records = takenHere.get() - takenBefore;
         double elapsed = committed - began;
         var line = new LinkedHashMap<String, Object>();
         line.put("program", program);

@@ -47,7 +47,9 @@ use super::{
     Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Room, Term, TopicConfig,
     TopicType,
 };
-use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, RoleLog, TermLog, TopicLog};
+use crate::changelog::{
+    Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, RoleLog, TermLog, TopicLog,
+};
 use crate::{Error, Position, Result, TopicPartition};
 use database::{Database, Span};
 use index::{IfThere, Index};

@@ -14,7 +14,9 @@ use super::{
     Ack, Append, Appended, Changelog, EpochMark, Lease, NameInUse, PartitionReader, Term, TopicConfig,
     TopicType,
 };
-use crate::changelog::{Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, RoleLog, TermLog, TopicLog};
+use crate::changelog::{
+    Abilities, AppendLog, EpochLog, NameLog, ReadLog, RetentionLog, RoleLog, TermLog, TopicLog,
+};
 use crate::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use reader::MemoryReader;
 use state::Contents;

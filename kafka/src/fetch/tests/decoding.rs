@@ -205,8 +205,31 @@ fn what_codecs_have_written_down_is_the_estimate() {
         assert_eq!(codec.estimate(&super::written::compressed(codec, &body)), body.len(), "{codec:?}");
     }
     assert_eq!(Codec::Snappy.estimate(&xerial(&body, 32 << 10)), body.len());
-    let unknown = lz4_frame(&body, false, false);
-    assert_eq!(Codec::Lz4.estimate(&unknown), 4 * unknown.len());
+}
+
+/// How large batches are decides how many make an epoch: those of the Java client were once taken for twice as large.
+#[test]
+fn lz4_tells_its_size_by_its_blocks() {
+    let varied = |number: u32| (u64::from(number / 3) << 20 | u64::from(number % 1000)).to_le_bytes();
+    for records in [0, 1, 5_000, 20_000, 100_000, 1_000_000] {
+        let body: Vec<u8> = (0..records).flat_map(varied).collect();
+        for linked in [false, true] {
+            let packed = lz4_frame(&body, linked, false);
+            let estimate = Codec::Lz4.estimate(&packed);
+            if body.len() > 64 << 10 {
+                assert!(estimate.abs_diff(body.len()) < body.len() / 20, "{estimate} for {}", body.len());
+            } else {
+                assert!(estimate <= 4 * packed.len(), "{estimate} for {}", packed.len());
+            }
+            // Whatever is cut off or broken, there is an estimate.
+            for cut in 0..packed.len().min(40) {
+                assert!(Codec::Lz4.estimate(&packed[..cut]) <= 4 << 20);
+            }
+        }
+    }
+    let mut lying = lz4_frame(&[7; 10], false, false);
+    lying[7..11].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(Codec::Lz4.estimate(&lying), 4 * lying.len());
 }
 
 fn bytes_or_null() -> impl Strategy<Value = Option<Vec<u8>>> {
