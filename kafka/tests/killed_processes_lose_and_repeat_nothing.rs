@@ -11,12 +11,11 @@ mod service;
 
 use millpond::changelog::Producer;
 use millpond::{Engine, Health, Position, SystemClock};
-use millpond_kafka::KafkaChangelog;
 use millpond_support::broker::Broker;
 use millpond_support::environment::seed;
 use millpond_support::process::{self, ChildProcess};
 use millpond_support::random::Random;
-use service::{case, case_of, check, kafka, rows, start};
+use service::{Case, case_of, check, check_telling, kafka, rows, start, telling_of};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +35,7 @@ fn kills() -> u64 {
 fn child() {
     let Some(dir) = process::given() else { return };
     let given = |name: &str| std::env::var(name).unwrap();
-    let case = case_of(&given("INPUT"), &given("OUTPUT"));
+    let case = case_of_kind(&given("KIND"), &given("INPUT"), &given("OUTPUT"));
     let kafka = kafka(&given("BOOTSTRAP"), &given("SERVICE"));
     let builder = Engine::builder(&case.graph).state_dir(dir.join("state")).changelog(kafka);
     let engine = builder.memory(64 << 20).drain_interval(Duration::from_millis(50)).start().unwrap();
@@ -55,9 +54,15 @@ fn child() {
     process::tell("closed");
 }
 
-fn spawn(dir: &Path, bootstrap: &str, case: &service::Case, name: &str) -> ChildProcess {
+/// Whether a graph can tell how records of several partitions follow each other.
+fn case_of_kind(kind: &str, input: &str, output: &str) -> Case {
+    if kind == "telling" { telling_of(input, output) } else { case_of(input, output) }
+}
+
+fn spawn(dir: &Path, bootstrap: &str, case: &Case, (name, kind): (&str, &str)) -> ChildProcess {
     std::fs::create_dir_all(dir).unwrap();
     let task = [
+        ("KIND", kind.to_owned()),
         ("BOOTSTRAP", bootstrap.to_owned()),
         ("SERVICE", name.to_owned()),
         ("INPUT", case.input.name().to_string()),
@@ -92,17 +97,30 @@ impl Appending {
 #[test]
 fn what_was_appended_has_its_outputs_once() {
     let Some(broker) = Broker::shared() else { return };
+    live("blind", broker);
+}
+
+#[test]
+fn so_it_has_where_the_order_of_partitions_matters() {
+    let Some(broker) = Broker::shared() else { return };
+    live("telling", broker);
+}
+
+/// Lives through some deaths, and is looked at afterwards.
+fn live(kind: &str, broker: &Broker) {
     let seed = seed();
     println!("MILLPOND_SEED={seed}");
     let mut random = Random::new(seed);
-    let (name, case) = ("killed", case(broker, "killed"));
+    let input = broker.create_topic(&format!("{kind}-in"), 3, &[]);
+    let output = broker.create_topic(&format!("{kind}-out"), 3, &[]);
+    let (name, case) = (&*format!("killed-{kind}"), case_of_kind(kind, &input, &output));
     let log = Arc::new(kafka(&broker.bootstrap(), "outside").open().unwrap());
     let producer = Producer::new(log.clone(), &case.input, Arc::new(SystemClock)).unwrap();
     let mut appending =
         Appending { producer, number: 0, appended: BTreeMap::new(), position: Position::new() };
     let dir = tempfile::tempdir().unwrap();
     let place = |number: usize| dir.path().join(number.to_string());
-    let begin = |number: usize| spawn(&place(number), &broker.bootstrap(), &case, name);
+    let begin = |number: usize| spawn(&place(number), &broker.bootstrap(), &case, (name, kind));
     let mut children: Vec<_> = (0..PROCESSES).map(begin).collect();
     for kill in 0..kills() {
         for _ in 0..5 + random.below(60) {
@@ -118,28 +136,35 @@ fn what_was_appended_has_its_outputs_once() {
             }
             children[number].signal("-CONT");
         } else {
-            children[number].kill();
-            let (_, stderr, status) = std::mem::replace(&mut children[number], begin(number)).end();
+            let mut child = children.remove(number);
+            child.kill();
+            let (_, stderr, status) = child.end();
+            children.insert(number, begin(number));
             assert!(status.code().is_none(), "kill {kill}: it had ended by itself: {stderr}");
         }
     }
     appending.some(50);
     let end = appending.position.to_string();
     (0..PROCESSES).for_each(|number| std::fs::write(place(number).join(END), &end).unwrap());
-    let expected: BTreeMap<u32, u64> =
-        appending.appended.iter().map(|(key, values)| (*key, values.len() as u64)).collect();
+    let expected = if kind == "telling" {
+        check_telling(&case, &*log, &appending.appended)
+    } else {
+        check(&case, &*log, &appending.appended);
+        appending.appended.iter().map(|(key, values)| (*key, values.len() as u64)).collect()
+    };
     let shown: Vec<String> = expected.iter().map(|(key, count)| format!("{key}={count}")).collect();
     for child in children {
         let (lines, stderr, status) = child.end();
         assert!(status.success(), "{stderr}");
         assert!(lines.contains(&format!("rows {}", shown.join(" "))), "{lines:?}");
     }
-    check(&case, &*log, &appending.appended);
     // Whoever begins anew comes to the same.
     let last = start(&case, kafka(&broker.bootstrap(), name));
     last.wait_for_blocking(&appending.position).unwrap();
     assert_eq!(rows(&case, &last), expected);
     last.close_blocking().unwrap();
-    let log: Arc<KafkaChangelog> = log;
-    check(&case, &*log, &appending.appended);
+    match kind {
+        "telling" => drop(check_telling(&case, &*log, &appending.appended)),
+        _ => check(&case, &*log, &appending.appended),
+    }
 }

@@ -88,6 +88,39 @@ pub(crate) fn check(case: &Case, log: &dyn Changelog, appended: &BTreeMap<u32, V
     assert_eq!(outputs(case, log, count), expected);
 }
 
+/// One that can tell how records of several partitions follow each other: it numbers all of them, and keeps what comes of
+/// them in this order.
+pub(crate) fn telling_of(input: &str, output: &str) -> Case {
+    let (input, output) = (Topic::new(input), Topic::new(output));
+    let graph = GraphBuilder::new();
+    let (numbered, _) = graph.stream(&input).re_key(|_, _| 0).process("numbers", Numbered);
+    numbered.to(&output);
+    let digest = numbered.group_by_key().fold("digest", || 0, |digest, _, (_, value)| *digest = digested(*digest, value));
+    Case { input, output, graph: graph.build().unwrap(), numbers: digest }
+}
+
+fn digested(digest: u64, value: u64) -> u64 {
+    (digest ^ value).wrapping_mul(0x0100_0000_01b3).rotate_left(17)
+}
+
+/// Checks the outputs of one that tells, and returns the rows that come of their order.
+pub(crate) fn check_telling(
+    case: &Case,
+    log: &dyn Changelog,
+    appended: &BTreeMap<u32, Vec<u64>>,
+) -> BTreeMap<u32, u64> {
+    let mut all: Vec<u64> = appended.values().flatten().copied().collect();
+    all.sort_unstable();
+    let outputs = outputs(case, log, all.len()).remove(&0).unwrap_or_default();
+    let numbers: Vec<u64> = outputs.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (0..all.len() as u64).collect::<Vec<_>>());
+    let digest = outputs.iter().fold(0, |digest, (_, value)| digested(digest, *value));
+    let mut values: Vec<u64> = outputs.into_iter().map(|(_, value)| value).collect();
+    values.sort_unstable();
+    assert_eq!(values, all);
+    [(0, digest)].into()
+}
+
 pub(crate) fn rows(case: &Case, engine: &Engine) -> BTreeMap<u32, u64> {
     engine.view(&case.numbers).unwrap().scan().unwrap().map(Result::unwrap).collect()
 }

@@ -6,7 +6,7 @@ use millpond_engine::{Error, Result, TopicPartition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -58,10 +58,11 @@ impl ClientContext for Watch {
 }
 
 impl ProducerContext for Watch {
-    type DeliveryOpaque = Box<TopicPartition>;
+    type DeliveryOpaque = ();
 
-    fn delivery(&self, result: &DeliveryResult<'_>, partition: Box<TopicPartition>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         let Err((error, message)) = result else { return };
+        let partition = TopicPartition::new(message.topic(), u32::try_from(message.partition()).unwrap_or(u32::MAX));
         if let Some(refused) = refusal(error, &partition, message.payload_len()) {
             self.0.refused.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(refused);
         }
@@ -133,7 +134,7 @@ impl Transactions {
     pub(super) fn send(&self, appends: &[Append]) -> Result<(), Trouble> {
         for Append { partition, records } in appends {
             for record in records {
-                self.send_one(outgoing(partition, record, Box::new(partition.clone())))?;
+                self.send_one(partition, outgoing(partition, record, ()))?;
             }
         }
         Ok(())
@@ -141,15 +142,14 @@ impl Transactions {
 
     /// Sends the mark of an epoch.
     pub(super) fn send_mark(&self, partition: &TopicPartition, mark: &[u8]) -> Result<(), Trouble> {
-        let record = BaseRecord::with_opaque_to(&partition.topic, Box::new(partition.clone()));
-        self.send_one(record.partition(0).payload(mark))
+        self.send_one(partition, BaseRecord::to(&partition.topic).partition(0).payload(mark))
     }
 
-    fn send_one(&self, record: BaseRecord<'_, [u8], [u8], Box<TopicPartition>>) -> Result<(), Trouble> {
+    fn send_one(&self, to: &TopicPartition, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Trouble> {
         let Some(producer) = &self.producer else { return Err(self.trouble(&KafkaError::Canceled)) };
         producer.send(record).map_err(|(error, record)| {
             let bytes = record.payload.map_or(0, <[u8]>::len);
-            match refusal(&error, &record.delivery_opaque, bytes) {
+            match refusal(&error, to, bytes) {
                 Some(refused) => Trouble::Refused(refused),
                 None => self.trouble(&error),
             }
