@@ -81,10 +81,8 @@ pub(crate) fn outputs(case: &Case, log: &dyn Changelog, count: usize) -> BTreeMa
 
 pub(crate) fn check(case: &Case, log: &dyn Changelog, appended: &BTreeMap<u32, Vec<u64>>) {
     let count = appended.values().map(Vec::len).sum();
-    let expected: BTreeMap<u32, Vec<(u64, u64)>> = appended
-        .iter()
-        .map(|(key, values)| (*key, (0..).zip(values.iter().copied()).collect()))
-        .collect();
+    let expected: BTreeMap<u32, Vec<(u64, u64)>> =
+        appended.iter().map(|(key, values)| (*key, (0..).zip(values.iter().copied()).collect())).collect();
     assert_eq!(outputs(case, log, count), expected);
 }
 
@@ -95,7 +93,11 @@ pub(crate) fn telling_of(input: &str, output: &str) -> Case {
     let graph = GraphBuilder::new();
     let (numbered, _) = graph.stream(&input).re_key(|_, _| 0).process("numbers", Numbered);
     numbered.to(&output);
-    let digest = numbered.group_by_key().fold("digest", || 0, |digest, _, (_, value)| *digest = digested(*digest, value));
+    let digest = numbered.group_by_key().fold(
+        "digest",
+        || 0,
+        |digest, _, (_, value)| *digest = digested(*digest, value),
+    );
     Case { input, output, graph: graph.build().unwrap(), numbers: digest }
 }
 
