@@ -1,12 +1,15 @@
 //! How a service reaches Kafka: a name, brokers, and whatever else librdkafka can be told.
 
-use crate::fetch::FetchConfig;
+use crate::fetch::{FetchConfig, Fetcher};
+use crate::librdkafka::Consumers;
 use crate::log::KafkaChangelog;
+use crate::path::Fetch;
 use crate::{properties, security};
 use millpond_engine::Result;
 use millpond_engine::changelog::{ChangelogOptions, IntoChangelog, OpenedChangelog};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often outputs are committed.
@@ -43,6 +46,7 @@ pub struct Kafka {
     pub(crate) replication: Option<i32>,
     pub(crate) commit_interval: Duration,
     pub(crate) marks_kept: Duration,
+    path: Fetch,
 }
 
 /// Without what must not be known.
@@ -55,6 +59,7 @@ impl fmt::Debug for Kafka {
         f.debug_struct("Kafka")
             .field("service", &self.service)
             .field("properties", &properties)
+            .field("fetch", &self.path)
             .finish_non_exhaustive()
     }
 }
@@ -70,6 +75,7 @@ impl Kafka {
             replication: None,
             commit_interval: COMMIT_INTERVAL,
             marks_kept: MARKS_KEPT,
+            path: Fetch::Direct,
         }
     }
 
@@ -113,6 +119,12 @@ impl Kafka {
         self
     }
 
+    /// By which path records are read: the direct one, unless this says otherwise. Everything is read the same by either.
+    pub fn fetch(mut self, path: Fetch) -> Self {
+        self.path = path;
+        self
+    }
+
     /// Connects to the brokers.
     ///
     /// # Errors
@@ -124,10 +136,18 @@ impl Kafka {
 
     fn open_with(&self, buffer_bytes: usize) -> Result<KafkaChangelog> {
         properties::check(&self.properties)?;
-        let mut fetch = FetchConfig::new(self.properties.get("bootstrap.servers").map_or("", String::as_str));
-        security::apply(&self.properties, &mut fetch)?;
-        fetch.buffer_bytes = buffer_bytes;
-        KafkaChangelog::open(self, fetch)
+        match self.path {
+            Fetch::Direct => {
+                let brokers = self.properties.get("bootstrap.servers").map_or("", String::as_str);
+                let mut fetch = FetchConfig::new(brokers);
+                security::apply(&self.properties, &mut fetch)?;
+                fetch.buffer_bytes = buffer_bytes;
+                KafkaChangelog::open(self, || Ok(Arc::new(Fetcher::connect(fetch)?)))
+            }
+            Fetch::Librdkafka => {
+                KafkaChangelog::open(self, || Ok(Arc::new(Consumers::connect(self, buffer_bytes)?)))
+            }
+        }
     }
 }
 

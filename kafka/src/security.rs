@@ -132,7 +132,8 @@ fn sasl(properties: &BTreeMap<String, String>) -> Result<Sasl> {
         "SCRAM-SHA-512" => SaslMechanism::ScramSha512,
         other => {
             return Err(Error::invalid(format!(
-                "`sasl.mechanism` is {other}, and the direct path to the brokers knows PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
+                "`sasl.mechanism` is {other}, and the direct path to the brokers knows PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512: \
+                 read through librdkafka instead, with `Kafka::fetch(Fetch::Librdkafka)`"
             )));
         }
     };

@@ -1,4 +1,4 @@
-//! Kafka passes the suite of contracts that every changelog passes, as far as its abilities go.
+//! Kafka passes the suite of contracts that every changelog passes, as far as its abilities go, by whichever path it is read.
 //!
 //! Method: a real broker that all tests of the program share; each has topics of its own, by a prefix that the suite does not
 //! see.
@@ -9,7 +9,7 @@ mod prefixed;
 use millpond_engine::ManualClock;
 use millpond_engine::changelog::contract_tests::Subject;
 use millpond_engine::changelog_contract;
-use millpond_kafka::{Kafka, KafkaChangelog};
+use millpond_kafka::{Fetch, Kafka, KafkaChangelog};
 use millpond_support::broker::Broker;
 use prefixed::Prefixed;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,21 +22,22 @@ fn broker() -> Option<&'static Broker> {
 }
 
 /// A cluster, of which a log is the topics with one prefix.
-struct OfTopics {
+struct OfTopics<const BY_LIBRDKAFKA: bool> {
     prefix: String,
     log: Prefixed<KafkaChangelog>,
 }
 
-impl OfTopics {
+impl<const BY_LIBRDKAFKA: bool> OfTopics<BY_LIBRDKAFKA> {
     fn connect(prefix: String) -> Self {
-        let kafka = Kafka::new("contract").bootstrap(&broker().unwrap().bootstrap());
+        let path = if BY_LIBRDKAFKA { Fetch::Librdkafka } else { Fetch::Direct };
+        let kafka = Kafka::new("contract").fetch(path).bootstrap(&broker().unwrap().bootstrap());
         // A partition that is not there is looked for as long as an answer may take.
         let log = kafka.property("socket.timeout.ms", "2000").create_topics(1).open().unwrap();
         Self { log: Prefixed::new(prefix.clone(), log), prefix }
     }
 }
 
-impl Subject for OfTopics {
+impl<const BY_LIBRDKAFKA: bool> Subject for OfTopics<BY_LIBRDKAFKA> {
     type Log = Prefixed<KafkaChangelog>;
     const LEASES_OUTLIVE_IT: bool = false;
     const REMEMBERS: bool = false;
@@ -61,4 +62,5 @@ impl Subject for OfTopics {
     }
 }
 
-changelog_contract! { kafka: OfTopics }
+changelog_contract! { by_the_direct_path: OfTopics<false> }
+changelog_contract! { by_librdkafka: OfTopics<true> }

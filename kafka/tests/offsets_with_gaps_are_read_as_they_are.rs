@@ -7,7 +7,7 @@
 
 use millpond_engine::changelog::{Changelog, PartitionReader, ReadLog};
 use millpond_engine::{ErrorKind, TopicPartition};
-use millpond_kafka::Kafka;
+use millpond_kafka::{Fetch, Kafka};
 use millpond_support::broker::Broker;
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -18,7 +18,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Each way to read.
 fn paths(broker: &Broker) -> Vec<Kafka> {
-    vec![Kafka::new("gaps").bootstrap(&broker.bootstrap())]
+    let kafka = Kafka::new("gaps").bootstrap(&broker.bootstrap());
+    vec![kafka.clone().fetch(Fetch::Direct), kafka.fetch(Fetch::Librdkafka)]
 }
 
 fn producer(broker: &Broker, transactional: Option<&str>) -> BaseProducer {

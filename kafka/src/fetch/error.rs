@@ -63,7 +63,7 @@ pub(super) fn damaged(partition: &TopicPartition, offset: u64, damage: impl fmt:
 }
 
 /// That a topic must not be read.
-pub(super) fn not_allowed(topic: &str) -> Error {
+pub(crate) fn not_allowed(topic: &str) -> Error {
     Error::invalid(format!(
         "the brokers do not allow to read topic {topic}: give the user of this connection the operations READ and DESCRIBE \
          on resource TOPIC {topic} (an ACL), and open it again"
@@ -71,7 +71,7 @@ pub(super) fn not_allowed(topic: &str) -> Error {
 }
 
 /// That a topic or a partition is not there.
-pub(super) fn unknown(what: impl fmt::Display) -> Error {
+pub(crate) fn unknown(what: impl fmt::Display) -> Error {
     Error::invalid(format!("{what} does not exist: create it, or correct its name"))
 }
 
@@ -92,6 +92,6 @@ pub(super) fn away(who: impl fmt::Display, why: impl fmt::Display) -> Error {
 }
 
 /// That the fetcher was closed.
-pub(super) fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::closed("the connection to Kafka was closed")
 }

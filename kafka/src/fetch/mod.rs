@@ -46,3 +46,11 @@ pub use cluster::{PartitionMetadata, TopicMetadata};
 pub use config::{FetchConfig, Sasl, SaslMechanism, Security, Tls};
 pub use fetcher::Fetcher;
 pub use reader::FetchReader;
+
+pub(crate) use state::Watchers;
+
+/// What is said of what is wrong, by either path.
+pub(crate) mod errors {
+    pub(crate) use super::error::{closed, not_allowed, unknown};
+    pub(crate) use super::partition::out_of_range;
+}

@@ -333,7 +333,7 @@ pub(super) fn too_large(id: &TopicPartition, offset: u64, bytes: usize, most: us
 }
 
 /// That the offset asked for is not there: the offsets of the partition are `start` to `end`.
-pub(super) fn out_of_range(id: &TopicPartition, offset: u64, start: u64, end: u64) -> Option<Error> {
+pub(crate) fn out_of_range(id: &TopicPartition, offset: u64, start: u64, end: u64) -> Option<Error> {
     let (kind, state) = match offset {
         _ if offset < start => (ErrorKind::BehindChangelog, "was deleted by the topic's retention"),
         _ if offset > end => (ErrorKind::AheadOfChangelog, "is past the end"),

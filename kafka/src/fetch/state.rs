@@ -334,7 +334,7 @@ fn asked(reader: ReaderId, partition: &Partition, max_bytes: usize) -> Asked {
 
 /// Who wants to be told that records have come. Those whose owners are gone are dropped on the way.
 #[derive(Default)]
-struct Watchers(Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>);
+pub(crate) struct Watchers(Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>);
 
 impl std::fmt::Debug for Watchers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -343,14 +343,14 @@ impl std::fmt::Debug for Watchers {
 }
 
 impl Watchers {
-    fn add(&self, waker: Weak<dyn Fn() + Send + Sync>) {
+    pub(crate) fn add(&self, waker: Weak<dyn Fn() + Send + Sync>) {
         let mut watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         watchers.retain(|waker| waker.strong_count() > 0);
         watchers.push(waker);
     }
 
     /// No lock is held meanwhile, so that a waker may drop what owns another one.
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         let watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let alive: Vec<Waker> = watchers.iter().filter_map(Weak::upgrade).collect();
         drop(watchers);

@@ -9,7 +9,7 @@ mod reading;
 mod topics;
 
 use crate::Kafka;
-use crate::fetch::{FetchConfig, Fetcher};
+use crate::path::FetchPath;
 use appending::Appender;
 use holder::Holders;
 use millpond_engine::changelog::{Abilities, Ack, Changelog, Leases, Timestamps};
@@ -25,7 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// its [`abilities`](Changelog::abilities).
 pub struct KafkaChangelog {
     brokers: String,
-    fetcher: Fetcher,
+    /// By which records are read, and topics are found.
+    fetcher: Arc<dyn FetchPath>,
     appender: Appender,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
@@ -47,10 +48,14 @@ impl fmt::Debug for KafkaChangelog {
 }
 
 impl KafkaChangelog {
-    pub(crate) fn open(kafka: &Kafka, fetch: FetchConfig) -> Result<Self> {
-        let brokers = fetch.bootstrap.join(",");
+    /// `connect` opens the path by which records are read.
+    pub(crate) fn open(
+        kafka: &Kafka,
+        connect: impl FnOnce() -> Result<Arc<dyn FetchPath>>,
+    ) -> Result<Self> {
+        let brokers = kafka.properties.get("bootstrap.servers").cloned().unwrap_or_default();
         let appender = Appender::open(kafka)?;
-        let fetcher = Fetcher::connect(fetch)?;
+        let fetcher = connect()?;
         tracing::info!(
             brokers,
             service = kafka.service,

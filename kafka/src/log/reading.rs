@@ -1,4 +1,4 @@
-//! Reading, by the direct path.
+//! Reading, by the path that was chosen.
 
 use super::KafkaChangelog;
 use millpond_engine::changelog::{PartitionReader, ReadLog};
@@ -8,7 +8,7 @@ use std::sync::Weak;
 
 impl ReadLog for KafkaChangelog {
     fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
-        Ok(Box::new(self.fetcher.reader(partition, offset)?))
+        self.fetcher.reader(partition, offset)
     }
 
     /// Up to the last stable offset: what lies behind it belongs to transactions that have not ended.

@@ -104,7 +104,7 @@ impl KafkaChangelog {
 
     /// Creates the topic of the marks of a service, unless it is there.
     pub(super) fn create_marks(&self, topic: &str) -> Result<()> {
-        if let Some(Ok(_)) = self.fetcher.topics(&[topic])?.pop() {
+        if self.fetcher.find_topic(topic)?.is_some() {
             return Ok(());
         }
         // Marks go when nobody needs them, and not by age. The brokers know how many replicas there should be.

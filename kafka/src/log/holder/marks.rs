@@ -3,10 +3,11 @@
 //! Only what is committed is read, so that a mark is there exactly if the outputs of its epoch are.
 
 use super::mark::Mark;
-use crate::fetch::{FetchReader, Fetcher};
+use crate::path::FetchPath;
 use millpond_engine::changelog::{EpochMark, PartitionReader};
 use millpond_engine::{Position, Result, TopicPartition};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// So many bytes of marks are read at a time.
@@ -31,12 +32,12 @@ pub(super) struct Placed {
 
 /// Reads marks one after the other.
 pub(super) struct MarkReader {
-    reader: FetchReader,
+    reader: Box<dyn PartitionReader>,
     next: u64,
 }
 
 impl MarkReader {
-    pub(super) fn open(fetcher: &Fetcher, partition: &TopicPartition, from: u64) -> Result<Self> {
+    pub(super) fn open(fetcher: &dyn FetchPath, partition: &TopicPartition, from: u64) -> Result<Self> {
         let first = fetcher.offsets(partition)?.start;
         let next = from.max(first);
         Ok(Self { reader: fetcher.reader(partition, next)?, next })
@@ -80,7 +81,7 @@ struct Cursor {
 
 /// The marks of one name.
 pub(super) struct MarkLog {
-    fetcher: Fetcher,
+    fetcher: Arc<dyn FetchPath>,
     partition: TopicPartition,
     /// The least recently used one comes first.
     cursors: Vec<Cursor>,
@@ -90,7 +91,7 @@ pub(super) struct MarkLog {
 }
 
 impl MarkLog {
-    pub(super) fn new(fetcher: Fetcher, partition: TopicPartition) -> Self {
+    pub(super) fn new(fetcher: Arc<dyn FetchPath>, partition: TopicPartition) -> Self {
         Self { fetcher, partition, cursors: Vec::new(), index: Vec::new(), unindexed: 0 }
     }
 
@@ -147,7 +148,7 @@ impl MarkLog {
         let before = self.index.iter().rev().find(|placed| position.includes(&placed.mark.epoch.to));
         let from = before.map_or(0, |placed| placed.offset + 1);
         let floor = before.map(|placed| placed.mark.epoch.to.clone()).unwrap_or_default();
-        let reader = MarkReader::open(&self.fetcher, &self.partition, from)?;
+        let reader = MarkReader::open(&*self.fetcher, &self.partition, from)?;
         Ok(Cursor { reader, ahead: VecDeque::new(), floor })
     }
 

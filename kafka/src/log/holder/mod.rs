@@ -139,10 +139,10 @@ impl KafkaChangelog {
     /// The marks of a name that this process has not joined.
     pub(super) fn marks_there(&self, name: &str, position: &Position) -> Result<Vec<EpochMark>> {
         let topic = marks_of(name);
-        match self.fetcher.topics(&[&topic.topic])?.pop() {
-            Some(Ok(_)) => {}
-            Some(Err(error)) if error.kind() != ErrorKind::Invalid => return Err(error),
-            Some(Err(_)) | None => return Ok(Vec::new()),
+        match self.fetcher.find_topic(&topic.topic) {
+            Ok(Some(_)) => {}
+            Err(error) if error.kind() != ErrorKind::Invalid => return Err(error),
+            Err(_) | Ok(None) => return Ok(Vec::new()),
         }
         let end = self.fetcher.latest_offsets(&topic)?.end;
         let mut log = MarkLog::new(self.fetcher.clone(), topic);

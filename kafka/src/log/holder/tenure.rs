@@ -5,7 +5,7 @@
 //! when another process has taken over, and then the engine is told that it was fenced before it appends anything else.
 
 use super::marks::MarkLog;
-use crate::fetch::Fetcher;
+use crate::path::FetchPath;
 use millpond_engine::changelog::{Append, EpochMark, Record, Role};
 use millpond_engine::{Error, Position, Result, TopicPartition};
 use rdkafka::config::ClientConfig;
@@ -66,7 +66,7 @@ pub(in crate::log) struct Tenure {
     pub(super) name: String,
     /// By which its marks are told from those of others.
     pub(super) identity: String,
-    pub(super) fetcher: Fetcher,
+    pub(super) fetcher: Arc<dyn FetchPath>,
     /// Where the marks stand.
     pub(super) topic: TopicPartition,
     pub(super) producer: ClientConfig,
@@ -81,7 +81,7 @@ pub(in crate::log) struct Tenure {
 /// What a tenure needs.
 pub(super) struct Setup {
     pub(super) name: String,
-    pub(super) fetcher: Fetcher,
+    pub(super) fetcher: Arc<dyn FetchPath>,
     pub(super) topic: TopicPartition,
     pub(super) producer: ClientConfig,
     pub(super) commit_every: Duration,

@@ -142,7 +142,7 @@ impl Writer {
         let end = fetcher.latest_offsets(topic)?.end;
         let tail = match &mut self.tail {
             Some(tail) => tail,
-            None => self.tail.insert(MarkReader::open(fetcher, topic, 0)?),
+            None => self.tail.insert(MarkReader::open(&**fetcher, topic, 0)?),
         };
         while tail.offset() < end {
             match tail.poll()?.pop() {

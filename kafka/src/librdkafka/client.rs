@@ -1,0 +1,325 @@
+//! What others call: topics as librdkafka describes them, where partitions begin and end, and readers.
+
+use super::context::{Trouble, unanswered};
+use super::lane::Lane;
+use super::reader::Reader;
+use super::state::{Ends, Shared};
+use crate::Kafka;
+use crate::fetch::errors::{self, out_of_range};
+use crate::fetch::{PartitionMetadata, TopicMetadata};
+use crate::path::FetchPath;
+use millpond_engine::changelog::PartitionReader;
+use millpond_engine::{Error, Result, TopicPartition};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataTopic;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// Ends that were heard so long ago are asked for again.
+const FRESH: Duration = Duration::from_secs(1);
+/// Whoever has an answer, if an old one, waits no longer than this for a new one.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// So long a broker may take to answer, unless `socket.timeout.ms` says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The most that librdkafka may be told to keep, in KiB.
+const MOST_QUEUED_KIB: usize = 2_097_151;
+
+/// What may be set, and is set well for reading a log, with the reason in the design of the path.
+const DEFAULTS: [(&str, &str); 4] = [
+    ("client.id", "millpond"),
+    // Fetches go on until so much is there; with the default of a second between them reading takes six times as long.
+    ("queued.min.messages", "1000000"),
+    ("fetch.queue.backoff.ms", "5"),
+    ("metadata.max.age.ms", "30000"),
+];
+/// What must be so.
+const SETTINGS: [(&str, &str); 8] = [
+    ("auto.offset.reset", "error"),
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("isolation.level", "read_committed"),
+    ("check.crcs", "true"),
+    ("enable.partition.eof", "true"),
+    ("allow.auto.create.topics", "false"),
+    // Nobody is a member of the group, and whoever does not poll has enough.
+    ("max.poll.interval.ms", "86400000"),
+];
+
+/// librdkafka's consumers, one for each topic that is read.
+#[derive(Clone)]
+pub(crate) struct Consumers(Arc<Handle>);
+
+impl fmt::Debug for Consumers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consumers").finish_non_exhaustive()
+    }
+}
+
+/// Closes what is shared when neither the path nor a reader is left.
+pub(super) struct Handle {
+    shared: Arc<Shared>,
+    /// Asked for topics and offsets. It reads nothing.
+    asked: Mutex<Option<Arc<BaseConsumer<Trouble>>>>,
+    /// As `asked`, for offsets of what is not decided; made when it is needed first.
+    undecided: Mutex<Option<Arc<BaseConsumer<Trouble>>>>,
+    cluster: Option<Arc<str>>,
+}
+
+impl Handle {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    fn close(&self) {
+        self.shared.close();
+        let asked = [&self.asked, &self.undecided]
+            .map(|asked| asked.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // librdkafka waits for its threads, which may take a while; nobody else needs to.
+        let ends = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || drop(asked));
+        if let Err(error) = ends {
+            tracing::warn!(%error, "a consumer of Kafka was closed in place");
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A consumer that is assigned nothing yet.
+pub(super) fn consumer(shared: &Shared) -> Result<BaseConsumer<Trouble>> {
+    shared.config.create_with_context(shared.trouble.clone()).map_err(|error| match error {
+        KafkaError::ClientConfig(_, reason, name, _) => {
+            Error::invalid(format!("the property `{name}` of Kafka: {reason}"))
+        }
+        error => Error::invalid("a consumer cannot be made of the properties of Kafka").with_source(error),
+    })
+}
+
+/// Offsets as librdkafka tells them.
+pub(super) fn range((start, end): (i64, i64)) -> Option<(u64, u64)> {
+    Some((u64::try_from(start).ok()?, u64::try_from(end).ok()?))
+}
+
+impl Consumers {
+    /// Connects to the first broker that answers. At most `buffer_bytes` are read ahead.
+    pub(crate) fn connect(kafka: &Kafka, buffer_bytes: usize) -> Result<Self> {
+        let mut config = ClientConfig::new();
+        for (name, value) in DEFAULTS {
+            config.set(name, value);
+        }
+        // Half of it in librdkafka's queues, and half where it waits to be polled.
+        let queued = (buffer_bytes / 4 / 1024).clamp(1024, MOST_QUEUED_KIB);
+        config.set("queued.max.messages.kbytes", queued.to_string());
+        for (name, value) in &kafka.properties {
+            config.set(name, value);
+        }
+        // Without a group it would listen to the wrong queue.
+        config.set("group.id", &kafka.service);
+        for (name, value) in SETTINGS {
+            config.set(name, value);
+        }
+        let timeout = match kafka.properties.get("socket.timeout.ms").map(|millis| millis.parse()) {
+            None => TIMEOUT,
+            Some(Ok(millis)) => Duration::from_millis(millis),
+            Some(Err(_)) => return Err(Error::invalid("`socket.timeout.ms` is no number")),
+        };
+        let shared = Arc::new(Shared::new(config, timeout, buffer_bytes / 2));
+        let asked = consumer(&shared)?;
+        let deadline = Instant::now() + timeout;
+        let cluster = loop {
+            let found = asked.client().fetch_cluster_id(Duration::from_millis(200));
+            // What is wrong is told to whoever polls.
+            while asked.poll(Duration::ZERO).is_some() {}
+            match found {
+                Some(cluster) => break cluster,
+                None if Instant::now() < deadline => {}
+                None => return Err(shared.trouble.away("cannot connect to Kafka")),
+            }
+        };
+        shared.trouble.is_over();
+        let (asked, cluster) = (Mutex::new(Some(Arc::new(asked))), Some(Arc::from(cluster)));
+        Ok(Self(Arc::new(Handle { shared, asked, undecided: Mutex::default(), cluster })))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    fn asked(&self) -> Result<Arc<BaseConsumer<Trouble>>> {
+        let asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let asked = asked.ok_or_else(errors::closed)?;
+        while asked.poll(Duration::ZERO).is_some() {}
+        Ok(asked)
+    }
+
+    /// Asks for ends that transactions which have not ended are below.
+    fn undecided(&self) -> Result<Arc<BaseConsumer<Trouble>>> {
+        self.shared().check_open()?;
+        let mut undecided = self.0.undecided.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = &*undecided {
+            while asked.poll(Duration::ZERO).is_some() {}
+            return Ok(Arc::clone(asked));
+        }
+        let mut config = self.shared().config.clone();
+        config.set("isolation.level", "read_uncommitted");
+        let asked = config.create_with_context(self.shared().trouble.clone()).map_err(|error| {
+            Error::unavailable("a consumer cannot be made to ask for offsets").with_source(error)
+        })?;
+        Ok(Arc::clone(undecided.insert(Arc::new(asked))))
+    }
+
+    /// Asks where a partition begins and ends.
+    fn ask(&self, id: &TopicPartition, limit: Duration) -> Result<Range<u64>> {
+        let number = i32::try_from(id.partition).unwrap_or(i32::MAX);
+        let answer = self.asked()?.fetch_watermarks(&id.topic, number, limit);
+        let told = answer.map_err(|error| unanswered(id, &error, &self.shared().trouble))?;
+        let (start, end) = range(told)
+            .ok_or_else(|| Error::unavailable(format!("the broker does not tell the offsets of {id}")))?;
+        self.shared().trouble.is_over();
+        self.shared().lock().ends.insert(id.clone(), Ends { start, end, at: Instant::now() });
+        // A reader may stand before an end that it did not know.
+        self.shared().notify();
+        Ok(start..end)
+    }
+
+    fn describe(&self, topic: &MetadataTopic) -> Result<Option<TopicMetadata>> {
+        let name = topic.name();
+        match topic.error().map(RDKafkaErrorCode::from) {
+            None | Some(RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::ReplicaNotAvailable) => {}
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => return Err(errors::not_allowed(name)),
+            Some(RDKafkaErrorCode::InvalidTopic) => {
+                return Err(Error::invalid(format!("`{name}` is no name that a topic of Kafka can have")));
+            }
+            Some(code) => {
+                return Err(Error::unavailable(format!("the brokers cannot describe topic {name}: {code}")));
+            }
+        }
+        let mut partitions: Vec<_> = topic
+            .partitions()
+            .iter()
+            .filter_map(|partition| {
+                Some(PartitionMetadata {
+                    partition: u32::try_from(partition.id()).ok()?,
+                    leader: Some(partition.leader()).filter(|leader| *leader >= 0),
+                    leader_epoch: -1,
+                })
+            })
+            .collect();
+        partitions.sort_unstable_by_key(|partition| partition.partition);
+        let (name, is_internal) = (Arc::from(name), name.starts_with("__"));
+        Ok(Some(TopicMetadata { name, id: Uuid::nil(), is_internal, partitions }))
+    }
+
+    fn metadata(&self, topic: Option<&str>) -> Result<rdkafka::metadata::Metadata> {
+        let answer = self.asked()?.fetch_metadata(topic, self.shared().timeout);
+        let described = answer.map_err(|_| self.shared().trouble.away("the brokers do not describe topics"))?;
+        self.shared().trouble.is_over();
+        Ok(described)
+    }
+}
+
+impl FetchPath for Consumers {
+    fn cluster_id(&self) -> Option<Arc<str>> {
+        self.0.cluster.clone()
+    }
+
+    fn find_topic(&self, name: &str) -> Result<Option<TopicMetadata>> {
+        let described = self.metadata(Some(name))?;
+        described.topics().first().map_or(Ok(None), |topic| self.describe(topic))
+    }
+
+    fn await_topic(&self, name: &str) -> Result<TopicMetadata> {
+        let deadline = Instant::now() + self.shared().timeout;
+        loop {
+            let found = self.find_topic(name)?.filter(|found| !found.partitions.is_empty());
+            match found {
+                Some(found) => return Ok(found),
+                None if Instant::now() < deadline => {
+                    self.shared().check_open()?;
+                    drop(self.shared().wait(self.shared().lock(), Duration::from_millis(50)));
+                }
+                None => return Err(Error::unavailable(format!("the brokers do not know topic {name} yet"))),
+            }
+        }
+    }
+
+    fn all_topics(&self) -> Result<Vec<TopicMetadata>> {
+        let described = self.metadata(None)?;
+        Ok(described.topics().iter().filter_map(|topic| self.describe(topic).ok().flatten()).collect())
+    }
+
+    fn offsets(&self, id: &TopicPartition) -> Result<Range<u64>> {
+        self.shared().check_open()?;
+        let known = self.shared().lock().ends.get(id).copied();
+        match known {
+            Some(ends) if ends.at.elapsed() < FRESH => Ok(ends.start..ends.end),
+            Some(ends) => Ok(self.ask(id, PATIENCE).unwrap_or(ends.start..ends.end)),
+            None => self.ask(id, self.shared().timeout),
+        }
+    }
+
+    fn latest_offsets(&self, id: &TopicPartition) -> Result<Range<u64>> {
+        self.ask(id, self.shared().timeout)
+    }
+
+    fn high_watermark(&self, id: &TopicPartition) -> Result<u64> {
+        let number = i32::try_from(id.partition).unwrap_or(i32::MAX);
+        let answer = self.undecided()?.fetch_watermarks(&id.topic, number, self.shared().timeout);
+        let told = answer.map_err(|error| unanswered(id, &error, &self.shared().trouble))?;
+        let told = range(told).map(|(_, end)| end);
+        told.ok_or_else(|| Error::unavailable(format!("the broker does not tell the offsets of {id}")))
+    }
+
+    fn reader(&self, id: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
+        let mut known = self.offsets(id)?;
+        if offset < known.start || offset > known.end {
+            known = self.latest_offsets(id)?;
+        }
+        if let Some(error) = out_of_range(id, offset, known.start, known.end) {
+            return Err(error);
+        }
+        let mut state = self.shared().lock();
+        let (reader, lane, is_new) = state.open(id, offset);
+        if is_new {
+            let shared = Arc::clone(self.shared());
+            drop(state);
+            let started = Lane::new(shared, lane, Arc::clone(&id.topic)).and_then(|lane| {
+                let thread = std::thread::Builder::new().name(format!("kafka-{}", id.topic));
+                thread.spawn(move || lane.run()).map(drop).map_err(|error| {
+                    Error::unavailable("no thread can be started to read from Kafka").with_source(error)
+                })
+            });
+            if let Err(error) = started {
+                let mut state = self.shared().lock();
+                state.lanes.remove(&lane);
+                state.readers.remove(&reader);
+                return Err(error);
+            }
+        } else {
+            drop(state);
+        }
+        self.shared().notify();
+        Ok(Box::new(Reader::new(Arc::clone(&self.0), reader, offset)))
+    }
+
+    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
+        self.shared().watchers.add(waker);
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.shared().trouble.told()
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+}

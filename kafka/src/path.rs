@@ -1,0 +1,102 @@
+//! The two paths by which records are read, as the changelog sees them.
+
+use crate::fetch::{Fetcher, TopicMetadata};
+use millpond_engine::changelog::PartitionReader;
+use millpond_engine::{Result, TopicPartition};
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+
+/// By which path records are read: [`Kafka::fetch`](crate::Kafka::fetch). Both read the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fetch {
+    /// The direct path to the brokers: a twentieth of what the other one costs. It logs in by SASL with PLAIN and SCRAM.
+    #[default]
+    Direct,
+    /// librdkafka's consumer: with whatever it can log in by, such as Kerberos (GSSAPI) and OAuth (OAUTHBEARER), where it was built
+    /// with that.
+    Librdkafka,
+}
+
+/// What reading takes.
+pub(crate) trait FetchPath: fmt::Debug + Send + Sync {
+    /// What the brokers call their cluster, if they have a name for it.
+    fn cluster_id(&self) -> Option<Arc<str>>;
+
+    /// The topic of this name as the brokers describe it now; none if there is none.
+    fn find_topic(&self, name: &str) -> Result<Option<TopicMetadata>>;
+
+    /// The topic of this name once the brokers know it.
+    fn await_topic(&self, name: &str) -> Result<TopicMetadata>;
+
+    /// All topics that the user may see.
+    fn all_topics(&self) -> Result<Vec<TopicMetadata>>;
+
+    /// Where a partition begins and ends, as it was heard a moment ago.
+    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
+
+    /// The same, asked now.
+    fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
+
+    /// Where a partition ends, with what belongs to transactions that have not ended; asked now.
+    fn high_watermark(&self, partition: &TopicPartition) -> Result<u64>;
+
+    /// Begins to read `partition` from `offset` on.
+    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>>;
+
+    /// Calls `waker` whenever records may have come, something has failed, and on close.
+    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>);
+
+    /// What is wrong at the moment, since when and why.
+    fn trouble(&self) -> Option<String>;
+
+    /// Ends all connections.
+    fn close(&self);
+}
+
+impl FetchPath for Fetcher {
+    fn cluster_id(&self) -> Option<Arc<str>> {
+        self.cluster_id()
+    }
+
+    fn find_topic(&self, name: &str) -> Result<Option<TopicMetadata>> {
+        self.find_topic(name)
+    }
+
+    fn await_topic(&self, name: &str) -> Result<TopicMetadata> {
+        self.await_topic(name)
+    }
+
+    fn all_topics(&self) -> Result<Vec<TopicMetadata>> {
+        self.all_topics()
+    }
+
+    fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.offsets(partition)
+    }
+
+    fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.latest_offsets(partition)
+    }
+
+    fn high_watermark(&self, partition: &TopicPartition) -> Result<u64> {
+        self.high_watermark(partition)
+    }
+
+    fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {
+        Ok(Box::new(self.reader(partition, offset)?))
+    }
+
+    fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
+        self.watch(waker);
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.trouble()
+    }
+
+    fn close(&self) {
+        self.close();
+    }
+}
