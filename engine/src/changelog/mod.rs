@@ -62,7 +62,7 @@ pub use retention::RetentionLog;
 pub use roles::{Role, RoleLog};
 pub use term::{Term, TermLog};
 pub use topic_type::TopicType;
-pub use topics::{Timestamps, TopicConfig, TopicLog};
+pub use topics::{Compaction, Timestamps, TopicConfig, TopicLog};
 
 pub(crate) use appending::DEFAULT_BATCH_BYTES;
 #[cfg(any(test, fuzzing))]

@@ -5,11 +5,13 @@
 //! topics. The generations are dropped only after the ingestion, so that readers always
 //! find a row in one place or the other.
 
+use super::compaction::FoldedUntil;
+use super::origins::Origins;
 use super::{Consumer, Setting};
 use crate::state::{Newest, TaskState};
 use crate::store::Row;
 use crate::store::layout;
-use crate::{Result, fault};
+use crate::{Position, Result, fault};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,6 +51,9 @@ pub(crate) struct Drain {
     /// What is told to the changelog once rows are durable.
     pub(crate) consumer: Consumer,
     pub(crate) setting: Arc<Setting>,
+    /// What the rows are of.
+    pub(super) origins: Origins,
+    pub(super) folded_until: FoldedUntil,
 }
 
 impl Drain {
@@ -60,7 +65,9 @@ impl Drain {
     /// readable; nothing was written.
     pub(crate) fn run(&self) -> Result<bool> {
         let published = self.shared.published();
-        let Some(last) = published.generations.last() else { return Ok(false) };
+        let Some(last) = published.generations.last() else {
+            return self.note(&published.position).map(|()| false);
+        };
         let newest = Newest::new(&published.generations);
         let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
         let _entered = span.enter();
@@ -82,6 +89,8 @@ impl Drain {
         );
         // Behind the counts, in the order of the keys.
         head.extend(term.map(|term| (layout::TERM_KEY.to_vec(), layout::encode_term(&term.id()))));
+        head.extend(self.origins.rows(&self.setting)?);
+        head.extend(self.folded_until.row(&self.setting, &last.position));
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
         let store = self.shared.store()?;
         let shared = &self.shared;
@@ -94,6 +103,27 @@ impl Drain {
         self.setting.counters.drains.fetch_add(1, Ordering::Relaxed);
         self.consumer.hold(&last.position)?;
         Ok(true)
+    }
+
+    /// Notes that all of the compacted topics is folded, where there is nothing else to make durable for long. All rows up to
+    /// `position` are stored.
+    fn note(&self, position: &Position) -> Result<()> {
+        match self.folded_until.row(&self.setting, position) {
+            Some((key, value)) => {
+                self.shared.store()?.ingest(&mut std::iter::once((&key[..], Some(&value[..]))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What is to be stored before the tables of `build` become this task's.
+    pub(super) fn take_over(&self, build: &Self) -> Result<()> {
+        match self.folded_until.row_of_build(&build.folded_until) {
+            Some((key, value)) => {
+                self.shared.store()?.ingest(&mut std::iter::once((&key[..], Some(&value[..]))))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Whether everything up to `epoch` is durable.

@@ -8,7 +8,7 @@
 use super::drain::Drain;
 use super::failures::Backoff;
 use super::letters::Letters;
-use super::opening::{consumer, make_tables};
+use super::opening::{drain_of, make_tables};
 use super::{BUILD_GROUP, Core, Reads, Task};
 use crate::changelog::{EpochMark, Role};
 use crate::state::TaskState;
@@ -129,7 +129,7 @@ impl Task {
         self.backoff = if setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
         self.letters = Letters::default();
         (self.awaiting, self.rounds) = (None, 0);
-        let consumer = consumer(&setting, group);
-        Ok((before, Arc::new(Drain { shared, group, consumer, setting })))
+        let drain = drain_of(&setting, store, &self.ids, &shared, group)?;
+        Ok((before, drain))
     }
 }

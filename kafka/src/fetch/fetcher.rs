@@ -7,9 +7,11 @@ use super::partition::out_of_range;
 use super::reader::FetchReader;
 use super::state::Shared;
 use millpond_engine::{Error, ErrorKind, Result, TopicPartition};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// A client of a cluster that reads. Clones share everything; connections are closed with the last of them and of the readers,
 /// or by [`close`](Self::close).
@@ -104,6 +106,39 @@ impl Fetcher {
                 _ => self.shared().pause(backoff.delay().min(left))?,
             }
         }
+    }
+
+    /// How many partitions the topic `name` has, as it was heard last; none if nothing was. Those of topics that are read are asked
+    /// for [every so often](FetchConfig::metadata_age), and whoever [watches](Self::watch) is woken then.
+    #[must_use]
+    pub fn partitions(&self, name: &str) -> Option<usize> {
+        self.shared().lock().cluster.topic(name).map(|topic| topic.partitions.len())
+    }
+
+    /// What tells the topic `name` from another one of that name, as it was heard last, or is heard now. None if it does not exist,
+    /// or the broker is too old to tell.
+    ///
+    /// # Errors
+    /// `Unavailable` if no broker answers.
+    pub fn topic_id(&self, name: &str) -> Result<Option<Uuid>> {
+        let id = |id: Uuid| Some(id).filter(|id| !id.is_nil());
+        if let Some(topic) = self.shared().lock().cluster.topic(name) {
+            return Ok(id(topic.id));
+        }
+        match self.topics(&[name])?.pop() {
+            Some(Ok(topic)) => Ok(id(topic.id)),
+            Some(Err(error)) if error.kind() == ErrorKind::Unavailable => Err(error),
+            Some(Err(_)) | None => Ok(None),
+        }
+    }
+
+    /// The settings `names` of `topic`, as Kafka names them; none if the user must not see them (it takes an ACL that allows
+    /// `DESCRIBE_CONFIGS` on the topic).
+    ///
+    /// # Errors
+    /// `Invalid` if the topic does not exist; `Unavailable` if no broker answers.
+    pub fn topic_config(&self, topic: &str, names: &[&str]) -> Result<Option<BTreeMap<String, String>>> {
+        self.shared().topic_config(topic, names, self.deadline())
     }
 
     /// All topics that the user may see. Those that cannot be described are left out.

@@ -19,6 +19,7 @@ mod broker;
 mod cluster;
 mod compression;
 mod config;
+mod configs;
 mod connection;
 mod control;
 mod epochs;

@@ -1,6 +1,7 @@
 //! The changelog that Kafka is: each part of one, on the two paths to the brokers.
 
 mod appending;
+mod cleanup;
 mod clients;
 mod holder;
 mod kept;
@@ -14,10 +15,14 @@ use appending::Appender;
 use holder::Holders;
 use millpond_engine::changelog::{Abilities, Ack, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// So many times as long as a broker may take to answer, it may be away before that is told: half a minute, unless it is set.
+const PATIENCE: u32 = 3;
 
 /// Kafka, connected: a [`Changelog`] whose topics others may share.
 ///
@@ -33,6 +38,10 @@ pub struct KafkaChangelog {
     found: Mutex<HashMap<String, u32>>,
     /// Where the timestamps of topics come from, of those that were asked for it.
     dated: Mutex<HashMap<String, Timestamps>>,
+    /// Topics of which it was warned that their settings must not be seen.
+    untold: Mutex<HashSet<String>>,
+    /// What is wrong for longer is told.
+    patience: Duration,
     leases: Arc<Leases>,
     holders: Holders,
     /// Letters of which it is not known yet that they are there.
@@ -49,6 +58,7 @@ impl fmt::Debug for KafkaChangelog {
 impl KafkaChangelog {
     pub(crate) fn open(kafka: &Kafka, fetch: FetchConfig) -> Result<Self> {
         let brokers = fetch.bootstrap.join(",");
+        let patience = fetch.request_timeout * PATIENCE;
         let appender = Appender::open(kafka)?;
         let fetcher = Fetcher::connect(fetch)?;
         tracing::info!(
@@ -64,6 +74,8 @@ impl KafkaChangelog {
             replication: kafka.replication,
             found: Mutex::default(),
             dated: Mutex::default(),
+            untold: Mutex::default(),
+            patience,
             leases: Arc::default(),
             holders: Holders::new(kafka),
             letters: Mutex::default(),
@@ -97,6 +109,7 @@ impl Changelog for KafkaChangelog {
         abilities.dense_offsets = false;
         abilities.exclusive_names = false;
         abilities.keeps_holds = false;
+        abilities.sets_retention = false;
         abilities
     }
 

@@ -2,7 +2,7 @@
 
 use super::KafkaChangelog;
 use crate::fetch::TopicMetadata;
-use millpond_engine::changelog::{Timestamps, TopicConfig, TopicLog};
+use millpond_engine::changelog::{Compaction, Timestamps, TopicConfig, TopicLog};
 use millpond_engine::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
@@ -148,13 +148,25 @@ impl TopicLog for KafkaChangelog {
         Ok(topics)
     }
 
-    /// As it was when it was first asked for: whoever appends asks each time, and must not wait for a broker each time.
+    /// As it was heard last of a topic that is read, and when it was first asked for of any other: whoever appends asks each time,
+    /// and must not wait for a broker each time.
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         self.check_open()?;
+        if let Some(partitions) = self.fetcher.partitions(topic) {
+            return Ok(u32::try_from(partitions).ok());
+        }
         if let Some(&partitions) = self.found().get(topic) {
             return Ok(Some(partitions));
         }
         Ok(self.fetcher.find_topic(topic)?.map(|found| self.remember(topic, &found)))
+    }
+
+    fn topic_identity(&self, topic: &str) -> Result<Option<String>> {
+        self.identity_of(topic)
+    }
+
+    fn compaction(&self, topic: &str) -> Result<Option<Compaction>> {
+        self.compaction_of(topic)
     }
 }
 
