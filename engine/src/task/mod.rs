@@ -17,6 +17,7 @@ mod core;
 mod drain;
 mod epoch;
 mod failures;
+mod grown;
 mod input;
 mod letters;
 mod opening;
