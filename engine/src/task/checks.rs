@@ -100,25 +100,6 @@ pub(super) fn check_origins(
     Origins::open(setting, store, topics.map(|topic| &topic.name), read).map(drop)
 }
 
-/// Lets a build begin with the first record of all, of partitions that the state has read: where the log has dropped it since
-/// by rules of its own, the tables would be made of less than those whose places they take, and nothing would say so.
-///
-/// # Errors
-/// `Internal`, for a graph without the nodes of the build.
-pub(super) fn begin_build_at_zero(setting: &Setting, main: &TaskGroup, build: &mut TaskGroup) -> Result<()> {
-    if setting.from_oldest_kept {
-        return Ok(());
-    }
-    let plan = Plan::new(&setting.graph, &build.nodes, setting.sets_aside())?;
-    for (id, _) in main.position.iter().filter(|(_, next)| *next > 0) {
-        let is_read = plan.sources.iter().any(|(topic, _)| *topic == id.topic);
-        if is_read && build.position.known(id).is_none() {
-            build.position.set(id.clone(), 0);
-        }
-    }
-    Ok(())
-}
-
 /// Checks that the changelog fits both groups, as far as that can be told without writing to it.
 pub(super) fn check_changelog(
     setting: &Setting,
@@ -128,7 +109,8 @@ pub(super) fn check_changelog(
     check_topics(setting, there, &main.position)?;
     check_input(setting, there, main)?;
     setting.changelog.epochs_after(&setting.name, &main.position)?;
-    let what = "tables that are new, or of another version, are built from the first record on";
+    let what = "tables that are new, or of another version, are built from where the others began (or of what is left, with \
+                `from_oldest_kept`)";
     build.map_or(Ok(()), |build| check_input(setting, there, build)).map_err(|error| error.context(what))
 }
 

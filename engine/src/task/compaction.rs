@@ -62,7 +62,7 @@ struct Noted {
 
 impl FoldedUntil {
     /// Looks which topics of the graph are compacted, and what is known of them in `group`, which has the tables with these ids and
-    /// stands at `position`.
+    /// of which is stored that it stands at `position`.
     ///
     /// # Errors
     /// `Unavailable` if the log cannot be reached; `Corrupt`.
@@ -80,7 +80,8 @@ impl FoldedUntil {
             }
         }
         let mut stored = Ok(None);
-        if !topics.is_empty() {
+        // What is there of a build that was given up says nothing of this one.
+        if topics.keys().any(|topic| has_read(position, topic)) {
             store.read(&layout::folded_until_key(group), &mut |row| {
                 stored = row.map(layout::decode_folded_until).transpose();
             })?;

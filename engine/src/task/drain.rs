@@ -5,6 +5,7 @@
 //! topics. The generations are dropped only after the ingestion, so that readers always
 //! find a row in one place or the other.
 
+use super::beginnings::Beginnings;
 use super::compaction::FoldedUntil;
 use super::origins::Origins;
 use super::{Consumer, Setting};
@@ -54,6 +55,7 @@ pub(crate) struct Drain {
     /// What the rows are of.
     pub(super) origins: Origins,
     pub(super) folded_until: FoldedUntil,
+    pub(super) beginnings: Beginnings,
 }
 
 impl Drain {
@@ -91,6 +93,7 @@ impl Drain {
         head.extend(term.map(|term| (layout::TERM_KEY.to_vec(), layout::encode_term(&term.id()))));
         head.extend(self.origins.rows(&self.setting)?);
         head.extend(self.folded_until.row(&self.setting, &last.position));
+        head.extend(self.beginnings.row());
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
         let store = self.shared.store()?;
         let shared = &self.shared;
@@ -108,22 +111,22 @@ impl Drain {
     /// Notes that all of the compacted topics is folded, where there is nothing else to make durable for long. All rows up to
     /// `position` are stored.
     fn note(&self, position: &Position) -> Result<()> {
-        match self.folded_until.row(&self.setting, position) {
-            Some((key, value)) => {
-                self.shared.store()?.ingest(&mut std::iter::once((&key[..], Some(&value[..]))))
-            }
-            None => Ok(()),
-        }
+        self.store_rows(self.folded_until.row(&self.setting, position).into_iter())
     }
 
-    /// What is to be stored before the tables of `build` become this task's.
+    /// Stores what is to be known before the tables of `build` become this task's.
     pub(super) fn take_over(&self, build: &Self) -> Result<()> {
-        match self.folded_until.row_of_build(&build.folded_until) {
-            Some((key, value)) => {
-                self.shared.store()?.ingest(&mut std::iter::once((&key[..], Some(&value[..]))))
-            }
-            None => Ok(()),
+        self.beginnings.take_over(&build.beginnings);
+        let folded_until = self.folded_until.row_of_build(&build.folded_until);
+        self.store_rows(folded_until.into_iter().chain(self.beginnings.row()))
+    }
+
+    fn store_rows(&self, rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<()> {
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() {
+            return Ok(());
         }
+        self.shared.store()?.ingest(&mut rows.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) }))
     }
 
     /// Whether everything up to `epoch` is durable.

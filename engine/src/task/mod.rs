@@ -8,6 +8,7 @@
 
 mod abilities;
 mod awaiting;
+mod beginnings;
 mod build;
 mod catalogue;
 mod checks;

@@ -4,6 +4,7 @@
 //! of the steps see to the order: only what was checked can be written, and only what was written can be started.
 
 use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, TaskGroup};
+use super::beginnings::{self, Beginnings};
 use super::compaction::{self, FoldedUntil};
 use super::drain::Drain;
 use super::input::Keeps;
@@ -68,14 +69,12 @@ impl Decided {
         compaction::check_sources(setting, &there)?;
         checks::check_origins(setting, &**store, &there, &read_so_far(main, build.as_ref()))?;
         checks::pass_what_is_gone(setting, &there, main)?;
-        if let Some(build) = build {
-            checks::begin_build_at_zero(setting, main, build)?;
-        }
-        checks::check_changelog(setting, &there, (main, build.as_ref()))?;
         compaction::check_group(setting, &**store, main, MAIN_GROUP)?;
         if let Some(build) = build {
             compaction::check_group(setting, &**store, build, BUILD_GROUP)?;
+            beginnings::begin_build(setting, &**store, main, build)?;
         }
+        checks::check_changelog(setting, &there, (main, build.as_ref()))?;
         let stored = read_text(&**store, layout::IDENTITY_KEY, layout::decode_identity)?;
         let former = read_text(&**store, layout::SERVICE_KEY, layout::decode_service)?;
         let renamed = former.as_ref().is_some_and(|former| **former != *setting.name);
@@ -201,12 +200,14 @@ pub(super) fn drain_of(
     shared: &Arc<TaskState>,
     number: u16,
 ) -> Result<Arc<Drain>> {
-    let position = shared.published().position.clone();
+    let now = shared.published().position.clone();
+    let before = stored_position(&**store, number)?.unwrap_or_default();
     let read = setting.graph.topics.iter().filter(|topic| topic.read).map(|topic| &topic.name);
-    let origins = Origins::open(setting, &**store, read, std::slice::from_ref(&position))?;
-    let folded_until = FoldedUntil::open(setting, &**store, ids, &position, number)?;
+    let origins = Origins::open(setting, &**store, read, std::slice::from_ref(&before))?;
+    let folded_until = FoldedUntil::open(setting, &**store, ids, &before, number)?;
+    let beginnings = Beginnings::open(setting, &**store, (&before, &now), number)?;
     let (shared, setting, consumer) = (Arc::clone(shared), Arc::clone(setting), consumer(setting, number));
-    Ok(Arc::new(Drain { shared, group: number, consumer, setting, origins, folded_until }))
+    Ok(Arc::new(Drain { shared, group: number, consumer, setting, origins, folded_until, beginnings }))
 }
 
 /// The tables with these ids, as they are in the store of `shared`.
@@ -254,6 +255,15 @@ fn partitions(changelog: &dyn Changelog, plan: &Plan) -> Result<Vec<(TopicPartit
 
 pub(super) fn consumer(setting: &Setting, number: u16) -> Consumer {
     if number == MAIN_GROUP { setting.consumer() } else { setting.build_consumer() }
+}
+
+/// Where a group stands in the store; none if nothing of it is stored.
+pub(super) fn stored_position(store: &dyn StateStore, number: u16) -> Result<Option<Position>> {
+    let mut stored = Ok(None);
+    store.read(&layout::position_key(number), &mut |row| {
+        stored = row.map(layout::decode_position).transpose();
+    })?;
+    stored
 }
 
 /// What the groups have read.

@@ -19,6 +19,7 @@ pub(crate) const SERVICE_KEY: &[u8] = &[0, 0, 10];
 const TOPIC_PREFIX: [u8; 3] = [0, 0, 11];
 
 const FOLDED_UNTIL: u8 = 12;
+const BEGINNINGS: u8 = 13;
 const POSITION: u8 = 1;
 const CATALOGUE: u8 = 2;
 const COUNT: u8 = 3;
@@ -124,6 +125,11 @@ pub(crate) fn topic_key(topic: &str) -> Vec<u8> {
 /// Where it is kept until when a group has folded all that its compacted topics had.
 pub(crate) fn folded_until_key(group: u16) -> [u8; 5] {
     engine_key(FOLDED_UNTIL, group)
+}
+
+/// Where it is kept with which records a group began.
+pub(crate) fn beginnings_key(group: u16) -> [u8; 5] {
+    engine_key(BEGINNINGS, group)
 }
 
 fn engine_key(kind: u8, number: u16) -> [u8; 5] {

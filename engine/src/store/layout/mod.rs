@@ -13,6 +13,7 @@
 //! | `0000 0a` | the name of the service whose state it is, a framed text; a state has none until a release that knows it has opened it |
 //! | `0000 0b` ++ name of a topic | the identity of the topic that was folded, a framed text; none if the log does not tell |
 //! | `0000 0c` ++ group (u16 BE) | until when all was folded that the compacted topics of the group had then: milliseconds, framed; none without such topics |
+//! | `0000 0d` ++ group (u16 BE) | the position at which the group began, of partitions that it did not begin at 0, framed; only of a log that keeps no holds |
 //!
 //! Group 0 is the main one and group 1 that of the tables being built; group `table id + 1` is that of a table which was
 //! left behind ([`TableStage::Former`]) and stands where it was left.
@@ -49,7 +50,7 @@ pub(crate) use identity::{
     decode_identity, decode_service, decode_term, encode_identity, encode_service, encode_term,
 };
 pub(crate) use keys::{
-    FORMAT_VERSION_KEY, IDENTITY_KEY, SERVICE_KEY, TERM_KEY, TableId, catalogue_key, catalogue_range,
+    FORMAT_VERSION_KEY, IDENTITY_KEY, SERVICE_KEY, TERM_KEY, TableId, beginnings_key, catalogue_key, catalogue_range,
     count_key, count_range, decode_count_key, decode_position_key, decode_row_key, folded_until_key,
     position_key, position_range, row_prefix, table_range, topic_key,
 };

@@ -62,6 +62,7 @@ mod tests {
         assert_eq!(decode_folded_until(&golden).unwrap(), 300);
         assert!((0..golden.len()).all(|end| decode_folded_until(&golden[..end]).is_err()));
         assert_eq!(super::super::folded_until_key(258), [0, 0, 12, 1, 2]);
+        assert_eq!(super::super::beginnings_key(258), [0, 0, 13, 1, 2]);
         assert_eq!(encode_folded_until(-1), encode_folded_until(0));
     }
 }
