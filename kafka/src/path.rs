@@ -51,9 +51,29 @@ pub(crate) trait FetchPath: fmt::Debug + Send + Sync {
     /// What is wrong at the moment, since when and why.
     fn trouble(&self) -> Option<String>;
 
+    /// The same, of what has lasted so long that somebody should be told.
+    fn lasting_trouble(&self) -> Option<String> {
+        self.trouble()
+    }
+
+    /// How many partitions a topic that is read has, as it was heard last; none if that is not heard by the way.
+    fn partitions(&self, name: &str) -> Option<usize> {
+        let _ = name;
+        None
+    }
+
+    /// What tells the topic of this name from another one of that name; none if it does not exist, or that is not known.
+    fn topic_id(&self, name: &str) -> Result<Option<String>> {
+        let _ = name;
+        Ok(None)
+    }
+
     /// Ends all connections.
     fn close(&self);
 }
+
+/// So many times as long as a broker may take to answer, it may be away before that is told: half a minute, unless it is set.
+const PATIENCE: u32 = 3;
 
 impl FetchPath for Fetcher {
     fn cluster_id(&self) -> Option<Arc<str>> {
@@ -94,6 +114,18 @@ impl FetchPath for Fetcher {
 
     fn trouble(&self) -> Option<String> {
         self.trouble()
+    }
+
+    fn lasting_trouble(&self) -> Option<String> {
+        self.trouble_since(self.request_timeout() * PATIENCE)
+    }
+
+    fn partitions(&self, name: &str) -> Option<usize> {
+        self.partitions(name)
+    }
+
+    fn topic_id(&self, name: &str) -> Result<Option<String>> {
+        Ok(self.topic_id(name)?.map(|id| id.to_string()))
     }
 
     fn close(&self) {

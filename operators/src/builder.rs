@@ -137,7 +137,11 @@ impl GraphBuilder {
         store: impl Into<TableOptions<V>>,
         latest: Latest,
     ) -> StoredTable<K, V> {
-        source::table(&self.upserts(topic), store.into(), latest)
+        let upserts = self.upserts(topic);
+        if latest == Latest::Offset {
+            self.0.latest_only(upserts.node());
+        }
+        source::table(&upserts, store.into(), latest)
     }
 
     /// The engine's builder, on which operators of one's own are added; see

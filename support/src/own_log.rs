@@ -5,11 +5,12 @@
 //! compacted away or belongs to transactions leaves holes, also at the end, and a poll may find nothing although there is more.
 
 mod process;
+mod weather;
 
 use crate::random::Random;
 use millpond::changelog::backend::{
-    Abilities, Appended, DecodedBatch, EpochMark, Lease, LogBatch, NameInUse, PartitionReader, PlacedRecords,
-    Run,
+    Abilities, Appended, Compaction, DecodedBatch, EpochMark, Lease, LogBatch, NameInUse, PartitionReader,
+    PlacedRecords, Run,
 };
 use millpond::changelog::prelude::*;
 use millpond::changelog::{Ack, Append, Changelog, Record, TopicConfig, TopicType};
@@ -38,6 +39,10 @@ struct Contents {
     /// Which process appends the epochs of a name, where several share it.
     holders: BTreeMap<String, u64>,
     processes: u64,
+    /// How often a topic of each name was made.
+    made: BTreeMap<Arc<str>, u64>,
+    compacted: BTreeMap<Arc<str>, Compaction>,
+    trouble: Option<String>,
 }
 
 #[derive(Default)]
@@ -82,7 +87,7 @@ impl OwnLog {
     /// One with gaps, drawn from `seed`.
     pub fn with_gaps(seed: u64) -> Arc<Self> {
         let mut abilities = Self::usual();
-        (abilities.dense_offsets, abilities.keeps_holds) = (false, false);
+        (abilities.dense_offsets, abilities.keeps_holds, abilities.sets_retention) = (false, false, false);
         let contents = Contents { holes: Some(Random::new(seed)), ..Contents::default() };
         Arc::new(Self { contents: Arc::new(Mutex::new(contents)), abilities, process: None })
     }
@@ -143,7 +148,10 @@ impl Contents {
 impl TopicLog for OwnLog {
     fn create_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         let mut contents = self.contents()?;
-        let Contents { topics, partitions, holes, .. } = &mut *contents;
+        let Contents { topics, partitions, holes, made, .. } = &mut *contents;
+        if !topics.contains_key(topic) {
+            *made.entry(topic.into()).or_default() += 1;
+        }
         let (count, _) = topics.entry(topic.into()).or_insert((config.partitions_or_default(), None));
         config.check_found(topic, *count)?;
         for partition in 0..*count {
@@ -161,6 +169,14 @@ impl TopicLog for OwnLog {
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
         let contents = self.contents()?;
         Ok(contents.topics.iter().map(|(name, (partitions, _))| (name.clone(), *partitions)).collect())
+    }
+
+    fn topic_identity(&self, topic: &str) -> Result<Option<String>> {
+        Ok(self.contents()?.made.get(topic).map(u64::to_string))
+    }
+
+    fn compaction(&self, topic: &str) -> Result<Option<Compaction>> {
+        Ok(self.contents()?.compacted.get(topic).copied())
     }
 
     fn topic_type(&self, topic: &str) -> Result<Option<TopicType>> {
@@ -298,6 +314,10 @@ impl ReadLog for OwnLog {
 
     fn appended(&self, _: u64) -> Result<Option<Appended>> {
         if self.abilities.one_sequence { Ok(None) } else { panic!("a log without an order was asked for it") }
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.contents.lock().unwrap().trouble.clone()
     }
 
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {

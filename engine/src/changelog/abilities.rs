@@ -54,6 +54,9 @@ pub struct Abilities {
     /// Nothing at or above a [hold](super::RetentionLog::hold) is dropped. Without it an engine warns when it is opened: if
     /// what it has not folded is dropped meanwhile, it stops with `BehindChangelog`.
     pub keeps_holds: bool,
+    /// It takes the retention of a topic that is there. Without it that is a matter of whoever looks after the log:
+    /// [`Admin::set_retention`](super::Admin::set_retention) refuses, and an engine whose graph sets one warns.
+    pub sets_retention: bool,
 }
 
 impl Abilities {
@@ -67,6 +70,7 @@ impl Abilities {
             dense_offsets: true,
             exclusive_names: true,
             keeps_holds: true,
+            sets_retention: true,
         }
     }
 
@@ -80,14 +84,22 @@ impl Abilities {
             dense_offsets: false,
             exclusive_names: false,
             keeps_holds: false,
+            sets_retention: false,
         }
     }
 
     /// The names of those that the log does not have.
     #[must_use]
     pub fn missing(self) -> Vec<&'static str> {
-        let Self { one_sequence, atomic_appends, atomic_epochs, dense_offsets, exclusive_names, keeps_holds } =
-            self;
+        let Self {
+            one_sequence,
+            atomic_appends,
+            atomic_epochs,
+            dense_offsets,
+            exclusive_names,
+            keeps_holds,
+            sets_retention,
+        } = self;
         let all = [
             ("one_sequence", one_sequence),
             ("atomic_appends", atomic_appends),
@@ -95,6 +107,7 @@ impl Abilities {
             ("dense_offsets", dense_offsets),
             ("exclusive_names", exclusive_names),
             ("keeps_holds", keeps_holds),
+            ("sets_retention", sets_retention),
         ];
         all.into_iter().filter(|(_, has)| !has).map(|(name, _)| name).collect()
     }

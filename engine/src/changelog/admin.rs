@@ -185,8 +185,15 @@ impl Admin {
     /// themselves. A graph whose [`Topic`](crate::Topic) handle has a retention of its own sets that when it is opened.
     ///
     /// # Errors
-    /// `Invalid` if the topic is not there.
+    /// `Invalid` if the topic is not there, or the log does not take it (it lacks the ability `sets_retention`).
     pub fn set_retention(&self, topic: &str, age: Option<Duration>, bytes: Option<u64>) -> Result<()> {
+        if !self.changelog.abilities().sets_retention {
+            return Err(Error::invalid(format!(
+                "how long records of topic `{topic}` are kept is not decided here: set it where the topic is looked after, in {} (in \
+                 Kafka, its `retention.ms` and `retention.bytes`, by `kafka-configs.sh`)",
+                self.changelog.description()
+            )));
+        }
         let partitions = self.partitions(topic)?;
         let config = TopicConfig::default().partitions(partitions).retention_age(age).retention_bytes(bytes);
         self.changelog.create_topic(topic, &config)
@@ -224,13 +231,14 @@ impl Admin {
     ///
     /// # Errors
     /// `Invalid` for the name of an engine, which holds what it needs itself; for an empty position, or one that names
-    /// a partition which is not there, or an offset before the first one that is kept; for a log that [keeps no
-    /// holds](super::Abilities::keeps_holds).
+    /// a partition which is not there, or an offset before the first one that is kept; and where the log keeps no holds (it lacks
+    /// the ability `keeps_holds`).
     pub fn hold(&self, name: &str, position: &Position) -> Result<()> {
         if !self.changelog.abilities().keeps_holds {
             return Err(Error::invalid(format!(
-                "`{name}` would hold nothing: the changelog {} drops records by rules of its own; see that its retention \
-                 reaches back as far as you need",
+                "nothing is held for `{name}`: {} drops records by its own rules, whoever still needs them. See that the retention of \
+                 the topics reaches back far enough, or make a checkpoint of the state (`Engine::checkpoint`), which needs only \
+                 what comes after it",
                 self.changelog.description()
             )));
         }

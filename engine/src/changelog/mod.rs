@@ -59,10 +59,10 @@ pub use producer::Producer;
 pub use producer_record::ProducerRecord;
 pub use reading::{Appended, LogBatch, PartitionReader, ReadLog, Waker, read_below};
 pub use retention::RetentionLog;
-pub use roles::{Role, RoleLog};
+pub use roles::{Commit, Role, RoleLog};
 pub use term::{Term, TermLog};
 pub use topic_type::TopicType;
-pub use topics::{Timestamps, TopicConfig, TopicLog};
+pub use topics::{Compaction, Timestamps, TopicConfig, TopicLog};
 
 pub(crate) use appending::DEFAULT_BATCH_BYTES;
 #[cfg(any(test, fuzzing))]

@@ -204,6 +204,12 @@ pub trait ReadLog: Send + Sync {
         Ok(None)
     }
 
+    /// What has been wrong for a while with reaching the log: since when and why. `None` if nothing is. Shown by the
+    /// [health](crate::Health::Waiting) and the [statistics](crate::Stats::trouble) of an engine, which goes on answering.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Wakes `waker` after every append from now on, and once on close. Kept until the changelog is dropped or
     /// the waker's other owners are gone.
     fn watch(&self, waker: std::sync::Weak<dyn Fn() + Send + Sync>);

@@ -25,6 +25,18 @@ pub enum Role {
     Fenced,
 }
 
+/// What came of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Commit {
+    /// All of it is there.
+    Done,
+    /// That is not known yet: ask again.
+    Pending,
+    /// It will not be there, as another engine has taken over: see [`Role::Fenced`].
+    Fenced,
+}
+
 /// Roles: which engine of a name appends its epochs. A log whose names are exclusive needs nothing of it: whoever has the name
 /// is the holder.
 pub trait RoleLog: Send + Sync {
@@ -66,14 +78,13 @@ pub trait RoleLog: Send + Sync {
         true
     }
 
-    /// Commits all that epochs of `producer` have appended so far, so that it is there whatever happens. `false` if that is not
-    /// known within `patience`: ask again.
+    /// Commits all that epochs of `producer` have appended so far, so that it is there whatever happens.
     ///
     /// # Errors
-    /// If it never will be: the holder was fenced, or must stop.
-    fn commit(&self, producer: &str, patience: Duration) -> Result<bool> {
+    /// If it never will be, and the engine must stop.
+    fn commit(&self, producer: &str, patience: Duration) -> Result<Commit> {
         let _ = (producer, patience);
-        Ok(true)
+        Ok(Commit::Done)
     }
 
     /// How many epochs of `producer` this engine has appended that are committed, and how many in all.

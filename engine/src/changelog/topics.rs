@@ -194,6 +194,22 @@ impl TopicConfig {
     }
 }
 
+/// That a topic is compacted: of each key the last record is sure to stay, and those before it may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Compaction {
+    /// How long a tombstone stays at the least after what it deletes was compacted away.
+    pub delete_retention: Duration,
+}
+
+impl Compaction {
+    /// One that keeps tombstones for `delete_retention`.
+    #[must_use]
+    pub fn new(delete_retention: Duration) -> Self {
+        Self { delete_retention }
+    }
+}
+
 /// Topics: which there are, what they hold, and how long their records are kept.
 pub trait TopicLog: Send + Sync {
     /// Creates a topic, or gives the one that is there the retention of `config`; writes nothing if it has that
@@ -217,12 +233,34 @@ pub trait TopicLog: Send + Sync {
     /// `Closed` after [`close`](super::Changelog::close).
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>>;
 
-    /// How many partitions `topic` has; `None` if it is not there. Whoever appends records places them by it.
+    /// How many partitions `topic` has, as it was heard last; `None` if it is not there. Asked before each epoch, and by whoever
+    /// appends records, who places them by it, so it must cost nothing. A log in which topics get more partitions while they are
+    /// read wakes whoever [watches](super::ReadLog::watch) it then.
     ///
     /// # Errors
     /// `Closed` after [`close`](super::Changelog::close).
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         Ok(self.topics()?.into_iter().find(|(name, _)| **name == *topic).map(|(_, partitions)| partitions))
+    }
+
+    /// What tells `topic` from one of the same name that is made after it was deleted. `None` if it is not there, or the log
+    /// cannot tell; in a log whose topics are never deleted there is nothing to tell. Asked at each drain, so it should cost
+    /// nothing.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](super::Changelog::close); `Unavailable` if the log cannot be reached.
+    fn topic_identity(&self, topic: &str) -> Result<Option<String>> {
+        let _ = topic;
+        Ok(None)
+    }
+
+    /// How `topic` is compacted; `None` if it is not, or the log does not tell.
+    ///
+    /// # Errors
+    /// `Closed` after [`close`](super::Changelog::close); `Unavailable` if the log cannot be reached.
+    fn compaction(&self, topic: &str) -> Result<Option<Compaction>> {
+        let _ = topic;
+        Ok(None)
     }
 
     /// What `topic` is kept with; `None` if it is not there, or the implementation does not tell.

@@ -94,12 +94,10 @@ impl Common {
     /// As for [`Drain::run`](crate::task::Drain::run); `Unavailable` if the log does not commit it in time.
     fn drain_the_rest(&self) -> Result<()> {
         for _ in 0..MOST_DRAINS {
-            match self.service.tasks.drain() {
-                // Whoever has taken over appends it anew, and this state folds it again.
-                Err(_) if self.service.role() == Role::Fenced => return Ok(()),
-                Err(error) => return Err(error),
-                Ok(_) if self.service.tasks.are_drained() => return Ok(()),
-                Ok(_) => {}
+            self.service.tasks.drain()?;
+            // Whoever has taken over appends it anew, and this state folds it again.
+            if self.service.tasks.are_drained() || self.service.role() == Role::Fenced {
+                return Ok(());
             }
         }
         Err(Error::unavailable(

@@ -48,8 +48,8 @@ pub enum Health {
         /// So many records of it are not folded yet.
         records_left: u64,
     },
-    /// It has records that cannot be decoded before something was fetched, such as their schema. It tries for as long as it
-    /// takes, nothing is lost meanwhile, and its tables answer as before.
+    /// It has records that cannot be decoded before something was fetched, such as their schema, or the changelog cannot be
+    /// reached. It tries for as long as it takes, nothing is lost meanwhile, and its tables answer as before.
     Waiting {
         /// What it waits for, and what went wrong the last time it was asked for.
         reason: String,
@@ -69,7 +69,9 @@ pub enum Health {
 
 pub(super) fn health(service: &Service) -> Health {
     let tasks = &service.tasks;
-    let awaited = service.awaiting.of_main();
+    // Whether a log is reached that is closed is no question.
+    let trouble = || service.changelog.trouble().filter(|_| matches!(tasks.status(), Status::Running));
+    let awaited = service.awaiting.of_main().or_else(trouble);
     match tasks.status() {
         Status::Running if service.paused.load(Ordering::Acquire) => Health::Paused,
         Status::Running if awaited.is_some() => Health::Waiting { reason: awaited.unwrap_or_default() },
@@ -135,6 +137,9 @@ pub struct Stats {
     /// What has to be fetched before records can be decoded, each with what went wrong the last time it was asked for. The
     /// records wait; of those that only a table which is being built waits for, [`health`](Self::health) says nothing.
     pub awaited: Vec<String>,
+    /// What has been wrong for a while with reaching the changelog: since when and why. `None` if nothing is. As long as it lasts,
+    /// [`lag`](Self::lag) is what was heard last.
+    pub trouble: Option<String>,
     /// Generations that are not drained yet, and the bytes they hold.
     pub undrained_generations: usize,
     /// Bytes of generations that are not drained yet.
@@ -212,6 +217,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         build_lag: build_lag(service, &position),
         position,
         awaited: service.awaiting.told(),
+        trouble: service.changelog.trouble(),
         undrained_generations: published.iter().map(|now| now.generations.len()).sum(),
         undrained_bytes: service.tasks.backlog().generation_bytes,
         changelog_bytes: service.changelog.stored_bytes().ok().flatten(),

@@ -7,7 +7,7 @@ use super::cadence::Cadence;
 use super::closing::Closing;
 use super::signal::Signal;
 use super::{Health, Stats, stats, waits};
-use crate::changelog::{Gate, Role};
+use crate::changelog::Gate;
 use crate::state::Status;
 use crate::task::{Core, STACK_BYTES, Service, user_code};
 use crate::{Error, Position, Result, Wait, panic_message};
@@ -305,8 +305,6 @@ impl Common {
                         self.settle();
                     }
                 }
-                // The folding thread takes back what was not committed.
-                Err(_) if self.service.role() == Role::Fenced => {}
                 Err(error) => {
                     self.poison(error.context("the state could not be made durable"));
                     self.fold.raise();

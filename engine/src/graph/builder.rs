@@ -98,6 +98,7 @@ impl Builder {
             follows: false,
             interleaving: Interleaving::default(),
             outlets: Vec::new(),
+            latest_only: false,
         });
         NodeId { graph, index: parts.nodes.len() - 1 }
     }
@@ -123,7 +124,21 @@ impl Builder {
         if topic.may_spread_keys() {
             self.interleaving(node, Interleaving::Merges);
         }
+        if topic.is_latest_only() {
+            self.latest_only(node);
+        }
         node
+    }
+
+    /// Declares of a [source](Self::source) that nothing counts of its topic but the last record of each key, so that the topic
+    /// may be compacted: see [`Topic::latest_only`].
+    pub fn latest_only<T>(&self, node: NodeRef<T>) {
+        let (mut parts, node) = (self.parts(), node.id());
+        if parts.id == node.graph
+            && let Some(node) = parts.nodes.get_mut(node.index)
+        {
+            node.latest_only = true;
+        }
     }
 
     /// Adds an operator whose output stays on its shard. It may use the tables `writes` and `reads`. `inputs` is a node if the

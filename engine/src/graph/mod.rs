@@ -75,6 +75,8 @@ pub(crate) struct Node {
     pub(crate) interleaving: Interleaving,
     /// The nodes that each take an output of this one.
     pub(crate) outlets: Vec<usize>,
+    /// Of a source: whether all that counts of its topic is the last record of each key.
+    pub(crate) latest_only: bool,
 }
 
 impl Node {

@@ -120,6 +120,9 @@ impl Core {
             return Ok(());
         }
         let Some(build) = self.build.take() else { return Ok(()) };
+        if let Some(built) = self.service.tasks.get(BUILD_GROUP) {
+            self.service.tasks.main().take_over(&built)?;
+        }
         let tables = build.ids.len();
         let span = tracing::info_span!("complete_build", tables);
         let _entered = span.enter();

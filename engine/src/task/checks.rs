@@ -3,6 +3,7 @@
 
 use super::catalogue::TaskGroup;
 use super::input::first_to_read;
+use super::origins::Origins;
 use super::{FailurePolicy, Plan, Setting};
 use crate::changelog::{Misfit, TopicConfig, TopicType};
 use crate::graph::Graph;
@@ -85,6 +86,20 @@ pub(super) fn check_term(setting: &Setting, store: &dyn StateStore, read: &[Posi
     Err(Error::new(ErrorKind::AheadOfChangelog, message))
 }
 
+/// Refuses a state that was folded from other topics of the same names.
+///
+/// # Errors
+/// As for [`Origins::open`].
+pub(super) fn check_origins(
+    setting: &Setting,
+    store: &dyn StateStore,
+    there: &BTreeMap<Arc<str>, u32>,
+    read: &[Position],
+) -> Result<()> {
+    let topics = setting.graph.topics.iter().filter(|topic| topic.read && there.contains_key(&topic.name));
+    Origins::open(setting, store, topics.map(|topic| &topic.name), read).map(drop)
+}
+
 /// Checks that the changelog fits both groups, as far as that can be told without writing to it.
 pub(super) fn check_changelog(
     setting: &Setting,
@@ -94,7 +109,9 @@ pub(super) fn check_changelog(
     check_topics(setting, there, &main.position)?;
     check_input(setting, there, main)?;
     setting.changelog.epochs_after(&setting.name, &main.position)?;
-    build.map_or(Ok(()), |build| check_input(setting, there, build))
+    let what = "tables that are new, or of another version, are built from where the others began (or of what is left, with \
+                `from_oldest_kept`)";
+    build.map_or(Ok(()), |build| check_input(setting, there, build)).map_err(|error| error.context(what))
 }
 
 /// Checks that the changelog holds what `group` has to read, from where it stands. A topic that is not there yet holds

@@ -5,6 +5,7 @@
 
 use super::build::Build;
 use super::catalogue::Catalogue;
+use super::grown::Counts;
 use super::{Awaiting, EpochLimit, Service, Task};
 use crate::changelog::Role;
 use crate::store::StateStore;
@@ -18,6 +19,8 @@ pub(crate) struct Core {
     pub(super) store: Arc<dyn StateStore>,
     pub(super) main: Task,
     pub(super) build: Option<Build>,
+    /// What was found of the topics.
+    pub(super) partitions: Counts,
     /// Why a step failed: the input of that epoch was not applied, and must not be passed over.
     failed: Option<Error>,
 }
@@ -29,7 +32,7 @@ impl Core {
         store: Arc<dyn StateStore>,
         main: Task,
     ) -> Self {
-        Self { service, catalogue, store, main, build: None, failed: None }
+        Self { service, catalogue, store, main, build: None, partitions: Counts::new(), failed: None }
     }
 
     /// Where the changelog ends now, as far as the main task reads it.
@@ -69,6 +72,7 @@ impl Core {
     }
 
     fn step_tasks(&mut self, limit: EpochLimit) -> Result<bool> {
+        self.read_what_was_added()?;
         let held = self.build.as_ref().is_some_and(|build| build.holds_main);
         let ran = !held && self.main.step(limit, None)?;
         let Some(build) = &mut self.build else { return Ok(ran) };

@@ -5,11 +5,15 @@
 //! topics. The generations are dropped only after the ingestion, so that readers always
 //! find a row in one place or the other.
 
+use super::beginnings::Beginnings;
+use super::compaction::FoldedUntil;
+use super::origins::Origins;
 use super::{Consumer, Setting};
+use crate::changelog::Commit;
 use crate::state::{Newest, TaskState};
 use crate::store::Row;
 use crate::store::layout;
-use crate::{Result, fault};
+use crate::{Position, Result, fault};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -49,10 +53,15 @@ pub(crate) struct Drain {
     /// What is told to the changelog once rows are durable.
     pub(crate) consumer: Consumer,
     pub(crate) setting: Arc<Setting>,
+    /// What the rows are of.
+    pub(super) origins: Origins,
+    pub(super) folded_until: FoldedUntil,
+    pub(super) beginnings: Beginnings,
 }
 
 impl Drain {
-    /// Makes everything published so far durable. `false` if there was nothing to do, or the log has not committed it yet. One at a
+    /// Makes everything published so far durable. `false` if there was nothing to do, or the log has not committed it yet, or never will as another
+    /// engine has taken over: then the folding thread takes it back. One at a
     /// time: see [`Tasks`](super::Tasks).
     ///
     /// # Errors
@@ -60,14 +69,18 @@ impl Drain {
     /// readable; nothing was written.
     pub(crate) fn run(&self) -> Result<bool> {
         let published = self.shared.published();
-        let Some(last) = published.generations.last() else { return Ok(false) };
+        let Some(last) = published.generations.last() else {
+            return self.note(&published.position).map(|()| false);
+        };
         let newest = Newest::new(&published.generations);
         let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
         let _entered = span.enter();
         // Before the sync, so that it is durable before the state speaks of it.
         let term = self.consumer.changelog.term()?;
         // What is durable here must not be ahead of what is committed there.
-        if self.setting.shares_epochs() && !self.consumer.changelog.commit(&self.setting.name, PATIENCE)? {
+        if self.setting.shares_epochs()
+            && self.consumer.changelog.commit(&self.setting.name, PATIENCE)? != Commit::Done
+        {
             return Ok(false);
         }
         fault::point("drain.before_sync")?;
@@ -82,6 +95,9 @@ impl Drain {
         );
         // Behind the counts, in the order of the keys.
         head.extend(term.map(|term| (layout::TERM_KEY.to_vec(), layout::encode_term(&term.id()))));
+        head.extend(self.origins.rows(&self.setting)?);
+        head.extend(self.folded_until.row(&self.setting, &last.position));
+        head.extend(self.beginnings.row());
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
         let store = self.shared.store()?;
         let shared = &self.shared;
@@ -94,6 +110,27 @@ impl Drain {
         self.setting.counters.drains.fetch_add(1, Ordering::Relaxed);
         self.consumer.hold(&last.position)?;
         Ok(true)
+    }
+
+    /// Notes that all of the compacted topics is folded, where there is nothing else to make durable for long. All rows up to
+    /// `position` are stored.
+    fn note(&self, position: &Position) -> Result<()> {
+        self.store_rows(self.folded_until.row(&self.setting, position).into_iter())
+    }
+
+    /// Stores what is to be known before the tables of `build` become this task's.
+    pub(super) fn take_over(&self, build: &Self) -> Result<()> {
+        self.beginnings.take_over(&build.beginnings);
+        let folded_until = self.folded_until.row_of_build(&build.folded_until);
+        self.store_rows(folded_until.into_iter().chain(self.beginnings.row()))
+    }
+
+    fn store_rows(&self, rows: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<()> {
+        let rows: Vec<_> = rows.collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.shared.store()?.ingest(&mut rows.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) }))
     }
 
     /// Whether everything up to `epoch` is durable.

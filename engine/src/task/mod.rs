@@ -8,17 +8,21 @@
 
 mod abilities;
 mod awaiting;
+mod beginnings;
 mod build;
 mod catalogue;
 mod checks;
+mod compaction;
 mod consumer;
 mod core;
 mod drain;
 mod epoch;
 mod failures;
+mod grown;
 mod input;
 mod letters;
 mod opening;
+mod origins;
 mod owner;
 mod plan;
 mod roles;

@@ -3,9 +3,12 @@
 //! Invariant: whatever can be refused is refused before anything is written, to the state or to the changelog. The types
 //! of the steps see to the order: only what was checked can be written, and only what was written can be started.
 
-use super::catalogue::{Assignment, Catalogue, TaskGroup};
+use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, TaskGroup};
+use super::beginnings::{self, Beginnings};
+use super::compaction::{self, FoldedUntil};
 use super::drain::Drain;
 use super::input::Keeps;
+use super::origins::Origins;
 use super::owner::{self, Owner};
 use super::{Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks};
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
@@ -62,11 +65,16 @@ impl Decided {
     pub(crate) fn check(mut self) -> Result<Checked> {
         let Self { setting, store, assignment: Assignment { main, build, .. }, .. } = &mut self;
         let there = setting.changelog.topics()?.into_iter().collect();
-        let groups = [Some(&*main), build.as_ref()].into_iter().flatten();
-        let read: Vec<Position> = groups.map(|group| group.position.clone()).collect();
+        checks::check_term(setting, &**store, &read_so_far(main, build.as_ref()))?;
+        compaction::check_sources(setting, &there)?;
+        checks::check_origins(setting, &**store, &there, &read_so_far(main, build.as_ref()))?;
         checks::pass_what_is_gone(setting, &there, main)?;
+        compaction::check_group(setting, &**store, main, MAIN_GROUP)?;
+        if let Some(build) = build {
+            compaction::check_group(setting, &**store, build, BUILD_GROUP)?;
+            beginnings::begin_build(setting, &**store, main, build)?;
+        }
         checks::check_changelog(setting, &there, (main, build.as_ref()))?;
-        checks::check_term(setting, &**store, &read)?;
         let stored = read_text(&**store, layout::IDENTITY_KEY, layout::decode_identity)?;
         let former = read_text(&**store, layout::SERVICE_KEY, layout::decode_service)?;
         let renamed = former.as_ref().is_some_and(|former| **former != *setting.name);
@@ -176,9 +184,30 @@ pub(super) fn start(
     let shared =
         Arc::new(TaskState::new(host, Arc::clone(store), input.position().clone(), Arc::new(counts)));
     let tables = make_tables(setting, &ids, &shared);
-    let drain = Drain { shared: Arc::clone(&shared), group: number, consumer, setting: Arc::clone(setting) };
+    let drain = drain_of(setting, store, &ids, &shared, number)?;
     let produces = setting.produces() && number == MAIN_GROUP;
-    Ok((Task::new(Arc::clone(setting), plan, ids, tables, shared, input, produces), Arc::new(drain)))
+    Ok((Task::new(Arc::clone(setting), plan, ids, tables, shared, input, produces), drain))
+}
+
+/// What makes the rows of a group durable that has the tables with these ids and has published `shared`.
+///
+/// # Errors
+/// If the changelog failed, or a topic is not the one that was folded.
+pub(super) fn drain_of(
+    setting: &Arc<Setting>,
+    store: &Arc<dyn StateStore>,
+    ids: &[Option<TableId>],
+    shared: &Arc<TaskState>,
+    number: u16,
+) -> Result<Arc<Drain>> {
+    let now = shared.published().position.clone();
+    let before = stored_position(&**store, number)?.unwrap_or_default();
+    let read = setting.graph.topics.iter().filter(|topic| topic.read).map(|topic| &topic.name);
+    let origins = Origins::open(setting, &**store, read, std::slice::from_ref(&before))?;
+    let folded_until = FoldedUntil::open(setting, &**store, ids, &before, number)?;
+    let beginnings = Beginnings::open(setting, &**store, (&before, &now), number)?;
+    let (shared, setting, consumer) = (Arc::clone(shared), Arc::clone(setting), consumer(setting, number));
+    Ok(Arc::new(Drain { shared, group: number, consumer, setting, origins, folded_until, beginnings }))
 }
 
 /// The tables with these ids, as they are in the store of `shared`.
@@ -228,6 +257,20 @@ pub(super) fn consumer(setting: &Setting, number: u16) -> Consumer {
     if number == MAIN_GROUP { setting.consumer() } else { setting.build_consumer() }
 }
 
+/// Where a group stands in the store; none if nothing of it is stored.
+pub(super) fn stored_position(store: &dyn StateStore, number: u16) -> Result<Option<Position>> {
+    let mut stored = Ok(None);
+    store.read(&layout::position_key(number), &mut |row| {
+        stored = row.map(layout::decode_position).transpose();
+    })?;
+    stored
+}
+
+/// What the groups have read.
+fn read_so_far(main: &TaskGroup, build: Option<&TaskGroup>) -> Vec<Position> {
+    [Some(main), build].into_iter().flatten().map(|group| group.position.clone()).collect()
+}
+
 /// What is kept under `key`; none if the state is new, or of a release that did not keep it.
 fn read_text(
     store: &dyn StateStore,
@@ -243,7 +286,14 @@ fn create_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>) -> Result<(
     for topic in setting.graph.topics.iter() {
         // Without a retention of its own the handle does not know what was decided for the topic.
         let decides = topic.config.retention_age.is_some() || topic.config.retention_bytes.is_some();
-        if decides {
+        let takes_it = setting.abilities.sets_retention || !there.contains_key(&topic.name);
+        if decides && !takes_it {
+            tracing::warn!(
+                topic = &*topic.name,
+                "the retention that the graph sets for the topic is not taken: the changelog leaves that to whoever looks after the topic"
+            );
+        }
+        if decides && takes_it {
             setting.changelog.create_topic(&topic.name, &topic.config)?;
         } else {
             setting.changelog.ensure_topic(&topic.name, &topic.config)?;

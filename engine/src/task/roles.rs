@@ -8,13 +8,13 @@
 use super::drain::Drain;
 use super::failures::Backoff;
 use super::letters::Letters;
-use super::opening::{consumer, make_tables};
+use super::opening::{drain_of, make_tables, stored_position};
 use super::{BUILD_GROUP, Core, Reads, Task};
 use crate::changelog::{EpochMark, Role};
 use crate::state::TaskState;
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP};
-use crate::{Position, Result};
+use crate::Result;
 use std::sync::Arc;
 
 impl Core {
@@ -101,10 +101,6 @@ impl Task {
     /// `Corrupt` if what the store has does not decode, or another error of the store; nothing has changed then.
     fn go_back(&mut self, store: &Arc<dyn StateStore>, group: u16) -> Result<(Before, Arc<Drain>)> {
         let setting = Arc::clone(&self.setting);
-        let mut stored: Result<Option<Position>> = Ok(None);
-        store.read(&layout::position_key(group), &mut |row| {
-            stored = row.map(layout::decode_position).transpose();
-        })?;
         let mut counts = std::collections::BTreeMap::new();
         for id in self.ids.iter().flatten() {
             let mut count = Ok(None);
@@ -113,7 +109,7 @@ impl Task {
             })?;
             counts.extend(count?.map(|rows| (*id, rows)));
         }
-        self.input.go_back(stored?)?;
+        self.input.go_back(stored_position(&**store, group)?)?;
         let position = self.input.position().clone();
         let shared = Arc::new(TaskState::new(
             Arc::clone(&setting.host),
@@ -129,7 +125,7 @@ impl Task {
         self.backoff = if setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
         self.letters = Letters::default();
         (self.awaiting, self.rounds) = (None, 0);
-        let consumer = consumer(&setting, group);
-        Ok((before, Arc::new(Drain { shared, group, consumer, setting })))
+        let drain = drain_of(&setting, store, &self.ids, &shared, group)?;
+        Ok((before, drain))
     }
 }

@@ -33,7 +33,7 @@ impl Tasks {
         std::iter::once(self.main())
     }
 
-    fn main(&self) -> Arc<Drain> {
+    pub(super) fn main(&self) -> Arc<Drain> {
         Arc::clone(&self.main.read().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -62,6 +62,7 @@ pub struct Topic<K, V> {
     made_key: Option<Arc<MakeKey<K, V>>>,
     timestamp: Option<Arc<Timestamp<K, V>>>,
     revision: u32,
+    latest_only: bool,
     declared: Arc<OnceLock<Result<TopicType>>>,
 }
 
@@ -83,6 +84,7 @@ impl<K, V> Clone for Topic<K, V> {
             made_key: self.made_key.clone(),
             timestamp: self.timestamp.clone(),
             revision: self.revision,
+            latest_only: self.latest_only,
             declared: Arc::clone(&self.declared),
         }
     }
@@ -116,6 +118,7 @@ impl<K, V> Topic<K, V> {
             made_key: None,
             timestamp: None,
             revision: 0,
+            latest_only: false,
             declared: Arc::default(),
         }
     }
@@ -178,6 +181,36 @@ impl<K: Key, V: Value> Topic<K, V> {
         self.revision = revision;
         self.declared = Arc::default();
         self
+    }
+
+    /// Says that nothing counts of the topic but the last record of each key, so that it may be compacted (as topics of Kafka are
+    /// whose `cleanup.policy` is `compact`).
+    ///
+    /// Of a compacted topic a stream has other records whenever it is read again: a count of them would differ after a rebuild.
+    /// So an engine refuses to read one as a stream, unless this was said of it; as a
+    /// [table](https://docs.rs/millpond/latest/millpond/struct.GraphBuilder.html#method.table) it can be read without.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::{GraphBuilder, Topic};
+    ///
+    /// let prices = Topic::<String, u64>::new("prices").latest_only();
+    /// let graph = GraphBuilder::new();
+    /// // Whichever records of a product there were before, its last price decides.
+    /// graph.stream(&prices).filter(|_, cents| *cents > 0).to_table("prices");
+    /// graph.build()?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn latest_only(mut self) -> Self {
+        self.latest_only = true;
+        self
+    }
+
+    /// Whether [`latest_only`](Self::latest_only) was said of it.
+    #[must_use]
+    pub fn is_latest_only(&self) -> bool {
+        self.latest_only
     }
 
     /// What it holds, for a changelog to remember.

@@ -10,6 +10,7 @@ use millpond_engine::{Error, ErrorKind, Result, TopicPartition};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 /// A client of a cluster that reads. Clones share everything; connections are closed with the last of them and of the readers,
 /// or by [`close`](Self::close).
@@ -40,6 +41,10 @@ impl Fetcher {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.0.0
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.shared().config.request_timeout
     }
 
     fn deadline(&self) -> Instant {
@@ -103,6 +108,30 @@ impl Fetcher {
                 }
                 _ => self.shared().pause(backoff.delay().min(left))?,
             }
+        }
+    }
+
+    /// How many partitions the topic `name` has, as it was heard last; none if nothing was. Those of topics that are read are asked
+    /// for [every so often](FetchConfig::metadata_age), and whoever [watches](Self::watch) is woken then.
+    #[must_use]
+    pub fn partitions(&self, name: &str) -> Option<usize> {
+        self.shared().lock().cluster.topic(name).map(|topic| topic.partitions.len())
+    }
+
+    /// What tells the topic `name` from another one of that name, as it was heard last, or is heard now. None if it does not exist,
+    /// or the broker is too old to tell.
+    ///
+    /// # Errors
+    /// `Unavailable` if no broker answers.
+    pub fn topic_id(&self, name: &str) -> Result<Option<Uuid>> {
+        let id = |id: Uuid| Some(id).filter(|id| !id.is_nil());
+        if let Some(topic) = self.shared().lock().cluster.topic(name) {
+            return Ok(id(topic.id));
+        }
+        match self.topics(&[name])?.pop() {
+            Some(Ok(topic)) => Ok(id(topic.id)),
+            Some(Err(error)) if error.kind() == ErrorKind::Unavailable => Err(error),
+            Some(Err(_)) | None => Ok(None),
         }
     }
 

@@ -1,4 +1,5 @@
-//! The thread that finds out whom to ask for a partition, whenever that is not known (any more).
+//! The thread that finds out whom to ask for a partition, whenever that is not known (any more), and asks every so often what has
+//! become of the topics that are read.
 
 use super::cluster::{TopicMetadata, Unfit};
 use super::connection::Backoff;
@@ -16,7 +17,14 @@ const LONG: Duration = Duration::from_secs(60);
 /// Looks for leaders until the fetcher is closed.
 pub(super) fn run(shared: &Arc<Shared>) {
     let mut backoff = Backoff::new(shared.config.backoff);
-    while let Some(topics) = next_topics(shared) {
+    let age = shared.config.metadata_age;
+    let later = |now: Instant| now.checked_add(age).unwrap_or(now + LONG);
+    let mut refresh_at = later(Instant::now());
+    while let Some(topics) = next_topics(shared, refresh_at) {
+        let now = Instant::now();
+        if now >= refresh_at {
+            refresh_at = later(now);
+        }
         let deadline = Instant::now() + shared.config.request_timeout;
         match shared.metadata(Some(&topics), deadline) {
             Ok(answers) => {
@@ -41,8 +49,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
     }
 }
 
-/// Waits for partitions without a leader, and answers their topics. None if the fetcher was closed.
-fn next_topics(shared: &Shared) -> Option<Vec<Arc<str>>> {
+/// Waits for partitions without a leader, and answers their topics; those of all at `refresh_at`. None if the fetcher was closed.
+fn next_topics(shared: &Shared, refresh_at: Instant) -> Option<Vec<Arc<str>>> {
     let mut state = shared.lock();
     loop {
         if state.closed {
@@ -52,14 +60,19 @@ fn next_topics(shared: &Shared) -> Option<Vec<Arc<str>>> {
         let lost = || {
             state.readers.values().filter(|partition| partition.source().is_none() && !partition.has_failed())
         };
-        let due: BTreeSet<_> = lost()
-            .filter(|partition| partition.retry_at.is_none_or(|at| at <= now))
-            .map(|partition| Arc::clone(&partition.id.topic))
-            .collect();
+        let topic = |partition: &Partition| Arc::clone(&partition.id.topic);
+        let due: BTreeSet<_> = if now >= refresh_at {
+            state.readers.values().map(topic).collect()
+        } else {
+            lost().filter(|partition| partition.retry_at.is_none_or(|at| at <= now)).map(topic).collect()
+        };
+        // Without topics it would be asked for all there are.
         if !due.is_empty() {
             return Some(due.into_iter().collect());
         }
         let next = lost().filter_map(|partition| partition.retry_at).min();
+        let refresh = (now < refresh_at).then_some(refresh_at);
+        let next = next.into_iter().chain(refresh).min();
         let limit = next.map_or(LONG, |at| at.saturating_duration_since(now));
         state = shared.wait(state, limit);
     }
@@ -71,7 +84,18 @@ fn update(shared: &Shared, topic: &str, answer: &Result<TopicMetadata, Unfit>) {
     let patience = shared.config.missing_topic_timeout;
     let mut state = shared.lock();
     for partition in state.readers.values_mut() {
-        if *partition.id.topic != *topic || partition.source().is_some() {
+        if *partition.id.topic != *topic || partition.has_failed() {
+            continue;
+        }
+        if partition.source().is_some() {
+            // Whoever leads it says the rest.
+            if let Ok(found) = answer
+                && !partition.topic_id.is_nil()
+                && !found.id.is_nil()
+                && found.id != partition.topic_id
+            {
+                partition.fail(error::made_anew(topic));
+            }
             continue;
         }
         match answer {

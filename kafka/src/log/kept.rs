@@ -2,7 +2,7 @@
 
 use super::KafkaChangelog;
 use millpond_engine::changelog::{
-    Append, AppendLog, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term, TermLog,
+    Append, AppendLog, Commit, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term, TermLog,
 };
 use millpond_engine::{Position, Result};
 use std::ops::Range;
@@ -57,7 +57,7 @@ impl RoleLog for KafkaChangelog {
         self.holders.find(producer).is_none_or(|tenure| tenure.state().has_room())
     }
 
-    fn commit(&self, producer: &str, patience: Duration) -> Result<bool> {
+    fn commit(&self, producer: &str, patience: Duration) -> Result<Commit> {
         self.holders.joined(producer)?.commit(patience)
     }
 

@@ -1,6 +1,7 @@
 //! The changelog that Kafka is: each part of one, on the two paths to the brokers.
 
 mod appending;
+mod cleanup;
 mod clients;
 mod holder;
 mod kept;
@@ -14,7 +15,7 @@ use appending::Appender;
 use holder::Holders;
 use millpond_engine::changelog::{Abilities, Ack, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,8 @@ pub struct KafkaChangelog {
     found: Mutex<HashMap<String, u32>>,
     /// Where the timestamps of topics come from, of those that were asked for it.
     dated: Mutex<HashMap<String, Timestamps>>,
+    /// Topics of which it was warned that their settings must not be seen.
+    untold: Mutex<HashSet<String>>,
     leases: Arc<Leases>,
     holders: Holders,
     /// Letters of which it is not known yet that they are there.
@@ -69,6 +72,7 @@ impl KafkaChangelog {
             replication: kafka.replication,
             found: Mutex::default(),
             dated: Mutex::default(),
+            untold: Mutex::default(),
             leases: Arc::default(),
             holders: Holders::new(kafka),
             letters: Mutex::default(),
@@ -102,6 +106,7 @@ impl Changelog for KafkaChangelog {
         abilities.dense_offsets = false;
         abilities.exclusive_names = false;
         abilities.keeps_holds = false;
+        abilities.sets_retention = false;
         abilities
     }
 

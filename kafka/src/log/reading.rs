@@ -24,6 +24,11 @@ impl ReadLog for KafkaChangelog {
         self.fetcher.high_watermark(partition)
     }
 
+    /// What has lasted for three times `socket.timeout.ms`: half a minute, unless that is set.
+    fn trouble(&self) -> Option<String> {
+        self.fetcher.lasting_trouble()
+    }
+
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
         self.fetcher.watch(waker.clone());
         self.holders.watch(waker);

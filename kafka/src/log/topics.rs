@@ -2,11 +2,11 @@
 
 use super::KafkaChangelog;
 use crate::fetch::TopicMetadata;
-use millpond_engine::changelog::{Timestamps, TopicConfig, TopicLog};
+use millpond_engine::changelog::{Compaction, Timestamps, TopicConfig, TopicLog};
 use millpond_engine::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::types::RDKafkaErrorCode;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,30 +58,40 @@ impl KafkaChangelog {
         if let Some(&timestamps) = self.dated().get(topic) {
             return Ok(timestamps);
         }
-        let options = AdminOptions::new().request_timeout(Some(CREATION));
-        let asked = [ResourceSpecifier::Topic(topic)];
-        let answer = futures_executor::block_on(self.appender.admin()?.describe_configs(&asked, &options));
-        let away = |code: String| {
-            Error::unavailable(format!(
-                "the broker does not tell how the records of topic {topic} are dated: {code}"
-            ))
-        };
-        let described = answer
-            .map_err(|error| away(error.to_string()))?
-            .pop()
-            .ok_or_else(|| away("no answer".to_owned()))?;
-        let described = described.map_err(|code| match code {
-            RDKafkaErrorCode::TopicAuthorizationFailed => Error::invalid(format!(
+        let Some(described) = self.settings_of(topic, &[TIMESTAMP_TYPE])? else {
+            return Err(Error::invalid(format!(
                 "where the timestamps of topic {topic} come from cannot be made sure: give the user the operation \
                  DESCRIBE_CONFIGS on resource TOPIC {topic} (an ACL), or leave `timestamps` out"
-            )),
-            code => away(code.to_string()),
-        })?;
-        let value = described.get(TIMESTAMP_TYPE).and_then(|entry| entry.value.as_deref());
+            )));
+        };
+        let value = described.get(TIMESTAMP_TYPE).map(String::as_str);
         let timestamps =
             if value == Some(LOG_APPEND_TIME) { Timestamps::Appended } else { Timestamps::Created };
         self.dated().insert(topic.to_owned(), timestamps);
         Ok(timestamps)
+    }
+
+    /// The settings `names` of a topic, as Kafka names them; none if the user must not see them (it takes an ACL that allows
+    /// `DESCRIBE_CONFIGS` on the topic).
+    ///
+    /// # Errors
+    /// `Unavailable` if the brokers do not tell.
+    pub(super) fn settings_of(&self, topic: &str, names: &[&str]) -> Result<Option<BTreeMap<String, String>>> {
+        let options = AdminOptions::new().request_timeout(Some(CREATION));
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let answer = futures_executor::block_on(self.appender.admin()?.describe_configs(&asked, &options));
+        let away = |code: String| {
+            Error::unavailable(format!("the broker does not tell the settings of topic {topic}: {code}"))
+        };
+        let described = answer.map_err(|error| away(error.to_string()))?.pop();
+        match described.ok_or_else(|| away("no answer".to_owned()))? {
+            Ok(described) => {
+                let value = |name: &&str| Some(((*name).to_owned(), described.get(name)?.value.clone()?));
+                Ok(Some(names.iter().filter_map(value).collect()))
+            }
+            Err(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => Ok(None),
+            Err(code) => Err(away(code.to_string())),
+        }
     }
 
     fn dated(&self) -> MutexGuard<'_, HashMap<String, Timestamps>> {
@@ -165,13 +175,25 @@ impl TopicLog for KafkaChangelog {
         Ok(topics)
     }
 
-    /// As it was when it was first asked for: whoever appends asks each time, and must not wait for a broker each time.
+    /// As it was heard last of a topic that is read, and when it was first asked for of any other: whoever appends asks each time,
+    /// and must not wait for a broker each time.
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         self.check_open()?;
+        if let Some(partitions) = self.fetcher.partitions(topic) {
+            return Ok(u32::try_from(partitions).ok());
+        }
         if let Some(&partitions) = self.found().get(topic) {
             return Ok(Some(partitions));
         }
         Ok(self.fetcher.find_topic(topic)?.map(|found| self.remember(topic, &found)))
+    }
+
+    fn topic_identity(&self, topic: &str) -> Result<Option<String>> {
+        self.identity_of(topic)
+    }
+
+    fn compaction(&self, topic: &str) -> Result<Option<Compaction>> {
+        self.compaction_of(topic)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::OwnLog;
 use millpond::changelog::Append;
-use millpond::changelog::backend::{EpochMark, Role};
+use millpond::changelog::backend::{Commit, EpochMark, Role};
 use millpond::changelog::prelude::*;
 use millpond::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
@@ -128,22 +128,19 @@ impl RoleLog for OwnLog {
         Ok(())
     }
 
-    fn commit(&self, producer: &str, _: Duration) -> Result<bool> {
-        let Some(process) = &self.process else { return Ok(true) };
+    fn commit(&self, producer: &str, _: Duration) -> Result<Commit> {
+        let Some(process) = &self.process else { return Ok(Commit::Done) };
         let mut tenures = process.tenures();
-        let Some(tenure) = tenures.get_mut(producer) else { return Ok(true) };
+        let Some(tenure) = tenures.get_mut(producer) else { return Ok(Commit::Done) };
         if tenure.late > 0 && !tenure.outbox.is_empty() {
             tenure.late -= 1;
-            return Ok(false);
+            return Ok(Commit::Pending);
         }
         let mut contents = self.contents()?;
         if contents.holders.get(producer) != Some(&process.number) || tenure.fenced {
             tenure.holds = false;
             tenure.fenced = !tenure.outbox.is_empty();
-            return match tenure.fenced {
-                true => Err(Error::new(ErrorKind::Unavailable, "another process has taken over")),
-                false => Ok(true),
-            };
+            return Ok(if tenure.fenced { Commit::Fenced } else { Commit::Done });
         }
         for (mark, appends) in tenure.outbox.drain(..) {
             contents.marks.entry(producer.to_owned()).or_default().push(mark);
@@ -151,7 +148,7 @@ impl RoleLog for OwnLog {
             tenure.committed += 1;
         }
         contents.wake();
-        Ok(true)
+        Ok(Commit::Done)
     }
 
     fn committed(&self, producer: &str) -> Range<u64> {

@@ -15,6 +15,11 @@ pub(crate) const TERM_KEY: &[u8] = &[0, 0, 9];
 /// The name of the service whose state it is.
 pub(crate) const SERVICE_KEY: &[u8] = &[0, 0, 10];
 
+/// What the keys of the identities of topics begin with.
+const TOPIC_PREFIX: [u8; 3] = [0, 0, 11];
+
+const FOLDED_UNTIL: u8 = 12;
+const BEGINNINGS: u8 = 13;
 const POSITION: u8 = 1;
 const CATALOGUE: u8 = 2;
 const COUNT: u8 = 3;
@@ -110,6 +115,21 @@ pub(crate) fn count_range() -> ([u8; 3], [u8; 3]) {
 pub(crate) fn decode_count_key(key: &[u8]) -> Result<TableId> {
     let table = TableId::new(decode_engine_key(COUNT, key)?);
     table.ok_or_else(|| Error::corrupt(format!("the row count {key:02x?} belongs to no table")))
+}
+
+/// Where the identity of `topic` is kept.
+pub(crate) fn topic_key(topic: &str) -> Vec<u8> {
+    [&TOPIC_PREFIX, topic.as_bytes()].concat()
+}
+
+/// Where it is kept until when a group has folded all that its compacted topics had.
+pub(crate) fn folded_until_key(group: u16) -> [u8; 5] {
+    engine_key(FOLDED_UNTIL, group)
+}
+
+/// Where it is kept with which records a group began.
+pub(crate) fn beginnings_key(group: u16) -> [u8; 5] {
+    engine_key(BEGINNINGS, group)
 }
 
 fn engine_key(kind: u8, number: u16) -> [u8; 5] {

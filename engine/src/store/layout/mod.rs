@@ -11,6 +11,9 @@
 //! | `0000 08` | the identity of the state, a framed text; states of 0.1 have none |
 //! | `0000 09` | in which term of its changelog it was drained last: number and identity, framed; none if the log has no terms |
 //! | `0000 0a` | the name of the service whose state it is, a framed text; a state has none until a release that knows it has opened it |
+//! | `0000 0b` ++ name of a topic | the identity of the topic that was folded, a framed text; none if the log does not tell |
+//! | `0000 0c` ++ group (u16 BE) | until when all was folded that the compacted topics of the group had then: milliseconds, framed; none without such topics |
+//! | `0000 0d` ++ group (u16 BE) | the position at which the group began, of partitions that it did not begin at 0, framed; only of a log that keeps no holds |
 //!
 //! Group 0 is the main one and group 1 that of the tables being built; group `table id + 1` is that of a table which was
 //! left behind ([`TableStage::Former`]) and stands where it was left.
@@ -32,6 +35,7 @@ mod frame;
 mod identity;
 mod keys;
 mod position;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -46,13 +50,16 @@ pub(crate) use identity::{
     decode_identity, decode_service, decode_term, encode_identity, encode_service, encode_term,
 };
 pub(crate) use keys::{
-    FORMAT_VERSION_KEY, IDENTITY_KEY, SERVICE_KEY, TERM_KEY, TableId, catalogue_key, catalogue_range,
-    count_key, count_range, decode_count_key, decode_position_key, decode_row_key, position_key,
-    position_range, row_prefix, table_range,
+    FORMAT_VERSION_KEY, IDENTITY_KEY, SERVICE_KEY, TERM_KEY, TableId, beginnings_key, catalogue_key, catalogue_range,
+    count_key, count_range, decode_count_key, decode_position_key, decode_row_key, folded_until_key,
+    position_key, position_range, row_prefix, table_range, topic_key,
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use position::sealed_position;
 pub(crate) use position::{decode_position, encode_position};
+pub(crate) use witness::{
+    decode_folded_until, decode_topic_identity, encode_folded_until, encode_topic_identity,
+};
 
 use crate::{Error, Result};
 

@@ -24,10 +24,15 @@ pub(crate) struct TaskGroup {
 impl TaskGroup {
     /// The topics on which rows of the group depend. One that only streams read is not among them.
     pub(crate) fn depends_on<'g>(&self, graph: &'g Graph) -> BTreeSet<&'g str> {
-        let tables = (0..).zip(&self.ids).filter_map(|(table, id)| id.map(|_| table)).collect();
-        let nodes = builders(graph, &tables).into_iter().filter_map(|id| graph.nodes.get(id));
-        nodes.filter_map(|node| node.topic()).collect()
+        topics_of(graph, &self.ids)
     }
+}
+
+/// The topics on which rows of those tables depend that have an id; by the table's number in the graph.
+pub(crate) fn topics_of<'g>(graph: &'g Graph, ids: &[Option<TableId>]) -> BTreeSet<&'g str> {
+    let tables = (0..).zip(ids).filter_map(|(table, id)| id.map(|_| table)).collect();
+    let nodes = builders(graph, &tables).into_iter().filter_map(|id| graph.nodes.get(id));
+    nodes.filter_map(|node| node.topic()).collect()
 }
 
 /// How a state is taken up by a graph.

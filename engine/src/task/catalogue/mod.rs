@@ -14,7 +14,7 @@ mod info;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use assign::{Assignment, OlderVersion, TaskGroup};
+pub(crate) use assign::{Assignment, OlderVersion, TaskGroup, topics_of};
 #[cfg(feature = "rocks")]
 pub(crate) use found::Found;
 #[cfg(feature = "rocks")]

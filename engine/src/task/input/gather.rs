@@ -149,6 +149,27 @@ impl Gather {
         self.partitions.push(Partition { id, topic, reader: None, queue, decoded, next });
     }
 
+    /// Adds a partition that a topic has got since it was opened, unless it is read already. `known` is how far the task has come
+    /// in it; one that it has never seen is read from the first record on that there is. Answers with where it begins.
+    ///
+    /// # Errors
+    /// `Unavailable` if the log does not tell of it now.
+    pub(super) fn add_found(
+        &mut self,
+        id: &TopicPartition,
+        topic: usize,
+        known: Option<u64>,
+    ) -> Result<Option<u64>> {
+        if self.reads(id) {
+            return Ok(None);
+        }
+        let kept = self.changelog.offsets(id)?;
+        let next = known.unwrap_or(kept.start);
+        self.add(id.clone(), topic, next);
+        tracing::info!(partition = %id, next, "reading a partition that was added to its topic");
+        Ok(Some(next))
+    }
+
     pub(super) fn reads(&self, id: &TopicPartition) -> bool {
         self.numbers.contains_key(id)
     }

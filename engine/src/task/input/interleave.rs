@@ -26,24 +26,24 @@ struct Stretch {
 pub(super) fn interleave(pieces: &mut [BatchSlice], mut place: u64, pool: &rayon::ThreadPool) -> Result<()> {
     let decode = || pieces.par_iter().try_for_each(|piece| piece.decode_once().map(drop));
     pool.install(decode)?;
-    let mut partitions: BTreeMap<u32, VecDeque<Stretch>> = BTreeMap::new();
+    // Not by the numbers of their readers, which are in the order in which partitions were found.
+    let mut partitions: BTreeMap<(usize, u32), VecDeque<Stretch>> = BTreeMap::new();
     for (number, piece) in pieces.iter().enumerate() {
-        add_stretches(partitions.entry(piece.source).or_default(), number, piece)?;
+        add_stretches(partitions.entry((piece.topic, piece.partition)).or_default(), number, piece)?;
     }
-    // Partitions are numbered in the order of topic and number.
     let mut fronts: BinaryHeap<_> = partitions
         .iter()
-        .filter_map(|(&source, stretches)| Some(Reverse((stretches.front()?.stream_time_ms, source))))
+        .filter_map(|(&partition, stretches)| Some(Reverse((stretches.front()?.stream_time_ms, partition))))
         .collect();
-    while let Some(Reverse((_, source))) = fronts.pop() {
-        let Some(stretches) = partitions.get_mut(&source) else { continue };
+    while let Some(Reverse((_, partition))) = fronts.pop() {
+        let Some(stretches) = partitions.get_mut(&partition) else { continue };
         let Some(Stretch { piece, width, .. }) = stretches.pop_front() else { continue };
         if let Some(piece) = pieces.get_mut(piece) {
             Run::extend(&mut piece.runs, Run { sequence: place, records: width });
         }
         place += width;
         if let Some(next) = stretches.front() {
-            fronts.push(Reverse((next.stream_time_ms, source)));
+            fronts.push(Reverse((next.stream_time_ms, partition)));
         }
     }
     Ok(())

@@ -21,6 +21,7 @@ use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use gather::Gather;
 use marks::Marks;
 use merge::PartitionMerge;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -60,6 +61,8 @@ pub(crate) struct TaskInput {
     /// Where it was opened.
     began: Position,
     marks: Marks,
+    /// The topics it reads, with their numbers.
+    topics: BTreeMap<Arc<str>, usize>,
     /// Whether another engine decides where epochs end: nothing is taken that it has not marked.
     follows: bool,
 }
@@ -109,24 +112,74 @@ impl TaskInput {
             Keeps::Followed => Marks::followed(Arc::clone(changelog), Arc::clone(&setting.name)),
         };
         let began = position.clone();
-        let mut input = Self { partitions: read, position, began, marks, follows: false };
+        let topics = partitions.iter().map(|(id, topic)| (Arc::clone(&id.topic), *topic)).collect();
+        let mut input = Self { partitions: read, position, began, marks, topics, follows: false };
         input.marks.look_ahead(&input.position)?;
-        input.pass_marks();
+        input.pass_marks()?;
         Ok(input)
+    }
+
+    /// Reads a partition that was added to a topic that is read, unless it is read already.
+    ///
+    /// # Errors
+    /// `Unavailable` if the log does not tell of it now: it is not read yet.
+    pub(crate) fn add(&mut self, id: &TopicPartition) -> Result<()> {
+        let (Partitions::Gathered(gather), Some(topic)) = (&mut self.partitions, self.topics.get(&id.topic))
+        else {
+            return Ok(());
+        };
+        if let Some(next) = gather.add_found(id, *topic, self.position.known(id))? {
+            self.position.set(id.clone(), next);
+            self.began.set(id.clone(), next);
+        }
+        Ok(())
+    }
+
+    /// Reads the partitions that a mark names and that are not read yet, although their topics are: whoever has marked it has
+    /// found them before.
+    fn add_named(&mut self, position: &Position) -> Result<()> {
+        let is_new = |id: &TopicPartition| self.topics.contains_key(&id.topic) && !self.reads(id);
+        let new: Vec<TopicPartition> =
+            position.iter().filter(|(id, _)| is_new(id)).map(|(id, _)| id.clone()).collect();
+        new.iter().try_for_each(|id| self.add(id))
     }
 
     /// Forgets the marks that lie behind. A mark may name partitions that the graph no longer reads; what they held up to
     /// there was consumed by the graph before, and must not be waited for.
-    fn pass_marks(&mut self) {
+    ///
+    /// # Errors
+    /// `Unavailable` if a mark names a partition of which the log does not tell now.
+    fn pass_marks(&mut self) -> Result<()> {
         while let Some(mark) = self.marks.first().cloned() {
+            self.add_named(&mark.to)?;
             self.pass_unread(&mark.from);
             if self.position.includes(&mark.from) && self.has_read(&mark.to) {
                 self.pass_unread(&mark.to);
             }
             if !self.position.includes(&mark.to) {
-                return;
+                return Ok(());
             }
             self.marks.pass_first();
+        }
+        Ok(())
+    }
+
+    /// Whether all that the next marks name is read, or could be: looks for the marks that come.
+    ///
+    /// # Errors
+    /// As for [`epochs_after`](crate::changelog::EpochLog::epochs_after).
+    fn look_at_marks(&mut self) -> Result<bool> {
+        let looked = self.pass_marks().and_then(|()| {
+            self.marks.look_ahead(&self.position)?;
+            self.pass_marks()
+        });
+        match looked {
+            // A broker that has not heard of a partition yet will.
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(%error, "what is marked cannot be read yet");
+                Ok(false)
+            }
+            looked => looked.map(|()| true),
         }
     }
 
@@ -175,7 +228,7 @@ impl TaskInput {
         }
     }
 
-    fn reads(&self, id: &TopicPartition) -> bool {
+    pub(crate) fn reads(&self, id: &TopicPartition) -> bool {
         match &self.partitions {
             Partitions::Merged(merge) => merge.reads(id),
             Partitions::Gathered(gather) => gather.reads(id),
@@ -221,9 +274,9 @@ impl TaskInput {
         pool: &rayon::ThreadPool,
     ) -> Result<Option<EpochInput>> {
         // Only now, so that an epoch that was put back finds its mark again.
-        self.pass_marks();
-        self.marks.look_ahead(&self.position)?;
-        self.pass_marks();
+        if !self.look_at_marks()? {
+            return Ok(None);
+        }
         let replayed = self.marks.first().filter(|mark| self.position.includes(&mark.from)).cloned();
         let (limit, cap) = match (&replayed, self.marks.first()) {
             // What was appended for this epoch covers exactly this input.

@@ -6,7 +6,7 @@
 
 use super::marks::MarkLog;
 use crate::path::FetchPath;
-use millpond_engine::changelog::{Append, EpochMark, Record, Role};
+use millpond_engine::changelog::{Append, Commit, EpochMark, Record, Role};
 use millpond_engine::{Error, Position, Result, TopicPartition};
 use rdkafka::config::ClientConfig;
 use std::collections::VecDeque;
@@ -218,7 +218,7 @@ impl Tenure {
         state.committed..state.committed + state.outbox.len() as u64
     }
 
-    pub(in crate::log) fn commit(&self, patience: Duration) -> Result<bool> {
+    pub(in crate::log) fn commit(&self, patience: Duration) -> Result<Commit> {
         let deadline = Instant::now() + patience;
         let mut state = self.state();
         let target = state.committed + state.outbox.len() as u64;
@@ -229,17 +229,14 @@ impl Tenure {
                 return Err(failed.summary());
             }
             if state.stage == Stage::Fenced {
-                return Err(Error::unavailable(format!(
-                    "another process has taken over the epochs of `{}`: what was not committed is taken back",
-                    self.name
-                )));
+                return Ok(Commit::Fenced);
             }
             if state.committed >= target {
-                return Ok(true);
+                return Ok(Commit::Done);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(false);
+                return Ok(Commit::Pending);
             }
             state = self.wait(state, left);
         }
