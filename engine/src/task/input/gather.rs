@@ -287,10 +287,10 @@ impl Gather {
         let (mut records, mut bytes) = (limit.records as u64, limit.bytes.max(1));
         let first = self.turn.checked_rem(count).unwrap_or(0);
         self.turn = self.turn.wrapping_add(1);
-        let mut took = true;
-        while took {
-            took = false;
-            for number in (first..count).chain(0..first) {
+        // One that has nothing is not looked at again for this epoch.
+        let mut there: Vec<usize> = (first..count).chain(0..first).collect();
+        while !there.is_empty() {
+            for number in std::mem::take(&mut there) {
                 if records == 0 || (bytes == 0 && !epoch.replayed) {
                     return Ok(());
                 }
@@ -303,7 +303,7 @@ impl Gather {
                 records = records.saturating_sub(piece.records()?);
                 bytes = bytes.saturating_sub(piece.batch.body_bytes());
                 epoch.pieces.push(piece);
-                took = true;
+                there.push(number);
             }
         }
         Ok(())
