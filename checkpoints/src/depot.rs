@@ -40,8 +40,10 @@ impl Folder {
 impl Depot {
     pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
         let prefix = Path::parse(prefix).map_err(|error| {
-            Error::invalid(format!("`{prefix}` cannot be the prefix of objects: name one such as `backups/orders`"))
-                .with_source(error)
+            Error::invalid(format!(
+                "`{prefix}` cannot be the prefix of objects: name one such as `backups/orders`"
+            ))
+            .with_source(error)
         })?;
         Ok(Self { store, prefix })
     }

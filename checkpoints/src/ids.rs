@@ -59,7 +59,9 @@ mod tests {
         assert_eq!(number(&id), Some(7));
         assert!(fits(&id, b"abc") && !fits(&id, b"abd"));
         assert!(of_manifest(9, b"") < of_manifest(10, b""));
-        for other in ["", "-", "1-2", "0000000007-", ".DS_Store", "0000000007-ba7816bf8f01cfea414140de5dae222"] {
+        for other in
+            ["", "-", "1-2", "0000000007-", ".DS_Store", "0000000007-ba7816bf8f01cfea414140de5dae222"]
+        {
             assert_eq!(number(other), None, "{other}");
         }
         assert_ne!(unique(), unique());

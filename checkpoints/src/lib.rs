@@ -100,3 +100,8 @@ pub use checkpoint::Checkpoint;
 pub use checkpoints::Checkpoints;
 pub use object_store;
 pub use pruning::Pruned;
+
+/// The README's program, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

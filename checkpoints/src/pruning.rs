@@ -54,7 +54,9 @@ impl Depot {
     /// Deletes all but the newest `keep` checkpoints, and the files that none of these needs.
     pub(crate) async fn prune(&self, keep: usize, now_ms: i64) -> Result<Pruned> {
         if keep == 0 {
-            return Err(Error::invalid("a prune keeps at least one checkpoint: to be rid of all, delete what is below the prefix"));
+            return Err(Error::invalid(
+                "a prune keeps at least one checkpoint: to be rid of all, delete what is below the prefix",
+            ));
         }
         let mut old = self.ids().await?;
         old.truncate(old.len().saturating_sub(keep));
@@ -65,7 +67,13 @@ impl Depot {
         }
         let mut pruned = self.prune_files(now_ms).await?;
         let (place, checkpoints) = (self.place(), old.len());
-        tracing::info!(place, checkpoints, files = pruned.files, bytes = pruned.bytes, "checkpoints are pruned");
+        tracing::info!(
+            place,
+            checkpoints,
+            files = pruned.files,
+            bytes = pruned.bytes,
+            "checkpoints are pruned"
+        );
         pruned.checkpoints = old;
         Ok(pruned)
     }
@@ -101,9 +109,16 @@ impl Depot {
     async fn needed(&self, but: &[String], now_ms: i64) -> Result<Needed> {
         let mut needed = Needed::default();
         for intent in self.list(Folder::Saving).await?.into_keys() {
-            let Some(Intent { begun_at_ms, files, .. }) = self.get_json(Folder::Saving, &intent).await? else { continue };
+            let Some(Intent { begun_at_ms, files, .. }) = self.get_json(Folder::Saving, &intent).await?
+            else {
+                continue;
+            };
             if now_ms.saturating_sub(begun_at_ms) > ABANDONED_MS {
-                tracing::warn!(place = self.place(), intent, "a save was begun a day ago and has not ended: it is given up");
+                tracing::warn!(
+                    place = self.place(),
+                    intent,
+                    "a save was begun a day ago and has not ended: it is given up"
+                );
                 self.delete(Folder::Saving, &intent).await?;
             } else {
                 needed.hashes.extend(files);

@@ -8,7 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
 /// Does `work` on a thread of its own. It is done to its end, also if nobody awaits it any more.
-pub(crate) async fn offload<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(crate) async fn offload<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     let (sender, receiver) = oneshot::channel();
     spawn(move || {
         // Whoever has asked may be gone.
@@ -22,7 +24,9 @@ pub(crate) async fn offload<T: Send + 'static>(work: impl FnOnce() -> Result<T> 
 /// Starts a thread.
 pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> Result<()> {
     let thread = thread::Builder::new().name("millpond-checkpoints".to_owned()).spawn(work);
-    thread.map(drop).map_err(|error| Error::unavailable("cannot start a thread for checkpoints").with_source(error))
+    thread
+        .map(drop)
+        .map_err(|error| Error::unavailable("cannot start a thread for checkpoints").with_source(error))
 }
 
 /// The runtime of the blocking forms, which lives as long as the store may have connections on it.
@@ -48,7 +52,8 @@ impl Blocking {
             return Ok(runtime);
         }
         let made = Builder::new_current_thread().enable_all().build();
-        let made = made.map_err(|error| Error::unavailable("cannot start a runtime to block on").with_source(error))?;
+        let made = made
+            .map_err(|error| Error::unavailable("cannot start a runtime to block on").with_source(error))?;
         Ok(runtime.get_or_init(|| made))
     }
 }

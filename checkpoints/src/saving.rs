@@ -67,7 +67,14 @@ impl Depot {
         let (entries, missing) = arrange(files, &there, &doomed, intent);
         let (bytes, uploaded_bytes) = (sum(files.iter()), sum(missing.values().copied()));
         let place = self.place();
-        tracing::info!(place, files = files.len(), bytes, new = missing.len(), uploaded_bytes, "saving a checkpoint");
+        tracing::info!(
+            place,
+            files = files.len(),
+            bytes,
+            new = missing.len(),
+            uploaded_bytes,
+            "saving a checkpoint"
+        );
         all(missing.iter().map(|(object, file)| self.upload(file, object)).collect()).await?;
         if !self.is_there(Folder::Saving, &name(intent)).await? {
             return Err(Error::unavailable(
@@ -166,7 +173,11 @@ fn arrange<'f>(
         let usable = |(object, bytes): &(&String, &u64)| {
             hash_of(object) == file.sha256 && **bytes == file.bytes && !doomed.contains(*object)
         };
-        let object = match there.range(file.sha256.clone()..).take_while(|(object, _)| object.starts_with(&file.sha256)).find(usable) {
+        let object = match there
+            .range(file.sha256.clone()..)
+            .take_while(|(object, _)| object.starts_with(&file.sha256))
+            .find(usable)
+        {
             Some((object, _)) => object.clone(),
             None => {
                 let own = doomed.contains(&file.sha256);

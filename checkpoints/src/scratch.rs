@@ -45,7 +45,8 @@ impl Scratch {
         let base = match dir {
             // States of one name must not meet there.
             Some(dir) => {
-                let hash: String = ids::sha256(state.as_os_str().as_encoded_bytes()).chars().take(16).collect();
+                let hash: String =
+                    ids::sha256(state.as_os_str().as_encoded_bytes()).chars().take(16).collect();
                 dir.join(format!(".{name}.{hash}.saving"))
             }
             None => state.with_file_name(format!(".{name}.saving")),

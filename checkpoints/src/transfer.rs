@@ -118,7 +118,9 @@ impl Depot {
 async fn next(parts: &mut mpsc::Receiver<Part>, file: &LocalFile) -> Result<Option<bytes::Bytes>> {
     match parts.recv().await {
         Some(Part::Bytes(part)) => Ok(Some(part)),
-        Some(Part::End(Content { bytes, sha256 })) if bytes == file.bytes && sha256 == file.sha256 => Ok(None),
+        Some(Part::End(Content { bytes, sha256 })) if bytes == file.bytes && sha256 == file.sha256 => {
+            Ok(None)
+        }
         Some(Part::End(_)) => Err(Error::corrupt(format!(
             "{} changed while it was saved: see that nothing writes there, and try again",
             file.path.display()

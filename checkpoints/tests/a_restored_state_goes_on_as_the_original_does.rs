@@ -47,7 +47,9 @@ fn a_new_process_a_clone_and_a_backup_equal_the_one_that_ran_on() {
     let dir = tempfile::tempdir().unwrap();
     for (number, log) in logs(dir.path()).into_iter().enumerate() {
         let service = Service::on(log);
-        for (store, kind) in stores(&tempfile::tempdir_in(&dir).unwrap().keep()).into_iter().zip(["local", "memory"]) {
+        for (store, kind) in
+            stores(&tempfile::tempdir_in(&dir).unwrap().keep()).into_iter().zip(["local", "memory"])
+        {
             let dir = dir.path().join(format!("{number}-{kind}"));
             let [state, seeded, clone, lost] =
                 ["state", "seeded", "clone", "lost"].map(|name| dir.join(name));
@@ -56,7 +58,10 @@ fn a_new_process_a_clone_and_a_backup_equal_the_one_that_ran_on() {
             service.append(texts(&mut random, 50, 100));
             let engine = service.start(&state);
             let saved = checkpoints.save_blocking(&engine).unwrap();
-            assert_eq!((&saved.position, saved.state.service.as_deref()), (&engine.position(), Some("texts")));
+            assert_eq!(
+                (&saved.position, saved.state.service.as_deref()),
+                (&engine.position(), Some("texts"))
+            );
             let before = service.rows(&engine);
             service.append(texts(&mut random, 50, 100));
 
@@ -104,7 +109,7 @@ fn a_service_on_an_embedded_log_comes_back_with_a_copy_of_its_log() {
     }
     engine.catch_up_blocking().unwrap();
     checkpoints.save_blocking(&engine).unwrap();
-    engine.append_blocking(&service.topic, &1, &vec![1]).unwrap();
+    engine.append_blocking(&service.topic, &1, &"one".to_owned()).unwrap();
     let all = service.rows(&engine);
     engine.close_blocking().unwrap();
     copy(&home.join("changelog"), &other.join("changelog"));
@@ -146,7 +151,8 @@ fn only_what_is_new_is_sent_and_the_manifest_comes_last() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     let writes = Arc::new(Writes::default());
-    let checkpoints = Checkpoints::new(Hooked::new(Arc::new(InMemory::new()), writes.clone()), "texts").unwrap();
+    let checkpoints =
+        Checkpoints::new(Hooked::new(Arc::new(InMemory::new()), writes.clone()), "texts").unwrap();
     let service = Service::new();
     let engine = service.start(&state);
     // Some in files of several parts.
@@ -184,7 +190,11 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         assert!(error.to_string().contains(why), "{error}");
     };
     use ErrorKind::{Closed, Invalid, Unavailable};
-    refused(checkpoints.restore_blocking(&state).map(drop), Invalid, "there is no checkpoint below `a` in InMemory");
+    refused(
+        checkpoints.restore_blocking(&state).map(drop),
+        Invalid,
+        "there is no checkpoint below `a` in InMemory",
+    );
     refused(Checkpoints::new(Arc::clone(&store), "a//b").map(drop), Invalid, "`a//b`");
     refused(checkpoints.prune_blocking(0).map(drop), Invalid, "at least one");
     refused(checkpoints.save_dir_blocking(dir.path()).map(drop), Invalid, "there is no state");
@@ -202,7 +212,11 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     // Another service does not get among them.
     let stored = block_on(contents(&store));
     let other = service.start_as("other", &dir.path().join("other"));
-    refused(checkpoints.save_blocking(&other).map(drop), Invalid, "of `texts`, and this is the state of `other`");
+    refused(
+        checkpoints.save_blocking(&other).map(drop),
+        Invalid,
+        "of `texts`, and this is the state of `other`",
+    );
     let in_memory = GraphBuilder::new();
     in_memory.table(&Topic::<u32, u32>::new("t"), "t");
     let in_memory = Engine::builder(&in_memory.build().unwrap()).in_memory().start().unwrap();

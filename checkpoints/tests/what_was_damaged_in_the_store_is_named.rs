@@ -79,7 +79,7 @@ async fn a_manifest_that_cannot_be_read_keeps_what_it_may_need() {
     let engine = service.start(&dir.path().join("state"));
     let mut saved = Vec::new();
     for number in 0..3 {
-        service.append([(number, vec![1; 1000])]);
+        service.append([(number, "one".repeat(300))]);
         engine.catch_up().await.unwrap();
         saved.push(checkpoints.save(&engine).await.unwrap());
     }
@@ -109,10 +109,12 @@ async fn the_next_save_mends_a_file_that_was_cut() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let checkpoints = Checkpoints::new(Arc::clone(&store), "a").unwrap();
     let service = Service::new();
-    service.append([(1, vec![1; 1000])]);
+    service.append([(1, "one".repeat(300))]);
     let engine = service.start(&dir.path().join("state"));
     let first = checkpoints.save(&engine).await.unwrap();
-    for (location, bytes) in contents(&store).await.iter().filter(|(location, _)| location.contains("/files/")) {
+    for (location, bytes) in
+        contents(&store).await.iter().filter(|(location, _)| location.contains("/files/"))
+    {
         put(&store, location, bytes.slice(..bytes.len() / 2).to_vec()).await;
     }
     assert_eq!(checkpoints.verify(&first.id).await.unwrap_err().kind(), ErrorKind::Corrupt);

@@ -281,6 +281,11 @@ impl PartitionReader for OwnReader {
             return Ok(Vec::new());
         }
         let partition = &contents.partitions[&self.partition];
+        if self.next < partition.start {
+            let Self { partition: id, next, .. } = self;
+            let message = format!("{id} was trimmed up to {}, and is read at {next}", partition.start);
+            return Err(Error::new(ErrorKind::BehindChangelog, message));
+        }
         let left = partition.batches.partition_point(|batch| batch.end <= self.next);
         let most = if max_bytes < 100 { 1 } else { 64 };
         let mut batches: Vec<Arc<dyn LogBatch>> = Vec::new();

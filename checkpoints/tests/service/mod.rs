@@ -10,8 +10,8 @@ use millpond::changelog::{Changelog, MemoryChangelog, Producer};
 use millpond::{Engine, EngineBuilder, Graph, GraphBuilder, ManualClock, StoredTable, Topic};
 use object_store::path::Path as Location;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,13 +19,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// What the service has folded: the length of all texts of a key, and the last one.
-pub(crate) type Rows = BTreeMap<u32, (u64, Vec<u8>)>;
+pub(crate) type Rows = BTreeMap<u32, (u64, String)>;
 
 /// A graph that folds texts, and what it reads them from.
 pub(crate) struct Service {
     pub(crate) graph: Graph,
-    pub(crate) topic: Topic<u32, Vec<u8>>,
-    pub(crate) table: StoredTable<u32, (u64, Vec<u8>)>,
+    pub(crate) topic: Topic<u32, String>,
+    pub(crate) table: StoredTable<u32, (u64, String)>,
     pub(crate) log: Arc<dyn Changelog>,
 }
 
@@ -35,12 +35,12 @@ impl Service {
     }
 
     pub(crate) fn on(log: Arc<dyn Changelog>) -> Self {
-        let topic = Topic::<u32, Vec<u8>>::new("texts").partitions(2);
+        let topic = Topic::<u32, String>::new("texts").partitions(2);
         let graph = GraphBuilder::new();
         let table = graph.stream(&topic).group_by_key().fold(
             "texts",
-            || (0, Vec::new()),
-            |row: &mut (u64, Vec<u8>), _, text| {
+            || (0, String::new()),
+            |row: &mut (u64, String), _, text: String| {
                 row.0 += text.len() as u64;
                 row.1 = text;
             },
@@ -63,7 +63,7 @@ impl Service {
         engine
     }
 
-    pub(crate) fn append(&self, texts: impl IntoIterator<Item = (u32, Vec<u8>)>) {
+    pub(crate) fn append(&self, texts: impl IntoIterator<Item = (u32, String)>) {
         let clock = Arc::new(ManualClock::new(0));
         let producer = Producer::new(Arc::clone(&self.log), &self.topic, clock).unwrap();
         let acks: Vec<_> = texts.into_iter().map(|(key, text)| producer.put(&key, &text)).collect();
@@ -83,8 +83,17 @@ impl Service {
 }
 
 /// So many texts that no compression makes smaller, of 16 keys each.
-pub(crate) fn texts(random: &mut millpond_support::random::Random, count: u64, bytes: usize) -> Vec<(u32, Vec<u8>)> {
-    (0..count).map(|_| (random.below(16) as u32, random.bytes(bytes))).collect()
+pub(crate) fn texts(
+    random: &mut millpond_support::random::Random,
+    count: u64,
+    bytes: usize,
+) -> Vec<(u32, String)> {
+    (0..count).map(|_| (random.below(16) as u32, text(random, bytes))).collect()
+}
+
+/// A text of so many bytes that no compression makes smaller.
+pub(crate) fn text(random: &mut millpond_support::random::Random, bytes: usize) -> String {
+    random.bytes(bytes).into_iter().map(|byte| char::from(b'0' + byte % 64)).collect()
 }
 
 /// A call of a store, with what it is about.
@@ -136,7 +145,12 @@ fn call(kind: &'static str, location: &Location) -> Call {
 
 #[async_trait]
 impl<H: Hook> ObjectStore for Hooked<H> {
-    async fn put_opts(&self, location: &Location, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        location: &Location,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
         let call = call("put", location);
         self.hook.before(&call).await?;
         let put = self.inner.put_opts(location, payload, options).await?;
@@ -151,20 +165,24 @@ impl<H: Hook> ObjectStore for Hooked<H> {
         let call = call("multipart", location);
         self.hook.before(&call).await?;
         let inner = self.inner.put_multipart_opts(location, options).await?;
+        self.hook.after(&call).await?;
         Ok(Box::new(HookedUpload { inner, hook: Arc::clone(&self.hook), location: location.clone() }))
     }
 
     async fn get_opts(&self, location: &Location, options: GetOptions) -> Result<GetResult> {
         let kind = if options.head { "head" } else { "get" };
         self.hook.before(&call(kind, location)).await?;
-        let mut got = self.inner.get_opts(location, options).await?;
+        let got = self.inner.get_opts(location, options).await;
+        self.hook.after(&call(kind, location)).await?;
+        let mut got = got?;
         if kind == "get" {
             let meta = got.meta.clone();
             let (range, attributes) = (got.range.clone(), got.attributes.clone());
             let (hook, read) = (Arc::clone(&self.hook), call("read", location));
             // In pieces, so that it can end anywhere.
             let pieces = got.into_stream().map_ok(|bytes| {
-                let pieces: Vec<Result<Bytes>> = bytes.chunks(64 << 10).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+                let pieces: Vec<Result<Bytes>> =
+                    bytes.chunks(64 << 10).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
                 futures_util::stream::iter(pieces)
             });
             let hooked = pieces.try_flatten().and_then(move |bytes| {
@@ -232,7 +250,8 @@ impl<H: Hook> MultipartUpload for HookedUpload<H> {
         let part = self.inner.put_part(data);
         Box::pin(async move {
             hook.before(&call).await?;
-            part.await
+            part.await?;
+            hook.after(&call).await
         })
     }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl OwnLog {
-    /// Drops what lies below `offset` of `partition`.
+    /// Drops what lies below `offset` of `partition`, whoever has not read it yet.
     pub fn trim(&self, partition: &TopicPartition, offset: u64) {
         let mut contents = self.contents().unwrap();
         let there = contents.partitions.get_mut(partition).unwrap();
-        there.start = offset;
-        there.batches.retain(|batch| batch.end > offset);
+        there.start = there.start.max(offset.min(there.end));
+        there.batches.retain(|batch| batch.end > there.start);
     }
 
     /// Deletes `topic`, which nobody may be reading. Whoever creates it again makes another one.
