@@ -104,13 +104,14 @@ mod tests {
             alarm.alarming(&looked).into_iter().map(|id| id.partition).collect::<Vec<_>>()
         };
         let (near, fine, never) = ((10..20, 11), (10..20, 15), (0..20, 0));
-        assert_eq!(look(near.clone(), never.clone()), [], "it may be a moment only");
+        let none = Vec::<u32>::new();
+        assert_eq!(look(near.clone(), never.clone()), none, "it may be a moment only");
         assert_eq!(look(near.clone(), never.clone()), [0]);
-        assert_eq!(look(near.clone(), near.clone()), []);
-        assert_eq!(look(near.clone(), fine.clone()), []);
-        assert_eq!(look(fine.clone(), near.clone()), []);
+        assert_eq!(look(near.clone(), near.clone()), none);
+        assert_eq!(look(near.clone(), fine.clone()), none);
+        assert_eq!(look(fine.clone(), near.clone()), none);
         assert_eq!(look(near.clone(), near.clone()), [1]);
         assert_eq!(look(near.clone(), near), [0]);
-        assert_eq!(look(fine, never), []);
+        assert_eq!(look(fine, never), none);
     }
 }
