@@ -30,12 +30,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_QUEUED_KIB: usize = 2_097_151;
 
 /// What may be set, and is set well for reading a log, with the reason in the design of the path.
-const DEFAULTS: [(&str, &str); 4] = [
+const DEFAULTS: [(&str, &str); 6] = [
     ("client.id", "millpond"),
     // Fetches go on until so much is there; with the default of a second between them reading takes six times as long.
     ("queued.min.messages", "1000000"),
     ("fetch.queue.backoff.ms", "5"),
     ("metadata.max.age.ms", "30000"),
+    // A broker that is back is found soon.
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "1000"),
 ];
 /// What must be so.
 const SETTINGS: [(&str, &str); 8] = [
@@ -179,7 +182,21 @@ impl Consumers {
     /// Asks where a partition begins and ends.
     fn ask(&self, id: &TopicPartition, limit: Duration) -> Result<Range<u64>> {
         let number = i32::try_from(id.partition).unwrap_or(i32::MAX);
-        let answer = self.asked()?.fetch_watermarks(&id.topic, number, limit);
+        let asked = self.asked()?;
+        let mut answer = asked.fetch_watermarks(&id.topic, number, limit);
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        if let Some(
+            RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition,
+        ) = code
+        {
+            // So it was when it was heard of last, or it must not be seen.
+            let found = self.find_topic(&id.topic)?.ok_or_else(|| errors::unknown(format_args!("topic {}", id.topic)))?;
+            if found.partitions.iter().any(|found| found.partition == id.partition) {
+                answer = asked.fetch_watermarks(&id.topic, number, limit);
+            }
+        }
         let told = answer.map_err(|error| unanswered(id, &error, &self.shared().trouble))?;
         let (start, end) = range(told)
             .ok_or_else(|| Error::unavailable(format!("the broker does not tell the offsets of {id}")))?;

@@ -31,6 +31,10 @@ impl Trouble {
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
         );
         let mut wrong = self.wrong();
+        if !is_refusal && wrong.as_ref().is_some_and(|wrong| wrong.is_refusal) {
+            // That nobody is there follows from nobody letting us in.
+            return;
+        }
         let since = wrong.as_ref().map_or_else(Instant::now, |wrong| wrong.since);
         *wrong = Some(Wrong { since, reason: reason.to_owned(), is_refusal });
     }
