@@ -33,7 +33,8 @@ fn anybody(broker: &Broker) -> Kafka {
 
 /// As `app`, who may do what it was allowed.
 fn app(broker: &Broker, password: &str) -> Kafka {
-    let kafka = Kafka::new("errors").bootstrap(&broker.sasl_bootstrap()).property("socket.timeout.ms", "3000");
+    let kafka =
+        Kafka::new("errors").bootstrap(&broker.sasl_bootstrap()).property("socket.timeout.ms", "3000");
     let kafka = kafka.property("security.protocol", "sasl_plaintext").property("sasl.mechanism", "PLAIN");
     kafka.property("sasl.username", "app").property("sasl.password", password)
 }
@@ -68,7 +69,9 @@ fn failure(log: &KafkaChangelog, topic: &str, offset: u64) -> millpond::Error {
 
 fn end_of(reader: &mut dyn PartitionReader) -> millpond::Error {
     for _ in 0..600 {
-        let decoded = reader.poll(1 << 20).and_then(|batches| batches.iter().try_for_each(|batch| batch.decode().map(drop)));
+        let decoded = reader
+            .poll(1 << 20)
+            .and_then(|batches| batches.iter().try_for_each(|batch| batch.decode().map(drop)));
         if let Err(error) = decoded {
             return error;
         }
@@ -156,7 +159,11 @@ fn a_topic_that_cannot_be_created_as_it_is_wanted() {
     let Some(broker) = broker() else { return };
     let topic = broker.topic("replicated");
     let log = anybody(broker).create_topics(3).open().unwrap();
-    refused(log.create_topic(&topic, &TopicConfig::default()), ErrorKind::Invalid, &[&topic, "cannot be created"]);
+    refused(
+        log.create_topic(&topic, &TopicConfig::default()),
+        ErrorKind::Invalid,
+        &[&topic, "cannot be created"],
+    );
 }
 
 /// At the start it is one at once: see `kafka_runs_an_engine`.
@@ -169,7 +176,8 @@ fn a_topic_that_is_gone_while_it_is_read() {
     let mut config = FetchConfig::new(&broker.bootstrap());
     config.missing_topic_timeout = Duration::from_secs(1);
     let mut direct = Fetcher::connect(config).unwrap().reader(&partition(&topic), 1).unwrap();
-    let settings = [("topic.metadata.propagation.max.ms", "1000"), ("topic.metadata.refresh.interval.ms", "500")];
+    let settings =
+        [("topic.metadata.propagation.max.ms", "1000"), ("topic.metadata.refresh.interval.ms", "500")];
     let kafka = settings.iter().fold(anybody(broker), |kafka, (name, value)| kafka.property(name, *value));
     let log = kafka.fetch(Fetch::Librdkafka).open().unwrap();
     let mut other = log.reader(&partition(&topic), 1).unwrap();
@@ -194,7 +202,8 @@ fn a_position_that_is_not_there() {
         graph.stream(&rows).group_by_key().count("counts");
         let graph = graph.build().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let open = || Engine::builder(&graph).state_dir(dir.path()).changelog(anybody(broker).fetch(path)).start();
+        let open =
+            || Engine::builder(&graph).state_dir(dir.path()).changelog(anybody(broker).fetch(path)).start();
         let engine = open().unwrap();
         engine.append(&rows, &1, &1).wait_blocking().unwrap();
         engine.catch_up_blocking().unwrap();
@@ -224,7 +233,11 @@ fn a_record_that_is_too_large() {
     let log = anybody(broker).open().unwrap();
     let large = || record(vec![b'x'; 64 << 20]);
     let bytes = large().payload_bytes().to_string();
-    refused(append(&log, &topic, large()), ErrorKind::Invalid, &["large", &bytes, "1000000", "message.max.bytes"]);
+    refused(
+        append(&log, &topic, large()),
+        ErrorKind::Invalid,
+        &["large", &bytes, "1000000", "message.max.bytes"],
+    );
     // The producer would, and the topic does not take it.
     let log = anybody(broker).property("message.max.bytes", "100000000").property("compression.type", "none");
     let log = log.open().unwrap();

@@ -192,7 +192,9 @@ impl Consumers {
         ) = code
         {
             // So it was when it was heard of last, or it must not be seen.
-            let found = self.find_topic(&id.topic)?.ok_or_else(|| errors::unknown(format_args!("topic {}", id.topic)))?;
+            let found = self
+                .find_topic(&id.topic)?
+                .ok_or_else(|| errors::unknown(format_args!("topic {}", id.topic)))?;
             if found.partitions.iter().any(|found| found.partition == id.partition) {
                 answer = asked.fetch_watermarks(&id.topic, number, limit);
             }
@@ -207,11 +209,13 @@ impl Consumers {
         Ok(start..end)
     }
 
-    fn describe(&self, topic: &MetadataTopic) -> Result<Option<TopicMetadata>> {
+    fn describe(topic: &MetadataTopic) -> Result<Option<TopicMetadata>> {
         let name = topic.name();
         match topic.error().map(RDKafkaErrorCode::from) {
             None | Some(RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::ReplicaNotAvailable) => {}
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                return Ok(None);
+            }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => return Err(errors::not_allowed(name)),
             Some(RDKafkaErrorCode::InvalidTopic) => {
                 return Err(Error::invalid(format!("`{name}` is no name that a topic of Kafka can have")));
@@ -238,7 +242,8 @@ impl Consumers {
 
     fn metadata(&self, topic: Option<&str>) -> Result<rdkafka::metadata::Metadata> {
         let answer = self.asked()?.fetch_metadata(topic, self.shared().timeout);
-        let described = answer.map_err(|_| self.shared().trouble.away("the brokers do not describe topics"))?;
+        let described =
+            answer.map_err(|_| self.shared().trouble.away("the brokers do not describe topics"))?;
         self.shared().trouble.is_over();
         Ok(described)
     }
@@ -251,7 +256,7 @@ impl FetchPath for Consumers {
 
     fn find_topic(&self, name: &str) -> Result<Option<TopicMetadata>> {
         let described = self.metadata(Some(name))?;
-        described.topics().first().map_or(Ok(None), |topic| self.describe(topic))
+        described.topics().first().map_or(Ok(None), |topic| Self::describe(topic))
     }
 
     fn await_topic(&self, name: &str) -> Result<TopicMetadata> {
@@ -271,7 +276,7 @@ impl FetchPath for Consumers {
 
     fn all_topics(&self) -> Result<Vec<TopicMetadata>> {
         let described = self.metadata(None)?;
-        Ok(described.topics().iter().filter_map(|topic| self.describe(topic).ok().flatten()).collect())
+        Ok(described.topics().iter().filter_map(|topic| Self::describe(topic).ok().flatten()).collect())
     }
 
     fn offsets(&self, id: &TopicPartition) -> Result<Range<u64>> {

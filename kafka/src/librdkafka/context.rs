@@ -103,7 +103,9 @@ pub(super) fn meaning(topic: &str, error: &KafkaError) -> Meaning {
                  again, or go back to a checkpoint from before"
             ),
         )),
-        E::Fatal => Meaning::Fails(Error::internal(format!("the consumer of topic {topic} has failed: {error}"))),
+        E::Fatal => {
+            Meaning::Fails(Error::internal(format!("the consumer of topic {topic} has failed: {error}")))
+        }
         _ => Meaning::Passing,
     }
 }
