@@ -100,7 +100,13 @@ impl<M> Protobuf<M> {
     ) -> Result<Self> {
         let subject = subject.name(Some(&self.name))?;
         let id = registry.register(&subject, SchemaKind::Protobuf, proto, references)?;
-        Ok(Self { framing: Some(Framing { id: Some(id), index: Some(index.to_vec()) }), ..self })
+        Ok(self.framed(id, index))
+    }
+
+    /// Messages behind the id of their schema and the place of their type in it.
+    #[cfg(feature = "registry")]
+    fn framed(self, id: u32, index: &[u32]) -> Self {
+        Self { framing: Some(Framing { id: Some(id), index: Some(index.to_vec()) }), ..self }
     }
 
     /// As [`registered`](Self::registered), with a schema that somebody else has registered.
@@ -118,7 +124,7 @@ impl<M> Protobuf<M> {
     ) -> Result<Self> {
         let subject = subject.name(Some(&self.name))?;
         let id = registry.look_up(&subject, SchemaKind::Protobuf, proto, references)?;
-        Ok(Self { framing: Some(Framing { id: Some(id), index: Some(index.to_vec()) }), ..self })
+        Ok(self.framed(id, index))
     }
 }
 

@@ -243,13 +243,9 @@ impl Registry {
         schema: &str,
         references: &[Reference],
     ) -> Result<u32> {
-        let what = format!("the schema for `{subject}`");
-        self.numbered(subject, schema, || {
-            let body = body(kind, schema, references);
-            match self.0.client.post::<Numbered>(&["subjects", subject, "versions"], &body, &what)? {
-                Answer::Found(Numbered { id }) => Ok(id),
-                Answer::Absent(told) => Err(Error::invalid(format!("{self} does not take {what}: {told}"))),
-            }
+        let path = ["subjects", subject, "versions"];
+        self.numbered(&path, subject, (kind, schema, references), |what, told| {
+            format!("{self} does not take {what}: {told}")
         })
     }
 
@@ -264,15 +260,8 @@ impl Registry {
         schema: &str,
         references: &[Reference],
     ) -> Result<u32> {
-        let what = format!("the schema for `{subject}`");
-        self.numbered(subject, schema, || {
-            let body = body(kind, schema, references);
-            match self.0.client.post::<Numbered>(&["subjects", subject], &body, &what)? {
-                Answer::Found(Numbered { id }) => Ok(id),
-                Answer::Absent(told) => Err(Error::invalid(format!(
-                    "{self} does not have {what} ({told}); register it as part of the deployment, or let the codec do so"
-                ))),
-            }
+        self.numbered(&["subjects", subject], subject, (kind, schema, references), |what, told| {
+            format!("{self} does not have {what} ({told}); register it as part of the deployment, or let the codec do so")
         })
     }
 
@@ -288,14 +277,26 @@ impl Registry {
         }
     }
 
-    fn numbered(&self, subject: &str, schema: &str, ask: impl FnOnce() -> Result<u32>) -> Result<u32> {
+    /// The id of a schema under `subject`, which is asked for at `path` once; what it means if there is none, `refuse` says.
+    fn numbered(
+        &self,
+        path: &[&str],
+        subject: &str,
+        (kind, schema, references): (SchemaKind, &str, &[Reference]),
+        refuse: impl FnOnce(&str, String) -> String,
+    ) -> Result<u32> {
         let key = (subject.to_owned(), schema.to_owned());
         if let Some(id) = lock(&self.0.ids).get(&key) {
             return Ok(*id);
         }
-        let id = ask()?;
-        lock(&self.0.ids).insert(key, id);
-        Ok(id)
+        let what = format!("the schema for `{subject}`");
+        match self.0.client.post::<Numbered>(path, &body(kind, schema, references), &what)? {
+            Answer::Found(Numbered { id }) => {
+                lock(&self.0.ids).insert(key, id);
+                Ok(id)
+            }
+            Answer::Absent(told) => Err(Error::invalid(refuse(&what, told))),
+        }
     }
 }
 

@@ -77,6 +77,23 @@ impl Collected {
     }
 }
 
+#[cfg(test)]
+impl MessageBatch {
+    /// One with a record of eight bytes at each of these offsets.
+    pub(super) fn of(base: u64, offsets: &[u64]) -> Self {
+        let placed = |&offset: &u64| Placed {
+            offset,
+            timestamp_ms: 1,
+            key: None,
+            value: Some(0..8),
+            headers: Vec::new(),
+        };
+        let records: Vec<_> = offsets.iter().map(placed).collect();
+        let end = records.last().unwrap().offset + 1;
+        Self { partition: TopicPartition::new("t", 0), base, end, body: Bytes::from_static(&[0; 8]), records }
+    }
+}
+
 impl LogBatch for MessageBatch {
     fn base_offset(&self) -> u64 {
         self.base

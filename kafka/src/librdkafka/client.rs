@@ -30,12 +30,15 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MOST_QUEUED_KIB: usize = 2_097_151;
 
 /// What may be set, and is set well for reading a log, with the reason in the design of the path.
-const DEFAULTS: [(&str, &str); 4] = [
+const DEFAULTS: [(&str, &str); 6] = [
     ("client.id", "millpond"),
     // Fetches go on until so much is there; with the default of a second between them reading takes six times as long.
     ("queued.min.messages", "1000000"),
     ("fetch.queue.backoff.ms", "5"),
     ("metadata.max.age.ms", "30000"),
+    // A broker that is back is found soon.
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "1000"),
 ];
 /// What must be so.
 const SETTINGS: [(&str, &str); 8] = [
@@ -179,7 +182,23 @@ impl Consumers {
     /// Asks where a partition begins and ends.
     fn ask(&self, id: &TopicPartition, limit: Duration) -> Result<Range<u64>> {
         let number = i32::try_from(id.partition).unwrap_or(i32::MAX);
-        let answer = self.asked()?.fetch_watermarks(&id.topic, number, limit);
+        let asked = self.asked()?;
+        let mut answer = asked.fetch_watermarks(&id.topic, number, limit);
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        if let Some(
+            RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownTopicOrPartition,
+        ) = code
+        {
+            // So it was when it was heard of last, or it must not be seen.
+            let found = self
+                .find_topic(&id.topic)?
+                .ok_or_else(|| errors::unknown(format_args!("topic {}", id.topic)))?;
+            if found.partitions.iter().any(|found| found.partition == id.partition) {
+                answer = asked.fetch_watermarks(&id.topic, number, limit);
+            }
+        }
         let told = answer.map_err(|error| unanswered(id, &error, &self.shared().trouble))?;
         let (start, end) = range(told)
             .ok_or_else(|| Error::unavailable(format!("the broker does not tell the offsets of {id}")))?;
@@ -190,11 +209,13 @@ impl Consumers {
         Ok(start..end)
     }
 
-    fn describe(&self, topic: &MetadataTopic) -> Result<Option<TopicMetadata>> {
+    fn describe(topic: &MetadataTopic) -> Result<Option<TopicMetadata>> {
         let name = topic.name();
         match topic.error().map(RDKafkaErrorCode::from) {
             None | Some(RDKafkaErrorCode::LeaderNotAvailable | RDKafkaErrorCode::ReplicaNotAvailable) => {}
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => return Ok(None),
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                return Ok(None);
+            }
             Some(RDKafkaErrorCode::TopicAuthorizationFailed) => return Err(errors::not_allowed(name)),
             Some(RDKafkaErrorCode::InvalidTopic) => {
                 return Err(Error::invalid(format!("`{name}` is no name that a topic of Kafka can have")));
@@ -221,7 +242,8 @@ impl Consumers {
 
     fn metadata(&self, topic: Option<&str>) -> Result<rdkafka::metadata::Metadata> {
         let answer = self.asked()?.fetch_metadata(topic, self.shared().timeout);
-        let described = answer.map_err(|_| self.shared().trouble.away("the brokers do not describe topics"))?;
+        let described =
+            answer.map_err(|_| self.shared().trouble.away("the brokers do not describe topics"))?;
         self.shared().trouble.is_over();
         Ok(described)
     }
@@ -234,7 +256,7 @@ impl FetchPath for Consumers {
 
     fn find_topic(&self, name: &str) -> Result<Option<TopicMetadata>> {
         let described = self.metadata(Some(name))?;
-        described.topics().first().map_or(Ok(None), |topic| self.describe(topic))
+        described.topics().first().map_or(Ok(None), |topic| Self::describe(topic))
     }
 
     fn await_topic(&self, name: &str) -> Result<TopicMetadata> {
@@ -254,7 +276,7 @@ impl FetchPath for Consumers {
 
     fn all_topics(&self) -> Result<Vec<TopicMetadata>> {
         let described = self.metadata(None)?;
-        Ok(described.topics().iter().filter_map(|topic| self.describe(topic).ok().flatten()).collect())
+        Ok(described.topics().iter().filter_map(|topic| Self::describe(topic).ok().flatten()).collect())
     }
 
     fn offsets(&self, id: &TopicPartition) -> Result<Range<u64>> {

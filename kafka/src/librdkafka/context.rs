@@ -31,6 +31,10 @@ impl Trouble {
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
         );
         let mut wrong = self.wrong();
+        if !is_refusal && wrong.as_ref().is_some_and(|wrong| wrong.is_refusal) {
+            // That nobody is there follows from nobody letting us in.
+            return;
+        }
         let since = wrong.as_ref().map_or_else(Instant::now, |wrong| wrong.since);
         *wrong = Some(Wrong { since, reason: reason.to_owned(), is_refusal });
     }
@@ -99,7 +103,9 @@ pub(super) fn meaning(topic: &str, error: &KafkaError) -> Meaning {
                  again, or go back to a checkpoint from before"
             ),
         )),
-        E::Fatal => Meaning::Fails(Error::internal(format!("the consumer of topic {topic} has failed: {error}"))),
+        E::Fatal => {
+            Meaning::Fails(Error::internal(format!("the consumer of topic {topic} has failed: {error}")))
+        }
         _ => Meaning::Passing,
     }
 }

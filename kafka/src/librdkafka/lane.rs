@@ -205,7 +205,9 @@ impl Lane {
     fn positions(&self) -> BTreeMap<u32, u64> {
         let Ok(list) = self.consumer.position() else { return BTreeMap::new() };
         let known = list.elements().into_iter().filter_map(|element| match element.offset() {
-            Offset::Offset(offset) => Some((element.partition().cast_unsigned(), u64::try_from(offset).ok()?)),
+            Offset::Offset(offset) => {
+                Some((element.partition().cast_unsigned(), u64::try_from(offset).ok()?))
+            }
             _ => None,
         });
         known.collect()
@@ -215,11 +217,15 @@ impl Lane {
     fn explain(&self) {
         for (number, next) in &self.next {
             let id = TopicPartition::new(Arc::clone(&self.topic), *number);
-            let asked = self.consumer.fetch_watermarks(&self.topic, number.cast_signed(), self.shared.timeout);
+            let asked =
+                self.consumer.fetch_watermarks(&self.topic, number.cast_signed(), self.shared.timeout);
             let Some((start, end)) = asked.ok().and_then(client::range) else { continue };
             if let Some(error) = out_of_range(&id, *next, start, end) {
                 let mut state = self.shared.lock();
-                state.of_lane(self.number).filter(|queue| queue.id == id).for_each(|queue| queue.fail(error.summary()));
+                state
+                    .of_lane(self.number)
+                    .filter(|queue| queue.id == id)
+                    .for_each(|queue| queue.fail(error.summary()));
             }
         }
         self.shared.notify();

@@ -157,3 +157,89 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue {
+        let mut queue = Queue::new(TopicPartition::new("t", 0), 1, 10);
+        queue.is_assigned();
+        queue
+    }
+
+    fn offsets(queue: &mut Queue) -> Vec<u64> {
+        let batches = queue.poll(1 << 20).unwrap();
+        let decoded = batches.iter().map(|batch| batch.decode().unwrap());
+        decoded.flat_map(|batch| batch.iter().map(|record| record.offset).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn what_comes_once_more_is_dropped() {
+        let mut queue = queue();
+        assert!(queue.starves() && !queue.has_news());
+        queue.receive(MessageBatch::of(10, &[10, 12]));
+        queue.receive(MessageBatch::of(10, &[10, 12]));
+        assert_eq!((offsets(&mut queue), queue.offset()), (vec![10, 12], 13));
+        assert!(offsets(&mut queue).is_empty());
+    }
+
+    #[test]
+    fn an_end_of_a_transaction_is_passed_by_the_position_of_the_consumer() {
+        let mut queue = queue();
+        queue.receive(MessageBatch::of(10, &[10]));
+        queue.reached_end(Some(12));
+        assert!(!queue.starves());
+        assert_eq!((offsets(&mut queue), queue.offset()), (vec![10], 12));
+        // A position that is not known, or behind, changes nothing.
+        queue.reached_end(None);
+        queue.reached_end(Some(3));
+        assert_eq!(queue.offset(), 12);
+    }
+
+    #[test]
+    fn where_the_position_does_not_tell_the_partition_is_assigned_once_more() {
+        let mut queue = queue();
+        let now = Instant::now();
+        assert!(!queue.is_short_of(15, now + GRACE), "it does not stand at an end");
+        queue.reached_end(None);
+        assert!(!queue.is_short_of(15, now), "what is there may be on its way");
+        assert!(!queue.is_short_of(10, now + GRACE), "it stands at the end");
+        assert!(queue.is_short_of(15, now + GRACE));
+        assert!(!queue.is_short_of(15, now + 3 * GRACE), "it is at it");
+        queue.is_assigned();
+        // Something comes on the way.
+        queue.receive(MessageBatch::of(10, &[11]));
+        assert_eq!((offsets(&mut queue), queue.offset()), (vec![11], 12));
+        queue.reached_end(None);
+        assert!(queue.has_news());
+        assert!(offsets(&mut queue).is_empty());
+        assert_eq!(queue.offset(), 15);
+    }
+
+    #[test]
+    fn what_waits_beyond_its_share_is_fetched_once_more() {
+        let mut queue = queue();
+        for offset in 10..20 {
+            queue.receive(MessageBatch::of(offset, &[offset]));
+        }
+        queue.park(queue.buffered / 2);
+        assert_eq!((queue.assigned, queue.fetched()), (Assigned::Parked, 15));
+        assert!(!queue.starves());
+        queue.is_assigned();
+        queue.receive(MessageBatch::of(15, &[15]));
+        assert_eq!(offsets(&mut queue), (10..16).collect::<Vec<_>>());
+        assert_eq!(queue.buffered, 0);
+    }
+
+    #[test]
+    fn a_failure_comes_behind_what_was_fetched() {
+        let mut queue = queue();
+        queue.receive(MessageBatch::of(10, &[10]));
+        queue.fail(Error::invalid("broken"));
+        queue.fail(Error::invalid("another one"));
+        assert_eq!(offsets(&mut queue), [10]);
+        assert!(queue.has_news() && queue.has_failed());
+        assert!(queue.poll(1).unwrap_err().message().contains("broken"));
+    }
+}

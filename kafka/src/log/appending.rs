@@ -29,6 +29,8 @@ pub(super) struct Appender {
     admin: OnceLock<AdminClient<DefaultClientContext>>,
     config: ClientConfig,
     on_its_way: Arc<OnItsWay>,
+    /// The largest record that the producer sends.
+    most_bytes: usize,
     closed: AtomicBool,
 }
 
@@ -36,7 +38,8 @@ impl Appender {
     pub(super) fn open(kafka: &Kafka) -> Result<Self> {
         let (admin, config) = (clients::base(kafka), clients::idempotent(kafka));
         let on_its_way = Arc::<OnItsWay>::default();
-        let reports = Reports { on_its_way: Arc::clone(&on_its_way) };
+        let most_bytes = clients::most_bytes(kafka);
+        let reports = Reports { on_its_way: Arc::clone(&on_its_way), most_bytes, fatal: Mutex::default() };
         let producer = config.create_with_context(reports).map_err(|error| match error {
             KafkaError::ClientConfig(_, reason, name, _) => {
                 Error::invalid(format!("the property `{name}` of Kafka: {reason}"))
@@ -48,6 +51,7 @@ impl Appender {
             admin: OnceLock::new(),
             config: admin,
             on_its_way,
+            most_bytes,
             closed: AtomicBool::new(false),
         })
     }
@@ -90,8 +94,8 @@ impl Appender {
         });
         if let Err((error, refused)) = self.producer.send(outgoing(partition, record, opaque)) {
             self.on_its_way.arrived(refused.delivery_opaque.bytes);
-            let place = format!("{partition}");
-            pending.resolve(partition, Err(failure(&place, &error)));
+            let sizes = (record.payload_bytes(), self.most_bytes);
+            pending.resolve(partition, Err(failure(partition, sizes, &error)));
         }
     }
 
@@ -104,24 +108,40 @@ impl Appender {
     }
 }
 
-/// What an append, or a part of it, has come to.
-fn failure(place: &str, error: &KafkaError) -> Error {
+/// What an append has come to, or a part of it: a record of so many bytes, where the producer takes at most so many.
+fn failure(partition: &TopicPartition, (bytes, most): (usize, usize), error: &KafkaError) -> Error {
     let code = error.rdkafka_error_code();
+    let (place, topic) = (partition, &partition.topic);
     match code {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::invalid(format!(
-            "a record for {place} is larger than `message.max.bytes` of the producer, or `max.message.bytes` of the topic, allow"
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) if bytes >= most => Error::invalid(format!(
+            "a record for {place} is larger than what is sent: it has {bytes} bytes, and `message.max.bytes` of the producer is \
+             {most}; raise that and `max.message.bytes` of the topic, or write less"
         )),
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-            Error::invalid(format!("the user must not write to {place}: it takes an ACL that allows WRITE on the topic"))
-        }
+        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::invalid(format!(
+            "a record for {place} is larger than what the topic takes: it has {bytes} bytes, `message.max.bytes` of the \
+             producer is {most}, and `max.message.bytes` of the topic is less (1048588 unless it was set); raise that, or write less"
+        )),
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Error::invalid(format!(
+            "the user must not write to {place}: give it the operations WRITE and DESCRIBE on resource TOPIC {topic} (an ACL)"
+        )),
+        Some(RDKafkaErrorCode::ClusterAuthorizationFailed) => not_allowed_anywhere(partition),
         Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            Error::invalid(format!("there is no {place}"))
+            Error::invalid(format!("there is no {place}: create it, or correct its name"))
         }
         _ => Error::unavailable(format!(
             "a record for {place} was not acknowledged, and may be there all the same"
         )),
     }
     .with_source(error.clone())
+}
+
+/// That the user must not write anything, which takes no ACL of its own where it may write to some topic.
+fn not_allowed_anywhere(partition: &TopicPartition) -> Error {
+    let topic = &partition.topic;
+    Error::invalid(format!(
+        "the user must not write to {partition}, nor to any other topic: give it the operations WRITE and DESCRIBE on resource \
+         TOPIC {topic} (an ACL), and open the changelog again"
+    ))
 }
 
 /// A record that is on its way.
@@ -174,11 +194,32 @@ impl Pending {
 /// Hears what became of each record.
 struct Reports {
     on_its_way: Arc<OnItsWay>,
+    most_bytes: usize,
+    /// Why the producer cannot go on, as far as it is known since the last record that went through.
+    fatal: Mutex<Option<String>>,
 }
 
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "trouble with Kafka");
+        if let Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::ClusterAuthorizationFailed) = error.rdkafka_error_code() {
+            let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
+            fatal.get_or_insert_with(|| reason.to_owned());
+        }
+    }
+}
+
+impl Reports {
+    /// What a record has come to that was thrown away with everything else when the producer could not go on.
+    fn thrown_away(&self, partition: &TopicPartition) -> Option<Error> {
+        let fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = fatal.as_ref()?;
+        // The code of a fatal error is told to whoever has the client, and here nobody has.
+        Some(if reason.contains("authorization failed") {
+            not_allowed_anywhere(partition)
+        } else {
+            Error::unavailable(format!("a record for {partition} was not sent, as the producer has failed: {reason}"))
+        })
     }
 }
 
@@ -188,10 +229,25 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent>) {
         self.on_its_way.arrived(sent.bytes);
         let offset = match result {
-            Ok(message) => u64::try_from(message.offset()).map_err(|_| {
-                Error::internal(format!("{} acknowledged a record without its offset", sent.partition))
-            }),
-            Err((error, _)) => Err(failure(&sent.partition.to_string(), error)),
+            Ok(message) => {
+                *self.fatal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                u64::try_from(message.offset()).map_err(|_| {
+                    Error::internal(format!("{} acknowledged a record without its offset", sent.partition))
+                })
+            }
+            Err((error, _)) => {
+                let is_purged = matches!(
+                    error.rdkafka_error_code(),
+                    Some(
+                        RDKafkaErrorCode::PurgeQueue
+                            | RDKafkaErrorCode::PurgeInflight
+                            | RDKafkaErrorCode::MessageTimedOut
+                            | RDKafkaErrorCode::Fatal
+                    )
+                );
+                let fatal = if is_purged { self.thrown_away(&sent.partition) } else { None };
+                Err(fatal.unwrap_or_else(|| failure(&sent.partition, (sent.bytes, self.most_bytes), error)))
+            }
         };
         sent.pending.resolve(&sent.partition, offset);
     }

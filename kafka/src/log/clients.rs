@@ -15,6 +15,12 @@ pub(super) fn base(kafka: &Kafka) -> ClientConfig {
     config
 }
 
+/// The largest record that is sent, in bytes.
+pub(super) fn most_bytes(kafka: &Kafka) -> usize {
+    let said = kafka.properties.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
+    said.unwrap_or(1_000_000)
+}
+
 /// One that appends, each record once.
 pub(super) fn idempotent(kafka: &Kafka) -> ClientConfig {
     let mut config = base(kafka);

@@ -110,6 +110,10 @@ impl Changelog for KafkaChangelog {
         abilities
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.fetcher.trouble()
+    }
+
     fn description(&self) -> String {
         format!("Kafka at {}", self.brokers)
     }

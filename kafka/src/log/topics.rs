@@ -85,6 +85,8 @@ impl KafkaChangelog {
         };
         let described = answer.map_err(|error| away(error.to_string()))?.pop();
         match described.ok_or_else(|| away("no answer".to_owned()))? {
+            // Whoever must not ask gets an answer without any setting.
+            Ok(described) if described.entries.is_empty() => Ok(None),
             Ok(described) => {
                 let value = |name: &&str| Some(((*name).to_owned(), described.get(name)?.value.clone()?));
                 Ok(Some(names.iter().filter_map(value).collect()))
@@ -145,8 +147,19 @@ impl KafkaChangelog {
                     RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
                 )) => {
                     return Err(Error::invalid(format!(
-                        "topic {topic} is missing and the user must not create it: it takes an ACL that allows CREATE on the topic, \
-                         or somebody who creates it first"
+                        "topic {topic} is missing, and the user must not create it: give it the operation CREATE on resource \
+                         TOPIC {topic} or on resource CLUSTER (an ACL), or have somebody else create it"
+                    )));
+                }
+                Err((
+                    _,
+                    code @ (RDKafkaErrorCode::InvalidReplicationFactor
+                    | RDKafkaErrorCode::InvalidPartitions
+                    | RDKafkaErrorCode::InvalidConfig
+                    | RDKafkaErrorCode::PolicyViolation),
+                )) => {
+                    return Err(Error::invalid(format!(
+                        "topic {topic} is missing and cannot be created as it is wanted: {code}"
                     )));
                 }
                 Err((_, code)) => return Err(failed(code.to_string())),

@@ -10,6 +10,8 @@
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    clippy::wildcard_imports,
     reason = "tests, which fail by panicking, and are compiled as a part of the crate for others that run them"
 )]
 
