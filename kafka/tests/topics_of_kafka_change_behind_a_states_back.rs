@@ -9,7 +9,7 @@ use futures_executor::block_on;
 use millpond::changelog::backend::{Append, IntoChangelog};
 use millpond::changelog::prelude::*;
 use millpond::{Engine, Error, ErrorKind, Graph, GraphBuilder, Health, StoredTable, Topic, TopicPartition};
-use millpond_kafka::Kafka;
+use millpond_kafka::{Fetch, Kafka};
 use millpond_support::broker::Broker;
 use millpond_support::records;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -114,11 +114,20 @@ fn a_compacted_one_is_read_as_a_table() {
 
 #[test]
 fn partitions_that_are_added_are_read() {
+    partitions_are_added(Fetch::Direct);
+}
+
+#[test]
+fn partitions_that_are_added_are_read_through_librdkafka() {
+    partitions_are_added(Fetch::Librdkafka);
+}
+
+fn partitions_are_added(path: Fetch) {
     let Some(broker) = Broker::shared() else { return };
     let topic = Topic::new(&broker.create_topic("grown", 1, &[]));
     let (graph, table) = sums(&topic);
     let dir = tempfile::tempdir().unwrap();
-    let kafka = || kafka(broker).property("topic.metadata.refresh.interval.ms", "200");
+    let kafka = || kafka(broker).fetch(path).property("topic.metadata.refresh.interval.ms", "200");
     let engine = open(&graph, dir.path(), kafka()).unwrap();
     append(&**engine.changelog(), &topic, 0, 0, &[1]);
     for count in 2..4 {
