@@ -277,6 +277,8 @@ pub fn state_frame(data: &[u8]) {
     same(data, layout::decode_identity(data).map(|identity| layout::encode_identity(&identity)));
     same(data, layout::decode_service(data).map(|name| layout::encode_service(&name)));
     same(data, layout::decode_term(data).map(|term| layout::encode_term(&term)));
+    same(data, layout::decode_topic_identity(data).map(|identity| layout::encode_topic_identity(&identity)));
+    same(data, layout::decode_folded_until(data).map(layout::encode_folded_until));
     let version = layout::decode_format_version(data);
     same(data, version.map(|version| layout::encode_format_version(version).to_vec()));
     topic_type(data);

@@ -73,7 +73,7 @@ pub(crate) trait FetchPath: fmt::Debug + Send + Sync {
 }
 
 /// So many times as long as a broker may take to answer, it may be away before that is told: half a minute, unless it is set.
-const PATIENCE: u32 = 3;
+pub(crate) const LASTING: u32 = 3;
 
 impl FetchPath for Fetcher {
     fn cluster_id(&self) -> Option<Arc<str>> {
@@ -117,7 +117,7 @@ impl FetchPath for Fetcher {
     }
 
     fn lasting_trouble(&self) -> Option<String> {
-        self.trouble_since(self.request_timeout() * PATIENCE)
+        self.trouble_since(self.request_timeout() * LASTING)
     }
 
     fn partitions(&self, name: &str) -> Option<usize> {

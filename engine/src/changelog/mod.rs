@@ -107,12 +107,6 @@ pub trait Changelog:
         std::any::type_name::<Self>().to_owned()
     }
 
-    /// What is wrong with the log at the moment that it goes on trying to put right by itself, such as a broker that is away: since
-    /// when, and why. `None` if nothing is.
-    fn trouble(&self) -> Option<String> {
-        None
-    }
-
     /// Stops accepting appends, makes everything durable, and wakes every waiter. Every later call and every
     /// reader answers `Closed`; closing again does nothing.
     ///

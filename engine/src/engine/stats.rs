@@ -156,9 +156,6 @@ pub struct Stats {
     /// What the changelog takes on disk, in bytes, with what retention has dropped and is not freed yet; `None` if the
     /// changelog does not tell.
     pub changelog_disk_bytes: Option<u64>,
-    /// What is wrong with the changelog that it goes on trying to put right by itself, such as a broker that is away, since when and
-    /// why; `None` if nothing is. Answers go on.
-    pub changelog_trouble: Option<String>,
     /// Bytes of changes that wait for subscribers of all tables.
     pub subscriber_bytes: usize,
     /// The tables by name.
@@ -232,7 +229,6 @@ pub(super) fn collect(service: &Service) -> Stats {
         undrained_bytes: service.tasks.backlog().generation_bytes,
         changelog_bytes: service.changelog.stored_bytes().ok().flatten(),
         changelog_disk_bytes: service.changelog.disk_bytes().ok().flatten(),
-        changelog_trouble: service.changelog.trouble(),
         subscriber_bytes: service.host.allowance.used(),
         tables,
         store: service.tasks.store().map(|store| store.stats()).unwrap_or_default(),

@@ -26,7 +26,12 @@ impl Core {
         }
         let leads = setting.role() == Role::Holder;
         for topic in setting.graph.topics.iter().filter(|topic| topic.read) {
-            let Some(count) = setting.changelog.partitions(&topic.name)? else { continue };
+            let count = match setting.changelog.partitions(&topic.name) {
+                Ok(Some(count)) => count,
+                Ok(None) => continue,
+                Err(error) if error.kind() == ErrorKind::Unavailable => continue,
+                Err(error) => return Err(error),
+            };
             if self.partitions.get(&topic.name).is_some_and(|known| *known >= count) {
                 continue;
             }

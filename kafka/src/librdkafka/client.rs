@@ -7,7 +7,7 @@ use super::state::{Ends, Shared};
 use crate::Kafka;
 use crate::fetch::errors::{self, out_of_range};
 use crate::fetch::{PartitionMetadata, TopicMetadata};
-use crate::path::FetchPath;
+use crate::path::{FetchPath, LASTING};
 use millpond_engine::changelog::PartitionReader;
 use millpond_engine::{Error, Result, TopicPartition};
 use rdkafka::config::ClientConfig;
@@ -338,7 +338,15 @@ impl FetchPath for Consumers {
     }
 
     fn trouble(&self) -> Option<String> {
-        self.shared().trouble.told()
+        self.shared().trouble.told(Duration::ZERO)
+    }
+
+    fn lasting_trouble(&self) -> Option<String> {
+        self.shared().trouble.told(self.shared().timeout * LASTING)
+    }
+
+    fn partitions(&self, name: &str) -> Option<usize> {
+        self.shared().lock().partitions.get(name).copied()
     }
 
     fn close(&self) {

@@ -6,7 +6,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is wrong with the brokers, shared by all consumers.
 #[derive(Debug, Clone, Default)]
@@ -44,10 +44,11 @@ impl Trouble {
         *self.wrong() = None;
     }
 
-    /// What is wrong, and for how long.
-    pub(super) fn told(&self) -> Option<String> {
+    /// What is wrong, and for how long, if that is `at_least` so long.
+    pub(super) fn told(&self, at_least: Duration) -> Option<String> {
         let wrong = self.wrong();
-        wrong.as_ref().map(|wrong| format!("{} (for {} s)", wrong.reason, wrong.since.elapsed().as_secs()))
+        let lasts = wrong.as_ref().filter(|wrong| wrong.since.elapsed() >= at_least);
+        lasts.map(|wrong| format!("{} (for {} s)", wrong.reason, wrong.since.elapsed().as_secs()))
     }
 
     /// That no broker has answered.

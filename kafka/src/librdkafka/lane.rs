@@ -32,18 +32,32 @@ pub(super) struct Lane {
     consumer: BaseConsumer<Trouble>,
     /// What the consumer is assigned, and up to where everything was taken from it.
     next: BTreeMap<u32, u64>,
+    /// When it was asked last what has become of the topic, and how often that is done; none if never.
+    looked: Instant,
+    look_after: Option<Duration>,
 }
+
+/// How often it is asked whether a topic has got more partitions, unless `topic.metadata.refresh.interval.ms` says otherwise.
+const METADATA_AGE: Duration = Duration::from_secs(30);
+/// So long a broker may take to tell that: records wait meanwhile.
+const METADATA_PATIENCE: Duration = Duration::from_millis(500);
 
 impl Lane {
     pub(super) fn new(shared: Arc<Shared>, number: u64, topic: Arc<str>) -> Result<Self> {
         let consumer = client::consumer(&shared)?;
-        Ok(Self { shared, number, topic, consumer, next: BTreeMap::new() })
+        let said = shared.config.get("topic.metadata.refresh.interval.ms").and_then(|millis| millis.parse().ok());
+        // Below nothing is never, as librdkafka reads it.
+        let look_after =
+            said.map_or(Some(METADATA_AGE), |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis));
+        let (next, looked) = (BTreeMap::new(), Instant::now());
+        Ok(Self { shared, number, topic, consumer, next, looked, look_after })
     }
 
     /// Runs until nobody reads the topic by this consumer any more.
     pub(super) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
         loop {
+            self.look();
             match self.arrange() {
                 Next::Ends => return,
                 Next::Polls => self.round(),
@@ -53,6 +67,22 @@ impl Lane {
                     // What librdkafka itself has to say is heard by whoever polls; there is nothing else to hear it.
                 }
             }
+        }
+    }
+
+    /// Asks every so often how many partitions the topic has, and wakes whoever reads it if there are more. A broker that does not
+    /// answer is asked again later.
+    fn look(&mut self) {
+        if self.look_after.is_none_or(|after| self.looked.elapsed() < after) {
+            return;
+        }
+        self.looked = Instant::now();
+        let Ok(described) = self.consumer.fetch_metadata(Some(&self.topic), METADATA_PATIENCE) else { return };
+        let found = described.topics().first().filter(|topic| topic.error().is_none());
+        let Some(count) = found.map(|topic| topic.partitions().len()) else { return };
+        let before = self.shared.lock().partitions.insert(Arc::clone(&self.topic), count);
+        if before != Some(count) {
+            self.shared.watchers.wake();
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct State {
     next_lane: u64,
     /// Where partitions begin and end, as it was last heard.
     pub ends: HashMap<TopicPartition, Ends>,
+    /// How many partitions the topics have that are read, as it was last heard.
+    pub partitions: HashMap<Arc<str>, usize>,
 }
 
 /// Where a partition begins and ends, and when that was heard.

@@ -110,10 +110,6 @@ impl Changelog for KafkaChangelog {
         abilities
     }
 
-    fn trouble(&self) -> Option<String> {
-        self.fetcher.trouble()
-    }
-
     fn description(&self) -> String {
         format!("Kafka at {}", self.brokers)
     }
