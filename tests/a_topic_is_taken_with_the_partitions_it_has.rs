@@ -67,9 +67,8 @@ fn check(log: Arc<dyn Changelog>) {
     assert_eq!([log.partitions("events").unwrap(), log.partitions("nowhere").unwrap()], [Some(3), None]);
 
     // A number that is right changes nothing, and one that is wrong says which is.
-    let open = |graph: &Graph| {
-        Engine::builder(graph).name("counts").in_memory().changelog(log.clone()).start()
-    };
+    let open =
+        |graph: &Graph| Engine::builder(graph).name("counts").in_memory().changelog(log.clone()).start();
     for (events, copies, says) in [
         (Some(2), None, ["events", "has 3 partitions, not 2"]),
         (Some(3), Some(1), ["copies", "has 5 partitions, not 1"]),

@@ -148,6 +148,13 @@ fn when_the_log_appended_it() {
 
     let graph = GraphBuilder::new();
     graph.stream(&readings).group_by_key().count("one");
-    graph.stream(&Topic::<u32, Reading>::new("readings").timestamps(Timestamps::Created)).group_by_key().count("other");
-    refused(graph.build(), ErrorKind::Invalid, &["`readings`", "when they are appended", "when its producer says"]);
+    graph
+        .stream(&Topic::<u32, Reading>::new("readings").timestamps(Timestamps::Created))
+        .group_by_key()
+        .count("other");
+    refused(
+        graph.build(),
+        ErrorKind::Invalid,
+        &["`readings`", "when they are appended", "when its producer says"],
+    );
 }

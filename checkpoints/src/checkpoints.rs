@@ -111,10 +111,12 @@ impl Checkpoints {
     /// ```
     pub async fn save(&self, engine: &Engine) -> Result<Checkpoint> {
         let Some(state) = engine.state_dir() else {
-            // It says why, too, if the engine is closed.
-            let nowhere = std::env::temp_dir().join("millpond-nowhere");
-            engine.checkpoint(nowhere).await?;
-            return Err(Error::invalid("the state of the engine is not kept in a directory"));
+            // It has ended, and this tells why.
+            engine.drain().await?;
+            return Err(Error::invalid(
+                "no checkpoint can be saved: the state is kept in memory only; give the engine a directory with \
+                 `EngineBuilder::dir` or `state_dir`",
+            ));
         };
         let scratch = self.claim_scratch(state).await?;
         let position = engine.checkpoint(scratch.copy()).await?;

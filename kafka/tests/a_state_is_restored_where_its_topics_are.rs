@@ -75,7 +75,10 @@ fn a_new_process_and_a_clone_fold_the_tail() {
     [engine, second, other].iter().for_each(|engine| engine.close_blocking().unwrap());
     let [of_first, of_second, of_clone] = [&state, &seeded, &clone].map(|dir| StateInfo::read(dir).unwrap());
     assert!(of_first.identity == of_second.identity && of_first.identity != of_clone.identity);
-    assert_eq!((of_second.service.as_deref(), of_clone.service.as_deref()), (Some("restored"), Some("other")));
+    assert_eq!(
+        (of_second.service.as_deref(), of_clone.service.as_deref()),
+        (Some("restored"), Some("other"))
+    );
 }
 
 #[test]

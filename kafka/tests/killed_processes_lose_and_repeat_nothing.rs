@@ -49,7 +49,8 @@ fn child() {
         std::thread::park_timeout(Duration::from_millis(20));
     };
     engine.wait_for_blocking(&end).unwrap();
-    let rows: Vec<String> = rows(&case, &engine).iter().map(|(key, count)| format!("{key}={count}")).collect();
+    let rows: Vec<String> =
+        rows(&case, &engine).iter().map(|(key, count)| format!("{key}={count}")).collect();
     process::tell(&format!("rows {}", rows.join(" ")));
     engine.close_blocking().unwrap();
     process::tell("closed");

@@ -38,7 +38,10 @@ fn producer(broker: &Broker, transactional: Option<&str>) -> BaseProducer {
 fn write(producer: &BaseProducer, topic: &str, numbers: Range<u32>, keys: u32) {
     for number in numbers {
         let (key, value) = ((number % keys).to_string(), number.to_string());
-        producer.send(BaseRecord::to(topic).partition(0).key(&key).payload(&value)).map_err(|(error, _)| error).unwrap();
+        producer
+            .send(BaseRecord::to(topic).partition(0).key(&key).payload(&value))
+            .map_err(|(error, _)| error)
+            .unwrap();
     }
     producer.flush(LIMIT).unwrap();
 }
@@ -198,7 +201,9 @@ fn trimmed() {
     let topic = broker.create_topic("trimmed", 1, &[]);
     write(&producer(broker, None), &topic, 0..100, 5);
     let trim = |offset: u64| {
-        let json = format!(r#"{{"partitions":[{{"topic":"{topic}","partition":0,"offset":{offset}}}],"version":1}}"#);
+        let json = format!(
+            r#"{{"partitions":[{{"topic":"{topic}","partition":0,"offset":{offset}}}],"version":1}}"#
+        );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), json).unwrap();
         broker.tool("delete-records", &["--offset-json-file", file.path().to_str().unwrap()], "");

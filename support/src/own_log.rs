@@ -98,6 +98,13 @@ impl OwnLog {
         self.contents().unwrap().marks.get(producer).map_or(0, Vec::len)
     }
 
+    /// Drops what lies below an offset, whoever has not read it yet.
+    pub fn trim(&self, partition: &TopicPartition, before: u64) {
+        let mut contents = self.contents().unwrap();
+        let there = contents.partitions.get_mut(partition).unwrap();
+        there.start = there.start.max(before.min(there.end));
+    }
+
     fn contents(&self) -> Result<MutexGuard<'_, Contents>> {
         open(&self.contents)
     }
@@ -265,6 +272,11 @@ impl PartitionReader for OwnReader {
             return Ok(Vec::new());
         }
         let partition = &contents.partitions[&self.partition];
+        if self.next < partition.start {
+            let Self { partition: id, next, .. } = self;
+            let message = format!("{id} was trimmed up to {}, and is read at {next}", partition.start);
+            return Err(Error::new(ErrorKind::BehindChangelog, message));
+        }
         let left = partition.batches.partition_point(|batch| batch.end <= self.next);
         let most = if max_bytes < 100 { 1 } else { 64 };
         let mut batches: Vec<Arc<dyn LogBatch>> = Vec::new();

@@ -37,7 +37,10 @@ pub fn record<K: Key, V: Value>(topic: &Topic<K, V>, key: &K, value: Option<&V>)
 
 /// The partition of `topic` that a producer sends `key` to.
 pub fn partition_of<K: Key, V: Value>(topic: &Topic<K, V>, key: &K) -> TopicPartition {
-    partition(topic, partition_for_key(&key_bytes_of(topic, key), topic.topic_config().partitions_or_default()))
+    partition(
+        topic,
+        partition_for_key(&key_bytes_of(topic, key), topic.topic_config().partitions_or_default()),
+    )
 }
 
 /// A partition of `topic` by its number.

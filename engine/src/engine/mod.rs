@@ -13,6 +13,7 @@ mod idle_graph;
 mod memory;
 #[cfg(feature = "rocks")]
 mod reader;
+mod retention_alarm;
 mod signal;
 mod stats;
 mod stepper;

@@ -1,5 +1,6 @@
 //! What an engine tells of itself.
 
+use super::retention_alarm;
 use crate::query::Serving;
 use crate::state::Status;
 use crate::store::StoreStats;
@@ -129,6 +130,11 @@ pub struct Stats {
     pub position: Position,
     /// Records of each partition that are not folded yet.
     pub lag: BTreeMap<TopicPartition, u64>,
+    /// Of a changelog that drops records by rules of its own, such as Kafka's: what part of the records that are kept of each
+    /// partition is not folded yet, from 0.0, if all are, to 1.0, at which the next one to be folded is the next one to be dropped.
+    /// A lasting 0.8 of a partition of which something was dropped is logged as a warning. Empty if the changelog keeps what
+    /// engines need.
+    pub retention_used: BTreeMap<TopicPartition, f64>,
     /// Records that the tables which are being built have yet to fold until they stand where the others do; `None` if none
     /// is being built.
     pub build_lag: Option<u64>,
@@ -209,6 +215,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         epochs: counters.epochs.load(Ordering::Relaxed),
         drains: counters.drains.load(Ordering::Relaxed),
         lag: service.lag(&position).filter_map(Result::ok).collect(),
+        retention_used: retention_alarm::used_of_each(service),
         build_lag: build_lag(service, &position),
         position,
         awaited: service.awaiting.told(),

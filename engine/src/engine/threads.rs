@@ -5,6 +5,7 @@
 
 use super::cadence::Cadence;
 use super::closing::Closing;
+use super::retention_alarm::RetentionAlarm;
 use super::signal::Signal;
 use super::{Health, Stats, stats, waits};
 use crate::changelog::{Gate, Role};
@@ -291,10 +292,15 @@ impl Common {
     fn drain_all(&self) {
         let mut retention = Cadence::new(self.limits.interval, self.limits.retention);
         let mut rest = Cadence::new(self.limits.interval, SETTLE_AFTER);
+        let mut look = Cadence::new(self.limits.interval, self.limits.retention);
+        let mut alarm = RetentionAlarm::default();
         loop {
             let open = self.drain.wait_for(self.limits.interval);
             if !self.is_running() || !open {
                 return;
+            }
+            if look.is_due(false) {
+                alarm.look(&self.service);
             }
             match self.service.tasks.drain() {
                 Ok(drained) => {

@@ -116,7 +116,9 @@ fn check_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, position: &P
         topic.config.check(&topic.name)?;
         if let Some(&partitions) = there.get(&topic.name) {
             topic.config.check_found(&topic.name, partitions)?;
-            if let Some(found) = setting.changelog.topic_config(&topic.name)?.and_then(|found| found.timestamps) {
+            if let Some(found) =
+                setting.changelog.topic_config(&topic.name)?.and_then(|found| found.timestamps)
+            {
                 topic.config.check_timestamps(&topic.name, found)?;
             }
             let holds = setting.changelog.topic_type(&topic.name)?;

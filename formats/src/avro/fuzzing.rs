@@ -23,8 +23,10 @@ const NEWER: &str = r#"{"type": "record", "name": "Everything", "fields": [
         {"type": "enum", "name": "Color", "symbols": ["GREEN"], "default": "GREEN"}]}}]}"#;
 const LIST: &str = r#"{"type": "record", "name": "List", "fields": [
     {"name": "next", "type": ["null", "List"]}, {"name": "nothing", "type": {"type": "array", "items": "null"}}]}"#;
-const MAPS: &str = r#"{"type": "map", "values": {"type": "map", "values": ["string", {"type": "array", "items": "int"}]}}"#;
-const WIDER_MAPS: &str = r#"{"type": "map", "values": {"type": "map", "values": ["bytes", {"type": "array", "items": "long"}]}}"#;
+const MAPS: &str =
+    r#"{"type": "map", "values": {"type": "map", "values": ["string", {"type": "array", "items": "int"}]}}"#;
+const WIDER_MAPS: &str =
+    r#"{"type": "map", "values": {"type": "map", "values": ["bytes", {"type": "array", "items": "long"}]}}"#;
 
 const PAIRS: [Pair; 6] = [
     (EVERYTHING, EVERYTHING, true),
@@ -99,7 +101,8 @@ mod tests {
 
     /// A value of [`EVERYTHING`] with some bytes of it changed, so that not all are refused at once.
     fn nearly() -> impl Strategy<Value = Vec<u8>> {
-        let mut whole = vec![1, 4, 6, 0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f, 4, b'a', b'b', 2, 7, 1, 2, 3, 4, 2];
+        let mut whole =
+            vec![1, 4, 6, 0, 0, 0x80, 0x3f, 0, 0, 0, 0, 0, 0, 0xf8, 0x3f, 4, b'a', b'b', 2, 7, 1, 2, 3, 4, 2];
         whole.extend([6, 0, 2, 8, 4, 0, 0, 72]);
         whole.extend(b"67e55044-10b1-426f-9247-bb680e5fe0c8");
         whole.extend([4, 1, 44, 20]);

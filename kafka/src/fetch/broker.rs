@@ -153,8 +153,8 @@ impl Worker<'_> {
             let turn = state.next_turn();
             let Some(partition) = state.readers.get_mut(&asked.reader) else { continue };
             // One that stands at the end was served as well: another reader of the same partition is behind it.
-            let is_served =
-                !read.pieces.is_empty() || answer.end.is_some_and(|end| answer.code == 0 && asked.offset >= end);
+            let is_served = !read.pieces.is_empty()
+                || answer.end.is_some_and(|end| answer.code == 0 && asked.offset >= end);
             if is_served {
                 partition.turn = turn;
             }

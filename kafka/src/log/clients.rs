@@ -40,7 +40,8 @@ pub(super) fn member(kafka: &Kafka, name: &str) -> ClientConfig {
     let mut config = base(kafka);
     let given = |property: &str| kafka.properties.contains_key(property);
     if !given("group.protocol") {
-        let usual = [("session.timeout.ms", "10000"), ("partition.assignment.strategy", "cooperative-sticky")];
+        let usual =
+            [("session.timeout.ms", "10000"), ("partition.assignment.strategy", "cooperative-sticky")];
         for (property, value) in usual.into_iter().filter(|(property, _)| !given(property)) {
             config.set(property, value);
         }

@@ -26,7 +26,9 @@ impl KafkaChangelog {
             (Some(partitions), _) => partitions,
             (None, None) => {
                 let advice = "topics are not created unless that is asked for with `Kafka::create_topics`";
-                return Err(Error::invalid(format!("topic {topic} does not exist: create it, or correct its name; {advice}")));
+                return Err(Error::invalid(format!(
+                    "topic {topic} does not exist: create it, or correct its name; {advice}"
+                )));
             }
             (None, Some(replication)) => {
                 self.create(topic, config, replication)?;
@@ -60,9 +62,14 @@ impl KafkaChangelog {
         let asked = [ResourceSpecifier::Topic(topic)];
         let answer = futures_executor::block_on(self.appender.admin()?.describe_configs(&asked, &options));
         let away = |code: String| {
-            Error::unavailable(format!("the broker does not tell how the records of topic {topic} are dated: {code}"))
+            Error::unavailable(format!(
+                "the broker does not tell how the records of topic {topic} are dated: {code}"
+            ))
         };
-        let described = answer.map_err(|error| away(error.to_string()))?.pop().ok_or_else(|| away("no answer".to_owned()))?;
+        let described = answer
+            .map_err(|error| away(error.to_string()))?
+            .pop()
+            .ok_or_else(|| away("no answer".to_owned()))?;
         let described = described.map_err(|code| match code {
             RDKafkaErrorCode::TopicAuthorizationFailed => Error::invalid(format!(
                 "where the timestamps of topic {topic} come from cannot be made sure: give the user the operation \
@@ -71,7 +78,8 @@ impl KafkaChangelog {
             code => away(code.to_string()),
         })?;
         let value = described.get(TIMESTAMP_TYPE).and_then(|entry| entry.value.as_deref());
-        let timestamps = if value == Some(LOG_APPEND_TIME) { Timestamps::Appended } else { Timestamps::Created };
+        let timestamps =
+            if value == Some(LOG_APPEND_TIME) { Timestamps::Appended } else { Timestamps::Created };
         self.dated().insert(topic.to_owned(), timestamps);
         Ok(timestamps)
     }

@@ -3,7 +3,8 @@
 
 use millpond_engine::changelog::{
     Abilities, Ack, Append, AppendLog, Appended, Changelog, EpochLog, EpochMark, Lease, NameInUse, NameLog,
-    PartitionReader, ReadLog, RetentionLog, Role, RoleLog, Room, Term, TermLog, TopicConfig, TopicLog, TopicType,
+    PartitionReader, ReadLog, RetentionLog, Role, RoleLog, Room, Term, TermLog, TopicConfig, TopicLog,
+    TopicType,
 };
 use millpond_engine::{Position, Result, TopicPartition};
 use std::ops::Range;

@@ -81,10 +81,8 @@ pub(crate) fn outputs(case: &Case, log: &dyn Changelog, count: usize) -> BTreeMa
 
 pub(crate) fn check(case: &Case, log: &dyn Changelog, appended: &BTreeMap<u32, Vec<u64>>) {
     let count = appended.values().map(Vec::len).sum();
-    let expected: BTreeMap<u32, Vec<(u64, u64)>> = appended
-        .iter()
-        .map(|(key, values)| (*key, (0..).zip(values.iter().copied()).collect()))
-        .collect();
+    let expected: BTreeMap<u32, Vec<(u64, u64)>> =
+        appended.iter().map(|(key, values)| (*key, (0..).zip(values.iter().copied()).collect())).collect();
     assert_eq!(outputs(case, log, count), expected);
 }
 

@@ -100,11 +100,7 @@ where
 {
     /// The partition and the record of an event; or why the changelog would refuse it, which does not know what it was made
     /// from.
-    fn encode(
-        &self,
-        event: Event<K, V>,
-        partitions: u32,
-    ) -> std::result::Result<(u32, Record), String> {
+    fn encode(&self, event: Event<K, V>, partitions: u32) -> std::result::Result<(u32, Record), String> {
         let (value, timestamp_ms, headers) = (self.record)(&event.key, event.value).into_parts();
         let mut bytes = Vec::with_capacity(32);
         self.topic

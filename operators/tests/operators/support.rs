@@ -135,7 +135,9 @@ impl Pond {
 
     /// What is in `topic`, partition by partition.
     pub(crate) fn written<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Vec<Vec<Written<K, V>>> {
-        (0..topic.topic_config().partitions_or_default()).map(|partition| self.partition(topic, partition)).collect()
+        (0..topic.topic_config().partitions_or_default())
+            .map(|partition| self.partition(topic, partition))
+            .collect()
     }
 
     /// The records of `topic`, which has one partition, as they are stored.

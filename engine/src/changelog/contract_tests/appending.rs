@@ -16,7 +16,11 @@ pub fn offsets_ascend_and_records_keep_them<S: Subject>() {
         for first in [0, 1, 17, 49, 50, 51] {
             let from = placed.get(first).map_or(end, |(offset, _)| *offset);
             for max_bytes in [1, 1 << 20] {
-                assert_eq!(read_placed(subject.log(), &a(0), from, max_bytes), placed[first..], "from {from}");
+                assert_eq!(
+                    read_placed(subject.log(), &a(0), from, max_bytes),
+                    placed[first..],
+                    "from {from}"
+                );
             }
         }
         assert_eq!(ends(subject.log(), &a(0)), 0..end);

@@ -125,12 +125,20 @@ pub(crate) fn read_placed(
         for batch in &batches {
             let (base, batch_end) = (batch.base_offset(), batch.end_offset());
             for record in &batch.decode().unwrap() {
-                assert!((base..batch_end).contains(&record.offset), "{partition}: {} of {base}..{batch_end}", record.offset);
+                assert!(
+                    (base..batch_end).contains(&record.offset),
+                    "{partition}: {} of {base}..{batch_end}",
+                    record.offset
+                );
                 if record.offset < offset {
                     continue;
                 }
                 let next = read.last().map_or(offset, |(last, _)| last + 1);
-                assert!(record.offset == next || (record.offset > next && !is_dense), "{partition}: {}", record.offset);
+                assert!(
+                    record.offset == next || (record.offset > next && !is_dense),
+                    "{partition}: {}",
+                    record.offset
+                );
                 read.push((record.offset, record.to_record()));
             }
         }

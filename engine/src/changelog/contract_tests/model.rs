@@ -84,7 +84,8 @@ pub fn behaves_as_a_vector<S: Subject>(steps: Vec<Step>) {
                 let expected = &model[partition as usize];
                 let from = at % (expected.len() + 1);
                 let placed = read_placed(subject.log(), &a(partition), 0, 1 << 20);
-                let offset = placed.get(from).map_or(ends(subject.log(), &a(partition)).end, |(offset, _)| *offset);
+                let offset =
+                    placed.get(from).map_or(ends(subject.log(), &a(partition)).end, |(offset, _)| *offset);
                 assert_eq!(read_from(subject.log(), &a(partition), offset, max_bytes), expected[from..]);
             }
             Step::Reopen => subject = subject.reopen(),

@@ -31,7 +31,9 @@ fn arrived(reader: &mut dyn PartitionReader) -> Vec<Record> {
         let batches = reader.poll(1000).unwrap();
         if !batches.is_empty() {
             let decoded = batches.iter().map(|batch| batch.decode().unwrap());
-            return decoded.flat_map(|batch| batch.iter().map(|record| record.to_record()).collect::<Vec<_>>()).collect();
+            return decoded
+                .flat_map(|batch| batch.iter().map(|record| record.to_record()).collect::<Vec<_>>())
+                .collect();
         }
         reader.wait(Duration::from_millis(300)).unwrap();
     }

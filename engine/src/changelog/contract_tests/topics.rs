@@ -25,7 +25,10 @@ pub fn a_topic_without_a_number_is_taken_as_it_is<S: Subject>() {
     subject.log().create_topic("new", &any).unwrap();
     let subject = subject.reopen();
     let counts = |name| subject.log().partitions(name).unwrap();
-    assert_eq!([counts("a"), counts("b"), counts("new"), counts("nowhere")], [Some(2), Some(1), Some(1), None]);
+    assert_eq!(
+        [counts("a"), counts("b"), counts("new"), counts("nowhere")],
+        [Some(2), Some(1), Some(1), None]
+    );
     for name in ["a", "new"] {
         let told = subject.log().topic_config(name).unwrap();
         assert!(told.is_none_or(|told| told.partitions == counts(name)), "{name}");
@@ -49,7 +52,11 @@ pub fn a_topic_may_be_dated_by_the_log<S: Subject>() {
     let mut before = Vec::new();
     for round in 0..3 {
         clock.advance(1_000);
-        subject.log().append([to(a(0), records(0..2)), to(b(), records(0..1))].concat()).wait_blocking().unwrap();
+        subject
+            .log()
+            .append([to(a(0), records(0..2)), to(b(), records(0..1))].concat())
+            .wait_blocking()
+            .unwrap();
         let mark = EpochMark { from: position(&[(b(), round)]), to: position(&[(b(), round + 1)]) };
         if appends_epochs(subject.log()) {
             subject.log().append_epoch("p", &mark, to(a(0), records(2..3))).unwrap();
@@ -66,7 +73,10 @@ pub fn a_topic_may_be_dated_by_the_log<S: Subject>() {
         subject.log().ensure_topic("a", &dated).unwrap();
         let other = TopicConfig::default().timestamps(Timestamps::Created);
         let error = subject.log().ensure_topic("a", &other).unwrap_err();
-        assert!(error.kind() == ErrorKind::Invalid && error.message().contains("dated when they are appended"), "{error}");
+        assert!(
+            error.kind() == ErrorKind::Invalid && error.message().contains("dated when they are appended"),
+            "{error}"
+        );
         assert_eq!(kind(subject.log().create_topic("b", &dated)), ErrorKind::Invalid);
         subject.log().create_topic("b", &other).unwrap();
     }

@@ -158,7 +158,8 @@ fn partitions<'i>(
     index: &'i Index,
     topic: &'i IndexedTopic,
 ) -> impl Iterator<Item = (PartitionSlot, &'i IndexedPartition)> {
-    let slots = (0..topic.config.partitions_or_default()).map(|partition| PartitionSlot { topic: topic.id, partition });
+    let slots = (0..topic.config.partitions_or_default())
+        .map(|partition| PartitionSlot { topic: topic.id, partition });
     slots.filter_map(|slot| Some((slot, index.partition(slot).ok()?)))
 }
 

@@ -6,8 +6,8 @@ use crate::changelog::names::{Leases, family};
 use crate::changelog::sequence::LastAppends;
 use crate::changelog::topic_type::no_topic;
 use crate::changelog::{
-    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, ReadableOffsets, StoredBatch, Timestamps, TopicConfig,
-    TopicType, retention,
+    Append, Appended, DEFAULT_BATCH_BYTES, EpochMark, NameInUse, ReadableOffsets, StoredBatch, Timestamps,
+    TopicConfig, TopicType, retention,
 };
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -121,7 +121,8 @@ impl Contents {
         for append in appends {
             let end = self.partition(&append.partition)?.end;
             let mut offset = after.offset(&append.partition).max(end);
-            let dates = self.topics.get(&append.partition.topic).is_some_and(|topic| topic.config.dates_records());
+            let dates =
+                self.topics.get(&append.partition.topic).is_some_and(|topic| topic.config.dates_records());
             if dates {
                 let mut append = append.clone();
                 append.date(now_ms);

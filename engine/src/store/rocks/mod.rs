@@ -17,6 +17,7 @@ mod options;
 mod present;
 mod secondary;
 mod snapshot;
+mod verify;
 
 #[cfg(test)]
 mod tests;

@@ -29,11 +29,8 @@ use std::time::SystemTime;
 /// one that is rewritten faster than it can be opened comes to the end of it.
 const TRIES: u32 = 16;
 
-/// So many bytes are read ahead in a state of which everything is read.
-const VERIFY_AT_ONCE: usize = 1 << 20;
-
 /// The column families that are opened.
-const OPENED_FAMILIES: [&str; 2] = [NO_TASK, ONLY_TASK];
+pub(super) const OPENED_FAMILIES: [&str; 2] = [NO_TASK, ONLY_TASK];
 
 /// A state that others may have open. It shows one moment, until it is [moved on](Self::show).
 pub(crate) struct SecondaryStore {
@@ -45,7 +42,7 @@ pub(crate) struct SecondaryStore {
 
 /// The state at one moment.
 pub(crate) struct Instance {
-    task: TaskFamily,
+    pub(super) task: TaskFamily,
     manifest: ManifestMark,
     /// Removed once the database is closed.
     _logs: LogDirectory,
@@ -263,30 +260,6 @@ fn goes_on(dir: &Path) -> Error {
         "the state in {} changes faster than it can be opened: try again",
         dir.display()
     ))
-}
-
-impl Instance {
-    /// Reads every block of rows there is, and so what leads to them, also what later files hide or delete: a compaction
-    /// will. What only saves time, filters, is not read: damaged ones are passed over whenever they are.
-    fn read_everything(&self) -> Result<()> {
-        let opened = self.task.opened();
-        for name in OPENED_FAMILIES {
-            let Some(family) = opened.database.cf_handle(name) else { continue };
-            let mut options = ReadOptions::default();
-            options.fill_cache(false);
-            options.set_verify_checksums(true);
-            #[expect(deprecated, reason = "what ranges of rows hide is to be read, too")]
-            options.set_ignore_range_deletions(true);
-            options.set_readahead_size(VERIFY_AT_ONCE);
-            let mut rows = opened.database.raw_iterator_cf_opt(&family, options);
-            rows.seek_to_first();
-            while rows.valid() {
-                rows.next();
-            }
-            rows.status().map_err(|error| self.task.failed("read all of the state", error))?;
-        }
-        Ok(())
-    }
 }
 
 impl StoreSnapshot for Instance {

@@ -32,7 +32,8 @@ impl Mark {
 
     pub(super) fn decode(stored: &[u8]) -> Result<Self> {
         let decoded: Stored = serde_json::from_slice(stored).map_err(|error| {
-            Error::corrupt("it is no mark of an epoch; does anything else write to this topic?").with_source(error)
+            Error::corrupt("it is no mark of an epoch; does anything else write to this topic?")
+                .with_source(error)
         })?;
         if decoded.format != FORMAT {
             return Err(Error::corrupt(format!(
@@ -56,8 +57,18 @@ mod tests {
         assert_eq!(String::from_utf8(Mark::encode(&epoch, "x").unwrap()).unwrap(), golden);
         assert_eq!(Mark::decode(golden.as_bytes()).unwrap(), Mark { epoch, holder: "x".into() });
         // A later release may say more, within the format.
-        assert!(Mark::decode(golden.replace('{', r#"{"more":1,"#).replacen(r#"{"more":1,"a"#, r#"{"a"#, 2).as_bytes()).is_ok());
-        assert!(Mark::decode(golden.replace(":1,", ":2,").as_bytes()).unwrap_err().to_string().contains("format 2"));
+        assert!(
+            Mark::decode(
+                golden.replace('{', r#"{"more":1,"#).replacen(r#"{"more":1,"a"#, r#"{"a"#, 2).as_bytes()
+            )
+            .is_ok()
+        );
+        assert!(
+            Mark::decode(golden.replace(":1,", ":2,").as_bytes())
+                .unwrap_err()
+                .to_string()
+                .contains("format 2")
+        );
         assert!(Mark::decode(b"hello").unwrap_err().to_string().contains("no mark"));
     }
 }

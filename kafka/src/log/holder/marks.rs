@@ -165,7 +165,8 @@ impl MarkLog {
     /// The last of the remembered marks that `position` includes and that is older than `before_ms`: those before it are not
     /// needed any more. They are forgotten here.
     pub(super) fn forgettable(&mut self, position: &Position, before_ms: i64) -> Option<u64> {
-        let old = |placed: &Placed| placed.timestamp_ms < before_ms && position.includes(&placed.mark.epoch.to);
+        let old =
+            |placed: &Placed| placed.timestamp_ms < before_ms && position.includes(&placed.mark.epoch.to);
         let count = self.index.iter().take_while(|placed| old(placed)).count();
         let last = self.index.get(count.checked_sub(1)?)?.offset;
         self.index.drain(..count - 1);

@@ -46,7 +46,8 @@ pub(super) fn take_part(tenure: &Arc<Tenure>, config: &ClientConfig) {
             tenure.state().failed = Some(error);
             tenure.tell();
         }
-        let assigned = consumer.assignment().is_ok_and(|list| list.count() > 0) && !consumer.assignment_lost();
+        let assigned =
+            consumer.assignment().is_ok_and(|list| list.count() > 0) && !consumer.assignment_lost();
         let mut state = tenure.state();
         let is_new = state.assigned != assigned;
         state.assigned = assigned;
@@ -92,10 +93,14 @@ fn refusal(tenure: &Tenure, error: &KafkaError) -> Option<Error> {
     let (name, topic) = (&tenure.name, &tenure.topic.topic);
     let why = match error.rdkafka_error_code()? {
         RDKafkaErrorCode::GroupAuthorizationFailed => {
-            format!("the user must not be a member of the group `{name}`: it takes an ACL that allows READ on the group")
+            format!(
+                "the user must not be a member of the group `{name}`: it takes an ACL that allows READ on the group"
+            )
         }
         RDKafkaErrorCode::TopicAuthorizationFailed => {
-            format!("the user must not read topic {topic}: it takes an ACL that allows READ and DESCRIBE on the topic")
+            format!(
+                "the user must not read topic {topic}: it takes an ACL that allows READ and DESCRIBE on the topic"
+            )
         }
         RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication => {
             "the user cannot log in at the brokers".to_owned()

@@ -69,7 +69,9 @@ impl Holders {
     /// `Invalid` if it has not joined.
     pub(super) fn joined(&self, name: &str) -> Result<Arc<Tenure>> {
         self.find(name).ok_or_else(|| {
-            Error::invalid(format!("`{name}` has not joined those who append its epochs: call `RoleLog::join` first"))
+            Error::invalid(format!(
+                "`{name}` has not joined those who append its epochs: call `RoleLog::join` first"
+            ))
         })
     }
 
@@ -120,7 +122,9 @@ impl KafkaChangelog {
             topic,
             producer: clients::transactional(kafka, name),
             commit_every: kafka.commit_interval,
-            wake: Box::new(move || lock(&watchers).iter().filter_map(Weak::upgrade).for_each(|waker| waker())),
+            wake: Box::new(move || {
+                lock(&watchers).iter().filter_map(Weak::upgrade).for_each(|waker| waker())
+            }),
         };
         let tenure = Arc::new(Tenure::new(setup, end));
         let member = clients::member(kafka, name);
@@ -156,32 +160,29 @@ impl KafkaChangelog {
         let kept = self.holders.kafka.marks_kept;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let before_ms = i64::try_from(now.saturating_sub(kept).as_millis()).unwrap_or(i64::MAX);
-        let tenures: Vec<_> = lock(&self.holders.joined).values().map(|joined| Arc::clone(&joined.tenure)).collect();
+        let tenures: Vec<_> =
+            lock(&self.holders.joined).values().map(|joined| Arc::clone(&joined.tenure)).collect();
         for tenure in tenures.into_iter().filter(|tenure| tenure.state().stage == tenure::Stage::Holding) {
             let Some(offset) = tenure.forgettable(before_ms) else { continue };
             let mut list = TopicPartitionList::new();
             let before = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
-            let deleted = list
-                .add_partition_offset(&tenure.topic.topic, 0, before)
-                .and_then(|()| {
-                    let options = AdminOptions::new().operation_timeout(Some(DELETION));
-                    let admin = self.appender.admin().map_err(|_| rdkafka::error::KafkaError::Canceled)?;
-                    futures_executor::block_on(admin.delete_records(&list, &options))
-                });
+            let deleted = list.add_partition_offset(&tenure.topic.topic, 0, before).and_then(|()| {
+                let options = AdminOptions::new().operation_timeout(Some(DELETION));
+                let admin = self.appender.admin().map_err(|_| rdkafka::error::KafkaError::Canceled)?;
+                futures_executor::block_on(admin.delete_records(&list, &options))
+            });
             match deleted {
                 Ok(_) => tracing::debug!(name = tenure.name, offset, "marks of old epochs were deleted"),
-                Err(error) => tracing::warn!(%error, name = tenure.name, "marks of old epochs cannot be deleted"),
+                Err(error) => {
+                    tracing::warn!(%error, name = tenure.name, "marks of old epochs cannot be deleted")
+                }
             }
         }
     }
 }
 
 /// A thread of a tenure. If it panics the tenure has failed; when the writer ends, the group can let the process go.
-fn spawn(
-    name: &str,
-    tenure: &Arc<Tenure>,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>> {
+fn spawn(name: &str, tenure: &Arc<Tenure>, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let (tenure, ends_writing) = (Arc::clone(tenure), name.ends_with("write"));
     let guarded = move || {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));

@@ -167,7 +167,10 @@ impl Tenure {
         if state.stage != Stage::Holding {
             // It was cut by a holder who is none any more.
             state.stage = Stage::Fenced;
-            return Err(Error::unavailable(format!("another process appends the epochs of `{}` now", self.name)));
+            return Err(Error::unavailable(format!(
+                "another process appends the epochs of `{}` now",
+                self.name
+            )));
         }
         if let Some(last) = last.filter(|last| !mark.from.includes(&last.to)) {
             return Err(Error::internal(format!(

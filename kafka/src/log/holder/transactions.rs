@@ -81,7 +81,9 @@ fn refusal(error: &KafkaError, partition: &TopicPartition, bytes: usize) -> Opti
         ),
         RDKafkaErrorCode::UnknownTopicOrPartition
         | RDKafkaErrorCode::UnknownTopic
-        | RDKafkaErrorCode::UnknownPartition => format!("there is no {partition}: create the topic, or its partition"),
+        | RDKafkaErrorCode::UnknownPartition => {
+            format!("there is no {partition}: create the topic, or its partition")
+        }
         RDKafkaErrorCode::InvalidRecord => format!(
             "the brokers refuse a record for {partition}: a topic that is compacted takes none without a key"
         ),
@@ -97,9 +99,10 @@ impl Transactions {
     /// Begins as the only producer of its id: whoever was it before is fenced, and what it had open is aborted.
     pub(super) fn begin_tenure(config: &ClientConfig, id: &str) -> Result<Self, Trouble> {
         let watch = Arc::<Seen>::default();
-        let producer: ThreadedProducer<Watch> = config
-            .create_with_context(Watch(Arc::clone(&watch)))
-            .map_err(|error| Trouble::Refused(Error::invalid("no transactional producer").with_source(error)))?;
+        let producer: ThreadedProducer<Watch> =
+            config.create_with_context(Watch(Arc::clone(&watch))).map_err(|error| {
+                Trouble::Refused(Error::invalid("no transactional producer").with_source(error))
+            })?;
         let this = Self { producer: Some(producer), watch, is_open: false };
         match this.on(|producer| producer.init_transactions(PATIENCE)) {
             Ok(()) => Ok(this),

@@ -5,8 +5,8 @@
 //! request may have outlived is not used again, as a late one could end the next transaction (KAFKA-17754): another one takes
 //! its place, and what came of the last transaction is read from the marks.
 
-use super::marks::{MarkReader, Placed};
 use super::mark::Mark;
+use super::marks::{MarkReader, Placed};
 use super::tenure::{Entry, Stage, Tenure};
 use super::transactions::{Transactions, Trouble};
 use millpond_engine::{Error, Result};
@@ -54,7 +54,10 @@ impl Writer {
                 Todo::Resign => {
                     self.producer = None;
                     self.tenure.state().lose();
-                    tracing::info!(name = self.tenure.name, "another process of the service is to append its epochs");
+                    tracing::info!(
+                        name = self.tenure.name,
+                        "another process of the service is to append its epochs"
+                    );
                     self.tenure.tell();
                     Ok(())
                 }
@@ -120,7 +123,9 @@ impl Writer {
                 }
                 Err(Trouble::Refused(error)) => return Err(error),
                 Err(Trouble::Fatal(error)) => self.count_fatal(error)?,
-                Err(Trouble::Lost(error)) => tracing::warn!(%error, "no transactions can be made with Kafka now"),
+                Err(Trouble::Lost(error)) => {
+                    tracing::warn!(%error, "no transactions can be made with Kafka now")
+                }
                 Err(Trouble::Unknown | Trouble::Fenced) => {}
             }
             let state = self.tenure.state();
