@@ -8,13 +8,14 @@
 //! |---|---|
 //! | append | [`Engine::append`](crate::Engine::append), [`Producer`] |
 //! | say how a topic is created, and how long its records are kept | [`TopicConfig`] |
+//! | know which process of several appends what a service says | [`Role`], [`Stats::role`](crate::Stats#structfield.role) |
 //! | look at topics and consumers, hold and release records | [`Admin`] |
 //! | append and read raw records | [`Record`], [`prelude`] |
 //! | write a changelog of one's own | [`backend`] |
 
 pub use millpond_engine::changelog::{
     Ack, Admin, Append, Changelog, ConsumerDescription, Header, Headers, MAX_HEADERS_BYTES, MAX_KEY_BYTES,
-    MAX_VALUE_BYTES, MemoryChangelog, PartitionDescription, Producer, ProducerRecord, Record, Room,
+    MAX_VALUE_BYTES, MemoryChangelog, PartitionDescription, Producer, ProducerRecord, Record, Role, Room,
     Timestamps, TopicConfig, TopicDescription, TopicType, partition_for_key, prelude,
 };
 #[cfg(feature = "rocks")]

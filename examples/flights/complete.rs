@@ -1,6 +1,6 @@
 //! What Tab makes of a line: the words that can stand there, and the keys that the tables have.
 
-use crate::questions::Answers;
+use super::questions::Answers;
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;

@@ -2,7 +2,8 @@
 //!
 //! Every fold here gives the same result in whatever order the flights come.
 
-use crate::data::{Airline, Flight, Plane};
+use super::data::{Airline, Flight, Plane};
+use millpond::changelog::TopicConfig;
 use millpond::{Graph, GraphBuilder, Result, StoredTable, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -102,11 +103,11 @@ pub(crate) struct FlightGraph {
 }
 
 impl FlightGraph {
-    pub(crate) fn new() -> Result<Self> {
-        let flights = Topic::new("flights");
-        let airlines = Topic::new("airlines");
-        let planes = Topic::new("planes");
-        let intakes = Topic::new("intakes");
+    pub(crate) fn new(config: &TopicConfig) -> Result<Self> {
+        let flights = Topic::new("flights").config(config.clone());
+        let airlines = Topic::new("airlines").config(config.clone());
+        let planes = Topic::new("planes").config(config.clone());
+        let intakes = Topic::new("intakes").config(config.clone());
         let builder = GraphBuilder::new();
         let stream = builder.stream(&flights);
 

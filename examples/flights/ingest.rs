@@ -3,11 +3,13 @@
 //! Every topic here has one partition, to which rows are appended in the order of the file. So the number of records
 //! in the partition is the number of rows that were taken in before, however the program ended, and the next row to
 //! append is known without any note of our own. That the file is still the same one is what the table `intake` is for.
+//! On Kafka it takes one more thing: whoever was killed has nothing on its way to the broker any more when the next one looks.
+//! And nobody else may take in flights meanwhile.
 
-use crate::Failure;
-use crate::data::{AIRLINES, Airline, Flight, FlightRow, Input, PLANES, Plane, PlaneRow, rows};
-use crate::graph::{FlightGraph, Intake};
-use crate::show::grouped;
+use super::Failure;
+use super::data::{AIRLINES, Airline, Flight, FlightRow, Input, PLANES, Plane, PlaneRow, rows};
+use super::graph::{FlightGraph, Intake};
+use super::show::grouped;
 use indicatif::{ProgressBar, ProgressStyle};
 use millpond::codec::{Key, Value};
 use millpond::{Engine, Topic, TopicPartition};
@@ -102,9 +104,9 @@ impl<'a> Begun<'a> {
         let intake = engine.view(&flights.intake)?.get(INTAKE)?;
         let is_complete = match intake {
             Some(intake) if intake.fingerprint != fingerprint => {
-                return Err(
-                    "the state was filled from another file; name another directory with --state".into()
-                );
+                return Err("the state was filled from another file; name another directory with --state, or, on Kafka, \
+                            delete the topics airlines, planes, intakes and flights"
+                    .into());
             }
             Some(intake) => intake.is_complete,
             None => {

@@ -12,145 +12,17 @@
 //! answers. The changelog itself says how many flights it has (see `ingest.rs`), and the tables follow the changelog.
 //!
 //! January 2013 of the data set `nycflights13` (all flights that left the airports of New York) is part of the program.
+//!
+//! The same program on Kafka is `kafka/examples/flights.rs`, so that nobody compiles a client of Kafka who has none.
 
-mod complete;
-mod data;
-mod graph;
-mod ingest;
-mod prompt;
-mod questions;
-mod show;
-mod watch;
+#[path = "app.rs"]
+mod app;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
-use data::Input;
-use graph::FlightGraph;
-use ingest::{Begun, Outcome, Pace};
-use millpond::Engine;
-use prompt::Prompt;
-use questions::{Answers, Question};
-use std::error::Error;
-use std::io::{self, Write};
-use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc;
-use tokio::sync::watch as ended;
-
-/// Of a thread, too.
-type Failure = Box<dyn Error + Send + Sync>;
-
-/// Asks the flights of a month (or of a year) that left New York.
-#[derive(Parser)]
-#[command(name = "flights", after_help = questions::HELP)]
-struct Arguments {
-    /// Reads this file (csv or csv.gz, in the columns of nycflights13) instead of January 2013
-    #[arg(long, value_name = "FILE")]
-    flights: Option<PathBuf>,
-
-    /// Keeps changelog and tables in this directory; without it they are thrown away at the end
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
-
-    /// Asks this, prints the answer as one JSON object per line, and exits; may be repeated
-    #[arg(long, value_names = ["WHAT", "KEY"], num_args = 1..=3)]
-    lookup: Vec<String>,
-
-    /// Takes in so many flights a second, and answers meanwhile
-    #[arg(long, value_name = "N", conflicts_with = "lookup")]
-    rate: Option<NonZeroU32>,
-}
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(code) => code,
-        // Whoever reads the answers has seen enough.
-        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("flights: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-fn run() -> Result<ExitCode, Failure> {
-    let matches = Arguments::command().get_matches();
-    let arguments = Arguments::from_arg_matches(&matches)?;
-    // What belongs to one `--lookup` is only told by the matches.
-    let words = matches.get_occurrences::<String>("lookup").into_iter().flatten();
-    let questions = words
-        .map(|words| match Question::parse(&words.cloned().collect::<Vec<_>>().join(" "))? {
-            Question::Watch(_) => Err("`watch` is for the prompt; see --help".to_owned()),
-            question => Ok(question),
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-
-    let thrown_away = tempfile::tempdir()?;
-    let dir = arguments.state.clone().unwrap_or_else(|| thrown_away.path().to_owned());
-    let flights = FlightGraph::new()?;
-    let engine = Engine::open(&dir, &flights.graph)?;
-    let input = arguments.flights.map_or(Input::january(), Input::file);
-    let begun = Begun::new(&engine, &flights, &input)?;
-    // Without a directory of its own the history would outlive what it is about.
-    let history = arguments.state.map(|state| state.join("history.txt"));
-    let code = if let Some(rate) = arguments.rate {
-        let outcome = ask_meanwhile(&engine, &flights, begun, rate, history.as_deref())?;
-        eprintln!("{outcome}");
-        ExitCode::SUCCESS
-    } else {
-        let outcome = begun.take_in_flights(&Pace::Full)?;
-        eprintln!("{outcome}");
-        let answers = Answers::new(&engine, &flights)?;
-        if questions.is_empty() {
-            // All are in: nobody is left at the other end.
-            let (_, intake) = ended::channel(());
-            Prompt::new(&answers, intake)?.run(history.as_deref())?;
-            ExitCode::SUCCESS
-        } else {
-            ask_all(&answers, &questions)?
-        }
-    };
-    engine.close_blocking()?;
-    Ok(code)
-}
-
-/// Asks at the prompt while flights are taken in, which ends with the prompt at the latest.
-fn ask_meanwhile(
-    engine: &Engine,
-    flights: &FlightGraph,
-    begun: Begun<'_>,
-    rate: NonZeroU32,
-    history: Option<&Path>,
-) -> Result<Outcome, Failure> {
-    let answers = Answers::new(engine, flights)?;
-    let (stop, stopped) = mpsc::channel();
-    let (running, intake) = ended::channel(());
-    std::thread::scope(|scope| {
-        let taken = scope.spawn(move || {
-            let _running = running;
-            begun.take_in_flights(&Pace::Slow(rate, stopped))
-        });
-        let asked = Prompt::new(&answers, intake).and_then(|prompt| prompt.run(history));
-        drop(stop);
-        let outcome = taken.join().map_err(|_| "the intake panicked")??;
-        asked.map(|()| outcome)
+    app::main(|_, bootstrap| {
+        let program = "cargo run --release -p millpond-kafka --example flights";
+        Err(format!("Kafka is a member of its own, which is to be compiled first: {program} -- --kafka {bootstrap}").into())
     })
-}
-
-/// Prints every answer; fails if one was not found.
-fn ask_all(answers: &Answers<'_>, questions: &[Question]) -> Result<ExitCode, Failure> {
-    let mut code = ExitCode::SUCCESS;
-    for question in questions {
-        let answer = answers.answer(question)?;
-        if answer.is_empty() {
-            eprintln!("flights: nothing is known of {question}");
-            code = ExitCode::FAILURE;
-        }
-        write!(io::stdout(), "{}", answer.json())?;
-    }
-    Ok(code)
 }

@@ -1,9 +1,9 @@
 //! The prompt: a line at a time, with editing, completion and history; or the lines of a pipe.
 
-use crate::Failure;
-use crate::complete::Words;
-use crate::questions::{Answers, HELP, Question, Row};
-use crate::watch::{follow, words};
+use super::Failure;
+use super::complete::Words;
+use super::questions::{Answers, HELP, Question, Row};
+use super::watch::{follow, words};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor, ExternalPrinter};

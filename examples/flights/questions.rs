@@ -1,7 +1,7 @@
 //! What can be asked, and the answers.
 
-use crate::graph::{Aircraft, Carrier, FlightGraph, Route};
-use crate::show::{Answer, Line};
+use super::graph::{Aircraft, Carrier, FlightGraph, Route};
+use super::show::{Answer, Line};
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use millpond::codec::{AsKey, Key, Value};

@@ -1,6 +1,6 @@
 //! Answers as they are shown: JSON for programs, tables for people.
 
-use crate::graph::Punctuality;
+use super::graph::Punctuality;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use millpond::{Health, Stats};
 use serde_json::{Value, json};

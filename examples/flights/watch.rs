@@ -1,8 +1,8 @@
 //! A row that is watched: it is shown whenever it changes.
 
-use crate::Failure;
-use crate::questions::{Changes, Row};
-use crate::show::Line;
+use super::Failure;
+use super::questions::{Changes, Row};
+use super::show::Line;
 use futures_util::StreamExt;
 use std::pin::pin;
 

@@ -1,6 +1,7 @@
 //! What an engine tells of itself.
 
 use super::retention_alarm;
+use crate::changelog::Role;
 use crate::query::Serving;
 use crate::state::Status;
 use crate::store::StoreStats;
@@ -118,6 +119,9 @@ pub(super) fn health(service: &Service) -> Health {
 pub struct Stats {
     /// Whether the engine runs, and if not, why.
     pub health: Health,
+    /// What the engine is among those of its name, where they share what they append: on Kafka, of a graph that has outputs, or
+    /// can tell how records of several partitions followed each other. `None` where it shares nothing.
+    pub role: Option<Role>,
     /// Records folded since the engine was opened.
     pub records_in: u64,
     /// Records appended to derived topics and dead letters.
@@ -214,6 +218,7 @@ pub(super) fn collect(service: &Service) -> Stats {
     }
     Stats {
         health: health(service),
+        role: service.shares_epochs().then(|| service.setting().role()),
         records_in: counters.records_in.load(Ordering::Relaxed),
         records_out: counters.records_out.load(Ordering::Relaxed),
         dead_letters: counters.dead_letters.load(Ordering::Relaxed),
