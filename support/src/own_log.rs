@@ -103,13 +103,6 @@ impl OwnLog {
         self.contents().unwrap().marks.get(producer).map_or(0, Vec::len)
     }
 
-    /// Drops what lies below an offset, whoever has not read it yet.
-    pub fn trim(&self, partition: &TopicPartition, before: u64) {
-        let mut contents = self.contents().unwrap();
-        let there = contents.partitions.get_mut(partition).unwrap();
-        there.start = there.start.max(before.min(there.end));
-    }
-
     fn contents(&self) -> Result<MutexGuard<'_, Contents>> {
         open(&self.contents)
     }
