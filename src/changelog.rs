@@ -29,9 +29,10 @@ pub mod backend {
     //! calls a log whose type is known needs the [`prelude`](super::prelude).
 
     pub use millpond_engine::changelog::{
-        Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, ChangelogOptions, Commit, Compaction, DecodedBatch,
-        EpochLog, EpochMark, IntoChangelog, Lease, Leases, LogBatch, NameInUse, NameLog, OpenedChangelog,
-        PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef, RetentionLog, Role, RoleLog, Room,
-        RoomSender, Run, StoredBatch, Term, TermLog, TopicLog, Waker, murmur2, read_below,
+        Abilities, Ack, AckSender, Append, AppendLog, Appended, Changelog, ChangelogOptions, Commit,
+        Compaction, DecodedBatch, EpochLog, EpochMark, IntoChangelog, Lease, Leases, LogBatch, NameInUse,
+        NameLog, OpenedChangelog, PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef,
+        RetentionLog, Role, RoleLog, Room, RoomSender, Run, StoredBatch, Term, TermLog, TopicLog, Waker,
+        murmur2, read_below,
     };
 }

@@ -8,9 +8,9 @@
 //! as strangers do: what is not committed is not there.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, TopicConfig};
 use millpond::changelog::backend::Commit;
 use millpond::changelog::prelude::*;
+use millpond::changelog::{Changelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::stream::Emit;
 use millpond::{
@@ -184,7 +184,8 @@ fn live(cases: &Cases, random: &mut Random) -> (Vec<Member>, Vec<u64>) {
             _ => {
                 // The records of a key are all in one partition.
                 let key = u8::try_from(random.below(30)).unwrap();
-                let home = *homes.entry(key).or_insert_with(|| u32::try_from(random.below(partitions)).unwrap());
+                let home =
+                    *homes.entry(key).or_insert_with(|| u32::try_from(random.below(partitions)).unwrap());
                 let number = appended.len() as u64;
                 let record = records::record(&orders(), &key, Some(&number));
                 let at = i64::try_from(random.below(20)).unwrap();

@@ -86,5 +86,9 @@ fn a_build_over_a_trimmed_topic_is_refused_unless_what_is_left_will_do() {
     assert_eq!(stepper.view(&table).unwrap().get(&0).unwrap(), Some(100));
     drop(stepper);
     log.trim(&zero, 3);
-    refused(open(&graph(3, true).0, &log, &store, false), ErrorKind::BehindChangelog, &["numbers/0 from offset 2"]);
+    refused(
+        open(&graph(3, true).0, &log, &store, false),
+        ErrorKind::BehindChangelog,
+        &["numbers/0 from offset 2"],
+    );
 }

@@ -23,6 +23,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     app::main(|_, bootstrap| {
         let program = "cargo run --release -p millpond-kafka --example flights";
-        Err(format!("Kafka is a member of its own, which is to be compiled first: {program} -- --kafka {bootstrap}").into())
+        Err(format!(
+            "Kafka is a member of its own, which is to be compiled first: {program} -- --kafka {bootstrap}"
+        )
+        .into())
     })
 }

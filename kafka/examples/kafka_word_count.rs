@@ -118,7 +118,10 @@ async fn show(
     loop {
         engine.ready().await?;
         let (known, mut changes) = engine.view(words)?.changes()?;
-        eprintln!("counting the words of `{lines}` into `{counts}`, {} so far; Ctrl-C ends it", known.count());
+        eprintln!(
+            "counting the words of `{lines}` into `{counts}`, {} so far; Ctrl-C ends it",
+            known.count()
+        );
         drop(known);
         loop {
             let epoch = match changes.next().await {

@@ -275,13 +275,16 @@ impl Audit {
 /// Folds payments and receipts, as another service would, and compares them.
 async fn check(bootstrap: &str) -> Outcome<ExitCode> {
     let graph = GraphBuilder::new();
-    let paid = graph.stream(&payments()).group_by_key().fold("paid", Account::default, |account, _, cents| {
-        account.pay(cents);
-    });
-    let audits = graph.stream(&receipts()).group_by_key().fold("audits", Audit::default, |audit, _, receipt| {
-        audit.read(receipt);
-    });
-    let engine = Engine::builder(&graph.build()?).in_memory().changelog(kafka("replicas-check", bootstrap)).start()?;
+    let paid =
+        graph.stream(&payments()).group_by_key().fold("paid", Account::default, |account, _, cents| {
+            account.pay(cents);
+        });
+    let audits =
+        graph.stream(&receipts()).group_by_key().fold("audits", Audit::default, |audit, _, receipt| {
+            audit.read(receipt);
+        });
+    let engine =
+        Engine::builder(&graph.build()?).in_memory().changelog(kafka("replicas-check", bootstrap)).start()?;
     engine.ready().await?;
     let (paid, audits) = (engine.view(&paid)?, engine.view(&audits)?);
     let begun = Instant::now();

@@ -7,7 +7,7 @@ use crate::path::Fetch;
 use crate::{properties, security};
 use millpond_engine::Result;
 use millpond_engine::changelog::{ChangelogOptions, IntoChangelog, OpenedChangelog};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +46,7 @@ pub struct Kafka {
     pub(crate) replication: Option<i32>,
     pub(crate) commit_interval: Duration,
     pub(crate) marks_kept: Duration,
+    pub(crate) at_least_once: BTreeSet<String>,
     path: Fetch,
 }
 
@@ -75,6 +76,7 @@ impl Kafka {
             replication: None,
             commit_interval: COMMIT_INTERVAL,
             marks_kept: MARKS_KEPT,
+            at_least_once: BTreeSet::new(),
             path: Fetch::Direct,
         }
     }
@@ -116,6 +118,16 @@ impl Kafka {
     /// process instead.
     pub fn keep_marks(mut self, at_least: Duration) -> Self {
         self.marks_kept = at_least;
+        self
+    }
+
+    /// Sends what the graph appends to `topic` at once and without a transaction, for readers who do not wait for commits, or
+    /// cannot: each record is there at least once. It is there again where a process ends, or is fenced, between that and the
+    /// commit of its epoch, and then it may be another one if the order of partitions matters to the graph. May be called for
+    /// several topics.
+    #[doc(alias = "processing.guarantee")]
+    pub fn at_least_once(mut self, topic: &str) -> Self {
+        self.at_least_once.insert(topic.to_owned());
         self
     }
 

@@ -211,5 +211,9 @@ fn flights_on_kafka_have_the_answers_that_they_have_without_it() {
     assert!(killed > 0, "seed {seed}: in {:?} the program was always faster", begun.elapsed());
     assert_eq!(answers(flights(&state, Some(&broker), &QUESTIONS)), expected, "seed {seed}");
     // Whoever has no state folds the topics anew, and finds in them each flight once.
-    assert_eq!(answers(flights(&dir.path().join("anew"), Some(&broker), &QUESTIONS)), expected, "seed {seed}");
+    assert_eq!(
+        answers(flights(&dir.path().join("anew"), Some(&broker), &QUESTIONS)),
+        expected,
+        "seed {seed}"
+    );
 }

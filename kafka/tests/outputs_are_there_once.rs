@@ -7,11 +7,13 @@
 
 mod service;
 
-use millpond::{Engine, Health};
+use millpond::changelog::prelude::*;
+use millpond::{Engine, Health, TopicPartition};
 use millpond_kafka::KafkaChangelog;
 use millpond_support::broker::Broker;
 use service::{case, check, kafka, rows, start};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[test]
 fn a_holder_commits_and_a_follower_takes_over() {
@@ -55,4 +57,29 @@ fn a_holder_commits_and_a_follower_takes_over() {
     assert_eq!(rows(&case, &third).values().sum::<u64>(), 60);
     third.close_blocking().unwrap();
     check(&case, &log, &so_far);
+}
+
+/// An output without transactions is there before its epoch is committed, and in the same order.
+#[test]
+fn an_output_at_least_once_does_not_wait_for_a_commit() {
+    let Some(broker) = Broker::shared() else { return };
+    let case = case(broker, "loose");
+    let hour = Duration::from_secs(3600);
+    let kafka = kafka(&broker.bootstrap(), "loose").commit_interval(hour).at_least_once(case.output.name());
+    let builder = Engine::builder(&case.graph).in_memory().changelog(kafka);
+    let engine = builder.drain_interval(hour).start().unwrap();
+    engine.ready_blocking().unwrap();
+    let mut appended: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for number in 1..=20 {
+        let key = u32::try_from(number % 3).unwrap();
+        engine.append_blocking(&case.input, &key, &number).unwrap();
+        appended.entry(key).or_default().push(number);
+    }
+    let log = service::kafka(&broker.bootstrap(), "outside").open().unwrap();
+    check(&case, &log, &appended);
+    let marks = TopicPartition::new("loose.epochs", 0);
+    assert_eq!(log.offsets(&marks).unwrap().end, 0, "nothing is committed");
+    engine.drain_blocking().unwrap();
+    engine.close_blocking().unwrap();
+    check(&case, &log, &appended);
 }

@@ -40,7 +40,13 @@ fn open(graph: &Graph, dir: &Path, kafka: impl IntoChangelog + 'static) -> Resul
 }
 
 /// Appends `numbers` with this key to a partition.
-fn append(log: &dyn millpond::changelog::Changelog, topic: &Topic<u32, u64>, partition: u32, key: u32, numbers: &[u64]) {
+fn append(
+    log: &dyn millpond::changelog::Changelog,
+    topic: &Topic<u32, u64>,
+    partition: u32,
+    key: u32,
+    numbers: &[u64],
+) {
     let records = numbers.iter().map(|number| records::record(topic, &key, Some(number))).collect();
     let partition = TopicPartition::new(Arc::clone(topic.name()), partition);
     log.append(vec![Append { partition, records }]).wait_blocking().unwrap();
@@ -79,7 +85,10 @@ fn one_that_was_made_anew_is_found_however_long_it_is() {
 
     let error = open(&graph, dir.path(), kafka(broker)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AheadOfChangelog, "{error}");
-    assert!(error.to_string().contains(&**topic.name()) && error.to_string().contains("made anew"), "{error}");
+    assert!(
+        error.to_string().contains(&**topic.name()) && error.to_string().contains("made anew"),
+        "{error}"
+    );
     let dir = tempfile::tempdir().unwrap();
     let engine = open(&graph, dir.path(), kafka(broker)).unwrap();
     assert_eq!(engine.view(&table).unwrap().get(&1).unwrap(), Some(150));

@@ -3,8 +3,8 @@
 //! Invariant: whatever can be refused is refused before anything is written, to the state or to the changelog. The types
 //! of the steps see to the order: only what was checked can be written, and only what was written can be started.
 
-use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, TaskGroup};
 use super::beginnings::{self, Beginnings};
+use super::catalogue::{Assignment, BUILD_GROUP, Catalogue, TaskGroup};
 use super::compaction::{self, FoldedUntil};
 use super::drain::Drain;
 use super::input::Keeps;

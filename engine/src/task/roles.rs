@@ -10,11 +10,11 @@ use super::failures::Backoff;
 use super::letters::Letters;
 use super::opening::{drain_of, make_tables, stored_position};
 use super::{BUILD_GROUP, Core, Reads, Task};
+use crate::Result;
 use crate::changelog::{EpochMark, Role};
 use crate::state::TaskState;
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP};
-use crate::Result;
 use std::sync::Arc;
 
 impl Core {

@@ -45,10 +45,11 @@ const METADATA_PATIENCE: Duration = Duration::from_millis(500);
 impl Lane {
     pub(super) fn new(shared: Arc<Shared>, number: u64, topic: Arc<str>) -> Result<Self> {
         let consumer = client::consumer(&shared)?;
-        let said = shared.config.get("topic.metadata.refresh.interval.ms").and_then(|millis| millis.parse().ok());
+        let said =
+            shared.config.get("topic.metadata.refresh.interval.ms").and_then(|millis| millis.parse().ok());
         // Below nothing is never, as librdkafka reads it.
-        let look_after =
-            said.map_or(Some(METADATA_AGE), |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis));
+        let look_after = said
+            .map_or(Some(METADATA_AGE), |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis));
         let (next, looked) = (BTreeMap::new(), Instant::now());
         Ok(Self { shared, number, topic, consumer, next, looked, look_after })
     }
@@ -77,7 +78,9 @@ impl Lane {
             return;
         }
         self.looked = Instant::now();
-        let Ok(described) = self.consumer.fetch_metadata(Some(&self.topic), METADATA_PATIENCE) else { return };
+        let Ok(described) = self.consumer.fetch_metadata(Some(&self.topic), METADATA_PATIENCE) else {
+            return;
+        };
         let found = described.topics().first().filter(|topic| topic.error().is_none());
         let Some(count) = found.map(|topic| topic.partitions().len()) else { return };
         let before = self.shared.lock().partitions.insert(Arc::clone(&self.topic), count);

@@ -66,7 +66,12 @@ impl Appender {
         Ok(self.admin.get_or_init(|| admin))
     }
 
-    fn append(&self, appends: Vec<Append>) -> Result<Ack> {
+    /// When more can be sent.
+    pub(super) fn room(&self) -> Room {
+        self.on_its_way.room()
+    }
+
+    pub(super) fn append(&self, appends: Vec<Append>) -> Result<Ack> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::closed("the connection to Kafka was closed; open it again"));
         }
@@ -202,7 +207,9 @@ struct Reports {
 impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "trouble with Kafka");
-        if let Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::ClusterAuthorizationFailed) = error.rdkafka_error_code() {
+        if let Some(RDKafkaErrorCode::Fatal | RDKafkaErrorCode::ClusterAuthorizationFailed) =
+            error.rdkafka_error_code()
+        {
             let mut fatal = self.fatal.lock().unwrap_or_else(PoisonError::into_inner);
             fatal.get_or_insert_with(|| reason.to_owned());
         }
@@ -218,7 +225,9 @@ impl Reports {
         Some(if reason.contains("authorization failed") {
             not_allowed_anywhere(partition)
         } else {
-            Error::unavailable(format!("a record for {partition} was not sent, as the producer has failed: {reason}"))
+            Error::unavailable(format!(
+                "a record for {partition} was not sent, as the producer has failed: {reason}"
+            ))
         })
     }
 }
@@ -317,7 +326,7 @@ impl AppendLog for KafkaChangelog {
     }
 
     fn room(&self) -> Room {
-        self.appender.on_its_way.room()
+        self.appender.room()
     }
 
     /// Whatever can be read, and whatever was acknowledged, is durable already; letters that were set aside are waited for.

@@ -2,7 +2,8 @@
 
 use super::KafkaChangelog;
 use millpond_engine::changelog::{
-    Append, AppendLog, Commit, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term, TermLog,
+    Append, AppendLog, Commit, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term,
+    TermLog,
 };
 use millpond_engine::{Position, Result};
 use std::ops::Range;

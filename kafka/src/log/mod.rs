@@ -28,7 +28,7 @@ pub struct KafkaChangelog {
     brokers: String,
     /// By which records are read, and topics are found.
     fetcher: Arc<dyn FetchPath>,
-    appender: Appender,
+    appender: Arc<Appender>,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
     /// How many partitions the topics have that were there when they were asked for.
@@ -52,12 +52,9 @@ impl fmt::Debug for KafkaChangelog {
 
 impl KafkaChangelog {
     /// `connect` opens the path by which records are read.
-    pub(crate) fn open(
-        kafka: &Kafka,
-        connect: impl FnOnce() -> Result<Arc<dyn FetchPath>>,
-    ) -> Result<Self> {
+    pub(crate) fn open(kafka: &Kafka, connect: impl FnOnce() -> Result<Arc<dyn FetchPath>>) -> Result<Self> {
         let brokers = kafka.properties.get("bootstrap.servers").cloned().unwrap_or_default();
-        let appender = Appender::open(kafka)?;
+        let appender = Arc::new(Appender::open(kafka)?);
         let fetcher = connect()?;
         tracing::info!(
             brokers,

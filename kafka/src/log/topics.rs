@@ -76,7 +76,11 @@ impl KafkaChangelog {
     ///
     /// # Errors
     /// `Unavailable` if the brokers do not tell.
-    pub(super) fn settings_of(&self, topic: &str, names: &[&str]) -> Result<Option<BTreeMap<String, String>>> {
+    pub(super) fn settings_of(
+        &self,
+        topic: &str,
+        names: &[&str],
+    ) -> Result<Option<BTreeMap<String, String>>> {
         let options = AdminOptions::new().request_timeout(Some(CREATION));
         let asked = [ResourceSpecifier::Topic(topic)];
         let answer = futures_executor::block_on(self.appender.admin()?.describe_configs(&asked, &options));
@@ -91,7 +95,9 @@ impl KafkaChangelog {
                 let value = |name: &&str| Some(((*name).to_owned(), described.get(name)?.value.clone()?));
                 Ok(Some(names.iter().filter_map(value).collect()))
             }
-            Err(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed) => Ok(None),
+            Err(
+                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
+            ) => Ok(None),
             Err(code) => Err(away(code.to_string())),
         }
     }

@@ -50,9 +50,9 @@ pub(crate) use identity::{
     decode_identity, decode_service, decode_term, encode_identity, encode_service, encode_term,
 };
 pub(crate) use keys::{
-    FORMAT_VERSION_KEY, IDENTITY_KEY, SERVICE_KEY, TERM_KEY, TableId, beginnings_key, catalogue_key, catalogue_range,
-    count_key, count_range, decode_count_key, decode_position_key, decode_row_key, folded_until_key,
-    position_key, position_range, row_prefix, table_range, topic_key,
+    FORMAT_VERSION_KEY, IDENTITY_KEY, SERVICE_KEY, TERM_KEY, TableId, beginnings_key, catalogue_key,
+    catalogue_range, count_key, count_range, decode_count_key, decode_position_key, decode_row_key,
+    folded_until_key, position_key, position_range, row_prefix, table_range, topic_key,
 };
 #[cfg(any(test, fuzzing))]
 pub(crate) use position::sealed_position;

@@ -122,6 +122,8 @@ impl KafkaChangelog {
             topic,
             producer: clients::transactional(kafka, name),
             commit_every: kafka.commit_interval,
+            loose: kafka.at_least_once.clone(),
+            appender: Arc::clone(&self.appender),
             wake: Box::new(move || {
                 lock(&watchers).iter().filter_map(Weak::upgrade).for_each(|waker| waker())
             }),

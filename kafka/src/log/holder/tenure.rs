@@ -5,11 +5,12 @@
 //! when another process has taken over, and then the engine is told that it was fenced before it appends anything else.
 
 use super::marks::MarkLog;
+use crate::log::appending::Appender;
 use crate::path::FetchPath;
 use millpond_engine::changelog::{Append, Commit, EpochMark, Record, Role};
 use millpond_engine::{Error, Position, Result, TopicPartition};
 use rdkafka::config::ClientConfig;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,7 +30,10 @@ pub(super) enum Stage {
 /// An epoch that was appended and is not committed.
 pub(super) struct Entry {
     pub(super) mark: EpochMark,
+    /// What belongs to its transaction.
     pub(super) appends: Vec<Append>,
+    /// What is sent without one.
+    pub(super) loose: Vec<Append>,
     bytes: usize,
 }
 
@@ -71,6 +75,9 @@ pub(in crate::log) struct Tenure {
     pub(super) topic: TopicPartition,
     pub(super) producer: ClientConfig,
     pub(super) commit_every: Duration,
+    /// The topics whose records are sent without transactions.
+    loose: BTreeSet<String>,
+    pub(super) appender: Arc<Appender>,
     /// Wakes engines.
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
     marks: Mutex<MarkLog>,
@@ -85,13 +92,15 @@ pub(super) struct Setup {
     pub(super) topic: TopicPartition,
     pub(super) producer: ClientConfig,
     pub(super) commit_every: Duration,
+    pub(super) loose: BTreeSet<String>,
+    pub(super) appender: Arc<Appender>,
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
 }
 
 impl Tenure {
     /// One that follows the marks, of which those below the offset `end` are there.
     pub(super) fn new(setup: Setup, end: u64) -> Self {
-        let Setup { name, fetcher, topic, producer, commit_every, wake } = setup;
+        let Setup { name, fetcher, topic, producer, commit_every, loose, appender, wake } = setup;
         let state = State {
             stage: Stage::Following,
             assigned: false,
@@ -116,6 +125,8 @@ impl Tenure {
             topic,
             producer,
             commit_every,
+            loose,
+            appender,
             wake,
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -180,8 +191,10 @@ impl Tenure {
         }
         let records = appends.iter().flat_map(|append| &append.records);
         let bytes = records.map(Record::payload_bytes).sum();
+        let is_loose = |append: &Append| self.loose.contains(&*append.partition.topic);
+        let (loose, appends) = appends.into_iter().partition(is_loose);
         state.bytes += bytes;
-        state.outbox.push_back(Arc::new(Entry { mark: mark.clone(), appends, bytes }));
+        state.outbox.push_back(Arc::new(Entry { mark: mark.clone(), appends, loose, bytes }));
         drop(state);
         self.changed.notify_all();
         Ok(true)

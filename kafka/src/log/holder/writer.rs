@@ -9,7 +9,8 @@ use super::mark::Mark;
 use super::marks::{MarkReader, Placed};
 use super::tenure::{Entry, Stage, Tenure};
 use super::transactions::{Transactions, Trouble};
-use millpond_engine::{Error, Result};
+use millpond_engine::changelog::{Ack, Append};
+use millpond_engine::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -179,10 +180,14 @@ impl Writer {
         producer.begin()?;
         let began = Instant::now();
         let mut sent = 0;
+        let mut loose = Vec::new();
         loop {
             let unsent: Vec<Arc<Entry>> = self.tenure.state().outbox.iter().skip(sent).cloned().collect();
             for entry in &unsent {
                 producer.send(&entry.appends)?;
+                if !entry.loose.is_empty() {
+                    loose.push(send_loose(&self.tenure, &entry.loose)?);
+                }
                 let mark = Mark::encode(&entry.mark, &self.tenure.identity).map_err(Trouble::Refused)?;
                 producer.send_mark(&self.tenure.topic, &mark)?;
             }
@@ -194,6 +199,10 @@ impl Writer {
                 break;
             }
             drop(self.tenure.wait(state, left));
+        }
+        // Before the mark is there, or it could be that they never are.
+        for ack in loose {
+            ack.wait_blocking().map_err(refused_or_lost)?;
         }
         loop {
             match producer.commit() {
@@ -278,4 +287,21 @@ impl Writer {
 /// Whether there is no time left to commit anything.
 fn is_over(tenure: &Tenure) -> bool {
     tenure.state().leaving.is_some_and(|since| since.elapsed() > LAST_COMMIT)
+}
+
+/// Sends what needs no transaction, once there is room for it.
+fn send_loose(tenure: &Tenure, appends: &[Append]) -> Result<Ack, Trouble> {
+    loop {
+        match tenure.appender.append(appends.to_vec()) {
+            Err(error) if error.kind() == ErrorKind::Unavailable && tenure.state().leaving.is_none() => {
+                tenure.appender.room().wait_blocking();
+            }
+            sent => return sent.map_err(refused_or_lost),
+        }
+    }
+}
+
+/// Whether what was not taken is to be sent again.
+fn refused_or_lost(error: Error) -> Trouble {
+    if error.kind() == ErrorKind::Invalid { Trouble::Refused(error) } else { Trouble::Lost(error) }
 }
