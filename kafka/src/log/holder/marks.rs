@@ -124,7 +124,9 @@ impl MarkLog {
                 }
                 cursor.reader.wait()?;
             }
-            polled.iter().for_each(|placed| self.note(placed));
+            for placed in &polled {
+                self.note(placed);
+            }
             cursor.ahead.extend(polled);
         };
         if let Some(last) = found.last() {

@@ -16,14 +16,14 @@ use super::{KafkaChangelog, clients};
 use crate::Kafka;
 use marks::MarkLog;
 use millpond_engine::changelog::EpochMark;
-use millpond_engine::{Error, ErrorKind, Position, Result, TopicPartition};
+use millpond_engine::{Clock, Error, Position, Result, SystemClock, TopicPartition};
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tenure::{Setup, Tenure};
 use writer::Writer;
 
@@ -78,7 +78,9 @@ impl Holders {
     /// Ends all tenures, and waits for that.
     pub(super) fn close(&self) {
         let joined = std::mem::take(&mut *lock(&self.joined));
-        joined.values().for_each(|joined| joined.tenure.leave());
+        for joined in joined.values() {
+            joined.tenure.leave();
+        }
         for thread in joined.into_values().flat_map(|joined| joined.threads) {
             // A panic is told by the thread itself.
             let _ = thread.join();
@@ -95,8 +97,8 @@ fn new_identity() -> String {
     let mut bytes = [0_u8; 16];
     // Without randomness two would differ by what time it is.
     if getrandom::fill(&mut bytes).is_err() {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        bytes = now.as_nanos().to_be_bytes();
+        let now = u64::from_be_bytes(SystemClock.now_ms().to_be_bytes());
+        bytes = (u128::from(std::process::id()) << 64 | u128::from(now)).to_be_bytes();
     }
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -125,16 +127,16 @@ impl KafkaChangelog {
             loose: kafka.at_least_once.clone(),
             appender: Arc::clone(&self.appender),
             wake: Box::new(move || {
-                lock(&watchers).iter().filter_map(Weak::upgrade).for_each(|waker| waker())
+                lock(&watchers).iter().filter_map(Weak::upgrade).for_each(|waker| waker());
             }),
         };
         let tenure = Arc::new(Tenure::new(setup, end));
-        let member = clients::member(kafka, name);
-        let writes = Arc::clone(&tenure);
-        let writer = spawn("millpond-kafka-write", &tenure, move || Writer::new(writes).run())?;
-        let takes_part = Arc::clone(&tenure);
-        let member = spawn("millpond-kafka-group", &tenure, move || member::take_part(&takes_part, &member))?;
-        joined.insert(name.to_owned(), Joined { tenure, threads: vec![writer, member] });
+        let group = clients::member(kafka, name);
+        let ours = Arc::clone(&tenure);
+        let writing = spawn("millpond-kafka-write", &tenure, move || Writer::new(ours).run())?;
+        let ours = Arc::clone(&tenure);
+        let membership = spawn("millpond-kafka-group", &tenure, move || member::take_part(&ours, &group))?;
+        joined.insert(name.to_owned(), Joined { tenure, threads: vec![writing, membership] });
         Ok(())
     }
 
@@ -160,8 +162,8 @@ impl KafkaChangelog {
     /// Deletes marks that are older than they have to be kept, of what this process holds. To fail loses nothing.
     pub(super) fn forget_marks(&self) {
         let kept = self.holders.kafka.marks_kept;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let before_ms = i64::try_from(now.saturating_sub(kept).as_millis()).unwrap_or(i64::MAX);
+        let kept_ms = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        let before_ms = SystemClock.now_ms().saturating_sub(kept_ms);
         let tenures: Vec<_> =
             lock(&self.holders.joined).values().map(|joined| Arc::clone(&joined.tenure)).collect();
         for tenure in tenures.into_iter().filter(|tenure| tenure.state().stage == tenure::Stage::Holding) {
@@ -176,7 +178,7 @@ impl KafkaChangelog {
             match deleted {
                 Ok(_) => tracing::debug!(name = tenure.name, offset, "marks of old epochs were deleted"),
                 Err(error) => {
-                    tracing::warn!(%error, name = tenure.name, "marks of old epochs cannot be deleted")
+                    tracing::warn!(%error, name = tenure.name, "marks of old epochs cannot be deleted");
                 }
             }
         }

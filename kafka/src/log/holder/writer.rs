@@ -112,20 +112,17 @@ impl Writer {
         self.producer = None;
         loop {
             match Transactions::begin_tenure(&self.tenure.producer, &self.tenure.name) {
-                Ok(producer) => {
-                    let read = self.read_tail();
-                    match read {
-                        Ok(()) => {
-                            self.producer = Some(producer);
-                            return Ok(true);
-                        }
-                        Err(error) => tracing::warn!(%error, "the marks of epochs cannot be read now"),
+                Ok(producer) => match self.read_tail() {
+                    Ok(()) => {
+                        self.producer = Some(producer);
+                        return Ok(true);
                     }
-                }
+                    Err(error) => tracing::warn!(%error, "the marks of epochs cannot be read now"),
+                },
                 Err(Trouble::Refused(error)) => return Err(error),
                 Err(Trouble::Fatal(error)) => self.count_fatal(error)?,
                 Err(Trouble::Lost(error)) => {
-                    tracing::warn!(%error, "no transactions can be made with Kafka now")
+                    tracing::warn!(%error, "no transactions can be made with Kafka now");
                 }
                 Err(Trouble::Unknown | Trouble::Fenced) => {}
             }
