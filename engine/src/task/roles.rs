@@ -56,7 +56,7 @@ impl Core {
         if setting.reads != Reads::Stepped {
             drain.shared.catch_up_to(reached, setting.reads == Reads::Stale);
         }
-        service.tasks.replace_main(drain);
+        service.tasks.replace_main(&drain);
         // Whoever finds that the old tables were superseded finds the new ones.
         service.serve(self.main.tables());
         before.leave();
@@ -105,11 +105,11 @@ impl Task {
         for id in self.ids.iter().flatten() {
             let mut count = Ok(None);
             store.read(&layout::count_key(*id), &mut |row| {
-                count = row.map(layout::decode_count).transpose()
+                count = row.map(layout::decode_count).transpose();
             })?;
             counts.extend(count?.map(|rows| (*id, rows)));
         }
-        self.input.go_back(stored_position(&**store, group)?)?;
+        self.input.go_back(stored_position(&**store, group)?.as_ref())?;
         let position = self.input.position().clone();
         let shared = Arc::new(TaskState::new(
             Arc::clone(&setting.host),

@@ -38,9 +38,9 @@ impl Tasks {
     }
 
     /// Puts another one in the place of the task whose tables answer. If that has ended, so has the other one.
-    pub(crate) fn replace_main(&self, next: Arc<Drain>) {
+    pub(crate) fn replace_main(&self, next: &Arc<Drain>) {
         let mut main = self.main.write().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *main, Arc::clone(&next));
+        let before = std::mem::replace(&mut *main, Arc::clone(next));
         drop(main);
         let status = before.shared.status();
         if !matches!(status, Status::Running) {

@@ -188,12 +188,12 @@ impl TaskInput {
     ///
     /// # Errors
     /// `Internal` in a log that is one sequence, where nothing is ever taken back.
-    pub(crate) fn go_back(&mut self, stored: Option<Position>) -> Result<()> {
+    pub(crate) fn go_back(&mut self, stored: Option<&Position>) -> Result<()> {
         let Partitions::Gathered(gather) = &mut self.partitions else {
             return Err(Error::internal("what a log that is one sequence has marked was taken back"));
         };
         let mut position = self.began.clone();
-        if let Some(stored) = &stored {
+        if let Some(stored) = stored {
             stored.iter().for_each(|(id, offset)| position.set(id.clone(), offset));
         }
         gather.go_back(&position);
