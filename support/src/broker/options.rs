@@ -9,7 +9,7 @@ pub struct Options {
     arguments: Vec<String>,
     /// Options that take a port: which of those of the broker.
     listeners: Vec<(&'static str, u16)>,
-    java_options: &'static str,
+    for_java: &'static str,
     proxy: Option<Proxy>,
 }
 
@@ -26,7 +26,7 @@ impl Options {
 
     /// Compiled as well as Java can, which is worth its while under load; otherwise it is only quick to start.
     pub fn well_compiled(mut self) -> Self {
-        self.java_options = "-XX:TieredStopAtLevel=4";
+        self.for_java = "-XX:TieredStopAtLevel=4";
         self
     }
 
@@ -90,7 +90,7 @@ impl Options {
             proxy.forward_to(behind);
         }
         let dir = tempfile::Builder::new().prefix("millpond-broker-").tempdir().unwrap();
-        Broker::start_with(dir, (arguments, self.java_options.to_owned()), first_port)
+        Broker::start_with(dir, (arguments, self.for_java.to_owned()), first_port)
     }
 
     fn argument(mut self, arguments: &[&str]) -> Self {
