@@ -65,7 +65,7 @@ pub(super) fn content_bytes(mut input: &[u8]) -> Option<u64> {
         let checksum = if frame.block_checksums { 4 } else { 0 };
         take(&mut input, usize::try_from(bytes).ok()? + checksum)?;
     }
-    let last = if compressed == 0 { last * 4 } else { last.saturating_mul(full) / compressed };
+    let last = last.saturating_mul(full).checked_div(compressed).unwrap_or(last * 4);
     Some(stored + full + last.min(most))
 }
 
