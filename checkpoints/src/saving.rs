@@ -175,12 +175,15 @@ fn arrange<'f>(
         };
         let alike = there.range(file.sha256.clone()..);
         let mut alike = alike.take_while(|(object, _)| object.starts_with(&file.sha256));
-        let object = alike.find(usable).map(|(object, _)| object.clone()).unwrap_or_else(|| {
+        let new = || {
             let own = doomed.contains(&file.sha256);
-            let object = if own { format!("{}-{intent}", file.sha256) } else { file.sha256.clone() };
+            if own { format!("{}-{intent}", file.sha256) } else { file.sha256.clone() }
+        };
+        let found = alike.find(usable).map(|(object, _)| object.clone());
+        let object = found.clone().unwrap_or_else(new);
+        if found.is_none() {
             missing.insert(object.clone(), file);
-            object
-        });
+        }
         let LocalFile { name, bytes, sha256, .. } = file;
         entries.push(FileEntry { name: name.clone(), bytes: *bytes, sha256: sha256.clone(), object });
     }
