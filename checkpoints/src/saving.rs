@@ -173,19 +173,17 @@ fn arrange<'f>(
         let usable = |(object, bytes): &(&String, &u64)| {
             hash_of(object) == file.sha256 && **bytes == file.bytes && !doomed.contains(*object)
         };
-        let object = match there
-            .range(file.sha256.clone()..)
-            .take_while(|(object, _)| object.starts_with(&file.sha256))
-            .find(usable)
-        {
-            Some((object, _)) => object.clone(),
-            None => {
-                let own = doomed.contains(&file.sha256);
-                let object = if own { format!("{}-{intent}", file.sha256) } else { file.sha256.clone() };
-                missing.insert(object.clone(), file);
-                object
-            }
+        let alike = there.range(file.sha256.clone()..);
+        let mut alike = alike.take_while(|(object, _)| object.starts_with(&file.sha256));
+        let new = || {
+            let own = doomed.contains(&file.sha256);
+            if own { format!("{}-{intent}", file.sha256) } else { file.sha256.clone() }
         };
+        let found = alike.find(usable).map(|(object, _)| object.clone());
+        let object = found.clone().unwrap_or_else(new);
+        if found.is_none() {
+            missing.insert(object.clone(), file);
+        }
         let LocalFile { name, bytes, sha256, .. } = file;
         entries.push(FileEntry { name: name.clone(), bytes: *bytes, sha256: sha256.clone(), object });
     }

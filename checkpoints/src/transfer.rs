@@ -101,8 +101,8 @@ impl Depot {
             Ok::<_, Error>(())
         };
         let write = offload(move || write_from(path.as_deref(), &mut arriving));
-        let (sent, written) = futures_util::join!(send, write);
-        sent?;
+        let (all_sent, written) = futures_util::join!(send, write);
+        all_sent?;
         let Content { bytes, sha256 } = written?;
         if (bytes, &sha256) != (entry.bytes, &entry.sha256) {
             let (right, right_hash) = (entry.bytes, &entry.sha256);

@@ -10,6 +10,7 @@
 mod service;
 
 use async_trait::async_trait;
+use millpond::ErrorKind::{Closed, Invalid, Unavailable};
 use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, MemoryChangelog};
 use millpond::{Engine, ErrorKind, GraphBuilder, StateInfo, Topic};
 use millpond_checkpoints::Checkpoints;
@@ -33,7 +34,7 @@ fn stores(dir: &Path) -> [Arc<dyn ObjectStore>; 2] {
 }
 
 fn logs(dir: &Path) -> [Arc<dyn Changelog>; 3] {
-    let embedded = EmbeddedChangelog::open(&dir.join("changelog"), EmbeddedOptions::default()).unwrap();
+    let embedded = EmbeddedChangelog::open(dir.join("changelog"), EmbeddedOptions::default()).unwrap();
     [Arc::new(embedded), Arc::new(MemoryChangelog::new()), OwnLog::with_gaps(7)]
 }
 
@@ -75,7 +76,9 @@ fn a_new_process_a_clone_and_a_backup_equal_the_one_that_ran_on() {
             let cloned = service.start_as("clone", &clone);
             let all = service.rows(&engine);
             assert!(all != before && service.rows(&second) == all && service.rows(&cloned) == all);
-            [second, cloned].iter().for_each(|engine| engine.close_blocking().unwrap());
+            for engine in [second, cloned] {
+                engine.close_blocking().unwrap();
+            }
             // It is there, so that nothing is done.
             assert_eq!(checkpoints.seed_blocking(&seeded).unwrap(), None);
 
@@ -189,7 +192,6 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(why), "{error}");
     };
-    use ErrorKind::{Closed, Invalid, Unavailable};
     refused(
         checkpoints.restore_blocking(&state).map(drop),
         Invalid,
@@ -242,7 +244,7 @@ async fn blocking_within_a_runtime_is_possible() {
     let service = Service::new();
     let engine = service.start(&dir.path().join("state"));
     let saved = checkpoints.save_blocking(&engine).unwrap();
-    assert_eq!(is_send(checkpoints.list()).await.unwrap(), [saved.clone()]);
+    assert_eq!(is_send(checkpoints.list()).await.unwrap(), std::slice::from_ref(&saved));
     let again = is_send(checkpoints.save(&engine)).await.unwrap();
     assert!(again.id > saved.id);
     is_send(checkpoints.verify(&again.id)).await.unwrap();

@@ -136,7 +136,8 @@ async fn run(seed: u64, states: &[PathBuf], dir: &Path) {
     let turns = Turns::new(random.number());
     let answered = Mutex::new(Vec::new());
     for state in states {
-        answered.lock().unwrap().push(checkpoints.save_dir(state).await.unwrap().id);
+        let saved = checkpoints.save_dir(state).await.unwrap();
+        answered.lock().unwrap().push(saved.id);
     }
     let mut works: Vec<BoxFuture<'_, ()>> = Vec::new();
     for number in 0..5 {

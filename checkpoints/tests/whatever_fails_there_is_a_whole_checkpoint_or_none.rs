@@ -119,6 +119,9 @@ async fn only_the_newest_is_left(
     assert!(files.len() <= newest.files, "{files:?}");
 }
 
+/// A text that makes a file of several parts.
+const SEVERAL_PARTS: usize = 9 << 20;
+
 /// A service whose state has a file of several parts, and a store.
 struct Scene {
     dir: tempfile::TempDir,
@@ -138,14 +141,14 @@ impl Scene {
         let clock = Arc::new(ManualClock::new(0));
         let checkpoints = Checkpoints::new(Arc::clone(&store), "texts").unwrap().clock(clock.clone());
         let scene = Self { dir, service, engine, store, clock, checkpoints };
-        scene.append(1).await;
+        scene.append(1, SEVERAL_PARTS).await;
         scene.checkpoints.save(&scene.engine).await.unwrap();
         scene
     }
 
-    /// Replaces the only row with another one, that takes several parts.
-    async fn append(&self, seed: u64) {
-        self.service.append([(1, text(&mut Random::new(seed), 9 << 20))]);
+    /// Replaces the only row with another one.
+    async fn append(&self, seed: u64, bytes: usize) {
+        self.service.append([(1, text(&mut Random::new(seed), bytes))]);
         self.engine.catch_up().await.unwrap();
     }
 }
@@ -157,7 +160,7 @@ async fn a_save_that_fails_anywhere_leaves_no_half_of_a_checkpoint() {
         let Scene { dir, engine, store, clock, checkpoints, .. } = &scene;
         let mut outcomes = (0, 0);
         for nth in 1.. {
-            scene.append(100 + nth as u64).await;
+            scene.append(100 + nth as u64, SEVERAL_PARTS).await;
             let before = all_are_whole(checkpoints).await;
             let save = |failing: Checkpoints| async move { failing.clock(clock.clone()).save(engine).await };
             let Some(done) = at_call((nth, fault), store, save).await else { break };
@@ -224,7 +227,7 @@ async fn a_prune_that_fails_anywhere_deletes_nothing_that_is_needed() {
         let Scene { engine, store, clock, checkpoints, .. } = &scene;
         let mut failed = 0;
         for nth in 1.. {
-            scene.append(100 + nth as u64).await;
+            scene.append(100 + nth as u64, 100).await;
             let saved = checkpoints.save(engine).await.unwrap();
             let prune = |failing: Checkpoints| async move { failing.clock(clock.clone()).prune(1).await };
             let Some(done) = at_call((nth, fault), store, prune).await else { break };

@@ -67,7 +67,9 @@ impl Service {
         let clock = Arc::new(ManualClock::new(0));
         let producer = Producer::new(Arc::clone(&self.log), &self.topic, clock).unwrap();
         let acks: Vec<_> = texts.into_iter().map(|(key, text)| producer.put(&key, &text)).collect();
-        acks.into_iter().for_each(|ack| drop(ack.wait_blocking().unwrap()));
+        for ack in acks {
+            ack.wait_blocking().unwrap();
+        }
     }
 
     pub(crate) fn rows(&self, engine: &Engine) -> Rows {
@@ -177,7 +179,8 @@ impl<H: Hook> ObjectStore for Hooked<H> {
         let mut got = got?;
         if kind == "get" {
             let meta = got.meta.clone();
-            let (range, attributes) = (got.range.clone(), got.attributes.clone());
+            let (range, attributes, extensions) =
+                (got.range.clone(), got.attributes.clone(), got.extensions.clone());
             let (hook, read) = (Arc::clone(&self.hook), call("read", location));
             // In pieces, so that it can end anywhere.
             let pieces = got.into_stream().map_ok(|bytes| {
@@ -190,7 +193,7 @@ impl<H: Hook> ObjectStore for Hooked<H> {
                 async move { hook.before(&read).await.map(|()| bytes) }
             });
             let payload = GetResultPayload::Stream(hooked.boxed());
-            got = GetResult { payload, meta, range, attributes, extensions: Default::default() };
+            got = GetResult { payload, meta, range, attributes, extensions };
         }
         Ok(got)
     }
