@@ -14,7 +14,7 @@
 //! cargo run --release -p millpond-kafka --example kafka_word_count -- --dir /tmp/word-count
 //! ```
 //!
-//! It prints each count as it changes. In a second terminal, lines to count (end them with Ctrl-D):
+//! It prints all counts, and then each one as it changes. In a second terminal, lines to count (end them with Ctrl-D):
 //!
 //! ```text
 //! scripts/broker console-producer --topic lines
@@ -29,7 +29,8 @@
 //! ```
 //!
 //! Kill it at any moment, as often as you like, and start it again with the same `--dir`: the counts go on, and none is written
-//! twice. A count that changes several times at once is written once, as it is then.
+//! twice. (After `kill -9` that takes ten seconds, the `session.timeout.ms`: another process of the name could still be there.) A
+//! count that changes several times at once is written once, as it is then.
 
 use clap::Parser;
 use millpond::codec::Utf8;
@@ -43,7 +44,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Counts the words of a topic of Kafka into another topic.
 ///
-/// Prints a line for each count that changes: the word, a tab, the count. What else it has to say goes to the standard error.
+/// Prints a line for each count, and for each that changes: the word, a tab, the count. What else it has to say goes to the standard error.
 #[derive(Parser)]
 #[command(name = "kafka_word_count")]
 struct Arguments {
@@ -108,7 +109,7 @@ async fn run(arguments: &Arguments) -> std::result::Result<(), Box<dyn Error>> {
     Ok(engine.close().await?)
 }
 
-/// Prints what changes, for as long as the engine runs.
+/// Prints what there is and what changes, for as long as the engine runs.
 async fn show(
     engine: &Engine,
     words: &StoredTable<String, u64>,
@@ -118,10 +119,11 @@ async fn show(
     loop {
         engine.ready().await?;
         let (known, mut changes) = engine.view(words)?.changes()?;
-        eprintln!(
-            "counting the words of `{lines}` into `{counts}`, {} so far; Ctrl-C ends it",
-            known.count()
-        );
+        eprintln!("counting the words of `{lines}` into `{counts}`; Ctrl-C ends it");
+        for row in known.scan() {
+            let (word, count) = row?;
+            writeln!(io::stdout(), "{word}\t{count}")?;
+        }
         drop(known);
         loop {
             let epoch = match changes.next().await {
