@@ -16,7 +16,7 @@ use super::{KafkaChangelog, clients};
 use crate::Kafka;
 use marks::MarkLog;
 use millpond_engine::changelog::EpochMark;
-use millpond_engine::{Clock, Error, Position, Result, SystemClock, TopicPartition};
+use millpond_engine::{Clock, Error, ErrorKind, Position, Result, SystemClock, TopicPartition};
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
 use std::collections::BTreeMap;
