@@ -256,7 +256,7 @@ impl FetchPath for Consumers {
 
     fn find_topic(&self, name: &str) -> Result<Option<TopicMetadata>> {
         let described = self.metadata(Some(name))?;
-        described.topics().first().map_or(Ok(None), |topic| Self::describe(topic))
+        described.topics().first().map_or(Ok(None), Self::describe)
     }
 
     fn await_topic(&self, name: &str) -> Result<TopicMetadata> {
