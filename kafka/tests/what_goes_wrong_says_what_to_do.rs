@@ -215,8 +215,7 @@ fn a_position_that_is_not_there() {
         broker.tool("topics", &["--delete", "--topic", &topic], "");
         let made = anybody(broker).create_topics(1).open().unwrap();
         made.create_topic(&topic, &TopicConfig::default().partitions(1)).unwrap();
-        let error = refused(open(), ErrorKind::AheadOfChangelog, &[&topic]);
-        says(&error, &["offset 1"]);
+        refused(open(), ErrorKind::AheadOfChangelog, &[&topic]);
         // Whoever reads meanwhile finds it out, too.
         let error = end_of(&mut *reader);
         assert_eq!(error.kind(), ErrorKind::AheadOfChangelog, "{path:?}: {error}");
@@ -296,7 +295,7 @@ fn a_broker_that_is_away() {
         let counts = graph.stream(&topic).group_by_key().count("counts");
         let engine = Engine::builder(&graph.build().unwrap()).in_memory();
         // So short that what lasts for three times as long is told soon.
-        let kafka = anybody(&broker).fetch(path).property("socket.timeout.ms", "1000");
+        let kafka = anybody(&broker).fetch(path).property("socket.timeout.ms", "2000");
         let engine = engine.changelog(kafka).start().unwrap();
         let position = engine.append(&topic, &1, &1).wait_blocking().unwrap();
         engine.wait_for_blocking(&position).unwrap();
