@@ -72,7 +72,9 @@ fn a_new_process_and_a_clone_fold_the_tail() {
         assert_eq!(read(engine, &position), all);
     }
     assert!(second.stats().records_in <= 50 && other.stats().records_in <= 50, "only the tail");
-    [engine, second, other].iter().for_each(|engine| engine.close_blocking().unwrap());
+    for engine in [engine, second, other] {
+        engine.close_blocking().unwrap();
+    }
     let [of_first, of_second, of_clone] = [&state, &seeded, &clone].map(|dir| StateInfo::read(dir).unwrap());
     assert!(of_first.identity == of_second.identity && of_first.identity != of_clone.identity);
     assert_eq!(

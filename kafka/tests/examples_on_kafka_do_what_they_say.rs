@@ -3,7 +3,12 @@
 //!
 //! Method: the programs themselves, as child processes on a real broker, killed (SIGKILL) in the middle; Kafka's own console tools
 //! write what they read, and read what they write. `MILLPOND_SEED` sets the seed.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use millpond_support::broker::Broker;
 use millpond_support::environment::seed;

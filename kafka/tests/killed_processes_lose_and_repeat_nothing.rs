@@ -121,8 +121,8 @@ fn live(kind: &str, broker: &Broker) {
         Appending { producer, number: 0, appended: BTreeMap::new(), position: Position::new() };
     let dir = tempfile::tempdir().unwrap();
     let place = |number: usize| dir.path().join(number.to_string());
-    let begin = |number: usize| spawn(&place(number), &broker.bootstrap(), &case, (name, kind));
-    let mut children: Vec<_> = (0..PROCESSES).map(begin).collect();
+    let run = |number: usize| spawn(&place(number), &broker.bootstrap(), &case, (name, kind));
+    let mut children: Vec<_> = (0..PROCESSES).map(run).collect();
     for kill in 0..kills() {
         for _ in 0..5 + random.below(60) {
             appending.some(50);
@@ -137,10 +137,10 @@ fn live(kind: &str, broker: &Broker) {
             }
             children[number].signal("-CONT");
         } else {
-            let mut child = children.remove(number);
-            child.kill();
-            let (_, stderr, status) = child.end();
-            children.insert(number, begin(number));
+            let mut killed = children.remove(number);
+            killed.kill();
+            let (_, stderr, status) = killed.end();
+            children.insert(number, run(number));
             assert!(status.code().is_none(), "kill {kill}: it had ended by itself: {stderr}");
         }
     }

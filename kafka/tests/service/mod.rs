@@ -66,7 +66,7 @@ pub(crate) fn outputs(case: &Case, log: &dyn Changelog, count: usize) -> BTreeMa
     while outputs.values().map(Vec::len).sum::<usize>() < count && began.elapsed() < Duration::from_secs(30) {
         for reader in &mut readers {
             for batch in reader.poll(1 << 20).unwrap() {
-                for record in batch.decode().unwrap().iter() {
+                for record in &batch.decode().unwrap() {
                     let mut key = [0; 4];
                     key.copy_from_slice(record.key.unwrap());
                     let value = case.output.codec().decode(record.value.unwrap()).unwrap();
