@@ -75,7 +75,7 @@ fn a_stream_of_it_is_refused_unless_its_last_records_are_enough() {
     };
     refuses(&|graph| drop(graph.stream(&prices()).group_by_key().count("counts")));
     refuses(&|graph| {
-        drop(graph.records(&prices()).map_values(|_, record| record.offset).to_table("offsets"))
+        drop(graph.records(&prices()).map_values(|_, record| record.offset).to_table("offsets"));
     });
     refuses(&|graph| drop(graph.table_by(&prices(), "latest", Latest::Timestamp)));
     // Nor if it is read in another way, too.

@@ -45,6 +45,7 @@ fn expected(topic: &Topic<u64, u64>, partitions: u32, keys: impl Iterator<Item =
     keys.map(|key| (key, place(key))).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "whoever calls has one that becomes this")]
 fn check(log: Arc<dyn Changelog>) {
     let (events, copies) = (Topic::new("events"), Topic::new("copies"));
     log.create_topic("events", &TopicConfig::default().partitions(3)).unwrap();

@@ -129,10 +129,10 @@ fn when_the_log_appended_it() {
     let by_value = readings.clone().timestamps_from(|_, (at, _)| *at);
     let copies = Topic::new("copies").timestamps(Timestamps::Appended);
     let graph = GraphBuilder::new();
-    let timed = |topic| graph.records(topic).map_values(|_, reading| reading.timestamp_ms);
-    let (appended, said) = (timed(&readings).to_table("appended"), timed(&by_value).to_table("said"));
+    let dated = |topic| graph.records(topic).map_values(|_, reading| reading.timestamp_ms);
+    let (appended, said) = (dated(&readings).to_table("appended"), dated(&by_value).to_table("said"));
     graph.stream(&readings).to(&copies);
-    let copied = Topic::<u32, Reading>::new("copies");
+    let written = Topic::<u32, Reading>::new("copies");
     let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
     driver.advance(5_000);
     driver.put(&readings, 1, (100, 0), 4).unwrap();
@@ -143,7 +143,7 @@ fn when_the_log_appended_it() {
     driver.run().unwrap();
     assert_eq!(driver.table(&appended).unwrap(), [(1, 6_000), (2, 6_000)].into());
     assert_eq!(driver.table(&said).unwrap(), [(1, 6_000), (2, 200)].into(), "a tombstone has no value");
-    let times: Vec<_> = driver.records(&copied).unwrap().iter().map(|copy| copy.timestamp_ms).collect();
+    let times: Vec<_> = driver.records(&written).unwrap().iter().map(|copy| copy.timestamp_ms).collect();
     assert_eq!(times, [7_000, 7_000], "the topic that is written to says when");
 
     let graph = GraphBuilder::new();
