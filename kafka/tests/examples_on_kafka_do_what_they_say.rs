@@ -89,10 +89,14 @@ fn said(output: &Output) -> String {
 }
 
 /// The process that says it is the holder, of those that run.
-fn holder(processes: &mut [ChildProcess]) -> usize {
+fn holder(processes: &mut Vec<ChildProcess>) -> usize {
     loop {
-        for (number, process) in processes.iter_mut().enumerate() {
-            if process.line().expect("a process has ended").starts_with("holder") {
+        for number in 0..processes.len() {
+            let Some(line) = processes[number].line() else {
+                let (_, said, status) = processes.remove(number).end();
+                panic!("a process has ended: {status}: {said}");
+            };
+            if line.starts_with("holder") {
                 return number;
             }
         }
@@ -104,8 +108,8 @@ fn replicas_take_over_and_write_each_receipt_once() {
     let Some(broker) = Broker::shared() else { return };
     let dir = tempfile::tempdir().unwrap();
     let start = |number: usize| {
-        let mut command = replicas(broker, &["run", "--session-ms", "2000", "--dir"]);
-        command.arg(dir.path().join(number.to_string()));
+        let mut command = replicas(broker, &["run", "--session-ms", "2000"]);
+        command.arg("--dir").arg(dir.path().join(number.to_string()));
         ChildProcess::start(command)
     };
     let feed = || {
