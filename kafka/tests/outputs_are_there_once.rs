@@ -83,3 +83,39 @@ fn an_output_at_least_once_does_not_wait_for_a_commit() {
     engine.close_blocking().unwrap();
     check(&case, &log, &appended);
 }
+
+/// A follower whose table is of another version builds it of the marks that the holder has left, while both go on.
+#[test]
+fn a_follower_builds_tables_in_the_order_that_was_decided() {
+    let Some(broker) = Broker::shared() else { return };
+    let (input, output) = (broker.create_topic("built-in", 3, &[]), broker.create_topic("built-out", 1, &[]));
+    let [case, raised] = [1, 2].map(|version| service::telling_of_version(&input, &output, version));
+    let dir = tempfile::tempdir().unwrap();
+    let durable = |case: &service::Case| {
+        let builder = Engine::builder(&case.graph).state_dir(dir.path());
+        builder.changelog(kafka(&broker.bootstrap(), "built")).memory(64 << 20).start().unwrap()
+    };
+    let holder = start(&case, kafka(&broker.bootstrap(), "built"));
+    let mut number = 0;
+    let mut append = |count: u64| {
+        let mut position = millpond::Position::new();
+        for _ in 0..count {
+            number += 1;
+            let key = u32::try_from(number % 17).unwrap();
+            position.advance_to(&holder.append_blocking(&case.input, &key, &number).unwrap());
+        }
+        position
+    };
+    let follower = durable(&case);
+    follower.wait_for_blocking(&append(300)).unwrap();
+    assert_eq!(rows(&case, &follower), rows(&case, &holder));
+    follower.close_blocking().unwrap();
+    let follower = durable(&raised);
+    let position = append(300);
+    follower.ready_blocking().unwrap();
+    follower.wait_for_blocking(&position).unwrap();
+    holder.wait_for_blocking(&position).unwrap();
+    assert_eq!(rows(&raised, &follower), rows(&case, &holder));
+    follower.close_blocking().unwrap();
+    holder.close_blocking().unwrap();
+}

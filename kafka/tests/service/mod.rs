@@ -4,7 +4,7 @@
 
 use millpond::changelog::Changelog;
 use millpond::stream::Emit;
-use millpond::{Engine, Graph, GraphBuilder, Process, StoredTable, Topic, TopicPartition};
+use millpond::{Engine, Graph, GraphBuilder, Process, StoredTable, TableOptions, Topic, TopicPartition};
 use millpond_kafka::Kafka;
 use millpond_support::broker::Broker;
 use std::collections::BTreeMap;
@@ -89,6 +89,11 @@ pub(crate) fn check(case: &Case, log: &dyn Changelog, appended: &BTreeMap<u32, V
 /// One that can tell how records of several partitions follow each other: it numbers all of them, and keeps what comes of
 /// them in this order.
 pub(crate) fn telling_of(input: &str, output: &str) -> Case {
+    telling_of_version(input, output, 1)
+}
+
+/// The same, with a version of the table of what comes of them.
+pub(crate) fn telling_of_version(input: &str, output: &str, version: u32) -> Case {
     let (input, output) = (Topic::new(input), Topic::new(output));
     let graph = GraphBuilder::new();
     let (numbered, _) = graph.stream(&input).re_key(|_, _| 0).process("numbers", Numbered);

@@ -88,6 +88,15 @@ impl Holders {
     }
 }
 
+/// Whoever did not close it does not keep other processes from holding.
+impl Drop for Holders {
+    fn drop(&mut self) {
+        for joined in lock(&self.joined).values() {
+            joined.tenure.leave();
+        }
+    }
+}
+
 fn marks_of(name: &str) -> TopicPartition {
     TopicPartition::new(format!("{name}.epochs"), 0)
 }
