@@ -107,7 +107,10 @@ fn a_follower_builds_tables_in_the_order_that_was_decided() {
         position
     };
     let follower = durable(&case);
-    follower.wait_for_blocking(&append(300)).unwrap();
+    // The group may have made either of them the holder.
+    let position = append(300);
+    holder.wait_for_blocking(&position).unwrap();
+    follower.wait_for_blocking(&position).unwrap();
     assert_eq!(rows(&case, &follower), rows(&case, &holder));
     follower.close_blocking().unwrap();
     let follower = durable(&raised);

@@ -99,7 +99,7 @@ pub(crate) fn telling_of_version(input: &str, output: &str, version: u32) -> Cas
     let (numbered, _) = graph.stream(&input).re_key(|_, _| 0).process("numbers", Numbered);
     numbered.to(&output);
     let digest = numbered.group_by_key().fold(
-        "digest",
+        TableOptions::from("digest").version(version),
         || 0,
         |digest, _, (_, value)| *digest = digested(*digest, value),
     );
