@@ -42,6 +42,12 @@ pub(crate) trait FetchPath: fmt::Debug + Send + Sync {
     /// Where a partition ends, with what belongs to transactions that have not ended; asked now.
     fn high_watermark(&self, partition: &TopicPartition) -> Result<u64>;
 
+    /// The offset of the first record that is dated so late or later; none if there is none, or that is not told.
+    fn offset_for_time(&self, partition: &TopicPartition, timestamp_ms: i64) -> Result<Option<u64>> {
+        let _ = (partition, timestamp_ms);
+        Ok(None)
+    }
+
     /// Begins to read `partition` from `offset` on.
     fn reader(&self, partition: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>>;
 
@@ -114,6 +120,10 @@ impl FetchPath for Fetcher {
 
     fn trouble(&self) -> Option<String> {
         self.trouble()
+    }
+
+    fn offset_for_time(&self, partition: &TopicPartition, timestamp_ms: i64) -> Result<Option<u64>> {
+        self.offset_for_time(partition, timestamp_ms)
     }
 
     fn lasting_trouble(&self) -> Option<String> {

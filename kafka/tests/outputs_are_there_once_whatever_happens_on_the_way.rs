@@ -230,7 +230,7 @@ fn permissions_that_are_missing_are_named() {
     for topic in [&input, &output] {
         allow(&["--operation", "READ", "--operation", "WRITE", "--operation", "DESCRIBE", "--topic", topic]);
     }
-    told(&["permitted.epochs", "CREATE"]);
+    told(&["permitted.epochs", "DESCRIBE"]);
     allow(&["--operation", "ALL", "--topic", "permitted.epochs"]);
     told(&["group `permitted`", "READ"]);
     allow(&["--operation", "READ", "--group", "permitted"]);

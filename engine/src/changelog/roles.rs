@@ -57,7 +57,9 @@ pub trait RoleLog: Send + Sync {
         Role::Holder
     }
 
-    /// Says that an engine that was [fenced](Role::Fenced) has taken back what was not committed: it is a follower.
+    /// Says that the engine knows that it is a follower, and cuts what is marked from now on; one that was [fenced](Role::Fenced) has
+    /// taken back what was not committed. Before that it must not be made the holder again, or it might go on with what it cut
+    /// as the holder it was. Called often.
     ///
     /// # Errors
     /// `Closed` after [`close`](super::Changelog::close).

@@ -61,7 +61,14 @@ impl Core {
         if let Some(error) = &self.failed {
             return Err(error.summary());
         }
-        let stepped = self.take_role().and_then(|can| if can { self.step_tasks(limit) } else { Ok(false) });
+        let stepped = match self.take_role() {
+            Ok(false) => return Ok(false),
+            Ok(true) => self.step_tasks(limit),
+            Err(error) => {
+                self.failed = Some(error.summary());
+                return Err(error);
+            }
+        };
         match &stepped {
             // What another engine has taken over is not this one's failure: the next step steps back.
             Err(_) if self.service.role() == Role::Fenced => return Ok(true),

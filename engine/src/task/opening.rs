@@ -120,10 +120,10 @@ impl Checked {
             store.ingest(&mut rows.iter().map(|(key, value)| (*key, Some(&value[..]))))?;
         }
         owner.claim(&*setting.changelog, &setting.name)?;
+        catalogue.carry_out(&**store)?;
         if setting.shares_epochs() {
             setting.changelog.join(&setting.name)?;
         }
-        catalogue.carry_out(&**store)?;
         Ok(Written(decided))
     }
 }
@@ -134,6 +134,15 @@ impl Written {
     /// # Errors
     /// If the changelog failed.
     pub(crate) fn start(self) -> Result<Core> {
+        let setting = Arc::clone(&self.0.setting);
+        self.open().inspect_err(|_| {
+            if setting.shares_epochs() {
+                setting.changelog.leave(&setting.name);
+            }
+        })
+    }
+
+    fn open(self) -> Result<Core> {
         let Decided { setting, store, lease, catalogue, assignment } = self.0;
         let Assignment { main, build, former } = assignment;
         let runs: BTreeSet<usize> = main.nodes.iter().copied().collect();

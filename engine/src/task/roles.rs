@@ -10,11 +10,12 @@ use super::failures::Backoff;
 use super::letters::Letters;
 use super::opening::{drain_of, make_tables, stored_position};
 use super::{BUILD_GROUP, Core, Reads, Task};
-use crate::Result;
 use crate::changelog::{EpochMark, Role};
-use crate::state::TaskState;
+use crate::state::{AnyTable, TaskState};
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP};
+use crate::{ErrorKind, Position, Result};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Core {
@@ -27,13 +28,25 @@ impl Core {
         if !setting.shares_epochs() {
             return Ok(true);
         }
-        let role = setting.role();
-        if role == Role::Fenced {
-            self.step_back()?;
-        } else {
-            self.main.follow(role == Role::Follower);
+        match setting.role() {
+            Role::Fenced => match self.step_back() {
+                // Nothing has changed, and nothing is drained as long as it is fenced: again, at the next look.
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    tracing::warn!(%error, "what was not committed cannot be taken back yet");
+                    Ok(false)
+                }
+                outcome => outcome.map(|()| true),
+            },
+            Role::Follower => {
+                self.main.follow(true);
+                // Before it may be the holder again.
+                setting.changelog.follow(&setting.name).map(|()| true)
+            }
+            Role::Holder => {
+                self.main.follow(false);
+                Ok(setting.changelog.has_room(&setting.name))
+            }
         }
-        Ok(role != Role::Holder || setting.changelog.has_room(&setting.name))
     }
 
     /// Takes back what was not committed, as another engine has taken over: every task goes on from the store, as a follower.
@@ -51,29 +64,40 @@ impl Core {
         );
         // No rows become durable between the reading of the store and the end of the old task.
         let _still = service.tasks.wait_for_turn();
-        setting.changelog.follow(&setting.name)?;
-        let (before, drain) = self.main.go_back(&self.store, MAIN_GROUP)?;
+        // All that may fail comes first.
+        let back = self.main.look_back(&self.store, MAIN_GROUP)?;
+        let build =
+            self.build.as_ref().map(|build| build.task.look_back(&self.store, BUILD_GROUP)).transpose()?;
         if setting.reads != Reads::Stepped {
-            drain.shared.catch_up_to(reached, setting.reads == Reads::Stale);
+            back.shared.catch_up_to(reached, setting.reads == Reads::Stale);
         }
-        service.tasks.replace_main(&drain);
+        service.tasks.replace_main(&back.drain);
+        let before = self.main.go_back(back);
         // Whoever finds that the old tables were superseded finds the new ones.
         service.serve(self.main.tables());
         before.leave();
-        if let Some(build) = &mut self.build {
-            let (before, drain) = build.task.go_back(&self.store, BUILD_GROUP)?;
-            service.tasks.add(drain);
-            before.leave();
+        if let (Some(running), Some(back)) = (&mut self.build, build) {
+            service.tasks.add(Arc::clone(&back.drain));
+            running.task.go_back(back).leave();
         }
         service.host.signal();
-        Ok(())
+        // Only now: as long as it is fenced, nothing of what was published is drained.
+        setting.changelog.follow(&setting.name)
     }
+}
+
+/// What a task goes back to.
+struct Back {
+    position: Position,
+    shared: Arc<TaskState>,
+    tables: Vec<Option<Arc<dyn AnyTable>>>,
+    drain: Arc<Drain>,
 }
 
 /// The tables of a task that has gone back, and what was published of them.
 struct Before {
     shared: Arc<TaskState>,
-    tables: Vec<Option<Arc<dyn crate::state::AnyTable>>>,
+    tables: Vec<Option<Arc<dyn AnyTable>>>,
 }
 
 impl Before {
@@ -95,13 +119,14 @@ impl Task {
         self.input.follow(follows);
     }
 
-    /// Goes back to what the store has.
+    /// Looks what the store has.
     ///
     /// # Errors
-    /// `Corrupt` if what the store has does not decode, or another error of the store; nothing has changed then.
-    fn go_back(&mut self, store: &Arc<dyn StateStore>, group: u16) -> Result<(Before, Arc<Drain>)> {
-        let setting = Arc::clone(&self.setting);
-        let mut counts = std::collections::BTreeMap::new();
+    /// `Unavailable` if the log cannot be asked about its topics; `Corrupt` if what the store has does not decode, or another error
+    /// of the store. Nothing has changed.
+    fn look_back(&self, store: &Arc<dyn StateStore>, group: u16) -> Result<Back> {
+        let setting = &self.setting;
+        let mut counts = BTreeMap::new();
         for id in self.ids.iter().flatten() {
             let mut count = Ok(None);
             store.read(&layout::count_key(*id), &mut |row| {
@@ -109,23 +134,25 @@ impl Task {
             })?;
             counts.extend(count?.map(|rows| (*id, rows)));
         }
-        self.input.go_back(stored_position(&**store, group)?.as_ref())?;
-        let position = self.input.position().clone();
-        let shared = Arc::new(TaskState::new(
-            Arc::clone(&setting.host),
-            Arc::clone(store),
-            position,
-            Arc::new(counts),
-        ));
-        let tables = make_tables(&setting, &self.ids, &shared);
-        let before = Before {
-            shared: std::mem::replace(&mut self.shared, Arc::clone(&shared)),
-            tables: std::mem::replace(&mut self.tables, tables),
-        };
-        self.backoff = if setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
+        let position = self.input.back_to(stored_position(&**store, group)?.as_ref())?;
+        let (host, at) = (Arc::clone(&setting.host), position.clone());
+        let shared = Arc::new(TaskState::new(host, Arc::clone(store), at, Arc::new(counts)));
+        let tables = make_tables(setting, &self.ids, &shared);
+        let drain = drain_of(setting, store, &self.ids, &shared, group)?;
+        Ok(Back { position, shared, tables, drain })
+    }
+
+    /// Goes back to it.
+    fn go_back(&mut self, back: Back) -> Before {
+        let Back { position, shared, tables, .. } = back;
+        self.input.go_back(position);
+        self.backoff =
+            if self.setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
         self.letters = Letters::default();
         (self.awaiting, self.rounds) = (None, 0);
-        let drain = drain_of(&setting, store, &self.ids, &shared, group)?;
-        Ok((before, drain))
+        Before {
+            shared: std::mem::replace(&mut self.shared, shared),
+            tables: std::mem::replace(&mut self.tables, tables),
+        }
     }
 }

@@ -11,6 +11,13 @@ use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Whoever did not close it, as it was never started, does not keep others of its name from holding.
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
 /// One engine: what it was opened with, its tasks, and the places where its tables are found.
 pub(crate) struct Service {
     setting: Arc<Setting>,

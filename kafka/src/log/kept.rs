@@ -2,10 +2,9 @@
 
 use super::KafkaChangelog;
 use millpond_engine::changelog::{
-    Append, AppendLog, Commit, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term,
-    TermLog,
+    Append, Commit, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term, TermLog,
 };
-use millpond_engine::{Position, Result};
+use millpond_engine::{ErrorKind, Position, Result};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -18,7 +17,15 @@ impl EpochLog for KafkaChangelog {
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
         self.check_open()?;
         if producer.ends_with(LETTERS) {
-            self.letters().push(self.append(appends));
+            let letter = loop {
+                match self.appender.append(appends.clone()) {
+                    Err(error) if error.kind() == ErrorKind::Unavailable => {
+                        self.appender.room().wait_blocking()
+                    }
+                    sent => break sent?,
+                }
+            };
+            self.letters().push(letter);
             return Ok(true);
         }
         self.holders.joined(producer)?.append(mark, appends)

@@ -122,8 +122,10 @@ impl RoleLog for OwnLog {
         if let Some(process) = &self.process {
             let mut tenures = process.tenures();
             let tenure = tenures.entry(producer.to_owned()).or_default();
-            tenure.outbox.clear();
-            tenure.fenced = false;
+            if tenure.fenced {
+                tenure.outbox.clear();
+                tenure.fenced = false;
+            }
         }
         Ok(())
     }

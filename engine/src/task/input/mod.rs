@@ -183,24 +183,29 @@ impl TaskInput {
         }
     }
 
-    /// Goes back to where the store stands, or to where it was opened if nothing is stored: everything behind that is read
-    /// again, and cut as it is marked.
+    /// Where it would begin if it went back to what the store has: where it was opened, if nothing is stored.
     ///
     /// # Errors
     /// `Internal` in a log that is one sequence, where nothing is ever taken back.
-    pub(crate) fn go_back(&mut self, stored: Option<&Position>) -> Result<()> {
-        let Partitions::Gathered(gather) = &mut self.partitions else {
+    pub(crate) fn back_to(&self, stored: Option<&Position>) -> Result<Position> {
+        if matches!(self.partitions, Partitions::Merged(_)) {
             return Err(Error::internal("what a log that is one sequence has marked was taken back"));
-        };
+        }
         let mut position = self.began.clone();
         if let Some(stored) = stored {
             stored.iter().for_each(|(id, offset)| position.set(id.clone(), offset));
         }
-        gather.go_back(&position);
+        Ok(position)
+    }
+
+    /// Goes back to `position`: everything behind that is read again, and cut as it is marked.
+    pub(crate) fn go_back(&mut self, position: Position) {
+        if let Partitions::Gathered(gather) = &mut self.partitions {
+            gather.go_back(&position);
+        }
         self.position = position;
         self.marks.forget();
         self.follows = true;
-        Ok(())
     }
 
     /// Says whether another engine decides where epochs end. What was put back, to be cut otherwise, is read again then.

@@ -5,10 +5,10 @@
 use super::mark::Mark;
 use crate::path::FetchPath;
 use millpond_engine::changelog::{EpochMark, PartitionReader};
-use millpond_engine::{Position, Result, TopicPartition};
+use millpond_engine::{Error, Position, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// So many bytes of marks are read at a time.
 const POLL_BYTES: usize = 256 << 10;
@@ -19,14 +19,20 @@ const INDEXED: u64 = 256;
 /// So many tasks may follow at once, each at a position of its own.
 const MOST_CURSORS: usize = 4;
 
-/// How long a wait for marks takes, before it is looked again whether anyone still wants them.
+/// How long nothing may arrive of marks that are there, when they are looked at for the first time and later.
+const FIRST_PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// So many are remembered.
+const MOST_INDEXED: usize = 4096;
+
+/// How long one wait for marks takes.
 const WAIT: Duration = Duration::from_millis(200);
 
 /// A mark, and where it stands.
 #[derive(Clone)]
 pub(super) struct Placed {
     pub(super) offset: u64,
-    pub(super) timestamp_ms: i64,
     pub(super) mark: Mark,
 }
 
@@ -58,7 +64,7 @@ impl MarkReader {
             for record in batch.decode()?.iter_from(self.next) {
                 let mark = Mark::decode(record.value.unwrap_or_default())
                     .map_err(|error| error.context(format!("the mark at offset {}", record.offset)))?;
-                marks.push(Placed { offset: record.offset, timestamp_ms: record.timestamp_ms, mark });
+                marks.push(Placed { offset: record.offset, mark });
                 self.next = record.offset + 1;
             }
         }
@@ -101,7 +107,10 @@ impl MarkLog {
     /// # Errors
     /// If the log cannot be read.
     pub(super) fn after(&mut self, position: &Position, end: u64, below: u64) -> Result<Vec<EpochMark>> {
+        // Whoever opens has more time than whoever is asked for queries meanwhile.
+        let patience = if self.cursors.is_empty() { FIRST_PATIENCE } else { PATIENCE };
         let mut cursor = self.cursor(position)?;
+        let mut moved = (Instant::now(), cursor.reader.offset());
         let found = loop {
             while let Some(first) = cursor.ahead.front()
                 && first.offset < below
@@ -121,6 +130,13 @@ impl MarkLog {
             if polled.is_empty() {
                 if cursor.reader.offset() >= end {
                     break Vec::new();
+                }
+                if cursor.reader.offset() > moved.1 {
+                    moved = (Instant::now(), cursor.reader.offset());
+                }
+                if moved.0.elapsed() > patience {
+                    self.cursors.push(cursor);
+                    return Err(Error::unavailable("the marks of epochs do not arrive now"));
                 }
                 cursor.reader.wait()?;
             }
@@ -162,17 +178,10 @@ impl MarkLog {
         if self.unindexed >= INDEXED {
             self.unindexed = 0;
             self.index.push(placed.clone());
+            if self.index.len() > MOST_INDEXED {
+                // Whoever goes back further reads from the first one.
+                self.index.drain(..MOST_INDEXED / 2);
+            }
         }
-    }
-
-    /// The last of the remembered marks that `position` includes and that is older than `before_ms`: those before it are not
-    /// needed any more. They are forgotten here.
-    pub(super) fn forgettable(&mut self, position: &Position, before_ms: i64) -> Option<u64> {
-        let old =
-            |placed: &Placed| placed.timestamp_ms < before_ms && position.includes(&placed.mark.epoch.to);
-        let count = self.index.iter().take_while(|placed| old(placed)).count();
-        let last = self.index.get(count.checked_sub(1)?)?.offset;
-        self.index.drain(..count - 1);
-        Some(last)
     }
 }

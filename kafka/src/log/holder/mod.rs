@@ -30,6 +30,9 @@ use writer::Writer;
 /// How long brokers may take to delete marks.
 const DELETION: Duration = Duration::from_secs(10);
 
+/// Half of the usual `transaction.timeout.ms`.
+const LONGEST_TRANSACTION: Duration = Duration::from_secs(5);
+
 type Watchers = Arc<Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>>;
 
 /// What this process holds or follows, by the name.
@@ -123,8 +126,13 @@ impl KafkaChangelog {
         let end = self.fetcher.latest_offsets(&topic)?.end;
         let Holders { kafka, joined, watchers } = &self.holders;
         let mut joined = lock(joined);
-        if joined.get(name).is_some_and(|joined| joined.tenure.state().leaving.is_none()) {
-            return Ok(());
+        if let Some(joined) = joined.get(name) {
+            let state = joined.tenure.state();
+            if state.leaving.is_none() && state.failed.is_none() {
+                return Ok(());
+            }
+            drop(state);
+            joined.tenure.leave();
         }
         let watchers = Arc::clone(watchers);
         let setup = Setup {
@@ -132,7 +140,12 @@ impl KafkaChangelog {
             fetcher: self.fetcher.clone(),
             topic,
             producer: clients::transactional(kafka, name),
-            commit_every: kafka.commit_interval,
+            // A transaction that is open for longer is aborted.
+            commit_every: if kafka.at_least_once.is_empty() {
+                kafka.commit_interval.min(LONGEST_TRANSACTION)
+            } else {
+                kafka.commit_interval
+            },
             loose: kafka.at_least_once.clone(),
             appender: Arc::clone(&self.appender),
             wake: Box::new(move || {
@@ -176,11 +189,16 @@ impl KafkaChangelog {
         let tenures: Vec<_> =
             lock(&self.holders.joined).values().map(|joined| Arc::clone(&joined.tenure)).collect();
         for tenure in tenures.into_iter().filter(|tenure| tenure.state().stage == tenure::Stage::Holding) {
-            let Some(offset) = tenure.forgettable(before_ms) else { continue };
+            // The last mark stays, whatever its age: it is none that is followed by a younger one.
+            let Ok(Some(offset)) = self.fetcher.offset_for_time(&tenure.topic, before_ms) else { continue };
+            if self.fetcher.offsets(&tenure.topic).is_ok_and(|kept| kept.start >= offset) {
+                continue;
+            }
             let mut list = TopicPartitionList::new();
             let before = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
             let deleted = list.add_partition_offset(&tenure.topic.topic, 0, before).and_then(|()| {
-                let options = AdminOptions::new().operation_timeout(Some(DELETION));
+                let options =
+                    AdminOptions::new().operation_timeout(Some(DELETION)).request_timeout(Some(DELETION));
                 let admin = self.appender.admin().map_err(|_| rdkafka::error::KafkaError::Canceled)?;
                 futures_executor::block_on(admin.delete_records(&list, &options))
             });

@@ -40,6 +40,8 @@ pub(super) struct Entry {
 /// What changes.
 pub(in crate::log) struct State {
     pub(super) stage: Stage,
+    /// Whether the engine knows that it follows: what it has cut as a holder of before, it appends no more.
+    pub(super) acknowledged: bool,
     /// Whether the group says that it is for this process to hold.
     pub(super) assigned: bool,
     /// Since when nothing is wanted any more but an end.
@@ -76,7 +78,7 @@ pub(in crate::log) struct Tenure {
     pub(super) producer: ClientConfig,
     pub(super) commit_every: Duration,
     /// The topics whose records are sent without transactions.
-    loose: BTreeSet<String>,
+    pub(super) loose: BTreeSet<String>,
     pub(super) appender: Arc<Appender>,
     /// Wakes engines.
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
@@ -103,6 +105,7 @@ impl Tenure {
         let Setup { name, fetcher, topic, producer, commit_every, loose, appender, wake } = setup;
         let state = State {
             stage: Stage::Following,
+            acknowledged: true,
             assigned: false,
             leaving: None,
             done: false,
@@ -162,8 +165,11 @@ impl Tenure {
             state.stage = Stage::Following;
             state.forget_outbox();
         }
-        drop(state);
-        self.changed.notify_all();
+        if state.stage == Stage::Following && !state.acknowledged {
+            state.acknowledged = true;
+            drop(state);
+            self.changed.notify_all();
+        }
     }
 
     pub(in crate::log) fn append(&self, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
@@ -178,6 +184,7 @@ impl Tenure {
         if state.stage != Stage::Holding {
             // It was cut by a holder who is none any more.
             state.stage = Stage::Fenced;
+            state.acknowledged = false;
             return Err(Error::unavailable(format!(
                 "another process appends the epochs of `{}` now",
                 self.name
@@ -280,12 +287,6 @@ impl Tenure {
             own.pop_front();
         }
     }
-
-    /// The offset below which marks are not needed any more.
-    pub(super) fn forgettable(&self, before_ms: i64) -> Option<u64> {
-        let durable = self.state().durable.clone();
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner).forgettable(&durable, before_ms)
-    }
 }
 
 impl State {
@@ -312,6 +313,7 @@ impl State {
     /// Another process appends epochs now. Whoever has published what is not committed has to take it back.
     pub(super) fn lose(&mut self) {
         self.own.clear();
+        self.acknowledged = false;
         self.stage = if self.outbox.is_empty() { Stage::Following } else { Stage::Fenced };
     }
 }

@@ -12,14 +12,25 @@ use super::transactions::{Transactions, Trouble};
 use millpond_engine::changelog::{Ack, Append};
 use millpond_engine::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Between two attempts at what did not go well.
 const BACK_OFF: Duration = Duration::from_millis(200);
 
+/// How often it is looked whether records were acknowledged.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// How long an end waits for the last commit.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
+
+/// The last mark is looked for among so many offsets first.
+const TAIL: u64 = 256;
+
+/// How long nothing may arrive of it.
+const TAIL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// So many fatal errors within so long are too many.
 const MOST_FATAL: usize = 3;
@@ -37,14 +48,15 @@ enum Todo {
 pub(super) struct Writer {
     tenure: Arc<Tenure>,
     producer: Option<Transactions>,
-    tail: Option<MarkReader>,
+    /// Where the marks ended when they were looked at last, and the last one of them.
+    end: u64,
     last: Option<Placed>,
     fatal: VecDeque<Instant>,
 }
 
 impl Writer {
     pub(super) fn new(tenure: Arc<Tenure>) -> Self {
-        Self { tenure, producer: None, tail: None, last: None, fatal: VecDeque::new() }
+        Self { tenure, producer: None, end: 0, last: None, fatal: VecDeque::new() }
     }
 
     /// Runs until its tenure is over.
@@ -83,7 +95,9 @@ impl Writer {
                 return if can && !state.outbox.is_empty() { Todo::Commit } else { Todo::End };
             }
             match state.stage {
-                Stage::Following if state.assigned && is_ready => return Todo::TakeOver,
+                Stage::Following if state.assigned && state.acknowledged && is_ready => {
+                    return Todo::TakeOver;
+                }
                 Stage::Holding if is_ready && !state.outbox.is_empty() => return Todo::Commit,
                 Stage::Holding if !state.assigned => return Todo::Resign,
                 _ => state = self.tenure.wait(state, Duration::from_secs(1)),
@@ -97,8 +111,14 @@ impl Writer {
             return Ok(());
         }
         let mut state = self.tenure.state();
+        if state.stage != Stage::Following || !state.acknowledged {
+            // An epoch came too late: the engine steps back first.
+            drop(state);
+            self.producer = None;
+            return Ok(());
+        }
         state.last = self.last.as_ref().map(|placed| placed.mark.epoch.clone());
-        state.end = self.tail.as_ref().map_or(0, MarkReader::offset);
+        state.end = self.end;
         state.own.clear();
         state.stage = Stage::Holding;
         drop(state);
@@ -117,6 +137,7 @@ impl Writer {
                         self.producer = Some(producer);
                         return Ok(true);
                     }
+                    Err(error) if error.kind() == ErrorKind::Corrupt => return Err(error),
                     Err(error) => tracing::warn!(%error, "the marks of epochs cannot be read now"),
                 },
                 Err(Trouble::Refused(error)) => return Err(error),
@@ -134,25 +155,37 @@ impl Writer {
         }
     }
 
-    /// Reads up to the last mark.
+    /// Looks for the last mark, which is final as long as no other process begins.
+    ///
+    /// # Errors
+    /// `Unavailable` if it cannot be read now; `Corrupt` for what is no mark.
     fn read_tail(&mut self) -> Result<()> {
         let Tenure { fetcher, topic, .. } = &*self.tenure;
-        let end = fetcher.latest_offsets(topic)?.end;
-        let tail = match &mut self.tail {
-            Some(tail) => tail,
-            None => self.tail.insert(MarkReader::open(&**fetcher, topic, 0)?),
-        };
-        while tail.offset() < end {
-            match tail.poll()?.pop() {
-                Some(last) => self.last = Some(last),
-                None if tail.offset() < end => tail.wait()?,
-                None => {}
+        let kept = fetcher.latest_offsets(topic)?;
+        let mut back = TAIL;
+        loop {
+            let from = kept.end.saturating_sub(back).max(kept.start);
+            // Of what was read before nothing is of use: it may have failed, or be long gone.
+            let mut tail = MarkReader::open(&**fetcher, topic, from)?;
+            let mut last = None;
+            let mut moved = Instant::now();
+            while tail.offset() < kept.end {
+                let before = tail.offset();
+                last = tail.poll()?.pop().or(last);
+                if tail.offset() > before {
+                    moved = Instant::now();
+                } else if moved.elapsed() > TAIL_PATIENCE || self.tenure.state().leaving.is_some() {
+                    return Err(Error::unavailable("the last mark of epochs cannot be read now"));
+                } else {
+                    tail.wait()?;
+                }
             }
-            if self.tenure.state().leaving.is_some() {
-                return Err(Error::closed("the epochs were left"));
+            if last.is_some() || from == kept.start {
+                (self.last, self.end) = (last, kept.end);
+                return Ok(());
             }
+            back = back.saturating_mul(16);
         }
-        Ok(())
     }
 
     /// Commits what is in the outbox, and what comes while it is at it.
@@ -174,37 +207,46 @@ impl Writer {
     /// Sends and commits. Returns how many epochs that were.
     fn transact(&mut self) -> Result<usize, Trouble> {
         let Some(producer) = &mut self.producer else { return Ok(0) };
-        producer.begin()?;
+        let tenure = &*self.tenure;
         let began = Instant::now();
-        let mut sent = 0;
+        let streams = tenure.loose.is_empty();
+        if streams {
+            producer.begin()?;
+        }
+        let mut entries: Vec<Arc<Entry>> = Vec::new();
         let mut loose = Vec::new();
         loop {
-            let unsent: Vec<Arc<Entry>> = self.tenure.state().outbox.iter().skip(sent).cloned().collect();
+            let unsent: Vec<Arc<Entry>> = tenure.state().outbox.iter().skip(entries.len()).cloned().collect();
             for entry in &unsent {
-                producer.send(&entry.appends)?;
-                if !entry.loose.is_empty() {
-                    loose.push(send_loose(&self.tenure, &entry.loose)?);
+                if streams {
+                    send(tenure, producer, entry)?;
+                } else if !entry.loose.is_empty() {
+                    loose.push(send_loose(tenure, &entry.loose)?);
                 }
-                let mark = Mark::encode(&entry.mark, &self.tenure.identity).map_err(Trouble::Refused)?;
-                producer.send_mark(&self.tenure.topic, &mark)?;
             }
-            sent += unsent.len();
-            let state = self.tenure.state();
-            let left = self.tenure.commit_every.saturating_sub(began.elapsed());
+            entries.extend(unsent);
+            let state = tenure.state();
+            let left = tenure.commit_every.saturating_sub(began.elapsed());
             let is_wanted = state.wanted > state.committed || state.leaving.is_some() || !state.assigned;
-            if left.is_zero() || (is_wanted && state.outbox.len() == sent) || !state.has_room() {
+            if left.is_zero() || (is_wanted && state.outbox.len() == entries.len()) || !state.has_room() {
                 break;
             }
-            drop(self.tenure.wait(state, left));
+            drop(tenure.wait(state, left));
         }
-        // Before the mark is there, or it could be that they never are.
-        for ack in loose {
-            ack.wait_blocking().map_err(refused_or_lost)?;
+        if !streams {
+            // Before the mark is there, or it could be that they never are; and no transaction is open as long as it takes.
+            for ack in loose {
+                wait_loose(tenure, ack)?;
+            }
+            producer.begin()?;
+            for entry in &entries {
+                send(tenure, producer, entry)?;
+            }
         }
         loop {
             match producer.commit() {
-                Ok(()) => return Ok(sent),
-                Err(Trouble::Unknown) if !is_over(&self.tenure) => {}
+                Ok(()) => return Ok(entries.len()),
+                Err(Trouble::Unknown) if !is_over(tenure) => {}
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -284,6 +326,29 @@ impl Writer {
 /// Whether there is no time left to commit anything.
 fn is_over(tenure: &Tenure) -> bool {
     tenure.state().leaving.is_some_and(|since| since.elapsed() > LAST_COMMIT)
+}
+
+/// Sends what belongs to a transaction.
+fn send(tenure: &Tenure, producer: &Transactions, entry: &Entry) -> Result<(), Trouble> {
+    producer.send(&entry.appends)?;
+    let mark = Mark::encode(&entry.mark, &tenure.identity).map_err(Trouble::Refused)?;
+    producer.send_mark(&tenure.topic, &mark)
+}
+
+/// Waits until what needs no transaction is there, as long as this process is to hold.
+fn wait_loose(tenure: &Tenure, mut ack: Ack) -> Result<(), Trouble> {
+    loop {
+        if let Poll::Ready(outcome) = Pin::new(&mut ack).poll(&mut Context::from_waker(Waker::noop())) {
+            return outcome.map(drop).map_err(refused_or_lost);
+        }
+        let state = tenure.state();
+        if !state.assigned || state.leaving.is_some_and(|since| since.elapsed() > LAST_COMMIT) {
+            return Err(Trouble::Lost(Error::unavailable(
+                "records without a transaction were not acknowledged",
+            )));
+        }
+        drop(tenure.wait(state, LOOK));
+    }
 }
 
 /// Sends what needs no transaction, once there is room for it.
