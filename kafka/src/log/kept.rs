@@ -20,7 +20,7 @@ impl EpochLog for KafkaChangelog {
             let letter = loop {
                 match self.appender.append(appends.clone()) {
                     Err(error) if error.kind() == ErrorKind::Unavailable => {
-                        self.appender.room().wait_blocking()
+                        self.appender.room().wait_blocking();
                     }
                     sent => break sent?,
                 }
