@@ -43,6 +43,8 @@ struct Contents {
     made: BTreeMap<Arc<str>, u64>,
     compacted: BTreeMap<Arc<str>, Compaction>,
     trouble: Option<String>,
+    /// Whether nothing is told of topics.
+    is_silent: bool,
 }
 
 #[derive(Default)]
@@ -172,6 +174,9 @@ impl TopicLog for OwnLog {
     }
 
     fn topic_identity(&self, topic: &str) -> Result<Option<String>> {
+        if self.contents()?.is_silent {
+            return Err(Error::new(ErrorKind::Unavailable, "nobody tells"));
+        }
         Ok(self.contents()?.made.get(topic).map(u64::to_string))
     }
 

@@ -38,6 +38,11 @@ impl OwnLog {
         self.contents().unwrap().compacted.insert(topic.into(), Compaction::new(delete_retention));
     }
 
+    /// Tells nothing of topics from now on, as brokers that are away, or tells of them again.
+    pub fn be_silent(&self, yes: bool) {
+        self.contents().unwrap().is_silent = yes;
+    }
+
     /// Says that something is wrong, or nothing any more, and wakes whoever watches.
     pub fn in_trouble(&self, trouble: Option<&str>) {
         let mut contents = self.contents().unwrap();
