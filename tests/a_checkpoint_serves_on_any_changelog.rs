@@ -107,5 +107,5 @@ fn a_hold_on_a_log_that_keeps_none_is_refused() {
     let engine = engine.start().unwrap();
     let error = engine.hold("backup").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
-    assert!(error.message().contains("its retention reaches back"), "{error}");
+    assert!(error.message().contains("retention of the topics reaches back"), "{error}");
 }

@@ -196,7 +196,7 @@ fn a_changelog_that_was_replaced_by_an_older_copy() {
         dir.path(),
         &graph,
         ErrorKind::AheadOfChangelog,
-        &["events/0", "up to offset 150", "ends at 100", "delete the state directory"],
+        &["a later copy of this one: put that back", "delete the state directory"],
     );
     // As the error says: without the state, what the older copy has is folded again.
     std::fs::rename(dir.path().join("state"), dir.path().join("newer-state")).unwrap();
