@@ -114,6 +114,9 @@ impl Core {
 
     /// Puts the built tables in place: both tasks stand at the same input.
     pub(super) fn complete_build(&mut self) -> Result<()> {
+        let Some(tables) = self.build.as_ref().map(|build| build.ids.len()) else { return Ok(()) };
+        let span = tracing::info_span!("complete_build", tables);
+        let _entered = span.enter();
         self.service.tasks.drain()?;
         if !self.service.tasks.are_drained() {
             // The log has not committed all of it yet: at the next step, perhaps.
@@ -123,9 +126,6 @@ impl Core {
         if let Some(built) = self.service.tasks.get(BUILD_GROUP) {
             self.service.tasks.main().take_over(&built)?;
         }
-        let tables = build.ids.len();
-        let span = tracing::info_span!("complete_build", tables);
-        let _entered = span.enter();
         CaughtUp::new(self, build).write(self)?.start(self)?;
         tracing::info!(tables, "the new tables have caught up and answer now");
         Ok(())
