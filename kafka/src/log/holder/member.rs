@@ -81,11 +81,7 @@ fn leave(consumer: BaseConsumer) {
             break;
         }
     }
-    // librdkafka may take its time, or for ever.
-    let dropping = std::thread::Builder::new().name("millpond-kafka-drop".to_owned());
-    if let Err(error) = dropping.spawn(move || drop(consumer)) {
-        tracing::warn!(%error, "no thread could be started to drop a consumer");
-    }
+    super::drop_aside(consumer);
 }
 
 /// Why the process can be no member, if so.

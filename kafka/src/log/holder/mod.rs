@@ -14,6 +14,7 @@ mod writer;
 
 use super::{KafkaChangelog, clients};
 use crate::Kafka;
+use crate::fetch::Watchers;
 use marks::MarkLog;
 use millpond_engine::changelog::EpochMark;
 use millpond_engine::{Clock, Error, ErrorKind, Position, Result, SystemClock, TopicPartition};
@@ -33,13 +34,11 @@ const DELETION: Duration = Duration::from_secs(10);
 /// Half of the usual `transaction.timeout.ms`.
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(5);
 
-type Watchers = Arc<Mutex<Vec<Weak<dyn Fn() + Send + Sync>>>>;
-
 /// What this process holds or follows, by the name.
 pub(super) struct Holders {
     kafka: Kafka,
     joined: Mutex<BTreeMap<String, Joined>>,
-    watchers: Watchers,
+    watchers: Arc<Watchers>,
 }
 
 struct Joined {
@@ -57,9 +56,7 @@ impl Holders {
     }
 
     pub(super) fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {
-        let mut watchers = lock(&self.watchers);
-        watchers.retain(|waker| waker.strong_count() > 0);
-        watchers.push(waker);
+        self.watchers.add(waker);
     }
 
     pub(super) fn find(&self, name: &str) -> Option<Arc<Tenure>> {
@@ -148,9 +145,7 @@ impl KafkaChangelog {
             },
             loose: kafka.at_least_once.clone(),
             appender: Arc::clone(&self.appender),
-            wake: Box::new(move || {
-                lock(&watchers).iter().filter_map(Weak::upgrade).for_each(|waker| waker());
-            }),
+            wake: Box::new(move || watchers.wake()),
         };
         let tenure = Arc::new(Tenure::new(setup, end));
         let group = clients::member(kafka, name);
@@ -209,6 +204,14 @@ impl KafkaChangelog {
                 }
             }
         }
+    }
+}
+
+/// Drops a client of librdkafka, which may take its time, or for ever: nobody waits for it.
+fn drop_aside(client: impl Send + 'static) {
+    let dropping = std::thread::Builder::new().name("millpond-kafka-drop".to_owned());
+    if let Err(error) = dropping.spawn(move || drop(client)) {
+        tracing::warn!(%error, "no thread could be started to drop a client of Kafka");
     }
 }
 

@@ -11,7 +11,7 @@ use millpond_engine::changelog::{Append, Commit, EpochMark, Record, Role};
 use millpond_engine::{Error, Position, Result, TopicPartition};
 use rdkafka::config::ClientConfig;
 use std::collections::{BTreeSet, VecDeque};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,9 +69,17 @@ pub(in crate::log) struct State {
 
 /// What this process is to the epochs of one name.
 pub(in crate::log) struct Tenure {
-    pub(super) name: String,
+    setup: Setup,
     /// By which its marks are told from those of others.
     pub(super) identity: String,
+    marks: Mutex<MarkLog>,
+    state: Mutex<State>,
+    pub(super) changed: Condvar,
+}
+
+/// What a tenure needs.
+pub(in crate::log) struct Setup {
+    pub(super) name: String,
     pub(super) fetcher: Arc<dyn FetchPath>,
     /// Where the marks stand.
     pub(super) topic: TopicPartition,
@@ -82,27 +90,19 @@ pub(in crate::log) struct Tenure {
     pub(super) appender: Arc<Appender>,
     /// Wakes engines.
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
-    marks: Mutex<MarkLog>,
-    state: Mutex<State>,
-    pub(super) changed: Condvar,
 }
 
-/// What a tenure needs.
-pub(super) struct Setup {
-    pub(super) name: String,
-    pub(super) fetcher: Arc<dyn FetchPath>,
-    pub(super) topic: TopicPartition,
-    pub(super) producer: ClientConfig,
-    pub(super) commit_every: Duration,
-    pub(super) loose: BTreeSet<String>,
-    pub(super) appender: Arc<Appender>,
-    pub(super) wake: Box<dyn Fn() + Send + Sync>,
+impl Deref for Tenure {
+    type Target = Setup;
+
+    fn deref(&self) -> &Setup {
+        &self.setup
+    }
 }
 
 impl Tenure {
     /// One that follows the marks, of which those below the offset `end` are there.
     pub(super) fn new(setup: Setup, end: u64) -> Self {
-        let Setup { name, fetcher, topic, producer, commit_every, loose, appender, wake } = setup;
         let state = State {
             stage: Stage::Following,
             acknowledged: true,
@@ -121,16 +121,9 @@ impl Tenure {
             building: None,
         };
         Self {
-            name,
             identity: super::new_identity(),
-            marks: Mutex::new(MarkLog::new(fetcher.clone(), topic.clone())),
-            fetcher,
-            topic,
-            producer,
-            commit_every,
-            loose,
-            appender,
-            wake,
+            marks: Mutex::new(MarkLog::new(Arc::clone(&setup.fetcher), setup.topic.clone())),
+            setup,
             state: Mutex::new(state),
             changed: Condvar::new(),
         }

@@ -193,12 +193,9 @@ impl Transactions {
 }
 
 impl Drop for Transactions {
-    /// librdkafka may take its time, or for ever: nobody waits for it.
     fn drop(&mut self) {
-        let Some(producer) = self.producer.take() else { return };
-        let dropping = std::thread::Builder::new().name("millpond-kafka-drop".to_owned());
-        if let Err(error) = dropping.spawn(move || drop(producer)) {
-            tracing::warn!(%error, "no thread could be started to drop a producer");
+        if let Some(producer) = self.producer.take() {
+            super::drop_aside(producer);
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use super::mark::Mark;
 use super::marks::{MarkReader, Placed};
-use super::tenure::{Entry, Stage, Tenure};
+use super::tenure::{Entry, Setup, Stage, Tenure};
 use super::transactions::{Transactions, Trouble};
 use millpond_engine::changelog::{Ack, Append};
 use millpond_engine::{Error, ErrorKind, Result};
@@ -160,7 +160,7 @@ impl Writer {
     /// # Errors
     /// `Unavailable` if it cannot be read now; `Corrupt` for what is no mark.
     fn read_tail(&mut self) -> Result<()> {
-        let Tenure { fetcher, topic, .. } = &*self.tenure;
+        let Setup { fetcher, topic, .. } = &**self.tenure;
         let kept = fetcher.latest_offsets(topic)?;
         let mut back = TAIL;
         loop {
