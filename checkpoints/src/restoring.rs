@@ -42,14 +42,14 @@ impl Depot {
         let place = offload(move || {
             let place = StatePlace::claim(&target, None)?;
             let copy = place.copy();
-            fs::create_dir(&copy).map_err(|error| failed("create", &copy, error))?;
+            fs::create_dir(copy).map_err(|error| failed("create", copy, error))?;
             Ok(place)
         });
         let place = place.await?;
         let told = manifest.told(id.to_owned());
         let from = self.place();
         tracing::info!(from, id, dir = %dir.display(), bytes = told.bytes, "restoring a checkpoint");
-        self.fetch(id, &manifest, Some(place.copy())).await?;
+        self.fetch(id, &manifest, Some(place.copy().to_owned())).await?;
         let expected = manifest.state;
         offload(move || {
             let found = StateInfo::read(place.copy())?;

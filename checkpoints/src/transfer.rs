@@ -5,12 +5,13 @@ use crate::checkpoint::FileEntry;
 use crate::depot::{Depot, Folder};
 use crate::files::{Content, LocalFile, PART_BYTES, Part, read_into, write_from};
 use crate::running::{offload, spawn};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use millpond_engine::{Error, Result};
 use object_store::path::Path as Location;
 use object_store::{MultipartUpload, ObjectStoreExt};
 use std::future::Future;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 
 /// So many files are on their way at once, each with a few parts in memory.
@@ -19,9 +20,20 @@ const AT_ONCE: usize = 4;
 /// So many parts wait for whoever is to take them.
 const WAITING: usize = 1;
 
-/// Does all of it, some at once, until one fails.
+/// Does all of it, some at once. When one fails no other begins, and those that have begun are waited for: nothing of it goes on
+/// behind the answer.
 pub(crate) async fn all<F: Future<Output = Result<()>>>(work: Vec<F>) -> Result<()> {
-    stream::iter(work).buffer_unordered(AT_ONCE).try_collect().await
+    let has_failed = &AtomicBool::new(false);
+    let guarded = work.into_iter().map(|work| async move {
+        if has_failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let outcome = work.await;
+        has_failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
+        outcome
+    });
+    let outcomes: Vec<_> = stream::iter(guarded).buffer_unordered(AT_ONCE).collect().await;
+    outcomes.into_iter().collect()
 }
 
 impl Depot {

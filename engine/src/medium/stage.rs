@@ -9,14 +9,20 @@ use crate::{Error, ErrorKind, Result, fault};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the copy is called in the hidden directory. RocksDB itself begins with one that has `.tmp` behind its name.
+/// What the names of copies in the hidden directory begin with. RocksDB itself begins with one that has `.tmp` behind its name.
 const COPY: &str = "state";
+
+/// How many places were claimed: each has a copy of another name, so that whoever still writes for one that was given up, since
+/// nobody awaits it any more, meets no later one.
+static CLAIMED: AtomicU64 = AtomicU64::new(0);
 
 /// The place of a state that is being copied, claimed for one who lays its files. Dropping it removes what was laid.
 #[derive(Debug)]
 pub struct StatePlace {
     hidden: PathBuf,
+    copy: PathBuf,
     target: PathBuf,
     _lock: DirectoryLock,
 }
@@ -35,11 +41,13 @@ impl StatePlace {
         name.push(".checkpoint");
         let hidden = target.with_file_name(name);
         fs::create_dir_all(&hidden).map_err(failed)?;
-        let temporary = format!("{COPY}.tmp");
-        let ours = [COPY, &temporary, LOCK_FILE];
+        let mut left_over = Vec::new();
         for entry in fs::read_dir(&hidden).map_err(failed)? {
-            let name = entry.map_err(failed)?.file_name();
-            if !ours.iter().any(|ours| name == *ours) {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with(COPY)) {
+                left_over.push(entry.path());
+            } else if name != LOCK_FILE {
                 return Err(Error::invalid(format!(
                     "{} is where a checkpoint would be prepared, and holds `{}`, which no checkpoint has left there: move it \
                      away, or name another directory",
@@ -54,19 +62,20 @@ impl StatePlace {
                 target.display()
             )));
         };
-        for left_over in [COPY, &temporary] {
-            match fs::remove_dir_all(hidden.join(left_over)) {
+        for left_over in left_over {
+            match fs::remove_dir_all(left_over) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
                 _ => {}
             }
         }
-        Ok(Self { hidden, target, _lock: lock })
+        let copy = hidden.join(format!("{COPY}-{}", CLAIMED.fetch_add(1, Ordering::Relaxed)));
+        Ok(Self { hidden, copy, target, _lock: lock })
     }
 
     /// The directory in which the files are laid. It is not there yet.
     #[must_use]
-    pub fn copy(&self) -> PathBuf {
-        self.hidden.join(COPY)
+    pub fn copy(&self) -> &Path {
+        &self.copy
     }
 
     /// Where the state will be, without links and dots.
@@ -81,10 +90,10 @@ impl StatePlace {
     /// `Unavailable` if the medium failed; `Invalid` if there is something in the target by now. Nothing is in the target
     /// then, but for a failure to sync the directory around it.
     pub fn put_in_place(self) -> Result<()> {
-        let (copy, target) = (self.copy(), &self.target);
-        sync_all(&copy).map_err(|error| io_failure("sync", target, error))?;
+        let (copy, target) = (&self.copy, &self.target);
+        sync_all(copy).map_err(|error| io_failure("sync", target, error))?;
         fault::point("checkpoint.before_rename")?;
-        fs::rename(&copy, target).map_err(|error| io_failure("put in place", target, error))?;
+        fs::rename(copy, target).map_err(|error| io_failure("put in place", target, error))?;
         fault::point("checkpoint.after_rename")?;
         let parent = target.parent().unwrap_or(target);
         super::sync_directory(parent).map_err(|error| io_failure("sync the parent of", target, error))
