@@ -24,6 +24,16 @@ const MOST_BYTES: usize = 64 << 20;
 /// How long what is on its way may take to get there, when the connection is closed.
 const FLUSH: Duration = Duration::from_secs(30);
 
+/// What sends records without a transaction, each append acknowledged by itself.
+pub(super) trait LooseAppends: Send + Sync {
+    /// # Errors
+    /// As the acknowledgement of [`AppendLog::append`]; nothing was sent then.
+    fn append(&self, appends: Vec<Append>) -> Result<Ack>;
+
+    /// When more can be sent.
+    fn room(&self) -> Room;
+}
+
 pub(super) struct Appender {
     producer: ThreadedProducer<Reports>,
     admin: OnceLock<AdminClient<DefaultClientContext>>,
@@ -66,31 +76,6 @@ impl Appender {
         Ok(self.admin.get_or_init(|| admin))
     }
 
-    /// When more can be sent.
-    pub(super) fn room(&self) -> Room {
-        self.on_its_way.room()
-    }
-
-    pub(super) fn append(&self, appends: Vec<Append>) -> Result<Ack> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::closed("the connection to Kafka was closed; open it again"));
-        }
-        let records = appends.iter().map(|append| append.records.len()).sum();
-        let bytes = appends.iter().flat_map(|append| &append.records).map(Record::payload_bytes).sum();
-        if records == 0 {
-            return Ok(Ack::ready(Ok(Position::new())));
-        }
-        self.on_its_way.admit(records, bytes)?;
-        let (sender, ack) = Ack::pending();
-        let pending = Arc::new(Pending::new(sender, records));
-        for Append { partition, records } in appends {
-            for record in records {
-                self.send(&partition, &record, &pending);
-            }
-        }
-        Ok(ack)
-    }
-
     fn send(&self, partition: &TopicPartition, record: &Record, pending: &Arc<Pending>) {
         let opaque = Box::new(Sent {
             partition: partition.clone(),
@@ -110,6 +95,32 @@ impl Appender {
         {
             tracing::warn!(%error, "appends that were not acknowledged are given up");
         }
+    }
+}
+
+impl LooseAppends for Appender {
+    fn room(&self) -> Room {
+        self.on_its_way.room()
+    }
+
+    fn append(&self, appends: Vec<Append>) -> Result<Ack> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::closed("the connection to Kafka was closed; open it again"));
+        }
+        let records = appends.iter().map(|append| append.records.len()).sum();
+        let bytes = appends.iter().flat_map(|append| &append.records).map(Record::payload_bytes).sum();
+        if records == 0 {
+            return Ok(Ack::ready(Ok(Position::new())));
+        }
+        self.on_its_way.admit(records, bytes)?;
+        let (sender, ack) = Ack::pending();
+        let pending = Arc::new(Pending::new(sender, records));
+        for Append { partition, records } in appends {
+            for record in records {
+                self.send(&partition, &record, &pending);
+            }
+        }
+        Ok(ack)
     }
 }
 

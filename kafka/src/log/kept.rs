@@ -1,6 +1,7 @@
 //! What Kafka keeps for those who read it, and what it does not.
 
 use super::KafkaChangelog;
+use super::appending::LooseAppends;
 use millpond_engine::changelog::{
     Append, Commit, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term, TermLog,
 };

@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tenure::{Setup, Tenure};
+use transactions::OfLibrdkafka;
 use writer::Writer;
 
 /// How long brokers may take to delete marks.
@@ -33,6 +34,9 @@ const DELETION: Duration = Duration::from_secs(10);
 
 /// Half of the usual `transaction.timeout.ms`.
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(5);
+
+/// Between two attempts at what did not go well.
+const BACK_OFF: Duration = Duration::from_millis(200);
 
 /// What this process holds or follows, by the name.
 pub(super) struct Holders {
@@ -136,15 +140,19 @@ impl KafkaChangelog {
             name: name.to_owned(),
             fetcher: self.fetcher.clone(),
             topic,
-            producer: clients::transactional(kafka, name),
+            producers: Box::new(OfLibrdkafka {
+                config: clients::transactional(kafka, name),
+                id: name.to_owned(),
+            }),
             // A transaction that is open for longer is aborted.
             commit_every: if kafka.at_least_once.is_empty() {
                 kafka.commit_interval.min(LONGEST_TRANSACTION)
             } else {
                 kafka.commit_interval
             },
+            back_off: BACK_OFF,
             loose: kafka.at_least_once.clone(),
-            appender: Arc::clone(&self.appender),
+            appender: self.appender.clone(),
             wake: Box::new(move || watchers.wake()),
         };
         let tenure = Arc::new(Tenure::new(setup, end));

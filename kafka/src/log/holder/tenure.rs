@@ -5,11 +5,11 @@
 //! when another process has taken over, and then the engine is told that it was fenced before it appends anything else.
 
 use super::marks::MarkLog;
-use crate::log::appending::Appender;
+use super::transactions::Producers;
+use crate::log::appending::LooseAppends;
 use crate::path::FetchPath;
 use millpond_engine::changelog::{Append, Commit, EpochMark, Record, Role};
 use millpond_engine::{Error, Position, Result, TopicPartition};
-use rdkafka::config::ClientConfig;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Deref, Range};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -83,11 +83,13 @@ pub(in crate::log) struct Setup {
     pub(super) fetcher: Arc<dyn FetchPath>,
     /// Where the marks stand.
     pub(super) topic: TopicPartition,
-    pub(super) producer: ClientConfig,
+    pub(super) producers: Box<dyn Producers>,
     pub(super) commit_every: Duration,
+    /// Between two attempts at what did not go well.
+    pub(super) back_off: Duration,
     /// The topics whose records are sent without transactions.
     pub(super) loose: BTreeSet<String>,
-    pub(super) appender: Arc<Appender>,
+    pub(super) appender: Arc<dyn LooseAppends>,
     /// Wakes engines.
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
 }
