@@ -57,14 +57,15 @@ pub trait RoleLog: Send + Sync {
         Role::Holder
     }
 
-    /// Says that the engine knows that it is a follower, and cuts what is marked from now on; one that was [fenced](Role::Fenced) has
-    /// taken back what was not committed. Before that it must not be made the holder again, or it might go on with what it cut
-    /// as the holder it was. Called often.
+    /// Says that the engine does as it was `told` by [`role`](Self::role): a [follower](Role::Follower) cuts what is marked from now
+    /// on; one that was [fenced](Role::Fenced) has taken back what was not committed, and does so, too. Before that it must not be
+    /// made the holder again, or it might go on with what it cut as the holder it was. One that was fenced after it was told that
+    /// it is a follower has taken back nothing: it stays fenced. Called often.
     ///
     /// # Errors
     /// `Closed` after [`close`](super::Changelog::close).
-    fn follow(&self, producer: &str) -> Result<()> {
-        let _ = producer;
+    fn follow(&self, producer: &str, told: Role) -> Result<()> {
+        let _ = (producer, told);
         Ok(())
     }
 

@@ -40,7 +40,7 @@ impl Core {
             Role::Follower => {
                 self.main.follow(true);
                 // Before it may be the holder again.
-                setting.changelog.follow(&setting.name).map(|()| true)
+                setting.changelog.follow(&setting.name, Role::Follower).map(|()| true)
             }
             Role::Holder => {
                 self.main.follow(false);
@@ -82,7 +82,7 @@ impl Core {
         }
         service.host.signal();
         // Only now: as long as it is fenced, nothing of what was published is drained.
-        setting.changelog.follow(&setting.name)
+        setting.changelog.follow(&setting.name, Role::Fenced)
     }
 }
 

@@ -51,9 +51,9 @@ impl RoleLog for KafkaChangelog {
         self.holders.find(producer).map_or(Role::Follower, |tenure| tenure.role())
     }
 
-    fn follow(&self, producer: &str) -> Result<()> {
+    fn follow(&self, producer: &str, told: Role) -> Result<()> {
         self.check_open()?;
-        self.holders.joined(producer).map(|tenure| tenure.follow())
+        self.holders.joined(producer).map(|tenure| tenure.follow(told))
     }
 
     fn leave(&self, producer: &str) {

@@ -9,6 +9,8 @@ mod mark;
 mod marks;
 mod member;
 mod tenure;
+#[cfg(test)]
+mod tests;
 mod transactions;
 mod writer;
 

@@ -52,7 +52,7 @@ pub(in crate::log) struct State {
     pub(super) end: u64,
     /// The last one that is committed, as far as it was looked for.
     pub(super) last: Option<EpochMark>,
-    /// Its own ones since it became the holder, for tasks that are not so far yet.
+    /// Its own ones since it became the holder, for tasks that are not so far yet. They stand at `end` and behind it.
     pub(super) own: VecDeque<EpochMark>,
     pub(super) outbox: VecDeque<Arc<Entry>>,
     bytes: usize,
@@ -154,9 +154,11 @@ impl Tenure {
         }
     }
 
-    pub(in crate::log) fn follow(&self) {
+    /// The engine does what it was told: it follows, or it was fenced and has taken back what was not committed. Whoever was
+    /// told that it follows, and was fenced since, has taken back nothing.
+    pub(in crate::log) fn follow(&self, told: Role) {
         let mut state = self.state();
-        if state.stage == Stage::Fenced {
+        if state.stage == Stage::Fenced && told == Role::Fenced {
             state.stage = Stage::Following;
             state.forget_outbox();
         }
@@ -203,31 +205,37 @@ impl Tenure {
     }
 
     pub(in crate::log) fn epochs_after(&self, position: &Position) -> Result<Vec<EpochMark>> {
-        let (end, below) = {
-            let state = self.state();
-            if let Some(failed) = &state.failed {
-                return Err(failed.summary());
-            }
-            (state.end, if state.stage == Stage::Holding { state.end } else { u64::MAX })
-        };
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = marks.after(position, end, below)?;
-        drop(marks);
-        if let Some(last) = found.last() {
+        loop {
+            let (stage, end) = {
+                let state = self.state();
+                if let Some(failed) = &state.failed {
+                    return Err(failed.summary());
+                }
+                (state.stage, state.end)
+            };
+            let below = if stage == Stage::Holding { end } else { u64::MAX };
+            let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = marks.after(position, end, below)?;
+            drop(marks);
             let mut state = self.state();
-            // A task that builds tables asks for marks that the main one has long passed.
-            let is_later = state.last.as_ref().is_none_or(|known| last.to.includes(&known.to));
-            if state.stage != Stage::Holding && is_later {
-                state.last = Some(last.clone());
+            if let Some(last) = found.last() {
+                // A task that builds tables asks for marks that the main one has long passed.
+                let is_later = state.last.as_ref().is_none_or(|known| last.to.includes(&known.to));
+                if state.stage != Stage::Holding && is_later {
+                    state.last = Some(last.clone());
+                }
+                return Ok(found);
             }
-            return Ok(found);
+            if (state.stage, state.end) != (stage, end) {
+                // What is there was not looked for as far as it has to be now.
+                continue;
+            }
+            // Its own ones may be there before they can be read.
+            let uncommitted = state.outbox.iter().map(|entry| &entry.mark);
+            let uncommitted = uncommitted.filter(|_| stage == Stage::Holding);
+            let own = state.own.iter().chain(uncommitted);
+            return Ok(own.filter(|mark| !position.includes(&mark.to)).cloned().collect());
         }
-        if below == u64::MAX {
-            return Ok(found);
-        }
-        let state = self.state();
-        let own = state.own.iter().chain(state.outbox.iter().map(|entry| &entry.mark));
-        Ok(own.filter(|mark| !position.includes(&mark.to)).cloned().collect())
     }
 
     pub(in crate::log) fn committed(&self) -> Range<u64> {
@@ -307,7 +315,6 @@ impl State {
 
     /// Another process appends epochs now. Whoever has published what is not committed has to take it back.
     pub(super) fn lose(&mut self) {
-        self.own.clear();
         self.acknowledged = false;
         self.stage = if self.outbox.is_empty() { Stage::Following } else { Stage::Fenced };
     }
