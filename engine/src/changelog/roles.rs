@@ -75,13 +75,14 @@ pub trait RoleLog: Send + Sync {
     }
 
     /// Whether another epoch may be appended now, or too much waits to be committed. Whoever watches the log is woken when
-    /// there is room.
+    /// there is room. Asked of followers, too, whose builds append dead letters.
     fn has_room(&self, producer: &str) -> bool {
         let _ = producer;
         true
     }
 
-    /// Commits all that epochs of `producer` have appended so far, so that it is there whatever happens.
+    /// Commits all that epochs of `producer` have appended so far, so that it is there whatever happens, and the dead letters that its
+    /// engine has appended beside them.
     ///
     /// # Errors
     /// If it never will be, and the engine must stop.

@@ -153,7 +153,7 @@ pub(super) enum EpochOutcome {
     Failed,
     /// It was put back to be cut shorter, since it became too large.
     TooMuch,
-    /// It was put back to be cut again once it can be decoded.
+    /// It was put back to be cut again once it can be decoded, or it is known which of its letters are there.
     Awaits,
 }
 
@@ -165,7 +165,10 @@ impl Task {
             let mut failure = match self.attempt(input, &skipped, false) {
                 Ok(sealed) => {
                     let grown_bytes = sealed.grown_bytes;
-                    self.finish(input, sealed, &skipped)?;
+                    if !self.finish(input, sealed, &skipped)? {
+                        self.input.put_back(input)?;
+                        return Ok(EpochOutcome::Awaits);
+                    }
                     self.backoff.relax(input.records, grown_bytes);
                     self.rounds = 0;
                     return Ok(EpochOutcome::Done);

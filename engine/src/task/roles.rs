@@ -40,7 +40,9 @@ impl Core {
             Role::Follower => {
                 self.main.follow(true);
                 // Before it may be the holder again.
-                setting.changelog.follow(&setting.name, Role::Follower).map(|()| true)
+                setting.changelog.follow(&setting.name, Role::Follower)?;
+                // Whoever follows appends letters of builds.
+                Ok(setting.changelog.has_room(&setting.name))
             }
             Role::Holder => {
                 self.main.follow(false);
