@@ -69,18 +69,6 @@ impl Holders {
         lock(&self.joined).get(name).map(|joined| Arc::clone(&joined.tenure))
     }
 
-    /// The tenure of `name`.
-    ///
-    /// # Errors
-    /// `Invalid` if it has not joined.
-    pub(super) fn joined(&self, name: &str) -> Result<Arc<Tenure>> {
-        self.find(name).ok_or_else(|| {
-            Error::invalid(format!(
-                "`{name}` has not joined those who append its epochs: call `RoleLog::join` first"
-            ))
-        })
-    }
-
     /// Ends all tenures, and waits for that.
     pub(super) fn close(&self) {
         let joined = std::mem::take(&mut *lock(&self.joined));
@@ -122,6 +110,21 @@ fn new_identity() -> String {
 }
 
 impl KafkaChangelog {
+    /// The tenure of `name`.
+    ///
+    /// # Errors
+    /// `Closed` if the connection is; `Invalid` if the name has not joined.
+    pub(super) fn tenure(&self, name: &str) -> Result<Arc<Tenure>> {
+        let found = self.holders.find(name);
+        // Only now, as they are gone once it is closed.
+        self.check_open()?;
+        found.ok_or_else(|| {
+            Error::invalid(format!(
+                "`{name}` has not joined those who append its epochs: call `RoleLog::join` first"
+            ))
+        })
+    }
+
     /// Becomes one of those who append the epochs of `name`, or follow them.
     pub(super) fn join_holders(&self, name: &str) -> Result<()> {
         let topic = marks_of(name);

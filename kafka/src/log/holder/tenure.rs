@@ -3,21 +3,28 @@
 //! Invariants: what stands in the outbox was appended by an engine that was the holder, in the order of its epochs, each from
 //! where the one before ended. It leaves the outbox when it is known to be committed, together with its marks; or all of it
 //! when another process has taken over, and then the engine is told that it was fenced before it appends anything else.
+//! Letters that belong to no epoch stand beside it until they are acknowledged; one that is not ends the tenure, so that no
+//! commit passes over it.
 
 use super::marks::MarkLog;
 use super::transactions::Producers;
 use crate::log::appending::LooseAppends;
 use crate::path::FetchPath;
-use millpond_engine::changelog::{Append, Commit, EpochMark, Record, Role};
+use millpond_engine::changelog::{Ack, Append, Commit, EpochMark, Record, Role};
 use millpond_engine::{Error, Position, Result, TopicPartition};
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Deref, Range};
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// No further epoch is cut while so many bytes, or epochs, wait to be committed.
 const MOST_BYTES: usize = 32 << 20;
 const MOST_EPOCHS: usize = 10_000;
+
+/// How often it is looked whether records were acknowledged.
+pub(super) const LOOK: Duration = Duration::from_millis(2);
 
 /// How far it is with becoming the holder, or with ceasing to be it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +63,10 @@ pub(in crate::log) struct State {
     pub(super) own: VecDeque<EpochMark>,
     pub(super) outbox: VecDeque<Arc<Entry>>,
     bytes: usize,
+    /// Letters that were sent without a transaction and are not acknowledged, with their sizes; and how many there were before.
+    letters: VecDeque<(Ack, usize)>,
+    letter_bytes: usize,
+    letters_there: u64,
     pub(super) committed: u64,
     /// Somebody waits until so many are committed.
     pub(super) wanted: u64,
@@ -116,6 +127,9 @@ impl Tenure {
             own: VecDeque::new(),
             outbox: VecDeque::new(),
             bytes: 0,
+            letters: VecDeque::new(),
+            letter_bytes: 0,
+            letters_there: 0,
             committed: 0,
             wanted: 0,
             failed: None,
@@ -243,27 +257,44 @@ impl Tenure {
         state.committed..state.committed + state.outbox.len() as u64
     }
 
+    /// Letters of the engine were sent, which are known to be there when `ack` resolves.
+    pub(in crate::log) fn keep_letters(&self, ack: Ack, bytes: usize) {
+        let mut state = self.state();
+        state.letters.push_back((ack, bytes));
+        state.letter_bytes += bytes;
+    }
+
+    pub(in crate::log) fn has_room(&self) -> bool {
+        let mut state = self.state();
+        state.hear_of_letters();
+        state.has_room()
+    }
+
     pub(in crate::log) fn commit(&self, patience: Duration) -> Result<Commit> {
         let deadline = Instant::now() + patience;
         let mut state = self.state();
+        let letters = state.letters_there + state.letters.len() as u64;
         let target = state.committed + state.outbox.len() as u64;
         state.wanted = state.wanted.max(target);
         self.changed.notify_all();
         loop {
+            state.hear_of_letters();
             if let Some(failed) = &state.failed {
                 return Err(failed.summary());
             }
             if state.stage == Stage::Fenced {
                 return Ok(Commit::Fenced);
             }
-            if state.committed >= target {
+            let are_there = state.letters_there >= letters;
+            if state.committed >= target && are_there {
                 return Ok(Commit::Done);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(Commit::Pending);
             }
-            state = self.wait(state, left);
+            // Of letters nobody tells.
+            state = self.wait(state, if are_there { left } else { left.min(LOOK) });
         }
     }
 
@@ -292,9 +323,28 @@ impl Tenure {
     }
 }
 
+/// What has come of an append by now.
+pub(super) fn look_at(ack: &mut Ack) -> Poll<Result<Position>> {
+    Pin::new(ack).poll(&mut Context::from_waker(Waker::noop()))
+}
+
 impl State {
     pub(in crate::log) fn has_room(&self) -> bool {
-        self.bytes < MOST_BYTES && self.outbox.len() < MOST_EPOCHS
+        self.bytes + self.letter_bytes < MOST_BYTES && self.outbox.len() < MOST_EPOCHS
+    }
+
+    /// Looks which letters are there now.
+    fn hear_of_letters(&mut self) {
+        while let Some((ack, bytes)) = self.letters.front_mut()
+            && let Poll::Ready(outcome) = look_at(ack)
+        {
+            self.letter_bytes -= *bytes;
+            self.letters.pop_front();
+            self.letters_there += 1;
+            if let Err(error) = outcome {
+                self.failed.get_or_insert(error.context("a dead letter"));
+            }
+        }
     }
 
     fn forget_outbox(&mut self) {

@@ -7,18 +7,14 @@
 
 use super::mark::Mark;
 use super::marks::{MarkReader, Placed};
-use super::tenure::{Entry, Setup, Stage, State, Tenure};
+use super::tenure::{Entry, LOOK, Setup, Stage, State, Tenure, look_at};
 use super::transactions::{Transactions, Trouble};
 use millpond_engine::changelog::{Ack, Append};
 use millpond_engine::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
-
-/// How often it is looked whether records were acknowledged.
-const LOOK: Duration = Duration::from_millis(2);
 
 /// How long an end waits for the last commit.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
@@ -354,7 +350,7 @@ fn send(tenure: &Tenure, producer: &mut dyn Transactions, entry: &Entry) -> Resu
 /// Waits until what needs no transaction is there, as long as this process is to hold.
 fn wait_loose(tenure: &Tenure, mut ack: Ack) -> Result<(), Trouble> {
     loop {
-        if let Poll::Ready(outcome) = Pin::new(&mut ack).poll(&mut Context::from_waker(Waker::noop())) {
+        if let Poll::Ready(outcome) = look_at(&mut ack) {
             return outcome.map(drop).map_err(refused_or_lost);
         }
         let state = tenure.state();

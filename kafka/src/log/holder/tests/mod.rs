@@ -16,14 +16,18 @@ mod client;
 mod process;
 mod world;
 
-use super::tenure::Stage;
-use millpond_engine::Position;
-use millpond_engine::changelog::Role;
+use super::tenure::{Stage, Tenure};
+use crate::Kafka;
+use crate::log::KafkaChangelog;
+use client::Client;
+use millpond_engine::changelog::{Ack, Changelog, Commit, EpochLog, EpochMark, Role, RoleLog};
+use millpond_engine::{Error, ErrorKind, Position};
 use process::at;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use world::World;
 
 proptest! {
@@ -114,4 +118,53 @@ fn whoever_is_fenced_before_it_says_that_it_follows_has_to_step_back() {
     assert_eq!(holder.tenure.role(), Role::Fenced, "it does not know that yet");
     holder.tenure.follow(Role::Fenced);
     assert_eq!(holder.tenure.role(), Role::Follower);
+}
+
+#[test]
+fn a_commit_waits_for_the_letters_of_its_own_name() {
+    let world = held();
+    let [one, other] = [0, 1].map(|number| Arc::clone(&world.process(number).tenure));
+    let commit = |tenure: &Tenure| tenure.commit(Duration::ZERO).unwrap();
+    let (sender, ack) = Ack::pending();
+    one.keep_letters(ack, 64 << 20);
+    assert_eq!((commit(&one), commit(&other)), (Commit::Pending, Commit::Done));
+    // Until they are there, nothing is to be added to them.
+    assert_eq!((one.has_room(), other.has_room()), (false, true));
+    sender.resolve(Ok(Position::new()));
+    assert!(one.has_room());
+    assert_eq!(commit(&one), Commit::Done);
+}
+
+/// It was once waited for by whoever synced the log next, and forgotten with all the others.
+#[test]
+fn no_commit_passes_over_a_letter_that_did_not_arrive() {
+    let world = held();
+    let [one, other] = [0, 1].map(|number| Arc::clone(&world.process(number).tenure));
+    let (lost, ack) = Ack::pending();
+    one.keep_letters(ack, 1);
+    one.keep_letters(Ack::ready(Ok(Position::new())), 1);
+    lost.resolve(Err(Error::unavailable("not acknowledged")));
+    for _ in 0..2 {
+        let error = one.commit(Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("letter"), "{error}");
+    }
+    assert_eq!(other.commit(Duration::ZERO).unwrap(), Commit::Done);
+}
+
+#[test]
+fn roles_of_a_closed_changelog_are_closed() {
+    let brokers = Kafka::new("service").bootstrap("127.0.0.1:1");
+    let log = KafkaChangelog::open(&brokers, || Ok(Arc::new(Client::new(Weak::new())))).unwrap();
+    let mark = EpochMark::new(at(0), at(1));
+    let asked = || {
+        let append = |producer| log.append_epoch(producer, &mark, Vec::new()).map(drop);
+        let commit = log.commit("service", Duration::ZERO).map(drop);
+        let all =
+            [commit, log.follow("service", Role::Follower), append("service"), append("service.letters")];
+        all.map(|asked| asked.unwrap_err().kind())
+    };
+    assert_eq!(asked(), [ErrorKind::Invalid; 4]);
+    log.close().unwrap();
+    assert_eq!(asked(), [ErrorKind::Closed; 4]);
 }

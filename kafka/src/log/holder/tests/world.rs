@@ -12,6 +12,9 @@ const PROCESSES: usize = 3;
 /// So many things may happen within each other.
 const DEEPEST: usize = 3;
 
+/// So much happens while one of them is halted.
+const HALT: usize = 24;
+
 /// So often everyone gets a turn until what is to be done must be done.
 const ROUNDS: usize = 60;
 
@@ -108,9 +111,17 @@ impl World {
 
     /// Whatever may happen in between.
     pub(super) fn meanwhile(&self) {
+        // What comes late comes while something else is under way.
+        if !self.brokers().late.is_empty() && self.draw() % 4 == 3 {
+            self.arrive();
+        }
         while self.depth.load(Ordering::Relaxed) < DEEPEST && self.draw() % self.order == self.order - 1 {
+            // Whoever is in the middle of something may be halted for long.
+            let is_halted = self.draw() % 8 == 7;
             self.depth.fetch_add(1, Ordering::Relaxed);
-            self.happen();
+            for _ in 0..if is_halted { HALT } else { 1 } {
+                self.happen();
+            }
             self.depth.fetch_sub(1, Ordering::Relaxed);
         }
     }
