@@ -69,7 +69,8 @@ pub enum FailurePolicy {
     /// (`millpond.reason`, `.topic`, `.partition`, `.offset` and `.engine`), and left out. Tables that are being built
     /// set aside what they cannot take in the same way; so that they agree with the tables that they derive from, these are built
     /// anew with them, and with all that derives from these. A record that fails for the same reason once more, there or after
-    /// a crash, is not written again; one that fails for another reason is.
+    /// a crash, is not written again; one that fails for another reason is. Only where several engines share a name, as on Kafka, and
+    /// build the same table at the same moment, may each of them write it.
     DeadLetter(Arc<str>),
 }
 

@@ -220,35 +220,27 @@ impl Tenure {
 
     pub(in crate::log) fn epochs_after(&self, position: &Position) -> Result<Vec<EpochMark>> {
         loop {
-            let (stage, end) = {
+            let before = {
                 let state = self.state();
                 if let Some(failed) = &state.failed {
                     return Err(failed.summary());
                 }
-                (state.stage, state.end)
+                state.standing()
             };
+            let (stage, end) = before;
             let below = if stage == Stage::Holding { end } else { u64::MAX };
             let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
             let found = marks.after(position, end, below)?;
             drop(marks);
-            let mut state = self.state();
+            let mut now = self.state();
             if let Some(last) = found.last() {
-                // A task that builds tables asks for marks that the main one has long passed.
-                let is_later = state.last.as_ref().is_none_or(|known| last.to.includes(&known.to));
-                if state.stage != Stage::Holding && is_later {
-                    state.last = Some(last.clone());
-                }
+                now.note(last);
                 return Ok(found);
             }
-            if (state.stage, state.end) != (stage, end) {
-                // What is there was not looked for as far as it has to be now.
-                continue;
+            // Or what is there was not looked for as far as it has to be by now.
+            if now.standing() == before {
+                return Ok(now.own_behind(position));
             }
-            // Its own ones may be there before they can be read.
-            let uncommitted = state.outbox.iter().map(|entry| &entry.mark);
-            let uncommitted = uncommitted.filter(|_| stage == Stage::Holding);
-            let own = state.own.iter().chain(uncommitted);
-            return Ok(own.filter(|mark| !position.includes(&mark.to)).cloned().collect());
         }
     }
 
@@ -345,6 +337,27 @@ impl State {
                 self.failed.get_or_insert(error.context("a dead letter"));
             }
         }
+    }
+
+    /// What it is, and up to where others have decided.
+    pub(super) fn standing(&self) -> (Stage, u64) {
+        (self.stage, self.end)
+    }
+
+    /// Notes a mark that was read.
+    fn note(&mut self, read: &EpochMark) {
+        // A task that builds tables asks for marks that the main one has long passed.
+        let is_later = self.last.as_ref().is_none_or(|known| read.to.includes(&known.to));
+        if self.stage != Stage::Holding && is_later {
+            self.last = Some(read.clone());
+        }
+    }
+
+    /// Its own marks behind `position`, which are there before they can be read.
+    fn own_behind(&self, position: &Position) -> Vec<EpochMark> {
+        let uncommitted = self.outbox.iter().filter(|_| self.stage == Stage::Holding);
+        let own = self.own.iter().chain(uncommitted.map(|entry| &entry.mark));
+        own.filter(|mark| !position.includes(&mark.to)).cloned().collect()
     }
 
     fn forget_outbox(&mut self) {

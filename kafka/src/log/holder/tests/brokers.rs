@@ -109,15 +109,13 @@ impl Brokers {
         if transaction.is_some() && transaction != self.open {
             return Err(Refusal::Ended);
         }
-        let number = match self.open {
-            Some(open) => open,
-            None => {
-                self.mark_ends();
-                self.transactions.push(Transaction { fate: Fate::Open, unmarked: Vec::new() });
-                self.open = Some(self.transactions.len() - 1);
-                self.transactions.len() - 1
-            }
-        };
+        if self.open.is_none() {
+            self.mark_ends();
+        }
+        let number = *self.open.get_or_insert(self.transactions.len());
+        if number == self.transactions.len() {
+            self.transactions.push(Transaction { fate: Fate::Open, unmarked: Vec::new() });
+        }
         let unmarked = &mut self.transactions[number].unmarked;
         if !unmarked.contains(&partition) {
             unmarked.push(partition);

@@ -247,8 +247,7 @@ impl Process {
 
     /// What it is, and since when.
     fn standing(&self) -> (Stage, u64) {
-        let state = self.tenure.state();
-        (state.stage, state.end)
+        self.tenure.state().standing()
     }
 
     /// Whether a mark is for it to know: a holder that another one has taken over from does not know it yet.
@@ -262,8 +261,8 @@ impl Process {
         let start = brokers.start(MARKS);
         let now = self.standing();
         let is_there = |committed: &&Committed| {
-            self.may_know(now, committed)
-                && (committed.offset >= start || given.contains(&committed.mark.epoch))
+            let is_kept = committed.offset >= start && self.may_know(now, committed);
+            is_kept || given.contains(&committed.mark.epoch)
         };
         let there: Vec<_> = brokers.marks.iter().filter(is_there).map(|there| &there.mark.epoch).collect();
         let state = self.tenure.state();

@@ -132,15 +132,20 @@ impl World {
         let process = self.process(number);
         self.trace(what, number, &process);
         match what {
-            0..=7 | 23 => process.step(self),
+            0..=7 => process.step(self),
             8..=14 => process.write(),
             15..=18 => process.drain(self),
             19 | 20 => process.assign(true),
             21 => process.assign(false),
-            // As a group does: one of them, and no other.
-            22 => {
+            // As a group does: one of them, and no other; and everyone hears of it.
+            22 | 23 => {
                 for (other, process) in self.processes().enumerate() {
                     process.assign(other == number);
+                }
+                for process in self.processes() {
+                    process.write();
+                    process.step(self);
+                    process.write();
                 }
             }
             24 | 25 => _ = self.brokers().mark_an_end(usize::from(self.draw())),
@@ -171,11 +176,11 @@ impl World {
         }
         let depth = self.depth.load(Ordering::Relaxed);
         let state = process.tenure.state();
-        let (stage, outbox, end) = (state.stage, state.outbox.len(), state.end);
+        let (outbox, standing) = (state.outbox.len(), state.standing());
         let brokers = self.brokers();
         let (marks, stable) = (brokers.marks.len(), brokers.stable(MARKS));
         println!(
-            "{:depth$}{what} of process {number}: {stage:?}, assigned {}, {outbox} in the outbox, others end at {end}, published \
+            "{:depth$}{what} of process {number}: {standing:?}, assigned {}, {outbox} in the outbox, published \
              {}, durable {:?}; {marks} marks, stable {stable}",
             "",
             state.assigned,
@@ -193,7 +198,9 @@ impl World {
 
     fn write_of_those_who_leave(&self) {
         let leaving = self.leaving.lock().unwrap().clone();
-        leaving.iter().for_each(|process| process.write());
+        for process in &leaving {
+            process.write();
+        }
     }
 
     /// Others take the places of those that were killed, have stopped or leave.
