@@ -262,6 +262,56 @@ fn so_they_are_where_the_order_of_partitions_does_not_matter() {
     }
 }
 
+/// A build at the heels of the main task once wrote letters again that stood in transactions which were not committed yet.
+#[test]
+fn a_letter_that_is_not_committed_yet_is_not_written_again_by_a_build() {
+    let start = |log: &Arc<OwnLog>, store: &Arc<MemoryStore>, version| {
+        let graph = GraphBuilder::new();
+        let good = graph.stream(&orders()).try_map_values(|_, number| match number {
+            7 => Err("bad luck"),
+            good => Ok(good),
+        });
+        good.to(&Topic::<u8, u64>::new("good").partitions(1));
+        let count = TableOptions::from("count").version(version);
+        good.group_by_key().fold(count, || 0_u64, |count, _, _| *count += 1);
+        let builder = Engine::builder(&graph.build().unwrap()).store(store.clone()).changelog(log.clone());
+        builder.on_failure(FailurePolicy::DeadLetter("letters".into())).stepper().unwrap()
+    };
+    let (first, store) = (OwnLog::shared(5), Arc::default());
+    first.create_topic("orders", &TopicConfig::default()).unwrap();
+    let append = |number: u64| {
+        let record = records::record(&orders(), &1, Some(&number)).at(0);
+        records::append(&*first, records::partition(&orders(), 0), vec![record]).unwrap();
+    };
+    append(1);
+    first.take_over(NAME);
+    let mut stepper = start(&first, &store, 1);
+    for _ in 0..10 {
+        stepper.epoch(10).unwrap();
+    }
+    assert!(stepper.drain().unwrap());
+    drop(stepper);
+    let second = first.process();
+    second.take_over(NAME);
+    let mut stepper = start(&second, &store, 2);
+    assert!(stepper.is_building());
+    append(7);
+    // The log takes its time.
+    second.delay_commits(NAME, u32::MAX);
+    for _ in 0..20 {
+        stepper.epoch(10).unwrap();
+    }
+    assert!(stepper.is_building());
+    second.delay_commits(NAME, 0);
+    for _ in 0..20 {
+        stepper.epoch(10).unwrap();
+    }
+    assert!(!stepper.is_building());
+    second.commit(NAME, Duration::ZERO).unwrap();
+    let letters = records::read(&*first, &millpond::TopicPartition::new("letters", 0)).unwrap();
+    assert_eq!(letters.len(), 1);
+}
+
 /// A holder that finds out that another has taken over goes on as a follower; its tables answer once they stand where they
 /// stood, and what waits for what was taken back is told.
 #[test]

@@ -57,14 +57,15 @@ pub trait RoleLog: Send + Sync {
         Role::Holder
     }
 
-    /// Says that the engine knows that it is a follower, and cuts what is marked from now on; one that was [fenced](Role::Fenced) has
-    /// taken back what was not committed. Before that it must not be made the holder again, or it might go on with what it cut
-    /// as the holder it was. Called often.
+    /// Says that the engine does as it was `told` by [`role`](Self::role): a [follower](Role::Follower) cuts what is marked from now
+    /// on; one that was [fenced](Role::Fenced) has taken back what was not committed, and does so, too. Before that it must not be
+    /// made the holder again, or it might go on with what it cut as the holder it was. One that was fenced after it was told that
+    /// it is a follower has taken back nothing: it stays fenced. Called often.
     ///
     /// # Errors
     /// `Closed` after [`close`](super::Changelog::close).
-    fn follow(&self, producer: &str) -> Result<()> {
-        let _ = producer;
+    fn follow(&self, producer: &str, told: Role) -> Result<()> {
+        let _ = (producer, told);
         Ok(())
     }
 
@@ -74,13 +75,14 @@ pub trait RoleLog: Send + Sync {
     }
 
     /// Whether another epoch may be appended now, or too much waits to be committed. Whoever watches the log is woken when
-    /// there is room.
+    /// there is room. Asked of followers, too, whose builds append dead letters.
     fn has_room(&self, producer: &str) -> bool {
         let _ = producer;
         true
     }
 
-    /// Commits all that epochs of `producer` have appended so far, so that it is there whatever happens.
+    /// Commits all that epochs of `producer` have appended so far, so that it is there whatever happens, and the dead letters that its
+    /// engine has appended beside them.
     ///
     /// # Errors
     /// If it never will be, and the engine must stop.

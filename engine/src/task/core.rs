@@ -89,7 +89,7 @@ impl Core {
         for _ in 0..build.epochs(ran, self.main.position()) {
             let more = build.task.step(limit, Some(self.main.position()))?;
             advanced |= more;
-            if build.task.awaiting().is_some() {
+            if build.task.awaiting().is_some() || build.task.awaits_letters() {
                 break;
             }
             if answers && build.has_caught_up(self.main.position(), !more) {

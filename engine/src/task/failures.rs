@@ -69,7 +69,8 @@ pub enum FailurePolicy {
     /// (`millpond.reason`, `.topic`, `.partition`, `.offset` and `.engine`), and left out. Tables that are being built
     /// set aside what they cannot take in the same way; so that they agree with the tables that they derive from, these are built
     /// anew with them, and with all that derives from these. A record that fails for the same reason once more, there or after
-    /// a crash, is not written again; one that fails for another reason is.
+    /// a crash, is not written again; one that fails for another reason is. Only where several engines share a name, as on Kafka, and
+    /// build the same table at the same moment, may each of them write it.
     DeadLetter(Arc<str>),
 }
 
@@ -153,7 +154,7 @@ pub(super) enum EpochOutcome {
     Failed,
     /// It was put back to be cut shorter, since it became too large.
     TooMuch,
-    /// It was put back to be cut again once it can be decoded.
+    /// It was put back to be cut again once it can be decoded, or it is known which of its letters are there.
     Awaits,
 }
 
@@ -165,7 +166,10 @@ impl Task {
             let mut failure = match self.attempt(input, &skipped, false) {
                 Ok(sealed) => {
                     let grown_bytes = sealed.grown_bytes;
-                    self.finish(input, sealed, &skipped)?;
+                    if !self.finish(input, sealed, &skipped)? {
+                        self.input.put_back(input)?;
+                        return Ok(EpochOutcome::Awaits);
+                    }
                     self.backoff.relax(input.records, grown_bytes);
                     self.rounds = 0;
                     return Ok(EpochOutcome::Done);

@@ -6,19 +6,27 @@
 //! that was appended before a crash by code at which fewer records failed. For these, the letters that are there
 //! already are read back, once, and what is missing is appended by itself.
 //!
+//! What the engine has appended itself is committed before that, and whatever else is on its way is waited for, up to where the
+//! topic ends now. Between that look and the append another engine of the name, which builds the same, may append the same
+//! letter: where several share a log, such a record can have a letter of each that builds at the same moment.
+//!
 //! Letters of other services in the same topic do not count. Letters that retention has dropped are forgotten.
 
 use super::input::EpochInput;
 use super::{FailurePolicy, Setting, Task, appends};
-use crate::changelog::{EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef, read_below};
+use crate::changelog::{Commit, EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef, read_below};
 use crate::dataflow::{Skipped, Sunk};
 use crate::flow::Stamp;
-use crate::{Error, Position, Result, TopicPartition};
+use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How long the log may take to commit what was appended before, until others get a turn.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the letters say in headers.
 const ENGINE: &str = "millpond.engine";
@@ -42,15 +50,40 @@ pub(super) struct Letters {
     next: u64,
     /// Whether the log knows that nothing is to be kept for whoever appends them.
     released: bool,
+    /// Whether the last epoch was put back, as it could not be told which are there.
+    are_awaited: bool,
 }
 
 impl Letters {
-    /// Takes in what was appended since the last time.
+    /// Takes in what was appended since the last time. `false` if that cannot be told yet.
+    ///
+    /// # Errors
+    /// As for [`PartitionReader::poll`](crate::changelog::PartitionReader::poll); `Unavailable` if another engine has taken over.
+    fn look(&mut self, setting: &Setting, id: &TopicPartition) -> Result<bool> {
+        if !setting.shares_epochs() {
+            return self.read_back(setting, id).map(|()| true);
+        }
+        // Those of the main task are in its outbox for a while, and others on their way.
+        match setting.changelog.commit(&setting.name, PATIENCE)? {
+            Commit::Done => {}
+            Commit::Pending => return Ok(false),
+            Commit::Fenced => return Err(Error::unavailable("another engine of this name has taken over")),
+        }
+        match self.read_back(setting, id) {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(%error, topic = &*id.topic, "it cannot be told yet which dead letters are there");
+                Ok(false)
+            }
+            outcome => outcome.map(|()| true),
+        }
+    }
+
+    /// Reads what was appended since the last time, and waits for what is not decided.
     fn read_back(&mut self, setting: &Setting, id: &TopicPartition) -> Result<()> {
-        let kept = setting.changelog.offsets(id)?;
-        self.next = self.next.max(kept.start);
+        let end = setting.changelog.undecided_end(id)?;
+        self.next = self.next.max(setting.changelog.offsets(id)?.start);
         let mut reader = setting.changelog.reader(id, self.next)?;
-        read_below(&mut *reader, kept.end, |batch| {
+        read_below(&mut *reader, end, |batch| {
             let letters = batch.decode()?;
             self.known.extend(letters.iter().filter_map(|letter| identity(letter.headers(), setting)));
             Ok(())
@@ -113,17 +146,27 @@ impl Task {
         Ok(letters)
     }
 
-    /// Appends those of `letters` that are not there yet. Their epoch is marked nowhere, or was marked before.
-    pub(super) fn append_missing(&mut self, mut letters: Vec<Sunk>) -> Result<()> {
-        let Some(first) = letters.first() else { return Ok(()) };
+    /// Whether the last epoch was put back, as it could not be told which of its letters are there.
+    pub(super) fn awaits_letters(&self) -> bool {
+        self.letters.are_awaited
+    }
+
+    /// Appends those of `letters` that are not there yet. Their epoch is marked nowhere, or was marked before. `false` if it cannot be
+    /// told yet which are there: nothing was appended.
+    pub(super) fn append_missing(&mut self, mut letters: Vec<Sunk>) -> Result<bool> {
+        self.letters.are_awaited = false;
+        let Some(first) = letters.first() else { return Ok(true) };
         let id = TopicPartition::new(Arc::clone(&first.topic), first.partition);
-        self.letters.read_back(&self.setting, &id)?;
+        self.letters.are_awaited = !self.letters.look(&self.setting, &id)?;
+        if self.letters.are_awaited {
+            return Ok(false);
+        }
         letters.retain(|letter| {
             let headers = letter.record.headers.iter().map(|header| (&*header.name, header.value.as_deref()));
             identity(headers, &self.setting).is_none_or(|letter| !self.letters.known.contains(&letter))
         });
         if letters.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         // As an epoch of a producer of its own, which waits for no disk: the next drain syncs it before its rows. What it
         // has appended is the only input that such a producer can be said to have, so that every epoch is a new one.
@@ -144,7 +187,7 @@ impl Task {
         }
         self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
         self.setting.counters.dead_letters.fetch_add(total, Ordering::Relaxed);
-        Ok(())
+        Ok(true)
     }
 }
 

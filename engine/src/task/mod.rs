@@ -213,12 +213,13 @@ impl Task {
         self.plan.writes.iter().filter_map(|&table| self.tables.get(table)?.as_ref())
     }
 
-    /// Appends what the epoch produced, then makes it visible.
-    fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<()> {
+    /// Appends what the epoch produced, then makes it visible. `false` if it has to wait for letters, as in
+    /// [`append_missing`](Self::append_missing): it was taken back.
+    fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<bool> {
         let produced = self.produce(input, sealed.sunk, skipped);
-        if let Err(error) = produced {
+        if !matches!(produced, Ok(true)) {
             self.roll_back()?;
-            return Err(error);
+            return produced;
         }
         fault::point("epoch.before_publish")?;
         // Counted first: whoever sees the epoch finds it counted.
@@ -256,7 +257,8 @@ impl Task {
         self.shared.tell(epoch);
         told?;
         fault::point("epoch.after_publish")?;
-        user_code("rows were evicted from memory", || self.evict())
+        user_code("rows were evicted from memory", || self.evict())?;
+        Ok(true)
     }
 
     /// Keeps the hot state under its part of the memory budget, shared by the tables as they need it.
@@ -274,8 +276,9 @@ impl Task {
         }
     }
 
-    /// Appends the outputs and dead letters of an epoch together with its mark, if there are any.
-    fn produce(&mut self, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<()> {
+    /// Appends the outputs and dead letters of an epoch together with its mark, if there are any. `false` as for
+    /// [`append_missing`](Self::append_missing).
+    fn produce(&mut self, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<bool> {
         let letters = self.letters(input, skipped)?;
         if !self.produces {
             return self.append_missing(letters);
@@ -283,7 +286,7 @@ impl Task {
         sunk.extend(letters.iter().cloned());
         if sunk.is_empty() && (!self.setting.marks_all() || input.records == 0) {
             // A mark without records would tell a replay nothing, and cost a write and a wait.
-            return Ok(());
+            return Ok(true);
         }
         let total = sunk.len() as u64;
         let span = tracing::debug_span!("append", records = total);
@@ -293,11 +296,11 @@ impl Task {
         if self.setting.changelog.append_epoch(&self.setting.name, &mark, appends(sunk))? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
             self.setting.counters.dead_letters.fetch_add(letters.len() as u64, Ordering::Relaxed);
-        } else if self.setting.role() == Role::Holder {
-            self.append_missing(letters)?;
+        } else if self.setting.role() == Role::Holder && !self.append_missing(letters)? {
+            return Ok(false);
         }
         fault::point("epoch.after_append")?;
-        Ok(())
+        Ok(true)
     }
 }
 

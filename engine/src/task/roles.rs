@@ -40,7 +40,9 @@ impl Core {
             Role::Follower => {
                 self.main.follow(true);
                 // Before it may be the holder again.
-                setting.changelog.follow(&setting.name).map(|()| true)
+                setting.changelog.follow(&setting.name, Role::Follower)?;
+                // Whoever follows appends letters of builds.
+                Ok(setting.changelog.has_room(&setting.name))
             }
             Role::Holder => {
                 self.main.follow(false);
@@ -82,7 +84,7 @@ impl Core {
         }
         service.host.signal();
         // Only now: as long as it is fenced, nothing of what was published is drained.
-        setting.changelog.follow(&setting.name)
+        setting.changelog.follow(&setting.name, Role::Fenced)
     }
 }
 

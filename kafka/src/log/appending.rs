@@ -24,6 +24,16 @@ const MOST_BYTES: usize = 64 << 20;
 /// How long what is on its way may take to get there, when the connection is closed.
 const FLUSH: Duration = Duration::from_secs(30);
 
+/// What sends records without a transaction, each append acknowledged by itself.
+pub(super) trait LooseAppends: Send + Sync {
+    /// # Errors
+    /// As the acknowledgement of [`AppendLog::append`]; nothing was sent then.
+    fn append(&self, appends: Vec<Append>) -> Result<Ack>;
+
+    /// When more can be sent.
+    fn room(&self) -> Room;
+}
+
 pub(super) struct Appender {
     producer: ThreadedProducer<Reports>,
     admin: OnceLock<AdminClient<DefaultClientContext>>,
@@ -66,21 +76,27 @@ impl Appender {
         Ok(self.admin.get_or_init(|| admin))
     }
 
-    /// When more can be sent.
-    pub(super) fn room(&self) -> Room {
-        self.on_its_way.room()
+    /// As [`append`](LooseAppends::append), whether there is room or not: for whoever sees to it that it is not too much.
+    pub(super) fn append_anyhow(&self, appends: Vec<Append>) -> Result<Ack> {
+        self.send_all(appends, |on_its_way, records, bytes| {
+            on_its_way.load().take_up(records, bytes);
+            Ok(())
+        })
     }
 
-    pub(super) fn append(&self, appends: Vec<Append>) -> Result<Ack> {
+    fn send_all(
+        &self,
+        appends: Vec<Append>,
+        admit: impl FnOnce(&OnItsWay, usize, usize) -> Result<()>,
+    ) -> Result<Ack> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::closed("the connection to Kafka was closed; open it again"));
         }
         let records = appends.iter().map(|append| append.records.len()).sum();
-        let bytes = appends.iter().flat_map(|append| &append.records).map(Record::payload_bytes).sum();
         if records == 0 {
             return Ok(Ack::ready(Ok(Position::new())));
         }
-        self.on_its_way.admit(records, bytes)?;
+        admit(&self.on_its_way, records, bytes_of(&appends))?;
         let (sender, ack) = Ack::pending();
         let pending = Arc::new(Pending::new(sender, records));
         for Append { partition, records } in appends {
@@ -111,6 +127,21 @@ impl Appender {
             tracing::warn!(%error, "appends that were not acknowledged are given up");
         }
     }
+}
+
+impl LooseAppends for Appender {
+    fn room(&self) -> Room {
+        self.on_its_way.room()
+    }
+
+    fn append(&self, appends: Vec<Append>) -> Result<Ack> {
+        self.send_all(appends, OnItsWay::admit)
+    }
+}
+
+/// How large records are together.
+pub(super) fn bytes_of(appends: &[Append]) -> usize {
+    appends.iter().flat_map(|append| &append.records).map(Record::payload_bytes).sum()
 }
 
 /// What an append has come to, or a part of it: a record of so many bytes, where the producer takes at most so many.
@@ -277,6 +308,11 @@ impl Load {
     fn has_room(&self) -> bool {
         self.records < MOST_RECORDS && self.bytes < MOST_BYTES
     }
+
+    fn take_up(&mut self, records: usize, bytes: usize) {
+        self.records += records;
+        self.bytes += bytes;
+    }
 }
 
 impl OnItsWay {
@@ -293,8 +329,7 @@ impl OnItsWay {
                 load.records, load.bytes
             )));
         }
-        load.records += records;
-        load.bytes += bytes;
+        load.take_up(records, bytes);
         Ok(())
     }
 
@@ -329,10 +364,8 @@ impl AppendLog for KafkaChangelog {
         self.appender.room()
     }
 
-    /// Whatever can be read, and whatever was acknowledged, is durable already; letters that were set aside are waited for.
+    /// Whatever can be read, and whatever was acknowledged, is durable already; what epochs append is so once it is committed.
     fn sync(&self) -> Result<()> {
-        self.check_open()?;
-        let letters = std::mem::take(&mut *self.letters());
-        letters.into_iter().try_for_each(|letter| letter.wait_blocking().map(drop))
+        self.check_open()
     }
 }

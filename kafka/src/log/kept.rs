@@ -1,10 +1,11 @@
 //! What Kafka keeps for those who read it, and what it does not.
 
 use super::KafkaChangelog;
+use super::appending::bytes_of;
 use millpond_engine::changelog::{
     Append, Commit, EpochLog, EpochMark, Lease, NameLog, RetentionLog, Role, RoleLog, Term, TermLog,
 };
-use millpond_engine::{ErrorKind, Position, Result};
+use millpond_engine::{Position, Result};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -13,22 +14,16 @@ const LETTERS: &str = ".letters";
 const BUILD: &str = ".build";
 
 impl EpochLog for KafkaChangelog {
-    /// Commits it with the next transaction. Letters that no mark speaks of have none: they are sent at once.
+    /// Commits it with the next transaction. Letters that no mark speaks of have none: they are sent at once, and a commit of
+    /// their engine waits for them.
     fn append_epoch(&self, producer: &str, mark: &EpochMark, appends: Vec<Append>) -> Result<bool> {
         self.check_open()?;
-        if producer.ends_with(LETTERS) {
-            let letter = loop {
-                match self.appender.append(appends.clone()) {
-                    Err(error) if error.kind() == ErrorKind::Unavailable => {
-                        self.appender.room().wait_blocking();
-                    }
-                    sent => break sent?,
-                }
-            };
-            self.letters().push(letter);
+        if let Some(name) = producer.strip_suffix(LETTERS) {
+            let (tenure, bytes) = (self.tenure(name)?, bytes_of(&appends));
+            tenure.keep_letters(self.appender.append_anyhow(appends)?, bytes);
             return Ok(true);
         }
-        self.holders.joined(producer)?.append(mark, appends)
+        self.tenure(producer)?.append(mark, appends)
     }
 
     fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
@@ -50,9 +45,8 @@ impl RoleLog for KafkaChangelog {
         self.holders.find(producer).map_or(Role::Follower, |tenure| tenure.role())
     }
 
-    fn follow(&self, producer: &str) -> Result<()> {
-        self.check_open()?;
-        self.holders.joined(producer).map(|tenure| tenure.follow())
+    fn follow(&self, producer: &str, told: Role) -> Result<()> {
+        self.tenure(producer).map(|tenure| tenure.follow(told))
     }
 
     fn leave(&self, producer: &str) {
@@ -62,11 +56,11 @@ impl RoleLog for KafkaChangelog {
     }
 
     fn has_room(&self, producer: &str) -> bool {
-        self.holders.find(producer).is_none_or(|tenure| tenure.state().has_room())
+        self.holders.find(producer).is_none_or(|tenure| tenure.has_room())
     }
 
     fn commit(&self, producer: &str, patience: Duration) -> Result<Commit> {
-        self.holders.joined(producer)?.commit(patience)
+        self.tenure(producer)?.commit(patience)
     }
 
     fn committed(&self, producer: &str) -> Range<u64> {

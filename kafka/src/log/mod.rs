@@ -13,12 +13,12 @@ use crate::Kafka;
 use crate::path::FetchPath;
 use appending::Appender;
 use holder::Holders;
-use millpond_engine::changelog::{Abilities, Ack, Changelog, Leases, Timestamps};
+use millpond_engine::changelog::{Abilities, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// Kafka, connected: a [`Changelog`] whose topics others may share.
 ///
@@ -39,8 +39,6 @@ pub struct KafkaChangelog {
     untold: Mutex<HashSet<String>>,
     leases: Arc<Leases>,
     holders: Holders,
-    /// Letters of which it is not known yet that they are there.
-    letters: Mutex<Vec<Ack>>,
     closed: AtomicBool,
 }
 
@@ -72,7 +70,6 @@ impl KafkaChangelog {
             untold: Mutex::default(),
             leases: Arc::default(),
             holders: Holders::new(kafka),
-            letters: Mutex::default(),
             closed: AtomicBool::new(false),
         })
     }
@@ -81,10 +78,6 @@ impl KafkaChangelog {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         self.fetcher.trouble()
-    }
-
-    fn letters(&self) -> MutexGuard<'_, Vec<Ack>> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_open(&self) -> Result<()> {

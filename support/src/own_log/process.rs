@@ -118,11 +118,11 @@ impl RoleLog for OwnLog {
         }
     }
 
-    fn follow(&self, producer: &str) -> Result<()> {
+    fn follow(&self, producer: &str, told: Role) -> Result<()> {
         if let Some(process) = &self.process {
             let mut tenures = process.tenures();
             let tenure = tenures.entry(producer.to_owned()).or_default();
-            if tenure.fenced {
+            if tenure.fenced && told == Role::Fenced {
                 tenure.outbox.clear();
                 tenure.fenced = false;
             }

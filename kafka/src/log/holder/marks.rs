@@ -5,7 +5,7 @@
 use super::mark::Mark;
 use crate::path::FetchPath;
 use millpond_engine::changelog::{EpochMark, PartitionReader};
-use millpond_engine::{Error, Position, Result, TopicPartition};
+use millpond_engine::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,22 +92,25 @@ pub(super) struct MarkLog {
     /// The least recently used one comes first.
     cursors: Vec<Cursor>,
     index: Vec<Placed>,
+    /// What stands below it was read by some cursor, and can be by all.
+    seen: u64,
     /// How many were read since the last one that was remembered.
     unindexed: u64,
 }
 
 impl MarkLog {
     pub(super) fn new(fetcher: Arc<dyn FetchPath>, partition: TopicPartition) -> Self {
-        Self { fetcher, partition, cursors: Vec::new(), index: Vec::new(), unindexed: 0 }
+        Self { fetcher, partition, cursors: Vec::new(), index: Vec::new(), seen: 0, unindexed: 0 }
     }
 
-    /// Some of the marks behind `position`, in order. All that stand below the offset `end` are waited for, and none that stand
-    /// at or above the offset `below` is given.
+    /// Some of the marks behind `position`, in order. All that stand below the offset `end` are waited for, and all that any task was
+    /// given; none that stand at or above the offset `below` is given.
     ///
     /// # Errors
     /// If the log cannot be read.
     pub(super) fn after(&mut self, position: &Position, end: u64, below: u64) -> Result<Vec<EpochMark>> {
         // Whoever opens has more time than whoever is asked for queries meanwhile.
+        let end = end.max(self.seen);
         let patience = if self.cursors.is_empty() { FIRST_PATIENCE } else { PATIENCE };
         let mut cursor = self.cursor(position)?;
         let mut moved = (Instant::now(), cursor.reader.offset());
@@ -126,7 +129,15 @@ impl MarkLog {
             if !cursor.ahead.is_empty() {
                 break Vec::new();
             }
-            let polled = cursor.reader.poll()?;
+            let polled = match cursor.reader.poll() {
+                Err(error) if error.kind() == ErrorKind::BehindChangelog => {
+                    // Some were deleted while it was on its way to them: nobody keeps to those any more.
+                    let kept = self.fetcher.latest_offsets(&self.partition)?;
+                    cursor.reader = MarkReader::open(&*self.fetcher, &self.partition, kept.start)?;
+                    continue;
+                }
+                polled => polled?,
+            };
             if polled.is_empty() {
                 if cursor.reader.offset() >= end {
                     break Vec::new();
@@ -143,6 +154,7 @@ impl MarkLog {
             for placed in &polled {
                 self.note(placed);
             }
+            self.seen = self.seen.max(cursor.reader.next);
             cursor.ahead.extend(polled);
         };
         if let Some(last) = found.last() {

@@ -9,6 +9,8 @@ mod mark;
 mod marks;
 mod member;
 mod tenure;
+#[cfg(test)]
+mod tests;
 mod transactions;
 mod writer;
 
@@ -26,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tenure::{Setup, Tenure};
+use transactions::OfLibrdkafka;
 use writer::Writer;
 
 /// How long brokers may take to delete marks.
@@ -33,6 +36,9 @@ const DELETION: Duration = Duration::from_secs(10);
 
 /// Half of the usual `transaction.timeout.ms`.
 const LONGEST_TRANSACTION: Duration = Duration::from_secs(5);
+
+/// Between two attempts at what did not go well.
+const BACK_OFF: Duration = Duration::from_millis(200);
 
 /// What this process holds or follows, by the name.
 pub(super) struct Holders {
@@ -61,18 +67,6 @@ impl Holders {
 
     pub(super) fn find(&self, name: &str) -> Option<Arc<Tenure>> {
         lock(&self.joined).get(name).map(|joined| Arc::clone(&joined.tenure))
-    }
-
-    /// The tenure of `name`.
-    ///
-    /// # Errors
-    /// `Invalid` if it has not joined.
-    pub(super) fn joined(&self, name: &str) -> Result<Arc<Tenure>> {
-        self.find(name).ok_or_else(|| {
-            Error::invalid(format!(
-                "`{name}` has not joined those who append its epochs: call `RoleLog::join` first"
-            ))
-        })
     }
 
     /// Ends all tenures, and waits for that.
@@ -116,6 +110,21 @@ fn new_identity() -> String {
 }
 
 impl KafkaChangelog {
+    /// The tenure of `name`.
+    ///
+    /// # Errors
+    /// `Closed` if the connection is; `Invalid` if the name has not joined.
+    pub(super) fn tenure(&self, name: &str) -> Result<Arc<Tenure>> {
+        let found = self.holders.find(name);
+        // Only now, as they are gone once it is closed.
+        self.check_open()?;
+        found.ok_or_else(|| {
+            Error::invalid(format!(
+                "`{name}` has not joined those who append its epochs: call `RoleLog::join` first"
+            ))
+        })
+    }
+
     /// Becomes one of those who append the epochs of `name`, or follow them.
     pub(super) fn join_holders(&self, name: &str) -> Result<()> {
         let topic = marks_of(name);
@@ -136,15 +145,19 @@ impl KafkaChangelog {
             name: name.to_owned(),
             fetcher: self.fetcher.clone(),
             topic,
-            producer: clients::transactional(kafka, name),
+            producers: Box::new(OfLibrdkafka {
+                config: clients::transactional(kafka, name),
+                id: name.to_owned(),
+            }),
             // A transaction that is open for longer is aborted.
             commit_every: if kafka.at_least_once.is_empty() {
                 kafka.commit_interval.min(LONGEST_TRANSACTION)
             } else {
                 kafka.commit_interval
             },
+            back_off: BACK_OFF,
             loose: kafka.at_least_once.clone(),
-            appender: Arc::clone(&self.appender),
+            appender: self.appender.clone(),
             wake: Box::new(move || watchers.wake()),
         };
         let tenure = Arc::new(Tenure::new(setup, end));

@@ -3,21 +3,28 @@
 //! Invariants: what stands in the outbox was appended by an engine that was the holder, in the order of its epochs, each from
 //! where the one before ended. It leaves the outbox when it is known to be committed, together with its marks; or all of it
 //! when another process has taken over, and then the engine is told that it was fenced before it appends anything else.
+//! Letters that belong to no epoch stand beside it until they are acknowledged; one that is not ends the tenure, so that no
+//! commit passes over it.
 
 use super::marks::MarkLog;
-use crate::log::appending::Appender;
+use super::transactions::Producers;
+use crate::log::appending::LooseAppends;
 use crate::path::FetchPath;
-use millpond_engine::changelog::{Append, Commit, EpochMark, Record, Role};
+use millpond_engine::changelog::{Ack, Append, Commit, EpochMark, Record, Role};
 use millpond_engine::{Error, Position, Result, TopicPartition};
-use rdkafka::config::ClientConfig;
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::{Deref, Range};
+use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// No further epoch is cut while so many bytes, or epochs, wait to be committed.
 const MOST_BYTES: usize = 32 << 20;
 const MOST_EPOCHS: usize = 10_000;
+
+/// How often it is looked whether records were acknowledged.
+pub(super) const LOOK: Duration = Duration::from_millis(2);
 
 /// How far it is with becoming the holder, or with ceasing to be it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,10 +59,14 @@ pub(in crate::log) struct State {
     pub(super) end: u64,
     /// The last one that is committed, as far as it was looked for.
     pub(super) last: Option<EpochMark>,
-    /// Its own ones since it became the holder, for tasks that are not so far yet.
+    /// Its own ones since it became the holder, for tasks that are not so far yet. They stand at `end` and behind it.
     pub(super) own: VecDeque<EpochMark>,
     pub(super) outbox: VecDeque<Arc<Entry>>,
     bytes: usize,
+    /// Letters that were sent without a transaction and are not acknowledged, with their sizes; and how many there were before.
+    letters: VecDeque<(Ack, usize)>,
+    letter_bytes: usize,
+    letters_there: u64,
     pub(super) committed: u64,
     /// Somebody waits until so many are committed.
     pub(super) wanted: u64,
@@ -83,11 +94,13 @@ pub(in crate::log) struct Setup {
     pub(super) fetcher: Arc<dyn FetchPath>,
     /// Where the marks stand.
     pub(super) topic: TopicPartition,
-    pub(super) producer: ClientConfig,
+    pub(super) producers: Box<dyn Producers>,
     pub(super) commit_every: Duration,
+    /// Between two attempts at what did not go well.
+    pub(super) back_off: Duration,
     /// The topics whose records are sent without transactions.
     pub(super) loose: BTreeSet<String>,
-    pub(super) appender: Arc<Appender>,
+    pub(super) appender: Arc<dyn LooseAppends>,
     /// Wakes engines.
     pub(super) wake: Box<dyn Fn() + Send + Sync>,
 }
@@ -114,6 +127,9 @@ impl Tenure {
             own: VecDeque::new(),
             outbox: VecDeque::new(),
             bytes: 0,
+            letters: VecDeque::new(),
+            letter_bytes: 0,
+            letters_there: 0,
             committed: 0,
             wanted: 0,
             failed: None,
@@ -152,9 +168,11 @@ impl Tenure {
         }
     }
 
-    pub(in crate::log) fn follow(&self) {
+    /// The engine does what it was told: it follows, or it was fenced and has taken back what was not committed. Whoever was
+    /// told that it follows, and was fenced since, has taken back nothing.
+    pub(in crate::log) fn follow(&self, told: Role) {
         let mut state = self.state();
-        if state.stage == Stage::Fenced {
+        if state.stage == Stage::Fenced && told == Role::Fenced {
             state.stage = Stage::Following;
             state.forget_outbox();
         }
@@ -201,31 +219,29 @@ impl Tenure {
     }
 
     pub(in crate::log) fn epochs_after(&self, position: &Position) -> Result<Vec<EpochMark>> {
-        let (end, below) = {
-            let state = self.state();
-            if let Some(failed) = &state.failed {
-                return Err(failed.summary());
+        loop {
+            let before = {
+                let state = self.state();
+                if let Some(failed) = &state.failed {
+                    return Err(failed.summary());
+                }
+                state.standing()
+            };
+            let (stage, end) = before;
+            let below = if stage == Stage::Holding { end } else { u64::MAX };
+            let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+            let found = marks.after(position, end, below)?;
+            drop(marks);
+            let mut now = self.state();
+            if let Some(last) = found.last() {
+                now.note(last);
+                return Ok(found);
             }
-            (state.end, if state.stage == Stage::Holding { state.end } else { u64::MAX })
-        };
-        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = marks.after(position, end, below)?;
-        drop(marks);
-        if let Some(last) = found.last() {
-            let mut state = self.state();
-            // A task that builds tables asks for marks that the main one has long passed.
-            let is_later = state.last.as_ref().is_none_or(|known| last.to.includes(&known.to));
-            if state.stage != Stage::Holding && is_later {
-                state.last = Some(last.clone());
+            // Or what is there was not looked for as far as it has to be by now.
+            if now.standing() == before {
+                return Ok(now.own_behind(position));
             }
-            return Ok(found);
         }
-        if below == u64::MAX {
-            return Ok(found);
-        }
-        let state = self.state();
-        let own = state.own.iter().chain(state.outbox.iter().map(|entry| &entry.mark));
-        Ok(own.filter(|mark| !position.includes(&mark.to)).cloned().collect())
     }
 
     pub(in crate::log) fn committed(&self) -> Range<u64> {
@@ -233,27 +249,44 @@ impl Tenure {
         state.committed..state.committed + state.outbox.len() as u64
     }
 
+    /// Letters of the engine were sent, which are known to be there when `ack` resolves.
+    pub(in crate::log) fn keep_letters(&self, ack: Ack, bytes: usize) {
+        let mut state = self.state();
+        state.letters.push_back((ack, bytes));
+        state.letter_bytes += bytes;
+    }
+
+    pub(in crate::log) fn has_room(&self) -> bool {
+        let mut state = self.state();
+        state.hear_of_letters();
+        state.has_room()
+    }
+
     pub(in crate::log) fn commit(&self, patience: Duration) -> Result<Commit> {
         let deadline = Instant::now() + patience;
         let mut state = self.state();
+        let letters = state.letters_there + state.letters.len() as u64;
         let target = state.committed + state.outbox.len() as u64;
         state.wanted = state.wanted.max(target);
         self.changed.notify_all();
         loop {
+            state.hear_of_letters();
             if let Some(failed) = &state.failed {
                 return Err(failed.summary());
             }
             if state.stage == Stage::Fenced {
                 return Ok(Commit::Fenced);
             }
-            if state.committed >= target {
+            let are_there = state.letters_there >= letters;
+            if state.committed >= target && are_there {
                 return Ok(Commit::Done);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(Commit::Pending);
             }
-            state = self.wait(state, left);
+            // Of letters nobody tells.
+            state = self.wait(state, if are_there { left } else { left.min(LOOK) });
         }
     }
 
@@ -282,9 +315,49 @@ impl Tenure {
     }
 }
 
+/// What has come of an append by now.
+pub(super) fn look_at(ack: &mut Ack) -> Poll<Result<Position>> {
+    Pin::new(ack).poll(&mut Context::from_waker(Waker::noop()))
+}
+
 impl State {
     pub(in crate::log) fn has_room(&self) -> bool {
-        self.bytes < MOST_BYTES && self.outbox.len() < MOST_EPOCHS
+        self.bytes + self.letter_bytes < MOST_BYTES && self.outbox.len() < MOST_EPOCHS
+    }
+
+    /// Looks which letters are there now.
+    fn hear_of_letters(&mut self) {
+        while let Some((ack, bytes)) = self.letters.front_mut()
+            && let Poll::Ready(outcome) = look_at(ack)
+        {
+            self.letter_bytes -= *bytes;
+            self.letters.pop_front();
+            self.letters_there += 1;
+            if let Err(error) = outcome {
+                self.failed.get_or_insert(error.context("a dead letter"));
+            }
+        }
+    }
+
+    /// What it is, and up to where others have decided.
+    pub(super) fn standing(&self) -> (Stage, u64) {
+        (self.stage, self.end)
+    }
+
+    /// Notes a mark that was read.
+    fn note(&mut self, read: &EpochMark) {
+        // A task that builds tables asks for marks that the main one has long passed.
+        let is_later = self.last.as_ref().is_none_or(|known| read.to.includes(&known.to));
+        if self.stage != Stage::Holding && is_later {
+            self.last = Some(read.clone());
+        }
+    }
+
+    /// Its own marks behind `position`, which are there before they can be read.
+    fn own_behind(&self, position: &Position) -> Vec<EpochMark> {
+        let uncommitted = self.outbox.iter().filter(|_| self.stage == Stage::Holding);
+        let own = self.own.iter().chain(uncommitted.map(|entry| &entry.mark));
+        own.filter(|mark| !position.includes(&mark.to)).cloned().collect()
     }
 
     fn forget_outbox(&mut self) {
@@ -305,7 +378,6 @@ impl State {
 
     /// Another process appends epochs now. Whoever has published what is not committed has to take it back.
     pub(super) fn lose(&mut self) {
-        self.own.clear();
         self.acknowledged = false;
         self.stage = if self.outbox.is_empty() { Stage::Following } else { Stage::Fenced };
     }

@@ -1,4 +1,4 @@
-//! One transactional producer of librdkafka, and what its errors mean.
+//! Transactional producers: what is asked of one, what its errors mean, and the one of librdkafka.
 
 use crate::log::outgoing::outgoing;
 use millpond_engine::changelog::Append;
@@ -30,12 +30,40 @@ pub(super) enum Trouble {
     Refused(Error),
 }
 
+/// Where producers come from that append as one transactional id.
+pub(super) trait Producers: Send + Sync {
+    /// Begins as the only producer of the id: whoever was it before is fenced, and what it had open is aborted.
+    fn begin_tenure(&self) -> Result<Box<dyn Transactions>, Trouble>;
+}
+
 /// A producer with transactions, of which one is open at a time.
-pub(super) struct Transactions {
+pub(super) trait Transactions: Send {
+    /// Whether another producer has to take its place before the next transaction.
+    fn is_shaky(&self) -> bool;
+
+    fn begin(&mut self) -> Result<(), Trouble>;
+
+    /// Sends what an epoch has appended.
+    fn send(&mut self, appends: &[Append]) -> Result<(), Trouble>;
+
+    /// Sends the mark of an epoch.
+    fn send_mark(&mut self, partition: &TopicPartition, mark: &[u8]) -> Result<(), Trouble>;
+
+    /// Ends the transaction. Where that is [not known](Trouble::Unknown) to have happened it can be asked for again.
+    fn commit(&mut self) -> Result<(), Trouble>;
+}
+
+/// Those of librdkafka.
+pub(super) struct OfLibrdkafka {
+    pub(super) config: ClientConfig,
+    /// The transactional id.
+    pub(super) id: String,
+}
+
+struct OneOfLibrdkafka {
     /// Taken by whoever drops it.
     producer: Option<ThreadedProducer<Watch>>,
     watch: Arc<Seen>,
-    is_open: bool,
 }
 
 /// What is heard of records and connections meanwhile.
@@ -97,45 +125,39 @@ fn refusal(error: &KafkaError, partition: &TopicPartition, bytes: usize) -> Opti
     Some(Error::invalid(why).with_source(error.clone()))
 }
 
-impl Transactions {
-    /// Begins as the only producer of its id: whoever was it before is fenced, and what it had open is aborted.
-    pub(super) fn begin_tenure(config: &ClientConfig, id: &str) -> Result<Self, Trouble> {
+impl Producers for OfLibrdkafka {
+    fn begin_tenure(&self) -> Result<Box<dyn Transactions>, Trouble> {
         let watch = Arc::<Seen>::default();
         let producer: ThreadedProducer<Watch> =
-            config.create_with_context(Watch(Arc::clone(&watch))).map_err(|error| {
+            self.config.create_with_context(Watch(Arc::clone(&watch))).map_err(|error| {
                 Trouble::Refused(Error::invalid("no transactional producer").with_source(error))
             })?;
-        let this = Self { producer: Some(producer), watch, is_open: false };
-        match this.on(|producer| producer.init_transactions(PATIENCE)) {
-            Ok(()) => Ok(this),
+        let one = OneOfLibrdkafka { producer: Some(producer), watch };
+        match one.on(|producer| producer.init_transactions(PATIENCE)) {
+            Ok(()) => Ok(Box::new(one)),
             Err(KafkaError::Transaction(error))
                 if error.code() == RDKafkaErrorCode::TransactionalIdAuthorizationFailed =>
             {
                 Err(Trouble::Refused(Error::invalid(format!(
-                    "the user must not write as `{id}`: it takes an ACL that allows WRITE and DESCRIBE on the transactional id"
+                    "the user must not write as `{}`: it takes an ACL that allows WRITE and DESCRIBE on the transactional id",
+                    self.id
                 ))))
             }
-            Err(error) => Err(this.trouble(&error)),
+            Err(error) => Err(one.trouble(&error)),
         }
     }
+}
 
-    fn on(&self, act: impl FnOnce(&ThreadedProducer<Watch>) -> KafkaResult<()>) -> KafkaResult<()> {
-        self.producer.as_ref().map_or(Err(KafkaError::Canceled), act)
-    }
-
-    /// Whether another producer has to take its place before the next transaction.
-    pub(super) fn is_shaky(&self) -> bool {
+impl Transactions for OneOfLibrdkafka {
+    fn is_shaky(&self) -> bool {
         self.watch.is_shaky.load(Ordering::Acquire)
     }
 
-    pub(super) fn begin(&mut self) -> Result<(), Trouble> {
-        self.on(Producer::begin_transaction).map_err(|error| self.trouble(&error))?;
-        self.is_open = true;
-        Ok(())
+    fn begin(&mut self) -> Result<(), Trouble> {
+        self.on(Producer::begin_transaction).map_err(|error| self.trouble(&error))
     }
 
-    /// Sends what an epoch has appended.
-    pub(super) fn send(&self, appends: &[Append]) -> Result<(), Trouble> {
+    fn send(&mut self, appends: &[Append]) -> Result<(), Trouble> {
         for Append { partition, records } in appends {
             for record in records {
                 self.send_one(partition, outgoing(partition, record, ()))?;
@@ -144,9 +166,22 @@ impl Transactions {
         Ok(())
     }
 
-    /// Sends the mark of an epoch.
-    pub(super) fn send_mark(&self, partition: &TopicPartition, mark: &[u8]) -> Result<(), Trouble> {
+    fn send_mark(&mut self, partition: &TopicPartition, mark: &[u8]) -> Result<(), Trouble> {
         self.send_one(partition, BaseRecord::to(&partition.topic).partition(0).payload(mark))
+    }
+
+    fn commit(&mut self) -> Result<(), Trouble> {
+        let committed = self.on(|producer| producer.commit_transaction(PATIENCE));
+        committed.map_err(|error| {
+            self.watch.is_shaky.store(true, Ordering::Release);
+            self.trouble(&error)
+        })
+    }
+}
+
+impl OneOfLibrdkafka {
+    fn on(&self, act: impl FnOnce(&ThreadedProducer<Watch>) -> KafkaResult<()>) -> KafkaResult<()> {
+        self.producer.as_ref().map_or(Err(KafkaError::Canceled), act)
     }
 
     fn send_one(&self, to: &TopicPartition, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Trouble> {
@@ -158,16 +193,6 @@ impl Transactions {
                 None => self.trouble(&error),
             }
         })
-    }
-
-    pub(super) fn commit(&mut self) -> Result<(), Trouble> {
-        let committed = self.on(|producer| producer.commit_transaction(PATIENCE));
-        committed.map_err(|error| {
-            self.watch.is_shaky.store(true, Ordering::Release);
-            self.trouble(&error)
-        })?;
-        self.is_open = false;
-        Ok(())
     }
 
     fn trouble(&self, error: &KafkaError) -> Trouble {
@@ -192,7 +217,7 @@ impl Transactions {
     }
 }
 
-impl Drop for Transactions {
+impl Drop for OneOfLibrdkafka {
     fn drop(&mut self) {
         if let Some(producer) = self.producer.take() {
             super::drop_aside(producer);

@@ -7,21 +7,14 @@
 
 use super::mark::Mark;
 use super::marks::{MarkReader, Placed};
-use super::tenure::{Entry, Setup, Stage, Tenure};
+use super::tenure::{Entry, LOOK, Setup, Stage, State, Tenure, look_at};
 use super::transactions::{Transactions, Trouble};
 use millpond_engine::changelog::{Ack, Append};
 use millpond_engine::{Error, ErrorKind, Result};
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
-
-/// Between two attempts at what did not go well.
-const BACK_OFF: Duration = Duration::from_millis(200);
-
-/// How often it is looked whether records were acknowledged.
-const LOOK: Duration = Duration::from_millis(2);
 
 /// How long an end waits for the last commit.
 const LAST_COMMIT: Duration = Duration::from_secs(10);
@@ -37,7 +30,7 @@ const MOST_FATAL: usize = 3;
 const FATAL_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is to be done next.
-enum Todo {
+pub(super) enum Todo {
     TakeOver,
     Commit,
     Resign,
@@ -47,7 +40,7 @@ enum Todo {
 /// The thread's own.
 pub(super) struct Writer {
     tenure: Arc<Tenure>,
-    producer: Option<Transactions>,
+    producer: Option<Box<dyn Transactions>>,
     /// Where the marks ended when they were looked at last, and the last one of them.
     end: u64,
     last: Option<Placed>,
@@ -62,25 +55,9 @@ impl Writer {
     /// Runs until its tenure is over.
     pub(super) fn run(mut self) {
         loop {
-            let outcome = match self.next() {
-                Todo::End => break,
-                Todo::Resign => {
-                    self.producer = None;
-                    self.tenure.state().lose();
-                    tracing::info!(
-                        name = self.tenure.name,
-                        "another process of the service is to append its epochs"
-                    );
-                    self.tenure.tell();
-                    Ok(())
-                }
-                Todo::TakeOver => self.take_over(),
-                Todo::Commit => self.commit(),
-            };
-            if let Err(error) = outcome {
-                tracing::error!(%error, name = self.tenure.name, "epochs cannot be appended to Kafka any more");
-                self.tenure.state().failed = Some(error);
-                self.tenure.tell();
+            let todo = self.next();
+            if !self.act(&todo) {
+                break;
             }
         }
     }
@@ -89,20 +66,36 @@ impl Writer {
     fn next(&self) -> Todo {
         let mut state = self.tenure.state();
         loop {
-            let is_ready = state.failed.is_none();
-            if let Some(since) = state.leaving {
-                let can = state.stage == Stage::Holding && is_ready && since.elapsed() < LAST_COMMIT;
-                return if can && !state.outbox.is_empty() { Todo::Commit } else { Todo::End };
+            if let Some(todo) = todo(&state) {
+                return todo;
             }
-            match state.stage {
-                Stage::Following if state.assigned && state.acknowledged && is_ready => {
-                    return Todo::TakeOver;
-                }
-                Stage::Holding if is_ready && !state.outbox.is_empty() => return Todo::Commit,
-                Stage::Holding if !state.assigned => return Todo::Resign,
-                _ => state = self.tenure.wait(state, Duration::from_secs(1)),
-            }
+            state = self.tenure.wait(state, Duration::from_secs(1));
         }
+    }
+
+    /// Does it. `false` if its tenure is over.
+    pub(super) fn act(&mut self, todo: &Todo) -> bool {
+        let outcome = match todo {
+            Todo::End => return false,
+            Todo::Resign => {
+                self.producer = None;
+                self.tenure.state().lose();
+                tracing::info!(
+                    name = self.tenure.name,
+                    "another process of the service is to append its epochs"
+                );
+                self.tenure.tell();
+                Ok(())
+            }
+            Todo::TakeOver => self.take_over(),
+            Todo::Commit => self.commit(),
+        };
+        if let Err(error) = outcome {
+            tracing::error!(%error, name = self.tenure.name, "epochs cannot be appended to Kafka any more");
+            self.tenure.state().failed = Some(error);
+            self.tenure.tell();
+        }
+        true
     }
 
     /// Becomes the holder.
@@ -131,7 +124,7 @@ impl Writer {
     fn renew(&mut self) -> Result<bool> {
         self.producer = None;
         loop {
-            match Transactions::begin_tenure(&self.tenure.producer, &self.tenure.name) {
+            match self.tenure.producers.begin_tenure() {
                 Ok(producer) => match self.read_tail() {
                     Ok(()) => {
                         self.producer = Some(producer);
@@ -148,7 +141,7 @@ impl Writer {
                 Err(Trouble::Unknown | Trouble::Fenced) => {}
             }
             let state = self.tenure.state();
-            let state = self.tenure.wait(state, BACK_OFF);
+            let state = self.tenure.wait(state, self.tenure.back_off);
             if !state.assigned || state.leaving.is_some() {
                 return Ok(false);
             }
@@ -190,7 +183,7 @@ impl Writer {
 
     /// Commits what is in the outbox, and what comes while it is at it.
     fn commit(&mut self) -> Result<()> {
-        if self.producer.as_ref().is_none_or(Transactions::is_shaky) && !self.regain()? {
+        if self.producer.as_ref().is_none_or(|producer| producer.is_shaky()) && !self.regain()? {
             return Ok(());
         }
         let sent = match self.transact() {
@@ -219,7 +212,7 @@ impl Writer {
             let unsent: Vec<Arc<Entry>> = tenure.state().outbox.iter().skip(entries.len()).cloned().collect();
             for entry in &unsent {
                 if streams {
-                    send(tenure, producer, entry)?;
+                    send(tenure, &mut **producer, entry)?;
                 } else if !entry.loose.is_empty() {
                     loose.push(send_loose(tenure, &entry.loose)?);
                 }
@@ -228,10 +221,14 @@ impl Writer {
             let state = tenure.state();
             let left = tenure.commit_every.saturating_sub(began.elapsed());
             let is_wanted = state.wanted > state.committed || state.leaving.is_some() || !state.assigned;
-            if left.is_zero() || (is_wanted && state.outbox.len() == entries.len()) || !state.has_room() {
+            let has_all = state.outbox.len() == entries.len();
+            if left.is_zero() || (is_wanted && has_all) || !state.has_room() {
                 break;
             }
-            drop(tenure.wait(state, left));
+            // Of what came meanwhile nobody tells any more.
+            if has_all {
+                drop(tenure.wait(state, left));
+            }
         }
         if !streams {
             // Before the mark is there, or it could be that they never are; and no transaction is open as long as it takes.
@@ -240,7 +237,7 @@ impl Writer {
             }
             producer.begin()?;
             for entry in &entries {
-                send(tenure, producer, entry)?;
+                send(tenure, &mut **producer, entry)?;
             }
         }
         loop {
@@ -273,7 +270,7 @@ impl Writer {
         self.producer = None;
         // The group may have given the epochs to another one meanwhile.
         let state = self.tenure.state();
-        drop(self.tenure.wait(state, BACK_OFF));
+        drop(self.tenure.wait(state, self.tenure.back_off));
         self.regain().map(drop)
     }
 
@@ -323,13 +320,28 @@ impl Writer {
     }
 }
 
+/// What there is to do now, if there is anything.
+pub(super) fn todo(state: &State) -> Option<Todo> {
+    let is_ready = state.failed.is_none();
+    if let Some(since) = state.leaving {
+        let can = state.stage == Stage::Holding && is_ready && since.elapsed() < LAST_COMMIT;
+        return Some(if can && !state.outbox.is_empty() { Todo::Commit } else { Todo::End });
+    }
+    match state.stage {
+        Stage::Following if state.assigned && state.acknowledged && is_ready => Some(Todo::TakeOver),
+        Stage::Holding if is_ready && !state.outbox.is_empty() => Some(Todo::Commit),
+        Stage::Holding if !state.assigned => Some(Todo::Resign),
+        _ => None,
+    }
+}
+
 /// Whether there is no time left to commit anything.
 fn is_over(tenure: &Tenure) -> bool {
     tenure.state().leaving.is_some_and(|since| since.elapsed() > LAST_COMMIT)
 }
 
 /// Sends what belongs to a transaction.
-fn send(tenure: &Tenure, producer: &Transactions, entry: &Entry) -> Result<(), Trouble> {
+fn send(tenure: &Tenure, producer: &mut dyn Transactions, entry: &Entry) -> Result<(), Trouble> {
     producer.send(&entry.appends)?;
     let mark = Mark::encode(&entry.mark, &tenure.identity).map_err(Trouble::Refused)?;
     producer.send_mark(&tenure.topic, &mark)
@@ -338,7 +350,7 @@ fn send(tenure: &Tenure, producer: &Transactions, entry: &Entry) -> Result<(), T
 /// Waits until what needs no transaction is there, as long as this process is to hold.
 fn wait_loose(tenure: &Tenure, mut ack: Ack) -> Result<(), Trouble> {
     loop {
-        if let Poll::Ready(outcome) = Pin::new(&mut ack).poll(&mut Context::from_waker(Waker::noop())) {
+        if let Poll::Ready(outcome) = look_at(&mut ack) {
             return outcome.map(drop).map_err(refused_or_lost);
         }
         let state = tenure.state();
