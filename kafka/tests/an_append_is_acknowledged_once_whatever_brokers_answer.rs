@@ -6,8 +6,9 @@
 //! a batch for its own without looking whether it was sent before, so an answer that was lost is not among what is tried here.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use millpond::changelog::backend::{Commit, EpochMark};
 use millpond::changelog::prelude::*;
-use millpond::changelog::{Ack, Append, Record};
+use millpond::changelog::{Ack, Append, Record, Role};
 use millpond::{ErrorKind, Position, TopicPartition};
 use millpond_kafka::{Fetch, Kafka, KafkaChangelog};
 use millpond_support::environment::seed;
@@ -60,10 +61,14 @@ fn open(cluster: &Cluster, path: Fetch) -> KafkaChangelog {
 
 /// Appends the next `count` numbers, of which each partition has its own.
 fn append(log: &KafkaChangelog, topic: &str, partition: u32, numbers: &mut Vec<u32>, count: u32) -> Ack {
+    log.append(vec![next(topic, partition, numbers, count)])
+}
+
+fn next(topic: &str, partition: u32, numbers: &mut Vec<u32>, count: u32) -> Append {
     let first = u32::try_from(numbers.len()).unwrap();
     numbers.extend(first..first + count);
     let records = (first..first + count).map(|number| Record::new("key", number.to_string()).at(1)).collect();
-    log.append(vec![Append { partition: TopicPartition::new(topic, partition), records }])
+    Append { partition: TopicPartition::new(topic, partition), records }
 }
 
 /// The numbers of a partition, once there are as many as `count`, and whatever is there beside.
@@ -162,6 +167,51 @@ fn an_append_that_no_broker_takes_says_which() {
     }
     log.close().unwrap();
     check(&cluster, "refused", &appended);
+}
+
+/// Members of a group and transactions have coordinators, which are not where they were, or do not know of them yet.
+#[test]
+fn epochs_whose_coordinators_are_elsewhere() {
+    let cluster = cluster("outputs");
+    cluster.create_topic("mocked.epochs", 1, BROKERS).unwrap();
+    let elsewhere = [
+        E::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE,
+        E::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+        E::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+    ];
+    for asked in [RDKafkaApiKey::FindCoordinator, RDKafkaApiKey::InitProducerId] {
+        cluster.request_errors(asked, &elsewhere);
+    }
+    let log = open(&cluster, Fetch::Direct);
+    log.join("mocked").unwrap();
+    until(|| {
+        log.follow("mocked").unwrap();
+        log.role("mocked") == Role::Holder
+    });
+    let input = |offset| Position::from_iter([(TopicPartition::new("input", 0), offset)]);
+    let mut appended = vec![Vec::new(); PARTITIONS as usize];
+    for epoch in 0..5 {
+        for asked in [RDKafkaApiKey::AddPartitionsToTxn, RDKafkaApiKey::EndTxn] {
+            cluster.request_errors(asked, &elsewhere[..epoch % 3]);
+        }
+        let appends = (0..PARTITIONS)
+            .map(|partition| next("outputs", partition, &mut appended[partition as usize], 10));
+        let mark = EpochMark::new(input(epoch as u64), input(epoch as u64 + 1));
+        assert!(log.append_epoch("mocked", &mark, appends.collect()).unwrap());
+        until(|| log.commit("mocked", Duration::from_millis(100)).unwrap() == Commit::Done);
+    }
+    assert_eq!(log.epochs_after("mocked", &input(0)).unwrap().len(), 5);
+    log.close().unwrap();
+    check(&cluster, "outputs", &appended);
+}
+
+/// Waits until it is so.
+fn until(mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < LIMIT, "it has not come about");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
 }
 
 /// librdkafka's producer takes nothing more after that: everything was refused until the changelog was opened again.
