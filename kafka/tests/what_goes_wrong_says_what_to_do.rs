@@ -272,6 +272,21 @@ fn a_batch_that_is_damaged() {
     says(&failure(&anybody(broker).open().unwrap(), &topic, 1), &[&format!("{topic}/0 at offset 1")]);
 }
 
+/// It was waited for, for ever.
+#[test]
+fn a_codec_that_librdkafka_was_built_without() {
+    let Some(broker) = broker() else { return };
+    let topic = broker.create_topic("zstd", 1, &[("compression.type", "zstd")]);
+    append(&anybody(broker).open().unwrap(), &topic, record("1")).unwrap();
+    let log = anybody(broker).fetch(Fetch::Librdkafka).open().unwrap();
+    let error = failure(&log, &topic, 0);
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    says(&error, &[&topic, "zstd", "direct path"]);
+    let log = anybody(broker).open().unwrap();
+    let mut reader = log.reader(&partition(&topic), 0).unwrap();
+    millpond::changelog::backend::read_below(&mut *reader, 1, |_| Ok(())).unwrap();
+}
+
 /// The first answer.
 fn within_a_minute<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
     let began = std::time::Instant::now();

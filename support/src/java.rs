@@ -45,6 +45,12 @@ pub fn read(broker: &Broker, topic: &str, types: (&str, &str)) -> Vec<Value> {
     run(broker, "ReadTyped", &["--topic", topic, "--key-type", types.0, "--value-type", types.1], "")
 }
 
+/// Count and last value of each key of a topic, folded by Kafka Streams of what was committed: objects with `key`, `count` and
+/// `last`.
+pub fn fold(broker: &Broker, topic: &str, types: (&str, &str)) -> Vec<Value> {
+    run(broker, "FoldTyped", &["--topic", topic, "--key-type", types.0, "--value-type", types.1], "")
+}
+
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/kafka_streams/run")
 }

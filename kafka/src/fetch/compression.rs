@@ -4,7 +4,7 @@
 //! allocated because of a length that somebody has written, and no buffer is larger than what it holds. The buffer grows with
 //! what really comes out, and never beyond [`MAX_BODY_BYTES`].
 
-use super::lz4;
+use super::{lz4, zstd};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::io::Read;
@@ -14,7 +14,7 @@ pub(super) const MAX_BODY_BYTES: usize = 1 << 30;
 /// A thread gives its buffer back after a batch that needed more.
 const KEPT_BYTES: usize = 8 << 20;
 /// How much room there is at first, and by how much it grows, where a codec does not say what it needs.
-const CHUNK_BYTES: usize = 64 << 10;
+pub(super) const CHUNK_BYTES: usize = 64 << 10;
 /// What the blocks of the Java library for snappy begin with; two versions follow, of four bytes each.
 const XERIAL: &[u8] = b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
@@ -47,15 +47,15 @@ impl Codec {
         })
     }
 
-    /// About how many bytes `records` take once they are decompressed: what the codec wrote down, or what the blocks of lz4
-    /// tell; for a guess, since zstd need not say anything, a batch is taken for four times as large.
+    /// About how many bytes `records` take once they are decompressed: what the codec wrote down, or what the blocks of lz4 and
+    /// zstd tell; what tells nothing is taken for four times as large.
     pub(super) fn estimate(self, records: &[u8]) -> usize {
         let said = match self {
             Self::None => return records.len(),
             Self::Gzip => records.last_chunk().map(|&size| u64::from(u32::from_le_bytes(size))),
             Self::Snappy => snappy_len(records).map(|bytes| bytes as u64),
             Self::Lz4 => lz4::content_bytes(records),
-            Self::Zstd => zstd_safe::get_frame_content_size(records).ok().flatten(),
+            Self::Zstd => zstd::content_bytes(records),
         };
         let said = said.and_then(|bytes| usize::try_from(bytes).ok());
         // What is written there was not checked yet.
@@ -77,7 +77,7 @@ impl Codec {
                 Self::Gzip => gzip(records, scratch)?,
                 Self::Snappy => snappy(records, scratch)?,
                 Self::Lz4 => lz4::decompress(records, scratch)?,
-                Self::Zstd => zstd(records, scratch)?,
+                Self::Zstd => zstd::decompress(records, scratch)?,
             }
             Ok(Bytes::copy_from_slice(scratch.written()))
         })
@@ -184,33 +184,4 @@ fn snappy_block(block: &[u8], out: &mut Scratch) -> Result<(), Damage> {
     let bytes = snap::raw::Decoder::new().decompress(block, room).map_err(|_| BROKEN)?;
     out.advance(bytes);
     Ok(())
-}
-
-fn zstd(records: &[u8], out: &mut Scratch) -> Result<(), Damage> {
-    const BROKEN: Damage = "the records do not decompress by zstd";
-    thread_local! {
-        static CONTEXT: RefCell<Option<zstd_safe::DCtx<'static>>> = RefCell::new(zstd_safe::DCtx::try_create());
-    }
-    CONTEXT.with_borrow_mut(|context| {
-        let context = context.as_mut().ok_or("there is no memory to decompress by zstd")?;
-        context.reset(zstd_safe::ResetDirective::SessionOnly).map_err(|_| BROKEN)?;
-        let mut input = zstd_safe::InBuffer::around(records);
-        loop {
-            let left = MAX_BODY_BYTES - out.len();
-            let (_, room) = out.room(CHUNK_BYTES.min(left).max(1))?;
-            let full = room.len();
-            let mut output = zstd_safe::OutBuffer::around(room);
-            let wanted = context.decompress_stream(&mut output, &mut input).map_err(|_| BROKEN)?;
-            let bytes = output.pos();
-            out.advance(bytes);
-            if input.pos() == records.len() && bytes < full {
-                // Whatever is left to be flushed would have found room: nothing is wanted at the end of a frame alone.
-                return if wanted == 0 {
-                    Ok(())
-                } else {
-                    Err("the records are cut off within a frame of zstd")
-                };
-            }
-        }
-    })
 }

@@ -16,7 +16,7 @@ pub struct FetchConfig {
     /// Where this client runs: brokers may then name a replica that is nearer than the leader.
     pub rack: Option<String>,
     /// The most that is fetched ahead, of all partitions together, in bytes as stored. A batch that is larger than what is
-    /// left comes through all the same, and every partition may have one.
+    /// left comes through all the same; where nothing is left, one of a partition that was polled in vain does.
     pub buffer_bytes: usize,
     /// The most that is asked of a broker at once, in bytes.
     pub max_bytes: usize,

@@ -9,7 +9,7 @@
 //! | `partition` | one partition while it is read: what was fetched, what waits, what is wrong |
 //! | `control`, `offsets`, `epochs`, `cluster` | questions beside the fetching, and what the answers say |
 //! | `exchange`, `connection`, `transport`, `tls`, `sasl` | a fetch, a request and its response, bytes to and from a broker |
-//! | `batch`, `aborted`, `records`, `compression`, `lz4` | from the bytes of a response to records |
+//! | `batch`, `aborted`, `records`, `compression`, `lz4`, `zstd` | from the bytes of a response to records |
 //!
 //! Nothing is folded, stored or written here, and no consumer group is joined.
 
@@ -41,6 +41,7 @@ mod tests;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+mod zstd;
 
 pub use cluster::{PartitionMetadata, TopicMetadata};
 pub use config::{FetchConfig, Sasl, SaslMechanism, Security, Tls};

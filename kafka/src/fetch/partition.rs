@@ -55,6 +55,8 @@ pub(super) struct Partition {
     pub least_bytes: usize,
     /// Who was served the longest time ago comes first.
     pub turn: u64,
+    /// When it was polled in vain last, by how many times something had been handed over.
+    in_vain: Option<u64>,
 }
 
 /// A stretch of the queue: a batch, or offsets of which nothing is to be read.
@@ -136,6 +138,7 @@ impl Partition {
             empty_answers: 0,
             least_bytes: 0,
             turn,
+            in_vain: None,
         }
     }
 
@@ -159,6 +162,16 @@ impl Partition {
     /// Whether `poll` has anything to hand over, or to say.
     pub(super) fn has_news(&self) -> bool {
         !self.queue.is_empty() || self.failure.is_some()
+    }
+
+    /// Whether it was polled in vain, and nothing was handed over since, of any partition: `handed` is how many times that was done.
+    pub(super) fn starves(&self, handed: u64) -> bool {
+        self.buffered == 0 && self.in_vain == Some(handed)
+    }
+
+    /// It was polled in vain.
+    pub(super) fn lacks(&mut self, handed: u64) {
+        self.in_vain = Some(handed);
     }
 
     pub(super) fn has_failed(&self) -> bool {

@@ -43,7 +43,8 @@ impl FetchReader {
 impl PartitionReader for FetchReader {
     /// Never waits: empty if nothing was fetched. Fetching goes on once half of the partition's share of the buffer is free.
     fn poll(&mut self, max_bytes: usize) -> Result<Vec<Arc<dyn LogBatch>>> {
-        let mut state = self.shared.lock();
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
         if state.closed {
             return Err(error::closed());
         }
@@ -52,8 +53,15 @@ impl PartitionReader for FetchReader {
         let batches = partition.poll(max_bytes);
         self.offset = partition.offset();
         let freed = partition.buffered < before;
-        drop(state);
+        // Whoever is polled in vain may be given more than there is room for, which is for the thread of its broker to decide.
+        let starves = before == 0 && !partition.starves(state.handed);
         if freed {
+            state.handed += 1;
+        } else if starves {
+            partition.lacks(state.handed);
+        }
+        drop(guard);
+        if freed || starves {
             self.shared.notify();
         }
         batches
@@ -65,15 +73,21 @@ impl PartitionReader for FetchReader {
 
     fn wait(&mut self, at_most: Duration) -> Result<()> {
         let deadline = Instant::now() + at_most;
-        let mut state = self.shared.lock();
+        let mut guard = self.shared.lock();
         loop {
             let now = Instant::now();
-            match state.readers.get(&self.id) {
-                Some(partition) if !state.closed && !partition.has_news() && now < deadline => {}
+            let state = &mut *guard;
+            match state.readers.get_mut(&self.id) {
+                Some(partition) if !state.closed && !partition.has_news() && now < deadline => {
+                    if !partition.starves(state.handed) {
+                        partition.lacks(state.handed);
+                        self.shared.notify();
+                    }
+                }
                 Some(_) if !state.closed => return Ok(()),
                 _ => return Err(error::closed()),
             }
-            state = self.shared.wait(state, deadline - now);
+            guard = self.shared.wait(guard, deadline - now);
         }
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct State {
     /// What is asked for at the moment, in bytes, beside what is buffered.
     reserved: usize,
     next_turn: u64,
+    /// How many times something was handed over.
+    pub handed: u64,
 }
 
 /// Where a partition begins and ends, and when that was heard.
@@ -259,9 +261,11 @@ impl State {
     /// What the broker is to be asked for: every partition that has room, whoever was served the longest time ago first.
     ///
     /// Each partition may fill its share of the budget, and all of them together no more than the budget, so that whoever is
-    /// not polled leaves the others their shares; shares become smaller when another reader is opened. When the budget is used
-    /// up nevertheless, which large batches can do, a partition of which nothing is buffered is given one batch: it may be the
-    /// one that everybody waits for.
+    /// not polled leaves the others their shares; shares become smaller when another reader is opened. The budget may be used up
+    /// nevertheless, as a batch that is larger than a share comes through. Then nothing is asked for until something of it was
+    /// handed over, but for whoever was polled in vain since that was done last: what it lacks may be what everybody waits for. It
+    /// is given one batch. If each partition were given one without that, a topic of many partitions would take many times the
+    /// budget.
     fn plan(
         &mut self,
         node: NodeId,
@@ -273,6 +277,7 @@ impl State {
         for partition in self.readers.values_mut().filter(|partition| !partition.has_failed()) {
             partition.give_back(share);
         }
+        let handed = self.handed;
         let buffered: usize = self.readers.values().map(|partition| partition.buffered).sum();
         let left = config.buffer_bytes.saturating_sub(buffered + self.reserved).min(config.max_bytes);
         let mut due: Vec<_> = self
@@ -285,7 +290,7 @@ impl State {
         let mut left_out = false;
         for (&reader, partition) in due {
             let free = partition.buffered <= share / 2 && partition.is_due(now);
-            let fits = left > 0 || (partition.buffered == 0 && plan.asked.is_empty());
+            let fits = left > 0 || (partition.starves(handed) && plan.asked.is_empty());
             if !free || !fits || plan.asked.iter().any(|other| other.id == partition.id) {
                 left_out = true;
                 continue;

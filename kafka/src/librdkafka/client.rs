@@ -28,12 +28,19 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The most that librdkafka may be told to keep, in KiB.
 const MOST_QUEUED_KIB: usize = 2_097_151;
+/// About what a message takes in librdkafka beside its key and its value, and how many are there at least and at most before no
+/// more are fetched.
+const MESSAGE_BYTES: usize = 500;
+const LEAST_QUEUED: usize = 10_000;
+const MOST_QUEUED: usize = 1_000_000;
+/// What a broker is asked for at once, in bytes: at least, and at most. A batch that is larger comes through all the same.
+const LEAST_FETCH_BYTES: usize = 16 << 10;
+const MOST_FETCH_BYTES: usize = 50 << 20;
 
 /// What may be set, and is set well for reading a log, with the reason in the design of the path.
-const DEFAULTS: [(&str, &str); 6] = [
+const DEFAULTS: [(&str, &str); 5] = [
     ("client.id", "millpond"),
-    // Fetches go on until so much is there; with the default of a second between them reading takes six times as long.
-    ("queued.min.messages", "1000000"),
+    // Fetches go on until enough is there; with the default of a second between them reading takes six times as long.
     ("fetch.queue.backoff.ms", "5"),
     ("metadata.max.age.ms", "30000"),
     // A broker that is back is found soon.
@@ -41,7 +48,7 @@ const DEFAULTS: [(&str, &str); 6] = [
     ("reconnect.backoff.max.ms", "1000"),
 ];
 /// What must be so.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("auto.offset.reset", "error"),
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
@@ -49,6 +56,8 @@ const SETTINGS: [(&str, &str); 8] = [
     ("check.crcs", "true"),
     ("enable.partition.eof", "true"),
     ("allow.auto.create.topics", "false"),
+    // Of a consumer it is the least that a fetch may ask for, and bounds nothing.
+    ("message.max.bytes", "1000"),
     // Nobody is a member of the group, and whoever does not poll has enough.
     ("max.poll.interval.ms", "86400000"),
 ];
@@ -121,6 +130,14 @@ impl Consumers {
         // Half of it in librdkafka's queues, and half where it waits to be polled.
         let queued = (buffer_bytes / 4 / 1024).clamp(1024, MOST_QUEUED_KIB);
         config.set("queued.max.messages.kbytes", queued.to_string());
+        // It counts keys and values, and each message takes some hundred bytes beside them.
+        let messages = (buffer_bytes / 4 / MESSAGE_BYTES).clamp(LEAST_QUEUED, MOST_QUEUED);
+        config.set("queued.min.messages", messages.to_string());
+        // What a broker answers comes on top of that, of all partitions at once and decompressed, which may be fifty times as much.
+        config.set(
+            "fetch.max.bytes",
+            (buffer_bytes / 32).clamp(LEAST_FETCH_BYTES, MOST_FETCH_BYTES).to_string(),
+        );
         for (name, value) in &kafka.properties {
             config.set(name, value);
         }

@@ -97,6 +97,10 @@ pub(super) fn meaning(topic: &str, error: &KafkaError) -> Meaning {
         E::BadMessage | E::BadCompression | E::InvalidMessage => Meaning::Fails(Error::corrupt(format!(
             "a record batch of topic {topic} is damaged: {code}; if that stays so, the broker's copy is damaged"
         ))),
+        E::NotImplemented | E::UnsupportedCompressionType => Meaning::Fails(Error::invalid(format!(
+            "a record batch of topic {topic} is compressed by a codec that librdkafka was built without, as it is without zstd: read \
+             by the direct path, or build `rdkafka` with the feature of that codec"
+        ))),
         E::LogTruncation => Meaning::Fails(Error::new(
             millpond_engine::ErrorKind::AheadOfChangelog,
             format!(

@@ -3,6 +3,7 @@
 //! What is on its way is counted here, so that an append is refused as a whole, before any of it is sent.
 
 use super::outgoing::outgoing;
+use super::producing::{Appends, Producing};
 use super::{KafkaChangelog, clients};
 use crate::Kafka;
 use millpond_engine::changelog::{Ack, AckSender, Append, AppendLog, Record, Room, RoomSender};
@@ -12,7 +13,7 @@ use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{Producer, ProducerContext};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,9 @@ use std::time::Duration;
 /// The most that may be on its way: records, and bytes of them.
 const MOST_RECORDS: usize = 100_000;
 const MOST_BYTES: usize = 64 << 20;
+
+/// How long a broker may take to tell of a topic that must not be written to, or may be by now.
+const ALLOWED_BY_NOW: Duration = Duration::from_secs(1);
 
 /// How long what is on its way may take to get there, when the connection is closed.
 const FLUSH: Duration = Duration::from_secs(30);
@@ -35,7 +39,7 @@ pub(super) trait LooseAppends: Send + Sync {
 }
 
 pub(super) struct Appender {
-    producer: ThreadedProducer<Reports>,
+    producing: Producing,
     admin: OnceLock<AdminClient<DefaultClientContext>>,
     config: ClientConfig,
     on_its_way: Arc<OnItsWay>,
@@ -49,15 +53,10 @@ impl Appender {
         let (admin, config) = (clients::base(kafka), clients::idempotent(kafka));
         let on_its_way = Arc::<OnItsWay>::default();
         let most_bytes = clients::most_bytes(kafka);
-        let reports = Reports { on_its_way: Arc::clone(&on_its_way), most_bytes, fatal: Mutex::default() };
-        let producer = config.create_with_context(reports).map_err(|error| match error {
-            KafkaError::ClientConfig(_, reason, name, _) => {
-                Error::invalid(format!("the property `{name}` of Kafka: {reason}"))
-            }
-            error => Error::invalid("the properties of Kafka do not go together").with_source(error),
-        })?;
+        let heard = Arc::clone(&on_its_way);
+        let reports = move || Reports { on_its_way: Arc::clone(&heard), most_bytes, fatal: Mutex::default() };
         Ok(Self {
-            producer,
+            producing: Producing::open(config, reports)?,
             admin: OnceLock::new(),
             config: admin,
             on_its_way,
@@ -113,16 +112,43 @@ impl Appender {
             bytes: record.payload_bytes(),
             pending: Arc::clone(pending),
         });
-        if let Err((error, refused)) = self.producer.send(outgoing(partition, record, opaque)) {
-            self.on_its_way.arrived(refused.delivery_opaque.bytes);
-            let sizes = (record.payload_bytes(), self.most_bytes);
-            pending.resolve(partition, Err(failure(partition, sizes, &error)));
+        let producer = self.producing.producer();
+        let Err((mut error, mut refused)) = producer.send(outgoing(partition, record, opaque)) else {
+            return;
+        };
+        if let Some(again) = self.again(&producer, partition, &error) {
+            (error, refused) = match again.send(refused) {
+                Ok(()) => return,
+                Err(refused) => refused,
+            };
+        }
+        self.on_its_way.arrived(refused.delivery_opaque.bytes);
+        let thrown_away = producer.context().thrown_away(partition).filter(|_| is_fatal(&error));
+        let sizes = (record.payload_bytes(), self.most_bytes);
+        pending.resolve(partition, Err(thrown_away.unwrap_or_else(|| failure(partition, sizes, &error))));
+    }
+
+    /// What to send a record by once more that `producer` has refused at once, if that is of use.
+    fn again(
+        &self,
+        producer: &Arc<Appends>,
+        partition: &TopicPartition,
+        error: &KafkaError,
+    ) -> Option<Arc<Appends>> {
+        match error.rdkafka_error_code()? {
+            // So it was the last time. librdkafka refuses by itself until it hears of the topic again, which takes minutes.
+            RDKafkaErrorCode::TopicAuthorizationFailed => {
+                let _ = producer.client().fetch_metadata(Some(&partition.topic), ALLOWED_BY_NOW);
+                Some(Arc::clone(producer))
+            }
+            RDKafkaErrorCode::Fatal => self.producing.instead_of(producer),
+            _ => None,
         }
     }
 
     pub(super) fn close(&self) {
         if !self.closed.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.producer.flush(FLUSH)
+            && let Err(error) = self.producing.producer().flush(FLUSH)
         {
             tracing::warn!(%error, "appends that were not acknowledged are given up");
         }
@@ -142,6 +168,11 @@ impl LooseAppends for Appender {
 /// How large records are together.
 pub(super) fn bytes_of(appends: &[Append]) -> usize {
     appends.iter().flat_map(|append| &append.records).map(Record::payload_bytes).sum()
+}
+
+/// Whether the producer that says so takes nothing more.
+fn is_fatal(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }
 
 /// What an append has come to, or a part of it: a record of so many bytes, where the producer takes at most so many.
@@ -176,12 +207,12 @@ fn not_allowed_anywhere(partition: &TopicPartition) -> Error {
     let topic = &partition.topic;
     Error::invalid(format!(
         "the user must not write to {partition}, nor to any other topic: give it the operations WRITE and DESCRIBE on resource \
-         TOPIC {topic} (an ACL), and open the changelog again"
+         TOPIC {topic} (an ACL)"
     ))
 }
 
 /// A record that is on its way.
-struct Sent {
+pub(super) struct Sent {
     partition: TopicPartition,
     bytes: usize,
     pending: Arc<Pending>,
@@ -227,8 +258,8 @@ impl Pending {
     }
 }
 
-/// Hears what became of each record.
-struct Reports {
+/// Hears what became of each record of one producer.
+pub(super) struct Reports {
     on_its_way: Arc<OnItsWay>,
     most_bytes: usize,
     /// Why the producer cannot go on, as far as it is known since the last record that went through.

@@ -6,6 +6,7 @@ mod clients;
 mod holder;
 mod kept;
 mod outgoing;
+mod producing;
 mod reading;
 mod topics;
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod processes;
+
 use millpond::changelog::Changelog;
 use millpond::stream::Emit;
 use millpond::{Engine, Graph, GraphBuilder, Process, StoredTable, TableOptions, Topic, TopicPartition};

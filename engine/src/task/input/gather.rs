@@ -285,8 +285,13 @@ impl Gather {
         let count = self.partitions.len();
         let share = limit.bytes / count.max(1);
         let (mut records, mut bytes) = (limit.records as u64, limit.bytes.max(1));
-        let first = self.turn.checked_rem(count).unwrap_or(0);
-        self.turn = self.turn.wrapping_add(1);
+        // A batch of which a part was taken stays decoded until the rest is: of one partition, and not of each.
+        let begun = self.partitions.iter().position(|partition| partition.decoded.get().is_some());
+        let first = begun.unwrap_or_else(|| {
+            let turn = self.turn.checked_rem(count).unwrap_or(0);
+            self.turn = self.turn.wrapping_add(1);
+            turn
+        });
         // One that has nothing is not looked at again for this epoch.
         let mut there: Vec<usize> = (first..count).chain(0..first).collect();
         while !there.is_empty() {

@@ -1,6 +1,6 @@
 //! What a batch decodes to, whatever its bytes are.
 
-use super::written::{Written, WrittenBatch, lz4_frame, xerial};
+use super::written::{Written, WrittenBatch, lz4_frame, xerial, zstd_without_size};
 use crate::fetch::batch::{Batches, KafkaBatch};
 use crate::fetch::compression::Codec;
 use crate::fetch::fuzzing;
@@ -230,6 +230,28 @@ fn lz4_tells_its_size_by_its_blocks() {
     let mut lying = lz4_frame(&[7; 10], false, false);
     lying[7..11].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(Codec::Lz4.estimate(&lying), 4 * lying.len());
+}
+
+/// Zstd of the Java client does not write the size down either, and batches of zeros were taken for four times what is stored.
+#[test]
+fn zstd_tells_its_size_by_its_blocks() {
+    let varied = |number: u32| (u64::from(number / 3) << 20 | u64::from(number % 1000)).to_le_bytes();
+    for (records, zeros) in [(0, false), (1, false), (5_000, false), (100_000, false), (100_000, true)] {
+        let body: Vec<u8> = (0..records).flat_map(if zeros { |_| [0; 8] } else { varied }).collect();
+        let packed = zstd_without_size(&body);
+        let estimate = Codec::Zstd.estimate(&packed);
+        if body.len() > 128 << 10 {
+            assert!(estimate.abs_diff(body.len()) < body.len() / 5, "{estimate} for {}", body.len());
+        } else {
+            assert!(estimate <= 4 * packed.len(), "{estimate} for {}", packed.len());
+        }
+        for cut in 0..packed.len().min(40) {
+            assert!(Codec::Zstd.estimate(&packed[..cut]) <= 4 << 20);
+        }
+    }
+    // What says of itself that it is large is not believed beyond what a block can hold.
+    let lying = [&zstd_without_size(&[7; 10])[..6], &[0xFB, 0xFF, 0xFF, 7]].concat();
+    assert!(Codec::Zstd.estimate(&lying) <= 128 << 10);
 }
 
 fn bytes_or_null() -> impl Strategy<Value = Option<Vec<u8>>> {

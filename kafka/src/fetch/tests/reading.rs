@@ -200,6 +200,26 @@ fn a_partition_that_nobody_polls_leaves_the_others_their_share() {
     drop(unpolled);
 }
 
+/// Each of them once had a batch beyond the buffer, so that a topic of many partitions took many times as much as there was.
+#[test]
+fn where_the_buffer_is_full_nothing_comes_but_what_is_polled_for() {
+    let brokers = Brokers::start(1, (0..8).map(|_| Log::of(hundred())).collect());
+    let mut config = config(&brokers);
+    // The share of each is an eighth of a batch.
+    config.buffer_bytes = WrittenBatch::values(0, &["a", "b"]).bytes().len();
+    let client = Client::connect(config);
+    let mut readers: Vec<_> = (0..8).map(|number| client.reader(number, 0)).collect();
+    assert_eq!(client.read_to(&mut readers[0], 200).unwrap().len(), 200);
+    // What is asked for where there is no room is asked for alone.
+    let fetches = brokers.cluster().fetches.clone();
+    let alone = fetches.iter().filter(|(_, _, asked)| asked.len() == 1).map(|(_, _, asked)| asked[0].0);
+    assert!(alone.clone().all(|number| number == 0), "{:?}", alone.collect::<Vec<_>>());
+    // And each is read to its end, whoever else is not polled.
+    for reader in &mut readers[1..] {
+        assert_eq!(client.read_to(reader, 200).unwrap().len(), 200);
+    }
+}
+
 #[test]
 fn a_partition_is_read_by_several_readers_at_different_places() {
     let brokers = Brokers::start(1, vec![Log::of(hundred())]);

@@ -145,6 +145,15 @@ pub(crate) fn compressed(codec: Codec, records: &[u8]) -> Vec<u8> {
     }
 }
 
+/// A frame of zstd that does not say how large it is, as those who do not know it when they begin write it.
+pub(crate) fn zstd_without_size(records: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(zstd_safe::compress_bound(records.len()));
+    let mut context = zstd_safe::CCtx::create();
+    context.set_parameter(zstd_safe::CParameter::ContentSizeFlag(false)).unwrap();
+    context.compress2(&mut out, records).unwrap();
+    out
+}
+
 /// Blocks behind their lengths, as the Java library for snappy writes them.
 pub(crate) fn xerial(records: &[u8], block_bytes: usize) -> Vec<u8> {
     let mut out = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();

@@ -221,7 +221,7 @@ impl KafkaChangelog {
 }
 
 /// Drops a client of librdkafka, which may take its time, or for ever: nobody waits for it.
-fn drop_aside(client: impl Send + 'static) {
+pub(super) fn drop_aside(client: impl Send + 'static) {
     let dropping = std::thread::Builder::new().name("millpond-kafka-drop".to_owned());
     if let Err(error) = dropping.spawn(move || drop(client)) {
         tracing::warn!(%error, "no thread could be started to drop a client of Kafka");
