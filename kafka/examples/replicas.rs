@@ -2,8 +2,8 @@
 //! service writes is there once.
 //!
 //! ```text
-//! payments (customer, cents) ─► number them by customer ─┬─► accounts: a table, in every process
-//!                                                        └─► receipts: a topic, written by one of them, the holder
+//! card-payments (customer, cents) ─► number them by customer ─┬─► accounts: a table, in every process
+//!                                                             └─► receipts: a topic, written by one of them, the holder
 //! ```
 //!
 //! In a checkout, with Java (`scripts/setup --kafka`); each process in a terminal of its own. Topics are created.
@@ -19,8 +19,9 @@
 //!
 //! Each process tells once a second whether it is the holder or a follower, how many records it has yet to fold, how far it is in each
 //! partition, and some accounts: they are the same everywhere. Now kill any of them (`kill -9`), halt one (`kill -STOP`, later
-//! `kill -CONT`), or end it with Ctrl-C, and start it again with its directory. If it was the holder, a follower takes over: at
-//! once if it was closed, and after `--session-ms` if it was killed. Then look whether every payment has its receipt, once:
+//! `kill -CONT`), or end it with Ctrl-C, and start it again with its directory. If it was the holder, a follower takes over: with
+//! its next heartbeat, a second at most, if it was closed, and after `--session-ms` if it was killed. Until then the others stand
+//! still. Then look whether every payment has its receipt, once:
 //!
 //! ```text
 //! target/release/examples/replicas check
@@ -113,7 +114,8 @@ struct Receipt {
 }
 
 fn payments() -> Topic<String, u64> {
-    Topic::with_codec("payments", Json).keys(Utf8).partitions(3)
+    // Not `payments`, which the README creates with other partitions.
+    Topic::with_codec("card-payments", Json).keys(Utf8).partitions(3)
 }
 
 fn receipts() -> Topic<String, Receipt> {
@@ -199,7 +201,7 @@ async fn take_part(bootstrap: &str, dir: &Path, session_ms: u32, told: impl Futu
             _ = second.tick() => writeln!(io::stdout(), "{}", state(&engine, &accounts)?)?,
         }
     }
-    eprintln!("closing: another process may take over at once");
+    eprintln!("closing: another process may take over");
     Ok(engine.close().await?)
 }
 

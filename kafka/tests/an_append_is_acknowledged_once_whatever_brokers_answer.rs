@@ -185,8 +185,9 @@ fn epochs_whose_coordinators_are_elsewhere() {
     let log = open(&cluster, Fetch::Direct);
     log.join("mocked").unwrap();
     until(|| {
-        log.follow("mocked").unwrap();
-        log.role("mocked") == Role::Holder
+        let role = log.role("mocked");
+        log.follow("mocked", role).unwrap();
+        role == Role::Holder
     });
     let input = |offset| Position::from_iter([(TopicPartition::new("input", 0), offset)]);
     let mut appended = vec![Vec::new(); PARTITIONS as usize];
