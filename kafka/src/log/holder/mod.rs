@@ -8,6 +8,7 @@
 mod mark;
 mod marks;
 mod member;
+mod state;
 mod tenure;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use millpond_engine::changelog::EpochMark;
 use millpond_engine::{Clock, Error, ErrorKind, Position, Result, SystemClock, TopicPartition};
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};
+use state::Stage;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -196,7 +198,7 @@ impl KafkaChangelog {
         let before_ms = SystemClock.now_ms().saturating_sub(kept_ms);
         let tenures: Vec<_> =
             lock(&self.holders.joined).values().map(|joined| Arc::clone(&joined.tenure)).collect();
-        for tenure in tenures.into_iter().filter(|tenure| tenure.state().stage == tenure::Stage::Holding) {
+        for tenure in tenures.into_iter().filter(|tenure| tenure.state().stage == Stage::Holding) {
             // The last mark stays, whatever its age: it is none that is followed by a younger one.
             let Ok(Some(offset)) = self.fetcher.offset_for_time(&tenure.topic, before_ms) else { continue };
             if self.fetcher.offsets(&tenure.topic).is_ok_and(|kept| kept.start >= offset) {

@@ -7,76 +7,16 @@
 //! commit passes over it.
 
 use super::marks::MarkLog;
+use super::state::{Entry, LOOK, Stage, State};
 use super::transactions::Producers;
 use crate::log::appending::LooseAppends;
 use crate::path::FetchPath;
 use millpond_engine::changelog::{Ack, Append, Commit, EpochMark, Record, Role};
 use millpond_engine::{Error, Position, Result, TopicPartition};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ops::{Deref, Range};
-use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-
-/// No further epoch is cut while so many bytes, or epochs, wait to be committed.
-const MOST_BYTES: usize = 32 << 20;
-const MOST_EPOCHS: usize = 10_000;
-
-/// How often it is looked whether records were acknowledged.
-pub(super) const LOOK: Duration = Duration::from_millis(2);
-
-/// How far it is with becoming the holder, or with ceasing to be it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    Following,
-    Holding,
-    Fenced,
-}
-
-/// An epoch that was appended and is not committed.
-pub(super) struct Entry {
-    pub(super) mark: EpochMark,
-    /// What belongs to its transaction.
-    pub(super) appends: Vec<Append>,
-    /// What is sent without one.
-    pub(super) loose: Vec<Append>,
-    bytes: usize,
-}
-
-/// What changes.
-pub(in crate::log) struct State {
-    pub(super) stage: Stage,
-    /// Whether the engine knows that it follows: what it has cut as a holder of before, it appends no more.
-    pub(super) acknowledged: bool,
-    /// Whether the group says that it is for this process to hold.
-    pub(super) assigned: bool,
-    /// Since when nothing is wanted any more but an end.
-    pub(super) leaving: Option<Instant>,
-    /// Nothing will be appended any more, so that the group can let it go.
-    pub(super) done: bool,
-    /// The marks of others stand below this offset.
-    pub(super) end: u64,
-    /// The last one that is committed, as far as it was looked for.
-    pub(super) last: Option<EpochMark>,
-    /// Its own ones since it became the holder, for tasks that are not so far yet. They stand at `end` and behind it.
-    pub(super) own: VecDeque<EpochMark>,
-    pub(super) outbox: VecDeque<Arc<Entry>>,
-    bytes: usize,
-    /// Letters that were sent without a transaction and are not acknowledged, with their sizes; and how many there were before.
-    letters: VecDeque<(Ack, usize)>,
-    letter_bytes: usize,
-    letters_there: u64,
-    pub(super) committed: u64,
-    /// Somebody waits until so many are committed.
-    pub(super) wanted: u64,
-    /// Why it can go on no more.
-    pub(super) failed: Option<Error>,
-    /// How far the main task of the engine is durable.
-    pub(super) durable: Position,
-    /// The same of a task that builds tables, if there is one.
-    building: Option<Position>,
-}
 
 /// What this process is to the epochs of one name.
 pub(in crate::log) struct Tenure {
@@ -116,31 +56,11 @@ impl Deref for Tenure {
 impl Tenure {
     /// One that follows the marks, of which those below the offset `end` are there.
     pub(super) fn new(setup: Setup, end: u64) -> Self {
-        let state = State {
-            stage: Stage::Following,
-            acknowledged: true,
-            assigned: false,
-            leaving: None,
-            done: false,
-            end,
-            last: None,
-            own: VecDeque::new(),
-            outbox: VecDeque::new(),
-            bytes: 0,
-            letters: VecDeque::new(),
-            letter_bytes: 0,
-            letters_there: 0,
-            committed: 0,
-            wanted: 0,
-            failed: None,
-            durable: Position::new(),
-            building: None,
-        };
         Self {
             identity: super::new_identity(),
             marks: Mutex::new(MarkLog::new(Arc::clone(&setup.fetcher), setup.topic.clone())),
             setup,
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(end)),
             changed: Condvar::new(),
         }
     }
@@ -211,8 +131,7 @@ impl Tenure {
         let bytes = records.map(Record::payload_bytes).sum();
         let is_loose = |append: &Append| self.loose.contains(&*append.partition.topic);
         let (loose, appends) = appends.into_iter().partition(is_loose);
-        state.bytes += bytes;
-        state.outbox.push_back(Arc::new(Entry { mark: mark.clone(), appends, loose, bytes }));
+        state.push(Entry { mark: mark.clone(), appends, loose, bytes });
         drop(state);
         self.changed.notify_all();
         Ok(true)
@@ -251,9 +170,7 @@ impl Tenure {
 
     /// Letters of the engine were sent, which are known to be there when `ack` resolves.
     pub(in crate::log) fn keep_letters(&self, ack: Ack, bytes: usize) {
-        let mut state = self.state();
-        state.letters.push_back((ack, bytes));
-        state.letter_bytes += bytes;
+        self.state().push_letters(ack, bytes);
     }
 
     pub(in crate::log) fn has_room(&self) -> bool {
@@ -265,7 +182,7 @@ impl Tenure {
     pub(in crate::log) fn commit(&self, patience: Duration) -> Result<Commit> {
         let deadline = Instant::now() + patience;
         let mut state = self.state();
-        let letters = state.letters_there + state.letters.len() as u64;
+        let letters = state.letters().end;
         let target = state.committed + state.outbox.len() as u64;
         state.wanted = state.wanted.max(target);
         self.changed.notify_all();
@@ -277,7 +194,7 @@ impl Tenure {
             if state.stage == Stage::Fenced {
                 return Ok(Commit::Fenced);
             }
-            let are_there = state.letters_there >= letters;
+            let are_there = state.letters().start >= letters;
             if state.committed >= target && are_there {
                 return Ok(Commit::Done);
             }
@@ -298,87 +215,6 @@ impl Tenure {
 
     /// Notes how far a task is durable: marks before that are not asked for again.
     pub(in crate::log) fn hold(&self, builds: bool, position: &Position) {
-        let mut state = self.state();
-        let held = (!position.is_empty()).then(|| position.clone());
-        match (builds, held) {
-            (true, held) => state.building = held,
-            (false, Some(position)) => state.durable = position,
-            (false, None) => {}
-        }
-        let State { own, durable, building, .. } = &mut *state;
-        while let Some(first) = own.front()
-            && durable.includes(&first.to)
-            && building.as_ref().is_none_or(|building| building.includes(&first.to))
-        {
-            own.pop_front();
-        }
-    }
-}
-
-/// What has come of an append by now.
-pub(super) fn look_at(ack: &mut Ack) -> Poll<Result<Position>> {
-    Pin::new(ack).poll(&mut Context::from_waker(Waker::noop()))
-}
-
-impl State {
-    pub(in crate::log) fn has_room(&self) -> bool {
-        self.bytes + self.letter_bytes < MOST_BYTES && self.outbox.len() < MOST_EPOCHS
-    }
-
-    /// Looks which letters are there now.
-    fn hear_of_letters(&mut self) {
-        while let Some((ack, bytes)) = self.letters.front_mut()
-            && let Poll::Ready(outcome) = look_at(ack)
-        {
-            self.letter_bytes -= *bytes;
-            self.letters.pop_front();
-            self.letters_there += 1;
-            if let Err(error) = outcome {
-                self.failed.get_or_insert(error.context("a dead letter"));
-            }
-        }
-    }
-
-    /// What it is, and up to where others have decided.
-    pub(super) fn standing(&self) -> (Stage, u64) {
-        (self.stage, self.end)
-    }
-
-    /// Notes a mark that was read.
-    fn note(&mut self, read: &EpochMark) {
-        // A task that builds tables asks for marks that the main one has long passed.
-        let is_later = self.last.as_ref().is_none_or(|known| read.to.includes(&known.to));
-        if self.stage != Stage::Holding && is_later {
-            self.last = Some(read.clone());
-        }
-    }
-
-    /// Its own marks behind `position`, which are there before they can be read.
-    fn own_behind(&self, position: &Position) -> Vec<EpochMark> {
-        let uncommitted = self.outbox.iter().filter(|_| self.stage == Stage::Holding);
-        let own = self.own.iter().chain(uncommitted.map(|entry| &entry.mark));
-        own.filter(|mark| !position.includes(&mark.to)).cloned().collect()
-    }
-
-    fn forget_outbox(&mut self) {
-        self.outbox.clear();
-        self.bytes = 0;
-        self.wanted = self.committed;
-    }
-
-    /// The first `count` epochs of the outbox are committed.
-    pub(super) fn confirm(&mut self, count: usize) {
-        for entry in self.outbox.drain(..count) {
-            self.bytes -= entry.bytes;
-            self.committed += 1;
-            self.last = Some(entry.mark.clone());
-            self.own.push_back(entry.mark.clone());
-        }
-    }
-
-    /// Another process appends epochs now. Whoever has published what is not committed has to take it back.
-    pub(super) fn lose(&mut self) {
-        self.acknowledged = false;
-        self.stage = if self.outbox.is_empty() { Stage::Following } else { Stage::Fenced };
+        self.state().hold(builds, position);
     }
 }

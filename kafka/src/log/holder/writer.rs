@@ -7,7 +7,8 @@
 
 use super::mark::Mark;
 use super::marks::{MarkReader, Placed};
-use super::tenure::{Entry, LOOK, Setup, Stage, State, Tenure, look_at};
+use super::state::{Entry, LOOK, Stage, State, look_at};
+use super::tenure::{Setup, Tenure};
 use super::transactions::{Transactions, Trouble};
 use millpond_engine::changelog::{Ack, Append};
 use millpond_engine::{Error, ErrorKind, Result};

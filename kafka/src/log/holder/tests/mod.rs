@@ -7,6 +7,9 @@
 //! drawn from a tape, which proptest makes and cuts shorter; at its end nothing goes wrong any more. No time passes: nothing
 //! waits for longer than until something else has happened. `MILLPOND_TRACE` has each step printed.
 //!
+//! What it cannot make: what happens within one lock or one wait of several threads, time-outs, an input of several partitions,
+//! marks that cannot be read yet when a process begins, and records of one transaction that overtake each other.
+//!
 //! It caught: a process that was told that it follows, and was fenced before it could say that it knows, was taken to have taken
 //! back what it had not; a build was given no marks while those that the main task had passed were on their way, and cut as it
 //! liked; marks that were deleted on the way to them stopped the engine.
@@ -16,7 +19,8 @@ mod client;
 mod process;
 mod world;
 
-use super::tenure::{Stage, Tenure};
+use super::state::Stage;
+use super::tenure::Tenure;
 use crate::Kafka;
 use crate::log::KafkaChangelog;
 use client::Client;

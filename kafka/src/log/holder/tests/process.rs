@@ -4,7 +4,8 @@
 //! what is durable in `drained`. A build folds the same beside it, behind it, and keeps to the same epochs.
 
 use super::super::mark::Mark;
-use super::super::tenure::{Setup, Stage, Tenure};
+use super::super::state::Stage;
+use super::super::tenure::{Setup, Tenure};
 use super::super::writer::{Writer, todo};
 use super::brokers::{Brokers, Committed, MARKS};
 use super::client::Client;
