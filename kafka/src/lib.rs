@@ -1,4 +1,6 @@
-//! Apache Kafka as millpond's changelog.
+//! Apache Kafka as millpond's changelog. Begin with [`Kafka`]: it says how brokers are reached, and takes the place of a directory in
+//! `Engine::builder(&graph).dir("state").changelog(kafka)`. Beside it there are pages on operating it, on coming from Kafka
+//! Streams, and examples, in the repository.
 //!
 //! Two paths lead to the brokers. What is rare and must be right, such as producing and creating topics, goes through
 //! librdkafka. Reading, which is nearly all the work, goes by the direct path of [`fetch`]: record batches reach the threads

@@ -140,11 +140,13 @@ fn sasl(properties: &BTreeMap<String, String>) -> Result<Sasl> {
     if !cfg!(feature = "tls") && mechanism != SaslMechanism::Plain {
         return Err(lacks_the_feature("logins by SCRAM"));
     }
+    let is_javas = properties.contains_key("sasl.jaas.config");
+    let jaas = if is_javas { "; `sasl.jaas.config` is Java's, and is not read" } else { "" };
     let get = |name: &str| {
         properties
             .get(name)
             .cloned()
-            .ok_or_else(|| Error::invalid(format!("`{name}` is missing, which logging in needs")))
+            .ok_or_else(|| Error::invalid(format!("`{name}` is missing, which logging in needs{jaas}")))
     };
     Ok(Sasl::new(mechanism, get("sasl.username")?, get("sasl.password")?))
 }

@@ -182,6 +182,7 @@ impl EngineBuilder {
 
     /// Over how many shards the keys are spread: as many as there are cores, unless set. Not part of the stored
     /// state; it may change with every start.
+    #[doc(alias = "num.stream.threads")]
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
         self

@@ -66,6 +66,7 @@ use threads::Threads;
 /// engine.close_blocking()?;
 /// # Ok::<(), millpond::Error>(())
 /// ```
+#[doc(alias = "KafkaStreams")]
 pub struct Engine {
     threads: Threads,
 }

@@ -41,6 +41,7 @@ use std::sync::{Arc, PoisonError};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 #[non_exhaustive]
+#[doc(alias = "StateListener")]
 pub enum Health {
     /// It folds what arrives, and has folded all that was in the changelog when it was opened.
     #[default]
@@ -120,7 +121,8 @@ pub struct Stats {
     /// Whether the engine runs, and if not, why.
     pub health: Health,
     /// What the engine is among those of its name, where they share what they append: on Kafka, of a graph that has outputs, or
-    /// can tell how records of several partitions followed each other. `None` where it shares nothing.
+    /// can tell how records of several partitions followed each other. `None` where it shares nothing. An engine that is alone
+    /// follows for some seconds, too, until the log has made it the holder.
     pub role: Option<Role>,
     /// Records folded since the engine was opened.
     pub records_in: u64,

@@ -69,6 +69,7 @@ type FoundRows<K, V> = Option<Readable<K, V>>;
 /// assert_eq!(last, Some((("JFK".to_owned(), "SFO".to_owned()), 350)));
 /// # Ok::<(), millpond::Error>(())
 /// ```
+#[doc(alias = "ReadOnlyKeyValueStore")]
 pub struct View<K, V> {
     table: Arc<ServedTable>,
     stored: StoredRef<K, V>,
@@ -164,6 +165,7 @@ impl<K: Key, V: Value> View<K, V> {
     ///
     /// # Errors
     /// As for [`range`](Self::range).
+    #[doc(alias = "prefixScan")]
     pub fn prefix<P: KeyPrefix<K> + ?Sized>(&self, prefix: &P) -> Result<Scan<K, V>> {
         Ok(self.snapshot()?.prefix(prefix))
     }

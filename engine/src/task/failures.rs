@@ -60,6 +60,8 @@ use std::sync::Arc;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
+#[doc(alias = "DeserializationExceptionHandler")]
+#[doc(alias = "ProcessingExceptionHandler")]
 pub enum FailurePolicy {
     /// Everything before the record is applied and published, nothing after it; the engine stops with an error that
     /// names topic, partition and offset.

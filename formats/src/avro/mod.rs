@@ -53,6 +53,7 @@ mod tests;
 
 /// The crate whose schemas and values these are.
 pub use apache_avro;
+/// Values that know their schema. What `derive(AvroSchema)` writes names the crates `apache-avro` and `serde_json`: depend on both.
 pub use apache_avro::AvroSchema;
 pub use generic::AvroValue;
 

@@ -62,11 +62,11 @@ pub(super) fn damaged(partition: &TopicPartition, offset: u64, damage: impl fmt:
     Error::corrupt(format!("the record batch of {partition} at offset {offset} is damaged: {damage}"))
 }
 
-/// That a topic must not be read.
+/// That a topic must not be read, or even be seen: whether it is to be read or written to is not known here.
 pub(crate) fn not_allowed(topic: &str) -> Error {
     Error::invalid(format!(
-        "the brokers do not allow to read topic {topic}: give the user of this connection the operations READ and DESCRIBE \
-         on resource TOPIC {topic} (an ACL), and open it again"
+        "the brokers do not let the user of this connection have topic {topic}: give it on resource TOPIC {topic} (an ACL) the \
+         operations DESCRIBE and READ if it is read, DESCRIBE and WRITE if it is written to, and open it again"
     ))
 }
 

@@ -191,6 +191,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     #[must_use]
     #[doc(alias = "transform")]
     #[doc(alias = "transformValues")]
+    #[doc(alias = "processValues")]
     #[expect(clippy::type_complexity, reason = "a stream and a table")]
     pub fn process<P: Process<K, V>>(
         &self,

@@ -271,6 +271,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     /// # Ok::<(), millpond::Error>(())
     /// ```
     #[must_use]
+    #[doc(alias = "foreach")]
     #[doc(alias = "peek")]
     pub fn inspect(&self, look: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
         self.step("inspect", self.keyed, move |event, out| {

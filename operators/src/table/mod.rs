@@ -237,6 +237,7 @@ impl<K: Key, V: Value> Table<K, V> {
     /// The keys of either table, with what `join` makes of the two rows, of which at least one is there; the result goes with
     /// the last of them. Otherwise as [`join`](Self::join).
     #[must_use]
+    #[doc(alias = "outerJoin")]
     pub fn outer_join<T: Value, W: Value>(
         &self,
         other: &Table<K, T>,

@@ -361,11 +361,17 @@ pub(super) fn first_to_read(
     }
     // Rows that begin with nothing can begin with what is left.
     let first = if wanted == 0 { "" } else { "delete the state directory and " };
+    let remedy = if setting.abilities.keeps_holds {
+        format!(
+            "restore a copy of the changelog that reaches back, or {first}open with `from_oldest_kept` to begin with what is left"
+        )
+    } else {
+        "restore a younger checkpoint, or delete the state directory to begin with what is left".to_owned()
+    };
     Err(Error::new(
         ErrorKind::BehindChangelog,
         format!(
-            "the state needs {id} from offset {wanted}, but the changelog begins at {}; restore a copy of the \
-             changelog that reaches back, or {first}open with `from_oldest_kept` to begin with what is left",
+            "the state needs {id} from offset {wanted}, but the changelog begins at {}; {remedy}",
             kept.start
         ),
     ))
