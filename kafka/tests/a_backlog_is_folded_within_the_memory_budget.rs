@@ -255,10 +255,12 @@ fn that_is_folded_slowly() {
     check(Shape { bytes: backlog_bytes() / 2, ..Shape::of(24) }, &PATHS, 400);
 }
 
-/// Of which a batch has tens of thousands.
+/// Of which a batch has tens of thousands, more than an epoch: one partition's batch is decoded at a time, and not each one's.
 #[test]
 fn of_small_values() {
-    check(Shape { bytes: backlog_bytes() / 12, ..Shape::of(6).only(16) }, &PATHS, 1);
+    let shape = Shape { bytes: backlog_bytes() / 4, zeros_stored_as: Some("lz4"), ..Shape::of(24).only(16) };
+    check(shape, &[Fetch::Direct], 1);
+    check(Shape { bytes: backlog_bytes() / 12, ..Shape::of(6).only(16) }, &[Fetch::Librdkafka], 1);
 }
 
 #[test]
