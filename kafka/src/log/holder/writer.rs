@@ -165,7 +165,8 @@ impl Writer {
             let mut moved = Instant::now();
             while tail.offset() < kept.end {
                 let before = tail.offset();
-                last = tail.poll()?.pop().or(last);
+                // What stands behind the end is of one that has begun since, and has fenced this one.
+                last = tail.poll()?.into_iter().rfind(|placed| placed.offset < kept.end).or(last);
                 if tail.offset() > before {
                     moved = Instant::now();
                 } else if moved.elapsed() > TAIL_PATIENCE || self.tenure.state().leaving.is_some() {

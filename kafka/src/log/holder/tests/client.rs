@@ -28,7 +28,11 @@ pub(super) struct Client {
     heard: Arc<Mutex<Range<u64>>>,
     /// So many times nothing has arrived yet.
     pub(super) delay: Arc<AtomicUsize>,
+    /// What happens before something is read for the next time.
+    pub(super) before: Arc<Mutex<Option<Happening>>>,
 }
+
+type Happening = Box<dyn FnOnce() + Send>;
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,7 +55,13 @@ pub(super) fn partition_of(partition: &TopicPartition) -> usize {
 
 impl Client {
     pub(super) fn new(world: Weak<World>) -> Self {
-        Self { world, is_dead: Arc::default(), heard: Arc::default(), delay: Arc::default() }
+        Self {
+            world,
+            is_dead: Arc::default(),
+            heard: Arc::default(),
+            delay: Arc::default(),
+            before: Arc::default(),
+        }
     }
 
     /// What asks them, before which anything may have happened.
@@ -309,6 +319,10 @@ struct Reader {
 impl PartitionReader for Reader {
     fn poll(&mut self, _: usize) -> Result<Vec<Arc<dyn LogBatch>>> {
         let (number, next) = (self.partition, self.next);
+        let before = self.client.before.lock().unwrap().take();
+        if let Some(happen) = before {
+            happen();
+        }
         let is_delayed = |left: usize| left.checked_sub(1);
         let is_delayed =
             self.client.delay.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_delayed).is_ok();

@@ -12,7 +12,8 @@
 //!
 //! It caught: a process that was told that it follows, and was fenced before it could say that it knows, was taken to have taken
 //! back what it had not; a build was given no marks while those that the main task had passed were on their way, and cut as it
-//! liked; marks that were deleted on the way to them stopped the engine.
+//! liked; marks that were deleted on the way to them stopped the engine; and one that was fenced while it looked for the last
+//! mark took that of the other for it, so that it made durable what it had cut within an epoch of the other.
 
 mod brokers;
 mod client;
@@ -122,6 +123,31 @@ fn whoever_is_fenced_before_it_says_that_it_follows_has_to_step_back() {
     assert_eq!(holder.tenure.role(), Role::Fenced, "it does not know that yet");
     holder.tenure.follow(Role::Fenced);
     assert_eq!(holder.tenure.role(), Role::Follower);
+}
+
+/// It took the mark of the one that had fenced it for the last one, and its own epochs for some that were appended before.
+#[test]
+fn whoever_is_fenced_while_it_looks_for_the_last_mark_takes_none_behind_the_end_for_it() {
+    let world = held();
+    let (holder, next) = (world.process(0), world.process(1));
+    holder.step(&world);
+    holder.write();
+    world.brokers().mark_ends();
+    let there = Arc::clone(&world);
+    *next.client.before.lock().unwrap() = Some(Box::new(move || {
+        let other = there.process(2);
+        other.assign(true);
+        other.write();
+        other.step(&there);
+        other.step(&there);
+        other.write();
+        there.brokers().mark_ends();
+    }));
+    next.assign(true);
+    next.write();
+    let state = next.tenure.state();
+    assert_eq!((state.stage, state.end), (Stage::Holding, 2));
+    assert_eq!(state.last.as_ref().map(|last| last.to.clone()), Some(at(1)));
 }
 
 #[test]
