@@ -27,9 +27,9 @@ pub(super) fn checkpoint(
         let text = error.into_string();
         placing_failure("write", &target, MediumFailure::of_rocksdb(&text)).with_source(text)
     };
-    Checkpoint::new(task.database()).and_then(|made| made.create_checkpoint(&copy)).map_err(failed)?;
-    let verified = SecondaryStore::verify(&copy, &RocksOptions::within(0));
-    let copied = verified.map_err(|error| of_the_original(error, &copy, state))?;
+    Checkpoint::new(task.database()).and_then(|made| made.create_checkpoint(copy)).map_err(failed)?;
+    let verified = SecondaryStore::verify(copy, &RocksOptions::within(0));
+    let copied = verified.map_err(|error| of_the_original(error, copy, state))?;
     check(&*copied.shown())?;
     // Its files must not be open any more where they cannot be renamed then.
     drop(copied);
