@@ -199,11 +199,19 @@ impl KafkaChangelog {
         let tenures: Vec<_> =
             lock(&self.holders.joined).values().map(|joined| Arc::clone(&joined.tenure)).collect();
         for tenure in tenures.into_iter().filter(|tenure| tenure.state().stage == Stage::Holding) {
-            // The last mark stays, whatever its age: it is none that is followed by a younger one.
-            let Ok(Some(offset)) = self.fetcher.offset_for_time(&tenure.topic, before_ms) else { continue };
-            if self.fetcher.offsets(&tenure.topic).is_ok_and(|kept| kept.start >= offset) {
+            let Ok(Some(old)) = self.fetcher.offset_for_time(&tenure.topic, before_ms) else { continue };
+            let Ok(kept) = self.fetcher.offsets(&tenure.topic) else { continue };
+            if kept.start >= old {
                 continue;
             }
+            let offset = match tenure.forgettable(old) {
+                Ok(offset) if offset > kept.start => offset,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, name = tenure.name, "marks of old epochs are kept for now");
+                    continue;
+                }
+            };
             let mut list = TopicPartitionList::new();
             let before = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
             let deleted = list.add_partition_offset(&tenure.topic.topic, 0, before).and_then(|()| {

@@ -23,9 +23,6 @@ const LAST_COMMIT: Duration = Duration::from_secs(10);
 /// The last mark is looked for among so many offsets first.
 const TAIL: u64 = 256;
 
-/// How long nothing may arrive of it.
-const TAIL_PATIENCE: Duration = Duration::from_secs(5);
-
 /// So many fatal errors within so long are too many.
 const MOST_FATAL: usize = 3;
 const FATAL_WITHIN: Duration = Duration::from_secs(60);
@@ -162,17 +159,8 @@ impl Writer {
             // Of what was read before nothing is of use: it may have failed, or be long gone.
             let mut tail = MarkReader::open(&**fetcher, topic, from)?;
             let mut last = None;
-            let mut moved = Instant::now();
-            while tail.offset() < kept.end {
-                let before = tail.offset();
-                last = tail.poll()?.pop().or(last);
-                if tail.offset() > before {
-                    moved = Instant::now();
-                } else if moved.elapsed() > TAIL_PATIENCE || self.tenure.state().leaving.is_some() {
-                    return Err(Error::unavailable("the last mark of epochs cannot be read now"));
-                } else {
-                    tail.wait()?;
-                }
+            while let Some(read) = tail.poll_below(kept.end, || self.tenure.state().leaving.is_some())? {
+                last = read.into_iter().next_back().or(last);
             }
             if last.is_some() || from == kept.start {
                 (self.last, self.end) = (last, kept.end);
