@@ -2,6 +2,10 @@
 
 use crate::Kafka;
 use rdkafka::config::ClientConfig;
+use std::time::Duration;
+
+/// How long a transaction may be open, unless `transaction.timeout.ms` says otherwise.
+pub(super) const TRANSACTION: Duration = Duration::from_secs(10);
 
 /// What every client is told.
 pub(super) fn base(kafka: &Kafka) -> ClientConfig {
@@ -35,7 +39,7 @@ pub(super) fn transactional(kafka: &Kafka, name: &str) -> ClientConfig {
     let mut config = idempotent(kafka);
     if !kafka.properties.contains_key("transaction.timeout.ms") {
         // Whoever reads what is committed waits for it.
-        config.set("transaction.timeout.ms", "10000");
+        config.set("transaction.timeout.ms", TRANSACTION.as_millis().to_string());
     }
     config.set("transactional.id", name);
     config
@@ -54,5 +58,7 @@ pub(super) fn member(kafka: &Kafka, name: &str) -> ClientConfig {
     }
     config.set("group.id", name).set("enable.auto.commit", "false").set("auto.offset.reset", "latest");
     config.set("allow.auto.create.topics", "false");
+    // By which it is known whether it is a member.
+    config.set("statistics.interval.ms", "1000");
     config
 }
