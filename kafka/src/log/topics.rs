@@ -123,12 +123,19 @@ impl KafkaChangelog {
     /// Creates the topic of the marks of a service, unless it is there.
     pub(super) fn create_marks(&self, topic: &str) -> Result<()> {
         if let Some(found) = self.fetcher.find_topic(topic)? {
-            return check_marks(topic, &found);
+            if count(&found) > 1 {
+                tracing::warn!(
+                    topic,
+                    partitions = count(&found),
+                    "the topic of marks has partitions of which nothing is used but the first"
+                );
+            }
+            return Ok(());
         }
         // Marks go when nobody needs them, and not by age. The brokers know how many replicas there should be.
         let settings = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
         self.create_with(topic, 1, self.replication.unwrap_or(-1), &settings)?;
-        check_marks(topic, &self.fetcher.await_topic(topic)?)
+        self.fetcher.await_topic(topic).map(drop)
     }
 
     fn create_with(
@@ -213,16 +220,6 @@ impl TopicLog for KafkaChangelog {
 
     fn compaction(&self, topic: &str) -> Result<Option<Compaction>> {
         self.compaction_of(topic)
-    }
-}
-
-/// Whoever reads one partition of the marks decides who holds, so there must not be two.
-fn check_marks(topic: &str, found: &TopicMetadata) -> Result<()> {
-    match count(found) {
-        1 => Ok(()),
-        partitions => Err(Error::invalid(format!(
-            "topic {topic}, for the marks of epochs, has {partitions} partitions, and must have one: delete it, so that it is              created as it has to be, or give the service another name"
-        ))),
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::tenure::Tenure;
 use crate::librdkafka::is_answer;
-use millpond_engine::Error;
+use millpond_engine::{Error, TopicPartition};
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
@@ -46,7 +46,7 @@ pub(super) fn take_part(tenure: &Arc<Tenure>, config: &ClientConfig) {
         // What goes wrong is told to the context, too, and nothing else comes.
         let _ = consumer.poll(POLL);
         let assigned =
-            consumer.assignment().is_ok_and(|list| list.count() > 0) && !consumer.assignment_lost();
+            consumer.assignment().is_ok_and(|list| is_to_hold(tenure, &list)) && !consumer.assignment_lost();
         let mut state = tenure.state();
         let is_new = state.assigned != assigned;
         state.assigned = assigned;
@@ -68,6 +68,12 @@ pub(super) fn take_part(tenure: &Arc<Tenure>, config: &ClientConfig) {
         }
     }
     leave(consumer);
+}
+
+/// Whether this is the member that has the partition of the marks. Somebody may have given that topic others.
+fn is_to_hold(tenure: &Tenure, assigned: &TopicPartitionList) -> bool {
+    let TopicPartition { topic, partition } = &tenure.topic;
+    i32::try_from(*partition).is_ok_and(|partition| assigned.find_partition(topic, partition).is_some())
 }
 
 /// Leaves the group, so that another process takes over at once.
