@@ -139,16 +139,6 @@ fn what_brokers_do_not_take_of_a_holder() {
     }
 }
 
-#[test]
-fn marks_of_several_partitions() {
-    let Some(broker) = Broker::shared() else { return };
-    let (name, case) = (broker.topic("several"), service::case(broker, "several"));
-    broker.tool("topics", &["--create", "--topic", &format!("{name}.epochs"), "--partitions", "3"], "");
-    let kafka = service::kafka(&broker.bootstrap(), &name);
-    let engine = Engine::builder(&case.graph).in_memory().changelog(kafka).start();
-    refused(engine, ErrorKind::Invalid, &[".epochs", "3 partitions"]);
-}
-
 /// Nothing is lost, and it is told.
 #[test]
 fn brokers_without_a_coordinator() {

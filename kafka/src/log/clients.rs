@@ -19,16 +19,21 @@ pub(super) fn base(kafka: &Kafka) -> ClientConfig {
     config
 }
 
+/// The largest record that is sent, in bytes, unless `message.max.bytes` says otherwise: it is for topics to refuse one, and each
+/// has a limit of its own. What librdkafka has for it is less than what they take unless told otherwise, so that some records
+/// that were read could not be written.
+const MOST_BYTES: usize = 16 << 20;
+
 /// The largest record that is sent, in bytes.
 pub(super) fn most_bytes(kafka: &Kafka) -> usize {
     let said = kafka.properties.get("message.max.bytes").and_then(|bytes| bytes.parse().ok());
-    said.unwrap_or(1_000_000)
+    said.unwrap_or(MOST_BYTES)
 }
 
 /// One that appends, each record once.
 pub(super) fn idempotent(kafka: &Kafka) -> ClientConfig {
     let mut config = base(kafka);
-    config.set("enable.idempotence", "true");
+    config.set("enable.idempotence", "true").set("message.max.bytes", most_bytes(kafka).to_string());
     // More than is ever on its way, so that it refuses nothing that was admitted.
     config.set("queue.buffering.max.messages", "0").set("queue.buffering.max.kbytes", "2097151");
     config

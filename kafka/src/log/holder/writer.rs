@@ -267,7 +267,7 @@ impl Writer {
     /// Goes on after an error, or does not.
     fn recover(&mut self, trouble: Trouble) -> Result<()> {
         match trouble {
-            Trouble::Refused(error) => return Err(error),
+            Trouble::Refused(error) => return Err(self.of_epochs(error)),
             Trouble::Fatal(error) => self.count_fatal(error)?,
             Trouble::Fenced => {
                 self.producer = None;
@@ -288,6 +288,16 @@ impl Writer {
         let state = self.tenure.state();
         drop(self.tenure.wait(state, self.tenure.back_off));
         self.regain().map(drop)
+    }
+
+    /// Says of which records it is what was refused.
+    fn of_epochs(&self, error: Error) -> Error {
+        let state = self.tenure.state();
+        match (state.outbox.front(), state.outbox.back()) {
+            (Some(first), Some(last)) => error
+                .context(format_args!("what comes of records from {} to {}", first.mark.from, last.mark.to)),
+            _ => error,
+        }
     }
 
     /// Begins its tenure anew, with another producer: what of the outbox was committed all the same is known then, and whether
