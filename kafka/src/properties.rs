@@ -2,6 +2,7 @@
 
 use millpond_engine::{Error, Result};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Properties on which what millpond promises rests, each with the reason.
 const REFUSED: &[(&str, &str)] = &[
@@ -29,6 +30,9 @@ const REFUSED: &[(&str, &str)] = &[
 const QUEUE: &str = "what is on its way is counted before it is handed to librdkafka, so that an append is taken or refused as a \
                      whole (`Producer::room`)";
 
+/// How long a broker may take to answer, unless `socket.timeout.ms` says otherwise.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Other names for the same.
 const ALIASES: &[(&str, &str)] = &[
     ("metadata.broker.list", "bootstrap.servers"),
@@ -48,6 +52,16 @@ pub(crate) fn canonical(name: &str) -> &str {
 pub(crate) fn is_secret(name: &str) -> bool {
     let tells = ["password", "secret", "pem", "jaas", "oauthbearer.config"];
     (name.starts_with("sasl.") || name.starts_with("ssl.")) && tells.iter().any(|tell| name.contains(tell))
+}
+
+/// A property that says how many milliseconds something takes, if it says so.
+pub(crate) fn millis(properties: &BTreeMap<String, String>, name: &str) -> Option<Duration> {
+    properties.get(name)?.parse().ok().map(Duration::from_millis)
+}
+
+/// How long a broker may take to answer.
+pub(crate) fn request_timeout(properties: &BTreeMap<String, String>) -> Duration {
+    millis(properties, "socket.timeout.ms").unwrap_or(REQUEST_TIMEOUT)
 }
 
 /// Refuses properties that would break what millpond promises.

@@ -156,7 +156,10 @@ fn an_append_that_no_broker_takes_says_which() {
     let refusals = [
         (E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, ErrorKind::Invalid, "WRITE"),
         (E::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, ErrorKind::Invalid, "max.message.bytes"),
-        (E::RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS, ErrorKind::Unavailable, "not acknowledged"),
+        (E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, ErrorKind::Invalid, "timestamp"),
+        (E::RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS, ErrorKind::Invalid, "InvalidRequiredAcks"),
+        // Of which nobody knows whether it will last.
+        (E::RD_KAFKA_RESP_ERR_REASSIGNMENT_IN_PROGRESS, ErrorKind::Unavailable, "ReassignmentInProgress"),
     ];
     for (refusal, kind, told) in refusals {
         cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
@@ -182,14 +185,7 @@ fn epochs_whose_coordinators_are_elsewhere() {
     for asked in [RDKafkaApiKey::FindCoordinator, RDKafkaApiKey::InitProducerId] {
         cluster.request_errors(asked, &elsewhere);
     }
-    let log = open(&cluster, Fetch::Direct);
-    log.join("mocked").unwrap();
-    until(|| {
-        let role = log.role("mocked");
-        log.follow("mocked", role).unwrap();
-        role == Role::Holder
-    });
-    let input = |offset| Position::from_iter([(TopicPartition::new("input", 0), offset)]);
+    let log = held(&cluster);
     let mut appended = vec![Vec::new(); PARTITIONS as usize];
     for epoch in 0..5 {
         for asked in [RDKafkaApiKey::AddPartitionsToTxn, RDKafkaApiKey::EndTxn] {
@@ -204,6 +200,49 @@ fn epochs_whose_coordinators_are_elsewhere() {
     assert_eq!(log.epochs_after("mocked", &input(0)).unwrap().len(), 5);
     log.close().unwrap();
     check(&cluster, "outputs", &appended);
+}
+
+/// What may pass is tried again, and what does not is told, with the topic.
+#[test]
+fn an_epoch_of_which_a_record_is_not_taken() {
+    let cluster = cluster("outputs");
+    cluster.create_topic("mocked.epochs", 1, BROKERS).unwrap();
+    let log = held(&cluster);
+    let append_epoch = |epoch: u64| {
+        let mark = EpochMark::new(input(epoch), input(epoch + 1));
+        let appends = vec![next("outputs", 1, &mut Vec::new(), 1)];
+        assert!(log.append_epoch("mocked", &mark, appends).unwrap());
+    };
+    for (epoch, passes) in
+        (0..).zip([E::RD_KAFKA_RESP_ERR_REASSIGNMENT_IN_PROGRESS, E::RD_KAFKA_RESP_ERR_UNKNOWN])
+    {
+        cluster.request_errors(RDKafkaApiKey::Produce, &[passes]);
+        append_epoch(epoch);
+        until(|| log.commit("mocked", Duration::from_millis(100)).unwrap() == Commit::Done);
+    }
+    cluster.request_errors(RDKafkaApiKey::Produce, &[E::RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP; 2]);
+    append_epoch(2);
+    until(|| log.commit("mocked", Duration::from_millis(100)).is_err());
+    let error = log.commit("mocked", Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    says(&error, &["timestamp", "input/0@2"]);
+    log.close().unwrap();
+}
+
+/// One that holds.
+fn held(cluster: &Cluster) -> KafkaChangelog {
+    let log = open(cluster, Fetch::Direct);
+    log.join("mocked").unwrap();
+    until(|| {
+        let role = log.role("mocked");
+        log.follow("mocked", role).unwrap();
+        role == Role::Holder
+    });
+    log
+}
+
+fn input(offset: u64) -> Position {
+    Position::from_iter([(TopicPartition::new("input", 0), offset)])
 }
 
 /// Waits until it is so.

@@ -7,6 +7,7 @@
 
 mod service;
 
+use millpond::changelog::Role;
 use millpond::changelog::prelude::*;
 use millpond::{Engine, Health, TopicPartition};
 use millpond_kafka::KafkaChangelog;
@@ -121,4 +122,28 @@ fn a_follower_builds_tables_in_the_order_that_was_decided() {
     assert_eq!(rows(&raised, &follower), rows(&case, &holder));
     follower.close_blocking().unwrap();
     holder.close_blocking().unwrap();
+}
+
+/// The group gave each of them a partition, and each of them took over from the other, again and again.
+#[test]
+fn one_process_holds_however_many_partitions_the_marks_have() {
+    let Some(broker) = Broker::shared() else { return };
+    let (name, case) = (broker.topic("several"), case(broker, "several"));
+    broker.tool("topics", &["--create", "--topic", &format!("{name}.epochs"), "--partitions", "3"], "");
+    let engines = [(); 2].map(|()| start(&case, kafka(&broker.bootstrap(), &name)));
+    let mut appended: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for number in 0..200 {
+        let key = u32::try_from(number % 7).unwrap();
+        let position = engines[0].append_blocking(&case.input, &key, &number).unwrap();
+        appended.entry(key).or_default().push(number);
+        for engine in &engines {
+            engine.wait_for_blocking(&position).unwrap();
+        }
+        let holders = engines.iter().filter(|engine| engine.stats().role == Some(Role::Holder)).count();
+        assert!(holders <= 1, "{holders} hold at record {number}");
+    }
+    check(&case, &kafka(&broker.bootstrap(), "outside").open().unwrap(), &appended);
+    for engine in engines {
+        engine.close_blocking().unwrap();
+    }
 }

@@ -12,6 +12,7 @@ use millpond_kafka::fetch::{FetchConfig, Fetcher};
 use millpond_kafka::{Fetch, Kafka, KafkaChangelog};
 use millpond_support::broker::Broker;
 use millpond_support::expect::{refused, says};
+use millpond_support::random::Random;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -235,7 +236,7 @@ fn a_record_that_is_too_large() {
     refused(
         append(&log, &topic, large()),
         ErrorKind::Invalid,
-        &["large", &bytes, "1000000", "message.max.bytes"],
+        &["large", &bytes, "16777216", "message.max.bytes"],
     );
     // The producer would, and the topic does not take it.
     let log = anybody(broker).property("message.max.bytes", "100000000").property("compression.type", "none");
@@ -244,6 +245,14 @@ fn a_record_that_is_too_large() {
     refused(error, ErrorKind::Invalid, &[&bytes, "100000000", "max.message.bytes", "1048588"]);
     // What comes behind it is not held up.
     assert_eq!(append(&log, &topic, record("1")).unwrap(), 1);
+    // What topics take unless told otherwise is sent, whatever librdkafka has for it, and one byte more is refused by the topic.
+    let log = anybody(broker).open().unwrap();
+    let mut random = Random::new(1);
+    let mut fits = || record(random.bytes((1 << 20) - 100));
+    assert_eq!(append(&log, &topic, fits()).unwrap(), 2);
+    let mut larger = fits();
+    larger.value = Some([&larger.value.unwrap()[..], &[0; 200]].concat().into());
+    refused(append(&log, &topic, larger), ErrorKind::Invalid, &["16777216", "max.message.bytes", "1048588"]);
 }
 
 #[test]

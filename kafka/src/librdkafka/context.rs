@@ -29,7 +29,7 @@ impl Trouble {
         let is_refusal = matches!(
             code,
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
-        );
+        ) && is_answer(reason);
         let mut wrong = self.wrong();
         if !is_refusal && wrong.as_ref().is_some_and(|wrong| wrong.is_refusal) {
             // That nobody is there follows from nobody letting us in.
@@ -62,6 +62,12 @@ impl Trouble {
             None => Error::unavailable(format!("{what}: no broker of the cluster answers")),
         }
     }
+}
+
+/// Whether a login was refused by a broker, which then says why. librdkafka tells one whose connection was lost by the same code,
+/// with a reason of its own.
+pub(crate) fn is_answer(reason: &str) -> bool {
+    !reason.contains("Local: ") && !reason.contains("Disconnected")
 }
 
 impl ClientContext for Trouble {

@@ -24,3 +24,4 @@ mod reader;
 mod state;
 
 pub(crate) use client::Consumers;
+pub(crate) use context::is_answer;

@@ -4,6 +4,7 @@
 
 use super::outgoing::outgoing;
 use super::producing::{Appends, Producing};
+use super::refusals::{Meaning, Size, meaning, not_allowed_anywhere};
 use super::{KafkaChangelog, clients};
 use crate::Kafka;
 use millpond_engine::changelog::{Ack, AckSender, Append, AppendLog, Record, Room, RoomSender};
@@ -124,8 +125,8 @@ impl Appender {
         }
         self.on_its_way.arrived(refused.delivery_opaque.bytes);
         let thrown_away = producer.context().thrown_away(partition).filter(|_| is_fatal(&error));
-        let sizes = (record.payload_bytes(), self.most_bytes);
-        pending.resolve(partition, Err(thrown_away.unwrap_or_else(|| failure(partition, sizes, &error))));
+        let size = Size { bytes: record.payload_bytes(), most: self.most_bytes, is_unsent: true };
+        pending.resolve(partition, Err(thrown_away.unwrap_or_else(|| failure(partition, size, &error))));
     }
 
     /// What to send a record by once more that `producer` has refused at once, if that is of use.
@@ -175,40 +176,15 @@ fn is_fatal(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }
 
-/// What an append has come to, or a part of it: a record of so many bytes, where the producer takes at most so many.
-fn failure(partition: &TopicPartition, (bytes, most): (usize, usize), error: &KafkaError) -> Error {
-    let code = error.rdkafka_error_code();
-    let (place, topic) = (partition, &partition.topic);
-    match code {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) if bytes >= most => Error::invalid(format!(
-            "a record for {place} is larger than what is sent: it has {bytes} bytes, and `message.max.bytes` of the producer is \
-             {most}; raise that and `max.message.bytes` of the topic, or write less"
-        )),
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => Error::invalid(format!(
-            "a record for {place} is larger than what the topic takes: it has {bytes} bytes, `message.max.bytes` of the \
-             producer is {most}, and `max.message.bytes` of the topic is less (1048588 unless it was set); raise that, or write less"
-        )),
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Error::invalid(format!(
-            "the user must not write to {place}: give it the operations WRITE and DESCRIBE on resource TOPIC {topic} (an ACL)"
-        )),
-        Some(RDKafkaErrorCode::ClusterAuthorizationFailed) => not_allowed_anywhere(partition),
-        Some(RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            Error::invalid(format!("there is no {place}: create it, or correct its name"))
-        }
-        _ => Error::unavailable(format!(
-            "a record for {place} was not acknowledged, and may be there all the same"
-        )),
+/// What an append has come to, or a part of it.
+fn failure(partition: &TopicPartition, size: Size, error: &KafkaError) -> Error {
+    match meaning(error, partition, size) {
+        Meaning::Never(error) | Meaning::Once(error) => error,
+        Meaning::GivenUp => Error::unavailable(format!(
+            "a record for {partition} was not acknowledged, and may be there all the same"
+        ))
+        .with_source(error.clone()),
     }
-    .with_source(error.clone())
-}
-
-/// That the user must not write anything, which takes no ACL of its own where it may write to some topic.
-fn not_allowed_anywhere(partition: &TopicPartition) -> Error {
-    let topic = &partition.topic;
-    Error::invalid(format!(
-        "the user must not write to {partition}, nor to any other topic: give it the operations WRITE and DESCRIBE on resource \
-         TOPIC {topic} (an ACL)"
-    ))
 }
 
 /// A record that is on its way.
@@ -285,7 +261,7 @@ impl Reports {
         let reason = fatal.as_ref()?;
         // The code of a fatal error is told to whoever has the client, and here nobody has.
         Some(if reason.contains("authorization failed") {
-            not_allowed_anywhere(partition)
+            Error::invalid(not_allowed_anywhere(partition))
         } else {
             Error::unavailable(format!(
                 "a record for {partition} was not sent, as the producer has failed: {reason}"
@@ -317,7 +293,8 @@ impl ProducerContext for Reports {
                     )
                 );
                 let fatal = if is_purged { self.thrown_away(&sent.partition) } else { None };
-                Err(fatal.unwrap_or_else(|| failure(&sent.partition, (sent.bytes, self.most_bytes), error)))
+                let size = Size { bytes: sent.bytes, most: self.most_bytes, is_unsent: false };
+                Err(fatal.unwrap_or_else(|| failure(&sent.partition, size, error)))
             }
         };
         sent.pending.resolve(&sent.partition, offset);

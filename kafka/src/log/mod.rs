@@ -8,6 +8,7 @@ mod kept;
 mod outgoing;
 mod producing;
 mod reading;
+mod refusals;
 mod topics;
 
 use crate::Kafka;

@@ -26,7 +26,8 @@ impl ReadLog for KafkaChangelog {
 
     /// What has lasted for three times `socket.timeout.ms`: half a minute, unless that is set.
     fn trouble(&self) -> Option<String> {
-        self.fetcher.lasting_trouble()
+        let troubles = self.fetcher.lasting_trouble().into_iter().chain(self.holders.lasting_trouble());
+        troubles.reduce(|troubles, another| format!("{troubles}; {another}"))
     }
 
     fn watch(&self, waker: Weak<dyn Fn() + Send + Sync>) {

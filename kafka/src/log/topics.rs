@@ -122,7 +122,14 @@ impl KafkaChangelog {
 
     /// Creates the topic of the marks of a service, unless it is there.
     pub(super) fn create_marks(&self, topic: &str) -> Result<()> {
-        if self.fetcher.find_topic(topic)?.is_some() {
+        if let Some(found) = self.fetcher.find_topic(topic)? {
+            if count(&found) > 1 {
+                tracing::warn!(
+                    topic,
+                    partitions = count(&found),
+                    "the topic of marks has partitions of which nothing is used but the first"
+                );
+            }
             return Ok(());
         }
         // Marks go when nobody needs them, and not by age. The brokers know how many replicas there should be.

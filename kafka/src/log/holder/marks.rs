@@ -23,6 +23,9 @@ const MOST_CURSORS: usize = 4;
 const FIRST_PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The same of those that stand below an offset.
+const PATIENCE_BELOW: Duration = Duration::from_secs(5);
+
 /// So many are remembered.
 const MOST_INDEXED: usize = 4096;
 
@@ -69,6 +72,27 @@ impl MarkReader {
             }
         }
         Ok(marks)
+    }
+
+    /// The next marks of those below the offset `end`, which are waited for, until `is_over`; none once all of them were read.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll); `Unavailable` if nothing arrives.
+    pub(super) fn poll_below(&mut self, end: u64, is_over: impl Fn() -> bool) -> Result<Option<Vec<Placed>>> {
+        let began = Instant::now();
+        while self.offset() < end {
+            let before = self.offset();
+            let mut polled = self.poll()?;
+            if self.offset() > before {
+                polled.retain(|placed| placed.offset < end);
+                return Ok(Some(polled));
+            }
+            if began.elapsed() > PATIENCE_BELOW || is_over() {
+                return Err(Error::unavailable("the marks of epochs cannot be read now"));
+            }
+            self.wait()?;
+        }
+        Ok(None)
     }
 
     /// Waits a moment for more.

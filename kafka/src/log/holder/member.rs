@@ -5,10 +5,13 @@
 //! transactional producers.
 
 use super::tenure::Tenure;
-use millpond_engine::Error;
+use crate::librdkafka::is_answer;
+use millpond_engine::{Error, TopicPartition};
+use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
 use rdkafka::{Offset, TopicPartitionList};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +33,8 @@ pub(super) fn take_part(tenure: &Arc<Tenure>, config: &ClientConfig) {
         );
         tenure.tell();
     };
-    let consumer: BaseConsumer = match config.create() {
+    let group = Group { tenure: Arc::clone(tenure) };
+    let consumer: BaseConsumer<Group> = match config.create_with_context(group) {
         Ok(consumer) => consumer,
         Err(error) => return refused(error),
     };
@@ -39,15 +43,10 @@ pub(super) fn take_part(tenure: &Arc<Tenure>, config: &ClientConfig) {
     }
     let mut courtesy = Courtesy { told: Instant::now(), position: None };
     loop {
-        let polled = consumer.poll(POLL);
-        if let Some(Err(error)) = polled
-            && let Some(error) = refusal(tenure, &error)
-        {
-            tenure.state().failed = Some(error);
-            tenure.tell();
-        }
+        // What goes wrong is told to the context, too, and nothing else comes.
+        let _ = consumer.poll(POLL);
         let assigned =
-            consumer.assignment().is_ok_and(|list| list.count() > 0) && !consumer.assignment_lost();
+            consumer.assignment().is_ok_and(|list| is_to_hold(tenure, &list)) && !consumer.assignment_lost();
         let mut state = tenure.state();
         let is_new = state.assigned != assigned;
         state.assigned = assigned;
@@ -71,8 +70,14 @@ pub(super) fn take_part(tenure: &Arc<Tenure>, config: &ClientConfig) {
     leave(consumer);
 }
 
+/// Whether this is the member that has the partition of the marks. Somebody may have given that topic others.
+fn is_to_hold(tenure: &Tenure, assigned: &TopicPartitionList) -> bool {
+    let TopicPartition { topic, partition } = &tenure.topic;
+    i32::try_from(*partition).is_ok_and(|partition| assigned.find_partition(topic, partition).is_some())
+}
+
 /// Leaves the group, so that another process takes over at once.
-fn leave(consumer: BaseConsumer) {
+fn leave(consumer: BaseConsumer<Group>) {
     consumer.unsubscribe();
     let began = Instant::now();
     while began.elapsed() < LEAVE {
@@ -84,10 +89,50 @@ fn leave(consumer: BaseConsumer) {
     super::drop_aside(consumer);
 }
 
+/// Hears how the process is doing as a member.
+struct Group {
+    tenure: Arc<Tenure>,
+}
+
+impl ClientContext for Group {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, name = self.tenure.name, "trouble with a group of Kafka");
+        let Some(code) = error.rdkafka_error_code() else { return };
+        let mut state = self.tenure.state();
+        match refusal(&self.tenure, code, reason) {
+            Some(why) => {
+                let error = Error::invalid(why).with_source(error);
+                state.failed.get_or_insert(error);
+                drop(state);
+                self.tenure.tell();
+            }
+            None => state.group.note(format_args!("group `{}`: {reason}", self.tenure.name)),
+        }
+    }
+
+    /// Whether it is a member is told by these alone, as not all that is tried again is told as an error.
+    fn stats(&self, statistics: Statistics) {
+        let Some(group) = statistics.cgrp else { return };
+        let mut state = self.tenure.state();
+        if group.state == "up" && (group.join_state == "steady" || state.assigned) {
+            state.group.is_over();
+        } else {
+            state.group.begin(|| {
+                format!(
+                    "the process is no member of the group `{}`: does it have a coordinator? ({}, {})",
+                    self.tenure.name, group.state, group.join_state
+                )
+            });
+        }
+    }
+}
+
+impl ConsumerContext for Group {}
+
 /// Why the process can be no member, if so.
-fn refusal(tenure: &Tenure, error: &KafkaError) -> Option<Error> {
+fn refusal(tenure: &Tenure, code: RDKafkaErrorCode, reason: &str) -> Option<String> {
     let (name, topic) = (&tenure.name, &tenure.topic.topic);
-    let why = match error.rdkafka_error_code()? {
+    let why = match code {
         RDKafkaErrorCode::GroupAuthorizationFailed => {
             format!(
                 "the user must not be a member of the group `{name}`: it takes an ACL that allows READ on the group"
@@ -98,15 +143,36 @@ fn refusal(tenure: &Tenure, error: &KafkaError) -> Option<Error> {
                 "the user must not read topic {topic}: it takes an ACL that allows READ and DESCRIBE on the topic"
             )
         }
-        RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication => {
+        RDKafkaErrorCode::SaslAuthenticationFailed | RDKafkaErrorCode::Authentication
+            if is_answer(reason) =>
+        {
             "the user cannot log in at the brokers".to_owned()
         }
         RDKafkaErrorCode::InconsistentGroupProtocol => format!(
             "the group `{name}` has members that are none of this service: give the service another name, or that group"
         ),
+        RDKafkaErrorCode::InvalidSessionTimeout => format!(
+            "the brokers do not take the `session.timeout.ms` of the group `{name}`: it is below their              `group.min.session.timeout.ms`, or above their `group.max.session.timeout.ms`"
+        ),
+        RDKafkaErrorCode::FencedInstanceId => format!(
+            "the group `{name}` has another member with the `group.instance.id` of this one: give each process its own"
+        ),
+        RDKafkaErrorCode::GroupMaxSizeReached => {
+            format!("the group `{name}` has as many members as the brokers allow (`group.max.size`)")
+        }
+        RDKafkaErrorCode::InvalidGroupId
+        | RDKafkaErrorCode::UnsupportedAssignor
+        | RDKafkaErrorCode::UnsupportedVersion
+        | RDKafkaErrorCode::UnsupportedFeature
+        | RDKafkaErrorCode::InvalidRequest => {
+            format!("the brokers do not take the process as a member of the group `{name}`: {code}")
+        }
+        RDKafkaErrorCode::Fatal => {
+            format!("the process can be no member of the group `{name}` any more: {reason}")
+        }
         _ => return None,
     };
-    Some(Error::invalid(why).with_source(error.clone()))
+    Some(why)
 }
 
 /// Tells the group how far the service is. Nothing is ever read from there.
@@ -116,7 +182,7 @@ struct Courtesy {
 }
 
 impl Courtesy {
-    fn tell(&mut self, tenure: &Tenure, consumer: &BaseConsumer) {
+    fn tell(&mut self, tenure: &Tenure, consumer: &BaseConsumer<Group>) {
         if self.told.elapsed() < COURTESY {
             return;
         }

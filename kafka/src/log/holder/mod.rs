@@ -8,6 +8,7 @@
 mod mark;
 mod marks;
 mod member;
+mod retried;
 mod state;
 mod tenure;
 #[cfg(test)]
@@ -18,6 +19,8 @@ mod writer;
 use super::{KafkaChangelog, clients};
 use crate::Kafka;
 use crate::fetch::Watchers;
+use crate::path::LASTING;
+use crate::properties::{millis, request_timeout};
 use marks::MarkLog;
 use millpond_engine::changelog::EpochMark;
 use millpond_engine::{Clock, Error, ErrorKind, Position, Result, SystemClock, TopicPartition};
@@ -35,9 +38,6 @@ use writer::Writer;
 
 /// How long brokers may take to delete marks.
 const DELETION: Duration = Duration::from_secs(10);
-
-/// Half of the usual `transaction.timeout.ms`.
-const LONGEST_TRANSACTION: Duration = Duration::from_secs(5);
 
 /// Between two attempts at what did not go well.
 const BACK_OFF: Duration = Duration::from_millis(200);
@@ -69,6 +69,16 @@ impl Holders {
 
     pub(super) fn find(&self, name: &str) -> Option<Arc<Tenure>> {
         lock(&self.joined).get(name).map(|joined| Arc::clone(&joined.tenure))
+    }
+
+    /// What has gone on not to go well for so long that somebody should be told.
+    pub(super) fn lasting_trouble(&self) -> Vec<String> {
+        let at_least = request_timeout(&self.kafka.properties) * LASTING;
+        let joined = lock(&self.joined);
+        joined
+            .values()
+            .flat_map(|joined| joined.tenure.state().troubles(at_least).collect::<Vec<_>>())
+            .collect()
     }
 
     /// Ends all tenures, and waits for that.
@@ -143,6 +153,8 @@ impl KafkaChangelog {
             joined.tenure.leave();
         }
         let watchers = Arc::clone(watchers);
+        // The other half is for what has to be sent yet, and for the commit.
+        let longest = millis(&kafka.properties, "transaction.timeout.ms").unwrap_or(clients::TRANSACTION) / 2;
         let setup = Setup {
             name: name.to_owned(),
             fetcher: self.fetcher.clone(),
@@ -150,10 +162,11 @@ impl KafkaChangelog {
             producers: Box::new(OfLibrdkafka {
                 config: clients::transactional(kafka, name),
                 id: name.to_owned(),
+                most_bytes: clients::most_bytes(kafka),
             }),
             // A transaction that is open for longer is aborted.
             commit_every: if kafka.at_least_once.is_empty() {
-                kafka.commit_interval.min(LONGEST_TRANSACTION)
+                kafka.commit_interval.min(longest)
             } else {
                 kafka.commit_interval
             },
@@ -199,11 +212,19 @@ impl KafkaChangelog {
         let tenures: Vec<_> =
             lock(&self.holders.joined).values().map(|joined| Arc::clone(&joined.tenure)).collect();
         for tenure in tenures.into_iter().filter(|tenure| tenure.state().stage == Stage::Holding) {
-            // The last mark stays, whatever its age: it is none that is followed by a younger one.
-            let Ok(Some(offset)) = self.fetcher.offset_for_time(&tenure.topic, before_ms) else { continue };
-            if self.fetcher.offsets(&tenure.topic).is_ok_and(|kept| kept.start >= offset) {
+            let Ok(Some(old)) = self.fetcher.offset_for_time(&tenure.topic, before_ms) else { continue };
+            let Ok(kept) = self.fetcher.offsets(&tenure.topic) else { continue };
+            if kept.start >= old {
                 continue;
             }
+            let offset = match tenure.forgettable(old) {
+                Ok(offset) if offset > kept.start => offset,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, name = tenure.name, "marks of old epochs are kept for now");
+                    continue;
+                }
+            };
             let mut list = TopicPartitionList::new();
             let before = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
             let deleted = list.add_partition_offset(&tenure.topic.topic, 0, before).and_then(|()| {

@@ -1,5 +1,6 @@
 //! What changes of a tenure, and how: always as a whole, within its lock.
 
+use super::retried::Retried;
 use millpond_engine::changelog::{Ack, Append, EpochMark};
 use millpond_engine::{Error, Position, Result};
 use std::collections::VecDeque;
@@ -62,6 +63,10 @@ pub(in crate::log) struct State {
     pub(super) wanted: u64,
     /// Why it can go on no more.
     pub(super) failed: Option<Error>,
+    /// What does not go well with holding, and with being a member of the group; and letters that are not acknowledged.
+    pub(super) writing: Retried,
+    pub(super) group: Retried,
+    late_letters: Retried,
     /// How far the main task of the engine is durable.
     pub(super) durable: Position,
     /// The same of a task that builds tables, if there is one.
@@ -93,6 +98,9 @@ impl State {
             committed: 0,
             wanted: 0,
             failed: None,
+            writing: Retried::default(),
+            group: Retried::default(),
+            late_letters: Retried::default(),
             durable: Position::new(),
             building: None,
         }
@@ -144,10 +152,19 @@ impl State {
             self.letter_bytes -= *bytes;
             self.letters.pop_front();
             self.letters_there += 1;
+            self.late_letters.is_over();
             if let Err(error) = outcome {
                 self.failed.get_or_insert(error.context("a dead letter"));
             }
         }
+        if !self.letters.is_empty() {
+            self.late_letters.begin(|| "dead letters are not acknowledged".to_owned());
+        }
+    }
+
+    /// What has gone on not to go well for `at_least` so long.
+    pub(super) fn troubles(&self, at_least: Duration) -> impl Iterator<Item = String> + '_ {
+        [&self.writing, &self.group, &self.late_letters].into_iter().filter_map(move |it| it.told(at_least))
     }
 
     /// What it is, and up to where others have decided.
@@ -179,6 +196,9 @@ impl State {
 
     /// The first `count` epochs of the outbox are committed.
     pub(super) fn confirm(&mut self, count: usize) {
+        if count > 0 {
+            self.writing.is_over();
+        }
         for entry in self.outbox.drain(..count) {
             self.bytes -= entry.bytes;
             self.committed += 1;
@@ -190,6 +210,7 @@ impl State {
     /// Another process appends epochs now. Whoever has published what is not committed has to take it back.
     pub(super) fn lose(&mut self) {
         self.acknowledged = false;
+        self.writing.is_over();
         self.stage = if self.outbox.is_empty() { Stage::Following } else { Stage::Fenced };
     }
 }

@@ -6,7 +6,7 @@
 //! Letters that belong to no epoch stand beside it until they are acknowledged; one that is not ends the tenure, so that no
 //! commit passes over it.
 
-use super::marks::MarkLog;
+use super::marks::{MarkLog, MarkReader};
 use super::state::{Entry, LOOK, Stage, State};
 use super::transactions::Producers;
 use crate::log::appending::LooseAppends;
@@ -161,6 +161,28 @@ impl Tenure {
                 return Ok(now.own_behind(position));
             }
         }
+    }
+
+    /// Below which offset marks may be deleted of those that stand below `old`. A mark stands there, so that there is always a last
+    /// one by which whoever takes over knows where to go on: what is dated later may be the end of a transaction, or of one that
+    /// was aborted. And nobody has to read again here what stands before it.
+    ///
+    /// # Errors
+    /// If the marks cannot be read now.
+    pub(super) fn forgettable(&self, old: u64) -> Result<u64> {
+        let kept = self.fetcher.latest_offsets(&self.topic)?;
+        let mut marks = MarkReader::open(&*self.fetcher, &self.topic, kept.start)?;
+        let mut forgettable = kept.start;
+        while let Some(read) = marks.poll_below(kept.end, || self.state().leaving.is_some())? {
+            let durable = self.state().durable.clone();
+            for placed in read {
+                forgettable = placed.offset;
+                if forgettable >= old || !durable.includes(&placed.mark.epoch.to) {
+                    return Ok(forgettable);
+                }
+            }
+        }
+        Ok(forgettable)
     }
 
     pub(in crate::log) fn committed(&self) -> Range<u64> {

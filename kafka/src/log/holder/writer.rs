@@ -23,9 +23,6 @@ const LAST_COMMIT: Duration = Duration::from_secs(10);
 /// The last mark is looked for among so many offsets first.
 const TAIL: u64 = 256;
 
-/// How long nothing may arrive of it.
-const TAIL_PATIENCE: Duration = Duration::from_secs(5);
-
 /// So many fatal errors within so long are too many.
 const MOST_FATAL: usize = 3;
 const FATAL_WITHIN: Duration = Duration::from_secs(60);
@@ -46,11 +43,13 @@ pub(super) struct Writer {
     end: u64,
     last: Option<Placed>,
     fatal: VecDeque<Instant>,
+    /// A transaction is no larger, in bytes, as one of twice that was lost.
+    most_bytes: usize,
 }
 
 impl Writer {
     pub(super) fn new(tenure: Arc<Tenure>) -> Self {
-        Self { tenure, producer: None, end: 0, last: None, fatal: VecDeque::new() }
+        Self { tenure, producer: None, end: 0, last: None, fatal: VecDeque::new(), most_bytes: usize::MAX }
     }
 
     /// Runs until its tenure is over.
@@ -101,10 +100,12 @@ impl Writer {
 
     /// Becomes the holder.
     fn take_over(&mut self) -> Result<()> {
-        if !self.renew()? {
+        let has_begun = self.renew()?;
+        let mut state = self.tenure.state();
+        state.writing.is_over();
+        if !has_begun {
             return Ok(());
         }
-        let mut state = self.tenure.state();
         if state.stage != Stage::Following || !state.acknowledged {
             // An epoch came too late: the engine steps back first.
             drop(state);
@@ -124,6 +125,8 @@ impl Writer {
     /// Gets a new producer, and reads the marks to their end, which is final then. `false` if the group has changed its mind.
     fn renew(&mut self) -> Result<bool> {
         self.producer = None;
+        let name = &self.tenure.name;
+        self.tenure.state().writing.begin(|| format!("no transaction can be made as `{name}` yet"));
         loop {
             match self.tenure.producers.begin_tenure() {
                 Ok(producer) => match self.read_tail() {
@@ -132,14 +135,14 @@ impl Writer {
                         return Ok(true);
                     }
                     Err(error) if error.kind() == ErrorKind::Corrupt => return Err(error),
-                    Err(error) => tracing::warn!(%error, "the marks of epochs cannot be read now"),
+                    Err(error) => self.retry("the marks of epochs cannot be read now", &error),
                 },
                 Err(Trouble::Refused(error)) => return Err(error),
                 Err(Trouble::Fatal(error)) => self.count_fatal(error)?,
-                Err(Trouble::Lost(error)) => {
-                    tracing::warn!(%error, "no transactions can be made with Kafka now");
+                Err(Trouble::Lost(error) | Trouble::Unknown(error)) => {
+                    self.retry("no transactions can be made with Kafka now", &error);
                 }
-                Err(Trouble::Unknown | Trouble::Fenced) => {}
+                Err(Trouble::Fenced) => {}
             }
             let state = self.tenure.state();
             let state = self.tenure.wait(state, self.tenure.back_off);
@@ -147,6 +150,12 @@ impl Writer {
                 return Ok(false);
             }
         }
+    }
+
+    /// Notes what is tried again.
+    fn retry(&self, what: &str, error: &Error) {
+        tracing::warn!(%error, name = self.tenure.name, "{what}");
+        self.tenure.state().writing.note(format_args!("{what}: {error}"));
     }
 
     /// Looks for the last mark, which is final as long as no other process begins.
@@ -162,18 +171,9 @@ impl Writer {
             // Of what was read before nothing is of use: it may have failed, or be long gone.
             let mut tail = MarkReader::open(&**fetcher, topic, from)?;
             let mut last = None;
-            let mut moved = Instant::now();
-            while tail.offset() < kept.end {
-                let before = tail.offset();
-                // What stands behind the end is of one that has begun since, and has fenced this one.
-                last = tail.poll()?.into_iter().rfind(|placed| placed.offset < kept.end).or(last);
-                if tail.offset() > before {
-                    moved = Instant::now();
-                } else if moved.elapsed() > TAIL_PATIENCE || self.tenure.state().leaving.is_some() {
-                    return Err(Error::unavailable("the last mark of epochs cannot be read now"));
-                } else {
-                    tail.wait()?;
-                }
+            // What stands behind the end is of one that has begun since, and has fenced this one.
+            while let Some(read) = tail.poll_below(kept.end, || self.tenure.state().leaving.is_some())? {
+                last = read.into_iter().next_back().or(last);
             }
             if last.is_some() || from == kept.start {
                 (self.last, self.end) = (last, kept.end);
@@ -188,10 +188,16 @@ impl Writer {
         if self.producer.as_ref().is_none_or(|producer| producer.is_shaky()) && !self.regain()? {
             return Ok(());
         }
-        let sent = match self.transact() {
+        let mut bytes = 0;
+        let sent = match self.transact(&mut bytes) {
             Ok(sent) => sent,
-            Err(trouble) => return self.recover(trouble),
+            Err(trouble) => {
+                // What is too much for the time that a transaction may take comes through in parts.
+                self.most_bytes = bytes / 2;
+                return self.recover(trouble);
+            }
         };
+        self.most_bytes = self.most_bytes.saturating_mul(2).max(bytes);
         let mut state = self.tenure.state();
         state.confirm(sent);
         drop(state);
@@ -199,8 +205,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Sends and commits. Returns how many epochs that were.
-    fn transact(&mut self) -> Result<usize, Trouble> {
+    /// Sends and commits. Returns how many epochs that were; `bytes` is how large they are, also of those that are lost.
+    fn transact(&mut self, bytes: &mut usize) -> Result<usize, Trouble> {
         let Some(producer) = &mut self.producer else { return Ok(0) };
         let tenure = &*self.tenure;
         let began = Instant::now();
@@ -211,7 +217,10 @@ impl Writer {
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let mut loose = Vec::new();
         loop {
-            let unsent: Vec<Arc<Entry>> = tenure.state().outbox.iter().skip(entries.len()).cloned().collect();
+            let there: Vec<Arc<Entry>> = tenure.state().outbox.iter().skip(entries.len()).cloned().collect();
+            let mut unsent = there.clone();
+            unsent.truncate(fitting(&there, bytes, self.most_bytes));
+            let is_full = unsent.len() < there.len();
             for entry in &unsent {
                 if streams {
                     send(tenure, &mut **producer, entry)?;
@@ -224,7 +233,7 @@ impl Writer {
             let left = tenure.commit_every.saturating_sub(began.elapsed());
             let is_wanted = state.wanted > state.committed || state.leaving.is_some() || !state.assigned;
             let has_all = state.outbox.len() == entries.len();
-            if left.is_zero() || (is_wanted && has_all) || !state.has_room() {
+            if left.is_zero() || is_full || (is_wanted && has_all) || !state.has_room() {
                 break;
             }
             // Of what came meanwhile nobody tells any more.
@@ -234,6 +243,8 @@ impl Writer {
         }
         if !streams {
             // Before the mark is there, or it could be that they never are; and no transaction is open as long as it takes.
+            let late = || "records that need no transaction are not acknowledged".to_owned();
+            tenure.state().writing.begin(late);
             for ack in loose {
                 wait_loose(tenure, ack)?;
             }
@@ -242,10 +253,13 @@ impl Writer {
                 send(tenure, &mut **producer, entry)?;
             }
         }
+        tenure.state().writing.begin(|| format!("what `{}` appends is not committed yet", tenure.name));
         loop {
             match producer.commit() {
                 Ok(()) => return Ok(entries.len()),
-                Err(Trouble::Unknown) if !is_over(tenure) => {}
+                Err(Trouble::Unknown(error)) if !is_over(tenure) => {
+                    tenure.state().writing.note(format_args!("a transaction is not committed yet: {error}"));
+                }
                 Err(trouble) => return Err(trouble),
             }
         }
@@ -254,7 +268,7 @@ impl Writer {
     /// Goes on after an error, or does not.
     fn recover(&mut self, trouble: Trouble) -> Result<()> {
         match trouble {
-            Trouble::Refused(error) => return Err(error),
+            Trouble::Refused(error) => return Err(self.of_epochs(error)),
             Trouble::Fatal(error) => self.count_fatal(error)?,
             Trouble::Fenced => {
                 self.producer = None;
@@ -266,14 +280,25 @@ impl Writer {
                 self.tenure.tell();
                 return Ok(());
             }
-            Trouble::Lost(error) => tracing::warn!(%error, "a transaction is begun again"),
-            Trouble::Unknown => {}
+            Trouble::Lost(error) | Trouble::Unknown(error) => {
+                self.retry("a transaction is begun again", &error);
+            }
         }
         self.producer = None;
         // The group may have given the epochs to another one meanwhile.
         let state = self.tenure.state();
         drop(self.tenure.wait(state, self.tenure.back_off));
         self.regain().map(drop)
+    }
+
+    /// Says of which records it is what was refused.
+    fn of_epochs(&self, error: Error) -> Error {
+        let state = self.tenure.state();
+        match (state.outbox.front(), state.outbox.back()) {
+            (Some(first), Some(last)) => error
+                .context(format_args!("what comes of records from {} to {}", first.mark.from, last.mark.to)),
+            _ => error,
+        }
     }
 
     /// Begins its tenure anew, with another producer: what of the outbox was committed all the same is known then, and whether
@@ -335,6 +360,16 @@ pub(super) fn todo(state: &State) -> Option<Todo> {
         Stage::Holding if !state.assigned => Some(Todo::Resign),
         _ => None,
     }
+}
+
+/// How many of these epochs fit into a transaction beside the `bytes` that are in it, to which they are added; one always does.
+fn fitting(epochs: &[Arc<Entry>], bytes: &mut usize, most_bytes: usize) -> usize {
+    let fits = |entry: &&Arc<Entry>| {
+        let fits = *bytes == 0 || bytes.saturating_add(entry.bytes) <= most_bytes;
+        *bytes += if fits { entry.bytes } else { 0 };
+        fits
+    };
+    epochs.iter().take_while(fits).count()
 }
 
 /// Whether there is no time left to commit anything.

@@ -207,9 +207,8 @@ impl Brokers {
         committed.filter_map(|(offset, entry)| Some((offset, entry.value.clone()?))).collect()
     }
 
-    /// Deletes marks of which others are left that can be read.
+    /// Deletes marks, as it is asked to: whatever stands below this offset.
     pub(super) fn delete_marks(&mut self, before: u64) {
-        let last = self.committed(MARKS, 0..self.stable(MARKS)).last().map_or(0, |(offset, _)| *offset);
-        self.start = self.start.max(before.min(last));
+        self.start = self.start.max(before);
     }
 }

@@ -86,17 +86,17 @@ impl Producers for Client {
     fn begin_tenure(&self) -> Result<Box<dyn Transactions>, Trouble> {
         let way = self.way(9);
         let begun = self.ask(|_, brokers| match way {
-            1 => Err(Trouble::Unknown),
+            1 => Err(Trouble::Unknown(away())),
             2 => Err(Trouble::Lost(away())),
             3 => {
                 brokers.late.push_back(Late::Begin);
-                Err(Trouble::Unknown)
+                Err(Trouble::Unknown(away()))
             }
             _ => Ok(brokers.begin()),
         });
         let epoch = begun.unwrap_or(Err(Trouble::Lost(away())))?;
         match way {
-            4 => Err(Trouble::Unknown),
+            4 => Err(Trouble::Unknown(away())),
             5 => Err(Trouble::Lost(away())),
             6 => Err(Trouble::Fenced),
             7 => Err(self.fatal_or_refused()),
@@ -178,10 +178,10 @@ impl Pretended {
         }
         let epoch = self.epoch;
         let ended = self.client.ask(|_, brokers| match way {
-            1 => Err(Trouble::Unknown),
+            1 => Err(Trouble::Unknown(away())),
             2 => {
                 brokers.late.push_back(Late::Commit(epoch));
-                Err(Trouble::Unknown)
+                Err(Trouble::Unknown(away()))
             }
             3 => Err(Trouble::Lost(away())),
             4 => Err(Trouble::Fatal(away())),
@@ -195,7 +195,7 @@ impl Pretended {
         self.is_shaky |= way == 5;
         ended.unwrap_or(Err(Trouble::Lost(away())))?;
         match way {
-            6 => Err(Trouble::Unknown),
+            6 => Err(Trouble::Unknown(away())),
             7 => Err(Trouble::Lost(away())),
             8 => Err(self.client.fatal_or_refused()),
             _ => Ok(()),
@@ -213,7 +213,7 @@ impl Transactions for Pretended {
         self.queue.clear();
         match self.client.way(24) {
             1 => Err(Trouble::Lost(away())),
-            2 => Err(Trouble::Unknown),
+            2 => Err(Trouble::Unknown(away())),
             3 => Err(self.client.fatal_or_refused()),
             _ => Ok(()),
         }

@@ -10,7 +10,7 @@
 //! What it cannot make: what happens within one lock or one wait of several threads, time-outs, an input of several partitions,
 //! marks that cannot be read yet when a process begins, and records of one transaction that overtake each other.
 //!
-//! It caught: a process that was told that it follows, and was fenced before it could say that it knows, was taken to have taken
+//! It caught: the last mark was deleted, as only the end of its transaction was young enough to be kept; a process that was told that it follows, and was fenced before it could say that it knows, was taken to have taken
 //! back what it had not; a build was given no marks while those that the main task had passed were on their way, and cut as it
 //! liked; marks that were deleted on the way to them stopped the engine; and one that was fenced while it looked for the last
 //! mark took that of the other for it, so that it made durable what it had cut within an epoch of the other.
@@ -24,6 +24,7 @@ use super::state::Stage;
 use super::tenure::Tenure;
 use crate::Kafka;
 use crate::log::KafkaChangelog;
+use brokers::MARKS;
 use client::Client;
 use millpond_engine::changelog::{Ack, Changelog, Commit, EpochLog, EpochMark, Role, RoleLog};
 use millpond_engine::{Error, ErrorKind, Position};
@@ -101,9 +102,33 @@ fn marks_that_are_deleted_on_the_way_to_them_are_passed_over() {
         holder.write();
     }
     world.brokers().mark_ends();
-    world.brokers().delete_marks(u64::MAX);
+    let last = world.brokers().marks.last().unwrap().offset;
+    world.brokers().delete_marks(last);
     let given = follower.tenure.epochs_after(&Position::new()).unwrap();
     assert_eq!(given.len(), 1);
+}
+
+/// It was once deleted, where only the end of its own transaction was younger than what is kept; and whoever began with an
+/// empty state took over from nothing.
+#[test]
+fn the_last_mark_is_kept_and_what_is_not_durable() {
+    let world = held();
+    let holder = world.process(0);
+    for _ in 0..3 {
+        holder.step(&world);
+        holder.write();
+    }
+    world.brokers().mark_ends();
+    let marks: Vec<u64> = world.brokers().marks.iter().map(|committed| committed.offset).collect();
+    let end = world.brokers().end(MARKS);
+    assert!(end > marks[2] + 1, "the end of a transaction stands behind its marks");
+    // Nothing is durable here yet, so all of them would be read again.
+    assert_eq!(holder.tenure.forgettable(end).unwrap(), marks[0]);
+    holder.tenure.hold(false, &at(2));
+    assert_eq!(holder.tenure.forgettable(marks[1]).unwrap(), marks[1]);
+    assert_eq!(holder.tenure.forgettable(end).unwrap(), marks[2]);
+    holder.tenure.hold(false, &at(3));
+    assert_eq!(holder.tenure.forgettable(end).unwrap(), marks[2]);
 }
 
 /// It was once taken to have taken back what it had published, and made that durable.

@@ -325,6 +325,16 @@ impl Process {
         self.built.store(to, Ordering::Relaxed);
     }
 
+    /// As `KafkaChangelog::forget_marks`, of what stands below an offset that a time has told.
+    pub(super) fn forget(&self, world: &World, old: u64) {
+        if self.standing().0 == Stage::Holding
+            && let Ok(before) = self.tenure.forgettable(old)
+            && !self.is_dead()
+        {
+            world.brokers().delete_marks(before);
+        }
+    }
+
     /// Whether what the main task has published up to here will be taken back.
     fn was_fenced_since(&self, published: u64) -> bool {
         self.tenure.role() == Role::Fenced || self.published() < published || self.is_dead()

@@ -153,9 +153,8 @@ impl World {
             27 => self.write_of_those_who_leave(),
             28 => {
                 let before = u64::from(self.draw() % 64);
-                let mut brokers = self.brokers();
-                let end = brokers.end(MARKS);
-                brokers.delete_marks(end.saturating_sub(before));
+                let end = self.brokers().end(MARKS);
+                process.forget(self, end.saturating_sub(before));
             }
             29 => {
                 let mut brokers = self.brokers();
