@@ -1,5 +1,6 @@
 //! The engine: a graph that runs in the background, and the handles to feed and to ask it.
 
+mod asking;
 mod builder;
 mod cadence;
 #[cfg(feature = "rocks")]
@@ -257,7 +258,7 @@ impl Engine {
     /// new table reads), or for code of the graph itself, which would wait for itself; `Closed`, or the reason of the
     /// stop.
     pub fn wait_for(&self, position: &Position) -> Wait<()> {
-        waits::wait_for(self.service(), position.clone())
+        self.threads.wait_for(position.clone())
     }
 
     /// As [`wait_for`](Self::wait_for), for threads that may block.
@@ -274,7 +275,7 @@ impl Engine {
     /// # Errors
     /// As for [`wait_for`](Self::wait_for).
     pub fn catch_up(&self) -> Wait<Position> {
-        waits::catch_up(self.service())
+        self.threads.catch_up()
     }
 
     /// As [`catch_up`](Self::catch_up), for threads that may block.

@@ -5,6 +5,7 @@ mod cleanup;
 mod clients;
 mod holder;
 mod kept;
+mod listening;
 mod outgoing;
 mod producing;
 mod reading;
@@ -14,6 +15,7 @@ use crate::Kafka;
 use crate::path::FetchPath;
 use appending::Appender;
 use holder::Holders;
+use listening::Listening;
 use millpond_engine::changelog::{Abilities, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
 use std::collections::{HashMap, HashSet};
@@ -29,6 +31,8 @@ pub struct KafkaChangelog {
     brokers: String,
     /// By which records are read, and topics are found.
     fetcher: Arc<dyn FetchPath>,
+    /// Where partitions end, for whoever must not wait.
+    listening: Listening,
     appender: Arc<Appender>,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
@@ -63,6 +67,7 @@ impl KafkaChangelog {
         );
         Ok(Self {
             brokers,
+            listening: Listening::new(Arc::clone(&fetcher)),
             fetcher,
             appender,
             replication: kafka.replication,
@@ -98,6 +103,7 @@ impl Changelog for KafkaChangelog {
         abilities.exclusive_names = false;
         abilities.keeps_holds = false;
         abilities.sets_retention = false;
+        abilities.knows_ends = false;
         abilities
     }
 
@@ -107,6 +113,7 @@ impl Changelog for KafkaChangelog {
 
     fn close(&self) -> Result<()> {
         if !self.closed.swap(true, Ordering::AcqRel) {
+            self.listening.close();
             self.holders.close();
             self.appender.close();
             self.fetcher.close();

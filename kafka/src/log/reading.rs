@@ -16,6 +16,11 @@ impl ReadLog for KafkaChangelog {
         self.fetcher.offsets(partition)
     }
 
+    fn heard_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.check_open()?;
+        self.listening.heard(partition)
+    }
+
     fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
         self.fetcher.latest_offsets(partition)
     }
