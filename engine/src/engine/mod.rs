@@ -372,8 +372,14 @@ impl Engine {
     /// `Closed` from now on, and streams of changes end; snapshots and scans go on, and the directory can be opened again
     /// once they are dropped. Closing once more does nothing, and answers as the first time.
     ///
+    /// A changelog that cannot be reached does not hold it up for long. An engine that shares what it appends waits 5 seconds for
+    /// its last commit; a changelog of its own that is Kafka takes 8 at the most to commit, to acknowledge appends that are on their
+    /// way and to let go, and questions that are on their way are waited for. That is some 15 seconds in all. What is given up then
+    /// is logged; nothing of it was acknowledged or durable, and what was folded of it is folded again when the engine is opened.
+    ///
     /// # Errors
-    /// The reason why the engine had stopped before, or an error of the last drain. `Invalid` if it is called by a closure
+    /// The reason why the engine had stopped before, or an error of the last drain: `Unavailable` if the changelog has not committed
+    /// what the last epochs appended. `Invalid` if it is called by a closure
     /// that the engine runs: then it is closed behind its back, once that has returned.
     ///
     /// # Examples

@@ -16,12 +16,17 @@ use crate::path::FetchPath;
 use appending::Appender;
 use holder::Holders;
 use listening::Listening;
-use millpond_engine::changelog::{Abilities, Changelog, Leases, Timestamps};
+use millpond_engine::changelog::{Abilities, Changelog, Compaction, Leases, Timestamps};
 use millpond_engine::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long brokers may take to commit and to acknowledge what is on its way when the connection is closed, and to let go of it. An
+/// engine says so, too.
+const CLOSING: Duration = Duration::from_secs(8);
 
 /// Kafka, connected: a [`Changelog`] whose topics others may share.
 ///
@@ -40,6 +45,8 @@ pub struct KafkaChangelog {
     found: Mutex<HashMap<String, u32>>,
     /// Where the timestamps of topics come from, of those that were asked for it.
     dated: Mutex<HashMap<String, Timestamps>>,
+    /// Which topics are compacted, of those that were asked for it.
+    compacted: Mutex<HashMap<String, Option<Compaction>>>,
     /// Topics of which it was warned that their settings must not be seen.
     untold: Mutex<HashSet<String>>,
     leases: Arc<Leases>,
@@ -73,6 +80,7 @@ impl KafkaChangelog {
             replication: kafka.replication,
             found: Mutex::default(),
             dated: Mutex::default(),
+            compacted: Mutex::default(),
             untold: Mutex::default(),
             leases: Arc::default(),
             holders: Holders::new(kafka),
@@ -111,11 +119,14 @@ impl Changelog for KafkaChangelog {
         format!("Kafka at {}", self.brokers)
     }
 
+    /// What was appended is committed and acknowledged first, if it can be within [`CLOSING`]. What is not was told to nobody, and
+    /// is given up.
     fn close(&self) -> Result<()> {
         if !self.closed.swap(true, Ordering::AcqRel) {
+            let deadline = Instant::now() + CLOSING;
             self.listening.close();
-            self.holders.close();
-            self.appender.close();
+            self.holders.close(deadline);
+            self.appender.close(deadline);
             self.fetcher.close();
         }
         Ok(())
