@@ -38,7 +38,10 @@ pub(crate) trait FetchPath: fmt::Debug + Send + Sync {
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
 
     /// The same as it was heard last, and when that was; none if nothing was heard. Nobody is asked.
-    fn heard_offsets(&self, partition: &TopicPartition) -> Option<(Range<u64>, Instant)>;
+    fn heard_offsets(&self, partition: &TopicPartition) -> Option<(Range<u64>, Instant)> {
+        let _ = partition;
+        None
+    }
 
     /// The same, asked now.
     fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;

@@ -57,7 +57,9 @@ fn whoever_asks_or_appends_is_answered_at_once() {
         let engine = builder.changelog(kafka()).start().unwrap();
         engine.ready_blocking().unwrap();
         let acks: Vec<_> = (0..100).map(|key| engine.append(&topic, &key, &1)).collect();
-        acks.into_iter().for_each(|ack| drop(ack.wait_blocking().unwrap()));
+        for ack in acks {
+            ack.wait_blocking().unwrap();
+        }
         engine.catch_up_blocking().unwrap();
 
         broker.pause();
@@ -71,7 +73,9 @@ fn whoever_asks_or_appends_is_answered_at_once() {
             assert!(matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::Unavailable), "{error}");
         }
         broker.resume();
-        acks.into_iter().for_each(|ack| drop(ack.wait_blocking().unwrap()));
+        for ack in acks {
+            ack.wait_blocking().unwrap();
+        }
         engine.catch_up_blocking().unwrap();
         assert_eq!(engine.view(&counts).unwrap().get(&1).unwrap(), Some(2));
 
