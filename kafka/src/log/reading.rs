@@ -22,10 +22,12 @@ impl ReadLog for KafkaChangelog {
     }
 
     fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.check_open()?;
         self.fetcher.latest_offsets(partition)
     }
 
     fn undecided_end(&self, partition: &TopicPartition) -> Result<u64> {
+        self.check_open()?;
         self.fetcher.high_watermark(partition)
     }
 
