@@ -6,6 +6,7 @@ use millpond_engine::{Result, TopicPartition};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 /// By which path records are read: [`Kafka::fetch`](crate::Kafka::fetch). Both read the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +36,12 @@ pub(crate) trait FetchPath: fmt::Debug + Send + Sync {
 
     /// Where a partition begins and ends, as it was heard a moment ago.
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
+
+    /// The same as it was heard last, and when that was; none if nothing was heard. Nobody is asked.
+    fn heard_offsets(&self, partition: &TopicPartition) -> Option<(Range<u64>, Instant)> {
+        let _ = partition;
+        None
+    }
 
     /// The same, asked now.
     fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
@@ -100,6 +107,10 @@ impl FetchPath for Fetcher {
 
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
         self.offsets(partition)
+    }
+
+    fn heard_offsets(&self, partition: &TopicPartition) -> Option<(Range<u64>, Instant)> {
+        self.heard_offsets(partition)
     }
 
     fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {

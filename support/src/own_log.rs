@@ -8,6 +8,7 @@ mod process;
 mod weather;
 
 use crate::random::Random;
+use crate::waiting::Weir;
 use millpond::changelog::backend::{
     Abilities, Appended, Compaction, DecodedBatch, EpochMark, Lease, LogBatch, NameInUse, PartitionReader,
     PlacedRecords, Run,
@@ -45,6 +46,8 @@ struct Contents {
     trouble: Option<String>,
     /// Whether nothing is told of topics.
     is_silent: bool,
+    /// Through which whoever asks where partitions end has to pass.
+    weir: Option<Weir>,
 }
 
 #[derive(Default)]
@@ -320,6 +323,12 @@ impl ReadLog for OwnLog {
         let there = contents.partitions.get(partition);
         let there = there.ok_or_else(|| Error::new(ErrorKind::Invalid, format!("no {partition}")))?;
         Ok(there.start..there.end)
+    }
+
+    fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        let weir = self.contents()?.weir.clone();
+        weir.iter().for_each(Weir::pass);
+        self.offsets(partition)
     }
 
     fn appended(&self, _: u64) -> Result<Option<Appended>> {

@@ -57,6 +57,11 @@ pub struct Abilities {
     /// It takes the retention of a topic that is there. Without it that is a matter of whoever looks after the log:
     /// [`Admin::set_retention`](super::Admin::set_retention) refuses, and an engine whose graph sets one warns.
     pub sets_retention: bool,
+    /// It knows where its partitions end, and answers at once. Without it,
+    /// [`ReadLog::latest_offsets`](super::ReadLog::latest_offsets) and
+    /// [`ReadLog::undecided_end`](super::ReadLog::undecided_end) ask others, who may take long to answer: an engine then calls them
+    /// on a thread of its own, so that whoever awaits the answer is not held up.
+    pub knows_ends: bool,
 }
 
 impl Abilities {
@@ -71,6 +76,7 @@ impl Abilities {
             exclusive_names: true,
             keeps_holds: true,
             sets_retention: true,
+            knows_ends: true,
         }
     }
 
@@ -85,6 +91,7 @@ impl Abilities {
             exclusive_names: false,
             keeps_holds: false,
             sets_retention: false,
+            knows_ends: false,
         }
     }
 
@@ -99,6 +106,7 @@ impl Abilities {
             exclusive_names,
             keeps_holds,
             sets_retention,
+            knows_ends,
         } = self;
         let all = [
             ("one_sequence", one_sequence),
@@ -108,6 +116,7 @@ impl Abilities {
             ("exclusive_names", exclusive_names),
             ("keeps_holds", keeps_holds),
             ("sets_retention", sets_retention),
+            ("knows_ends", knows_ends),
         ];
         all.into_iter().filter(|(_, has)| !has).map(|(name, _)| name).collect()
     }

@@ -158,11 +158,21 @@ pub trait ReadLog: Send + Sync {
     /// `Invalid` for an unknown partition.
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
 
+    /// As [`offsets`](Self::offsets), as they were heard last: it asks nobody, and answers at once. For statistics, and for
+    /// whoever appends.
+    ///
+    /// # Errors
+    /// As for `offsets`; `Unavailable` if nothing was heard yet.
+    fn heard_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.offsets(partition)
+    }
+
     /// As [`offsets`](Self::offsets), which may be some moments old in a log that has to ask others for them: what they are now.
     /// For whoever waits until all of it is folded.
     ///
     /// # Errors
-    /// As for `offsets`; `Unavailable` if they cannot be asked for now.
+    /// As for `offsets`; `Unavailable` if they cannot be asked for now. It may take long to say so if the log lacks the ability
+    /// [`knows_ends`](super::Abilities::knows_ends).
     fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
         self.offsets(partition)
     }

@@ -1,14 +1,20 @@
 //! Closing: queries end first, then the threads; what they have published is made durable, and what is open given back.
 
 use super::threads::{Common, lock};
-use crate::changelog::Role;
+use crate::changelog::{Commit, Role};
 use crate::state::Status;
 use crate::{Error, Result, panic_message};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// How often a closing engine tries to drain. Each time the log may take a second to commit.
-const MOST_DRAINS: usize = 20;
+/// How often the log is asked to commit what the last epochs have appended, and how long it may take each time: 5 s in all. What
+/// it has not committed then is folded again.
+const MOST_COMMITS: usize = 20;
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How often a closing engine tries to drain: builds hand over what they have made.
+const MOST_DRAINS: usize = 3;
 
 /// How far the engine is with ending.
 pub(super) enum Closing {
@@ -22,6 +28,13 @@ fn caught(work: impl FnOnce() -> Result<()>) -> Result<()> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         Err(Error::internal(format!("closing the engine panicked: {}", panic_message(&*panic))))
     })
+}
+
+fn not_committed() -> Error {
+    Error::unavailable(
+        "the changelog has not committed what the last epochs appended: nothing of it is lost, it is folded again when the engine is \
+         opened",
+    )
 }
 
 impl Common {
@@ -91,18 +104,27 @@ impl Common {
     /// Makes durable what is published.
     ///
     /// # Errors
-    /// As for [`Drain::run`](crate::task::Drain::run); `Unavailable` if the log does not commit it in time.
+    /// As for [`Drain::run`](crate::task::Drain::run); `Unavailable` if the log does not commit it in time: then the state stays
+    /// where it was.
     fn drain_the_rest(&self) -> Result<()> {
+        let service = &self.service;
+        if service.shares_epochs() && !service.tasks.are_drained() {
+            // Once for all tasks: the drain of each would wait for it.
+            let mut commits = (0..MOST_COMMITS).map(|_| service.changelog.commit(&service.name, PATIENCE));
+            match commits.find(|commit| !matches!(commit, Ok(Commit::Pending))).transpose()? {
+                Some(Commit::Done) => {}
+                Some(Commit::Fenced) => return Ok(()),
+                Some(Commit::Pending) | None => return Err(not_committed()),
+            }
+        }
         for _ in 0..MOST_DRAINS {
-            self.service.tasks.drain()?;
+            service.tasks.drain()?;
             // Whoever has taken over appends it anew, and this state folds it again.
-            if self.service.tasks.are_drained() || self.service.role() == Role::Fenced {
+            if service.tasks.are_drained() || service.role() == Role::Fenced {
                 return Ok(());
             }
         }
-        Err(Error::unavailable(
-            "the changelog has not committed what the last epochs appended: nothing of it is lost, it is folded again when the              engine is opened",
-        ))
+        Err(not_committed())
     }
 
     /// Gives back what the engine has open.

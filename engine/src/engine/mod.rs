@@ -1,5 +1,6 @@
 //! The engine: a graph that runs in the background, and the handles to feed and to ask it.
 
+mod asking;
 mod builder;
 mod cadence;
 #[cfg(feature = "rocks")]
@@ -258,7 +259,7 @@ impl Engine {
     /// new table reads), or for code of the graph itself, which would wait for itself; `Closed`, or the reason of the
     /// stop.
     pub fn wait_for(&self, position: &Position) -> Wait<()> {
-        waits::wait_for(self.service(), position.clone())
+        self.threads.wait_for(position.clone())
     }
 
     /// As [`wait_for`](Self::wait_for), for threads that may block.
@@ -275,7 +276,7 @@ impl Engine {
     /// # Errors
     /// As for [`wait_for`](Self::wait_for).
     pub fn catch_up(&self) -> Wait<Position> {
-        waits::catch_up(self.service())
+        self.threads.catch_up()
     }
 
     /// As [`catch_up`](Self::catch_up), for threads that may block.
@@ -372,8 +373,14 @@ impl Engine {
     /// `Closed` from now on, and streams of changes end; snapshots and scans go on, and the directory can be opened again
     /// once they are dropped. Closing once more does nothing, and answers as the first time.
     ///
+    /// A changelog that cannot be reached does not hold it up for long. An engine that shares what it appends waits 5 seconds for
+    /// its last commit; a changelog of its own that is Kafka takes 8 at the most to commit, to acknowledge appends that are on their
+    /// way and to let go, and questions that are on their way are waited for. That is some 15 seconds in all. What is given up then
+    /// is logged; nothing of it was acknowledged or durable, and what was folded of it is folded again when the engine is opened.
+    ///
     /// # Errors
-    /// The reason why the engine had stopped before, or an error of the last drain. `Invalid` if it is called by a closure
+    /// The reason why the engine had stopped before, or an error of the last drain: `Unavailable` if the changelog has not committed
+    /// what the last epochs appended. `Invalid` if it is called by a closure
     /// that the engine runs: then it is closed behind its back, once that has returned.
     ///
     /// # Examples

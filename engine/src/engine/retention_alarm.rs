@@ -34,9 +34,10 @@ fn look(service: &Service) -> impl Iterator<Item = (TopicPartition, Range<u64>, 
     let position = service.tasks.position();
     let watched = !service.abilities.keeps_holds;
     let read = position.iter().filter(|(id, _)| watched && service.graph.reads(&id.topic));
-    // What cannot be asked now is asked the next time.
-    let kept =
-        |(id, next): (&TopicPartition, u64)| Some((id.clone(), service.changelog.offsets(id).ok()?, next));
+    // What is not known now is looked at the next time.
+    let kept = |(id, next): (&TopicPartition, u64)| {
+        Some((id.clone(), service.changelog.heard_offsets(id).ok()?, next))
+    };
     read.filter_map(kept).collect::<Vec<_>>().into_iter()
 }
 

@@ -3,6 +3,7 @@
 //! The folding thread waits for the changelog's wake-up, not for a timer. Back-pressure goes backwards through it: when
 //! drains fall behind it stops cutting epochs, and when it falls behind, the gate holds up appends.
 
+use super::asking::Asking;
 use super::cadence::Cadence;
 use super::closing::Closing;
 use super::retention_alarm::RetentionAlarm;
@@ -45,6 +46,8 @@ pub(super) struct Common {
     /// For the threads that fetch what codecs await, which outlive the engine if it must.
     pub(super) fetch: Arc<Signal>,
     pub(super) service: Arc<Service>,
+    /// Asks the changelog where it ends.
+    asking: Asking,
     pub(super) owns_changelog: bool,
     pub(super) limits: DrainLimits,
     pub(super) gate: Arc<Gate>,
@@ -71,6 +74,7 @@ impl Threads {
             fold: Signal::default(),
             drain: Signal::default(),
             fetch: Arc::default(),
+            asking: Asking::of(&service),
             service: Arc::clone(&service),
             owns_changelog,
             limits,
@@ -142,6 +146,14 @@ impl Threads {
     pub(crate) fn pause(&self, yes: bool) {
         self.service().paused.store(yes, Ordering::Release);
         self.0.fold.raise();
+    }
+
+    pub(super) fn wait_for(&self, position: Position) -> Wait<()> {
+        waits::wait_for(self.service(), &self.0.asking, position)
+    }
+
+    pub(super) fn catch_up(&self) -> Wait<Position> {
+        waits::catch_up(self.service(), &self.0.asking)
     }
 
     pub(crate) fn drain(&self) -> Wait<Position> {

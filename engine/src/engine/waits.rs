@@ -2,6 +2,7 @@
 //!
 //! Each wait asks its question again after every epoch and every drain, and when the engine ends.
 
+use super::asking::{Asking, Ends, Question};
 use crate::changelog::Role;
 use crate::task::Service;
 use crate::{Error, Position, Result, TopicPartition, Wait};
@@ -42,26 +43,32 @@ async fn while_it_runs<T>(
     .await
 }
 
-pub(super) fn wait_for(service: &Arc<Service>, position: Position) -> Wait<()> {
+pub(super) fn wait_for(service: &Arc<Service>, asking: &Asking, position: Position) -> Wait<()> {
     let (service, told) = (Arc::clone(service), Arc::clone(service));
-    let wanted = position.clone();
+    let (wanted, asking) = (position.clone(), asking.clone());
     let answer = async move {
         check_is_read(&service, &position)?;
-        has_folded(&service, &position).await
+        has_folded(&service, &asking, &position).await
     };
     Wait::new(answer, move || missing(&told, &wanted))
 }
 
-pub(super) fn catch_up(service: &Arc<Service>) -> Wait<Position> {
+pub(super) fn catch_up(service: &Arc<Service>, asking: &Asking) -> Wait<Position> {
     let (service, told) = (Arc::clone(service), Arc::clone(service));
-    let target = ends(&service);
-    let wanted = target.as_ref().ok().cloned().unwrap_or_default();
+    // At the call, whenever it is awaited.
+    let asked = ends(&service, asking);
+    let asking = asking.clone();
+    let wanted = Arc::clone(&asked);
     let answer = async move {
-        let target = target?;
-        has_folded(&service, &target).await?;
+        let target = answered(&service, &asked).await?;
+        has_folded(&service, &asking, &target).await?;
         Ok(target)
     };
-    Wait::new(answer, move || missing(&told, &wanted))
+    Wait::new(answer, move || match wanted.answer() {
+        Some(Ok(wanted)) => missing(&told, &wanted),
+        Some(Err(error)) => error.to_string(),
+        None => "the changelog was asked where it ends, and has not answered".to_owned(),
+    })
 }
 
 pub(super) fn ready(service: &Arc<Service>) -> Wait<()> {
@@ -106,12 +113,12 @@ pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Positi
 
 /// Resolves once the tables answer with everything below `position`, and with what the graph makes of it through topics
 /// that it appends to and reads again: each round waits for where these end once the one before is folded.
-async fn has_folded(service: &Service, position: &Position) -> Result<()> {
+async fn has_folded(service: &Service, asking: &Asking, position: &Position) -> Result<()> {
     folded(service, position).await?;
     let again: BTreeSet<&str> = service.graph.topics_read_again().collect();
     for _ in &again {
         committed(service).await?;
-        let derived = ends_of_derived(service, &again)?;
+        let derived = answered(service, &ends_of_derived(service, asking, &again)).await?;
         folded(service, &derived).await?;
     }
     Ok(())
@@ -138,18 +145,23 @@ async fn folded(service: &Service, position: &Position) -> Result<()> {
     .await
 }
 
-/// Where the topics end that the graph reads.
-fn ends(service: &Service) -> Result<Position> {
-    let read = service.tasks.position();
-    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic));
-    read.map(|(id, _)| Ok((id.clone(), service.changelog.latest_offsets(id)?.end))).collect()
+/// Resolves once it is known where the partitions end of which it was asked.
+async fn answered(service: &Service, question: &Question) -> Result<Position> {
+    while_it_runs(service, |_| question.answer().transpose()).await
 }
 
-/// Where these topics end, to which the graph appends itself.
-fn ends_of_derived(service: &Service, topics: &BTreeSet<&str>) -> Result<Position> {
+/// Asks where the topics end that the graph reads.
+fn ends(service: &Service, asking: &Asking) -> Arc<Question> {
+    let read = service.tasks.position();
+    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic));
+    asking.ask(Ends::Readable, read.map(|(id, _)| id.clone()).collect())
+}
+
+/// Asks where these topics end, to which the graph appends itself.
+fn ends_of_derived(service: &Service, asking: &Asking, topics: &BTreeSet<&str>) -> Arc<Question> {
     let read = service.tasks.position();
     let read = read.iter().filter(|(id, _)| topics.contains(&*id.topic));
-    read.map(|(id, _)| Ok((id.clone(), service.changelog.undecided_end(id)?))).collect()
+    asking.ask(Ends::Undecided, read.map(|(id, _)| id.clone()).collect())
 }
 
 /// Refuses to wait for what will never be read.

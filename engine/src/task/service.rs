@@ -81,13 +81,13 @@ impl Service {
         !self.tasks.is_behind() && !self.served.iter().any(|table| table.is_building())
     }
 
-    /// How many records of each partition that the graph reads lie beyond `position`.
+    /// How many records of each partition that the graph reads lie beyond `position`, as far as it was heard. It asks nobody.
     pub(crate) fn lag<'p>(
         &'p self,
         position: &'p Position,
     ) -> impl Iterator<Item = Result<(TopicPartition, u64)>> + 'p {
         let read = position.iter().filter(|(id, _)| self.graph.reads(&id.topic));
-        read.map(|(id, next)| Ok((id.clone(), self.changelog.offsets(id)?.end.saturating_sub(next))))
+        read.map(|(id, next)| Ok((id.clone(), self.changelog.heard_offsets(id)?.end.saturating_sub(next))))
     }
 
     /// Ends queries first and subscriptions afterwards: whoever subscribes in between is ended too, and whoever was

@@ -154,6 +154,13 @@ impl Fetcher {
         self.shared().offsets(partition)
     }
 
+    /// The same as they were heard last, and when that was: with the last fetch of the partition, or when they were asked for. None
+    /// if they were never heard. Nobody is asked.
+    pub(crate) fn heard_offsets(&self, partition: &TopicPartition) -> Option<(Range<u64>, Instant)> {
+        let heard = self.shared().lock().ends.get(partition).copied()?;
+        Some((heard.start..heard.end, heard.at))
+    }
+
     /// The same, asked of the leader now.
     ///
     /// # Errors

@@ -14,6 +14,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
+use rdkafka::{Offset, TopicPartitionList};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -22,10 +23,14 @@ use uuid::Uuid;
 
 /// Ends that were heard so long ago are asked for again.
 const FRESH: Duration = Duration::from_secs(1);
+/// Ends that nobody has asked for in this time are not asked for along with others.
+const OF_INTEREST: Duration = Duration::from_secs(60);
 /// Whoever has an answer, if an old one, waits no longer than this for a new one.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// So long a broker may take to answer, unless `socket.timeout.ms` says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// So long it takes until it is asked again who leads a partition.
+const LEADERLESS: Duration = Duration::from_millis(50);
 /// The most that librdkafka may be told to keep, in KiB.
 const MOST_QUEUED_KIB: usize = 2_097_151;
 /// About what a message takes in librdkafka beside its key and its value, and how many are there at least and at most before no
@@ -120,6 +125,16 @@ pub(super) fn range((start, end): (i64, i64)) -> Option<(u64, u64)> {
     Some((u64::try_from(start).ok()?, u64::try_from(end).ok()?))
 }
 
+/// Whether it says that nobody has answered.
+fn is_away(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as E;
+    let code = error.rdkafka_error_code();
+    matches!(
+        code,
+        Some(E::OperationTimedOut | E::BrokerTransportFailure | E::AllBrokersDown | E::RequestTimedOut)
+    )
+}
+
 impl Consumers {
     /// Connects to the first broker that answers. At most `buffer_bytes` are read ahead.
     pub(crate) fn connect(kafka: &Kafka, buffer_bytes: usize) -> Result<Self> {
@@ -198,32 +213,118 @@ impl Consumers {
 
     /// Asks where a partition begins and ends.
     fn ask(&self, id: &TopicPartition, limit: Duration) -> Result<Range<u64>> {
-        let number = i32::try_from(id.partition).unwrap_or(i32::MAX);
-        let asked = self.asked()?;
-        let mut answer = asked.fetch_watermarks(&id.topic, number, limit);
-        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
-        if let Some(
-            RDKafkaErrorCode::UnknownPartition
-            | RDKafkaErrorCode::UnknownTopic
-            | RDKafkaErrorCode::UnknownTopicOrPartition,
-        ) = code
-        {
-            // So it was when it was heard of last, or it must not be seen.
-            let found = self
-                .find_topic(&id.topic)?
-                .ok_or_else(|| errors::unknown(format_args!("topic {}", id.topic)))?;
-            if found.partitions.iter().any(|found| found.partition == id.partition) {
-                answer = asked.fetch_watermarks(&id.topic, number, limit);
-            }
-        }
-        let told = answer.map_err(|error| unanswered(id, &error, &self.shared().trouble))?;
-        let (start, end) = range(told)
-            .ok_or_else(|| Error::unavailable(format!("the broker does not tell the offsets of {id}")))?;
+        let (start, end) = self.watermarks(&*self.asked()?, id, limit)?;
         self.shared().trouble.is_over();
         self.shared().lock().ends.insert(id.clone(), Ends { start, end, at: Instant::now() });
         // A reader may stand before an end that it did not know.
         self.shared().notify();
         Ok(start..end)
+    }
+
+    /// What `asked` is told of a partition. Who leads it may have changed, or not be known yet of a topic that was just created: that is
+    /// asked anew, within `limit`.
+    fn watermarks(
+        &self,
+        asked: &BaseConsumer<Trouble>,
+        id: &TopicPartition,
+        limit: Duration,
+    ) -> Result<(u64, u64)> {
+        use RDKafkaErrorCode as E;
+        let number = i32::try_from(id.partition).unwrap_or(i32::MAX);
+        let deadline = Instant::now() + limit;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match asked.fetch_watermarks(&id.topic, number, left) {
+                Ok(told) => {
+                    let unknown =
+                        || Error::unavailable(format!("the broker does not tell the offsets of {id}"));
+                    return range(told).ok_or_else(unknown);
+                }
+                Err(error) => error,
+            };
+            let is_there = match error.rdkafka_error_code() {
+                Some(E::NotLeaderForPartition | E::LeaderNotAvailable) => true,
+                Some(E::UnknownPartition | E::UnknownTopic | E::UnknownTopicOrPartition) => {
+                    // So it was when it was heard of last, or it must not be seen.
+                    let found = self
+                        .find_topic(&id.topic)?
+                        .ok_or_else(|| errors::unknown(format_args!("topic {}", id.topic)))?;
+                    found.partitions.iter().any(|found| found.partition == id.partition)
+                }
+                _ => false,
+            };
+            if !is_there || Instant::now() + LEADERLESS >= deadline {
+                return Err(unanswered(id, &error, &self.shared().trouble));
+            }
+            self.shared().check_open()?;
+            drop(self.shared().wait(self.shared().lock(), LEADERLESS));
+            // Told to all who ask.
+            let _ = asked.fetch_metadata(Some(&id.topic), deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    /// As `ask`, for whoever has an answer, if an old one: along with the other old ones, and not at all if nobody answered a
+    /// moment ago.
+    fn ask_again(&self, id: &TopicPartition) -> Result<Range<u64>> {
+        let shared = self.shared();
+        let state = shared.lock();
+        if state.unanswered.is_some_and(|at| at.elapsed() < FRESH) {
+            return Err(shared.trouble.away("the brokers do not tell offsets"));
+        }
+        let is_old = |ends: &Ends| (FRESH / 2..OF_INTEREST).contains(&ends.at.elapsed());
+        let old =
+            state.ends.iter().filter(|(other, ends)| *other != id && is_old(ends)).map(|(other, _)| other);
+        let asked: Vec<_> = old.chain([id]).cloned().collect();
+        drop(state);
+        let answer = self.ask_together(&asked);
+        let mut state = shared.lock();
+        state.unanswered = answer.is_err().then(Instant::now);
+        state.ends.extend(answer?);
+        let heard = state.ends.get(id).copied().filter(|ends| ends.at.elapsed() < FRESH);
+        drop(state);
+        shared.notify();
+        match heard {
+            Some(ends) => Ok(ends.start..ends.end),
+            None => self.ask(id, PATIENCE),
+        }
+    }
+
+    /// Asks where these partitions begin and end, each leader once for all that are its own. Answers with what was told, which is
+    /// nothing if one of the partitions is not there.
+    ///
+    /// # Errors
+    /// `Unavailable` if a leader does not answer.
+    fn ask_together(&self, ids: &[TopicPartition]) -> Result<Vec<(TopicPartition, Ends)>> {
+        let asked = self.asked()?;
+        let deadline = Instant::now() + PATIENCE;
+        // In place of timestamps.
+        let told = |which: Offset| {
+            let mut list = TopicPartitionList::with_capacity(ids.len());
+            for id in ids {
+                list.add_partition_offset(&id.topic, i32::try_from(id.partition).unwrap_or(i32::MAX), which)?;
+            }
+            asked.offsets_for_times(list, deadline.saturating_duration_since(Instant::now()))
+        };
+        let (starts, ends) = match told(Offset::Beginning).and_then(|starts| Ok((starts, told(Offset::End)?)))
+        {
+            Ok(told) => told,
+            Err(error) if is_away(&error) => {
+                return Err(self
+                    .shared()
+                    .trouble
+                    .away(&format!("the brokers do not tell offsets ({error})")));
+            }
+            Err(_) => return Ok(Vec::new()),
+        };
+        self.shared().trouble.is_over();
+        let at = Instant::now();
+        let heard = |id: &TopicPartition| {
+            let number = i32::try_from(id.partition).ok()?;
+            let of = |list: &TopicPartitionList| list.find_partition(&id.topic, number)?.offset().to_raw();
+            let (start, end) = range((of(&starts)?, of(&ends)?))?;
+            Some((id.clone(), Ends { start, end, at }))
+        };
+        Ok(ids.iter().filter_map(heard).collect())
     }
 
     fn describe(topic: &MetadataTopic) -> Result<Option<TopicMetadata>> {
@@ -298,12 +399,16 @@ impl FetchPath for Consumers {
 
     fn offsets(&self, id: &TopicPartition) -> Result<Range<u64>> {
         self.shared().check_open()?;
-        let known = self.shared().lock().ends.get(id).copied();
-        match known {
-            Some(ends) if ends.at.elapsed() < FRESH => Ok(ends.start..ends.end),
-            Some(ends) => Ok(self.ask(id, PATIENCE).unwrap_or(ends.start..ends.end)),
+        match self.heard_offsets(id) {
+            Some((known, at)) if at.elapsed() < FRESH => Ok(known),
+            Some((known, _)) => Ok(self.ask_again(id).unwrap_or(known)),
             None => self.ask(id, self.shared().timeout),
         }
+    }
+
+    fn heard_offsets(&self, id: &TopicPartition) -> Option<(Range<u64>, Instant)> {
+        let heard = self.shared().lock().ends.get(id).copied()?;
+        Some((heard.start..heard.end, heard.at))
     }
 
     fn latest_offsets(&self, id: &TopicPartition) -> Result<Range<u64>> {
@@ -311,11 +416,7 @@ impl FetchPath for Consumers {
     }
 
     fn high_watermark(&self, id: &TopicPartition) -> Result<u64> {
-        let number = i32::try_from(id.partition).unwrap_or(i32::MAX);
-        let answer = self.undecided()?.fetch_watermarks(&id.topic, number, self.shared().timeout);
-        let told = answer.map_err(|error| unanswered(id, &error, &self.shared().trouble))?;
-        let told = range(told).map(|(_, end)| end);
-        told.ok_or_else(|| Error::unavailable(format!("the broker does not tell the offsets of {id}")))
+        Ok(self.watermarks(&*self.undecided()?, id, self.shared().timeout)?.1)
     }
 
     fn reader(&self, id: &TopicPartition, offset: u64) -> Result<Box<dyn PartitionReader>> {

@@ -34,6 +34,8 @@ pub(super) struct State {
     next_lane: u64,
     /// Where partitions begin and end, as it was last heard.
     pub ends: HashMap<TopicPartition, Ends>,
+    /// When nobody answered who was asked for them; none if somebody did since.
+    pub unanswered: Option<Instant>,
     /// How many partitions the topics have that are read, as it was last heard.
     pub partitions: HashMap<Arc<str>, usize>,
 }

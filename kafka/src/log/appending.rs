@@ -14,10 +14,10 @@ use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{Producer, ProducerContext};
+use rdkafka::producer::{Producer, ProducerContext, PurgeConfig};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The most that may be on its way: records, and bytes of them.
 const MOST_RECORDS: usize = 100_000;
@@ -25,9 +25,6 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// How long a broker may take to tell of a topic that must not be written to, or may be by now.
 const ALLOWED_BY_NOW: Duration = Duration::from_secs(1);
-
-/// How long what is on its way may take to get there, when the connection is closed.
-const FLUSH: Duration = Duration::from_secs(30);
 
 /// What sends records without a transaction, each append acknowledged by itself.
 pub(super) trait LooseAppends: Send + Sync {
@@ -147,11 +144,17 @@ impl Appender {
         }
     }
 
-    pub(super) fn close(&self) {
-        if !self.closed.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.producing.producer().flush(FLUSH)
-        {
-            tracing::warn!(%error, "appends that were not acknowledged are given up");
+    /// Takes nothing more, and waits until `deadline` for what is on its way. What is not acknowledged by then is given up: its
+    /// acknowledgements say so at once.
+    pub(super) fn close(&self, deadline: Instant) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let producer = self.producing.producer();
+        if let Err(error) = producer.flush(deadline.saturating_duration_since(Instant::now())) {
+            let (records, bytes) = self.on_its_way.load().amount();
+            tracing::warn!(%error, records, bytes, "appends that were not acknowledged are given up");
+            producer.purge(PurgeConfig::default().queue().inflight());
         }
     }
 }
@@ -315,6 +318,10 @@ struct Load {
 impl Load {
     fn has_room(&self) -> bool {
         self.records < MOST_RECORDS && self.bytes < MOST_BYTES
+    }
+
+    fn amount(&self) -> (usize, usize) {
+        (self.records, self.bytes)
     }
 
     fn take_up(&mut self, records: usize, bytes: usize) {

@@ -1,10 +1,14 @@
 //! Which topic it is, and what the brokers do with its records.
 
 use super::KafkaChangelog;
-use millpond_engine::Result;
+use super::topics::TELLING;
 use millpond_engine::changelog::Compaction;
+use millpond_engine::{ErrorKind, Result};
 use std::sync::PoisonError;
 use std::time::Duration;
+
+/// Whoever knows how it was waits no longer than this for how it is.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 const POLICY: &str = "cleanup.policy";
 const DELETE_RETENTION: &str = "delete.retention.ms";
@@ -19,9 +23,28 @@ impl KafkaChangelog {
         self.fetcher.topic_id(topic)
     }
 
+    /// Whether the topic is compacted; as it was told before if the brokers do not tell now, as it is asked of engines that run, too,
+    /// and those go on without brokers.
     pub(super) fn compaction_of(&self, topic: &str) -> Result<Option<Compaction>> {
         self.check_open()?;
-        let Some(config) = self.settings_of(topic, &[POLICY, DELETE_RETENTION])? else {
+        let known = || self.compacted.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known().get(topic).copied();
+        let limit = if before.is_some() { PATIENCE } else { TELLING };
+        match (self.ask_compaction(topic, limit), before) {
+            (Err(error), Some(before)) if error.kind() == ErrorKind::Unavailable => {
+                tracing::debug!(%error, topic, "whether the topic is compacted is taken to be as it was");
+                Ok(before)
+            }
+            (asked, _) => {
+                let compaction = asked?;
+                known().insert(topic.to_owned(), compaction);
+                Ok(compaction)
+            }
+        }
+    }
+
+    fn ask_compaction(&self, topic: &str, limit: Duration) -> Result<Option<Compaction>> {
+        let Some(config) = self.settings_of(topic, &[POLICY, DELETE_RETENTION], limit)? else {
             let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
             if untold.insert(topic.to_owned()) {
                 tracing::warn!(

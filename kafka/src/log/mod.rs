@@ -5,6 +5,7 @@ mod cleanup;
 mod clients;
 mod holder;
 mod kept;
+mod listening;
 mod outgoing;
 mod producing;
 mod reading;
@@ -15,12 +16,18 @@ use crate::Kafka;
 use crate::path::FetchPath;
 use appending::Appender;
 use holder::Holders;
-use millpond_engine::changelog::{Abilities, Changelog, Leases, Timestamps};
+use listening::Listening;
+use millpond_engine::changelog::{Abilities, Changelog, Compaction, Leases, Timestamps};
 use millpond_engine::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How long brokers may take to commit and to acknowledge what is on its way when the connection is closed, and to let go of it. An
+/// engine says so, too.
+const CLOSING: Duration = Duration::from_secs(8);
 
 /// Kafka, connected: a [`Changelog`] whose topics others may share.
 ///
@@ -30,6 +37,8 @@ pub struct KafkaChangelog {
     brokers: String,
     /// By which records are read, and topics are found.
     fetcher: Arc<dyn FetchPath>,
+    /// Where partitions end, for whoever must not wait.
+    listening: Listening,
     appender: Arc<Appender>,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
@@ -37,6 +46,8 @@ pub struct KafkaChangelog {
     found: Mutex<HashMap<String, u32>>,
     /// Where the timestamps of topics come from, of those that were asked for it.
     dated: Mutex<HashMap<String, Timestamps>>,
+    /// Which topics are compacted, of those that were asked for it.
+    compacted: Mutex<HashMap<String, Option<Compaction>>>,
     /// Topics of which it was warned that their settings must not be seen.
     untold: Mutex<HashSet<String>>,
     leases: Arc<Leases>,
@@ -64,11 +75,13 @@ impl KafkaChangelog {
         );
         Ok(Self {
             brokers,
+            listening: Listening::new(Arc::clone(&fetcher)),
             fetcher,
             appender,
             replication: kafka.replication,
             found: Mutex::default(),
             dated: Mutex::default(),
+            compacted: Mutex::default(),
             untold: Mutex::default(),
             leases: Arc::default(),
             holders: Holders::new(kafka),
@@ -99,6 +112,7 @@ impl Changelog for KafkaChangelog {
         abilities.exclusive_names = false;
         abilities.keeps_holds = false;
         abilities.sets_retention = false;
+        abilities.knows_ends = false;
         abilities
     }
 
@@ -106,10 +120,14 @@ impl Changelog for KafkaChangelog {
         format!("Kafka at {}", self.brokers)
     }
 
+    /// What was appended is committed and acknowledged first, if it can be within [`CLOSING`]. What is not was told to nobody, and
+    /// is given up.
     fn close(&self) -> Result<()> {
         if !self.closed.swap(true, Ordering::AcqRel) {
-            self.holders.close();
-            self.appender.close();
+            let deadline = Instant::now() + CLOSING;
+            self.listening.close();
+            self.holders.close(deadline);
+            self.appender.close(deadline);
             self.fetcher.close();
         }
         Ok(())

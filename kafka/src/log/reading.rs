@@ -16,11 +16,18 @@ impl ReadLog for KafkaChangelog {
         self.fetcher.offsets(partition)
     }
 
+    fn heard_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.check_open()?;
+        self.listening.heard(partition)
+    }
+
     fn latest_offsets(&self, partition: &TopicPartition) -> Result<Range<u64>> {
+        self.check_open()?;
         self.fetcher.latest_offsets(partition)
     }
 
     fn undecided_end(&self, partition: &TopicPartition) -> Result<u64> {
+        self.check_open()?;
         self.fetcher.high_watermark(partition)
     }
 

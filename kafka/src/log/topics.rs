@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long a broker may take to create a topic.
 const CREATION: Duration = Duration::from_secs(30);
 
+/// How long it may take to tell its settings.
+pub(super) const TELLING: Duration = Duration::from_secs(30);
+
 /// The setting of a topic that says where timestamps come from, and what it says if that is the broker.
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 const LOG_APPEND_TIME: &str = "LogAppendTime";
@@ -58,7 +61,7 @@ impl KafkaChangelog {
         if let Some(&timestamps) = self.dated().get(topic) {
             return Ok(timestamps);
         }
-        let Some(described) = self.settings_of(topic, &[TIMESTAMP_TYPE])? else {
+        let Some(described) = self.settings_of(topic, &[TIMESTAMP_TYPE], TELLING)? else {
             return Err(Error::invalid(format!(
                 "where the timestamps of topic {topic} come from cannot be made sure: give the user the operation \
                  DESCRIBE_CONFIGS on resource TOPIC {topic} (an ACL), or leave `timestamps` out"
@@ -75,13 +78,14 @@ impl KafkaChangelog {
     /// `DESCRIBE_CONFIGS` on the topic).
     ///
     /// # Errors
-    /// `Unavailable` if the brokers do not tell.
+    /// `Unavailable` if the brokers do not tell within `limit`.
     pub(super) fn settings_of(
         &self,
         topic: &str,
         names: &[&str],
+        limit: Duration,
     ) -> Result<Option<BTreeMap<String, String>>> {
-        let options = AdminOptions::new().request_timeout(Some(CREATION));
+        let options = AdminOptions::new().request_timeout(Some(limit));
         let asked = [ResourceSpecifier::Topic(topic)];
         let answer = futures_executor::block_on(self.appender.admin()?.describe_configs(&asked, &options));
         let away = |code: String| {

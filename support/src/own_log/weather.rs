@@ -1,6 +1,7 @@
 //! What becomes of a log while nobody, or somebody, reads it: topics that are trimmed, deleted, compacted, or grow.
 
 use super::{OwnLog, Partition};
+use crate::waiting::Weir;
 use millpond::TopicPartition;
 use millpond::changelog::backend::Compaction;
 use std::sync::Arc;
@@ -41,6 +42,11 @@ impl OwnLog {
     /// Tells nothing of topics from now on, as brokers that are away, or tells of them again.
     pub fn be_silent(&self, yes: bool) {
         self.contents().unwrap().is_silent = yes;
+    }
+
+    /// Lets whoever asks where partitions end stand at `weir` until it is open, as brokers that were halted.
+    pub fn tell_ends_behind(&self, weir: &Weir) {
+        self.contents().unwrap().weir = Some(weir.clone());
     }
 
     /// Says that something is wrong, or nothing any more, and wakes whoever watches.

@@ -32,6 +32,8 @@ pub fn a_closed_changelog_says_so<S: Subject>() {
     assert_eq!(kind(reader.poll(1)), ErrorKind::Closed);
     assert_eq!(kind(log.topics()), ErrorKind::Closed);
     assert_eq!(kind(log.offsets(&a(0))), ErrorKind::Closed);
+    assert_eq!(kind(log.heard_offsets(&a(0))), ErrorKind::Closed);
+    assert_eq!(kind(log.latest_offsets(&a(0))), ErrorKind::Closed);
     assert_eq!(kind(log.epochs_after("p", &Position::new())), ErrorKind::Closed);
     assert_eq!(kind(log.sync()), ErrorKind::Closed);
     assert_eq!(kind(log.hold("c", &Position::new())), ErrorKind::Closed);

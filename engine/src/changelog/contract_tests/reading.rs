@@ -23,6 +23,10 @@ pub fn readers_know_where_a_partition_begins_and_ends<S: Subject>() {
     subject.log().append(to(a(0), records(3..4))).wait_blocking().unwrap();
     assert_eq!(arrived(&mut *reader), records(3..4));
     assert_eq!(reader.offset(), 4);
+    // What was heard last may be old, and is never ahead.
+    let heard = subject.log().heard_offsets(&a(0)).unwrap();
+    let now = ends(subject.log(), &a(0));
+    assert!(heard.start <= now.start && heard.end <= now.end, "{heard:?} {now:?}");
 }
 
 /// What the next poll has, once it has something.

@@ -29,9 +29,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use state::Stage;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tenure::{Setup, Tenure};
 use transactions::OfLibrdkafka;
 use writer::Writer;
@@ -51,8 +51,12 @@ pub(super) struct Holders {
 
 struct Joined {
     tenure: Arc<Tenure>,
-    threads: Vec<JoinHandle<()>>,
+    /// Ends when the threads of the tenure have ended.
+    threads: Receiver<Never>,
 }
+
+/// What no thread ever says.
+enum Never {}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,15 +85,24 @@ impl Holders {
             .collect()
     }
 
-    /// Ends all tenures, and waits for that.
-    pub(super) fn close(&self) {
+    /// Ends all tenures, and waits for that until `deadline`. One that takes longer ends by itself: what it has not committed is in no
+    /// state, and is folded again.
+    pub(super) fn close(&self, deadline: Instant) {
         let joined = std::mem::take(&mut *lock(&self.joined));
         for joined in joined.values() {
             joined.tenure.leave();
         }
-        for thread in joined.into_values().flat_map(|joined| joined.threads) {
-            // A panic is told by the thread itself.
-            let _ = thread.join();
+        for (name, Joined { tenure, threads }) in joined {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if let Err(RecvTimeoutError::Timeout) = threads.recv_timeout(left) {
+                let committed = tenure.committed();
+                let epochs = committed.end - committed.start;
+                tracing::warn!(
+                    name,
+                    epochs,
+                    "brokers do not answer: what these epochs appended is not waited for any more, and the group is not left"
+                );
+            }
         }
     }
 }
@@ -178,10 +191,12 @@ impl KafkaChangelog {
         let tenure = Arc::new(Tenure::new(setup, end));
         let group = clients::member(kafka, name);
         let ours = Arc::clone(&tenure);
-        let writing = spawn("millpond-kafka-write", &tenure, move || Writer::new(ours).run())?;
+        let (runs, threads) = channel();
+        let writes = runs.clone();
+        spawn("millpond-kafka-write", &tenure, writes, move || Writer::new(ours).run())?;
         let ours = Arc::clone(&tenure);
-        let membership = spawn("millpond-kafka-group", &tenure, move || member::take_part(&ours, &group))?;
-        joined.insert(name.to_owned(), Joined { tenure, threads: vec![writing, membership] });
+        spawn("millpond-kafka-group", &tenure, runs, move || member::take_part(&ours, &group))?;
+        joined.insert(name.to_owned(), Joined { tenure, threads });
         Ok(())
     }
 
@@ -251,8 +266,14 @@ pub(super) fn drop_aside(client: impl Send + 'static) {
     }
 }
 
-/// A thread of a tenure. If it panics the tenure has failed; when the writer ends, the group can let the process go.
-fn spawn(name: &str, tenure: &Arc<Tenure>, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+/// A thread of a tenure, which has `runs` until it ends. If it panics the tenure has failed; when the writer ends, the group can let
+/// the process go.
+fn spawn(
+    name: &str,
+    tenure: &Arc<Tenure>,
+    runs: Sender<Never>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<()> {
     let (tenure, ends_writing) = (Arc::clone(tenure), name.ends_with("write"));
     let guarded = move || {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
@@ -263,9 +284,11 @@ fn spawn(name: &str, tenure: &Arc<Tenure>, body: impl FnOnce() + Send + 'static)
         state.done |= ends_writing;
         drop(state);
         tenure.tell();
+        drop(runs);
     };
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(guarded)
+        .map(drop)
         .map_err(|error| Error::unavailable("cannot start a thread for Kafka").with_source(error))
 }
