@@ -122,7 +122,7 @@ fn a_record_that_no_broker_takes_stops_the_engine_and_loses_nothing() {
     let position = engine.append_blocking(&input, &1, &100).unwrap();
     engine.wait_for_blocking(&position).unwrap();
     engine.drain_blocking().unwrap();
-    engine.append_blocking(&input, &1, &(3 << 20)).unwrap();
+    engine.append_blocking(&input, &1, &(20 << 20)).unwrap();
     let error = loop {
         if let Err(error) = engine.drain_blocking() {
             break error;
@@ -130,7 +130,7 @@ fn a_record_that_no_broker_takes_stops_the_engine_and_loses_nothing() {
     };
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     let told = error.to_string();
-    let bytes = (3 << 20).to_string();
+    let bytes = (20 << 20).to_string();
     assert!(told.contains(&**output.name()) && told.contains("message.max.bytes"), "{told}");
     assert!(told.contains(&bytes[..4]), "{told}");
     assert!(matches!(engine.health(), Health::Stopped { .. }));
