@@ -101,7 +101,8 @@ impl Common {
             }
         }
         Err(Error::unavailable(
-            "the changelog has not committed what the last epochs appended: nothing of it is lost, it is folded again when the              engine is opened",
+            "the changelog has not committed what the last epochs appended: nothing of it is lost, it is folded again when the \
+             engine is opened",
         ))
     }
 

@@ -90,7 +90,8 @@ pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Positi
         while_it_runs(&service, |_| {
             if published.iter().any(|(_, task)| task.shared.was_taken_back()) {
                 return Err(Error::unavailable(
-                    "another engine of the service has taken over, and what this one had not committed was taken back; nothing                      is lost, as it is folded again",
+                    "another engine of the service has taken over, and what this one had not committed was taken back; nothing \
+                     is lost, as it is folded again",
                 ));
             }
             let drained = published.iter().all(|(epoch, task)| task.is_drained(*epoch));
@@ -138,10 +139,10 @@ async fn folded(service: &Service, position: &Position) -> Result<()> {
     .await
 }
 
-/// Where the topics end that the graph reads.
+/// Where the topics end that the graph reads, as far as anybody leads the engine through them.
 fn ends(service: &Service) -> Result<Position> {
-    let read = service.tasks.position();
-    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic));
+    let (read, unled) = (service.tasks.position(), service.unled());
+    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic) && !unled.contains(id));
     read.map(|(id, _)| Ok((id.clone(), service.changelog.latest_offsets(id)?.end))).collect()
 }
 
@@ -180,6 +181,10 @@ fn left_of(service: &Service, wanted: &Position) -> String {
     let read = service.tasks.position();
     let behind = wanted.iter().find(|(id, offset)| read.offset(id) < *offset);
     match behind {
+        Some((id, offset)) if service.unled().contains(id) => format!(
+            "{id} is waited for up to {offset}, and the engine that appends for this service does not read it, as its graph is \
+             another one: it is folded once an engine of this graph appends"
+        ),
         Some((id, offset)) => {
             format!("{id} is folded up to offset {}, and waited for up to {offset}", read.offset(id))
         }
