@@ -47,7 +47,7 @@ pub(super) fn wait_for(service: &Arc<Service>, position: Position) -> Wait<()> {
     let wanted = position.clone();
     let answer = async move {
         check_is_read(&service, &position)?;
-        has_folded(&service, &position).await
+        has_folded(&service, || position.clone()).await
     };
     Wait::new(answer, move || missing(&told, &wanted))
 }
@@ -58,8 +58,8 @@ pub(super) fn catch_up(service: &Arc<Service>) -> Wait<Position> {
     let wanted = target.as_ref().ok().cloned().unwrap_or_default();
     let answer = async move {
         let target = target?;
-        has_folded(&service, &target).await?;
-        Ok(target)
+        has_folded(&service, || led(&service, &target)).await?;
+        Ok(led(&service, &target))
     };
     Wait::new(answer, move || missing(&told, &wanted))
 }
@@ -107,13 +107,13 @@ pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Positi
 
 /// Resolves once the tables answer with everything below `position`, and with what the graph makes of it through topics
 /// that it appends to and reads again: each round waits for where these end once the one before is folded.
-async fn has_folded(service: &Service, position: &Position) -> Result<()> {
+async fn has_folded(service: &Service, position: impl Fn() -> Position) -> Result<()> {
     folded(service, position).await?;
     let again: BTreeSet<&str> = service.graph.topics_read_again().collect();
     for _ in &again {
         committed(service).await?;
         let derived = ends_of_derived(service, &again)?;
-        folded(service, &derived).await?;
+        folded(service, || led(service, &derived)).await?;
     }
     Ok(())
 }
@@ -131,18 +131,27 @@ async fn committed(service: &Service) -> Result<()> {
     .await
 }
 
-async fn folded(service: &Service, position: &Position) -> Result<()> {
+async fn folded(service: &Service, position: impl Fn() -> Position) -> Result<()> {
     while_it_runs(service, |service| {
         // Whoever has waited for a record finds it told, too.
-        Ok(service.tasks.have_told(position).then_some(()))
+        Ok(service.tasks.have_told(&position()).then_some(()))
     })
     .await
 }
 
-/// Where the topics end that the graph reads, as far as anybody leads the engine through them.
+/// What of `position` is of partitions through which somebody leads the engine.
+fn led(service: &Service, position: &Position) -> Position {
+    let unled = service.unled();
+    if unled.is_empty() {
+        return position.clone();
+    }
+    position.iter().filter(|(id, _)| !unled.contains(id)).map(|(id, offset)| (id.clone(), offset)).collect()
+}
+
+/// Where the topics end that the graph reads.
 fn ends(service: &Service) -> Result<Position> {
-    let (read, unled) = (service.tasks.position(), service.unled());
-    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic) && !unled.contains(id));
+    let read = service.tasks.position();
+    let read = read.iter().filter(|(id, _)| service.graph.reads(&id.topic));
     read.map(|(id, _)| Ok((id.clone(), service.changelog.latest_offsets(id)?.end))).collect()
 }
 

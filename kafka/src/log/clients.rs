@@ -12,6 +12,8 @@ pub(super) fn base(kafka: &Kafka) -> ClientConfig {
     for (name, value) in &kafka.properties {
         config.set(name, value);
     }
+    // A topic that somebody has deleted is not made anew by whoever writes to it.
+    config.set("allow.auto.create.topics", "false");
     config
 }
 
@@ -53,6 +55,5 @@ pub(super) fn member(kafka: &Kafka, name: &str) -> ClientConfig {
         }
     }
     config.set("group.id", name).set("enable.auto.commit", "false").set("auto.offset.reset", "latest");
-    config.set("allow.auto.create.topics", "false");
     config
 }

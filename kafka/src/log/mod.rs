@@ -3,16 +3,19 @@
 mod appending;
 mod cleanup;
 mod clients;
+mod found;
 mod holder;
 mod kept;
 mod outgoing;
 mod producing;
 mod reading;
 mod topics;
+mod waiting;
 
-use crate::Kafka;
 use crate::path::FetchPath;
+use crate::{Kafka, properties};
 use appending::Appender;
+use found::Found;
 use holder::Holders;
 use millpond_engine::changelog::{Abilities, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
@@ -32,8 +35,8 @@ pub struct KafkaChangelog {
     appender: Arc<Appender>,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
-    /// How many partitions the topics have that were there when they were asked for.
-    found: Mutex<HashMap<String, u32>>,
+    /// How many partitions the topics have that were asked for.
+    found: Arc<Found>,
     /// Where the timestamps of topics come from, of those that were asked for it.
     dated: Mutex<HashMap<String, Timestamps>>,
     /// Topics of which it was warned that their settings must not be seen.
@@ -66,7 +69,7 @@ impl KafkaChangelog {
             fetcher,
             appender,
             replication: kafka.replication,
-            found: Mutex::default(),
+            found: Arc::new(Found::new(properties::metadata_age(&kafka.properties)?)),
             dated: Mutex::default(),
             untold: Mutex::default(),
             leases: Arc::default(),
