@@ -312,6 +312,39 @@ fn replicas_and_names_that_no_broker_takes() {
     refused(created, ErrorKind::Invalid, &["`.` and `_`"]);
 }
 
+/// What it says was taken for a damaged record batch of the topic.
+#[test]
+fn an_address_at_which_no_broker_answers_beside_one_at_which_one_does() {
+    let Some(broker) = broker() else { return };
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = stranger.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in stranger.incoming() {
+            let _ =
+                stream.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\nwhat is that supposed to mean");
+        }
+    });
+    for path in PATHS {
+        let topic = Topic::<u32, u64>::new(&broker.create_topic("stranger", 1, &[]));
+        let graph = GraphBuilder::new();
+        let counts = graph.stream(&topic).group_by_key().count("counts");
+        let kafka =
+            Kafka::new("stranger").bootstrap(&format!("{address},{}", broker.bootstrap())).fetch(path);
+        let engine = Engine::builder(&graph.build().unwrap()).in_memory().changelog(kafka).start().unwrap();
+        // For longer than it takes to believe what it says.
+        let began = std::time::Instant::now();
+        let mut appended = 0;
+        while began.elapsed() < Duration::from_secs(12) {
+            let position = engine.append_blocking(&topic, &1, &1).unwrap();
+            engine.wait_for_blocking(&position).unwrap();
+            appended += 1;
+            std::thread::park_timeout(Duration::from_millis(1500));
+        }
+        assert_eq!(engine.view(&counts).unwrap().get(&1).unwrap(), Some(appended), "{path:?}");
+        engine.close_blocking().unwrap();
+    }
+}
+
 /// It was waited for, for ever.
 #[test]
 fn a_codec_that_librdkafka_was_built_without() {
