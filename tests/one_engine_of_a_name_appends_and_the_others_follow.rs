@@ -356,3 +356,99 @@ fn an_engine_that_was_fenced_follows() {
     other.close_blocking().unwrap();
     assert_eq!(outputs(&*first).len(), 2);
 }
+
+fn quotes() -> Topic<u8, u64> {
+    Topic::new("quotes")
+}
+
+fn quoted() -> Topic<u8, u64> {
+    Topic::new("quoted").partitions(1)
+}
+
+/// Processes are replaced one after the other by those of a graph that reads one more topic: each is ready beside those of the old
+/// one, although none of its marks names that topic, whose records wait for a holder of the new graph.
+#[test]
+fn a_process_of_a_newer_graph_is_ready_beside_an_older_one() {
+    let old = GraphBuilder::new();
+    old.stream(&orders()).to(&seen_as_they_are());
+    old.stream(&orders()).group_by_key().count("counts");
+    let old = old.build().unwrap();
+    let new = GraphBuilder::new();
+    new.stream(&orders()).to(&seen_as_they_are());
+    let counts = new.stream(&orders()).group_by_key().count("counts");
+    new.stream(&quotes()).to(&quoted());
+    let more = new.stream(&quotes()).group_by_key().count("more");
+    let new = new.build().unwrap();
+    let first = OwnLog::shared(7);
+    for topic in ["orders", "quotes"] {
+        first.create_topic(topic, &TopicConfig::default().partitions(2)).unwrap();
+    }
+    let logs = [first.clone(), first.process(), first.process()];
+    let stores: [Arc<MemoryStore>; 3] = Default::default();
+    let start = |graph: &Graph, number: usize| {
+        let builder = Engine::builder(graph).store(stores[number].clone()).changelog(logs[number].clone());
+        builder.drain_interval(Duration::from_millis(20)).start().unwrap()
+    };
+    let within = |wait: millpond::Wait<()>| wait.within(Duration::from_secs(30)).wait_blocking().unwrap();
+    let append = |topic: &Topic<u8, u64>, number: u64| {
+        let record = records::record(topic, &1, Some(&number)).at(0);
+        records::append(&*first, records::partition(topic, 1), vec![record]).unwrap()
+    };
+    first.take_over(NAME);
+    let holder = start(&old, 0);
+    let before = append(&orders(), 1);
+    append(&quotes(), 1);
+    within(holder.wait_for(&before));
+    // Both have a state from before.
+    for number in [1, 2] {
+        let follower = start(&old, number);
+        within(follower.ready());
+        within(follower.wait_for(&before));
+        follower.close_blocking().unwrap();
+    }
+    let second = start(&new, 1);
+    let third = start(&new, 2);
+    // Whoever holds is known by what it marks.
+    let after = append(&orders(), 2);
+    for follower in [&second, &third] {
+        within(follower.ready());
+        within(follower.wait_for(&after));
+        follower.catch_up().within(Duration::from_secs(30)).wait_blocking().unwrap();
+        assert_eq!(follower.view(&counts).unwrap().get(&1).unwrap(), Some(2));
+        assert_eq!(follower.view(&more).unwrap().get(&1).unwrap(), None, "nobody leads it there");
+        let unled: Vec<String> = follower.stats().unled.iter().map(ToString::to_string).collect();
+        assert_eq!(unled, ["quotes/0", "quotes/1"]);
+        let error = follower.wait_for(&ends(&*first, &quotes())).within(Duration::from_millis(1));
+        let error = error.wait_blocking().unwrap_err().to_string();
+        assert!(error.contains("its graph is another one"), "{error}");
+    }
+    holder.close_blocking().unwrap();
+    logs[1].take_over(NAME);
+    append(&quotes(), 2);
+    let all = ends(&*first, &quotes());
+    for engine in [&second, &third] {
+        within(engine.wait_for(&all));
+        assert_eq!(engine.view(&more).unwrap().get(&1).unwrap(), Some(2));
+        assert!(engine.stats().unled.is_empty());
+    }
+    // The last one goes on with it, and repeats nothing.
+    second.close_blocking().unwrap();
+    logs[2].take_over(NAME);
+    append(&quotes(), 3);
+    within(third.wait_for(&ends(&*first, &quotes())));
+    third.close_blocking().unwrap();
+    let records = records::read(&*first, &records::partition(&quoted(), 0)).unwrap();
+    let values =
+        records.iter().map(|record| quoted().codec().decode(record.value.as_ref().unwrap()).unwrap());
+    assert_eq!(values.collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+/// As an older graph has it.
+fn seen_as_they_are() -> Topic<u8, u64> {
+    Topic::new("orders-seen").partitions(1)
+}
+
+fn ends(log: &dyn Changelog, topic: &Topic<u8, u64>) -> millpond::Position {
+    let ids = (0..2).map(|number| records::partition(topic, number));
+    ids.map(|id| (id.clone(), log.offsets(&id).unwrap().end)).collect()
+}

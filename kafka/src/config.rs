@@ -150,8 +150,7 @@ impl Kafka {
         properties::check(&self.properties)?;
         match self.path {
             Fetch::Direct => {
-                let brokers = self.properties.get("bootstrap.servers").map_or("", String::as_str);
-                let mut fetch = FetchConfig::new(brokers);
+                let mut fetch = FetchConfig::new(&properties::brokers(&self.properties)?.join(","));
                 security::apply(&self.properties, &mut fetch)?;
                 fetch.buffer_bytes = buffer_bytes;
                 KafkaChangelog::open(self, || Ok(Arc::new(Fetcher::connect(fetch)?)))

@@ -31,6 +31,11 @@ pub(crate) trait FetchPath: fmt::Debug + Send + Sync {
     /// The topic of this name once the brokers know it.
     fn await_topic(&self, name: &str) -> Result<TopicMetadata>;
 
+    /// Those of these topics that are there as the brokers describe them now, as far as they do.
+    fn topics(&self, names: &[&str]) -> Vec<TopicMetadata> {
+        names.iter().filter_map(|name| self.find_topic(name).ok().flatten()).collect()
+    }
+
     /// All topics that the user may see.
     fn all_topics(&self) -> Result<Vec<TopicMetadata>>;
 
@@ -99,6 +104,11 @@ impl FetchPath for Fetcher {
 
     fn await_topic(&self, name: &str) -> Result<TopicMetadata> {
         self.await_topic(name)
+    }
+
+    fn topics(&self, names: &[&str]) -> Vec<TopicMetadata> {
+        let answers = self.topics(names).unwrap_or_default();
+        answers.into_iter().filter_map(Result::ok).collect()
     }
 
     fn all_topics(&self) -> Result<Vec<TopicMetadata>> {

@@ -1,12 +1,10 @@
 //! Security as the properties of librdkafka say it, for the direct path.
 
 use crate::fetch::{FetchConfig, Sasl, SaslMechanism, Tls};
+use crate::properties;
 use millpond_engine::{Error, Result};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// Longer than any process runs.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Sets in `fetch` what `properties` say of connections.
 ///
@@ -22,12 +20,7 @@ pub(crate) fn apply(properties: &BTreeMap<String, String>, fetch: &mut FetchConf
         let millis = millis.parse().map_err(|_| Error::invalid("`socket.timeout.ms` is no number"))?;
         fetch.request_timeout = Duration::from_millis(millis);
     }
-    if let Some(millis) = get("topic.metadata.refresh.interval.ms") {
-        let name = "topic.metadata.refresh.interval.ms";
-        let millis: i64 = millis.parse().map_err(|_| Error::invalid(format!("`{name}` is no number")))?;
-        // As librdkafka reads it: below nothing is never.
-        fetch.metadata_age = u64::try_from(millis).map_or(NEVER, Duration::from_millis);
-    }
+    fetch.metadata_age = properties::metadata_age(properties)?;
     let protocol = get("security.protocol").unwrap_or("plaintext").to_ascii_lowercase();
     let (encrypted, logs_in) = match protocol.as_str() {
         "plaintext" => (false, false),

@@ -240,3 +240,21 @@ fn what_retention_has_dropped_is_where_a_new_state_begins_and_an_error_for_one_t
     assert_eq!(rows(&engine, &sums), [(1, 100)].into());
     engine.close_blocking().unwrap();
 }
+
+/// It panicked where it asked for the settings of topics.
+#[test]
+fn an_engine_is_started_by_code_that_runs_within_an_executor() {
+    let Some(broker) = Broker::shared() else { return };
+    let topic = numbers(&broker.create_topic("within", 2, &[]));
+    let made = numbers(&broker.topic("within-made"));
+    let graph = GraphBuilder::new();
+    graph.stream(&topic).to(&made);
+    let graph = graph.build().unwrap();
+    futures_executor::block_on(async {
+        let engine = Engine::builder(&graph).in_memory().memory(64 << 20);
+        let engine = engine.changelog(kafka(broker).create_topics(1)).start().unwrap();
+        engine.append(&topic, &1, &1).await.unwrap();
+        engine.catch_up().await.unwrap();
+        engine.close().await.unwrap();
+    });
+}

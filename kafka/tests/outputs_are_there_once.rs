@@ -9,9 +9,10 @@ mod service;
 
 use millpond::changelog::Role;
 use millpond::changelog::prelude::*;
-use millpond::{Engine, Health, TopicPartition};
+use millpond::{Engine, GraphBuilder, Health, Topic, TopicPartition};
 use millpond_kafka::KafkaChangelog;
 use millpond_support::broker::Broker;
+use millpond_support::records;
 use service::{case, check, kafka, rows, start};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -146,4 +147,55 @@ fn one_process_holds_however_many_partitions_the_marks_have() {
     for engine in engines {
         engine.close_blocking().unwrap();
     }
+}
+
+/// One process after the other is replaced by one of a graph that reads another topic, too.
+#[test]
+fn a_graph_that_reads_one_more_topic_is_ready_beside_a_holder_that_does_not() {
+    let Some(broker) = Broker::shared() else { return };
+    let topic = |name: &str| Topic::<u32, u64>::new(&broker.create_topic(name, 2, &[]));
+    let (input, more, out, more_out) = (topic("rolled-in"), topic("rolled-more"), topic("out"), topic("out"));
+    let graph = |is_new: bool| {
+        let graph = GraphBuilder::new();
+        graph.stream(&input).to(&out);
+        graph.stream(&input).group_by_key().count("counts");
+        if is_new {
+            graph.stream(&more).to(&more_out);
+            graph.stream(&more).group_by_key().count("more");
+        }
+        graph.build().unwrap()
+    };
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let open = |is_new: bool, number: usize| {
+        let builder = Engine::builder(&graph(is_new)).state_dir(dirs[number].path()).memory(64 << 20);
+        builder.changelog(kafka(&broker.bootstrap(), "rolled")).start().unwrap()
+    };
+    let within = |wait: millpond::Wait<()>| wait.within(Duration::from_secs(60)).wait_blocking().unwrap();
+    let first = open(false, 0);
+    let position = first.append_blocking(&input, &1, &1).unwrap();
+    first.wait_for_blocking(&position).unwrap();
+    first.drain_blocking().unwrap();
+    let second = open(false, 1);
+    within(second.wait_for(&position));
+    second.close_blocking().unwrap();
+    let second = open(true, 1);
+    let appended = second.append_blocking(&more, &2, &2).unwrap();
+    first.append_blocking(&input, &1, &1).unwrap();
+    within(second.ready());
+    second.catch_up().within(Duration::from_secs(60)).wait_blocking().unwrap();
+    assert_eq!(second.stats().unled.len(), 2);
+    first.close_blocking().unwrap();
+    within(second.wait_for(&appended));
+    let first = open(true, 0);
+    within(first.ready());
+    within(first.wait_for(&appended));
+    assert!(first.stats().unled.is_empty());
+    second.close_blocking().unwrap();
+    let position = first.append_blocking(&more, &2, &3).unwrap();
+    within(first.wait_for(&position));
+    first.drain_blocking().unwrap();
+    let log = kafka(&broker.bootstrap(), "outside").open().unwrap();
+    let count = |id: u32| records::read(&log, &records::partition(&more_out, id)).unwrap().len();
+    assert_eq!(count(0) + count(1), 2);
+    first.close_blocking().unwrap();
 }

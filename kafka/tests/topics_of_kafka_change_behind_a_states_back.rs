@@ -184,3 +184,51 @@ fn a_broker_that_is_away_for_long_is_told_while_answers_go_on() {
     assert_eq!(engine.view(&table).unwrap().get(&1).unwrap(), Some(6));
     engine.close_blocking().unwrap();
 }
+
+/// They were written to as they had been when they were first asked for.
+#[test]
+fn partitions_that_are_added_to_an_output_are_written_to() {
+    let Some(broker) = Broker::shared() else { return };
+    for path in [Fetch::Direct, Fetch::Librdkafka] {
+        let topic = Topic::<u32, u64>::new(&broker.create_topic("grown-output", 1, &[]));
+        let kafka = kafka(broker).fetch(path).property("topic.metadata.refresh.interval.ms", "200");
+        let log: Arc<dyn Changelog> = Arc::new(kafka.open().unwrap());
+        let producer = records::producer(Arc::clone(&log), &topic).unwrap();
+        producer.send([(&1, Some(&1), 1)]).wait_blocking().unwrap();
+        let more = [NewPartitions::new(topic.name(), 4)];
+        block_on(admin(broker).create_partitions(&more, &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
+        let mut written = std::collections::BTreeSet::new();
+        until("the new partitions are written to", || {
+            for key in 0..20 {
+                // Brokers hear of them one after the other.
+                let sent = producer.send([(&key, Some(&1), 1)]).wait_blocking().unwrap_or_default();
+                written.extend(sent.iter().map(|(id, _)| id.partition));
+            }
+            written.len() == 4
+        });
+        log.close().unwrap();
+    }
+}
+
+/// Whoever produced to it had the broker create another one.
+#[test]
+fn an_output_that_was_deleted_is_not_made_anew_by_who_writes_to_it() {
+    let Some(broker) = Broker::options().property("auto.create.topics.enable", "true").start() else {
+        return;
+    };
+    let topic = Topic::<u32, u64>::new(&broker.create_topic("deleted-output", 1, &[]));
+    let kafka = kafka(&broker).property("topic.metadata.refresh.interval.ms", "200");
+    let log: Arc<dyn Changelog> = Arc::new(kafka.property("message.timeout.ms", "5000").open().unwrap());
+    let producer = records::producer(Arc::clone(&log), &topic).unwrap();
+    producer.send([(&1, Some(&1), 1)]).wait_blocking().unwrap();
+    block_on(admin(&broker).delete_topics(&[topic.name()], &AdminOptions::new())).unwrap()[0]
+        .as_ref()
+        .unwrap();
+    let is_there = || log.topics().unwrap().iter().any(|(name, _)| name == topic.name());
+    until("the topic is deleted", || !is_there());
+    until("appends to it fail", || producer.send([(&1, Some(&1), 1)]).wait_blocking().is_err());
+    for _ in 0..5 {
+        assert!(producer.send([(&1, Some(&1), 1)]).wait_blocking().is_err());
+        assert!(!is_there());
+    }
+}

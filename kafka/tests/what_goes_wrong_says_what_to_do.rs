@@ -281,6 +281,79 @@ fn a_batch_that_is_damaged() {
     says(&failure(&anybody(broker).open().unwrap(), &topic, 1), &[&format!("{topic}/0 at offset 1")]);
 }
 
+/// Two processes held at once, each assigned a partition; and what a graph made of its own marks was marked without an end.
+#[test]
+fn a_topic_of_marks_that_is_none() {
+    let Some(broker) = broker() else { return };
+    let input = Topic::<u32, u64>::new(&broker.create_topic("marked", 1, &[]));
+    let start = |graph: GraphBuilder, service: &str| {
+        let kafka = Kafka::new(service).bootstrap(&broker.bootstrap());
+        Engine::builder(&graph.build().unwrap()).in_memory().changelog(kafka).memory(64 << 20).start()
+    };
+    let service = broker.topic("three");
+    broker.tool("topics", &["--create", "--topic", &format!("{service}.epochs"), "--partitions", "3"], "");
+    let graph = GraphBuilder::new();
+    graph.stream(&input).to(&Topic::new(&broker.create_topic("marked-out", 1, &[])));
+    refused(start(graph, &service), ErrorKind::Invalid, &[&format!("{service}.epochs"), "3 partitions"]);
+    let service = broker.topic("own");
+    let marks = format!("{service}.epochs");
+    broker.tool("topics", &["--create", "--topic", &marks, "--partitions", "1"], "");
+    let graph = GraphBuilder::new();
+    graph.stream(&input).to(&Topic::new(&marks));
+    refused(start(graph, &service), ErrorKind::Invalid, &[&marks, "another name"]);
+    let graph = GraphBuilder::new();
+    let out = Topic::new(&broker.create_topic("marked-out", 1, &[]));
+    graph.stream(&Topic::<u32, u64>::new(&marks)).to(&out);
+    refused(start(graph, &service), ErrorKind::Invalid, &[&marks, "another name"]);
+}
+
+#[test]
+fn replicas_and_names_that_no_broker_takes() {
+    let Some(broker) = broker() else { return };
+    for replicas in [-7, 100_000, 3] {
+        let log = anybody(broker).create_topics(replicas).open().unwrap();
+        let created = log.create_topic(&broker.topic("replicated"), &TopicConfig::default());
+        refused(created, ErrorKind::Invalid, &["cannot be created as it is wanted"]);
+    }
+    let topic = broker.create_topic("collides.with", 1, &[]);
+    let log = anybody(broker).create_topics(1).open().unwrap();
+    let created = log.create_topic(&topic.replace('.', "_"), &TopicConfig::default());
+    refused(created, ErrorKind::Invalid, &["`.` and `_`"]);
+}
+
+/// What it says was taken for a damaged record batch of the topic.
+#[test]
+fn an_address_at_which_no_broker_answers_beside_one_at_which_one_does() {
+    let Some(broker) = broker() else { return };
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = stranger.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in stranger.incoming() {
+            let _ =
+                stream.unwrap().write_all(b"HTTP/1.1 400 Bad Request\r\n\r\nwhat is that supposed to mean");
+        }
+    });
+    for path in PATHS {
+        let topic = Topic::<u32, u64>::new(&broker.create_topic("stranger", 1, &[]));
+        let graph = GraphBuilder::new();
+        let counts = graph.stream(&topic).group_by_key().count("counts");
+        let kafka =
+            Kafka::new("stranger").bootstrap(&format!("{address},{}", broker.bootstrap())).fetch(path);
+        let engine = Engine::builder(&graph.build().unwrap()).in_memory().changelog(kafka).start().unwrap();
+        // For longer than it takes to believe what it says.
+        let began = std::time::Instant::now();
+        let mut appended = 0;
+        while began.elapsed() < Duration::from_secs(12) {
+            let position = engine.append_blocking(&topic, &1, &1).unwrap();
+            engine.wait_for_blocking(&position).unwrap();
+            appended += 1;
+            std::thread::park_timeout(Duration::from_millis(1500));
+        }
+        assert_eq!(engine.view(&counts).unwrap().get(&1).unwrap(), Some(appended), "{path:?}");
+        engine.close_blocking().unwrap();
+    }
+}
+
 /// It was waited for, for ever.
 #[test]
 fn a_codec_that_librdkafka_was_built_without() {

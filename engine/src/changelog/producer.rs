@@ -118,6 +118,7 @@ impl Gate {
 pub struct Producer<K, V> {
     changelog: Arc<dyn Changelog>,
     topic: Topic<K, V>,
+    /// As they were when it was made.
     partitions: u32,
     clock: Arc<dyn Clock>,
     gate: Option<Arc<Gate>>,
@@ -317,12 +318,22 @@ impl<K: Key, V: Value> Producer<K, V> {
         }
     }
 
+    /// How many partitions the topic has: in a log that is one sequence as many as ever.
+    fn partitions(&self) -> u32 {
+        if self.changelog.abilities().one_sequence {
+            return self.partitions;
+        }
+        // Whatever is wrong, the append that follows tells it.
+        self.changelog.partitions(self.topic.name()).ok().flatten().unwrap_or(self.partitions)
+    }
+
     fn encode<'r, Q: AsKey<K> + ?Sized + 'r, W: Borrow<V>>(
         &self,
         records: impl IntoIterator<Item = Outgoing<'r, Q, W>>,
     ) -> Result<Vec<Append>> {
         // Neighbours of one partition go together, and no further: the order given is the order in the log.
         let mut appends: Vec<Append> = Vec::new();
+        let partitions = self.partitions();
         for Outgoing { key, value, timestamp_ms, headers } in records {
             let mut bytes = Vec::with_capacity(32);
             self.topic.encode_key(key, &mut bytes).map_err(|error| {
@@ -330,7 +341,7 @@ impl<K: Key, V: Value> Producer<K, V> {
                     .with_source(error)
             })?;
             let split = bytes.len();
-            let partition = partition_for_key(&bytes, self.partitions);
+            let partition = partition_for_key(&bytes, partitions);
             let mut timestamp_ms = timestamp_ms;
             if let Some(value) = &value {
                 self.topic.codec().encode(value.borrow(), &mut bytes).map_err(|error| {

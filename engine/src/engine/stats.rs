@@ -8,7 +8,7 @@ use crate::store::StoreStats;
 use crate::task::{BUILD_GROUP, Service, position_of};
 use crate::{ErrorKind, Position, TopicPartition};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -138,6 +138,10 @@ pub struct Stats {
     pub position: Position,
     /// Records of each partition that are not folded yet.
     pub lag: BTreeMap<TopicPartition, u64>,
+    /// Partitions that the engine reads and does not fold now, as the one of its name that appends runs a graph that does not
+    /// read them: it follows that one, and is [ready](crate::Engine::ready) without them. They are folded once an engine of this
+    /// graph appends. Empty outside of a deploy that goes from one process to the next.
+    pub unled: BTreeSet<TopicPartition>,
     /// Of a changelog that drops records by rules of its own, such as Kafka's: what part of the records that are kept of each
     /// partition is not folded yet, from 0.0, if all are, to 1.0, at which the next one to be folded is the next one to be dropped.
     /// A lasting 0.8 of a partition of which something was dropped is logged as a warning. Empty if the changelog keeps what
@@ -227,6 +231,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         epochs: counters.epochs.load(Ordering::Relaxed),
         drains: counters.drains.load(Ordering::Relaxed),
         lag: service.lag(&position).filter_map(Result::ok).collect(),
+        unled: BTreeSet::clone(&service.unled()),
         retention_used: retention_alarm::used_of_each(service),
         build_lag: build_lag(service, &position),
         position,

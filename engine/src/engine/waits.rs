@@ -48,7 +48,7 @@ pub(super) fn wait_for(service: &Arc<Service>, asking: &Asking, position: Positi
     let (wanted, asking) = (position.clone(), asking.clone());
     let answer = async move {
         check_is_read(&service, &position)?;
-        has_folded(&service, &asking, &position).await
+        has_folded(&service, &asking, || position.clone()).await
     };
     Wait::new(answer, move || missing(&told, &wanted))
 }
@@ -61,8 +61,8 @@ pub(super) fn catch_up(service: &Arc<Service>, asking: &Asking) -> Wait<Position
     let wanted = Arc::clone(&asked);
     let answer = async move {
         let target = answered(&service, &asked).await?;
-        has_folded(&service, &asking, &target).await?;
-        Ok(target)
+        has_folded(&service, &asking, || led(&service, &target)).await?;
+        Ok(led(&service, &target))
     };
     Wait::new(answer, move || match wanted.answer() {
         Some(Ok(wanted)) => missing(&told, &wanted),
@@ -97,7 +97,8 @@ pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Positi
         while_it_runs(&service, |_| {
             if published.iter().any(|(_, task)| task.shared.was_taken_back()) {
                 return Err(Error::unavailable(
-                    "another engine of the service has taken over, and what this one had not committed was taken back; nothing                      is lost, as it is folded again",
+                    "another engine of the service has taken over, and what this one had not committed was taken back; nothing \
+                     is lost, as it is folded again",
                 ));
             }
             let drained = published.iter().all(|(epoch, task)| task.is_drained(*epoch));
@@ -113,13 +114,13 @@ pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Positi
 
 /// Resolves once the tables answer with everything below `position`, and with what the graph makes of it through topics
 /// that it appends to and reads again: each round waits for where these end once the one before is folded.
-async fn has_folded(service: &Service, asking: &Asking, position: &Position) -> Result<()> {
+async fn has_folded(service: &Service, asking: &Asking, position: impl Fn() -> Position) -> Result<()> {
     folded(service, position).await?;
     let again: BTreeSet<&str> = service.graph.topics_read_again().collect();
     for _ in &again {
         committed(service).await?;
         let derived = answered(service, &ends_of_derived(service, asking, &again)).await?;
-        folded(service, &derived).await?;
+        folded(service, || led(service, &derived)).await?;
     }
     Ok(())
 }
@@ -137,10 +138,10 @@ async fn committed(service: &Service) -> Result<()> {
     .await
 }
 
-async fn folded(service: &Service, position: &Position) -> Result<()> {
+async fn folded(service: &Service, position: impl Fn() -> Position) -> Result<()> {
     while_it_runs(service, |service| {
         // Whoever has waited for a record finds it told, too.
-        Ok(service.tasks.have_told(position).then_some(()))
+        Ok(service.tasks.have_told(&position()).then_some(()))
     })
     .await
 }
@@ -148,6 +149,15 @@ async fn folded(service: &Service, position: &Position) -> Result<()> {
 /// Resolves once it is known where the partitions end of which it was asked.
 async fn answered(service: &Service, question: &Question) -> Result<Position> {
     while_it_runs(service, |_| question.answer().transpose()).await
+}
+
+/// What of `position` is of partitions through which somebody leads the engine.
+fn led(service: &Service, position: &Position) -> Position {
+    let unled = service.unled();
+    if unled.is_empty() {
+        return position.clone();
+    }
+    position.iter().filter(|(id, _)| !unled.contains(id)).map(|(id, offset)| (id.clone(), offset)).collect()
 }
 
 /// Asks where the topics end that the graph reads.
@@ -192,6 +202,10 @@ fn left_of(service: &Service, wanted: &Position) -> String {
     let read = service.tasks.position();
     let behind = wanted.iter().find(|(id, offset)| read.offset(id) < *offset);
     match behind {
+        Some((id, offset)) if service.unled().contains(id) => format!(
+            "{id} is waited for up to {offset}, and the engine that appends for this service does not read it, as its graph is \
+             another one: it is folded once an engine of this graph appends"
+        ),
         Some((id, offset)) => {
             format!("{id} is folded up to offset {}, and waited for up to {offset}", read.offset(id))
         }

@@ -8,7 +8,8 @@ use super::front::Front;
 use super::generation::{Generation, RowCounts};
 use super::host::Host;
 use crate::store::StateStore;
-use crate::{Error, Position, Result};
+use crate::{Error, Position, Result, TopicPartition};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -255,6 +256,16 @@ impl TaskState {
         if !self.published().position.includes(&goal) && self.goal.set(goal).is_ok() {
             let obstacles = if stale { BEHIND } else { BEHIND | STRICT };
             self.obstacles.fetch_or(obstacles, Ordering::AcqRel);
+        }
+    }
+
+    /// Has the task be up to date as soon as it stands where it is to stand, but for partitions that nobody leads it through.
+    pub(crate) fn arrive_without(&self, unled: &BTreeSet<TopicPartition>) {
+        let Some(goal) = self.goal.get().filter(|_| !unled.is_empty() && self.is_behind()) else { return };
+        let position = &self.published().position;
+        if goal.iter().all(|(id, offset)| position.offset(id) >= offset || unled.contains(id)) {
+            self.obstacles.fetch_and(!(BEHIND | STRICT), Ordering::AcqRel);
+            self.host.signal();
         }
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Core {
     pub(super) build: Option<Build>,
     /// What was found of the topics.
     pub(super) partitions: Counts,
+    /// Where the changelog ended when it was opened, as far as it was asked then.
+    pub(super) ends: Position,
     /// Why a step failed: the input of that epoch was not applied, and must not be passed over.
     failed: Option<Error>,
 }
@@ -32,7 +34,16 @@ impl Core {
         store: Arc<dyn StateStore>,
         main: Task,
     ) -> Self {
-        Self { service, catalogue, store, main, build: None, partitions: Counts::new(), failed: None }
+        Self {
+            service,
+            catalogue,
+            store,
+            main,
+            build: None,
+            partitions: Counts::new(),
+            ends: Position::new(),
+            failed: None,
+        }
     }
 
     /// Where the changelog ends now, as far as the main task reads it.
@@ -82,6 +93,7 @@ impl Core {
         self.read_what_was_added()?;
         let held = self.build.as_ref().is_some_and(|build| build.holds_main);
         let ran = !held && self.main.step(limit, None)?;
+        self.look_who_leads();
         let Some(build) = &mut self.build else { return Ok(ran) };
         // An older version goes on answering until the tables that take its place can.
         let answers = build.holds_main || !self.main.shared().is_behind();

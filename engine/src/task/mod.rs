@@ -29,6 +29,7 @@ mod roles;
 mod service;
 mod setting;
 mod tasks;
+mod unled;
 
 pub use failures::FailurePolicy;
 
@@ -49,7 +50,7 @@ pub(crate) use service::Service;
 pub(crate) use setting::{Counters, Reads, STACK_BYTES, Setting, pool};
 pub(crate) use tasks::{Tasks, position_of};
 
-use crate::changelog::{Append, EpochMark, Role};
+use crate::changelog::{Append, Role};
 use crate::dataflow::{Skipped, Sunk};
 use crate::flow::Meter;
 use crate::state::{AnyTable, Generation, Published, TaskState};
@@ -291,7 +292,7 @@ impl Task {
         let total = sunk.len() as u64;
         let span = tracing::debug_span!("append", records = total);
         let _entered = span.enter();
-        let mark = EpochMark { from: input.from.clone(), to: input.position.clone() };
+        let mark = input.mark();
         fault::point("epoch.before_append")?;
         if self.setting.changelog.append_epoch(&self.setting.name, &mark, appends(sunk))? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);

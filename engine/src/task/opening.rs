@@ -158,7 +158,8 @@ impl Written {
             None => setting.build_consumer().release()?,
         }
         if setting.reads != Reads::Stepped {
-            core.main().shared().catch_up_to(core.end_of_changelog()?, setting.reads == Reads::Stale);
+            core.ends = core.end_of_changelog()?;
+            core.main().shared().catch_up_to(core.ends.clone(), setting.reads == Reads::Stale);
         }
         tell_what_was_opened(&core);
         Ok(core)

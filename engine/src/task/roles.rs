@@ -116,6 +116,11 @@ impl Task {
         self.input.next_mark()
     }
 
+    /// Where the epoch ended whose mark was passed last, if that is new.
+    pub(super) fn take_passed_mark(&mut self) -> Option<Position> {
+        self.input.take_passed_mark()
+    }
+
     /// Says whether another engine decides where epochs end.
     fn follow(&mut self, follows: bool) {
         self.input.follow(follows);

@@ -7,9 +7,10 @@ use crate::changelog::Lease;
 use crate::query::{ServedTable, Serving, Snapshot, Stored, View, view_of};
 use crate::state::{AnyTable, Status};
 use crate::{Position, Result, TopicPartition};
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Whoever did not close it, as it was never started, does not keep others of its name from holding.
 impl Drop for Service {
@@ -30,6 +31,8 @@ pub(crate) struct Service {
     pub(crate) paused: AtomicBool,
     /// What is being fetched so that epochs can be decoded.
     pub(crate) awaiting: AllAwaiting,
+    /// Partitions that it reads and its holder does not.
+    unled: RwLock<Arc<BTreeSet<TopicPartition>>>,
 }
 
 impl Deref for Service {
@@ -44,7 +47,8 @@ impl Service {
     pub(super) fn new(setting: Arc<Setting>, tasks: Tasks, lease: Lease) -> Self {
         let served = setting.graph.tables.iter().map(|spec| Arc::new(ServedTable::new(&spec.name))).collect();
         let (lease, awaiting) = (Mutex::new(Some(lease)), AllAwaiting::default());
-        Self { setting, tasks, served, lease, paused: AtomicBool::new(false), awaiting }
+        let unled = RwLock::default();
+        Self { setting, tasks, served, lease, paused: AtomicBool::new(false), awaiting, unled }
     }
 
     pub(crate) fn setting(&self) -> &Arc<Setting> {
@@ -79,6 +83,27 @@ impl Service {
     /// Whether every table answers with its own rows, up to date.
     pub(crate) fn is_ready(&self) -> bool {
         !self.tasks.is_behind() && !self.served.iter().any(|table| table.is_building())
+    }
+
+    /// The partitions that it reads and its holder does not, as that runs an older graph.
+    pub(crate) fn unled(&self) -> Arc<BTreeSet<TopicPartition>> {
+        Arc::clone(&self.unled.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_unled(&self, partitions: BTreeSet<TopicPartition>) {
+        if *self.unled() == partitions {
+            return;
+        }
+        let named = || partitions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        if !partitions.is_empty() {
+            tracing::warn!(
+                partitions = named(),
+                "the engine that appends for this service runs a graph that does not read these partitions: they are folded \
+                 once one of this graph appends"
+            );
+        }
+        *self.unled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(partitions);
+        self.host.signal();
     }
 
     /// How many records of each partition that the graph reads lie beyond `position`, as far as it was heard. It asks nobody.

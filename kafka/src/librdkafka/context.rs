@@ -86,6 +86,8 @@ pub(super) enum Meaning {
     Passing,
     /// An offset is not there: which, has to be asked.
     OutOfRange,
+    /// This, if reading goes no further.
+    Damaged(Error),
     /// Nothing helps but somebody who reads this.
     Fails(Error),
 }
@@ -100,7 +102,7 @@ pub(super) fn meaning(topic: &str, error: &KafkaError) -> Meaning {
         E::UnknownTopic | E::UnknownTopicOrPartition | E::UnknownPartition => {
             Meaning::Fails(errors::unknown(format_args!("topic {topic}, or a partition of it,")))
         }
-        E::BadMessage | E::BadCompression | E::InvalidMessage => Meaning::Fails(Error::corrupt(format!(
+        E::BadMessage | E::BadCompression | E::InvalidMessage => Meaning::Damaged(Error::corrupt(format!(
             "a record batch of topic {topic} is damaged: {code}; if that stays so, the broker's copy is damaged"
         ))),
         E::NotImplemented | E::UnsupportedCompressionType => Meaning::Fails(Error::invalid(format!(
@@ -137,7 +139,7 @@ pub(super) fn unanswered(partition: &TopicPartition, error: &KafkaError, trouble
             errors::unknown(format_args!("partition {partition}"))
         }
         Meaning::Fails(error) => error,
-        Meaning::Passing | Meaning::OutOfRange => {
+        Meaning::Passing | Meaning::OutOfRange | Meaning::Damaged(_) => {
             trouble.away(&format!("the brokers do not tell the offsets of {partition} ({error})"))
         }
     }

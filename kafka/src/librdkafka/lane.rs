@@ -9,7 +9,7 @@ use super::context::{Meaning, Trouble, meaning};
 use super::queue::{Assigned, Queue};
 use super::state::Shared;
 use crate::fetch::errors::out_of_range;
-use millpond_engine::{Result, TopicPartition};
+use millpond_engine::{Error, Result, TopicPartition};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
@@ -32,10 +32,23 @@ pub(super) struct Lane {
     consumer: BaseConsumer<Trouble>,
     /// What the consumer is assigned, and up to where everything was taken from it.
     next: BTreeMap<u32, u64>,
+    doubt: Option<Doubt>,
     /// When it was asked last what has become of the topic, and how often that is done; none if never.
     looked: Instant,
     look_after: Option<Duration>,
 }
+
+/// Bytes that librdkafka could not read: a record batch, then reading goes no further; or what somebody has answered who is no
+/// broker, at an address that was named beside others.
+struct Doubt {
+    since: Instant,
+    /// Up to where everything was taken then.
+    next: BTreeMap<u32, u64>,
+    failure: Error,
+}
+
+/// If reading has gone no further after this time, although there is more, it was a record batch.
+const DOUBT: Duration = Duration::from_secs(5);
 
 /// How often it is asked whether a topic has got more partitions, unless `topic.metadata.refresh.interval.ms` says otherwise.
 const METADATA_AGE: Duration = Duration::from_secs(30);
@@ -47,11 +60,11 @@ impl Lane {
         let consumer = client::consumer(&shared)?;
         let said =
             shared.config.get("topic.metadata.refresh.interval.ms").and_then(|millis| millis.parse().ok());
-        // Below nothing is never, as librdkafka reads it.
-        let look_after = said
-            .map_or(Some(METADATA_AGE), |millis: i64| u64::try_from(millis).ok().map(Duration::from_millis));
+        // Nothing, and below nothing, is never, as librdkafka reads it.
+        let after = |millis: i64| u64::try_from(millis).ok().filter(|millis| *millis > 0);
+        let look_after = said.map_or(Some(METADATA_AGE), |millis| after(millis).map(Duration::from_millis));
         let (next, looked) = (BTreeMap::new(), Instant::now());
-        Ok(Self { shared, number, topic, consumer, next, looked, look_after })
+        Ok(Self { shared, number, topic, consumer, next, doubt: None, looked, look_after })
     }
 
     /// Runs until nobody reads the topic by this consumer any more.
@@ -196,12 +209,39 @@ impl Lane {
             None => {}
             Some(Meaning::Passing) => self.note(error.as_ref()),
             Some(Meaning::OutOfRange) => self.explain(),
+            Some(Meaning::Damaged(failure)) => {
+                self.note(error.as_ref());
+                let next = self.next.clone();
+                self.doubt.get_or_insert_with(|| Doubt { since: Instant::now(), next, failure });
+            }
             Some(Meaning::Fails(failure)) => {
                 if let Some(error) = &error {
                     self.fail(error, Some(failure));
                 }
             }
         }
+        self.resolve_doubt();
+    }
+
+    fn resolve_doubt(&mut self) {
+        let Some(Doubt { next, failure, .. }) = self.doubt.take_if(|doubt| doubt.since.elapsed() >= DOUBT)
+        else {
+            return;
+        };
+        if next == self.next && self.is_short() {
+            self.fail_with(&failure);
+        }
+    }
+
+    /// Whether there is more of a partition than was read.
+    fn is_short(&self) -> bool {
+        let positions = self.positions();
+        self.next.iter().any(|(number, next)| {
+            let asked =
+                self.consumer.fetch_watermarks(&self.topic, number.cast_signed(), self.shared.timeout);
+            let reached = positions.get(number).copied().unwrap_or_default().max(*next);
+            asked.ok().and_then(client::range).is_some_and(|(_, end)| end > reached)
+        })
     }
 
     fn note(&self, error: Option<&KafkaError>) {
@@ -265,11 +305,15 @@ impl Lane {
         self.shared.watchers.wake();
     }
 
-    fn fail(&self, error: &KafkaError, failure: Option<millpond_engine::Error>) {
+    fn fail(&self, error: &KafkaError, failure: Option<Error>) {
         let failure = failure.unwrap_or_else(|| {
             let what = format!("the consumer of topic {} cannot be told what to read: {error}", self.topic);
-            millpond_engine::Error::internal(what)
+            Error::internal(what)
         });
+        self.fail_with(&failure);
+    }
+
+    fn fail_with(&self, failure: &Error) {
         self.shared.lock().of_lane(self.number).for_each(|queue| queue.fail(failure.summary()));
         self.shared.notify();
         self.shared.watchers.wake();

@@ -16,6 +16,8 @@ pub(super) fn base(kafka: &Kafka) -> ClientConfig {
     for (name, value) in &kafka.properties {
         config.set(name, value);
     }
+    // A topic that somebody has deleted is not made anew by whoever writes to it.
+    config.set("allow.auto.create.topics", "false");
     config
 }
 
@@ -62,7 +64,6 @@ pub(super) fn member(kafka: &Kafka, name: &str) -> ClientConfig {
         }
     }
     config.set("group.id", name).set("enable.auto.commit", "false").set("auto.offset.reset", "latest");
-    config.set("allow.auto.create.topics", "false");
     // By which it is known whether it is a member.
     config.set("statistics.interval.ms", "1000");
     config

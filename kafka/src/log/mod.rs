@@ -3,6 +3,7 @@
 mod appending;
 mod cleanup;
 mod clients;
+mod found;
 mod holder;
 mod kept;
 mod listening;
@@ -11,10 +12,12 @@ mod producing;
 mod reading;
 mod refusals;
 mod topics;
+mod waiting;
 
-use crate::Kafka;
 use crate::path::FetchPath;
+use crate::{Kafka, properties};
 use appending::Appender;
+use found::Found;
 use holder::Holders;
 use listening::Listening;
 use millpond_engine::changelog::{Abilities, Changelog, Compaction, Leases, Timestamps};
@@ -42,8 +45,8 @@ pub struct KafkaChangelog {
     appender: Arc<Appender>,
     /// Topics that are missing are created with so many replicas.
     replication: Option<i32>,
-    /// How many partitions the topics have that were there when they were asked for.
-    found: Mutex<HashMap<String, u32>>,
+    /// How many partitions the topics have that were asked for.
+    found: Arc<Found>,
     /// Where the timestamps of topics come from, of those that were asked for it.
     dated: Mutex<HashMap<String, Timestamps>>,
     /// Which topics are compacted, of those that were asked for it.
@@ -79,7 +82,7 @@ impl KafkaChangelog {
             fetcher,
             appender,
             replication: kafka.replication,
-            found: Mutex::default(),
+            found: Arc::new(Found::new(properties::metadata_age(&kafka.properties)?)),
             dated: Mutex::default(),
             compacted: Mutex::default(),
             untold: Mutex::default(),
@@ -120,7 +123,7 @@ impl Changelog for KafkaChangelog {
         format!("Kafka at {}", self.brokers)
     }
 
-    /// What was appended is committed and acknowledged first, if it can be within [`CLOSING`]. What is not was told to nobody, and
+    /// What was appended is committed and acknowledged first, if it can be within 8 seconds. What is not was told to nobody, and
     /// is given up.
     fn close(&self) -> Result<()> {
         if !self.closed.swap(true, Ordering::AcqRel) {

@@ -1,10 +1,12 @@
 //! Topics: found as they are, and created only where that was asked for.
 
 use super::KafkaChangelog;
+use super::waiting::block_on;
 use crate::fetch::TopicMetadata;
 use millpond_engine::changelog::{Compaction, Timestamps, TopicConfig, TopicLog};
 use millpond_engine::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -36,7 +38,7 @@ impl KafkaChangelog {
             (None, Some(replication)) => {
                 self.create(topic, config, replication)?;
                 // The brokers tell each other of it, and who reads at once may ask one that has not heard yet.
-                self.remember(topic, &self.fetcher.await_topic(topic)?)
+                self.found.remember(topic, count(&self.fetcher.await_topic(topic)?))
             }
         };
         config.check_found(topic, partitions)?;
@@ -44,16 +46,6 @@ impl KafkaChangelog {
             Some(_) => config.check_timestamps(topic, self.timestamps(topic)?),
             None => Ok(()),
         }
-    }
-
-    fn found(&self) -> MutexGuard<'_, HashMap<String, u32>> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn remember(&self, topic: &str, found: &TopicMetadata) -> u32 {
-        let partitions = count(found);
-        self.found().insert(topic.to_owned(), partitions);
-        partitions
     }
 
     /// Where the timestamps of a topic that is there come from.
@@ -87,7 +79,7 @@ impl KafkaChangelog {
     ) -> Result<Option<BTreeMap<String, String>>> {
         let options = AdminOptions::new().request_timeout(Some(limit));
         let asked = [ResourceSpecifier::Topic(topic)];
-        let answer = futures_executor::block_on(self.appender.admin()?.describe_configs(&asked, &options));
+        let answer = block_on(self.appender.admin()?.describe_configs(&asked, &options));
         let away = |code: String| {
             Error::unavailable(format!("the broker does not tell the settings of topic {topic}: {code}"))
         };
@@ -126,6 +118,12 @@ impl KafkaChangelog {
 
     /// Creates the topic of the marks of a service, unless it is there.
     pub(super) fn create_marks(&self, topic: &str) -> Result<()> {
+        if self.found.partitions(topic).is_some() {
+            return Err(Error::invalid(format!(
+                "the graph reads topic {topic}, or writes to it, where the marks of the service are that runs it: give the service \
+                 another name, or that topic"
+            )));
+        }
         if let Some(found) = self.fetcher.find_topic(topic)? {
             if count(&found) > 1 {
                 tracing::warn!(
@@ -152,11 +150,18 @@ impl KafkaChangelog {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(replication));
         let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
         let options = AdminOptions::new().operation_timeout(Some(CREATION)).request_timeout(Some(CREATION));
-        let created = futures_executor::block_on(self.appender.admin()?.create_topics([&new], &options));
+        let created = block_on(self.appender.admin()?.create_topics([&new], &options));
+        let unfit = |why: String| {
+            Error::invalid(format!("topic {topic} is missing and cannot be created as it is wanted: {why}"))
+        };
         let failed = |code: String| {
             Error::unavailable(format!("topic {topic} is missing and could not be created: {code}"))
         };
-        for created in created.map_err(|error| failed(error.to_string()))? {
+        let created = created.map_err(|error| match error {
+            KafkaError::AdminOpCreation(why) => unfit(why),
+            error => failed(error.to_string()),
+        })?;
+        for created in created {
             match created {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((
@@ -168,17 +173,17 @@ impl KafkaChangelog {
                          TOPIC {topic} or on resource CLUSTER (an ACL), or have somebody else create it"
                     )));
                 }
+                Err((_, RDKafkaErrorCode::InvalidTopic)) => {
+                    let taken = "the broker takes no topic of this name; is there one that differs in `.` and `_` alone?";
+                    return Err(unfit(taken.to_owned()));
+                }
                 Err((
                     _,
                     code @ (RDKafkaErrorCode::InvalidReplicationFactor
                     | RDKafkaErrorCode::InvalidPartitions
                     | RDKafkaErrorCode::InvalidConfig
                     | RDKafkaErrorCode::PolicyViolation),
-                )) => {
-                    return Err(Error::invalid(format!(
-                        "topic {topic} is missing and cannot be created as it is wanted: {code}"
-                    )));
-                }
+                )) => return Err(unfit(code.to_string())),
                 Err((_, code)) => return Err(failed(code.to_string())),
             }
         }
@@ -205,17 +210,18 @@ impl TopicLog for KafkaChangelog {
         Ok(topics)
     }
 
-    /// As it was heard last of a topic that is read, and when it was first asked for of any other: whoever appends asks each time,
-    /// and must not wait for a broker each time.
+    /// As it was heard last: whoever appends asks each time, and must not wait for a broker each time.
     fn partitions(&self, topic: &str) -> Result<Option<u32>> {
         self.check_open()?;
-        if let Some(partitions) = self.fetcher.partitions(topic) {
-            return Ok(u32::try_from(partitions).ok());
+        self.found.refresh(&self.fetcher);
+        if let Some(partitions) = self.fetcher.partitions(topic).and_then(|count| u32::try_from(count).ok()) {
+            return Ok(Some(self.found.remember(topic, partitions)));
         }
-        if let Some(&partitions) = self.found().get(topic) {
+        if let Some(partitions) = self.found.partitions(topic) {
             return Ok(Some(partitions));
         }
-        Ok(self.fetcher.find_topic(topic)?.map(|found| self.remember(topic, &found)))
+        let found = self.fetcher.find_topic(topic)?;
+        Ok(found.map(|found| self.found.remember(topic, count(&found))))
     }
 
     fn topic_identity(&self, topic: &str) -> Result<Option<String>> {
@@ -227,6 +233,6 @@ impl TopicLog for KafkaChangelog {
     }
 }
 
-fn count(topic: &TopicMetadata) -> u32 {
+pub(super) fn count(topic: &TopicMetadata) -> u32 {
     u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,6 @@
 //! What an epoch takes: pieces of stored batches, with the places of their records in the log.
 
-use crate::changelog::{DecodedBatch, LogBatch, Places, Run};
+use crate::changelog::{DecodedBatch, EpochMark, LogBatch, Places, Run};
 use crate::{Position, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -139,9 +139,24 @@ pub(crate) struct EpochInput {
     pub(crate) bytes: usize,
     /// Whether it was cut as it was before a crash, because its output was appended then.
     pub(crate) replayed: bool,
+    /// What it keeps to of what is marked in a log whose epochs are shared: it goes no further.
+    pub(crate) marked: Option<Position>,
 }
 
 impl EpochInput {
+    /// Its mark. One that keeps to what is marked says nothing of a partition of which the mark says nothing, and no more of any:
+    /// a follower may have passed offsets without a record that the holder had not come to.
+    pub(crate) fn mark(&self) -> EpochMark {
+        let to = match &self.marked {
+            None => self.position.clone(),
+            Some(marked) => {
+                let ends = self.position.iter();
+                ends.filter_map(|(id, end)| Some((id.clone(), end.min(marked.known(id)?)))).collect()
+            }
+        };
+        EpochMark { from: self.from.clone(), to }
+    }
+
     /// The place of the first record.
     pub(crate) fn first(&self) -> u64 {
         self.pieces.iter().filter_map(BatchSlice::first).min().unwrap_or(u64::MAX)

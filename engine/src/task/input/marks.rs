@@ -33,6 +33,11 @@ impl Marks {
         Self { ahead: VecDeque::new(), source: Some(Source { changelog, name }) }
     }
 
+    /// Whether there may be more of them, as others leave marks, too.
+    pub(super) fn are_followed(&self) -> bool {
+        self.source.is_some()
+    }
+
     /// Sees to it that there are marks ahead of `position`, if the log has any.
     ///
     /// # Errors
@@ -53,7 +58,7 @@ impl Marks {
         self.ahead.front()
     }
 
-    pub(super) fn pass_first(&mut self) {
-        self.ahead.pop_front();
+    pub(super) fn pass_first(&mut self) -> Option<EpochMark> {
+        self.ahead.pop_front()
     }
 }

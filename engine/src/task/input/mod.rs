@@ -61,6 +61,8 @@ pub(crate) struct TaskInput {
     /// Where it was opened.
     began: Position,
     marks: Marks,
+    /// Where the epoch ended whose mark was passed last, until somebody looks.
+    passed: Option<Position>,
     /// The topics it reads, with their numbers.
     topics: BTreeMap<Arc<str>, usize>,
     /// Whether another engine decides where epochs end: nothing is taken that it has not marked.
@@ -113,7 +115,8 @@ impl TaskInput {
         };
         let began = position.clone();
         let topics = partitions.iter().map(|(id, topic)| (Arc::clone(&id.topic), *topic)).collect();
-        let mut input = Self { partitions: read, position, began, marks, topics, follows: false };
+        let mut input =
+            Self { partitions: read, position, began, marks, passed: None, topics, follows: false };
         input.marks.look_ahead(&input.position)?;
         input.pass_marks()?;
         Ok(input)
@@ -159,7 +162,7 @@ impl TaskInput {
             if !self.position.includes(&mark.to) {
                 return Ok(());
             }
-            self.marks.pass_first();
+            self.passed = self.marks.pass_first().map(|mark| mark.to);
         }
         Ok(())
     }
@@ -245,6 +248,11 @@ impl TaskInput {
         self.marks.first()
     }
 
+    /// Where the epoch ended whose mark was passed last, if that is new.
+    pub(crate) fn take_passed_mark(&mut self) -> Option<Position> {
+        self.passed.take()
+    }
+
     /// Where the next epoch begins.
     pub(crate) fn position(&self) -> &Position {
         &self.position
@@ -311,6 +319,7 @@ impl TaskInput {
             self.pass_unread(&mark.to);
         }
         epoch.position = self.position.clone();
+        epoch.marked = cap.filter(|_| self.marks.are_followed());
         Ok(Some(epoch))
     }
 
