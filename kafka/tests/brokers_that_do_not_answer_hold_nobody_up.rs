@@ -162,8 +162,14 @@ fn a_holder_with_epochs_that_are_not_committed_is_closed() {
         some(&mut appended, &engine);
         broker.pause();
         if is_late {
-            // Its session has ended, for all it knows: another process may hold, and it takes back what is not committed.
+            // Its session has ended, for all it knows: another process may hold. It is to take back what is not committed, and
+            // answers until it can be folded again.
             assert!(within_a_minute(|| engine.stats().role != Some(Role::Holder)));
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(5) {
+                assert_eq!(service::rows(&case, &engine).values().sum::<u64>(), 40);
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
             taking(CLOSED, "to close", || engine.close_blocking().unwrap());
         } else {
             let error = taking(CLOSED, "to close", || engine.close_blocking().unwrap_err());

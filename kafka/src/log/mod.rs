@@ -16,7 +16,7 @@ use crate::path::FetchPath;
 use appending::Appender;
 use holder::Holders;
 use listening::Listening;
-use millpond_engine::changelog::{Abilities, Changelog, Compaction, Leases, Timestamps};
+use millpond_engine::changelog::{Abilities, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -45,8 +45,8 @@ pub struct KafkaChangelog {
     found: Mutex<HashMap<String, u32>>,
     /// Where the timestamps of topics come from, of those that were asked for it.
     dated: Mutex<HashMap<String, Timestamps>>,
-    /// Which topics are compacted, of those that were asked for it.
-    compacted: Mutex<HashMap<String, Option<Compaction>>>,
+    /// Topics of which it was told whether they are compacted.
+    asked: Mutex<HashSet<String>>,
     /// Topics of which it was warned that their settings must not be seen.
     untold: Mutex<HashSet<String>>,
     leases: Arc<Leases>,
@@ -80,7 +80,7 @@ impl KafkaChangelog {
             replication: kafka.replication,
             found: Mutex::default(),
             dated: Mutex::default(),
-            compacted: Mutex::default(),
+            asked: Mutex::default(),
             untold: Mutex::default(),
             leases: Arc::default(),
             holders: Holders::new(kafka),
@@ -119,7 +119,7 @@ impl Changelog for KafkaChangelog {
         format!("Kafka at {}", self.brokers)
     }
 
-    /// What was appended is committed and acknowledged first, if it can be within [`CLOSING`]. What is not was told to nobody, and
+    /// What was appended is committed and acknowledged first, if it can be within 8 seconds. What is not was told to nobody, and
     /// is given up.
     fn close(&self) -> Result<()> {
         if !self.closed.swap(true, Ordering::AcqRel) {
