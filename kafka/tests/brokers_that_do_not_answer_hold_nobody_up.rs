@@ -138,7 +138,9 @@ fn a_holder_with_epochs_that_are_not_committed_is_closed() {
         let name = broker.topic("holder");
         let start = || {
             let kafka = service::kafka(&broker.bootstrap(), &name).fetch(path);
-            let kafka = kafka.commit_interval(Duration::from_secs(3));
+            // One that is closed at once is the holder until then.
+            let session = if is_late { "2000" } else { "9000" };
+            let kafka = kafka.commit_interval(Duration::from_secs(3)).property("session.timeout.ms", session);
             let builder = Engine::builder(&case.graph).state_dir(dir.path()).changelog(kafka);
             let engine = builder.memory(64 << 20).start().unwrap();
             engine.ready_blocking().unwrap();
@@ -162,8 +164,14 @@ fn a_holder_with_epochs_that_are_not_committed_is_closed() {
         some(&mut appended, &engine);
         broker.pause();
         if is_late {
-            // Its session has ended, for all it knows: another process may hold, and it takes back what is not committed.
+            // Its session has ended, for all it knows: another process may hold. It is to take back what is not committed, and
+            // answers until it can be folded again.
             assert!(within_a_minute(|| engine.stats().role != Some(Role::Holder)));
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_secs(5) {
+                assert_eq!(service::rows(&case, &engine).values().sum::<u64>(), 40);
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
             taking(CLOSED, "to close", || engine.close_blocking().unwrap());
         } else {
             let error = taking(CLOSED, "to close", || engine.close_blocking().unwrap_err());

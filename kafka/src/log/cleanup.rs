@@ -2,13 +2,13 @@
 
 use super::KafkaChangelog;
 use super::topics::TELLING;
+use millpond_engine::Result;
 use millpond_engine::changelog::Compaction;
-use millpond_engine::{ErrorKind, Result};
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// Whoever knows how it was waits no longer than this for how it is.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long it may take of a topic of which it was told before.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 const POLICY: &str = "cleanup.policy";
 const DELETE_RETENTION: &str = "delete.retention.ms";
@@ -23,24 +23,14 @@ impl KafkaChangelog {
         self.fetcher.topic_id(topic)
     }
 
-    /// Whether the topic is compacted; as it was told before if the brokers do not tell now, as it is asked of engines that run, too,
-    /// and those go on without brokers.
+    /// Whether the topic is compacted. It is asked of engines that run, too, which must not stand still for long.
     pub(super) fn compaction_of(&self, topic: &str) -> Result<Option<Compaction>> {
         self.check_open()?;
-        let known = || self.compacted.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known().get(topic).copied();
-        let limit = if before.is_some() { PATIENCE } else { TELLING };
-        match (self.ask_compaction(topic, limit), before) {
-            (Err(error), Some(before)) if error.kind() == ErrorKind::Unavailable => {
-                tracing::debug!(%error, topic, "whether the topic is compacted is taken to be as it was");
-                Ok(before)
-            }
-            (asked, _) => {
-                let compaction = asked?;
-                known().insert(topic.to_owned(), compaction);
-                Ok(compaction)
-            }
-        }
+        let asked = || self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = if asked().contains(topic) { PATIENCE } else { TELLING };
+        let compaction = self.ask_compaction(topic, limit)?;
+        asked().insert(topic.to_owned());
+        Ok(compaction)
     }
 
     fn ask_compaction(&self, topic: &str, limit: Duration) -> Result<Option<Compaction>> {

@@ -20,7 +20,7 @@ use appending::Appender;
 use found::Found;
 use holder::Holders;
 use listening::Listening;
-use millpond_engine::changelog::{Abilities, Changelog, Compaction, Leases, Timestamps};
+use millpond_engine::changelog::{Abilities, Changelog, Leases, Timestamps};
 use millpond_engine::{Error, Result};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -49,8 +49,8 @@ pub struct KafkaChangelog {
     found: Arc<Found>,
     /// Where the timestamps of topics come from, of those that were asked for it.
     dated: Mutex<HashMap<String, Timestamps>>,
-    /// Which topics are compacted, of those that were asked for it.
-    compacted: Mutex<HashMap<String, Option<Compaction>>>,
+    /// Topics of which it was told whether they are compacted.
+    asked: Mutex<HashSet<String>>,
     /// Topics of which it was warned that their settings must not be seen.
     untold: Mutex<HashSet<String>>,
     leases: Arc<Leases>,
@@ -84,7 +84,7 @@ impl KafkaChangelog {
             replication: kafka.replication,
             found: Arc::new(Found::new(properties::metadata_age(&kafka.properties)?)),
             dated: Mutex::default(),
-            compacted: Mutex::default(),
+            asked: Mutex::default(),
             untold: Mutex::default(),
             leases: Arc::default(),
             holders: Holders::new(kafka),
