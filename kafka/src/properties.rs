@@ -70,8 +70,9 @@ pub(crate) fn check(properties: &BTreeMap<String, String>) -> Result<()> {
         }
     }
     // librdkafka takes `5s` for 5.
-    let no_number =
-        |(name, value): &(&String, &String)| name.ends_with(".ms") && value.trim().parse::<f64>().is_err();
+    let no_number = |(name, value): &(&String, &String)| {
+        name.rsplit('.').next() == Some("ms") && value.trim().parse::<f64>().is_err()
+    };
     if let Some((name, value)) = properties.iter().find(no_number) {
         return Err(Error::invalid(format!(
             "the property `{name}` of Kafka is a number of milliseconds, and `{value}` is none"
