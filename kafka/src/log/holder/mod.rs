@@ -16,6 +16,7 @@ mod tests;
 mod transactions;
 mod writer;
 
+use super::waiting::block_on;
 use super::{KafkaChangelog, clients};
 use crate::Kafka;
 use crate::fetch::Watchers;
@@ -246,7 +247,7 @@ impl KafkaChangelog {
                 let options =
                     AdminOptions::new().operation_timeout(Some(DELETION)).request_timeout(Some(DELETION));
                 let admin = self.appender.admin().map_err(|_| rdkafka::error::KafkaError::Canceled)?;
-                futures_executor::block_on(admin.delete_records(&list, &options))
+                block_on(admin.delete_records(&list, &options))
             });
             match deleted {
                 Ok(_) => tracing::debug!(name = tenure.name, offset, "marks of old epochs were deleted"),
