@@ -131,5 +131,6 @@ pub(crate) fn check_telling(
 }
 
 pub(crate) fn rows(case: &Case, engine: &Engine) -> BTreeMap<u32, u64> {
-    engine.view(&case.numbers).unwrap().scan().unwrap().map(Result::unwrap).collect()
+    let scan = engine.view(&case.numbers).unwrap().scan();
+    scan.unwrap_or_else(|error| panic!("{error}: {:?}", engine.stats())).map(Result::unwrap).collect()
 }

@@ -134,7 +134,12 @@ impl<'a> Service<'a> {
     /// are equal, and those of whoever begins anew.
     pub(crate) fn end(&self, children: Vec<ChildProcess>, appending: &Appending) {
         let end = appending.position.to_string();
-        (0..children.len()).for_each(|number| std::fs::write(self.place(number).join(END), &end).unwrap());
+        for number in 0..children.len() {
+            // A process looks for it all the time, and must not find half of it.
+            let place = self.place(number);
+            std::fs::write(place.join("unfinished"), &end).unwrap();
+            std::fs::rename(place.join("unfinished"), place.join(END)).unwrap();
+        }
         let expected = self.check(appending);
         let shown: Vec<String> = expected.iter().map(|(key, count)| format!("{key}={count}")).collect();
         for child in children {
