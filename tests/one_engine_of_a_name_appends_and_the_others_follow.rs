@@ -429,12 +429,7 @@ fn a_process_of_a_newer_graph_is_ready_beside_an_older_one() {
     for engine in [&second, &third] {
         within(engine.wait_for(&all));
         assert_eq!(engine.view(&more).unwrap().get(&1).unwrap(), Some(2));
-        // Known a moment after it is folded.
-        let until = Instant::now() + Duration::from_secs(30);
-        while !engine.stats().unled.is_empty() {
-            assert!(Instant::now() < until, "it is led now");
-            std::thread::yield_now();
-        }
+        wait_until_led(engine);
     }
     // The last one goes on with it, and repeats nothing.
     second.close_blocking().unwrap();
@@ -446,6 +441,15 @@ fn a_process_of_a_newer_graph_is_ready_beside_an_older_one() {
     let values =
         records.iter().map(|record| quoted().codec().decode(record.value.as_ref().unwrap()).unwrap());
     assert_eq!(values.collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+/// It is known a moment after what was not led is folded.
+fn wait_until_led(engine: &Engine) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !engine.stats().unled.is_empty() {
+        assert!(Instant::now() < until, "it is led now");
+        std::thread::yield_now();
+    }
 }
 
 /// As an older graph has it.
