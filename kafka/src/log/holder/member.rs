@@ -152,7 +152,8 @@ fn refusal(tenure: &Tenure, code: RDKafkaErrorCode, reason: &str) -> Option<Stri
             "the group `{name}` has members that are none of this service: give the service another name, or that group"
         ),
         RDKafkaErrorCode::InvalidSessionTimeout => format!(
-            "the brokers do not take the `session.timeout.ms` of the group `{name}`: it is below their              `group.min.session.timeout.ms`, or above their `group.max.session.timeout.ms`"
+            "the brokers do not take the `session.timeout.ms` of the group `{name}`: it is below their `group.min.session.timeout.ms`, or \
+             above their `group.max.session.timeout.ms`"
         ),
         RDKafkaErrorCode::FencedInstanceId => format!(
             "the group `{name}` has another member with the `group.instance.id` of this one: give each process its own"
