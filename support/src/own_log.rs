@@ -363,9 +363,14 @@ impl EpochLog for OwnLog {
     }
 
     fn epochs_after(&self, producer: &str, position: &Position) -> Result<Vec<EpochMark>> {
-        let contents = self.contents()?;
-        let mut marks = contents.marks.get(producer).cloned().unwrap_or_default();
-        marks.extend(self.process.iter().flat_map(|process| process.uncommitted(producer)));
+        // Before the contents are locked, as always; what is committed in between is not told twice.
+        let uncommitted = self.process.as_ref().map(|process| process.uncommitted(producer));
+        let mut marks = self.contents()?.marks.get(producer).cloned().unwrap_or_default();
+        for mark in uncommitted.into_iter().flatten() {
+            if !marks.contains(&mark) {
+                marks.push(mark);
+            }
+        }
         marks.retain(|mark| !position.includes(&mark.to));
         Ok(marks)
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 /// One process of those that share a log.
 pub(super) struct Process {
     number: u64,
+    /// Locked before the contents of the log, never behind them.
     tenures: Mutex<BTreeMap<String, Tenure>>,
 }
 
@@ -89,9 +90,9 @@ impl OwnLog {
     /// Makes this process the holder of `name`. Whoever was it before finds out when it commits.
     pub fn take_over(&self, name: &str) {
         let Some(process) = &self.process else { return };
+        let mut tenures = process.tenures();
         let mut contents = self.contents().unwrap();
         let before = contents.holders.insert(name.to_owned(), process.number);
-        let mut tenures = process.tenures();
         let tenure = tenures.entry(name.to_owned()).or_default();
         // What it had begun was aborted when another one took over.
         tenure.fenced |= before != Some(process.number) && !tenure.outbox.is_empty();
