@@ -306,7 +306,10 @@ impl TaskInput {
             Partitions::Merged(merge) => merge.cut(limit, bound, cap.as_ref(), &mut epoch, position)?,
             Partitions::Gathered(gather) => {
                 gather.cut(limit, bound, cap.as_ref(), &mut epoch, pool)?;
-                if self.follows && epoch.pieces.is_empty() && replayed.is_none() {
+                // So may a build within what is marked, up to where the main task stands: that may have passed them before the
+                // rest of the epoch was there, and wait for the build.
+                let may_pass = if replayed.is_some() { bound.until.is_some() } else { self.follows };
+                if may_pass && epoch.pieces.is_empty() {
                     gather.pass_gaps(bound)?;
                 }
                 gather.note(position);
