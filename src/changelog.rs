@@ -33,6 +33,6 @@ pub mod backend {
         Compaction, DecodedBatch, EpochLog, EpochMark, IntoChangelog, Lease, Leases, LogBatch, NameInUse,
         NameLog, OpenedChangelog, PartitionReader, PlacedRecords, ReadLog, RecordIter, RecordRef,
         RetentionLog, Role, RoleLog, Room, RoomSender, Run, StoredBatch, Term, TermLog, TopicLog, Waker,
-        murmur2, read_below,
+        block_on, murmur2, read_below,
     };
 }

@@ -112,8 +112,9 @@ impl Wake for Unpark {
     }
 }
 
-/// Unlike the blocking calls of async runtimes, this does not panic inside of one.
-pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+/// Blocks the thread until `future` is done. Unlike the blocking calls of async runtimes and executors, this does not panic inside of
+/// one: it is how a log of one's own waits for clients that are async.
+pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -62,6 +62,8 @@ pub use retention::RetentionLog;
 pub use roles::{Commit, Role, RoleLog};
 pub use term::{Term, TermLog};
 pub use topic_type::TopicType;
+
+pub use crate::wait::block_on;
 pub use topics::{Compaction, Timestamps, TopicConfig, TopicLog};
 
 pub(crate) use appending::DEFAULT_BATCH_BYTES;

@@ -12,7 +12,6 @@ mod producing;
 mod reading;
 mod refusals;
 mod topics;
-mod waiting;
 
 use crate::path::FetchPath;
 use crate::{Kafka, properties};

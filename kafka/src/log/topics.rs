@@ -1,8 +1,8 @@
 //! Topics: found as they are, and created only where that was asked for.
 
 use super::KafkaChangelog;
-use super::waiting::block_on;
 use crate::fetch::TopicMetadata;
+use millpond_engine::changelog::block_on;
 use millpond_engine::changelog::{Compaction, Timestamps, TopicConfig, TopicLog};
 use millpond_engine::{Error, Result};
 use rdkafka::admin::{AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};

@@ -16,7 +16,6 @@ mod tests;
 mod transactions;
 mod writer;
 
-use super::waiting::block_on;
 use super::{KafkaChangelog, clients};
 use crate::Kafka;
 use crate::fetch::Watchers;
@@ -24,6 +23,7 @@ use crate::path::LASTING;
 use crate::properties::{millis, request_timeout};
 use marks::MarkLog;
 use millpond_engine::changelog::EpochMark;
+use millpond_engine::changelog::block_on;
 use millpond_engine::{Clock, Error, ErrorKind, Position, Result, SystemClock, TopicPartition};
 use rdkafka::admin::AdminOptions;
 use rdkafka::{Offset, TopicPartitionList};

@@ -78,13 +78,11 @@ impl Writer {
         let outcome = match todo {
             Todo::End => return false,
             Todo::Resign => {
-                self.producer = None;
-                self.tenure.state().lose();
                 tracing::info!(
                     name = self.tenure.name,
                     "another process of the service is to append its epochs"
                 );
-                self.tenure.tell();
+                self.lose();
                 Ok(())
             }
             Todo::TakeOver => self.take_over(),
@@ -265,19 +263,24 @@ impl Writer {
         }
     }
 
+    /// Holds no more.
+    fn lose(&mut self) {
+        self.producer = None;
+        self.tenure.state().lose();
+        self.tenure.tell();
+    }
+
     /// Goes on after an error, or does not.
     fn recover(&mut self, trouble: Trouble) -> Result<()> {
         match trouble {
             Trouble::Refused(error) => return Err(self.of_epochs(error)),
             Trouble::Fatal(error) => self.count_fatal(error)?,
             Trouble::Fenced => {
-                self.producer = None;
-                self.tenure.state().lose();
                 tracing::warn!(
                     name = self.tenure.name,
                     "another process of the service has taken over before all was committed"
                 );
-                self.tenure.tell();
+                self.lose();
                 return Ok(());
             }
             Trouble::Lost(error) | Trouble::Unknown(error) => {
@@ -316,10 +319,8 @@ impl Writer {
             return Ok(true);
         }
         if *holder != self.tenure.identity {
-            self.producer = None;
-            state.lose();
             drop(state);
-            self.tenure.tell();
+            self.lose();
             return Ok(false);
         }
         let committed = state.outbox.iter().take_while(|entry| epoch.to.includes(&entry.mark.to)).count();
