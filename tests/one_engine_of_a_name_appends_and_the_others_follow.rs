@@ -221,7 +221,19 @@ fn outputs(log: &dyn Changelog) -> Vec<(u64, u64)> {
 
 #[test]
 fn outputs_are_there_once_and_in_order_and_tables_agree() {
-    let seed = seed();
+    outputs_are_right(seed());
+}
+
+/// Builds stood still for ever in these lives: the main task, which waited for them, had passed offsets without a record within a
+/// mark of which not everything was there, and behind them there was a batch by the time that the build came to them.
+#[test]
+fn builds_come_to_where_the_main_task_has_passed_offsets_without_records() {
+    for seed in [8_309_614_777_567_473_313, 17_592_671_326_222_992_428] {
+        outputs_are_right(seed);
+    }
+}
+
+fn outputs_are_right(seed: u64) {
     println!("MILLPOND_SEED={seed}");
     let mut random = Random::new(seed);
     for round in 0..rounds(100) {

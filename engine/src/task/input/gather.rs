@@ -99,7 +99,11 @@ impl Partition {
     fn pass_rest(&mut self, end: u64) -> Result<bool> {
         let Some(batch) = self.queue.front() else { return Ok(false) };
         let is_empty = batch.records() == 0 || (batch.base_offset() < self.next && self.is_taken(batch)?);
-        if !is_empty || batch.end_offset() > end {
+        if !is_empty {
+            return Ok(false);
+        }
+        if batch.end_offset() > end {
+            self.next = self.next.max(end);
             return Ok(false);
         }
         self.next = batch.end_offset();
@@ -122,11 +126,11 @@ impl Partition {
         Ok(piece.decode_once()?.iter_from(self.next).next().is_none())
     }
 
-    /// Passes over offsets at which there is nothing, up to `end`.
+    /// Passes over offsets at which there is nothing, up to `end`: those before the first batch, of which others may know no
+    /// batch yet.
     fn pass_gap(&mut self, end: u64) {
-        if self.queue.is_empty() {
-            self.next = self.next.max(self.known_end().min(end));
-        }
+        let first = self.queue.front().map_or_else(|| self.known_end(), |batch| batch.base_offset());
+        self.next = self.next.max(first.min(end));
     }
 }
 
