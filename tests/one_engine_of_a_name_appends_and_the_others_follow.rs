@@ -325,7 +325,7 @@ fn a_letter_that_is_not_committed_yet_is_not_written_again_by_a_build() {
 }
 
 /// A holder that finds out that another has taken over goes on as a follower; its tables answer once they stand where they
-/// stood, and what waits for what was taken back is told.
+/// stood, and what waits for what was taken back is told then.
 #[test]
 fn an_engine_that_was_fenced_follows() {
     let case = telling(1);
@@ -353,9 +353,9 @@ fn an_engine_that_was_fenced_follows() {
     second.take_over(NAME);
     other.wait_for_blocking(&position).unwrap();
     assert_eq!(one.drain_blocking().unwrap_err().kind(), ErrorKind::Unavailable);
+    second.commit(NAME, Duration::ZERO).unwrap();
     let told = changes.next_blocking().unwrap().unwrap_err().to_string();
     assert!(told.contains("taken over"), "{told}");
-    second.commit(NAME, Duration::ZERO).unwrap();
     one.wait_for_blocking(&position).unwrap();
     assert_eq!(one.health(), Health::Running);
     let next = append(&one, 2);
@@ -367,6 +367,123 @@ fn an_engine_that_was_fenced_follows() {
     one.close_blocking().unwrap();
     other.close_blocking().unwrap();
     assert_eq!(outputs(&*first).len(), 2);
+}
+
+/// A holder that was fenced has its tables answer with what they had, as long as the log does not lead it there again: they
+/// once answered nothing for as long as brokers were away.
+#[test]
+fn tables_of_an_engine_that_was_fenced_go_on_answering() {
+    let case = telling(1);
+    let first = OwnLog::shared(9);
+    let second = first.process();
+    first.take_over(NAME);
+    let store: Arc<MemoryStore> = Arc::default();
+    let builder = Engine::builder(&case.graph).store(store).changelog(first.clone());
+    let one = builder.drain_interval(Duration::from_secs(3600)).start().unwrap();
+    one.ready_blocking().unwrap();
+    let append = |engine: &Engine, number: u64| engine.append_blocking(&orders(), &1, &number).unwrap();
+    let within = |wait: millpond::Wait<()>| wait.within(Duration::from_secs(30)).wait_blocking().unwrap();
+    let durable = append(&one, 1);
+    within(one.wait_for(&durable));
+    one.drain_blocking().unwrap();
+    let before = append(&one, 2);
+    within(one.wait_for(&before));
+    let view = one.view(&case.all).unwrap();
+    let answers = |expected: &[u64], is_live: bool| {
+        assert_eq!(view.get(&0).unwrap(), Some(expected.to_vec()));
+        assert_eq!(view.scan().unwrap().count(), 1);
+        let snapshot = one.snapshot().unwrap();
+        assert_eq!(snapshot.of(&view).unwrap().get(&0).unwrap(), Some(expected.to_vec()));
+        assert_eq!((one.stats().tables["all"].rows, view.is_live()), (1, is_live));
+    };
+    let (seen, mut changes) = view.changes().unwrap();
+    drop(seen);
+    let taken = one.snapshot().unwrap();
+    let round = |appended: &[u64]| {
+        // It begins again, and nobody marks what it had.
+        second.take_over(NAME);
+        let told = fenced(&one);
+        assert_eq!(told.kind(), ErrorKind::Unavailable, "{told}");
+        assert!(matches!(one.health(), Health::CatchingUp { .. }));
+        answers(appended, false);
+        assert!(one.position().includes(&before), "what it answers with");
+        within(one.wait_for(&before));
+        answers(appended, false);
+    };
+    round(&[1, 2]);
+    // Nor does it if it holds once more in between.
+    first.take_over(NAME);
+    within(one.ready());
+    answers(&[1, 2], true);
+    round(&[1, 2]);
+    let other = Engine::builder(&case.graph).in_memory().changelog(second.clone()).start().unwrap();
+    within(one.ready());
+    assert!(changes.next_blocking().unwrap().unwrap_err().to_string().contains("taken over"));
+    answers(&[1, 2], true);
+    let next = append(&other, 3);
+    within(one.wait_for(&next));
+    answers(&[1, 2, 3], true);
+    one.drain_blocking().unwrap();
+    let rows = taken.of(&view).unwrap();
+    assert_eq!((rows.get(&0).unwrap(), rows.count()), (Some(vec![1, 2]), 1), "for good");
+    one.close_blocking().unwrap();
+    other.close_blocking().unwrap();
+    assert_eq!(outputs(&*first).len(), 3);
+}
+
+/// They do not once rows of the way back are in the store, from which they are read, too: nobody sees a mixture.
+#[test]
+fn tables_of_an_engine_that_was_fenced_do_not_mix_with_what_is_folded_anew() {
+    let case = telling(1);
+    let first = OwnLog::shared(11);
+    let second = first.process();
+    first.take_over(NAME);
+    let builder = Engine::builder(&case.graph).in_memory().changelog(first.clone());
+    let one = builder.drain_interval(Duration::from_secs(3600)).start().unwrap();
+    one.ready_blocking().unwrap();
+    let within = |wait: millpond::Wait<()>| wait.within(Duration::from_secs(30)).wait_blocking().unwrap();
+    for number in [1, 2, 3] {
+        let position = one.append_blocking(&orders(), &1, &number).unwrap();
+        within(one.wait_for(&position));
+    }
+    let view = one.view(&case.all).unwrap();
+    second.take_over(NAME);
+    fenced(&one);
+    assert_eq!(view.get(&0).unwrap(), Some(vec![1, 2, 3]));
+    let builder = Engine::builder(&case.graph).in_memory().changelog(second.clone());
+    let mut other = builder.stepper().unwrap();
+    // One that has marked a part of it.
+    while other.view(&case.all).unwrap().get(&0).unwrap().is_none() {
+        other.epoch(1).unwrap();
+    }
+    assert_eq!(second.commit(NAME, Duration::ZERO).unwrap(), Commit::Done);
+    let until = Instant::now() + Duration::from_secs(30);
+    let error = loop {
+        one.drain_blocking().unwrap();
+        match view.get(&0) {
+            Ok(answer) => assert_eq!(answer, Some(vec![1, 2, 3])),
+            Err(error) => break error,
+        }
+        assert!(Instant::now() < until, "what is marked is folded and drained");
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(one.snapshot().map(drop).unwrap_err().kind(), ErrorKind::Unavailable);
+    for _ in 0..20 {
+        other.epoch(1).unwrap();
+    }
+    second.commit(NAME, Duration::ZERO).unwrap();
+    within(one.ready());
+    assert_eq!(view.get(&0).unwrap(), Some(vec![1, 2, 3]));
+    one.close_blocking().unwrap();
+}
+
+/// What a drain says that waits until the engine finds that it was fenced.
+fn fenced(engine: &Engine) -> millpond::Error {
+    loop {
+        if let Err(error) = engine.drain_blocking() {
+            return error;
+        }
+    }
 }
 
 fn quotes() -> Topic<u8, u64> {

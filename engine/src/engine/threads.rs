@@ -288,6 +288,10 @@ impl Common {
             return;
         }
         self.drain.raise();
+        if self.backlog_bytes() >= self.limits.most_bytes {
+            // What answers for a task that begins again is never drained, and the task needs the room.
+            self.service.tasks.succeed();
+        }
         while self.backlog_bytes() >= self.limits.most_bytes && self.is_running() {
             // Woken by the drain; the limit on the wait only guards against a missed call.
             if !self.fold.wait_for(Duration::from_millis(50)) {

@@ -90,7 +90,7 @@ pub(super) fn ready(service: &Arc<Service>) -> Wait<()> {
 /// Resolves once everything that is published now is durable; `begin` has the drain begin.
 pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Position> {
     let (service, told) = (Arc::clone(service), Arc::clone(service));
-    let position = service.tasks.position();
+    let position = service.tasks.folded();
     let published: Vec<_> = service.tasks.all().into_iter().map(|task| (task.shared.epoch(), task)).collect();
     begin();
     let answer = async move {

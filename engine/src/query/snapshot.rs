@@ -123,23 +123,35 @@ impl Snapshot {
     fn at<K: Key, V: Value>(&self, table: &Readable<K, V>) -> Result<TableSnapshot<K, V>> {
         if Arc::ptr_eq(&self.shared, table.shared()) {
             if self.published.epoch < table.since() {
-                return Err(Error::unavailable(format!(
-                    "table `{}` was still being built when this snapshot was taken; take another one",
-                    table.name()
-                )));
+                return Err(Self::came_later(table));
             }
             return Ok(self.clone().table(table.clone()));
         }
-        if !Arc::ptr_eq(&self.shared.store()?, &table.shared().store()?) {
+        table.shared().store()?;
+        if !Arc::ptr_eq(self.shared.host(), table.shared().host()) {
             return Err(Error::invalid(format!(
                 "the view of table `{}` belongs to another engine than the snapshot",
                 table.name()
             )));
         }
+        if !table.shared().is_former() {
+            // The task has begun again in between; what was there before is of this snapshot all the same.
+            return match self.published.counts.contains_key(&table.table_id()) {
+                true => Ok(self.clone().table(table.clone())),
+                false => Err(Self::came_later(table)),
+            };
+        }
         // An older version: its rows do not change any more, so every snapshot of the store has them.
         let shared = Arc::clone(table.shared());
         let published = shared.published();
         Ok(Self { shared, published, store: Arc::clone(&self.store) }.table(table.clone()))
+    }
+
+    fn came_later<K: Key, V: Value>(table: &Readable<K, V>) -> Error {
+        Error::unavailable(format!(
+            "table `{}` was still being built when this snapshot was taken; take another one",
+            table.name()
+        ))
     }
 
     pub(crate) fn table<K: Key, V: Value>(self, table: Readable<K, V>) -> TableSnapshot<K, V> {

@@ -24,7 +24,7 @@ pub(crate) use host::Host;
 pub(crate) use hot::Seen;
 pub(crate) use subscribers::{KeyWatch, Next, Pushed, Queue, Taken};
 pub(crate) use table::AnyTable;
-pub(crate) use task_state::{Published, Status, TaskState};
+pub(crate) use task_state::{Before, Published, Status, TaskState};
 
 /// The primitives that `front.rs` stands on; the model gives it those of loom.
 mod sync {

@@ -7,6 +7,7 @@
 use super::front::Front;
 use super::generation::{Generation, RowCounts};
 use super::host::Host;
+use super::table::AnyTable;
 use crate::store::StateStore;
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::BTreeSet;
@@ -88,6 +89,32 @@ pub(crate) struct TaskState {
     /// Held while an epoch is published or a drain is recorded, so that a subscriber can take a state and the
     /// changes after it without a gap.
     publishing: Mutex<()>,
+    /// What answers as long as this state cannot.
+    predecessor: RwLock<Option<Predecessor>>,
+}
+
+/// The tables of a task that begins again, and what was published of them. Nothing is added to it any more.
+#[derive(Clone)]
+pub(crate) struct Before {
+    pub(crate) shared: Arc<TaskState>,
+    pub(crate) tables: Vec<Option<Arc<dyn AnyTable>>>,
+}
+
+impl Before {
+    /// Sends whoever still asks or waits to those that have taken their places.
+    pub(crate) fn leave(self) {
+        self.shared.supersede();
+        self.tables.iter().flatten().for_each(|table| table.close());
+        // Views that have not asked since keep it.
+        self.shared.release_store();
+    }
+}
+
+/// What answers in the place of a state that has to come as far first.
+struct Predecessor {
+    before: Before,
+    /// Puts the tables of the state in their places.
+    serve: Box<dyn FnOnce() + Send + Sync>,
 }
 
 impl TaskState {
@@ -112,6 +139,7 @@ impl TaskState {
             taken_back: AtomicBool::new(false),
             former: AtomicBool::new(false),
             publishing: Mutex::new(()),
+            predecessor: RwLock::new(None),
         }
     }
 
@@ -131,6 +159,9 @@ impl TaskState {
 
     /// Lets go of the store.
     pub(crate) fn release_store(&self) {
+        if let Some(before) = self.forget_predecessor() {
+            before.shared.release_store();
+        }
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -179,6 +210,9 @@ impl TaskState {
 
     /// Notes that the subscribers were told of `epoch`, and lets everyone who waits for it look.
     pub(crate) fn tell(&self, epoch: u64) {
+        if !self.is_behind() {
+            self.succeed();
+        }
         self.told.store(epoch, Ordering::Release);
         self.host.signal();
     }
@@ -214,6 +248,9 @@ impl TaskState {
         }
         drop(now);
         self.obstacles.fetch_or(ENDED, Ordering::AcqRel);
+        if let Some(before) = self.predecessor() {
+            before.shared.end(status);
+        }
         self.host.signal();
     }
 
@@ -240,10 +277,10 @@ impl TaskState {
         self.superseded.store(true, Ordering::Release);
     }
 
-    /// Says that what this task has published and not drained was taken back: other tables have taken the place of its own.
+    /// Says that what this task has published and not drained was taken back: it is behind for good.
     pub(crate) fn take_back(&self) {
         self.taken_back.store(true, Ordering::Release);
-        self.supersede();
+        self.obstacles.fetch_or(BEHIND, Ordering::AcqRel);
     }
 
     pub(crate) fn was_taken_back(&self) -> bool {
@@ -259,12 +296,59 @@ impl TaskState {
         }
     }
 
+    /// Where the task has to come to, and whoever it took over from.
+    pub(crate) fn goal(&self) -> Position {
+        let mut goal = self.published().position.clone();
+        if let Some(further) = self.goal.get().filter(|_| self.is_behind()) {
+            goal.advance_to(further);
+        }
+        goal
+    }
+
+    /// Has `before` answer until this state can, or until rows of it are to be in the store, from which `before` is read, too.
+    /// Then `serve` puts the tables in their places.
+    pub(crate) fn answer_after(&self, before: Before, serve: impl FnOnce() + Send + Sync + 'static) {
+        let mut predecessor = self.predecessor.write().unwrap_or_else(PoisonError::into_inner);
+        *predecessor = Some(Predecessor { before, serve: Box::new(serve) });
+    }
+
+    /// Has this state answer, in whatever way it can.
+    pub(crate) fn succeed(&self) {
+        if self.predecessor().is_none() {
+            return;
+        }
+        // Held until nobody is sent to the one before.
+        let mut predecessor = self.predecessor.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Predecessor { before, serve }) = predecessor.take() {
+            serve();
+            before.leave();
+        }
+    }
+
+    /// Has nothing answer for this state any more. It would never be dropped, as the one before knows the tables of this one.
+    fn forget_predecessor(&self) -> Option<Before> {
+        let mut predecessor = self.predecessor.write().unwrap_or_else(PoisonError::into_inner);
+        predecessor.take().map(|Predecessor { before, .. }| before)
+    }
+
+    /// What answers for this state, if anything does.
+    pub(crate) fn predecessor(&self) -> Option<Before> {
+        let predecessor = self.predecessor.read().unwrap_or_else(PoisonError::into_inner);
+        predecessor.as_ref().map(|Predecessor { before, .. }| before.clone())
+    }
+
+    /// What answers: this state, or the one before.
+    pub(crate) fn answering(self: &Arc<Self>) -> Arc<Self> {
+        self.predecessor().map_or_else(|| Arc::clone(self), |before| before.shared)
+    }
+
     /// Has the task be up to date as soon as it stands where it is to stand, but for partitions that nobody leads it through.
     pub(crate) fn arrive_without(&self, unled: &BTreeSet<TopicPartition>) {
         let Some(goal) = self.goal.get().filter(|_| !unled.is_empty() && self.is_behind()) else { return };
         let position = &self.published().position;
         if goal.iter().all(|(id, offset)| position.offset(id) >= offset || unled.contains(id)) {
             self.obstacles.fetch_and(!(BEHIND | STRICT), Ordering::AcqRel);
+            self.succeed();
             self.host.signal();
         }
     }

@@ -174,6 +174,8 @@ impl Swapped {
         service.consumer().hold(input.position())?;
         let mut ids = core.main.ids().to_vec();
         let mut tables = core.main.tables().to_vec();
+        // The places are those of the tables of this state now.
+        shared.succeed();
         let held = shared.hold_publishing();
         let next = with_built(&shared, &build, &position, &unneeded);
         // Whoever sees the position of the new tables finds them, and nobody finds an older version afterwards.

@@ -103,6 +103,8 @@ impl Drain {
         let shared = &self.shared;
         store.wait_for_room_until(&|| shared.host().is_closing() || shared.check().is_err());
         fault::point("drain.before_ingest")?;
+        // What has answered in the meantime is read from the store, too, and must not be mixed with what comes.
+        self.shared.succeed();
         store.ingest(&mut head.chain(newest.rows()))?;
         fault::point("drain.after_ingest")?;
         self.shared.drop_drained(last.epoch);
@@ -143,9 +145,13 @@ impl Drain {
     /// How much is not drained yet.
     pub(crate) fn backlog(&self) -> Backlog {
         let published = self.shared.published();
+        let answering = self.shared.answering();
+        // A drain sends away what answers in the meantime.
+        let before = (!Arc::ptr_eq(&answering, &self.shared)).then(|| answering.published());
+        let all = || before.iter().chain([&published]).flat_map(|published| &published.generations);
         Backlog {
-            generation_bytes: published.generations.iter().map(|generation| generation.bytes()).sum(),
-            pinned_bytes: published.generations.iter().map(|generation| generation.pinned_bytes).sum(),
+            generation_bytes: all().map(|generation| generation.bytes()).sum(),
+            pinned_bytes: all().map(|generation| generation.pinned_bytes).sum(),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! A holder publishes its epochs at once, and the log commits what they appended, with their marks, a moment later. So a
 //! drain waits for that, and what is durable is never ahead of what is committed: a state that is opened again only has to
 //! follow the marks. If another engine has taken over before a commit, what was published since the last drain is taken back:
-//! the task begins again from its own store, as a follower, and its tables answer once they stand where they stood.
+//! the task begins again from its own store, as a follower. What was published goes on answering until the task has come as far
+//! again: whoever has seen a row sees it still, however long the log is away.
 
 use super::drain::Drain;
 use super::failures::Backoff;
@@ -11,7 +12,7 @@ use super::letters::Letters;
 use super::opening::{drain_of, make_tables, stored_position};
 use super::{BUILD_GROUP, Core, Reads, Task};
 use crate::changelog::{EpochMark, Role};
-use crate::state::{AnyTable, TaskState};
+use crate::state::{AnyTable, Before, TaskState};
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP};
 use crate::{ErrorKind, Position, Result};
@@ -58,10 +59,9 @@ impl Core {
     fn step_back(&mut self) -> Result<()> {
         let service = Arc::clone(&self.service);
         let setting = service.setting();
-        let reached = self.main.position().clone();
         tracing::warn!(
             name = &*service.name,
-            position = %reached,
+            position = %self.main.position(),
             "another engine of this name has taken over: what was not committed is taken back, and the engine follows"
         );
         // No rows become durable between the reading of the store and the end of the old task.
@@ -71,13 +71,13 @@ impl Core {
         let build =
             self.build.as_ref().map(|build| build.task.look_back(&self.store, BUILD_GROUP)).transpose()?;
         if setting.reads != Reads::Stepped {
-            back.shared.catch_up_to(reached, setting.reads == Reads::Stale);
+            back.shared.catch_up_to(self.main.shared().goal(), setting.reads == Reads::Stale);
         }
-        service.tasks.replace_main(&back.drain);
+        let drain = Arc::clone(&back.drain);
         let before = self.main.go_back(back);
-        // Whoever finds that the old tables were superseded finds the new ones.
-        service.serve(self.main.tables());
-        before.leave();
+        let leaving = self.answer_meanwhile(before);
+        service.tasks.replace_main(&drain);
+        leaving.into_iter().for_each(Before::leave);
         if let (Some(running), Some(back)) = (&mut self.build, build) {
             service.tasks.add(Arc::clone(&back.drain));
             running.task.go_back(back).leave();
@@ -85,6 +85,31 @@ impl Core {
         service.host.signal();
         // Only now: as long as it is fenced, nothing of what was published is drained.
         setting.changelog.follow(&setting.name, Role::Fenced)
+    }
+
+    /// Lets what was published `before` answer until the task has come as far again, however long the log is away. Answers with
+    /// what does not answer any more.
+    fn answer_meanwhile(&self, before: Before) -> Option<Before> {
+        let shared = self.main.shared();
+        let (service, tables) = (Arc::downgrade(&self.service), self.main.tables().to_vec());
+        let serve = move || {
+            if let Some(service) = service.upgrade() {
+                service.serve(&tables);
+            }
+        };
+        // Whoever has not come as far itself has somebody before it.
+        let first = before.shared.predecessor();
+        let (answers, leaving) = match first {
+            Some(first) => (first, Some(before)),
+            None => (before, None),
+        };
+        if shared.is_behind() && answers.shared.answers() {
+            shared.answer_after(answers, serve);
+            return leaving;
+        }
+        // Whoever finds that the old tables were superseded finds the new ones.
+        serve();
+        Some(answers)
     }
 }
 
@@ -94,20 +119,6 @@ struct Back {
     shared: Arc<TaskState>,
     tables: Vec<Option<Arc<dyn AnyTable>>>,
     drain: Arc<Drain>,
-}
-
-/// The tables of a task that has gone back, and what was published of them.
-struct Before {
-    shared: Arc<TaskState>,
-    tables: Vec<Option<Arc<dyn AnyTable>>>,
-}
-
-impl Before {
-    /// Sends whoever still asks or waits to those that have taken their places.
-    fn leave(self) {
-        self.shared.take_back();
-        self.tables.iter().flatten().for_each(|table| table.close());
-    }
 }
 
 impl Task {
@@ -157,6 +168,7 @@ impl Task {
             if self.setting.starts_small() { Backoff::of_a_beginner() } else { Backoff::default() };
         self.letters = Letters::default();
         (self.awaiting, self.rounds) = (None, 0);
+        self.shared.take_back();
         Before {
             shared: std::mem::replace(&mut self.shared, shared),
             tables: std::mem::replace(&mut self.tables, tables),

@@ -5,7 +5,7 @@
 
 use super::drain::{Backlog, Drain};
 use crate::query::Snapshot;
-use crate::state::{Published, Status};
+use crate::state::{Published, Status, TaskState};
 use crate::store::StateStore;
 use crate::store::layout::MAIN_GROUP;
 use crate::{Position, Result};
@@ -27,10 +27,15 @@ impl Tasks {
         Self { main: RwLock::new(main), others: RwLock::default(), turn: Mutex::default() }
     }
 
-    /// The tasks whose tables answer, of which each reads partitions of its own. One has them all as yet: with several, a
-    /// snapshot of all tables needs one of each.
-    fn answering(&self) -> impl Iterator<Item = Arc<Drain>> + use<> {
+    /// The tasks that fold for the tables that answer, of which each reads partitions of its own. One has them all as yet: with
+    /// several, a snapshot of all tables needs one of each.
+    fn folding(&self) -> impl Iterator<Item = Arc<Drain>> + use<> {
         std::iter::once(self.main())
+    }
+
+    /// What answers: what they have published, or what others have that they still have to come as far as.
+    fn answering(&self) -> impl Iterator<Item = Arc<TaskState>> + use<> {
+        self.folding().map(|task| task.shared.answering())
     }
 
     pub(super) fn main(&self) -> Arc<Drain> {
@@ -58,40 +63,44 @@ impl Tasks {
     /// # Errors
     /// As for [`TaskState::check`](crate::state::TaskState::check).
     pub(crate) fn check(&self) -> Result<()> {
-        self.answering().try_for_each(|task| task.shared.check())
+        self.folding().try_for_each(|task| task.shared.check())
     }
 
     /// Whether they run, and if not, why.
     pub(crate) fn status(&self) -> Status {
-        let mut all = self.answering().map(|task| task.shared.status());
+        let mut all = self.folding().map(|task| task.shared.status());
         all.find(|status| !matches!(status, Status::Running)).unwrap_or(Status::Running)
     }
 
     /// Ends them for queries.
     pub(crate) fn end(&self, status: &Status) {
-        self.answering().for_each(|task| task.shared.end(status));
+        self.folding().for_each(|task| task.shared.end(status));
     }
 
     /// Whether one of them has not reached the end that its changelog had when it was opened.
     pub(crate) fn is_behind(&self) -> bool {
-        self.answering().any(|task| task.shared.is_behind())
+        self.folding().any(|task| task.shared.is_behind())
     }
 
     /// How many records of those that were there when they were opened they have not folded yet.
     pub(crate) fn records_left(&self) -> u64 {
-        self.answering().map(|task| task.shared.records_left()).sum()
+        self.folding().map(|task| task.shared.records_left()).sum()
+    }
+
+    /// Has nothing answer in their places any more.
+    pub(crate) fn succeed(&self) {
+        self.folding().for_each(|task| task.shared.succeed());
     }
 
     /// Whatever they read below this place in the log is published.
     pub(crate) fn passed(&self) -> u64 {
-        self.answering().map(|task| task.shared.passed()).min().unwrap_or(0)
+        self.folding().map(|task| task.shared.passed()).min().unwrap_or(0)
     }
 
     /// Whether they answer with everything below `position`, which names only what they read, and have told subscribers.
     pub(crate) fn have_told(&self, position: &Position) -> bool {
-        self.answering().all(|task| {
-            task.shared.has_told(|published| published.position.includes(position)) && task.shared.answers()
-        })
+        self.answering()
+            .all(|state| state.has_told(|published| published.position.includes(position)) && state.answers())
     }
 
     /// All tables at one position.
@@ -100,10 +109,10 @@ impl Tasks {
     /// As for [`TaskState::ask`](crate::state::TaskState::ask).
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
         loop {
-            let main = self.main();
-            main.shared.ask(None)?;
-            let snapshot = Snapshot::capture(&main.shared);
-            if !main.shared.is_superseded() {
+            let main = self.main().shared.answering();
+            main.ask(None)?;
+            let snapshot = Snapshot::capture(&main);
+            if !main.is_superseded() {
                 return snapshot;
             }
         }
@@ -128,7 +137,7 @@ impl Tasks {
     /// All of them, the one whose tables answer first.
     pub(crate) fn all(&self) -> Vec<Arc<Drain>> {
         let others = self.others.read().unwrap_or_else(PoisonError::into_inner);
-        self.answering().chain(others.values().cloned()).collect()
+        self.folding().chain(others.values().cloned()).collect()
     }
 
     pub(crate) fn add(&self, task: Arc<Drain>) {
@@ -141,12 +150,18 @@ impl Tasks {
 
     /// What each of those that answer has published last.
     pub(crate) fn published(&self) -> Vec<Arc<Published>> {
-        self.answering().map(|task| task.shared.published()).collect()
+        self.answering().map(|state| state.published()).collect()
     }
 
     /// Which input the tables that answer include.
     pub(crate) fn position(&self) -> Position {
         position_of(&self.published())
+    }
+
+    /// Which input the tables include once they answer with what is folded: less than those that answer, if these stand in for
+    /// them.
+    pub(crate) fn folded(&self) -> Position {
+        position_of(&self.folding().map(|task| task.shared.published()).collect::<Vec<_>>())
     }
 
     /// Makes everything published so far durable. `false` if there was nothing to do.
