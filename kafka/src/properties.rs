@@ -82,9 +82,11 @@ pub(crate) fn check(properties: &BTreeMap<String, String>) -> Result<()> {
             )));
         }
     }
-    // librdkafka takes `5s` for 5.
-    let no_number = |(name, value): &(&String, &String)| {
-        name.rsplit('.').next() == Some("ms") && value.trim().parse::<f64>().is_err()
+    // librdkafka takes `5s` for 5, and parts of a millisecond of one property only.
+    let no_number = |(name, value): &(&String, &String)| match name.rsplit('.').next() {
+        Some("ms") if *name == "linger.ms" => value.trim().parse::<f64>().is_err(),
+        Some("ms") => value.parse::<i64>().is_err(),
+        _ => false,
     };
     if let Some((name, value)) = properties.iter().find(no_number) {
         return Err(Error::invalid(format!(
@@ -162,9 +164,12 @@ mod tests {
             let error = check(&of("bootstrap.servers", brokers)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{brokers}");
         }
-        for (name, value) in
-            [("linger.ms", "5s"), ("enable.gapless.guarantee", "true"), ("topic.blacklist", "t")]
-        {
+        for (name, value) in [
+            ("linger.ms", "5s"),
+            ("socket.timeout.ms", "1.5"),
+            ("enable.gapless.guarantee", "true"),
+            ("topic.blacklist", "t"),
+        ] {
             assert_eq!(check(&of(name, value)).unwrap_err().kind(), ErrorKind::Invalid, "{name}");
         }
         check(&of("linger.ms", "0.5")).unwrap();

@@ -4,7 +4,6 @@ use crate::fetch::{FetchConfig, Sasl, SaslMechanism, Tls};
 use crate::properties;
 use millpond_engine::{Error, Result};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Sets in `fetch` what `properties` say of connections.
 ///
@@ -16,10 +15,7 @@ pub(crate) fn apply(properties: &BTreeMap<String, String>, fetch: &mut FetchConf
         id.clone_into(&mut fetch.client_id);
     }
     fetch.rack = get("client.rack").map(str::to_owned);
-    if let Some(millis) = get("socket.timeout.ms") {
-        let millis = millis.parse().map_err(|_| Error::invalid("`socket.timeout.ms` is no number"))?;
-        fetch.request_timeout = Duration::from_millis(millis);
-    }
+    fetch.request_timeout = properties::request_timeout(properties);
     fetch.metadata_age = properties::metadata_age(properties)?;
     let protocol = get("security.protocol").unwrap_or("plaintext").to_ascii_lowercase();
     let (encrypted, logs_in) = match protocol.as_str() {

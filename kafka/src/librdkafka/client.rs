@@ -8,6 +8,7 @@ use crate::Kafka;
 use crate::fetch::errors::{self, out_of_range};
 use crate::fetch::{PartitionMetadata, TopicMetadata};
 use crate::path::{FetchPath, LASTING};
+use crate::properties;
 use millpond_engine::changelog::PartitionReader;
 use millpond_engine::{Error, Result, TopicPartition};
 use rdkafka::config::ClientConfig;
@@ -27,8 +28,6 @@ const FRESH: Duration = Duration::from_secs(1);
 const OF_INTEREST: Duration = Duration::from_secs(60);
 /// Whoever has an answer, if an old one, waits no longer than this for a new one.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// So long a broker may take to answer, unless `socket.timeout.ms` says otherwise.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// So long it takes until it is asked again who leads a partition.
 const LEADERLESS: Duration = Duration::from_millis(50);
 /// The most that librdkafka may be told to keep, in KiB.
@@ -161,11 +160,7 @@ impl Consumers {
         for (name, value) in SETTINGS {
             config.set(name, value);
         }
-        let timeout = match kafka.properties.get("socket.timeout.ms").map(|millis| millis.parse()) {
-            None => TIMEOUT,
-            Some(Ok(millis)) => Duration::from_millis(millis),
-            Some(Err(_)) => return Err(Error::invalid("`socket.timeout.ms` is no number")),
-        };
+        let timeout = properties::request_timeout(&kafka.properties);
         let shared = Arc::new(Shared::new(config, timeout, buffer_bytes / 2));
         let asked = consumer(&shared)?;
         let deadline = Instant::now() + timeout;
