@@ -11,6 +11,7 @@ mod host;
 mod hot;
 #[cfg(test)]
 mod model;
+mod predecessor;
 mod row_size;
 mod subscribers;
 mod table;
@@ -22,9 +23,10 @@ pub use table::TableState;
 pub(crate) use generation::{Generation, Newest, RowBatch};
 pub(crate) use host::Host;
 pub(crate) use hot::Seen;
+pub(crate) use predecessor::Before;
 pub(crate) use subscribers::{KeyWatch, Next, Pushed, Queue, Taken};
 pub(crate) use table::AnyTable;
-pub(crate) use task_state::{Before, Published, Status, TaskState};
+pub(crate) use task_state::{Published, Status, TaskState};
 
 /// The primitives that `front.rs` stands on; the model gives it those of loom.
 mod sync {

@@ -7,7 +7,7 @@
 use super::front::Front;
 use super::generation::{Generation, RowCounts};
 use super::host::Host;
-use super::table::AnyTable;
+use super::predecessor::Predecessor;
 use crate::store::StateStore;
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::BTreeSet;
@@ -90,31 +90,7 @@ pub(crate) struct TaskState {
     /// changes after it without a gap.
     publishing: Mutex<()>,
     /// What answers as long as this state cannot.
-    predecessor: RwLock<Option<Predecessor>>,
-}
-
-/// The tables of a task that begins again, and what was published of them. Nothing is added to it any more.
-#[derive(Clone)]
-pub(crate) struct Before {
-    pub(crate) shared: Arc<TaskState>,
-    pub(crate) tables: Vec<Option<Arc<dyn AnyTable>>>,
-}
-
-impl Before {
-    /// Sends whoever still asks or waits to those that have taken their places.
-    pub(crate) fn leave(self) {
-        self.shared.supersede();
-        self.tables.iter().flatten().for_each(|table| table.close());
-        // Views that have not asked since keep it.
-        self.shared.release_store();
-    }
-}
-
-/// What answers in the place of a state that has to come as far first.
-struct Predecessor {
-    before: Before,
-    /// Puts the tables of the state in their places.
-    serve: Box<dyn FnOnce() + Send + Sync>,
+    pub(super) predecessor: RwLock<Option<Predecessor>>,
 }
 
 impl TaskState {
@@ -303,43 +279,6 @@ impl TaskState {
             goal.advance_to(further);
         }
         goal
-    }
-
-    /// Has `before` answer until this state can, or until rows of it are to be in the store, from which `before` is read, too.
-    /// Then `serve` puts the tables in their places.
-    pub(crate) fn answer_after(&self, before: Before, serve: impl FnOnce() + Send + Sync + 'static) {
-        let mut predecessor = self.predecessor.write().unwrap_or_else(PoisonError::into_inner);
-        *predecessor = Some(Predecessor { before, serve: Box::new(serve) });
-    }
-
-    /// Has this state answer, in whatever way it can.
-    pub(crate) fn succeed(&self) {
-        if self.predecessor().is_none() {
-            return;
-        }
-        // Held until nobody is sent to the one before.
-        let mut predecessor = self.predecessor.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Predecessor { before, serve }) = predecessor.take() {
-            serve();
-            before.leave();
-        }
-    }
-
-    /// Has nothing answer for this state any more. It would never be dropped, as the one before knows the tables of this one.
-    fn forget_predecessor(&self) -> Option<Before> {
-        let mut predecessor = self.predecessor.write().unwrap_or_else(PoisonError::into_inner);
-        predecessor.take().map(|Predecessor { before, .. }| before)
-    }
-
-    /// What answers for this state, if anything does.
-    pub(crate) fn predecessor(&self) -> Option<Before> {
-        let predecessor = self.predecessor.read().unwrap_or_else(PoisonError::into_inner);
-        predecessor.as_ref().map(|Predecessor { before, .. }| before.clone())
-    }
-
-    /// What answers: this state, or the one before.
-    pub(crate) fn answering(self: &Arc<Self>) -> Arc<Self> {
-        self.predecessor().map_or_else(|| Arc::clone(self), |before| before.shared)
     }
 
     /// Has the task be up to date as soon as it stands where it is to stand, but for partitions that nobody leads it through.
