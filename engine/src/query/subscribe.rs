@@ -338,7 +338,9 @@ impl<K: Key, V: Value> KeyStream<K, V> {
             return Some(Err(ended(&self.table)));
         }
         (self.slot.changed() > self.seen).then(|| {
-            let (value, epoch) = self.read()?;
+            // If another table has taken its place meanwhile, its rows are gone.
+            let is_gone = |error| if self.table.have_ended() { ended(&self.table) } else { error };
+            let (value, epoch) = self.read().map_err(is_gone)?;
             self.seen = epoch;
             self.current.clone_from(&value);
             Ok(value)
