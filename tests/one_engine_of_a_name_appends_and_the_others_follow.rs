@@ -8,14 +8,14 @@
 //! as strangers do: what is not committed is not there.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::backend::Commit;
+use millpond::changelog::backend::{Commit, Role};
 use millpond::changelog::prelude::*;
 use millpond::changelog::{Changelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::stream::Emit;
 use millpond::{
     Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Health, Process, Stepper, StoredTable,
-    TableOptions, Topic,
+    TableOptions, Topic, TopicPartition,
 };
 use millpond_support::environment::{rounds, seed};
 use millpond_support::own_log::OwnLog;
@@ -23,6 +23,7 @@ use millpond_support::random::Random;
 use millpond_support::records;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const NAME: &str = "millpond";
@@ -252,7 +253,7 @@ fn outputs_are_right(seed: u64) {
         let mut sorted = values;
         sorted.sort_unstable();
         assert_eq!(sorted, good, "round {round}");
-        let letters = records::read(&*members[0].log, &millpond::TopicPartition::new("letters", 0)).unwrap();
+        let letters = records::read(&*members[0].log, &TopicPartition::new("letters", 0)).unwrap();
         assert_eq!(letters.len(), appended.len() - good.len(), "round {round}");
     }
 }
@@ -320,7 +321,7 @@ fn a_letter_that_is_not_committed_yet_is_not_written_again_by_a_build() {
     }
     assert!(!stepper.is_building());
     second.commit(NAME, Duration::ZERO).unwrap();
-    let letters = records::read(&*first, &millpond::TopicPartition::new("letters", 0)).unwrap();
+    let letters = records::read(&*first, &TopicPartition::new("letters", 0)).unwrap();
     assert_eq!(letters.len(), 1);
 }
 
@@ -382,7 +383,6 @@ fn tables_of_an_engine_that_was_fenced_go_on_answering() {
     let one = builder.drain_interval(Duration::from_secs(3600)).start().unwrap();
     one.ready_blocking().unwrap();
     let append = |engine: &Engine, number: u64| engine.append_blocking(&orders(), &1, &number).unwrap();
-    let within = |wait: millpond::Wait<()>| wait.within(Duration::from_secs(30)).wait_blocking().unwrap();
     let durable = append(&one, 1);
     within(one.wait_for(&durable));
     one.drain_blocking().unwrap();
@@ -431,50 +431,180 @@ fn tables_of_an_engine_that_was_fenced_go_on_answering() {
     assert_eq!(outputs(&*first).len(), 3);
 }
 
-/// They do not once rows of the way back are in the store, from which they are read, too: nobody sees a mixture.
+/// What is folded anew is read from the same store: nothing of it is there before all of it is, whatever is asked for, so that nobody
+/// sees a mixture, goes back in time or is told of rows that are not durable.
 #[test]
 fn tables_of_an_engine_that_was_fenced_do_not_mix_with_what_is_folded_anew() {
-    let case = telling(1);
-    let first = OwnLog::shared(11);
+    for stale in [false, true] {
+        let case = telling(1);
+        let first = OwnLog::shared(11);
+        let second = first.process();
+        first.take_over(NAME);
+        let builder = Engine::builder(&case.graph).in_memory().changelog(first.clone()).stale_reads(stale);
+        let one = builder.drain_interval(Duration::from_millis(1)).start().unwrap();
+        one.ready_blocking().unwrap();
+        let fresh = one.snapshot().unwrap();
+        first.delay_commits(NAME, u32::MAX);
+        let mut all = millpond::Position::new();
+        for number in [1, 2, 3] {
+            all.advance_to(&one.append_blocking(&orders(), &1, &number).unwrap());
+        }
+        within(one.wait_for(&all));
+        let view = one.view(&case.all).unwrap();
+        second.take_over(NAME);
+        first.delay_commits(NAME, 0);
+        fenced(&one);
+        let builder = Engine::builder(&case.graph).in_memory().changelog(second.clone());
+        let mut other = builder.stepper().unwrap();
+        // One that has marked a part of it.
+        while other.view(&case.all).unwrap().get(&0).unwrap().is_none() {
+            other.epoch(1).unwrap();
+        }
+        assert_eq!(second.commit(NAME, Duration::ZERO).unwrap(), Commit::Done);
+        let part = other.position();
+        let drained = one.drain();
+        wait_until("what is marked is folded", || {
+            one.stats().undrained_generations > 0 || one.stats().epochs > 3
+        });
+        for _ in 0..200 {
+            assert_eq!(view.get(&0).unwrap(), Some(vec![1, 2, 3]));
+            std::thread::yield_now();
+        }
+        assert!(!part.includes(&all));
+        let error = one.drain().within(Duration::from_millis(50)).wait_blocking().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut, "what answers is not durable: {error}");
+        for _ in 0..20 {
+            other.epoch(1).unwrap();
+        }
+        second.commit(NAME, Duration::ZERO).unwrap();
+        within(one.ready());
+        assert_eq!(view.get(&0).unwrap(), Some(vec![1, 2, 3]));
+        let durable = drained.within(Duration::from_secs(30)).wait_blocking().unwrap();
+        assert!(durable.includes(&all), "{durable}");
+        assert_eq!(fresh.of(&view).unwrap().count(), 0, "nothing was there then");
+        one.close_blocking().unwrap();
+    }
+}
+
+/// Numbers what it comes upon, with time for whoever takes over meanwhile.
+struct Slow(Arc<AtomicU64>);
+
+impl Process<u8, u64> for Slow {
+    type State = u64;
+    type OutKey = u8;
+    type OutValue = u64;
+
+    fn process(&self, key: &u8, value: u64, state: &mut Option<u64>, emit: &mut Emit<u8, u64>) {
+        std::thread::park_timeout(Duration::from_millis(self.0.load(Ordering::Relaxed)));
+        *state = Some(value);
+        emit.push(*key, value);
+    }
+}
+
+/// Once the second task had taken the place of the first one, what answered for both was closed.
+#[test]
+fn tables_of_an_engine_that_is_fenced_on_its_way_back_go_on_answering() {
+    let graph = GraphBuilder::new();
+    let slow = Arc::new(AtomicU64::new(0));
+    let (numbers, _) = graph.stream(&orders()).re_key(|_, _| 0_u8).process("last", Slow(slow.clone()));
+    numbers.to(&Topic::<u8, u64>::new("seen-slowly").partitions(1));
+    let all = numbers.group_by_key().fold("all", Vec::new, |list, _, number| list.push(number));
+    let graph = graph.build().unwrap();
+    let first = OwnLog::shared(9);
     let second = first.process();
     first.take_over(NAME);
-    let builder = Engine::builder(&case.graph).in_memory().changelog(first.clone());
+    let builder = Engine::builder(&graph).in_memory().changelog(first.clone()).epoch_records(1);
     let one = builder.drain_interval(Duration::from_secs(3600)).start().unwrap();
     one.ready_blocking().unwrap();
-    let within = |wait: millpond::Wait<()>| wait.within(Duration::from_secs(30)).wait_blocking().unwrap();
-    for number in [1, 2, 3] {
-        let position = one.append_blocking(&orders(), &1, &number).unwrap();
-        within(one.wait_for(&position));
+    let mut position = millpond::Position::new();
+    for number in 1..20 {
+        position.advance_to(&one.append_blocking(&orders(), &1, &number).unwrap());
     }
-    let view = one.view(&case.all).unwrap();
+    within(one.wait_for(&position));
+    let view = one.view(&all).unwrap();
     second.take_over(NAME);
     fenced(&one);
-    assert_eq!(view.get(&0).unwrap(), Some(vec![1, 2, 3]));
-    let builder = Engine::builder(&case.graph).in_memory().changelog(second.clone());
-    let mut other = builder.stepper().unwrap();
-    // One that has marked a part of it.
-    while other.view(&case.all).unwrap().get(&0).unwrap().is_none() {
-        other.epoch(1).unwrap();
-    }
-    assert_eq!(second.commit(NAME, Duration::ZERO).unwrap(), Commit::Done);
-    let until = Instant::now() + Duration::from_secs(30);
-    let error = loop {
-        one.drain_blocking().unwrap();
-        match view.get(&0) {
-            Ok(answer) => assert_eq!(answer, Some(vec![1, 2, 3])),
-            Err(error) => break error,
-        }
-        assert!(Instant::now() < until, "what is marked is folded and drained");
-    };
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    assert_eq!(one.snapshot().map(drop).unwrap_err().kind(), ErrorKind::Unavailable);
-    for _ in 0..20 {
-        other.epoch(1).unwrap();
-    }
+    wait_until("it follows", || first.role(NAME) == Role::Follower);
+    slow.store(100, Ordering::Relaxed);
+    first.take_over(NAME);
+    wait_until("it appends", || first.committed(NAME).end > first.committed(NAME).start);
+    second.take_over(NAME);
+    assert_eq!(first.commit(NAME, Duration::ZERO).unwrap(), Commit::Fenced);
+    wait_until("it follows again", || first.role(NAME) == Role::Follower);
+    slow.store(0, Ordering::Relaxed);
+    let expected: Vec<u64> = (1..20).collect();
+    assert_eq!(view.get(&0).unwrap().as_ref(), Some(&expected));
+    assert_eq!((view.get(&7).unwrap(), view.scan().unwrap().count()), (None, 1));
+    assert_eq!(one.snapshot().unwrap().of(&view).unwrap().get(&0).unwrap().as_ref(), Some(&expected));
+    let (_, mut changes) = view.changes().unwrap();
+    let other = Engine::builder(&graph).in_memory().changelog(second.clone()).start().unwrap();
+    within(other.ready());
     second.commit(NAME, Duration::ZERO).unwrap();
     within(one.ready());
-    assert_eq!(view.get(&0).unwrap(), Some(vec![1, 2, 3]));
+    assert!(changes.next_blocking().unwrap().unwrap_err().to_string().contains("taken over"));
+    assert_eq!(view.get(&0).unwrap(), Some(expected));
     one.close_blocking().unwrap();
+    other.close_blocking().unwrap();
+}
+
+/// Rows that wait for a commit once filled the memory; then another one took over, and the thread that was to take them back waited
+/// for ever that they be drained.
+#[test]
+fn an_engine_that_is_fenced_with_its_memory_full_steps_back() {
+    let graph = GraphBuilder::new();
+    graph.stream(&orders()).to(&Topic::<u8, u64>::new("copies").partitions(1));
+    let large = graph.stream(&orders()).re_key(|_, number| *number).group_by_key().fold(
+        "large",
+        Vec::new,
+        |list: &mut Vec<u8>, _, _| *list = vec![7; 4096],
+    );
+    let graph = graph.build().unwrap();
+    let first = OwnLog::shared(9);
+    let second = first.process();
+    first.take_over(NAME);
+    let builder = Engine::builder(&graph).in_memory().changelog(first.clone()).memory(8 << 20);
+    let one = builder.drain_interval(Duration::from_millis(20)).start().unwrap();
+    one.ready_blocking().unwrap();
+    first.delay_commits(NAME, u32::MAX);
+    let id = records::partition(&orders(), 0);
+    for number in 0..3_000_u64 {
+        let record = records::record(&orders(), &1, Some(&number)).at(0);
+        records::append(&*first, id.clone(), vec![record]).unwrap();
+    }
+    let (mut last, mut since) = (0, Instant::now());
+    wait_until("there is no more room", || {
+        if one.stats().epochs != last {
+            (last, since) = (one.stats().epochs, Instant::now());
+        }
+        last > 1 && since.elapsed() > Duration::from_millis(500)
+    });
+    assert!(!one.position().includes(&ends_of(&*first, &id)));
+    second.take_over(NAME);
+    first.delay_commits(NAME, 0);
+    let other = Engine::builder(&graph).in_memory().changelog(second.clone()).start().unwrap();
+    let all = ends_of(&*first, &id);
+    for engine in [&other, &one] {
+        within(engine.wait_for(&all));
+        assert_eq!(engine.view(&large).unwrap().count().unwrap(), 3_000);
+    }
+    one.close_blocking().unwrap();
+    other.close_blocking().unwrap();
+}
+
+fn ends_of(log: &dyn Changelog, id: &TopicPartition) -> millpond::Position {
+    [(id.clone(), log.offsets(id).unwrap().end)].into_iter().collect()
+}
+
+fn within(wait: millpond::Wait<()>) {
+    wait.within(Duration::from_secs(30)).wait_blocking().unwrap();
+}
+
+fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !is() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
 }
 
 /// What a drain says that waits until the engine finds that it was fenced.
@@ -518,7 +648,6 @@ fn a_process_of_a_newer_graph_is_ready_beside_an_older_one() {
         let builder = Engine::builder(graph).store(stores[number].clone()).changelog(logs[number].clone());
         builder.drain_interval(Duration::from_millis(20)).start().unwrap()
     };
-    let within = |wait: millpond::Wait<()>| wait.within(Duration::from_secs(30)).wait_blocking().unwrap();
     let append = |topic: &Topic<u8, u64>, number: u64| {
         let record = records::record(topic, &1, Some(&number)).at(0);
         records::append(&*first, records::partition(topic, 1), vec![record]).unwrap()
@@ -574,11 +703,7 @@ fn a_process_of_a_newer_graph_is_ready_beside_an_older_one() {
 
 /// It is known a moment after what was not led is folded.
 fn wait_until_led(engine: &Engine) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !engine.stats().unled.is_empty() {
-        assert!(Instant::now() < until, "it is led now");
-        std::thread::yield_now();
-    }
+    wait_until("it is led now", || engine.stats().unled.is_empty());
 }
 
 /// As an older graph has it.

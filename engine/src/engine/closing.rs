@@ -108,6 +108,8 @@ impl Common {
     /// where it was.
     fn drain_the_rest(&self) -> Result<()> {
         let service = &self.service;
+        // Nobody is answered any more, by whatever.
+        service.tasks.succeed();
         if service.shares_epochs() && !service.tasks.are_drained() {
             // Once for all tasks: the drain of each would wait for it.
             let mut commits = (0..MOST_COMMITS).map(|_| service.changelog.commit(&service.name, PATIENCE));

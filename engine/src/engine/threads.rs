@@ -9,7 +9,7 @@ use super::closing::Closing;
 use super::retention_alarm::RetentionAlarm;
 use super::signal::Signal;
 use super::{Health, Stats, stats, waits};
-use crate::changelog::Gate;
+use crate::changelog::{Gate, Role};
 use crate::state::Status;
 use crate::task::{Core, STACK_BYTES, Service, user_code};
 use crate::{Error, Position, Result, Wait, panic_message};
@@ -157,7 +157,12 @@ impl Threads {
     }
 
     pub(crate) fn drain(&self) -> Wait<Position> {
-        waits::drain(self.service(), || self.0.drain.raise())
+        let common = Arc::downgrade(&self.0);
+        waits::drain(self.service(), move || {
+            if let Some(common) = common.upgrade() {
+                common.drain.raise();
+            }
+        })
     }
 
     /// Begins to close the engine, unless that was begun already.
@@ -289,10 +294,12 @@ impl Common {
         }
         self.drain.raise();
         if self.backlog_bytes() >= self.limits.most_bytes {
-            // What answers for a task that begins again is never drained, and the task needs the room.
+            // As long as something else answers for a task that begins again nothing is drained, and the task needs the room.
             self.service.tasks.succeed();
         }
-        while self.backlog_bytes() >= self.limits.most_bytes && self.is_running() {
+        // What was taken over is never drained: there is room once it is taken back.
+        let goes_on = || self.is_running() && self.service.setting().role() != Role::Fenced;
+        while self.backlog_bytes() >= self.limits.most_bytes && goes_on() {
             // Woken by the drain; the limit on the wait only guards against a missed call.
             if !self.fold.wait_for(Duration::from_millis(50)) {
                 break;

@@ -87,25 +87,37 @@ pub(super) fn ready(service: &Arc<Service>) -> Wait<()> {
     })
 }
 
-/// Resolves once everything that is published now is durable; `begin` has the drain begin.
-pub(super) fn drain(service: &Arc<Service>, begin: impl FnOnce()) -> Wait<Position> {
+/// Resolves once everything that is published now is durable; `begin` has the drain begin. If something else answers for a task that
+/// begins again, the task has to come as far first.
+pub(super) fn drain(service: &Arc<Service>, begin: impl Fn() + Send + Sync + 'static) -> Wait<Position> {
     let (service, told) = (Arc::clone(service), Arc::clone(service));
-    let position = service.tasks.folded();
-    let published: Vec<_> = service.tasks.all().into_iter().map(|task| (task.shared.epoch(), task)).collect();
-    begin();
+    let published = service.tasks.position();
+    let now = move |service: &Service| {
+        let folded = service.tasks.folded();
+        let epochs = || service.tasks.all().into_iter().map(|task| (task.shared.epoch(), task)).collect();
+        folded.includes(&published).then(|| {
+            let epochs: Vec<_> = epochs();
+            begin();
+            (folded, epochs)
+        })
+    };
+    let mut wanted = now(&service);
     let answer = async move {
-        while_it_runs(&service, |_| {
-            if published.iter().any(|(_, task)| task.shared.was_taken_back()) {
+        while_it_runs(&service, |service| {
+            let Some((position, epochs)) = &wanted else {
+                wanted = now(service);
+                return Ok(None);
+            };
+            if epochs.iter().any(|(_, task)| task.shared.was_taken_back()) {
                 return Err(Error::unavailable(
                     "another engine of the service has taken over, and what this one had not committed was taken back; nothing \
                      is lost, as it is folded again",
                 ));
             }
-            let drained = published.iter().all(|(epoch, task)| task.is_drained(*epoch));
-            Ok(drained.then_some(()))
+            let drained = epochs.iter().all(|(epoch, task)| task.is_drained(*epoch));
+            Ok(drained.then(|| position.clone()))
         })
-        .await?;
-        Ok(position)
+        .await
     };
     Wait::new(answer, move || {
         format!("{} bytes of rows are not durable yet", told.tasks.backlog().generation_bytes)

@@ -135,10 +135,14 @@ impl Snapshot {
             )));
         }
         if !table.shared().is_former() {
-            // The task has begun again in between; what was there before is of this snapshot all the same.
-            return match self.published.counts.contains_key(&table.table_id()) {
-                true => Ok(self.clone().table(table.clone())),
-                false => Err(Self::came_later(table)),
+            // The task has begun again in between; what was there before is of this snapshot all the same. Where nothing is counted yet,
+            // all tables were there, for none is built before anything was folded.
+            let counts = &self.published.counts;
+            let was_there = counts.is_empty() || counts.contains_key(&table.table_id());
+            return if was_there {
+                Ok(self.clone().table(table.clone()))
+            } else {
+                Err(Self::came_later(table))
             };
         }
         // An older version: its rows do not change any more, so every snapshot of the store has them.

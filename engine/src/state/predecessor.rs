@@ -1,7 +1,7 @@
 //! What answers for a task that begins again, as what it had published was taken back: that very state, until the task has come as
 //! far.
 //!
-//! Invariant: it is read from the store, too, so it leaves before the first drain of the task that begins again.
+//! Invariant: it is read from the store, too, so nothing of the task that begins again is drained before it leaves.
 
 use super::table::AnyTable;
 use super::task_state::TaskState;
@@ -17,6 +17,8 @@ pub(crate) struct Before {
 impl Before {
     /// Sends whoever still asks or waits to those that have taken their places.
     pub(crate) fn leave(self) {
+        // That answers for another one now.
+        drop(self.shared.forget_predecessor());
         self.shared.supersede();
         self.tables.iter().flatten().for_each(|table| table.close());
         // Views that have not asked since keep it.
@@ -32,8 +34,8 @@ pub(super) struct Predecessor {
 }
 
 impl TaskState {
-    /// Has `before` answer until this state can, or until rows of it are to be in the store, from which `before` is read, too.
-    /// Then `serve` puts the tables in their places.
+    /// Has `before` answer until this state can, or has to, and `serve` put the tables in their places then. Until then nothing of
+    /// this state is drained.
     pub(crate) fn answer_after(&self, before: Before, serve: impl FnOnce() + Send + Sync + 'static) {
         let mut predecessor = self.predecessor.write().unwrap_or_else(PoisonError::into_inner);
         *predecessor = Some(Predecessor { before, serve: Box::new(serve) });

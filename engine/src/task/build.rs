@@ -117,6 +117,8 @@ impl Core {
         let Some(tables) = self.build.as_ref().map(|build| build.ids.len()) else { return Ok(()) };
         let span = tracing::info_span!("complete_build", tables);
         let _entered = span.enter();
+        // The places are those of the tables of this state now, and these are to be drained.
+        self.main.shared().succeed();
         self.service.tasks.drain()?;
         if !self.service.tasks.are_drained() {
             // The log has not committed all of it yet: at the next step, perhaps.
@@ -174,8 +176,6 @@ impl Swapped {
         service.consumer().hold(input.position())?;
         let mut ids = core.main.ids().to_vec();
         let mut tables = core.main.tables().to_vec();
-        // The places are those of the tables of this state now.
-        shared.succeed();
         let held = shared.hold_publishing();
         let next = with_built(&shared, &build, &position, &unneeded);
         // Whoever sees the position of the new tables finds them, and nobody finds an older version afterwards.

@@ -60,14 +60,18 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Makes everything published so far durable. `false` if there was nothing to do, or the log has not committed it yet, or never will as another
-    /// engine has taken over: then the folding thread takes it back. One at a
-    /// time: see [`Tasks`](super::Tasks).
+    /// Makes everything published so far durable. `false` if there was nothing to do, if something else answers for the task until it
+    /// has come as far, or if the log has not committed it yet, or never will as another engine has taken over: then the folding
+    /// thread takes it back. One at a time: see [`Tasks`](super::Tasks).
     ///
     /// # Errors
     /// `Unavailable` if the disk is full, or an error of the store or changelog. What was published stays
     /// readable; nothing was written.
     pub(crate) fn run(&self) -> Result<bool> {
+        // What answers for a task that begins again is read from the store, too, and must not be mixed with what comes.
+        if self.shared.predecessor().is_some() {
+            return Ok(false);
+        }
         let published = self.shared.published();
         let Some(last) = published.generations.last() else {
             return self.note(&published.position).map(|()| false);
@@ -103,8 +107,6 @@ impl Drain {
         let shared = &self.shared;
         store.wait_for_room_until(&|| shared.host().is_closing() || shared.check().is_err());
         fault::point("drain.before_ingest")?;
-        // What has answered in the meantime is read from the store, too, and must not be mixed with what comes.
-        self.shared.succeed();
         store.ingest(&mut head.chain(newest.rows()))?;
         fault::point("drain.after_ingest")?;
         self.shared.drop_drained(last.epoch);
@@ -146,7 +148,7 @@ impl Drain {
     pub(crate) fn backlog(&self) -> Backlog {
         let published = self.shared.published();
         let answering = self.shared.answering();
-        // A drain sends away what answers in the meantime.
+        // There is room once the task has come as far, or does without.
         let before = (!Arc::ptr_eq(&answering, &self.shared)).then(|| answering.published());
         let all = || before.iter().chain([&published]).flat_map(|published| &published.generations);
         Backlog {

@@ -4,7 +4,8 @@
 //! drain waits for that, and what is durable is never ahead of what is committed: a state that is opened again only has to
 //! follow the marks. If another engine has taken over before a commit, what was published since the last drain is taken back:
 //! the task begins again from its own store, as a follower. What was published goes on answering until the task has come as far
-//! again: whoever has seen a row sees it still, however long the log is away.
+//! again, and nothing is drained before: whoever has seen a row sees it still, however long the log is away. Only where the way
+//! there takes more memory than there is, nothing answers for the rest of it.
 
 use super::drain::Drain;
 use super::failures::Backoff;
@@ -89,7 +90,7 @@ impl Core {
 
     /// Lets what was published `before` answer until the task has come as far again, however long the log is away. Answers with
     /// what does not answer any more.
-    fn answer_meanwhile(&self, before: Before) -> Option<Before> {
+    fn answer_meanwhile(&self, before: Before) -> Vec<Before> {
         let shared = self.main.shared();
         let (service, tables) = (Arc::downgrade(&self.service), self.main.tables().to_vec());
         let serve = move || {
@@ -98,18 +99,18 @@ impl Core {
             }
         };
         // Whoever has not come as far itself has somebody before it.
-        let first = before.shared.predecessor();
-        let (answers, leaving) = match first {
-            Some(first) => (first, Some(before)),
-            None => (before, None),
+        let (answers, mut leaving) = match before.shared.predecessor() {
+            Some(first) => (first, vec![before]),
+            None => (before, Vec::new()),
         };
         if shared.is_behind() && answers.shared.answers() {
             shared.answer_after(answers, serve);
-            return leaving;
+        } else {
+            // Whoever finds that the old tables were superseded finds the new ones.
+            serve();
+            leaving.push(answers);
         }
-        // Whoever finds that the old tables were superseded finds the new ones.
-        serve();
-        Some(answers)
+        leaving
     }
 }
 

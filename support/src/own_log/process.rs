@@ -62,7 +62,9 @@ impl Process {
             return Ok(false);
         }
         drop(contents);
-        if !tenure.holds {
+        if !tenure.holds || tenure.fenced {
+            // Whoever appends without holding finds out that it does not.
+            tenure.fenced = true;
             return Err(Error::new(ErrorKind::Unavailable, format!("{producer} is held by another process")));
         }
         tenure.outbox.push((mark.clone(), appends));
