@@ -27,6 +27,7 @@ mod identity;
 mod medium;
 mod position;
 mod task;
+mod time;
 mod topic;
 mod topic_partition;
 mod varint;

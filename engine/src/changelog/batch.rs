@@ -185,6 +185,10 @@ impl LogBatch for StoredBatch {
         self.header.body_bytes as usize
     }
 
+    fn max_timestamp_ms(&self) -> Option<i64> {
+        Some(self.max_timestamp_ms())
+    }
+
     fn decode(&self) -> Result<DecodedBatch> {
         self.decode()
     }

@@ -133,6 +133,12 @@ pub trait LogBatch: fmt::Debug + Send + Sync {
     /// How many bytes its records take once it is decompressed.
     fn body_bytes(&self) -> usize;
 
+    /// The greatest timestamp of its records, if that is known before they are decoded. It must be exact: whether later records are
+    /// late is decided by it.
+    fn max_timestamp_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// Checks, decompresses and parses the batch.
     ///
     /// # Errors

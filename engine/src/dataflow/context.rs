@@ -8,7 +8,7 @@ use crate::query::{Readable, Snapshot, TableSnapshot};
 use crate::state::{AnyTable, TableState};
 use crate::{Error, Result};
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 /// A record on its way to a derived topic.
@@ -32,6 +32,8 @@ pub struct Context<'a> {
     pub(crate) outlets: Vec<Option<Detail>>,
     pub(crate) sunk: Vec<Sunk>,
     pub(crate) changelog: &'a dyn Changelog,
+    /// How far the node that runs had come in time before this epoch, and how far it has with it.
+    pub(crate) time: Range<i64>,
 }
 
 impl fmt::Debug for Context<'_> {
@@ -80,6 +82,21 @@ impl Context<'_> {
     #[must_use]
     pub fn outlet(&self, index: usize) -> Option<Detail> {
         self.outlets.get(index).copied().flatten()
+    }
+
+    /// How far this node has come in time with this epoch, in milliseconds since the Unix epoch: no record that comes later has a
+    /// stream time below it. What is due up to here is to be closed now, once all records of the epoch are worked on. `i64::MIN`
+    /// as long as a partition that feeds the node has shown no record, and unless the node was declared to
+    /// [look at time](crate::graph::Builder::looks_at_time).
+    #[must_use]
+    pub fn watermark(&self) -> i64 {
+        self.time.end
+    }
+
+    /// As [`watermark`](Self::watermark), before this epoch: what was due up to here is closed.
+    #[must_use]
+    pub fn watermark_before(&self) -> i64 {
+        self.time.start
     }
 
     /// The table behind `table`.

@@ -4,7 +4,7 @@
 //! of these from an operator whose types fit. A batch of another type is a defect of the engine.
 
 use super::inputs::{Inputs, Taking};
-use super::source::{Source, SourceBatch};
+use super::source::{Skipped, Source, SourceBatch};
 use super::{Context, Exchange, Failure, Operator, Router, Stamped};
 use crate::Result;
 use crate::flow::{Batch, Output};
@@ -60,6 +60,12 @@ pub(crate) trait AnySource: Send + Sync {
 
     /// What several batches of records have become for one shard, in the order of the log.
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch>;
+
+    /// `batch` without what was made of records that are left out.
+    fn leave_out(&self, batch: Batch, skipped: &Skipped) -> Result<Batch>;
+
+    /// `batch`, where its partition had come as far as `stream_time_ms` before.
+    fn raise(&self, batch: Batch, stream_time_ms: i64) -> Result<Batch>;
 }
 
 impl<S: Source> AnySource for S {
@@ -69,5 +75,19 @@ impl<S: Source> AnySource for S {
 
     fn gather(&self, parts: Vec<Batch>) -> Result<Batch> {
         Ok(Batch::new(Batch::in_order::<S::Item>(parts)?))
+    }
+
+    fn leave_out(&self, batch: Batch, skipped: &Skipped) -> Result<Batch> {
+        let mut items: Vec<S::Item> = batch.downcast()?;
+        items.retain(|item| !skipped.contains_key(&item.stamp().sequence));
+        Ok(Batch::new(items))
+    }
+
+    fn raise(&self, batch: Batch, stream_time_ms: i64) -> Result<Batch> {
+        let mut items: Vec<S::Item> = batch.downcast()?;
+        for stamp in items.iter_mut().map(Stamped::stamp_mut) {
+            stamp.stream_time_ms = stamp.stream_time_ms.max(stream_time_ms);
+        }
+        Ok(Batch::new(items))
     }
 }

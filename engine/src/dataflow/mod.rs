@@ -19,7 +19,7 @@ pub use source::{Source, SourceBatch};
 pub(crate) use context::Sunk;
 pub(crate) use erased::{AnyOperator, AnySource, Gather, Local, Scatter};
 pub(crate) use inputs::Taking;
-pub(crate) use source::{AllAwaited, Skipped};
+pub(crate) use source::{AllAwaited, LeftOut, Skipped};
 
 use crate::Result;
 

@@ -28,8 +28,17 @@ pub trait Source: Send + Sync + 'static {
     fn decode(&self, records: &SourceBatch<'_>, router: &Router) -> Result<Vec<Vec<Self::Item>>>;
 }
 
-/// Records that the failure policy has excluded, by their place in the log, and why.
-pub(crate) type Skipped = BTreeMap<u64, String>;
+/// Records that the failure policy has excluded, by their place in the log.
+pub(crate) type Skipped = BTreeMap<u64, LeftOut>;
+
+/// A record that is left out.
+#[derive(Debug, Clone)]
+pub(crate) struct LeftOut {
+    pub(crate) reason: String,
+    /// Whether it decodes, and something behind its source failed at it. It counts in how far its partition has come in time then,
+    /// whichever nodes run: others may not fail.
+    pub(crate) decodes: bool,
+}
 
 /// More is not fetched at a time: the epoch asks for the rest when it is cut again.
 const MOST_AWAITED: usize = 1_024;
@@ -66,6 +75,10 @@ pub struct SourceBatch<'a> {
     pub(crate) awaited: RefCell<AllAwaited>,
     /// The place of the record last handed out.
     pub(crate) current: Cell<Option<u64>>,
+    /// Whether the source says when a record happened, and not the record.
+    pub(crate) dated_by_source: bool,
+    /// How far the partition has come in time.
+    pub(crate) stream_time_ms: Cell<i64>,
 }
 
 impl fmt::Debug for SourceBatch<'_> {
@@ -83,12 +96,35 @@ impl SourceBatch<'_> {
             .take_while(|record| record.offset < self.offsets.end)
             .filter_map(move |record| {
                 let place = places.of(record.offset)?;
-                if !self.skipped.is_empty() && self.skipped.contains_key(&place) {
+                let stamp = Stamp::new(record.timestamp_ms, place);
+                // One that is left out has taken its partition on in time all the same.
+                let stamp = if self.dated_by_source { stamp } else { self.at(stamp) };
+                if let Some(left_out) = self.left_out(place)
+                    && !(self.dated_by_source && left_out.decodes)
+                {
                     return None;
                 }
                 self.current.set(Some(place));
-                Some((record, Stamp::new(record.timestamp_ms, place)))
+                Some((record, stamp))
             })
+    }
+
+    fn left_out(&self, place: u64) -> Option<&LeftOut> {
+        if self.skipped.is_empty() { None } else { self.skipped.get(&place) }
+    }
+
+    /// Says that the record with `stamp` happened at `timestamp_ms`. A source calls this once for every record that it decodes,
+    /// also for those of which it puts nothing out, and in their order, if it was declared to
+    /// [date](crate::graph::Builder::source) records itself; what a record itself says counts then for nothing.
+    pub fn date(&self, stamp: Stamp, timestamp_ms: i64) -> Stamp {
+        let dated = Stamp { timestamp_ms, ..stamp };
+        if self.dated_by_source { self.at(dated) } else { dated }
+    }
+
+    fn at(&self, stamp: Stamp) -> Stamp {
+        let so_far = self.stream_time_ms.get().max(stamp.timestamp_ms);
+        self.stream_time_ms.set(so_far);
+        stamp.at_stream_time(so_far)
     }
 
     /// The partition that they are from.
@@ -113,7 +149,8 @@ impl SourceBatch<'_> {
     /// Says that the record with this stamp does not decode. All such records of an epoch are handled together, which
     /// keeps many of them affordable; whatever else is made of the epoch is then not used.
     pub fn refuse(&self, stamp: Stamp, reason: impl Into<String>) {
-        self.refused.borrow_mut().entry(stamp.sequence).or_insert_with(|| reason.into());
+        let mut refused = self.refused.borrow_mut();
+        refused.entry(stamp.sequence).or_insert_with(|| LeftOut { reason: reason.into(), decodes: false });
     }
     /// Whether `error` of a codec only says that something [has to be fetched](Awaited) before the record can be decoded. It
     /// is noted then, the epoch is cut again once it is there, and the record must not be [refused](Self::refuse).

@@ -107,10 +107,10 @@ impl StateReader {
         let _entered = span.enter();
         let (store, found) = SecondaryStore::open(dir, options, &|instance| Found::read(instance, &graph))?;
         let store = Arc::new(store);
-        let Found { ids, absent: reasons, position, counts, identity } = found;
+        let Found { ids, absent: reasons, reached, counts, identity } = found;
         let router = Router::new(1);
         let held: Arc<dyn StateStore> = Arc::clone(&store) as _;
-        let shared = Arc::new(TaskState::new(Host::of_reader(), held, position, Arc::new(counts)));
+        let shared = Arc::new(TaskState::new(Host::of_reader(), held, reached, Arc::new(counts)));
         let served = graph.tables.iter().map(|spec| Arc::new(ServedTable::new(&spec.name))).collect();
         let absent = Shown { ids: vec![None; ids.len()], identity: identity.clone() };
         let mut reader = Self { graph, store, shared, served, shown: Mutex::new(absent), router };
@@ -147,12 +147,12 @@ impl StateReader {
             self.check_goes_on(&shown, &last, &found)?;
             Ok(found)
         })?;
-        let Some((instance, Found { ids, absent, position, counts, identity })) = next else {
+        let Some((instance, Found { ids, absent, reached, counts, identity })) = next else {
             return Ok(false);
         };
         let epoch = last.epoch + 1;
         let next =
-            Published { epoch, position, generations: Vec::new(), drained: epoch, counts: Arc::new(counts) };
+            Published { epoch, reached, generations: Vec::new(), drained: epoch, counts: Arc::new(counts) };
         let held = self.shared.hold_publishing();
         let mut before = None;
         self.shared.publish(&held, next, || {
@@ -171,7 +171,7 @@ impl StateReader {
         let same = |(before, now): (&Option<TableId>, &Option<TableId>)| before.is_none() || before == now;
         if shown.identity.is_some() && shown.identity != found.identity
             || !shown.ids.iter().zip(&found.ids).all(same)
-            || !found.position.includes(&last.position)
+            || !found.reached.position.includes(&last.reached.position)
         {
             return Err(Error::unavailable(format!(
                 "the state in {} was rebuilt or replaced since it was opened for reading: open another reader",
@@ -201,6 +201,6 @@ impl StateReader {
     /// Which input the tables include.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.shared.published().position.clone()
+        self.shared.published().reached.position.clone()
     }
 }

@@ -250,5 +250,5 @@ pub(super) fn collect(service: &Service) -> Stats {
 /// How far a build is behind the other tables, which stand at `main`.
 fn build_lag(service: &Service, main: &Position) -> Option<u64> {
     let build = service.tasks.get(BUILD_GROUP)?;
-    Some(build.shared.published().position.records_to(main))
+    Some(build.shared.published().reached.position.records_to(main))
 }

@@ -14,8 +14,11 @@ pub struct Stamp {
     /// The place of the record in the order of the log.
     pub(crate) sequence: u64,
     pub(crate) branch: Branch,
-    /// Milliseconds since the Unix epoch, as the record carried it. It orders nothing.
+    /// When it happened, in milliseconds since the Unix epoch, as the record carried it. It orders nothing.
     pub timestamp_ms: i64,
+    /// How far its partition had come in time: the greatest timestamp of the record and of all before it there, over all of
+    /// the partition's history. Whether it is late is decided by this.
+    pub stream_time_ms: i64,
 }
 
 impl Stamp {
@@ -23,7 +26,14 @@ impl Stamp {
     /// tests of operators of one's own.
     #[must_use]
     pub fn new(timestamp_ms: i64, sequence: u64) -> Self {
-        Self { sequence, branch: Branch::default(), timestamp_ms }
+        Self { sequence, branch: Branch::default(), timestamp_ms, stream_time_ms: timestamp_ms }
+    }
+
+    /// The stamp of the same record where its partition had come as far as `stream_time_ms`.
+    #[must_use]
+    pub fn at_stream_time(mut self, stream_time_ms: i64) -> Self {
+        self.stream_time_ms = stream_time_ms;
+        self
     }
 
     /// The stamp of the `index`th value made from the value with this stamp, all of which come before what is made from
@@ -78,11 +88,18 @@ impl Stamp {
 pub trait Stamped {
     /// Its stamp.
     fn stamp(&self) -> &Stamp;
+
+    /// Its stamp, to be changed.
+    fn stamp_mut(&mut self) -> &mut Stamp;
 }
 
 impl<K, V> Stamped for Event<K, V> {
     fn stamp(&self) -> &Stamp {
         &self.stamp
+    }
+
+    fn stamp_mut(&mut self) -> &mut Stamp {
+        &mut self.stamp
     }
 }
 
@@ -122,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_two_integers_takes_48_bytes() {
-        assert_eq!(size_of::<Event<u64, u64>>(), 48);
+    fn an_event_of_two_integers_takes_56_bytes() {
+        assert_eq!(size_of::<Event<u64, u64>>(), 56);
     }
 }

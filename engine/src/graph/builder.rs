@@ -99,6 +99,7 @@ impl Builder {
             interleaving: Interleaving::default(),
             outlets: Vec::new(),
             latest_only: false,
+            time: None,
         });
         NodeId { graph, index: parts.nodes.len() - 1 }
     }
@@ -111,7 +112,8 @@ impl Builder {
         Some(node.label.clone())
     }
 
-    /// Adds a node that reads `topic`. Its output is on the shard of each key.
+    /// Adds a node that reads `topic`. Its output is on the shard of each key. If the topic [says](Topic::timestamps_from) when its
+    /// records happened, the source [dates](crate::dataflow::SourceBatch::date) each of them.
     pub fn source<K: Key, V: Value, S: Source>(
         &self,
         label: &str,
@@ -133,11 +135,16 @@ impl Builder {
     /// Declares of a [source](Self::source) that nothing counts of its topic but the last record of each key, so that the topic
     /// may be compacted: see [`Topic::latest_only`].
     pub fn latest_only<T>(&self, node: NodeRef<T>) {
+        self.change(node, |node| node.latest_only = true);
+    }
+
+    /// Changes what was said of `node`, if it is one of this graph.
+    fn change<T>(&self, node: NodeRef<T>, change: impl FnOnce(&mut Node)) {
         let (mut parts, node) = (self.parts(), node.id());
         if parts.id == node.graph
             && let Some(node) = parts.nodes.get_mut(node.index)
         {
-            node.latest_only = true;
+            change(node);
         }
     }
 
@@ -209,23 +216,24 @@ impl Builder {
     /// tables, and all between them and the node, then hand on every update: see
     /// [`Context::detail`](crate::dataflow::Context::detail). In an engine with dead letters all tables do.
     pub fn follows_updates<T>(&self, node: NodeRef<T>) {
-        let (mut parts, node) = (self.parts(), node.id());
-        if parts.id == node.graph
-            && let Some(node) = parts.nodes.get_mut(node.index)
-        {
-            node.follows = true;
-        }
+        self.change(node, |node| node.follows = true);
     }
 
     /// Declares what `node` makes of records of several partitions that follow each other otherwise: for logs that do not say
     /// how they do.
     pub fn interleaving<T>(&self, node: NodeRef<T>, interleaving: Interleaving) {
-        let (mut parts, node) = (self.parts(), node.id());
-        if parts.id == node.graph
-            && let Some(node) = parts.nodes.get_mut(node.index)
-        {
-            node.interleaving = interleaving;
-        }
+        self.change(node, |node| node.interleaving = interleaving);
+    }
+
+    /// Declares that `node` looks at how far time has come ([`Context::watermark`](crate::dataflow::Context::watermark)), and that
+    /// what it puts out may be dated up to `delay_ms` earlier than that: what comes behind it has come so much less far.
+    pub fn looks_at_time<T>(&self, node: NodeRef<T>, delay_ms: i64) {
+        self.change(node, |node| node.time.get_or_insert_default().delay_ms = delay_ms);
+    }
+
+    /// Declares that only the inputs with these numbers take `node` on in time. All of them do otherwise.
+    pub fn taken_on_in_time_by<T>(&self, node: NodeRef<T>, inputs: &[usize]) {
+        self.change(node, |node| node.time.get_or_insert_default().fed_by = inputs.to_vec());
     }
 
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.
@@ -300,6 +308,14 @@ impl Builder {
             Err(error) => return unfit.push(error),
         };
         if let Some(known) = topics.iter_mut().find(|known| known.name == *topic.name()) {
+            if read && known.read && known.dates != topic.has_timestamps() {
+                unfit.push(Error::invalid(format!(
+                    "topic `{}` says in one place when its records happened (`Topic::timestamps_from`), and not in another: they come as \
+                     far in time wherever they are read, so say the same everywhere",
+                    topic.name()
+                )));
+            }
+            known.dates |= read && topic.has_timestamps();
             known.read |= read;
             known.written |= written;
             // A handle that gives no number takes what there is.
@@ -328,6 +344,7 @@ impl Builder {
             holds,
             read,
             written,
+            dates: read && topic.has_timestamps(),
         });
     }
 

@@ -77,6 +77,17 @@ pub(crate) struct Node {
     pub(crate) outlets: Vec<usize>,
     /// Of a source: whether all that counts of its topic is the last record of each key.
     pub(crate) latest_only: bool,
+    /// How it looks at time, if it does.
+    pub(crate) time: Option<TimeUse>,
+}
+
+/// How a node looks at time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TimeUse {
+    /// So much earlier than it has come may what it puts out be dated.
+    pub(crate) delay_ms: i64,
+    /// The inputs that take it on in time; all of them if none are named.
+    pub(crate) fed_by: Vec<usize>,
 }
 
 impl Node {
@@ -86,6 +97,16 @@ impl Node {
             Step::Source { topic, .. } => Some(topic),
             Step::Operator(_) => None,
         }
+    }
+
+    /// Whether its `input`th input takes it on in time.
+    pub(crate) fn is_fed_by(&self, input: usize) -> bool {
+        self.time.as_ref().is_none_or(|time| time.fed_by.is_empty() || time.fed_by.contains(&input))
+    }
+
+    /// So much earlier than it has come may what it puts out be dated.
+    pub(crate) fn delay_ms(&self) -> i64 {
+        self.time.as_ref().map_or(0, |time| time.delay_ms)
     }
 }
 
@@ -123,6 +144,8 @@ pub(crate) struct TopicSpec {
     pub(crate) holds: TopicType,
     pub(crate) read: bool,
     pub(crate) written: bool,
+    /// Whether whoever reads it says when its records happened.
+    pub(crate) dates: bool,
 }
 
 impl Graph {
@@ -141,6 +164,16 @@ impl Graph {
     /// The topics that the graph appends to and reads again.
     pub(crate) fn topics_read_again(&self) -> impl Iterator<Item = &str> {
         self.topics.iter().filter(|topic| topic.read && topic.written).map(|topic| &*topic.name)
+    }
+
+    /// Whether any of its nodes looks at how far time has come.
+    pub(crate) fn looks_at_time(&self) -> bool {
+        self.nodes.iter().any(|node| node.time.is_some())
+    }
+
+    /// Whether the records of `topic` are dated by those that read it.
+    pub(crate) fn dates(&self, topic: &str) -> bool {
+        self.topics.iter().any(|known| known.dates && *known.name == *topic)
     }
 
     /// Whether the graph reads `topic`.

@@ -89,7 +89,7 @@ mod tests {
     use crate::state::{Host, TaskState};
     use crate::store::MemoryStore;
     use crate::store::layout::TableId;
-    use crate::{Position, state::TableState};
+    use crate::{state::TableState, time::Reached};
 
     /// Three once waited in a circle: one that ended the table held its place and waited for the publishing lock; one that
     /// waited for the table held that and asked for the place; and between them stood one who was to put a newer table
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn ending_a_table_does_not_hold_its_place() {
         let store = Arc::new(MemoryStore::new());
-        let shared = Arc::new(TaskState::new(Host::new(0), store, Position::new(), Arc::default()));
+        let shared = Arc::new(TaskState::new(Host::new(0), store, Reached::default(), Arc::default()));
         let table: TableState<u32, u64> = TableState::new(
             TableId::FIRST,
             "table".into(),

@@ -87,7 +87,7 @@ impl Snapshot {
     /// Which input the snapshot includes.
     #[must_use]
     pub fn position(&self) -> &Position {
-        &self.published.position
+        &self.published.reached.position
     }
 
     /// The table behind `view` in this snapshot.

@@ -3,9 +3,9 @@
 //! A generation is what snapshots and range reads overlay on the store until a drain has moved it there. The
 //! fold only appends rows to arenas; they are sorted once, by whoever asks first (a query or the drain).
 
-use crate::Position;
 use crate::store::layout::TableId;
 use crate::store::{Direction, Row};
+use crate::time::Reached;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
@@ -103,8 +103,8 @@ fn length(bytes: usize) -> u32 {
 pub(crate) struct Generation {
     /// The last epoch in it.
     pub(crate) epoch: u64,
-    /// The input that the state includes with it.
-    pub(crate) position: Position,
+    /// How far the state has come with it.
+    pub(crate) reached: Reached,
     /// How many rows each table has with it.
     pub(crate) counts: RowCounts,
     /// About how many bytes of hot entries cannot be evicted before its rows are drained.
@@ -142,12 +142,12 @@ impl RowPlace {
 impl Generation {
     pub(crate) fn new(
         epoch: u64,
-        position: Position,
+        reached: Reached,
         counts: RowCounts,
         pinned_bytes: usize,
         parts: Vec<RowBatch>,
     ) -> Self {
-        Self { epoch, position, counts, pinned_bytes, parts, order: OnceLock::new() }
+        Self { epoch, reached, counts, pinned_bytes, parts, order: OnceLock::new() }
     }
 
     /// How many rows.
@@ -229,7 +229,7 @@ impl Generation {
         // A row that was written twice pins one entry.
         let pinned: usize = generations.iter().map(|generation| generation.pinned_bytes).sum();
         let pinned = pinned / all.max(1) * rows.len();
-        Some(Self::new(newest.epoch, newest.position.clone(), Arc::clone(&newest.counts), pinned, vec![part]))
+        Some(Self::new(newest.epoch, newest.reached.clone(), Arc::clone(&newest.counts), pinned, vec![part]))
     }
 }
 
@@ -312,7 +312,7 @@ mod tests {
             };
             parts[index % 2].push(|out| out.extend_from_slice(key), write_value).unwrap();
         }
-        Generation::new(epoch, Position::new(), RowCounts::default(), 0, parts)
+        Generation::new(epoch, Reached::default(), RowCounts::default(), 0, parts)
     }
 
     fn owned<'a>(rows: impl Iterator<Item = Row<'a>>) -> Rows {

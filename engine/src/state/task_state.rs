@@ -9,6 +9,7 @@ use super::generation::{Generation, RowCounts};
 use super::host::Host;
 use super::predecessor::Predecessor;
 use crate::store::StateStore;
+use crate::time::Reached;
 use crate::{Error, Position, Result, TopicPartition};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -24,7 +25,7 @@ const STRICT: u8 = 4;
 /// The result of the last published epoch.
 pub(crate) struct Published {
     pub(crate) epoch: u64,
-    pub(crate) position: Position,
+    pub(crate) reached: Reached,
     /// Not drained yet, oldest first.
     pub(crate) generations: Vec<Arc<Generation>>,
     /// Everything up to this epoch is in the store and no longer in `generations`.
@@ -97,10 +98,10 @@ impl TaskState {
     pub(crate) fn new(
         host: Arc<Host>,
         store: Arc<dyn StateStore>,
-        position: Position,
+        reached: Reached,
         counts: RowCounts,
     ) -> Self {
-        let first = Published { epoch: 0, position, generations: Vec::new(), drained: 0, counts };
+        let first = Published { epoch: 0, reached, generations: Vec::new(), drained: 0, counts };
         Self {
             host,
             store: RwLock::new(Some(store)),
@@ -175,7 +176,8 @@ impl TaskState {
     /// of the epoch.
     pub(crate) fn publish(&self, _held: &MutexGuard<'_, ()>, next: Published, along: impl FnOnce()) {
         let epoch = next.epoch;
-        let arrived = self.is_behind() && self.goal.get().is_none_or(|goal| next.position.includes(goal));
+        let arrived =
+            self.is_behind() && self.goal.get().is_none_or(|goal| next.reached.position.includes(goal));
         self.front.replace(epoch, Arc::new(next), || {
             along();
             if arrived {
@@ -205,7 +207,7 @@ impl TaskState {
         let published = self.published();
         let next = Published {
             epoch: published.epoch,
-            position: published.position.clone(),
+            reached: published.reached.clone(),
             generations: published.generations.iter().filter(|g| g.epoch > epoch).cloned().collect(),
             drained: epoch,
             counts: Arc::clone(&published.counts),
@@ -266,7 +268,7 @@ impl TaskState {
     /// Says where the changelog ends at the time of opening: until the task has read so far it is behind, and answers
     /// nobody unless `stale` answers will do.
     pub(crate) fn catch_up_to(&self, goal: Position, stale: bool) {
-        if !self.published().position.includes(&goal) && self.goal.set(goal).is_ok() {
+        if !self.published().reached.position.includes(&goal) && self.goal.set(goal).is_ok() {
             let obstacles = if stale { BEHIND } else { BEHIND | STRICT };
             self.obstacles.fetch_or(obstacles, Ordering::AcqRel);
         }
@@ -274,7 +276,7 @@ impl TaskState {
 
     /// Where the task has to come to, and whoever it took over from.
     pub(crate) fn goal(&self) -> Position {
-        let mut goal = self.published().position.clone();
+        let mut goal = self.published().reached.position.clone();
         if let Some(further) = self.goal.get().filter(|_| self.is_behind()) {
             goal.advance_to(further);
         }
@@ -284,7 +286,7 @@ impl TaskState {
     /// Has the task be up to date as soon as it stands where it is to stand, but for partitions that nobody leads it through.
     pub(crate) fn arrive_without(&self, unled: &BTreeSet<TopicPartition>) {
         let Some(goal) = self.goal.get().filter(|_| !unled.is_empty() && self.is_behind()) else { return };
-        let position = &self.published().position;
+        let position = &self.published().reached.position;
         if goal.iter().all(|(id, offset)| position.offset(id) >= offset || unled.contains(id)) {
             self.obstacles.fetch_and(!(BEHIND | STRICT), Ordering::AcqRel);
             self.succeed();
@@ -306,7 +308,7 @@ impl TaskState {
     pub(crate) fn records_left(&self) -> u64 {
         let Some(goal) = self.goal.get().filter(|_| self.is_behind()) else { return 0 };
         // The goal was made of what the position names.
-        self.published().position.records_to(goal)
+        self.published().reached.position.records_to(goal)
     }
 
     /// Whether the task runs.

@@ -87,10 +87,10 @@ pub(super) fn begin_build(
     }
     let began = stored(store, layout::MAIN_GROUP)?;
     let plan = Plan::new(&setting.graph, &build.nodes, setting.sets_aside())?;
-    for (id, _) in main.position.iter().filter(|(_, next)| *next > 0) {
+    for (id, _) in main.reached.position.iter().filter(|(_, next)| *next > 0) {
         let is_read = plan.sources.iter().any(|(topic, _)| *topic == id.topic);
-        if is_read && build.position.known(id).is_none() {
-            build.position.set(id.clone(), began.offset(id));
+        if is_read && build.reached.position.known(id).is_none() {
+            build.reached.position.set(id.clone(), began.offset(id));
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::{Core, Plan, Task};
 use crate::query::Serving;
 use crate::state::{AnyTable, Published, TaskState};
 use crate::store::layout::{MAIN_GROUP, TableId};
+use crate::time::Reached;
 use crate::{Position, Result, TopicPartition, fault};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,10 +83,9 @@ impl Core {
         let counts = &self.main.shared().published().counts;
         let mut older = Vec::new();
         for (served, (spec, former)) in service.served.iter().zip(service.graph.tables.iter().zip(former)) {
-            let Some(OlderVersion { id, position }) = former else { continue };
+            let Some(OlderVersion { id, reached }) = former else { continue };
             let host = Arc::clone(&service.host);
-            let shared =
-                Arc::new(TaskState::new(host, Arc::clone(&self.store), position, Arc::clone(counts)));
+            let shared = Arc::new(TaskState::new(host, Arc::clone(&self.store), reached, Arc::clone(counts)));
             shared.set_former();
             let table = (spec.make)(id, service.router.shards(), shared);
             older.push(Arc::clone(&table));
@@ -137,7 +137,7 @@ impl Core {
 /// A build that has met the main task, and all that either has folded is in the store.
 struct CaughtUp {
     build: Build,
-    position: Position,
+    reached: Reached,
 }
 
 /// The state has the built tables. Memory has to follow.
@@ -151,14 +151,17 @@ impl CaughtUp {
     fn new(core: &Core, build: Build) -> Self {
         let mut position = core.main.position().clone();
         position.advance_to(build.task.position());
-        Self { build, position }
+        // What either has seen counts: a part of what the main task has may be gone, and the build may read more.
+        let mut times = core.main.shared().published().reached.times.clone();
+        times.advance_to(&build.task.shared().published().reached.times);
+        Self { build, reached: Reached::new(position, times) }
     }
 
     /// Rewrites the catalogue, in one step.
     fn write(self, core: &mut Core) -> Result<Swapped> {
         fault::point("build.before_complete")?;
         let Core { service, catalogue, store, .. } = core;
-        let unneeded = catalogue.complete(&**store, &service.graph, &self.build.ids, &self.position)?;
+        let unneeded = catalogue.complete(&**store, &service.graph, &self.build.ids, &self.reached)?;
         fault::point("build.after_complete")?;
         Ok(Swapped { met: self, unneeded })
     }
@@ -167,17 +170,17 @@ impl CaughtUp {
 impl Swapped {
     /// Goes on with one task for all tables.
     fn start(self, core: &mut Core) -> Result<()> {
-        let Self { met: CaughtUp { build, position }, unneeded } = self;
+        let Self { met: CaughtUp { build, reached }, unneeded } = self;
         let service = Arc::clone(&core.service);
         let shared = Arc::clone(core.main.shared());
         let nodes: BTreeSet<usize> = (0..service.graph.nodes.len()).collect();
         let plan = Plan::new(&service.graph, &nodes, service.sets_aside())?;
-        let input = open_input(&service, &plan, &position, MAIN_GROUP)?;
+        let input = open_input(&service, &plan, &reached.position, MAIN_GROUP)?;
         service.consumer().hold(input.position())?;
         let mut ids = core.main.ids().to_vec();
         let mut tables = core.main.tables().to_vec();
         let held = shared.hold_publishing();
-        let next = with_built(&shared, &build, &position, &unneeded);
+        let next = with_built(&shared, &build, &reached, &unneeded);
         // Whoever sees the position of the new tables finds them, and nobody finds an older version afterwards.
         shared.publish(&held, next, || {
             for table in &build.former {
@@ -210,12 +213,7 @@ impl Swapped {
 }
 
 /// What is published, with the position and the row counts of the built tables in place of those of the tables that go.
-fn with_built(
-    shared: &Arc<TaskState>,
-    build: &Build,
-    position: &Position,
-    unneeded: &[TableId],
-) -> Published {
+fn with_built(shared: &Arc<TaskState>, build: &Build, reached: &Reached, unneeded: &[TableId]) -> Published {
     let now = shared.published();
     let rows = &build.task.shared().published().counts;
     let mut counts = BTreeMap::clone(&now.counts);
@@ -225,7 +223,7 @@ fn with_built(
     }
     Published {
         epoch: now.epoch + 1,
-        position: position.clone(),
+        reached: reached.clone(),
         generations: now.generations.clone(),
         drained: now.drained,
         counts: Arc::new(counts),

@@ -42,7 +42,7 @@ pub(super) fn pass_what_is_gone(
 ) -> Result<()> {
     let depends_on = main.depends_on(&setting.graph);
     let read = |topic: &str| setting.graph.reads(topic) && there.contains_key(topic);
-    for (id, next) in main.position.clone().iter().filter(|(id, next)| *next > 0 && read(&id.topic)) {
+    for (id, next) in main.reached.position.clone().iter().filter(|(id, next)| *next > 0 && read(&id.topic)) {
         let begin = setting.changelog.offsets(id)?.start;
         if next >= begin || depends_on.contains(&*id.topic) {
             continue;
@@ -58,7 +58,7 @@ pub(super) fn pass_what_is_gone(
             ));
         }
         tracing::warn!(partition = %id, next, begin, "going on behind records that retention has dropped");
-        main.position.set(id.clone(), begin);
+        main.reached.position.set(id.clone(), begin);
     }
     Ok(())
 }
@@ -106,9 +106,9 @@ pub(super) fn check_changelog(
     there: &BTreeMap<Arc<str>, u32>,
     (main, build): (&TaskGroup, Option<&TaskGroup>),
 ) -> Result<()> {
-    check_topics(setting, there, &main.position)?;
+    check_topics(setting, there, &main.reached.position)?;
     check_input(setting, there, main)?;
-    setting.changelog.epochs_after(&setting.name, &main.position)?;
+    setting.changelog.epochs_after(&setting.name, &main.reached.position)?;
     let what = "tables that are new, or of another version, are built from where the others began (or of what is left, with \
                 `from_oldest_kept`)";
     build.map_or(Ok(()), |build| check_input(setting, there, build)).map_err(|error| error.context(what))
@@ -121,7 +121,7 @@ fn check_input(setting: &Setting, there: &BTreeMap<Arc<str>, u32>, group: &TaskG
         for partition in 0..there.get(&topic).copied().unwrap_or(0) {
             let id = TopicPartition::new(Arc::clone(&topic), partition);
             let kept = setting.changelog.offsets(&id)?;
-            first_to_read(setting, &id, &kept, group.position.known(&id))?;
+            first_to_read(setting, &id, &kept, group.reached.position.known(&id))?;
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ use super::Setting;
 use super::catalogue::{TaskGroup, topics_of};
 use crate::store::StateStore;
 use crate::store::layout::{self, TableId};
+use crate::time::Reached;
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -152,7 +153,7 @@ pub(super) fn check_group(
     group: &TaskGroup,
     number: u16,
 ) -> Result<()> {
-    let TaskGroup { ids, position, .. } = group;
+    let TaskGroup { ids, reached: Reached { position, .. }, .. } = group;
     let until = FoldedUntil::open(setting, store, ids, position, number)?;
     let Some(stored_ms) = until.noted().stored_ms else { return Ok(()) };
     let for_ms = setting.clock.now_ms().saturating_sub(stored_ms);

@@ -74,7 +74,7 @@ impl Drain {
         }
         let published = self.shared.published();
         let Some(last) = published.generations.last() else {
-            return self.note(&published.position).map(|()| false);
+            return self.note(&published.reached.position).map(|()| false);
         };
         let newest = Newest::new(&published.generations);
         let span = tracing::debug_span!("drain", epoch = last.epoch, rows = newest.len());
@@ -91,7 +91,7 @@ impl Drain {
         self.consumer.changelog.sync()?;
         fault::point("drain.after_sync")?;
         let mut head: Vec<(Vec<u8>, Vec<u8>)> =
-            vec![(layout::position_key(self.group).to_vec(), layout::encode_position(&last.position))];
+            vec![(layout::position_key(self.group).to_vec(), layout::encode_reached(&last.reached))];
         head.extend(
             last.counts.iter().map(|(&table, &rows)| {
                 (layout::count_key(table).to_vec(), layout::encode_count(rows).to_vec())
@@ -100,7 +100,7 @@ impl Drain {
         // Behind the counts, in the order of the keys.
         head.extend(term.map(|term| (layout::TERM_KEY.to_vec(), layout::encode_term(&term.id()))));
         head.extend(self.origins.rows(&self.setting)?);
-        head.extend(self.folded_until.row(&self.setting, &last.position));
+        head.extend(self.folded_until.row(&self.setting, &last.reached.position));
         head.extend(self.beginnings.row());
         let head = head.iter().map(|(key, value)| -> Row<'_> { (key, Some(value)) });
         let store = self.shared.store()?;
@@ -112,7 +112,7 @@ impl Drain {
         self.shared.drop_drained(last.epoch);
         fault::point("drain.after_drop")?;
         self.setting.counters.drains.fetch_add(1, Ordering::Relaxed);
-        self.consumer.hold(&last.position)?;
+        self.consumer.hold(&last.reached.position)?;
         Ok(true)
     }
 

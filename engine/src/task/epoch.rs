@@ -3,6 +3,7 @@
 //! Invariant: until the caller commits it, nothing of an epoch is visible, and it can be undone wholly.
 
 use super::input::{BatchSlice, EpochInput};
+use super::passage::Passage;
 use super::plan::{Plan, node};
 use crate::changelog::Changelog;
 use crate::dataflow::{AllAwaited, Context, Skipped, SourceBatch, Sunk, Taking};
@@ -10,6 +11,7 @@ use crate::flow::{Batch, Detail, Failure, Meter, NodeOutput, Output, Pass, Route
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, RowBatch};
+use crate::time::{NEVER, StreamTimes, Watermarks};
 use crate::{Error, ErrorKind, Result, panic_message};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -55,7 +57,7 @@ impl EpochFailure {
     fn undecodable(undecodable: Skipped) -> Option<Self> {
         let (&place, reason) = undecodable.first_key_value()?;
         Some(Self {
-            error: Error::user(reason),
+            error: Error::user(&reason.reason),
             record: Some(place),
             step: None,
             stamp: None,
@@ -105,6 +107,8 @@ pub(crate) struct EpochRun<'a> {
     pub(crate) meter: &'a Meter,
     /// The engine whose epoch it is.
     pub(crate) engine: EngineId,
+    /// How far the partitions had come in time before it.
+    pub(crate) times: &'a StreamTimes,
 }
 
 /// What an epoch produced.
@@ -114,10 +118,16 @@ pub(crate) struct Sealed {
     pub(crate) sunk: Vec<Sunk>,
     /// What it has become beyond its input, in bytes.
     pub(crate) grown_bytes: usize,
+    /// How far the partitions have come in time with it.
+    pub(crate) times: StreamTimes,
 }
 
-/// What the source nodes of a topic made of a piece: of each node one batch per shard, and what does not decode, or not yet.
-type Decoded = (Vec<(usize, Vec<Batch>)>, Skipped, AllAwaited);
+/// What the source nodes of a topic made of a piece: of each node one batch per shard.
+type Outputs = Vec<(usize, Vec<Batch>)>;
+
+/// A piece, decoded: what does not, or not yet, with it; and how far its sources have seen the partition come in time, if it is for
+/// them to say.
+type Decoded = (Outputs, Skipped, AllAwaited, Option<i64>);
 
 /// One shard's work in progress.
 #[derive(Default)]
@@ -144,10 +154,14 @@ impl EpochRun<'_> {
                 sealed: Sealed::default(),
             })
             .collect();
-        self.decode(input, parallel, &mut lanes)?;
+        let times = self.decode(input, parallel, &mut lanes)?;
+        let before = Watermarks::at(self.graph, self.times, &input.from);
+        let watermarks = Watermarks::at(self.graph, &times, &input.position);
         for (level, nodes) in self.plan.levels.iter().enumerate() {
             let last = level + 1 == self.plan.levels.len();
-            let work = |(shard, lane): (usize, &mut Lane)| self.level(shard, lane, nodes, last);
+            let work = |(shard, lane): (usize, &mut Lane)| {
+                self.level(shard, lane, nodes, last, (&before, &watermarks))
+            };
             let results: Vec<Result<(), EpochFailure>> = if parallel {
                 self.pool.install(|| lanes.par_iter_mut().enumerate().map(work).collect())
             } else {
@@ -156,7 +170,7 @@ impl EpochRun<'_> {
             earliest(results)?;
             self.hand_over(nodes, &mut lanes)?;
         }
-        let mut sealed = Sealed::default();
+        let mut sealed = Sealed { times, ..Sealed::default() };
         for lane in lanes {
             sealed.parts.extend(lane.sealed.parts.into_iter().filter(|part| part.len() > 0));
             sealed.sunk.extend(lane.sealed.sunk);
@@ -164,19 +178,28 @@ impl EpochRun<'_> {
         Ok(sealed)
     }
 
-    fn decode(&self, input: &EpochInput, parallel: bool, lanes: &mut [Lane]) -> Result<(), EpochFailure> {
+    /// Decodes all pieces into the slots of their sources. Answers with how far the partitions have come in time.
+    fn decode(
+        &self,
+        input: &EpochInput,
+        parallel: bool,
+        lanes: &mut [Lane],
+    ) -> Result<StreamTimes, EpochFailure> {
+        let mut passage = Passage::new(self, input);
+        let floors = passage.floors(parallel)?;
+        let work = |(piece, floor): (&BatchSlice, &Option<i64>)| self.decode_piece(piece, *floor);
         let decoded: Vec<Result<Decoded, EpochFailure>> = if parallel {
-            self.pool.install(|| input.pieces.par_iter().map(|piece| self.decode_piece(piece)).collect())
+            self.pool.install(|| input.pieces.par_iter().zip(&floors).map(work).collect())
         } else {
-            input.pieces.iter().map(|piece| self.decode_piece(piece)).collect()
+            input.pieces.iter().zip(&floors).map(work).collect()
         };
         let mut pieces = Vec::with_capacity(decoded.len());
         let (mut failures, mut undecodable) = (Vec::new(), Skipped::new());
         let mut all_awaited = AllAwaited::default();
-        for piece in decoded {
-            match piece {
-                Ok((outputs, refused, awaited)) => {
-                    pieces.push(outputs);
+        for (piece, decoded) in input.pieces.iter().zip(decoded) {
+            match decoded {
+                Ok((outputs, refused, awaited, shown)) => {
+                    pieces.push((outputs, passage.pass(piece, shown)));
                     undecodable.extend(refused);
                     all_awaited.add_all(&awaited);
                 }
@@ -189,6 +212,12 @@ impl EpochRun<'_> {
         failures.retain(|failure| undecodable.is_empty() || !matches!(failure, Err(f) if f.is_of_user()));
         earliest(failures)?;
         EpochFailure::undecodable(undecodable).map_or(Ok(()), Err)?;
+        let raise = |(outputs, floor): (Outputs, Option<i64>)| self.raise(outputs, floor);
+        let pieces: Vec<Outputs> = if parallel {
+            self.pool.install(|| pieces.into_par_iter().map(raise).collect::<Result<_>>())?
+        } else {
+            pieces.into_iter().map(raise).collect::<Result<_>>()?
+        };
         for (source, batches) in pieces.into_iter().flatten() {
             for (lane, batch) in lanes.iter_mut().zip(batches) {
                 if let Some(slot) = lane.slots.get_mut(source) {
@@ -196,10 +225,27 @@ impl EpochRun<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(passage.times())
     }
 
-    fn decode_piece(&self, piece: &BatchSlice) -> Result<Decoded, EpochFailure> {
+    /// Whether the sources of the plan's topic with this number date its records.
+    pub(super) fn are_dated_by_source(&self, topic: usize) -> bool {
+        self.plan.sources.get(topic).is_some_and(|(topic, _)| self.graph.dates(topic))
+    }
+
+    /// What sources that date their records themselves have made of a piece, once it is known how far its partition had come.
+    fn raise(&self, outputs: Outputs, floor: Option<i64>) -> Result<Outputs> {
+        let Some(floor) = floor else { return Ok(outputs) };
+        let raised = outputs.into_iter().map(|(id, batches)| {
+            let Step::Source { source, .. } = &node(self.graph, id)?.step else { return Ok((id, batches)) };
+            let batches = batches.into_iter().map(|batch| source.raise(batch, floor));
+            Ok((id, batches.collect::<Result<_>>()?))
+        });
+        raised.collect()
+    }
+
+    /// `floor` is how far the partition had come in time before the piece, if that is known.
+    fn decode_piece(&self, piece: &BatchSlice, floor: Option<i64>) -> Result<Decoded, EpochFailure> {
         let _folding = self.engine.fold_once_more(self.again);
         let batch = piece.decode()?;
         let records = SourceBatch {
@@ -211,11 +257,15 @@ impl EpochRun<'_> {
             refused: RefCell::default(),
             awaited: RefCell::default(),
             current: Cell::new(None),
+            dated_by_source: floor.is_none(),
+            stream_time_ms: Cell::new(NEVER),
         };
+        let mut shown: Option<i64> = None;
         let sources = self.plan.sources.get(piece.topic).map(|(_, sources)| sources.as_slice());
         let mut outputs = Vec::new();
         for &id in sources.unwrap_or_default() {
             if let Step::Source { source, .. } = &node(self.graph, id)?.step {
+                records.stream_time_ms.set(floor.unwrap_or(NEVER));
                 let decoded = catch_unwind(AssertUnwindSafe(|| source.decode(&records, self.router)));
                 let decoded = decoded.unwrap_or_else(|panic| Err(panicked(&*panic)));
                 let parts = decoded.map_err(|error| EpochFailure::at(error, records.current.get()))?;
@@ -227,14 +277,25 @@ impl EpochRun<'_> {
                         self.router.shards()
                     ))));
                 }
-                outputs.push((id, parts));
+                let leaves_out = floor.is_none() && !self.skipped.is_empty();
+                let left = |batch| if leaves_out { source.leave_out(batch, self.skipped) } else { Ok(batch) };
+                outputs.push((id, parts.into_iter().map(left).collect::<Result<_>>()?));
+                shown = shown.max(Some(records.stream_time_ms.get()));
             }
         }
-        Ok((outputs, records.refused.into_inner(), records.awaited.into_inner()))
+        let shown = shown.filter(|shown| floor.is_none() && *shown > NEVER);
+        Ok((outputs, records.refused.into_inner(), records.awaited.into_inner(), shown))
     }
 
     /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.
-    fn level(&self, shard: usize, lane: &mut Lane, nodes: &[usize], last: bool) -> Result<(), EpochFailure> {
+    fn level(
+        &self,
+        shard: usize,
+        lane: &mut Lane,
+        nodes: &[usize],
+        last: bool,
+        (before, watermarks): (&Watermarks, &Watermarks),
+    ) -> Result<(), EpochFailure> {
         let _folding = self.engine.fold_once_more(self.again);
         let pass = Pass { shard, epoch: self.epoch, meter: self.meter, tracing: self.tracing, current: None };
         let mut context = Context {
@@ -246,11 +307,13 @@ impl EpochRun<'_> {
             outlets: Vec::new(),
             sunk: Vec::new(),
             changelog: self.changelog,
+            time: NEVER..NEVER,
         };
         let mut step = 0;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             nodes.iter().try_for_each(|&id| {
                 step = id;
+                context.time = before.of(id)..watermarks.of(id);
                 self.node(id, lane, &mut context)
             })
         }));

@@ -14,7 +14,7 @@
 use super::Task;
 use super::epoch::EpochFailure;
 use super::input::{EpochInput, EpochLimit};
-use crate::dataflow::Skipped;
+use crate::dataflow::{LeftOut, Skipped};
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -225,7 +225,8 @@ impl Task {
             _ if input.records == 1 => input.first(),
             _ => return None,
         };
-        Some(Skipped::from([(record, failure.error.to_string())]))
+        let (reason, decodes) = (failure.error.to_string(), failure.step.is_some());
+        Some(Skipped::from([(record, LeftOut { reason, decodes })]))
     }
 
     /// Finds the record at which user code failed, by running the epoch again with notes.

@@ -15,7 +15,7 @@
 use super::input::EpochInput;
 use super::{FailurePolicy, Setting, Task, appends};
 use crate::changelog::{Commit, EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef, read_below};
-use crate::dataflow::{Skipped, Sunk};
+use crate::dataflow::{LeftOut, Skipped, Sunk};
 use crate::flow::Stamp;
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use bytes::Bytes;
@@ -119,7 +119,7 @@ impl Task {
         let FailurePolicy::DeadLetter(topic) = &self.setting.policy else { return Ok(Vec::new()) };
         let mut letters = Vec::new();
         let mut by_piece: BTreeMap<u32, Vec<(u64, u64, &String)>> = BTreeMap::new();
-        for (&place, reason) in skipped {
+        for (&place, LeftOut { reason, .. }) in skipped {
             if let Some((source, offset)) = input.find(place) {
                 by_piece.entry(source).or_default().push((offset, place, reason));
             }

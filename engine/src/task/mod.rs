@@ -24,11 +24,13 @@ mod letters;
 mod opening;
 mod origins;
 mod owner;
+mod passage;
 mod plan;
 mod roles;
 mod service;
 mod setting;
 mod tasks;
+mod times;
 mod unled;
 
 pub use failures::FailurePolicy;
@@ -55,6 +57,7 @@ use crate::dataflow::{Skipped, Sunk};
 use crate::flow::Meter;
 use crate::state::{AnyTable, Generation, Published, TaskState};
 use crate::store::layout::TableId;
+use crate::time::Reached;
 use crate::{Position, Result, TopicPartition, fault};
 use epoch::{EpochFailure, EpochRun, Sealed};
 use failures::{Backoff, EpochOutcome};
@@ -171,6 +174,7 @@ impl Task {
         let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };
         let record_bytes = input.bytes / usize::try_from(input.records).unwrap_or(usize::MAX).max(1);
         let meter = Meter::new(most_bytes, record_bytes);
+        let now = self.shared.published();
         let run = EpochRun {
             graph: &self.setting.graph,
             changelog: &*self.setting.changelog,
@@ -184,6 +188,7 @@ impl Task {
             again: tracing || (input.records == 1 && self.backoff.has_told(input.first())),
             meter: &meter,
             engine: self.setting.host.id,
+            times: &now.reached.times,
         };
         // What is left over of the epoch is dropped in there, too.
         let run = user_code("an epoch was run", || run.run(input)).unwrap_or_else(|panic| Err(panic.into()));
@@ -238,13 +243,14 @@ impl Task {
         }
         let counts = Arc::new(counts);
         let pinned_bytes = self.written().map(|table| table.pins()).sum();
+        let reached = Reached::new(input.position.clone(), sealed.times);
         let generation =
-            Generation::new(epoch, input.position.clone(), Arc::clone(&counts), pinned_bytes, sealed.parts);
+            Generation::new(epoch, reached.clone(), Arc::clone(&counts), pinned_bytes, sealed.parts);
         let mut generations = now.generations.clone();
         stack(&mut generations, Arc::new(generation));
         self.shared.publish(
             &held,
-            Published { epoch, position: input.position.clone(), generations, drained: now.drained, counts },
+            Published { epoch, reached, generations, drained: now.drained, counts },
             || (),
         );
         // Whoever is told of the epoch finds it published, and whoever subscribes now waits until all were told.

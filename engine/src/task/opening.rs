@@ -10,13 +10,16 @@ use super::drain::Drain;
 use super::input::Keeps;
 use super::origins::Origins;
 use super::owner::{self, Owner};
-use super::{Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks};
+use super::{
+    Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks, times,
+};
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
 use crate::graph::TableSpec;
 use crate::identity::new_identity;
 use crate::state::{AnyTable, TaskState};
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP, TableId};
+use crate::time::Reached;
 use crate::{Position, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,7 +101,7 @@ impl Decided {
         };
         let is_new = stored.is_none();
         let owner = Owner::new(stored.unwrap_or_else(new_identity), &setting.graph);
-        owner.check(&*setting.changelog, &setting.name, &main.position)?;
+        owner.check(&*setting.changelog, &setting.name, &main.reached.position)?;
         Ok(Checked { decided: self, there, owner, is_new, writes_name })
     }
 }
@@ -185,14 +188,15 @@ pub(super) fn start(
     group: TaskGroup,
     number: u16,
 ) -> Result<(Task, Arc<Drain>)> {
-    let TaskGroup { nodes, ids, position, counts } = group;
+    let TaskGroup { nodes, ids, reached, counts } = group;
     let plan = Plan::new(&setting.graph, &nodes, setting.sets_aside())?;
-    let input = open_input(setting, &plan, &position, number)?;
+    let input = open_input(setting, &plan, &reached.position, number)?;
     let consumer = consumer(setting, number);
     consumer.hold(input.position())?;
     let host = Arc::clone(&setting.host);
-    let shared =
-        Arc::new(TaskState::new(host, Arc::clone(store), input.position().clone(), Arc::new(counts)));
+    let times = times::known(setting, reached)?;
+    let reached = Reached::new(input.position().clone(), times);
+    let shared = Arc::new(TaskState::new(host, Arc::clone(store), reached, Arc::new(counts)));
     let tables = make_tables(setting, &ids, &shared);
     let drain = drain_of(setting, store, &ids, &shared, number)?;
     let produces = setting.produces() && number == MAIN_GROUP;
@@ -210,8 +214,8 @@ pub(super) fn drain_of(
     shared: &Arc<TaskState>,
     number: u16,
 ) -> Result<Arc<Drain>> {
-    let now = shared.published().position.clone();
-    let before = stored_position(&**store, number)?.unwrap_or_default();
+    let now = shared.published().reached.position.clone();
+    let before = stored_reached(&**store, number)?.unwrap_or_default().position;
     let read = setting.graph.topics.iter().filter(|topic| topic.read).map(|topic| &topic.name);
     let origins = Origins::open(setting, &**store, read, std::slice::from_ref(&before))?;
     let folded_until = FoldedUntil::open(setting, &**store, ids, &before, number)?;
@@ -267,18 +271,18 @@ pub(super) fn consumer(setting: &Setting, number: u16) -> Consumer {
     if number == MAIN_GROUP { setting.consumer() } else { setting.build_consumer() }
 }
 
-/// Where a group stands in the store; none if nothing of it is stored.
-pub(super) fn stored_position(store: &dyn StateStore, number: u16) -> Result<Option<Position>> {
+/// How far a group has come in the store; none if nothing of it is stored.
+pub(super) fn stored_reached(store: &dyn StateStore, number: u16) -> Result<Option<Reached>> {
     let mut stored = Ok(None);
     store.read(&layout::position_key(number), &mut |row| {
-        stored = row.map(layout::decode_position).transpose();
+        stored = row.map(layout::decode_reached).transpose();
     })?;
     stored
 }
 
 /// What the groups have read.
 fn read_so_far(main: &TaskGroup, build: Option<&TaskGroup>) -> Vec<Position> {
-    [Some(main), build].into_iter().flatten().map(|group| group.position.clone()).collect()
+    [Some(main), build].into_iter().flatten().map(|group| group.reached.position.clone()).collect()
 }
 
 /// What is kept under `key`; none if the state is new, or of a release that did not keep it.

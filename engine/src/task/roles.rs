@@ -10,12 +10,13 @@
 use super::drain::Drain;
 use super::failures::Backoff;
 use super::letters::Letters;
-use super::opening::{drain_of, make_tables, stored_position};
-use super::{BUILD_GROUP, Core, Reads, Task};
+use super::opening::{drain_of, make_tables, stored_reached};
+use super::{BUILD_GROUP, Core, Reads, Task, times};
 use crate::changelog::{EpochMark, Role};
 use crate::state::{AnyTable, Before, TaskState};
 use crate::store::StateStore;
 use crate::store::layout::{self, MAIN_GROUP};
+use crate::time::Reached;
 use crate::{ErrorKind, Position, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -153,8 +154,10 @@ impl Task {
             })?;
             counts.extend(count?.map(|rows| (*id, rows)));
         }
-        let position = self.input.back_to(stored_position(&**store, group)?.as_ref())?;
-        let (host, at) = (Arc::clone(&setting.host), position.clone());
+        let stored = stored_reached(&**store, group)?;
+        let position = self.input.back_to(stored.as_ref().map(|stored| &stored.position))?;
+        let times = stored.map(|stored| times::known(setting, stored)).transpose()?.unwrap_or_default();
+        let (host, at) = (Arc::clone(&setting.host), Reached::new(position.clone(), times));
         let shared = Arc::new(TaskState::new(host, Arc::clone(store), at, Arc::new(counts)));
         let tables = make_tables(setting, &self.ids, &shared);
         let drain = drain_of(setting, store, &self.ids, &shared, group)?;

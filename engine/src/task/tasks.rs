@@ -99,8 +99,9 @@ impl Tasks {
 
     /// Whether they answer with everything below `position`, which names only what they read, and have told subscribers.
     pub(crate) fn have_told(&self, position: &Position) -> bool {
-        self.answering()
-            .all(|state| state.has_told(|published| published.position.includes(position)) && state.answers())
+        self.answering().all(|state| {
+            state.has_told(|published| published.reached.position.includes(position)) && state.answers()
+        })
     }
 
     /// All tables at one position.
@@ -196,9 +197,9 @@ impl Tasks {
 /// Which input all of this includes: no two tasks read the same partition.
 pub(crate) fn position_of(published: &[Arc<Published>]) -> Position {
     let [first, others @ ..] = published else { return Position::new() };
-    let mut position = first.position.clone();
+    let mut position = first.reached.position.clone();
     for other in others {
-        position.advance_to(&other.position);
+        position.advance_to(&other.reached.position);
     }
     position
 }

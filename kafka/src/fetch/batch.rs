@@ -214,6 +214,11 @@ impl LogBatch for KafkaBatch {
         self.body_bytes
     }
 
+    /// Brokers see to it when the batch is appended, and when it is compacted.
+    fn max_timestamp_ms(&self) -> Option<i64> {
+        Some(self.header.max_timestamp_ms)
+    }
+
     fn decode(&self) -> Result<DecodedBatch> {
         let body = self.body()?;
         // The header may lie about the number of records, but not about the bytes that each takes.

@@ -119,6 +119,10 @@ impl LogBatch for MessageBatch {
         self.body.len()
     }
 
+    fn max_timestamp_ms(&self) -> Option<i64> {
+        self.records.iter().map(|record| record.timestamp_ms).max()
+    }
+
     fn decode(&self) -> Result<DecodedBatch> {
         let mut batch = PlacedRecords::with_capacity(self.body.clone(), self.records.len());
         for Placed { offset, timestamp_ms, key, value, headers } in &self.records {

@@ -171,6 +171,14 @@ impl<K, V> Emit<K, V> {
     pub fn timestamp_ms(&self) -> i64 {
         self.stamp.timestamp_ms
     }
+
+    /// How far the record's partition had come in time: the greatest timestamp of it and of all before it there, in milliseconds
+    /// since the Unix epoch. By this a record is late or not, whatever other partitions hold and however it was read.
+    #[must_use]
+    #[doc(alias = "currentStreamTimeMs")]
+    pub fn stream_time_ms(&self) -> i64 {
+        self.stamp.stream_time_ms
+    }
 }
 
 impl<K, V> fmt::Debug for Emit<K, V> {

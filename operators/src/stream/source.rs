@@ -98,6 +98,7 @@ impl<K: Key, V: Value, R: ReadAs<V>> TopicSource<K, V, R> {
             (0..router.shards()).map(|_| Vec::with_capacity(expected + expected / 8)).collect();
         for (record, mut stamp) in records.records() {
             if record.value.is_none() && !R::TOMBSTONES {
+                records.date(stamp, stamp.timestamp_ms);
                 continue;
             }
             let key = match record.key.map(&decode_key) {
@@ -112,9 +113,8 @@ impl<K: Key, V: Value, R: ReadAs<V>> TopicSource<K, V, R> {
                 value => value.flatten(),
             };
             let Some(key) = key.or_else(|| self.made_key(records, stamp, value.as_ref())) else { continue };
-            if let Some(value) = &value {
-                stamp.timestamp_ms = self.topic.timestamp_ms(&key, value, stamp.timestamp_ms);
-            }
+            let happened = |value| self.topic.timestamp_ms(&key, value, stamp.timestamp_ms);
+            stamp = records.date(stamp, value.as_ref().map_or(stamp.timestamp_ms, happened));
             let Some(value) = R::read(&record, value, records.partition(), stamp.timestamp_ms) else {
                 continue;
             };

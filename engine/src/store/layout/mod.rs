@@ -5,7 +5,7 @@
 //! | key | value |
 //! |---|---|
 //! | `0000 00` | format version, u32 big-endian |
-//! | `0000 01` ++ group (u16 BE) | the [`Position`](crate::Position) of a group of tables that advance together, framed |
+//! | `0000 01` ++ group (u16 BE) | the [`Position`](crate::Position) of a group of tables that advance together, and how far its partitions have come in time with it (none in the format of 0.1), framed |
 //! | `0000 02` ++ table id (u16 BE) | the [`CatalogueEntry`] of a table, framed |
 //! | `0000 03` ++ table id (u16 BE) | how many rows the table has, u64 big-endian |
 //! | `0000 08` | the identity of the state, a framed text; states of 0.1 have none |
@@ -54,9 +54,9 @@ pub(crate) use keys::{
     catalogue_range, count_key, count_range, decode_count_key, decode_position_key, decode_row_key,
     folded_until_key, position_key, position_range, row_prefix, table_range, topic_key,
 };
+pub(crate) use position::{decode_position, decode_reached, encode_position, encode_reached};
 #[cfg(any(test, fuzzing))]
-pub(crate) use position::sealed_position;
-pub(crate) use position::{decode_position, encode_position};
+pub(crate) use position::{sealed_position, sealed_reached};
 pub(crate) use witness::{
     decode_folded_until, decode_topic_identity, encode_folded_until, encode_topic_identity,
 };

@@ -2,6 +2,7 @@
 
 use super::frame::FrameWriter;
 use super::*;
+use crate::time::{Reached, StreamTimes};
 use crate::{ErrorKind, Position, TopicPartition};
 use proptest::prelude::*;
 
@@ -45,6 +46,27 @@ fn a_position_has_its_golden_bytes() {
     assert_eq!(body, [1, 2, 1, b'a', 0, 1, 1, b'b', 2, 0xac, 2]);
     assert_eq!(checksum, [0xe9, 0xa5, 0x30, 0x7b]);
     assert_eq!(decode_position(&stored).unwrap(), position);
+}
+
+#[test]
+fn how_far_a_group_has_come_has_its_golden_bytes() {
+    let mut reached = Reached {
+        position: [(TopicPartition::new("a", 0), 1), (TopicPartition::new("b", 2), 300)]
+            .into_iter()
+            .collect(),
+        times: StreamTimes::default(),
+    };
+    reached.times.raise(&TopicPartition::new("b", 2), -2);
+    let stored = encode_reached(&reached);
+    let (body, checksum) = stored.split_at(stored.len() - 4);
+    assert_eq!(body, [2, 2, 1, b'a', 0, 1, 0, 1, b'b', 2, 0xac, 2, 1, 3]);
+    assert_eq!(checksum, crc32c::crc32c(body).to_be_bytes());
+    assert_eq!(decode_reached(&stored).unwrap(), reached);
+    // What a release has stored that did not note the times.
+    let before = decode_reached(&encode_position(&reached.position)).unwrap();
+    assert_eq!(before, Reached { times: StreamTimes::default(), is_timeless: true, ..reached });
+    let error = decode_reached(&sealed_reached(&[1, 1, b'a', 0, 1, 2])).unwrap_err();
+    assert!(error.message().contains("writers"), "{error}");
 }
 
 #[test]
@@ -147,6 +169,18 @@ proptest! {
     #[test]
     fn positions_round_trip(position in positions()) {
         prop_assert_eq!(decode_position(&encode_position(&position)).unwrap(), position);
+    }
+
+    #[test]
+    fn what_was_reached_round_trips(position in positions(), times in prop::collection::vec(any::<i64>(), 8)) {
+        let mut reached = Reached::new(position, StreamTimes::default());
+        // Some have shown nothing.
+        for ((id, offset), time_ms) in reached.position.iter().zip(times) {
+            if offset % 3 > 0 {
+                reached.times.raise(id, time_ms);
+            }
+        }
+        prop_assert_eq!(decode_reached(&encode_reached(&reached)).unwrap(), reached);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use super::{BUILD_GROUP, Catalogue, CatalogueWrite, former_group, is_building, i
 use crate::graph::{Graph, TableSpec};
 use crate::store::StateStore;
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage, Types};
-use crate::{Error, Position, Result};
+use crate::time::Reached;
+use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of nodes and the tables they write.
@@ -17,7 +18,7 @@ pub(crate) struct TaskGroup {
     pub(crate) nodes: BTreeSet<usize>,
     /// By the table's number in the graph.
     pub(crate) ids: Vec<Option<TableId>>,
-    pub(crate) position: Position,
+    pub(crate) reached: Reached,
     pub(crate) counts: BTreeMap<TableId, u64>,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct Assignment {
 pub(crate) struct OlderVersion {
     pub(crate) id: TableId,
     /// Where its rows stand.
-    pub(crate) position: Position,
+    pub(crate) reached: Reached,
 }
 
 impl Catalogue {
@@ -80,7 +81,7 @@ impl Catalogue {
         let main = TaskGroup {
             nodes: all.difference(&affected).copied().collect(),
             ids: self.take_up(graph, &main_tables, MAIN_GROUP)?,
-            position: self.position(MAIN_GROUP),
+            reached: self.reached(MAIN_GROUP),
             counts: self.counts(store, is_kept)?,
         };
         let build = if build.is_empty() { None } else { Some(self.build_group(store, graph, &build)?) };
@@ -90,8 +91,8 @@ impl Catalogue {
         Ok(Assignment { main, build, former })
     }
 
-    fn position(&self, group: u16) -> Position {
-        self.positions.get(&group).cloned().unwrap_or_default()
+    fn reached(&self, group: u16) -> Reached {
+        self.reached.get(&group).cloned().unwrap_or_default()
     }
 
     /// The table that answers under `name`, kept up to date or not.
@@ -102,13 +103,15 @@ impl Catalogue {
     /// Takes back tables that were left behind for a rebuild which was then given up, if no input has been consumed
     /// since: their rows are as good as ever.
     fn take_back(&mut self, graph: &Graph) {
-        let main = self.position(MAIN_GROUP);
+        let main = self.reached(MAIN_GROUP);
         let mut writes = (Vec::new(), Vec::new());
         for entry in self.entries.iter_mut().filter(|entry| entry.state == TableStage::Former) {
             let wanted = graph.tables.iter().any(|spec| is_version(entry, spec));
-            if wanted && self.positions.get(&entry.group).is_some_and(|position| *position == main) {
+            if wanted
+                && self.reached.get(&entry.group).is_some_and(|reached| reached.position == main.position)
+            {
                 writes.1.push((entry.group, None));
-                self.positions.remove(&entry.group);
+                self.reached.remove(&entry.group);
                 entry.state = TableStage::Ready;
                 entry.group = MAIN_GROUP;
                 writes.0.push(entry.clone());
@@ -119,7 +122,7 @@ impl Catalogue {
 
     /// The tables that are new, or new in their version.
     fn to_build(&self, graph: &Graph) -> Result<BTreeSet<usize>> {
-        let consumed = self.positions.contains_key(&MAIN_GROUP);
+        let consumed = self.reached.contains_key(&MAIN_GROUP);
         let mut build = BTreeSet::new();
         for (index, spec) in graph.tables.iter().enumerate() {
             let current = match self.kept(&spec.name) {
@@ -172,26 +175,26 @@ impl Catalogue {
     fn leave_behind(&mut self, graph: &Graph, build: &BTreeSet<usize>) {
         let names: BTreeSet<&str> =
             build.iter().filter_map(|&table| graph.tables.get(table)).map(|spec| &*spec.name).collect();
-        let position = self.position(MAIN_GROUP);
-        let (mut left, mut positions) = (Vec::new(), Vec::new());
+        let main = self.reached(MAIN_GROUP);
+        let (mut left, mut reached) = (Vec::new(), Vec::new());
         for entry in &mut self.entries {
             if entry.state == TableStage::Ready && names.contains(entry.name.as_str()) {
                 entry.state = TableStage::Former;
                 entry.group = former_group(entry.id);
-                self.positions.insert(entry.group, position.clone());
-                positions.push((entry.group, Some(position.clone())));
+                self.reached.insert(entry.group, main.clone());
+                reached.push((entry.group, Some(main.clone())));
                 left.push(entry.clone());
             }
         }
-        self.decide(left, positions);
+        self.decide(left, reached);
     }
 
     /// The older versions that can answer while their successors are built: those whose types are the same.
     fn former(&self, graph: &Graph, build: &BTreeSet<usize>) -> Vec<Option<OlderVersion>> {
         let former = |(index, spec): (usize, &TableSpec)| {
             let entry = self.kept(&spec.name).filter(|_| build.contains(&index))?;
-            let position = || self.position(entry.group);
-            can_read(entry, spec).then(|| OlderVersion { id: entry.id, position: position() })
+            let reached = || self.reached(entry.group);
+            can_read(entry, spec).then(|| OlderVersion { id: entry.id, reached: reached() })
         };
         graph.tables.iter().enumerate().map(former).collect()
     }
@@ -254,7 +257,7 @@ impl Catalogue {
         Ok(TaskGroup {
             nodes,
             ids,
-            position: self.position(BUILD_GROUP),
+            reached: self.reached(BUILD_GROUP),
             counts: self.counts(store, is_building)?,
         })
     }
@@ -283,7 +286,7 @@ impl Catalogue {
         let begun: Vec<TableId> = self.building().map(|entry| entry.id).collect();
         // The rows first: without a position they would be folded into once more.
         self.retire(&begun);
-        if self.positions.remove(&BUILD_GROUP).is_some() {
+        if self.reached.remove(&BUILD_GROUP).is_some() {
             self.decide(Vec::new(), vec![(BUILD_GROUP, None)]);
         }
     }
@@ -299,9 +302,9 @@ impl Catalogue {
         self.retire(&removed);
     }
 
-    fn decide(&mut self, entries: Vec<CatalogueEntry>, positions: Vec<(u16, Option<Position>)>) {
-        if !entries.is_empty() || !positions.is_empty() {
-            self.pending.push(CatalogueWrite::Entries(entries, positions));
+    fn decide(&mut self, entries: Vec<CatalogueEntry>, reached: Vec<(u16, Option<Reached>)>) {
+        if !entries.is_empty() || !reached.is_empty() {
+            self.pending.push(CatalogueWrite::Entries(entries, reached));
         }
     }
 }

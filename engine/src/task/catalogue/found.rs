@@ -6,7 +6,8 @@ use super::{read_all, read_format_version};
 use crate::graph::Graph;
 use crate::store::StoreSnapshot;
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
-use crate::{Error, Position, Result};
+use crate::time::Reached;
+use crate::{Error, Result};
 use std::collections::BTreeMap;
 
 /// A state as one of its readers sees it.
@@ -15,7 +16,7 @@ pub(crate) struct Found {
     pub(crate) ids: Vec<Option<TableId>>,
     /// Of those what is known: why they cannot be asked, and what to do.
     pub(crate) absent: Vec<Option<String>>,
-    pub(crate) position: Position,
+    pub(crate) reached: Reached,
     pub(crate) counts: BTreeMap<TableId, u64>,
     /// Who the state is; states of 0.1 do not say.
     pub(crate) identity: Option<String>,
@@ -56,8 +57,8 @@ impl Found {
         let found = ids.collect::<Result<Vec<std::result::Result<TableId, String>>>>()?;
         let ids = found.iter().map(|found| found.as_ref().ok().copied()).collect();
         let absent = found.into_iter().map(std::result::Result::err).collect();
-        let positions: BTreeMap<u16, Position> = read_all(state, layout::position_range(), |key, stored| {
-            Ok((layout::decode_position_key(key)?, layout::decode_position(stored)?))
+        let reached: BTreeMap<u16, Reached> = read_all(state, layout::position_range(), |key, stored| {
+            Ok((layout::decode_position_key(key)?, layout::decode_reached(stored)?))
         })?;
         let counts = read_all(state, layout::count_range(), |key, stored| {
             Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
@@ -66,8 +67,8 @@ impl Found {
         state.read(layout::IDENTITY_KEY, &mut |stored| {
             identity = stored.map(layout::decode_identity).transpose();
         })?;
-        let position = positions.get(&MAIN_GROUP).cloned().unwrap_or_default();
-        Ok(Self { ids, absent, position, counts, identity: identity? })
+        let reached = reached.get(&MAIN_GROUP).cloned().unwrap_or_default();
+        Ok(Self { ids, absent, reached, counts, identity: identity? })
     }
 }
 

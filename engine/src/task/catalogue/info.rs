@@ -3,6 +3,7 @@
 use super::{read_all, read_format_version};
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
 use crate::store::{RocksOptions, SecondaryStore, StoreSnapshot};
+use crate::time::Reached;
 use crate::{Error, Position, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -89,8 +90,8 @@ impl StateInfo {
         };
         let entries: Vec<CatalogueEntry> =
             read_all(state, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
-        let positions: BTreeMap<u16, Position> = read_all(state, layout::position_range(), |key, stored| {
-            Ok((layout::decode_position_key(key)?, layout::decode_position(stored)?))
+        let reached: BTreeMap<u16, Reached> = read_all(state, layout::position_range(), |key, stored| {
+            Ok((layout::decode_position_key(key)?, layout::decode_reached(stored)?))
         })?;
         let counts: BTreeMap<TableId, u64> = read_all(state, layout::count_range(), |key, stored| {
             Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
@@ -110,7 +111,7 @@ impl StateInfo {
         let mut tables: Vec<TableInfo> = there.map(table).collect();
         tables.sort();
         Ok(Self {
-            position: positions.get(&MAIN_GROUP).cloned().unwrap_or_default(),
+            position: reached.get(&MAIN_GROUP).map(|reached| reached.position.clone()).unwrap_or_default(),
             format_version,
             identity: text(layout::IDENTITY_KEY, layout::decode_identity)?,
             service: text(layout::SERVICE_KEY, layout::decode_service)?,

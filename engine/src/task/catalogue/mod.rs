@@ -23,7 +23,8 @@ pub use info::{StateInfo, TableInfo};
 use crate::graph::Graph;
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
 use crate::store::{StateStore, StoreSnapshot};
-use crate::{Error, Position, Result, fault};
+use crate::time::Reached;
+use crate::{Error, Result, fault};
 use std::collections::BTreeMap;
 
 /// The group of tables that are being built.
@@ -32,7 +33,7 @@ pub(crate) const BUILD_GROUP: u16 = 1;
 /// A change of the stored catalogue that was decided on.
 enum CatalogueWrite {
     /// Entries, and where groups stand from now on.
-    Entries(Vec<CatalogueEntry>, Vec<(u16, Option<Position>)>),
+    Entries(Vec<CatalogueEntry>, Vec<(u16, Option<Reached>)>),
     /// A retired table, whose rows go.
     Retired(CatalogueEntry),
 }
@@ -42,7 +43,7 @@ pub(crate) struct Catalogue {
     entries: Vec<CatalogueEntry>,
     next: Option<TableId>,
     /// Where each group stands that has consumed anything.
-    positions: BTreeMap<u16, Position>,
+    reached: BTreeMap<u16, Reached>,
     pending: Vec<CatalogueWrite>,
 }
 
@@ -60,11 +61,11 @@ impl Catalogue {
         let now = store.snapshot()?;
         let entries: Vec<CatalogueEntry> =
             read_all(&*now, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
-        let positions = read_all(&*now, layout::position_range(), |key, stored| {
-            Ok((layout::decode_position_key(key)?, layout::decode_position(stored)?))
+        let reached = read_all(&*now, layout::position_range(), |key, stored| {
+            Ok((layout::decode_position_key(key)?, layout::decode_reached(stored)?))
         })?;
         let next = entries.iter().map(|entry| entry.id).max().map_or(Some(TableId::FIRST), TableId::next);
-        Ok(Self { entries, next, positions, pending: Vec::new() })
+        Ok(Self { entries, next, reached, pending: Vec::new() })
     }
 
     /// Writes down what was decided.
@@ -74,7 +75,7 @@ impl Catalogue {
     pub(crate) fn carry_out(&mut self, store: &dyn StateStore) -> Result<()> {
         for write in std::mem::take(&mut self.pending) {
             match write {
-                CatalogueWrite::Entries(entries, positions) => write_entries(store, &entries, &positions)?,
+                CatalogueWrite::Entries(entries, reached) => write_entries(store, &entries, &reached)?,
                 CatalogueWrite::Retired(entry) => {
                     let (table, version) = (&entry.name, entry.version);
                     tracing::info!(
@@ -93,7 +94,7 @@ impl Catalogue {
     fn retire(&mut self, ids: &[TableId]) {
         for entry in self.entries.iter_mut().filter(|entry| ids.contains(&entry.id)) {
             entry.state = TableStage::Retired;
-            self.positions.remove(&former_group(entry.id));
+            self.reached.remove(&former_group(entry.id));
             self.pending.push(CatalogueWrite::Retired(entry.clone()));
         }
     }
@@ -103,7 +104,7 @@ impl Catalogue {
     fn sweep(&mut self, store: &dyn StateStore) -> Result<()> {
         let snapshot = store.snapshot()?;
         for entry in self.entries.iter().filter(|entry| entry.state == TableStage::Retired) {
-            let mut left = self.positions.remove(&former_group(entry.id)).is_some();
+            let mut left = self.reached.remove(&former_group(entry.id)).is_some();
             snapshot.read(&layout::count_key(entry.id), &mut |count| left |= count.is_some())?;
             let (first, past) = layout::table_range(entry.id);
             snapshot.scan(&first..&past, crate::store::Direction::Forward, &mut |_, _| {
@@ -127,7 +128,7 @@ impl Catalogue {
         store: &dyn StateStore,
         graph: &Graph,
         built: &BTreeMap<usize, TableId>,
-        position: &Position,
+        reached: &Reached,
     ) -> Result<Vec<TableId>> {
         let mut entries = self.entries.clone();
         let mut unneeded = Vec::new();
@@ -143,8 +144,8 @@ impl Catalogue {
                 unneeded.push(entry.id);
             }
         }
-        let positions = [(MAIN_GROUP, Some(position.clone())), (BUILD_GROUP, None)];
-        write_entries(store, &entries, &positions)?;
+        let reached = [(MAIN_GROUP, Some(reached.clone())), (BUILD_GROUP, None)];
+        write_entries(store, &entries, &reached)?;
         self.entries = entries;
         Ok(unneeded)
     }
@@ -176,14 +177,14 @@ fn former_group(id: TableId) -> u16 {
 fn write_entries(
     store: &dyn StateStore,
     entries: &[CatalogueEntry],
-    positions: &[(u16, Option<Position>)],
+    reached: &[(u16, Option<Reached>)],
 ) -> Result<()> {
     let mut rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = entries
         .iter()
         .map(|entry| (layout::catalogue_key(entry.id).to_vec(), Some(layout::encode_catalogue_entry(entry))))
         .collect();
-    rows.extend(positions.iter().map(|(group, position)| {
-        (layout::position_key(*group).to_vec(), position.as_ref().map(layout::encode_position))
+    rows.extend(reached.iter().map(|(group, reached)| {
+        (layout::position_key(*group).to_vec(), reached.as_ref().map(layout::encode_reached))
     }));
     rows.sort();
     fault::point("catalogue.before_write")?;

@@ -6,6 +6,7 @@ use crate::dataflow::{Context, Event, Failure, Operator, Router, Source, SourceB
 use crate::graph::{Builder, TableOptions};
 use crate::store::MemoryStore;
 use crate::store::layout::Types;
+use crate::time::StreamTimes;
 use crate::{ErrorKind, Topic};
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +69,8 @@ fn state_of_0_1(name: &str) -> MemoryStore {
     };
     drop(Catalogue::open(&store).unwrap());
     let position = [(crate::TopicPartition::new("in", 0), 5)].into_iter().collect();
-    write_entries(&store, &[entry], &[(MAIN_GROUP, Some(position))]).unwrap();
+    let reached = Reached::new(position, StreamTimes::default());
+    write_entries(&store, &[entry], &[(MAIN_GROUP, Some(reached))]).unwrap();
     store
 }
 

@@ -68,6 +68,22 @@ impl BatchSlice {
         self.places_of_records().map(|places| places.len() as u64)
     }
 
+    /// The greatest timestamp of its records. Where only a part of the batch is in it, or the batch does not tell, that is decoded.
+    ///
+    /// # Errors
+    /// `Corrupt` if the batch is damaged.
+    pub(crate) fn max_timestamp_ms(&self) -> Result<Option<i64>> {
+        if self.batch.records() == 0 {
+            return Ok(None);
+        }
+        if let Some(known) = self.batch.max_timestamp_ms().filter(|_| self.is_whole()) {
+            return Ok(Some(known));
+        }
+        let records = self.decode_once()?.iter_from(self.offsets.start);
+        let within = records.take_while(|record| record.offset < self.offsets.end);
+        Ok(within.map(|record| record.timestamp_ms).max())
+    }
+
     /// The places of its records.
     ///
     /// # Errors

@@ -1,0 +1,86 @@
+//! The passage of time within an epoch: how far each partition has come before each piece of it, and after all of them.
+//!
+//! Where records say themselves when they happened, it is known before any piece is decoded. Where their sources say it, it is known
+//! once all are, and what they have put out is raised to it.
+
+use super::epoch::EpochRun;
+use super::input::{BatchSlice, EpochInput};
+use crate::time::StreamTimes;
+use crate::{Result, TopicPartition};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The passage of time within one epoch.
+pub(super) struct Passage<'a> {
+    run: &'a EpochRun<'a>,
+    input: &'a EpochInput,
+    /// How far each partition has come, by its number.
+    reached: BTreeMap<u32, (TopicPartition, Option<i64>)>,
+}
+
+impl<'a> Passage<'a> {
+    pub(super) fn new(run: &'a EpochRun<'a>, input: &'a EpochInput) -> Self {
+        Self { run, input, reached: BTreeMap::new() }
+    }
+
+    /// How far its partition had come before each piece; none where the sources of its topic date their records.
+    ///
+    /// # Errors
+    /// `Corrupt` if a batch is damaged.
+    pub(super) fn floors(&mut self, parallel: bool) -> Result<Vec<Option<i64>>> {
+        let (run, pieces) = (self.run, &self.input.pieces);
+        let shown = |piece: &BatchSlice| {
+            if run.are_dated_by_source(piece.topic) { Ok(None) } else { piece.max_timestamp_ms() }
+        };
+        let shown: Vec<Option<i64>> = if parallel {
+            run.pool.install(|| pieces.par_iter().map(shown).collect::<Result<_>>())?
+        } else {
+            pieces.iter().map(shown).collect::<Result<_>>()?
+        };
+        let floors = pieces.iter().zip(shown).map(|(piece, shown)| {
+            let is_dated = run.are_dated_by_source(piece.topic);
+            let reached = self.of(piece);
+            let floor = (!is_dated).then(|| reached.unwrap_or(crate::time::NEVER));
+            *reached = shown.max(*reached);
+            floor
+        });
+        Ok(floors.collect())
+    }
+
+    /// Passes a piece of which sources have `shown` so much, and answers with how far its partition had come before it. None where
+    /// that was known before.
+    pub(super) fn pass(&mut self, piece: &BatchSlice, shown: Option<i64>) -> Option<i64> {
+        if !self.run.are_dated_by_source(piece.topic) {
+            return None;
+        }
+        let reached = self.of(piece);
+        let floor = *reached;
+        *reached = shown.max(floor);
+        floor
+    }
+
+    /// How far the partitions have come with the epoch.
+    pub(super) fn times(self) -> StreamTimes {
+        let mut times = self.run.times.clone();
+        for (partition, reached) in self.reached.values() {
+            reached.iter().for_each(|reached| times.raise(partition, *reached));
+        }
+        times
+    }
+
+    fn of(&mut self, piece: &BatchSlice) -> &mut Option<i64> {
+        let (_, reached) = self.reached.entry(piece.source).or_insert_with(|| {
+            let topic = self
+                .run
+                .plan
+                .sources
+                .get(piece.topic)
+                .map_or_else(|| Arc::from(""), |(topic, _)| Arc::clone(topic));
+            let partition = TopicPartition::new(topic, piece.partition);
+            let shown = self.run.times.shown_by(&partition);
+            (partition, shown)
+        });
+        reached
+    }
+}

@@ -1,0 +1,52 @@
+//! How far partitions have come in time where the state does not say it: one of a release that did not note it.
+
+use super::Setting;
+use crate::changelog::read_below;
+use crate::time::{Reached, StreamTimes};
+use crate::{Result, TopicPartition};
+
+/// How far the partitions of a group have come in time. If that was never noted, it is looked up in what the log still has of what
+/// the group has read: once, as the next drain notes it.
+///
+/// # Errors
+/// An error of the changelog.
+pub(super) fn known(setting: &Setting, reached: Reached) -> Result<StreamTimes> {
+    let Reached { position, mut times, is_timeless } = reached;
+    if !is_timeless {
+        return Ok(times);
+    }
+    let read = position.iter().filter(|(id, next)| *next > 0 && setting.graph.reads(&id.topic));
+    for (id, next) in read {
+        if let Some(shown) = shown_below(setting, id, next)? {
+            times.raise(id, shown);
+        }
+    }
+    Ok(times)
+}
+
+/// The greatest timestamp that `id` still has below the offset `end`.
+fn shown_below(setting: &Setting, id: &TopicPartition, end: u64) -> Result<Option<i64>> {
+    let kept = setting.changelog.offsets(id)?;
+    if kept.start >= end.min(kept.end) {
+        return Ok(None);
+    }
+    let mut reader = setting.changelog.reader(id, kept.start)?;
+    let mut shown: Option<i64> = None;
+    read_below(&mut *reader, end.min(kept.end), |batch| {
+        let known = batch.max_timestamp_ms().filter(|_| batch.end_offset() <= end && batch.records() > 0);
+        let greatest = match known {
+            Some(known) => Some(known),
+            None => {
+                let records = batch.decode()?;
+                records
+                    .iter()
+                    .take_while(|record| record.offset < end)
+                    .map(|record| record.timestamp_ms)
+                    .max()
+            }
+        };
+        shown = shown.max(greatest);
+        Ok(())
+    })?;
+    Ok(shown)
+}

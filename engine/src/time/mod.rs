@@ -1,0 +1,23 @@
+//! Event time: how far each partition has come, and with it each node of a graph.
+//!
+//! The rule: whether a record counts is decided by its own partition, when a thing closes is decided by all of them.
+//!
+//! - The *stream time* of a record is the greatest timestamp of its partition up to and including it, over all of the partition's
+//!   history. Whether the record is late is a comparison with it, and with nothing else: no watermark, no clock. So it does not
+//!   depend on how epochs are cut, nor on what other partitions hold.
+//! - The *watermark* of a node at a position is the least stream time of the partitions that feed it, less what the nodes before it
+//!   hold back. It decides when something closes, never what is in it. Stream times never fall, so no record that comes after has a
+//!   stream time below it.
+//!
+//! Invariant: all of it is a function of the log below a position, stored with the rows of that position.
+
+mod reached;
+mod stream_times;
+mod watermarks;
+
+pub(crate) use reached::Reached;
+pub(crate) use stream_times::StreamTimes;
+pub(crate) use watermarks::Watermarks;
+
+/// Before all time: how far a partition has come that has shown no record.
+pub(crate) const NEVER: i64 = i64::MIN;

@@ -1,0 +1,211 @@
+//! How far a partition had come in time at each of its records is a function of the log: of its own records up to that one, and of
+//! nothing else. Not of where epochs are cut, of shards, crashes or rebuilds, of what else there is, nor of which records fail.
+//!
+//! Method: random records of several partitions, with timestamps in any order, equal ones and the ends of `i64` among them; each
+//! record is kept with the stream time that an operator was told. Random epochs, drains, crashes, fresh states and raised versions,
+//! on a log that is one sequence and on one with gaps, dated by the records and by their readers. The oracle is a loop over the
+//! partition.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
+use millpond::store::MemoryStore;
+use millpond::stream::{ConsumerRecord, Emit};
+use millpond::{
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Process, Stepper, StoredTable, TableOptions, Topic,
+};
+use millpond_support::environment::{rounds, seed};
+use millpond_support::expect::refused;
+use millpond_support::own_log::OwnLog;
+use millpond_support::random::Random;
+use millpond_support::records;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const PARTITIONS: u32 = 3;
+
+/// A number, and when it says that it happened.
+type Reading = (u64, i64);
+
+/// By partition and offset: the timestamp of the record, and how far its partition had come.
+type Times = BTreeMap<(u32, u64), (i64, i64)>;
+
+/// Who says when a record happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dated {
+    ByRecord,
+    ByReader,
+}
+
+fn readings(dated: Dated) -> Topic<u8, Reading> {
+    let topic = Topic::new("readings").partitions(PARTITIONS);
+    if dated == Dated::ByReader { topic.timestamps_from(|_, (_, at)| *at) } else { topic }
+}
+
+/// Says of each record how far its partition had come.
+struct Told;
+
+impl Process<u8, ConsumerRecord<Reading>> for Told {
+    type State = ();
+    type OutKey = (u32, u64);
+    type OutValue = (i64, i64);
+
+    fn process(
+        &self,
+        _: &u8,
+        record: ConsumerRecord<Reading>,
+        _: &mut Option<()>,
+        emit: &mut Emit<(u32, u64), (i64, i64)>,
+    ) {
+        if record.value.is_some_and(|(number, _)| number % 13 == 5) {
+            return emit.fail("bad luck");
+        }
+        let times = (emit.timestamp_ms(), emit.stream_time_ms());
+        emit.push((record.partition, record.offset), times);
+    }
+}
+
+fn graph(dated: Dated, version: u32) -> (Graph, StoredTable<(u32, u64), (i64, i64)>) {
+    let graph = GraphBuilder::new();
+    let (told, _) = graph.records(&readings(dated)).process("nothing", Told);
+    let told = told.to_table(TableOptions::from("times").version(version));
+    // Another reader of the topic, which looks at nothing, and one of its tombstones.
+    graph.stream(&readings(dated)).group_by_key().count("counts");
+    (graph.build().unwrap(), told)
+}
+
+fn timestamp(random: &mut Random) -> i64 {
+    match random.below(40) {
+        0 => i64::MIN,
+        1 => -1,
+        2 if random.below(4) == 0 => i64::MAX,
+        _ => i64::try_from(random.below(1_000)).unwrap() - 200,
+    }
+}
+
+struct Life {
+    log: Arc<dyn Changelog>,
+    store: Arc<MemoryStore>,
+    stepper: Option<Stepper>,
+    dated: Dated,
+    version: u32,
+    shards: usize,
+}
+
+impl Life {
+    fn stepper(&mut self) -> &mut Stepper {
+        let Self { log, store, dated, version, shards, .. } = &*self;
+        let open = || {
+            let (graph, _) = graph(*dated, *version);
+            let builder = Engine::builder(&graph).store(store.clone()).changelog(log.clone()).shards(*shards);
+            builder.on_failure(FailurePolicy::DeadLetter("letters".into())).stepper().unwrap()
+        };
+        if self.stepper.is_none() {
+            self.stepper = Some(open());
+        }
+        self.stepper.as_mut().unwrap()
+    }
+
+    /// Folds everything, and answers with what was told.
+    fn told(&mut self) -> Times {
+        // Handles are those of the graph that runs.
+        self.stepper = None;
+        let (graph, told) = graph(self.dated, self.version);
+        let builder = Engine::builder(&graph).store(self.store.clone()).changelog(self.log.clone());
+        let mut stepper = builder
+            .on_failure(FailurePolicy::DeadLetter("letters".into()))
+            .shards(self.shards)
+            .stepper()
+            .unwrap();
+        let mut idle = 0;
+        while idle < 20 || stepper.is_building() {
+            idle = if stepper.epoch(50).unwrap() { 0 } else { idle + 1 };
+        }
+        stepper.drain().unwrap();
+        let rows = stepper.view(&told).unwrap().scan().unwrap().map(Result::unwrap).collect();
+        drop(stepper);
+        rows
+    }
+}
+
+/// One partition after the other.
+fn expected(log: &dyn Changelog, dated: Dated) -> Times {
+    let topic = readings(dated);
+    let mut times = Times::new();
+    for number in 0..PARTITIONS {
+        let id = records::partition(&topic, number);
+        let mut latest: Option<i64> = None;
+        let kept = log.offsets(&id).unwrap();
+        let mut reader = log.reader(&id, kept.start).unwrap();
+        millpond::changelog::backend::read_below(&mut *reader, kept.end, |batch| {
+            for record in batch.decode()?.iter() {
+                let value = record.value.map(|bytes| topic.codec().decode(bytes).unwrap());
+                let fails = value.is_some_and(|(number, _)| number % 13 == 5);
+                let at = match (dated, value) {
+                    (Dated::ByReader, Some((_, at))) => at,
+                    _ => record.timestamp_ms,
+                };
+                latest = latest.max(Some(at));
+                if !fails {
+                    times.insert((number, record.offset), (at, latest.unwrap()));
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    }
+    times
+}
+
+#[test]
+fn stream_time_is_a_function_of_the_log() {
+    let seed = seed();
+    println!("MILLPOND_SEED={seed}");
+    let mut random = Random::new(seed);
+    for round in 0..rounds(80) {
+        let dated = random.pick(&[Dated::ByRecord, Dated::ByReader]);
+        let log: Arc<dyn Changelog> = if random.below(2) == 0 {
+            Arc::new(MemoryChangelog::new())
+        } else {
+            OwnLog::with_gaps(random.number())
+        };
+        log.create_topic("readings", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
+        let shards = 1 + random.index(3);
+        let mut life = Life { log, store: Arc::default(), stepper: None, dated, version: 1, shards };
+        for number in 0..150 {
+            match random.below(14) {
+                0 => drop(life.stepper().drain().unwrap()),
+                1 => life.stepper = None,
+                2 => {
+                    (life.stepper, life.shards) = (None, 1 + random.index(3));
+                    life.version += u32::from(random.below(3) == 0);
+                }
+                3 if random.below(4) == 0 => (life.stepper, life.store) = (None, Arc::default()),
+                3..8 => drop(life.stepper().epoch(1 + random.index(5)).unwrap()),
+                _ => {
+                    let id = records::partition(&readings(dated), u32::try_from(random.below(3)).unwrap());
+                    let batch = (0..=random.below(4)).map(|part| {
+                        let at = timestamp(&mut random);
+                        let value =
+                            (random.below(8) > 0).then_some((number * 10 + part, timestamp(&mut random)));
+                        let key = u8::try_from(random.below(20)).unwrap();
+                        records::record(&readings(dated), &key, value.as_ref()).at(at)
+                    });
+                    records::append(&*life.log, id, batch.collect()).unwrap();
+                }
+            }
+        }
+        let (told, expected) = (life.told(), expected(&*life.log, dated));
+        let wrong: Vec<_> = expected.iter().filter(|(at, times)| told.get(at) != Some(times)).collect();
+        let first = wrong.first().map(|(at, _)| told.get(at));
+        assert!(wrong.is_empty(), "round {round}, {dated:?}: {first:?}, and expected were {wrong:?}");
+        assert_eq!(told.len(), expected.len(), "round {round}");
+    }
+}
+
+#[test]
+fn a_topic_is_dated_in_the_same_way_wherever_it_is_read() {
+    let graph = GraphBuilder::new();
+    graph.stream(&readings(Dated::ByReader)).group_by_key().count("counts");
+    graph.table(&readings(Dated::ByRecord), "latest");
+    refused(graph.build(), ErrorKind::Invalid, &["readings", "timestamps_from", "say the same everywhere"]);
+}
