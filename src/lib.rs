@@ -85,7 +85,7 @@ pub use millpond_engine::{codec, key_codec, store};
 pub use millpond_operators::testing;
 pub use millpond_operators::{
     ForeignStore, GraphBuilder, GroupedStream, GroupedTable, Latest, Process, StoredTable, Stream, Table,
-    Upsert, aggregate,
+    Upsert, Windowed, aggregate,
 };
 
 /// Streams, and what their closures are given and give: whole records, what a [`Process`] emits.

@@ -17,6 +17,6 @@ mod earliest;
 mod upsert;
 
 pub use builder::{GraphBuilder, Latest};
-pub use stream::{GroupedStream, Process, Stream};
+pub use stream::{GroupedStream, Process, Stream, Windowed};
 pub use table::{ForeignStore, GroupedTable, StoredTable, Table};
 pub use upsert::Upsert;

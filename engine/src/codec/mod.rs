@@ -51,7 +51,7 @@ pub use wire::UuidText;
 pub use wire::{BigEndian, Ordered, Utf8};
 
 use std::fmt;
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// Why bytes did not decode, or a value did not encode.
@@ -160,6 +160,16 @@ pub trait KeyCodec: Sized {
     #[must_use]
     fn key_shape() -> String {
         Self::key_schema()
+    }
+
+    /// Feeds `state` with what decides on which shard the key is: by default all of it. A key that is made of another one and of
+    /// a time, say, may leave that to the other one, so that what is folded by either stays where it is. It is no part of anything
+    /// stored.
+    fn hash_route<H: Hasher>(&self, state: &mut H)
+    where
+        Self: Hash,
+    {
+        self.hash(state);
     }
 
     /// Decodes a key that is the whole of `bytes`.

@@ -24,6 +24,10 @@ const LENGTH: u128 = (1 << LENGTH_BITS) - 1;
 /// How many bits of hash stand for a key, or for a path that has no room.
 const HASH_BITS: u32 = 48;
 
+/// So many bytes of a key keep their order.
+const KEY_BYTES: usize = 4;
+const KEY_BITS: u32 = 32;
+
 /// Payloads of the codes, in bits: so many ones and a zero come before each, but for the last one.
 const PAYLOADS: [u32; 5] = [3, 6, 12, 20, 64];
 
@@ -65,6 +69,14 @@ impl Branch {
             return Self::full(path, self.bytes());
         }
         Self::new(path, length + bits)
+    }
+
+    /// What is made for a key, in the order of keys whose first bytes differ.
+    pub(super) fn then_in_order(self, encoded_key: &[u8]) -> Self {
+        let first = encoded_key.iter().chain(std::iter::repeat(&0)).take(KEY_BYTES);
+        let first = first.fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
+        let bits = (first << HASH_BITS) | u128::from(hash(encoded_key.iter().copied()));
+        self.append(bits, HASH_BITS + KEY_BITS)
     }
 
     fn append(self, bits: u128, count: u32) -> Self {

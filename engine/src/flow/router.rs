@@ -2,8 +2,9 @@
 //!
 //! Invariant: it is a function of the key and of the number of shards alone, and no part of anything stored.
 
+use crate::codec::KeyCodec;
 use rustc_hash::FxBuildHasher;
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// Maps keys to shards.
 #[derive(Debug, Clone, Copy)]
@@ -25,18 +26,20 @@ impl Router {
     /// The shard that owns `key`.
     #[inline]
     #[must_use]
-    pub fn shard<K: Hash>(&self, key: &K) -> usize {
+    pub fn shard<K: KeyCodec + Hash>(&self, key: &K) -> usize {
         if self.shards == 1 {
             return 0;
         }
         // Mixed once more, so that the bits which choose the shard are not those by which a shard's hash map
         // places the key: it would leave most of its buckets empty.
-        let mixed = FxBuildHasher.hash_one(key).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let mut hasher = FxBuildHasher.build_hasher();
+        key.hash_route(&mut hasher);
+        let mixed = hasher.finish().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         ((mixed * self.shards as u64) >> 32) as usize
     }
 
     /// Splits `items` by the shard of their key, keeping the order within a shard.
-    pub fn split<T, K: Hash>(
+    pub fn split<T, K: KeyCodec + Hash>(
         &self,
         items: impl IntoIterator<Item = T>,
         key: impl Fn(&T) -> &K,

@@ -6,6 +6,12 @@
 use super::Event;
 use super::branch::Branch;
 
+/// Where the places of what no record has caused begin.
+const FIRST_CLOSING: u64 = 1 << 63;
+
+/// So many milliseconds on either side of 1970 are told apart.
+const CLOSINGS: i64 = 1 << 62;
+
 /// The origin of a value.
 ///
 /// Stamps are ordered by the place of their record in the log, and then by how the values were made from it.
@@ -27,6 +33,21 @@ impl Stamp {
     #[must_use]
     pub fn new(timestamp_ms: i64, sequence: u64) -> Self {
         Self { sequence, branch: Branch::default(), timestamp_ms, stream_time_ms: timestamp_ms }
+    }
+
+    /// The stamp of what is made where something closes at `close_ms` for the key with this encoding: no record has caused it. It
+    /// stands behind all records of its epoch, in the order of times, and then of keys as far as their first bytes tell them apart.
+    #[must_use]
+    pub fn of_closing(close_ms: i64, encoded_key: &[u8], timestamp_ms: i64) -> Self {
+        // No log comes to 2^63 records, and no date is so far away that half of the range would not do.
+        let since = (close_ms.clamp(-CLOSINGS, CLOSINGS - 1) + CLOSINGS).cast_unsigned();
+        let branch = Branch::default().then_in_order(encoded_key);
+        Self { sequence: FIRST_CLOSING | since, branch, timestamp_ms, stream_time_ms: timestamp_ms }
+    }
+
+    /// Whether no record has caused it.
+    pub(crate) fn is_of_closing(&self) -> bool {
+        self.sequence >= FIRST_CLOSING
     }
 
     /// The stamp of the same record where its partition had come as far as `stream_time_ms`.

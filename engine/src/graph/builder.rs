@@ -225,6 +225,12 @@ impl Builder {
         self.change(node, |node| node.interleaving = interleaving);
     }
 
+    /// Has [`build`](Self::build) fail with this error: for a method that returns a handle and was asked for something that cannot
+    /// be.
+    pub fn refuse(&self, error: Error) {
+        self.parts().unfit.push(error);
+    }
+
     /// Declares that `node` looks at how far time has come ([`Context::watermark`](crate::dataflow::Context::watermark)), and that
     /// what it puts out may be dated up to `delay_ms` earlier than that: what comes behind it has come so much less far.
     pub fn looks_at_time<T>(&self, node: NodeRef<T>, delay_ms: i64) {

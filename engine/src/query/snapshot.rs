@@ -13,7 +13,7 @@ use crate::state::{Published, TaskState};
 use crate::store::{StoreSnapshot, layout};
 use crate::{Error, Position, Result};
 use std::fmt;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::Arc;
 
 /// All tables of an engine at one position. It never changes, and holds no locks. Tables are read through
@@ -278,6 +278,21 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
             Bound::Excluded(key) => self.table.row_key(&key),
             Bound::Unbounded => past.to_vec(),
         };
+        Scan::new(self.clone(), start, end)
+    }
+
+    /// The rows whose keys do not stand before those that begin with `prefixes.start`, but before those that begin with
+    /// `prefixes.end`, in ascending order; `.rev()` for descending.
+    #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a range is written where it is used, as in the standard library"
+    )]
+    pub fn prefixes<P: KeyPrefix<K>>(&self, prefixes: Range<P>) -> Scan<K, V> {
+        let (first, _) = layout::table_range(self.table.table_id());
+        let [mut start, mut end] = [first.to_vec(), first.to_vec()];
+        prefixes.start.encode_prefix(&mut start);
+        prefixes.end.encode_prefix(&mut end);
         Scan::new(self.clone(), start, end)
     }
 

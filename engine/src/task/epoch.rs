@@ -53,6 +53,11 @@ impl EpochFailure {
         self.error.kind() == ErrorKind::User
     }
 
+    /// Whether it happened at what was made where something closed.
+    pub(crate) fn is_of_closing(&self) -> bool {
+        self.stamp.is_some_and(|stamp| stamp.is_of_closing())
+    }
+
     /// That there are records which do not decode.
     fn undecodable(undecodable: Skipped) -> Option<Self> {
         let (&place, reason) = undecodable.first_key_value()?;

@@ -214,7 +214,8 @@ impl Task {
     /// The records to leave out of the epoch after this failure; `None` if it is not clear enough that they are to blame,
     /// or nothing may be left out.
     fn left_out(&self, failure: &EpochFailure, input: &EpochInput) -> Option<Skipped> {
-        if !self.setting.sets_aside() {
+        // No record is to blame for what was made where something closed.
+        if !self.setting.sets_aside() || failure.is_of_closing() {
             return None;
         }
         if !failure.undecodable.is_empty() {
@@ -266,11 +267,21 @@ impl Task {
              to that, for all its records would fail; if this one is not what others are, open with a dead-letter topic to \
              leave it out"
         };
+        let closed = failure.is_of_closing();
         // Only here: the reason in a dead letter is what the letter is known by, and names no steps.
         let error = match failure.step {
             Some(step) => failure.error.context(format!("in {}", self.setting.graph.step(step))),
             None => failure.error,
         };
+        if closed {
+            return Error::new(
+                error.kind(),
+                format!(
+                    "{error}; that was made where something closed, and no record is to blame that could be left out: mend the code; \
+                     nothing was lost, and what closes is told again"
+                ),
+            );
+        }
         // What happened before what to do: the causes, too, come first.
         Error::new(error.kind(), format!("{}: {error}; {advice}", place.unwrap_or_default()))
     }

@@ -8,7 +8,6 @@
 use super::Stream;
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::table::StoredTable;
-use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Changes, Context, Event, Failure, Operator, Stamp};
 use millpond_engine::graph::{TableOptions, TableRef};
@@ -232,13 +231,7 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         store: impl Into<TableOptions<V>>,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> StoredTable<K, V> {
-        self.fold_by("reduce", store.into(), move |_, row: &mut Option<V>, value| {
-            *row = Some(match row.take() {
-                Some(so_far) => combine(so_far, value),
-                None => value,
-            });
-            Ok::<(), Infallible>(())
-        })
+        self.fold_by("reduce", store.into(), reducing(combine))
     }
 
     pub(super) fn fold_by<A: Value, E: Display + 'static>(
@@ -247,12 +240,35 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
         store: TableOptions<A>,
         step: impl Fn(&K, &mut Option<A>, V) -> Result<(), E> + Send + Sync + 'static,
     ) -> StoredTable<K, A> {
+        self.folded(kind, store, step).0
+    }
+
+    /// As [`fold_by`](Self::fold_by), with the table in which the rows are.
+    pub(super) fn folded<A: Value, E: Display + 'static>(
+        &self,
+        kind: &'static str,
+        store: TableOptions<A>,
+        step: impl Fn(&K, &mut Option<A>, V) -> Result<(), E> + Send + Sync + 'static,
+    ) -> (StoredTable<K, A>, TableRef<K, A>) {
         let builder = &self.stream.builder;
         let table: TableRef<K, A> = builder.table(kind, store);
         let operator = FoldStream { table, step, types: PhantomData::<fn() -> (V, E)> };
         let node = builder.operator(kind, self.stream.node, &[table.index()], &[], operator);
         builder.follows_updates(node);
-        StoredTable::from_node(builder, node, table)
+        (StoredTable::from_node(builder, node, table), table)
+    }
+}
+
+/// The step of a fold that combines values two at a time.
+pub(super) fn reducing<K, V>(
+    combine: impl Fn(V, V) -> V + Send + Sync + 'static,
+) -> impl Fn(&K, &mut Option<V>, V) -> Result<(), Infallible> + Send + Sync + 'static {
+    move |_, row, value| {
+        *row = Some(match row.take() {
+            Some(so_far) => combine(so_far, value),
+            None => value,
+        });
+        Ok(())
     }
 }
 

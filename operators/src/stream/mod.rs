@@ -41,11 +41,13 @@ mod split;
 mod step;
 mod steps;
 mod table;
+mod window;
 
 pub use group::GroupedStream;
 pub use millpond_engine::changelog::ProducerRecord;
 pub use process::{Emit, Process};
 pub use record::ConsumerRecord;
+pub use window::{Tumbling, TumblingSize, WindowStart, Windowed, WindowedStream, WindowedTable, Windows};
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};
 

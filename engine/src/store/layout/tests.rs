@@ -50,12 +50,9 @@ fn a_position_has_its_golden_bytes() {
 
 #[test]
 fn how_far_a_group_has_come_has_its_golden_bytes() {
-    let mut reached = Reached {
-        position: [(TopicPartition::new("a", 0), 1), (TopicPartition::new("b", 2), 300)]
-            .into_iter()
-            .collect(),
-        times: StreamTimes::default(),
-    };
+    let position =
+        [(TopicPartition::new("a", 0), 1), (TopicPartition::new("b", 2), 300)].into_iter().collect();
+    let mut reached = Reached::new(position, StreamTimes::default());
     reached.times.raise(&TopicPartition::new("b", 2), -2);
     let stored = encode_reached(&reached);
     let (body, checksum) = stored.split_at(stored.len() - 4);

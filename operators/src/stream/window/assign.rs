@@ -1,0 +1,63 @@
+//! Which window a record counts to, if any.
+//!
+//! Late: a record counts as long as its stream time is below the close of its window. Early: there is no such thing, as a timestamp
+//! ahead of others only takes its own partition on. Equal timestamps are in one window, negative ones in windows as others. Streams
+//! have no tombstones. Repeated keys count each. Empty input puts nothing out.
+
+use super::{Windowed, Windows};
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Context, Event, Failure, Operator, Stamp};
+use std::marker::PhantomData;
+
+/// Whether a record counts to the window that ends at `end_ms`.
+fn counts<W: Windows>(windows: &W, end_ms: i64, stamp: &Stamp) -> bool {
+    stamp.stream_time_ms < windows.close_of(end_ms)
+}
+
+/// Gives records the keys of their windows, and leaves out those that count to none.
+pub(super) struct Assign<K, V, W> {
+    windows: W,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V, W> Assign<K, V, W> {
+    pub(super) fn new(windows: W) -> Self {
+        Self { windows, types: PhantomData }
+    }
+}
+
+impl<K: Key, V: Value, W: Windows> Operator for Assign<K, V, W> {
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Vec<Event<Windowed<K>, V>>;
+
+    fn run(&self, _: &mut Context<'_>, (events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
+        let mut assigned = Vec::with_capacity(events.len());
+        for Event { key, value, stamp } in events {
+            let (start_ms, end_ms) = self.windows.window_of(stamp.timestamp_ms);
+            if counts(&self.windows, end_ms, &stamp) {
+                assigned.push(Event { key: Windowed { start_ms, end_ms, key }, value, stamp });
+            }
+        }
+        Ok(Some(assigned))
+    }
+}
+
+/// Leaves out the records that count to a window.
+pub(super) struct Late<K, V, W>(Assign<K, V, W>);
+
+impl<K, V, W> Late<K, V, W> {
+    pub(super) fn new(windows: W) -> Self {
+        Self(Assign::new(windows))
+    }
+}
+
+impl<K: Key, V: Value, W: Windows> Operator for Late<K, V, W> {
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Vec<Event<K, V>>;
+
+    fn run(&self, _: &mut Context<'_>, (mut events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
+        let windows = &self.0.windows;
+        events.retain(|event| !counts(windows, windows.window_of(event.stamp.timestamp_ms).1, &event.stamp));
+        Ok(Some(events))
+    }
+}

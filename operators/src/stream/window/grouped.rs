@@ -1,0 +1,179 @@
+//! Grouped records by windows, and what is folded of them.
+
+use super::assign::{Assign, Late};
+use super::close::{Close, Due};
+use super::{Windowed, Windows};
+use crate::aggregate::{Aggregate, Fold, count};
+use crate::stream::group::reducing;
+use crate::stream::{GroupedStream, Stream};
+use crate::table::StoredTable;
+use millpond_engine::Error;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::query::{Stored, StoredRef};
+use std::convert::Infallible;
+use std::fmt;
+
+impl<K: Key, V: Value> GroupedStream<K, V> {
+    /// Divides the records of each group by time. Each counts to the window that has its timestamp, as long as its own partition had
+    /// not come to the close of that window. See [`Tumbling`](super::Tumbling) for an example.
+    #[must_use]
+    #[doc(alias = "windowedBy")]
+    pub fn windowed<W: Windows>(&self, windows: W) -> WindowedStream<K, V, W> {
+        let Stream { builder, node, .. } = &self.stream;
+        if let Some(why) = windows.unfit() {
+            builder.refuse(Error::invalid(why));
+        }
+        let assigned = builder.operator("windowed", *node, &[], &[], Assign::new(windows.clone()));
+        let stream = Stream::new(builder.clone(), assigned, true);
+        WindowedStream { grouped: self.clone(), assigned: GroupedStream { stream }, windows }
+    }
+}
+
+/// The records of groups by windows, ready to be folded.
+#[doc(alias = "TimeWindowedKStream")]
+pub struct WindowedStream<K, V, W> {
+    grouped: GroupedStream<K, V>,
+    assigned: GroupedStream<Windowed<K>, V>,
+    windows: W,
+}
+
+impl<K, V, W: fmt::Debug> fmt::Debug for WindowedStream<K, V, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WindowedStream").field("windows", &self.windows).finish_non_exhaustive()
+    }
+}
+
+impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
+    /// Counts the records of each group in each window.
+    pub fn count(&self, store: impl Into<TableOptions<u64>>) -> WindowedTable<K, u64, W> {
+        self.aggregate(store, count())
+    }
+
+    /// Folds each group in each window with a closure, beginning with `init()`. See [`GroupedStream::fold`].
+    pub fn fold<A: Value>(
+        &self,
+        store: impl Into<TableOptions<A>>,
+        init: impl Fn() -> A + Send + Sync + 'static,
+        fold: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
+    ) -> WindowedTable<K, A, W> {
+        self.aggregate(store, Fold::new(init, fold))
+    }
+
+    /// Combines the values of each group in each window into one, two at a time. See [`GroupedStream::reduce`].
+    pub fn reduce(
+        &self,
+        store: impl Into<TableOptions<V>>,
+        combine: impl Fn(V, V) -> V + Send + Sync + 'static,
+    ) -> WindowedTable<K, V, W> {
+        let (table, rows) = self.assigned.folded("reduce", store.into(), reducing(combine));
+        self.table_of(table, rows)
+    }
+
+    /// Folds each group in each window with `aggregate`. See [`GroupedStream::aggregate`].
+    pub fn aggregate<A: Aggregate<K, V>>(
+        &self,
+        store: impl Into<TableOptions<A::Acc>>,
+        aggregate: A,
+    ) -> WindowedTable<K, A::Acc, W> {
+        let store = store.into().written_by(aggregate.id());
+        let commutes = aggregate.commutes();
+        let (table, rows) =
+            self.assigned.folded("fold", store, move |windowed, acc: &mut Option<A::Acc>, value| {
+                aggregate.fold(acc.get_or_insert_with(|| aggregate.init()), &windowed.key, value);
+                Ok::<(), Infallible>(())
+            });
+        self.table_of(if commutes { table.commuting() } else { table }, rows)
+    }
+
+    /// The records that count to no window, as their partition had come to its close before: count them, or keep them elsewhere.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::stream::Tumbling;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    /// use std::time::Duration;
+    ///
+    /// let clicks = Topic::<u32, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let minutes = graph.stream(&clicks).group_by_key().windowed(Tumbling::of(Duration::from_secs(60)).grace(Duration::ZERO));
+    /// minutes.count("counts");
+    /// let late = minutes.late().group_by_key().count("late");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// for at in [59_000, 60_000, 58_000] {
+    ///     driver.put(&clicks, 7, 1, at)?;
+    /// }
+    /// driver.run()?;
+    /// assert_eq!(driver.table(&late)?, [(7, 1)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn late(&self) -> Stream<K, V> {
+        let Stream { builder, node, .. } = &self.grouped.stream;
+        let late = builder.operator("late", *node, &[], &[], Late::new(self.windows.clone()));
+        Stream::new(builder.clone(), late, true)
+    }
+
+    fn table_of<A: Value>(
+        &self,
+        table: StoredTable<Windowed<K>, A>,
+        rows: TableRef<Windowed<K>, A>,
+    ) -> WindowedTable<K, A, W> {
+        WindowedTable { table, rows, windows: self.windows.clone() }
+    }
+}
+
+/// What was folded by windows: a table of windows and groups, and the rows of windows that are final.
+///
+/// Which of the two is read decides what is told: the [table](Self::table) has every row from its first record on, and
+/// [`on_close`](Self::on_close) each row once, when nothing can change it any more.
+pub struct WindowedTable<K, A, W> {
+    table: StoredTable<Windowed<K>, A>,
+    rows: TableRef<Windowed<K>, A>,
+    windows: W,
+}
+
+impl<K, A, W: fmt::Debug> fmt::Debug for WindowedTable<K, A, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WindowedTable")
+            .field("table", &self.table)
+            .field("windows", &self.windows)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
+    /// The table of all windows, open ones and closed ones.
+    #[must_use]
+    pub fn table(&self) -> &StoredTable<Windowed<K>, A> {
+        &self.table
+    }
+
+    /// The row of each group and window when the window is closed: once, in the order of closes and keys, dated with the last
+    /// millisecond of the window. A window is closed once every partition that feeds it has come to its end and the grace.
+    #[must_use]
+    #[doc(alias = "suppress")]
+    #[doc(alias = "emitStrategy")]
+    pub fn on_close(&self) -> Stream<Windowed<K>, A> {
+        let (builder, node) = (&self.table.builder, self.table.node);
+        let table = self.rows;
+        let due =
+            builder.exchange("due", node, &[table.index()], Due { table, windows: self.windows.clone() });
+        let close = Close { table, windows: self.windows.clone() };
+        let closed = builder.operator("on_close", (node, due), &[], &[table.index()], close);
+        builder.looks_at_time(closed, self.windows.grace_ms());
+        Stream::new(builder.clone(), closed, true)
+    }
+}
+
+impl<K, A, W> millpond_engine::query::sealed::Sealed for WindowedTable<K, A, W> {}
+
+impl<K: Key, A: Value, W: Windows> Stored for WindowedTable<K, A, W> {
+    type Key = Windowed<K>;
+    type Value = A;
+
+    fn stored(&self) -> StoredRef<Windowed<K>, A> {
+        self.table.stored()
+    }
+}

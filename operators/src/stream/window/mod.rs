@@ -1,0 +1,59 @@
+//! Windows: the records of each group, by stretches of time.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `windowed` | the key of a row: a window and the key of its group |
+//! | `tumbling` | windows of one size that follow each other |
+//! | `grouped` | grouped records by their windows, and what is folded of them |
+//! | `assign` | to which window a record counts, and which records count to none |
+//! | `close` | the final rows of windows that are closed |
+//!
+//! Whether a record counts is decided by its stamp alone: it does as long as its own partition has not come to the end of the window
+//! and the grace behind it. When a window is closed is decided by the watermark. So what is in it depends on nothing but the log.
+
+mod assign;
+mod close;
+mod grouped;
+mod tumbling;
+mod windowed;
+
+pub use grouped::{WindowedStream, WindowedTable};
+pub use tumbling::{Tumbling, TumblingSize};
+pub use windowed::{WindowStart, Windowed};
+
+use std::time::Duration;
+
+/// A kind of windows: to which of them a moment belongs, and when each is closed. There are no others: the trait is sealed.
+pub trait Windows: Clone + Send + Sync + sealed::Sealed + 'static {
+    /// The window that has `timestamp_ms`: where it begins, and the first moment after it.
+    #[doc(hidden)]
+    fn window_of(&self, timestamp_ms: i64) -> (i64, i64);
+
+    /// So long after its end a window takes records that are late.
+    #[doc(hidden)]
+    fn grace_ms(&self) -> i64;
+
+    /// When a window is closed that ends at `end_ms`: no record counts to it whose partition has come as far.
+    #[doc(hidden)]
+    fn close_of(&self, end_ms: i64) -> i64 {
+        end_ms.saturating_add(self.grace_ms())
+    }
+
+    /// Where the first window begins that is not closed at the watermark `watermark_ms`.
+    #[doc(hidden)]
+    fn first_open(&self, watermark_ms: i64) -> i64;
+
+    /// Why there are no such windows.
+    #[doc(hidden)]
+    fn unfit(&self) -> Option<String>;
+}
+
+mod sealed {
+    /// Implemented for the windows that there are.
+    pub trait Sealed {}
+}
+
+/// A duration in milliseconds; the longest there is for one that is longer than all of time.
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,214 @@
+//! What is in a window, when it is told and in which order is a function of the log: the same for every way to cut epochs, every number
+//! of shards, every crash and rebuild, and however far partitions are apart.
+//!
+//! Method: random records of several partitions out of order, with equal and negative timestamps and some far ahead; finals are
+//! appended to a topic and kept in a table. Random epochs, drains, crashes and fresh states, on a log that is one sequence and on one
+//! with gaps. The oracle folds one partition after the other: a record counts if its partition had not come to the close of its
+//! window, and a window is closed once all partitions have come to its close.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
+use millpond::store::MemoryStore;
+use millpond::stream::Tumbling;
+use millpond::{
+    Engine, ErrorKind, Graph, GraphBuilder, Stepper, StoredTable, Topic, TopicPartition, Windowed,
+};
+use millpond_support::environment::{rounds, seed};
+use millpond_support::expect::refused;
+use millpond_support::own_log::OwnLog;
+use millpond_support::random::Random;
+use millpond_support::records;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+const PARTITIONS: u32 = 3;
+const SIZE_MS: i64 = 100;
+
+fn clicks() -> Topic<u8, u64> {
+    Topic::new("clicks").partitions(PARTITIONS)
+}
+
+/// Told once each: a window of a key, and what was in it.
+fn told() -> Topic<Windowed<u8>, Vec<u64>> {
+    Topic::new("told").partitions(1)
+}
+
+type Rows = BTreeMap<Windowed<u8>, Vec<u64>>;
+
+struct Case {
+    graph: Graph,
+    all: StoredTable<Windowed<u8>, Vec<u64>>,
+    finals: StoredTable<Windowed<u8>, Vec<u64>>,
+    late: StoredTable<u8, Vec<u64>>,
+}
+
+fn case(grace_ms: u64) -> Case {
+    let graph = GraphBuilder::new();
+    let tumbling = Tumbling::of(Duration::from_millis(SIZE_MS as u64)).grace(Duration::from_millis(grace_ms));
+    let windows = graph.stream(&clicks()).group_by_key().windowed(tumbling);
+    let list = |list: &mut Vec<u64>, _: &u8, number| {
+        list.push(number);
+        list.sort_unstable();
+    };
+    let all = windows.fold("all", Vec::new, list);
+    let closed = all.on_close();
+    closed.to(&told());
+    let finals = closed.group_by_key().fold("finals", Vec::new, |all, _, list| all.extend(list));
+    let late = windows.late().group_by_key().fold("late", Vec::new, list);
+    let all = all.table().clone();
+    Case { graph: graph.build().unwrap(), all, finals, late }
+}
+
+/// What must be there once everything is folded.
+#[derive(Debug, Default, PartialEq)]
+struct Expected {
+    all: Rows,
+    /// In the order in which they are told.
+    finals: Vec<(Windowed<u8>, Vec<u64>)>,
+    late: BTreeMap<u8, Vec<u64>>,
+}
+
+fn expected(log: &dyn Changelog, grace_ms: i64) -> Expected {
+    let mut expected = Expected::default();
+    let mut watermark = i64::MAX;
+    for number in 0..PARTITIONS {
+        let id = records::partition(&clicks(), number);
+        let kept = log.offsets(&id).unwrap();
+        let mut reader = log.reader(&id, kept.start).unwrap();
+        let mut reached = i64::MIN;
+        millpond::changelog::backend::read_below(&mut *reader, kept.end, |batch| {
+            for record in batch.decode()?.iter() {
+                reached = reached.max(record.timestamp_ms);
+                let key = record.key.unwrap()[0];
+                let value = clicks().codec().decode(record.value.unwrap()).unwrap();
+                let start = record.timestamp_ms.div_euclid(SIZE_MS) * SIZE_MS;
+                let windowed = Windowed::new(start, start + SIZE_MS, key);
+                let counts = reached < windowed.end_ms.saturating_add(grace_ms);
+                if counts {
+                    expected.all.entry(windowed).or_default()
+                } else {
+                    expected.late.entry(key).or_default()
+                }
+                .push(value);
+            }
+            Ok(())
+        })
+        .unwrap();
+        watermark = watermark.min(reached);
+    }
+    expected.all.values_mut().chain(expected.late.values_mut()).for_each(|list| list.sort_unstable());
+    let is_closed =
+        |(windowed, _): &(&Windowed<u8>, _)| windowed.end_ms.saturating_add(grace_ms) <= watermark;
+    let finals = expected.all.iter().filter(is_closed).map(|(windowed, list)| (*windowed, list.clone()));
+    expected.finals = finals.collect();
+    expected
+}
+
+struct Life {
+    log: Arc<dyn Changelog>,
+    store: Arc<MemoryStore>,
+    stepper: Option<Stepper>,
+    shards: usize,
+    grace_ms: u64,
+}
+
+impl Life {
+    fn stepper(&mut self) -> &mut Stepper {
+        let Self { log, store, shards, grace_ms, .. } = &*self;
+        let open = || {
+            let graph = case(*grace_ms).graph;
+            Engine::builder(&graph)
+                .store(store.clone())
+                .changelog(log.clone())
+                .shards(*shards)
+                .stepper()
+                .unwrap()
+        };
+        if self.stepper.is_none() {
+            self.stepper = Some(open());
+        }
+        self.stepper.as_mut().unwrap()
+    }
+
+    fn found(&mut self) -> Expected {
+        self.stepper = None;
+        let case = case(self.grace_ms);
+        let builder = Engine::builder(&case.graph).store(self.store.clone()).changelog(self.log.clone());
+        let mut stepper = builder.shards(self.shards).stepper().unwrap();
+        let mut idle = 0;
+        while idle < 20 {
+            idle = if stepper.epoch(50).unwrap() { 0 } else { idle + 1 };
+        }
+        let all = stepper.view(&case.all).unwrap().scan().unwrap().map(Result::unwrap).collect();
+        let late = stepper.view(&case.late).unwrap().scan().unwrap().map(Result::unwrap).collect();
+        let kept: Rows = stepper.view(&case.finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
+        stepper.drain().unwrap();
+        let records = records::read(&*self.log, &TopicPartition::new("told", 0)).unwrap();
+        let finals: Vec<(Windowed<u8>, Vec<u64>)> = records
+            .iter()
+            .map(|record| {
+                let key = <Windowed<u8> as millpond::codec::KeyCodec>::decode_whole_key(
+                    record.key.as_ref().unwrap(),
+                );
+                (key.unwrap(), told().codec().decode(record.value.as_ref().unwrap()).unwrap())
+            })
+            .collect();
+        assert_eq!(kept, finals.iter().cloned().collect(), "each is told once, and kept as it was told");
+        assert!(records.iter().zip(&finals).all(|(record, (key, _))| record.timestamp_ms == key.end_ms - 1));
+        Expected { all, finals, late }
+    }
+}
+
+#[test]
+fn windows_are_a_function_of_the_log() {
+    let seed = seed();
+    println!("MILLPOND_SEED={seed}");
+    let mut random = Random::new(seed);
+    let mut closed = BTreeSet::new();
+    for round in 0..rounds(80) {
+        let log: Arc<dyn Changelog> = if random.below(2) == 0 {
+            Arc::new(MemoryChangelog::new())
+        } else {
+            OwnLog::with_gaps(random.number())
+        };
+        log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
+        let grace_ms = random.pick(&[0, 30, 250]);
+        let mut life =
+            Life { log, store: Arc::default(), stepper: None, shards: 1 + random.index(3), grace_ms };
+        // How far each partition is, roughly.
+        let mut reached = [0_i64, -300, 450];
+        for number in 0..200 {
+            match random.below(14) {
+                0 => drop(life.stepper().drain().unwrap()),
+                1 => (life.stepper, life.shards) = (None, 1 + random.index(3)),
+                2..8 => drop(life.stepper().epoch(1 + random.index(9)).unwrap()),
+                _ => {
+                    let partition = random.index(3);
+                    let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
+                    let batch = (0..=random.below(4)).map(|part| {
+                        reached[partition] += i64::try_from(random.below(40)).unwrap();
+                        let behind = if random.below(3) == 0 { random.below(400) } else { 0 };
+                        let at = reached[partition] - i64::try_from(behind).unwrap();
+                        // The keys of a partition are its own.
+                        let key = u8::try_from(random.below(4) * 3 + partition as u64).unwrap();
+                        records::record(&clicks(), &key, Some(&(number * 10 + part))).at(at)
+                    });
+                    records::append(&*life.log, id, batch.collect()).unwrap();
+                }
+            }
+        }
+        let expected = expected(&*life.log, i64::try_from(grace_ms).unwrap());
+        assert_eq!(life.found(), expected, "round {round}");
+        closed.insert(expected.finals.len());
+    }
+    assert!(closed.last() > Some(&20), "windows close");
+}
+
+#[test]
+fn windows_without_a_size_are_refused() {
+    let graph = GraphBuilder::new();
+    let tumbling = Tumbling::of(Duration::from_micros(999)).grace(Duration::ZERO);
+    graph.stream(&clicks()).group_by_key().windowed(tumbling).count("counts");
+    refused(graph.build(), ErrorKind::Invalid, &["at least a millisecond"]);
+}
