@@ -97,3 +97,8 @@ pub mod stream {
 #[cfg(all(doctest, feature = "rocks", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The program of the page on time.
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/time.md")]
+struct OnTime;

@@ -7,11 +7,13 @@
 //! window, and a window is closed once all partitions have come to its close.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use millpond::changelog::prelude::*;
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::stream::Tumbling;
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, Stepper, StoredTable, Topic, TopicPartition, Windowed,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Stepper, StoredTable, TableOptions, Topic,
+    TopicPartition, Windowed,
 };
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
@@ -26,7 +28,7 @@ const PARTITIONS: u32 = 3;
 const SIZE_MS: i64 = 100;
 
 fn clicks() -> Topic<u8, u64> {
-    Topic::new("clicks").partitions(PARTITIONS)
+    Topic::new("clicks")
 }
 
 /// Told once each: a window of a key, and what was in it.
@@ -211,4 +213,109 @@ fn windows_without_a_size_are_refused() {
     let tumbling = Tumbling::of(Duration::from_micros(999)).grace(Duration::ZERO);
     graph.stream(&clicks()).group_by_key().windowed(tumbling).count("counts");
     refused(graph.build(), ErrorKind::Invalid, &["at least a millisecond"]);
+}
+
+#[test]
+fn with_other_windows_it_is_another_table() {
+    let (log, store): (Arc<MemoryChangelog>, Arc<MemoryStore>) = Default::default();
+    let open = |grace_ms, size_ms, version| {
+        let graph = GraphBuilder::new();
+        let tumbling = Tumbling::of(Duration::from_millis(size_ms)).grace(Duration::from_millis(grace_ms));
+        let counts = TableOptions::from("counts").version(version);
+        graph.stream(&clicks()).group_by_key().windowed(tumbling).count(counts);
+        Engine::builder(&graph.build().unwrap()).store(store.clone()).changelog(log.clone()).stepper()
+    };
+    drop(open(10, 100, 1).unwrap());
+    refused(open(10, 101, 1), ErrorKind::Invalid, &["counts", "tumbling(100 ms, grace 10 ms)", "version"]);
+    refused(open(11, 100, 1), ErrorKind::Invalid, &["counts", "version"]);
+    drop(open(10, 100, 1).unwrap());
+    open(11, 100, 2).unwrap();
+}
+
+/// A partition that is added has shown nothing, and would take time back: what was told would be told again. It begins where its
+/// topic stands.
+#[test]
+fn what_is_final_stays_final_where_partitions_are_added() {
+    let seed = seed();
+    println!("MILLPOND_SEED={seed}");
+    let mut random = Random::new(seed);
+    let mut closed = 0;
+    for round in 0..rounds(60) {
+        let log = OwnLog::with_gaps(random.number());
+        log.create_topic("clicks", &TopicConfig::default().partitions(1)).unwrap();
+        let mut life =
+            Life { log: log.clone(), store: Arc::default(), stepper: None, shards: 2, grace_ms: 30 };
+        let mut reached = vec![0_i64];
+        for number in 0..150 {
+            match random.below(14) {
+                0 => drop(life.stepper().drain().unwrap()),
+                1 => life.stepper = None,
+                2 if reached.len() < 4 && random.below(3) == 0 => {
+                    reached.push(reached[0] - i64::try_from(random.below(500)).unwrap());
+                    log.grow("clicks", u32::try_from(reached.len()).unwrap());
+                }
+                2..8 => drop(life.stepper().epoch(1 + random.index(9)).unwrap()),
+                _ => {
+                    let partition = random.index(reached.len());
+                    let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
+                    reached[partition] += i64::try_from(random.below(90)).unwrap();
+                    let key = u8::try_from(random.below(3) * 4 + partition as u64).unwrap();
+                    let record = records::record(&clicks(), &key, Some(&number)).at(reached[partition]);
+                    records::append(&*life.log, id, vec![record]).unwrap();
+                }
+            }
+        }
+        let Expected { all, finals, .. } = life.found();
+        let told: BTreeMap<_, _> = finals.iter().cloned().collect();
+        assert_eq!(told.len(), finals.len(), "round {round}: each is told once");
+        for (windowed, list) in &told {
+            assert_eq!(all.get(windowed), Some(list), "round {round}: {windowed:?} was final");
+        }
+        closed += finals.len();
+    }
+    assert!(closed > 100, "windows close: {closed}");
+}
+
+/// What is made where a window closes can fail as any code of the user's. No record is to blame: none is left out.
+#[test]
+fn code_that_fails_where_a_window_closes_stops_the_engine_and_loses_nothing() {
+    let log = Arc::new(MemoryChangelog::new());
+    log.create_topic("clicks", &TopicConfig::default()).unwrap();
+    let case = |fails: bool| {
+        let graph = GraphBuilder::new();
+        let tumbling = Tumbling::of(Duration::from_millis(100)).grace(Duration::ZERO);
+        let counts = graph.stream(&clicks()).group_by_key().windowed(tumbling).count("counts");
+        let finals =
+            counts.on_close().try_map_values(move |_, count| if fails { Err("bad luck") } else { Ok(count) });
+        let finals = finals.to_table("finals");
+        (graph.build().unwrap(), finals)
+    };
+    let store: Arc<MemoryStore> = Arc::default();
+    let open = |graph: &Graph| {
+        let builder = Engine::builder(graph).store(store.clone()).changelog(log.clone());
+        builder.on_failure(FailurePolicy::DeadLetter("letters".into())).stepper().unwrap()
+    };
+    for (number, at) in [(1, 10), (2, 60), (3, 150)] {
+        let record = records::record(&clicks(), &7, Some(&number)).at(at);
+        records::append(&*log, records::partition(&clicks(), 0), vec![record]).unwrap();
+    }
+    let mut stepper = open(&case(true).0);
+    let error = loop {
+        if let Err(error) = stepper.epoch(10) {
+            break error;
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::User);
+    let told = error.to_string();
+    assert!(
+        told.contains("bad luck") && told.contains("closed") && told.contains("no record is to blame"),
+        "{told}"
+    );
+    drop(stepper);
+    let (graph, finals) = case(false);
+    let mut stepper = open(&graph);
+    while stepper.epoch(10).unwrap() {}
+    let rows: Vec<_> = stepper.view(&finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows, [(Windowed::new(0, 100, 7), 2)]);
+    assert_eq!(log.offsets(&TopicPartition::new("letters", 0)).unwrap().end, 0);
 }

@@ -3,9 +3,10 @@
 use super::retention_alarm;
 use crate::changelog::Role;
 use crate::query::Serving;
-use crate::state::Status;
+use crate::state::{Published, Status};
 use crate::store::StoreStats;
 use crate::task::{BUILD_GROUP, Service, position_of};
+use crate::time::NEVER;
 use crate::{ErrorKind, Position, TopicPartition};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,6 +143,10 @@ pub struct Stats {
     /// read them: it follows that one, and is [ready](crate::Engine::ready) without them. They are folded once an engine of this
     /// graph appends. Empty outside of a deploy that goes from one process to the next.
     pub unled: BTreeSet<TopicPartition>,
+    /// How far each partition that the graph reads has come in time: the greatest timestamp that was folded of it, in milliseconds since
+    /// the Unix epoch. Windows wait for the one that is behind all others. A partition of which nothing was folded is not in it, and
+    /// holds windows that it feeds.
+    pub stream_times: BTreeMap<TopicPartition, i64>,
     /// Of a changelog that drops records by rules of its own, such as Kafka's: what part of the records that are kept of each
     /// partition is not folded yet, from 0.0, if all are, to 1.0, at which the next one to be folded is the next one to be dropped.
     /// A lasting 0.8 of a partition of which something was dropped is logged as a warning. Empty if the changelog keeps what
@@ -232,6 +237,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         drains: counters.drains.load(Ordering::Relaxed),
         lag: service.lag(&position).filter_map(Result::ok).collect(),
         unled: BTreeSet::clone(&service.unled()),
+        stream_times: stream_times(service, &published),
         retention_used: retention_alarm::used_of_each(service),
         build_lag: build_lag(service, &position),
         position,
@@ -245,6 +251,13 @@ pub(super) fn collect(service: &Service) -> Stats {
         tables,
         store: service.tasks.store().map(|store| store.stats()).unwrap_or_default(),
     }
+}
+
+/// How far the partitions that the graph reads have come in time.
+fn stream_times(service: &Service, published: &[Arc<Published>]) -> BTreeMap<TopicPartition, i64> {
+    let all = published.iter().flat_map(|now| now.reached.times.iter());
+    let shown = all.filter(|(id, time_ms)| service.graph.reads(&id.topic) && *time_ms > NEVER);
+    shown.map(|(id, time_ms)| (id.clone(), time_ms)).collect()
 }
 
 /// How far a build is behind the other tables, which stand at `main`.

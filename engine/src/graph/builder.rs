@@ -1,7 +1,7 @@
 //! The erased builder on which the typed streams and tables stand.
 
 use super::{
-    Graph, Interleaving, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef, TableSpec,
+    Graph, Interleaving, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef, TableSpec, TimeUse,
     TopicSpec,
 };
 use crate::codec::{Grouped, GroupedCodec, Key, RowCodec, Shape, Value, short_name};
@@ -99,7 +99,7 @@ impl Builder {
             interleaving: Interleaving::default(),
             outlets: Vec::new(),
             latest_only: false,
-            time: None,
+            time: TimeUse::default(),
         });
         NodeId { graph, index: parts.nodes.len() - 1 }
     }
@@ -234,12 +234,12 @@ impl Builder {
     /// Declares that `node` looks at how far time has come ([`Context::watermark`](crate::dataflow::Context::watermark)), and that
     /// what it puts out may be dated up to `delay_ms` earlier than that: what comes behind it has come so much less far.
     pub fn looks_at_time<T>(&self, node: NodeRef<T>, delay_ms: i64) {
-        self.change(node, |node| node.time.get_or_insert_default().delay_ms = delay_ms);
+        self.change(node, |node| (node.time.looks, node.time.delay_ms) = (true, delay_ms));
     }
 
     /// Declares that only the inputs with these numbers take `node` on in time. All of them do otherwise.
     pub fn taken_on_in_time_by<T>(&self, node: NodeRef<T>, inputs: &[usize]) {
-        self.change(node, |node| node.time.get_or_insert_default().fed_by = inputs.to_vec());
+        self.change(node, |node| node.time.fed_by = inputs.to_vec());
     }
 
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.

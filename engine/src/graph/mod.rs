@@ -77,13 +77,15 @@ pub(crate) struct Node {
     pub(crate) outlets: Vec<usize>,
     /// Of a source: whether all that counts of its topic is the last record of each key.
     pub(crate) latest_only: bool,
-    /// How it looks at time, if it does.
-    pub(crate) time: Option<TimeUse>,
+    /// What it has to do with time.
+    pub(crate) time: TimeUse,
 }
 
-/// How a node looks at time.
+/// What a node has to do with time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TimeUse {
+    /// Whether it looks at how far time has come.
+    pub(crate) looks: bool,
     /// So much earlier than it has come may what it puts out be dated.
     pub(crate) delay_ms: i64,
     /// The inputs that take it on in time; all of them if none are named.
@@ -101,12 +103,7 @@ impl Node {
 
     /// Whether its `input`th input takes it on in time.
     pub(crate) fn is_fed_by(&self, input: usize) -> bool {
-        self.time.as_ref().is_none_or(|time| time.fed_by.is_empty() || time.fed_by.contains(&input))
-    }
-
-    /// So much earlier than it has come may what it puts out be dated.
-    pub(crate) fn delay_ms(&self) -> i64 {
-        self.time.as_ref().map_or(0, |time| time.delay_ms)
+        self.time.fed_by.is_empty() || self.time.fed_by.contains(&input)
     }
 }
 
@@ -168,7 +165,7 @@ impl Graph {
 
     /// Whether any of its nodes looks at how far time has come.
     pub(crate) fn looks_at_time(&self) -> bool {
-        self.nodes.iter().any(|node| node.time.is_some())
+        self.nodes.iter().any(|node| node.time.looks)
     }
 
     /// Whether the records of `topic` are dated by those that read it.

@@ -125,6 +125,8 @@ pub(crate) struct Sealed {
     pub(crate) grown_bytes: usize,
     /// How far the partitions have come in time with it.
     pub(crate) times: StreamTimes,
+    /// Whether partitions were taken in that had no part in time before, although others of their topics had.
+    pub(crate) takes_in: bool,
 }
 
 /// What the source nodes of a topic made of a piece: of each node one batch per shard.
@@ -159,9 +161,9 @@ impl EpochRun<'_> {
                 sealed: Sealed::default(),
             })
             .collect();
-        let times = self.decode(input, parallel, &mut lanes)?;
-        let before = Watermarks::at(self.graph, self.times, &input.from);
-        let watermarks = Watermarks::at(self.graph, &times, &input.position);
+        let (times, takes_in) = self.decode(input, parallel, &mut lanes)?;
+        let before = Watermarks::at(self.graph, self.times);
+        let watermarks = Watermarks::at(self.graph, &times);
         for (level, nodes) in self.plan.levels.iter().enumerate() {
             let last = level + 1 == self.plan.levels.len();
             let work = |(shard, lane): (usize, &mut Lane)| {
@@ -175,7 +177,7 @@ impl EpochRun<'_> {
             earliest(results)?;
             self.hand_over(nodes, &mut lanes)?;
         }
-        let mut sealed = Sealed { times, ..Sealed::default() };
+        let mut sealed = Sealed { times, takes_in, ..Sealed::default() };
         for lane in lanes {
             sealed.parts.extend(lane.sealed.parts.into_iter().filter(|part| part.len() > 0));
             sealed.sunk.extend(lane.sealed.sunk);
@@ -183,13 +185,14 @@ impl EpochRun<'_> {
         Ok(sealed)
     }
 
-    /// Decodes all pieces into the slots of their sources. Answers with how far the partitions have come in time.
+    /// Decodes all pieces into the slots of their sources. Answers with how far the partitions have come in time, and whether any
+    /// were taken in.
     fn decode(
         &self,
         input: &EpochInput,
         parallel: bool,
         lanes: &mut [Lane],
-    ) -> Result<StreamTimes, EpochFailure> {
+    ) -> Result<(StreamTimes, bool), EpochFailure> {
         let mut passage = Passage::new(self, input);
         let floors = passage.floors(parallel)?;
         let work = |(piece, floor): (&BatchSlice, &Option<i64>)| self.decode_piece(piece, *floor);

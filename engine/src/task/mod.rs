@@ -174,7 +174,7 @@ impl Task {
         let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };
         let record_bytes = input.bytes / usize::try_from(input.records).unwrap_or(usize::MAX).max(1);
         let meter = Meter::new(most_bytes, record_bytes);
-        let now = self.shared.published();
+        let times = self.shared.published().reached.times.clone();
         let run = EpochRun {
             graph: &self.setting.graph,
             changelog: &*self.setting.changelog,
@@ -188,7 +188,7 @@ impl Task {
             again: tracing || (input.records == 1 && self.backoff.has_told(input.first())),
             meter: &meter,
             engine: self.setting.host.id,
-            times: &now.reached.times,
+            times: &times,
         };
         // What is left over of the epoch is dropped in there, too.
         let run = user_code("an epoch was run", || run.run(input)).unwrap_or_else(|panic| Err(panic.into()));
@@ -222,7 +222,7 @@ impl Task {
     /// Appends what the epoch produced, then makes it visible. `false` if it has to wait for letters, as in
     /// [`append_missing`](Self::append_missing): it was taken back.
     fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<bool> {
-        let produced = self.produce(input, sealed.sunk, skipped);
+        let produced = self.produce(input, sealed.sunk, sealed.takes_in, skipped);
         if !matches!(produced, Ok(true)) {
             self.roll_back()?;
             return produced;
@@ -285,13 +285,21 @@ impl Task {
 
     /// Appends the outputs and dead letters of an epoch together with its mark, if there are any. `false` as for
     /// [`append_missing`](Self::append_missing).
-    fn produce(&mut self, input: &EpochInput, mut sunk: Vec<Sunk>, skipped: &Skipped) -> Result<bool> {
+    fn produce(
+        &mut self,
+        input: &EpochInput,
+        mut sunk: Vec<Sunk>,
+        takes_in: bool,
+        skipped: &Skipped,
+    ) -> Result<bool> {
         let letters = self.letters(input, skipped)?;
         if !self.produces {
             return self.append_missing(letters);
         }
         sunk.extend(letters.iter().cloned());
-        if sunk.is_empty() && (!self.setting.marks_all() || input.records == 0) {
+        // Where a partition was taken in decides when things close, and stands nowhere else.
+        let decides = takes_in && self.setting.graph.looks_at_time();
+        if sunk.is_empty() && !decides && (!self.setting.marks_all() || input.records == 0) {
             // A mark without records would tell a replay nothing, and cost a write and a wait.
             return Ok(true);
         }

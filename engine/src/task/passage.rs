@@ -15,13 +15,22 @@ use std::sync::Arc;
 pub(super) struct Passage<'a> {
     run: &'a EpochRun<'a>,
     input: &'a EpochInput,
+    /// How far the partitions had come before.
+    before: StreamTimes,
+    /// Whether partitions were taken in.
+    takes_in: bool,
     /// How far each partition has come, by its number.
     reached: BTreeMap<u32, (TopicPartition, Option<i64>)>,
 }
 
 impl<'a> Passage<'a> {
     pub(super) fn new(run: &'a EpochRun<'a>, input: &'a EpochInput) -> Self {
-        Self { run, input, reached: BTreeMap::new() }
+        let mut before = run.times.clone();
+        // One without records changes nothing, and has no mark that would say whom it has taken in.
+        let takes_in = !input.pieces.is_empty()
+            && input.reads.partitions() != before.len()
+            && before.take_in(input.reads.iter().map(|(id, _)| id));
+        Self { run, input, before, takes_in, reached: BTreeMap::new() }
     }
 
     /// How far its partition had come before each piece; none where the sources of its topic date their records.
@@ -60,13 +69,13 @@ impl<'a> Passage<'a> {
         floor
     }
 
-    /// How far the partitions have come with the epoch.
-    pub(super) fn times(self) -> StreamTimes {
-        let mut times = self.run.times.clone();
+    /// How far the partitions have come with the epoch, and whether any were taken in.
+    pub(super) fn times(self) -> (StreamTimes, bool) {
+        let mut times = self.before;
         for (partition, reached) in self.reached.values() {
             reached.iter().for_each(|reached| times.raise(partition, *reached));
         }
-        times
+        (times, self.takes_in)
     }
 
     fn of(&mut self, piece: &BatchSlice) -> &mut Option<i64> {
@@ -78,7 +87,7 @@ impl<'a> Passage<'a> {
                 .get(piece.topic)
                 .map_or_else(|| Arc::from(""), |(topic, _)| Arc::clone(topic));
             let partition = TopicPartition::new(topic, piece.partition);
-            let shown = self.run.times.shown_by(&partition);
+            let shown = self.before.of(&partition);
             (partition, shown)
         });
         reached

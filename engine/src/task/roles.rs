@@ -156,8 +156,9 @@ impl Task {
         }
         let stored = stored_reached(&**store, group)?;
         let position = self.input.back_to(stored.as_ref().map(|stored| &stored.position))?;
-        let times = stored.map(|stored| times::known(setting, stored)).transpose()?.unwrap_or_default();
-        let (host, at) = (Arc::clone(&setting.host), Reached::new(position.clone(), times));
+        let stored = stored.map(|stored| times::known(setting, stored)).transpose()?.unwrap_or_default();
+        let at = Reached::new(position.clone(), stored.times);
+        let host = Arc::clone(&setting.host);
         let shared = Arc::new(TaskState::new(host, Arc::clone(store), at, Arc::new(counts)));
         let tables = make_tables(setting, &self.ids, &shared);
         let drain = drain_of(setting, store, &self.ids, &shared, group)?;

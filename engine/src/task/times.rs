@@ -2,7 +2,7 @@
 
 use super::Setting;
 use crate::changelog::read_below;
-use crate::time::{Reached, StreamTimes};
+use crate::time::{NEVER, Reached, StreamTimes};
 use crate::{Result, TopicPartition};
 
 /// How far the partitions of a group have come in time. If that was never noted, it is looked up in what the log still has of what
@@ -10,18 +10,18 @@ use crate::{Result, TopicPartition};
 ///
 /// # Errors
 /// An error of the changelog.
-pub(super) fn known(setting: &Setting, reached: Reached) -> Result<StreamTimes> {
-    let Reached { position, mut times, is_timeless } = reached;
-    if !is_timeless {
-        return Ok(times);
+pub(super) fn known(setting: &Setting, reached: Reached) -> Result<Reached> {
+    if !reached.is_timeless {
+        return Ok(reached);
     }
-    let read = position.iter().filter(|(id, next)| *next > 0 && setting.graph.reads(&id.topic));
-    for (id, next) in read {
-        if let Some(shown) = shown_below(setting, id, next)? {
-            times.raise(id, shown);
-        }
+    let (position, mut times) = (reached.position, StreamTimes::default());
+    for (id, next) in position.iter() {
+        let is_read = next > 0 && setting.graph.reads(&id.topic);
+        let shown = if is_read { shown_below(setting, id, next)? } else { None };
+        // All that it names have a part in time.
+        times.raise(id, shown.unwrap_or(NEVER));
     }
-    Ok(times)
+    Ok(Reached::new(position, times))
 }
 
 /// The greatest timestamp that `id` still has below the offset `end`.

@@ -4,26 +4,22 @@ use super::NEVER;
 use crate::TopicPartition;
 use rpds::RedBlackTreeMapSync;
 
-/// The greatest timestamp of each partition below a position. One that is absent has shown no record.
+/// The greatest timestamp of each partition below a position; [`NEVER`] of one that has shown no record. One that is absent has no part
+/// in time yet: it was added to its topic, and no epoch has taken it in.
 ///
 /// Copies share what they have in common, as those of a [`Position`](crate::Position) do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct StreamTimes(RedBlackTreeMapSync<TopicPartition, i64>);
 
 impl StreamTimes {
-    /// How far `partition` has come.
-    pub(crate) fn of(&self, partition: &TopicPartition) -> i64 {
-        self.shown_by(partition).unwrap_or(NEVER)
-    }
-
-    /// The greatest timestamp that `partition` has shown.
-    pub(crate) fn shown_by(&self, partition: &TopicPartition) -> Option<i64> {
+    /// How far `partition` has come, if it has a part in time.
+    pub(crate) fn of(&self, partition: &TopicPartition) -> Option<i64> {
         self.0.get(partition).copied()
     }
 
     /// Notes that `partition` has shown `time_ms`.
     pub(crate) fn raise(&mut self, partition: &TopicPartition, time_ms: i64) {
-        if self.shown_by(partition).is_none_or(|shown| shown < time_ms) {
+        if self.of(partition).is_none_or(|reached| reached < time_ms) {
             self.0.insert_mut(partition.clone(), time_ms);
         }
     }
@@ -33,8 +29,30 @@ impl StreamTimes {
         others.iter().for_each(|(partition, time_ms)| self.raise(partition, time_ms));
     }
 
-    /// The partitions that have shown a record, in ascending order.
+    /// Takes `partitions` in that have no part in time yet. Each begins where its topic stands: what was closed up to there stays
+    /// closed, and is told once. Answers with whether there were any.
+    pub(crate) fn take_in<'p>(&mut self, partitions: impl Iterator<Item = &'p TopicPartition>) -> bool {
+        let new: Vec<&TopicPartition> = partitions.filter(|id| self.of(id).is_none()).collect();
+        let entered: Vec<_> =
+            new.iter().map(|id| ((*id).clone(), self.least_of(&id.topic).unwrap_or(NEVER))).collect();
+        for (id, time_ms) in entered {
+            self.0.insert_mut(id, time_ms);
+        }
+        !new.is_empty()
+    }
+
+    /// How far the partition of `topic` has come that is behind all others of it.
+    pub(crate) fn least_of(&self, topic: &str) -> Option<i64> {
+        self.iter().filter(|(id, _)| *id.topic == *topic).map(|(_, time_ms)| time_ms).min()
+    }
+
+    /// The partitions that have a part in time, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
         self.0.iter().map(|(partition, &time_ms)| (partition, time_ms))
+    }
+
+    /// How many partitions have a part in time.
+    pub(crate) fn len(&self) -> usize {
+        self.0.size()
     }
 }

@@ -172,6 +172,8 @@ impl<K: Key, V: Value> Stream<K, V> {
         let reads = table.access.reads();
         let node = stream.builder.operator(label, (stream.node, table.node), &[], &reads, operator);
         stream.builder.follows_updates(node);
+        // What comes out is of the stream: a table that is seldom updated holds nothing back.
+        stream.builder.taken_on_in_time_by(node, &[0]);
         Stream::new(stream.builder.clone(), node, true)
     }
 }

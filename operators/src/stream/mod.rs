@@ -12,20 +12,20 @@
 //! | `split`, `merge` | several streams of one, one of several |
 //! | `join` | a stream that met a table |
 //! | `group`, `extreme` | a table of folded groups |
+//! | `window` | a table of groups by windows, and what of it is final |
 //! | `process` | streams and a state by code of one's own |
 //! | `table` | a table of the last values |
 //! | `sink` | records of a topic |
 //!
 //! Nodes with several outputs are built from `outlet`.
 //!
-//! What looks at event time is not there yet; it has its places:
+//! What looks at event time is not all there yet; it has its places:
 //!
 //! | what | where |
 //! |---|---|
-//! | windows | a folder `window/` beside `group`: a file for each kind (tumbling, hopping, sliding, session, calendar), which says to which windows a record counts, and one that folds them, as `group` folds groups; the key of a row is its window and its group |
+//! | other windows than tumbling ones | a file each in `window/` (hopping, sliding, session, calendar), which says to which windows a record counts |
 //! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
 //! | timers | `process`: one more method of `Process`, which has a default, and one more of `Emit`; when one is due is the engine's to say, as it says which records an epoch has |
-//! | what is late | a step like those in `steps`, by the stamp alone |
 
 mod extreme;
 mod fallible;
@@ -47,6 +47,8 @@ pub use group::GroupedStream;
 pub use millpond_engine::changelog::ProducerRecord;
 pub use process::{Emit, Process};
 pub use record::ConsumerRecord;
+#[cfg(feature = "calendar")]
+pub use window::{Calendar, CalendarPeriod, Weekday};
 pub use window::{Tumbling, TumblingSize, WindowStart, Windowed, WindowedStream, WindowedTable, Windows};
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};

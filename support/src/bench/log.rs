@@ -33,6 +33,19 @@ pub fn write<V>(
 where
     Bincode: ValueCodec<V>,
 {
+    write_dated(log, topics, partitions, (0..).zip(records))
+}
+
+/// As [`write`], where each record says when it happened.
+pub fn write_dated<V>(
+    log: &dyn Changelog,
+    topics: &[&str],
+    partitions: u32,
+    records: impl Iterator<Item = (i64, (usize, u64, V))>,
+) -> Outcome<()>
+where
+    Bincode: ValueCodec<V>,
+{
     for topic in topics {
         log.create_topic(topic, &TopicConfig::default().partitions(partitions))?;
     }
@@ -41,7 +54,7 @@ where
         let partition = |number| TopicPartition::new(*topic, number);
         pending.appends.push((0..partitions).map(|number| (partition(number), Vec::new())).collect());
     }
-    for (at_ms, (topic, key, value)) in (0..).zip(records) {
+    for (at_ms, (topic, key, value)) in records {
         let (mut key_bytes, mut value_bytes) = (Vec::new(), Vec::new());
         key.encode_key(&mut key_bytes);
         Bincode.encode(&value, &mut value_bytes)?;

@@ -10,8 +10,8 @@ const POSITION_FORMAT: u8 = 1;
 /// Behind each offset stands how far its partition has come in time.
 const REACHED_FORMAT: u8 = 2;
 
-/// Behind the offset stands how many writers of the partition are told apart, which are in order each by itself: none where it has
-/// shown no record, and one as yet where it has. Their number is there before anyone does, so that no release takes one for all.
+/// Behind the offset stands how many writers of the partition are told apart, which are in order each by itself: none where it has no
+/// part in time yet, and one as yet where it has. Their number is there before anyone does, so that no release takes one for all.
 const NO_WRITER: u64 = 0;
 const ONE_WRITER: u64 = 1;
 
@@ -50,7 +50,7 @@ pub(crate) fn encode_reached(reached: &Reached) -> Vec<u8> {
         frame.string(&partition.topic);
         frame.number(u64::from(partition.partition));
         frame.number(next_offset);
-        match reached.times.shown_by(partition) {
+        match reached.times.of(partition) {
             None => frame.number(NO_WRITER),
             Some(time_ms) => {
                 frame.number(ONE_WRITER);

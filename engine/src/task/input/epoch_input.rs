@@ -155,6 +155,8 @@ pub(crate) struct EpochInput {
     pub(crate) bytes: usize,
     /// Whether it was cut as it was before a crash, because its output was appended then.
     pub(crate) replayed: bool,
+    /// Which partitions take part in it: those that were read when its mark was left, or all that are read if it has none.
+    pub(crate) reads: Position,
     /// What it keeps to of what is marked in a log whose epochs are shared: it goes no further.
     pub(crate) marked: Option<Position>,
 }

@@ -318,10 +318,11 @@ impl TaskInput {
         if epoch.pieces.is_empty() && self.position == epoch.from {
             return Ok(None);
         }
-        if let Some(mark) = replayed {
+        if let Some(mark) = &replayed {
             self.pass_unread(&mark.to);
         }
         epoch.position = self.position.clone();
+        epoch.reads = replayed.map_or_else(|| self.position.clone(), |mark| mark.to);
         epoch.marked = cap.filter(|_| self.marks.are_followed());
         Ok(Some(epoch))
     }

@@ -32,8 +32,14 @@ impl<K: Key, V: Value, W: Windows> Operator for Assign<K, V, W> {
 
     fn run(&self, _: &mut Context<'_>, (events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
         let mut assigned = Vec::with_capacity(events.len());
+        let mut last = 0..0;
         for Event { key, value, stamp } in events {
-            let (start_ms, end_ms) = self.windows.window_of(stamp.timestamp_ms);
+            // Most records are in the window of the one before.
+            if !last.contains(&stamp.timestamp_ms) {
+                let (start_ms, end_ms) = self.windows.window_of(stamp.timestamp_ms);
+                last = start_ms..end_ms;
+            }
+            let (start_ms, end_ms) = (last.start, last.end);
             if counts(&self.windows, end_ms, &stamp) {
                 assigned.push(Event { key: Windowed { start_ms, end_ms, key }, value, stamp });
             }

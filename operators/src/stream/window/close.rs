@@ -9,9 +9,9 @@
 
 use super::{WindowStart, Windowed, Windows};
 use millpond_engine::codec::{Key, KeyCodec, Value};
-use millpond_engine::dataflow::{Changes, Context, Event, Exchange, Failure, Operator, Stamp};
+use millpond_engine::dataflow::{Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp};
 use millpond_engine::graph::TableRef;
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 fn stamp<K: KeyCodec>(close_ms: i64, windowed: &Windowed<K>) -> Stamp {
     let mut encoded = Vec::new();
@@ -62,21 +62,18 @@ impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
     ) -> Result<Option<Self::Output>, Failure> {
         let watermark = context.watermark();
         let close_of = |windowed: &Windowed<K>| self.windows.close_of(windowed.end_ms);
-        let mut closed: BTreeMap<(i64, Windowed<K>), Option<A>> = BTreeMap::new();
-        for change in folded.changes {
-            let close = close_of(&change.key);
-            if close <= watermark {
-                closed.insert((close, change.key), change.new);
-            }
-        }
-        let known = |windowed: &Windowed<K>| (close_of(windowed), windowed.clone());
-        let untouched: Vec<_> =
-            due.into_iter().map(|event| known(&event.key)).filter(|key| !closed.contains_key(key)).collect();
-        let keys: Vec<&Windowed<K>> = untouched.iter().map(|(_, windowed)| windowed).collect();
+        let is_closed = |change: &Change<Windowed<K>, A>| close_of(&change.key) <= watermark;
+        let touched: Vec<_> = folded.changes.into_iter().filter(is_closed).collect();
+        let known: HashSet<&Windowed<K>> = touched.iter().map(|change| &change.key).collect();
+        let untouched: Vec<Windowed<K>> =
+            due.into_iter().map(|event| event.key).filter(|windowed| !known.contains(windowed)).collect();
+        let keys: Vec<&Windowed<K>> = untouched.iter().collect();
         let rows = context.table(&self.table)?.look_up(context, &keys)?;
-        closed.extend(untouched.into_iter().zip(rows));
-        let finals = closed.into_iter().filter_map(|((close, windowed), row)| {
-            let stamp = stamp(close, &windowed);
+        let touched = touched.into_iter().map(|change| (change.key, change.new));
+        let mut closed: Vec<_> = touched.chain(untouched.into_iter().zip(rows)).collect();
+        closed.sort_by(|(a, _), (b, _)| close_of(a).cmp(&close_of(b)).then_with(|| a.cmp(b)));
+        let finals = closed.into_iter().filter_map(|(windowed, row)| {
+            let stamp = stamp(close_of(&windowed), &windowed);
             Some(Event { key: windowed, value: row?, stamp })
         });
         Ok(Some(finals.collect()))

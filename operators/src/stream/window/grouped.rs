@@ -66,7 +66,8 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
         store: impl Into<TableOptions<V>>,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> WindowedTable<K, V, W> {
-        let (table, rows) = self.assigned.folded("reduce", store.into(), reducing(combine));
+        let store = store.into().written_by(self.windows.id());
+        let (table, rows) = self.assigned.folded("reduce", store, reducing(combine));
         self.table_of(table, rows)
     }
 
@@ -76,7 +77,8 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
         store: impl Into<TableOptions<A::Acc>>,
         aggregate: A,
     ) -> WindowedTable<K, A::Acc, W> {
-        let store = store.into().written_by(aggregate.id());
+        // With other windows it is another table.
+        let store = store.into().written_by(format!("{} {}", aggregate.id(), self.windows.id()).trim_start());
         let commutes = aggregate.commutes();
         let (table, rows) =
             self.assigned.folded("fold", store, move |windowed, acc: &mut Option<A::Acc>, value| {

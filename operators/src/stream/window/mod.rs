@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `windowed` | the key of a row: a window and the key of its group |
 //! | `tumbling` | windows of one size that follow each other |
+//! | `calendar` | windows as clocks on the wall show them |
 //! | `grouped` | grouped records by their windows, and what is folded of them |
 //! | `assign` | to which window a record counts, and which records count to none |
 //! | `close` | the final rows of windows that are closed |
@@ -12,11 +13,15 @@
 //! and the grace behind it. When a window is closed is decided by the watermark. So what is in it depends on nothing but the log.
 
 mod assign;
+#[cfg(feature = "calendar")]
+mod calendar;
 mod close;
 mod grouped;
 mod tumbling;
 mod windowed;
 
+#[cfg(feature = "calendar")]
+pub use calendar::{Calendar, CalendarPeriod, Weekday};
 pub use grouped::{WindowedStream, WindowedTable};
 pub use tumbling::{Tumbling, TumblingSize};
 pub use windowed::{WindowStart, Windowed};
@@ -39,9 +44,16 @@ pub trait Windows: Clone + Send + Sync + sealed::Sealed + 'static {
         end_ms.saturating_add(self.grace_ms())
     }
 
-    /// Where the first window begins that is not closed at the watermark `watermark_ms`.
+    /// Where the first window begins that is not closed at the watermark `watermark_ms`: the one that has the moment a grace before
+    /// it, since those before that have ended by then.
     #[doc(hidden)]
-    fn first_open(&self, watermark_ms: i64) -> i64;
+    fn first_open(&self, watermark_ms: i64) -> i64 {
+        self.window_of(watermark_ms.saturating_sub(self.grace_ms())).0
+    }
+
+    /// What tells these windows from others: a table remembers it.
+    #[doc(hidden)]
+    fn id(&self) -> String;
 
     /// Why there are no such windows.
     #[doc(hidden)]

@@ -75,14 +75,12 @@ impl Windows for Tumbling {
         self.grace_ms
     }
 
-    fn first_open(&self, watermark_ms: i64) -> i64 {
-        // A window is closed if its end and the grace are not above the watermark: the first other one has the moment `watermark -
-        // grace`, or begins with it.
-        self.window_of(watermark_ms.saturating_sub(self.grace_ms)).0
-    }
-
     fn unfit(&self) -> Option<String> {
         (self.size_ms < 1).then(|| "tumbling windows must be at least a millisecond long".to_owned())
+    }
+
+    fn id(&self) -> String {
+        format!("tumbling({} ms, grace {} ms)", self.size_ms, self.grace_ms)
     }
 }
 

@@ -1,0 +1,178 @@
+//! Counting by windows: clicks counted by page in tumbling windows, with their final counts counted by page again, until both are
+//! durable; beside a count without windows in the same engine, and a `HashMap` by hand that does the same as the windows.
+//!
+//! One record happens in each millisecond, and one in ten up to a second before those around it. *fold*: `count`. *tumbling*:
+//! `windowed(..).count`, and what `on_close` tells. *hand*: the same reader and a `HashMap` of windows and pages; nothing is durable
+//! and nothing can be asked meanwhile.
+
+use clap::Parser;
+use millpond::changelog::Durability;
+use millpond::stream::Tumbling;
+use millpond::{GraphBuilder, Topic};
+use millpond_support::bench::keys::Keys;
+use millpond_support::bench::measured::{self, Clock, Digest, Measured, Rounds, ratio};
+use millpond_support::bench::report::{Targets, rounded};
+use millpond_support::bench::{Outcome, args, log, phase};
+use rustc_hash::FxHashMap;
+use serde_json::json;
+use std::path::Path;
+use std::time::Duration;
+
+const TOPIC: &str = "clicks";
+
+/// How late a record may be.
+const GRACE_MS: i64 = 1_000;
+
+/// Clicks counted by page and window: millpond against the same without windows, and against a `HashMap`.
+#[derive(Debug, Parser)]
+struct Args {
+    #[command(flatten)]
+    common: args::Common,
+    /// How long a window is: so many milliseconds, and so many records.
+    #[arg(long, default_value_t = 1_000_000)]
+    window_ms: u64,
+}
+
+impl Args {
+    fn records(&self) -> u64 {
+        self.common.records(10_000_000, 50_000)
+    }
+
+    fn keys(&self) -> u64 {
+        self.common.keys(1_000_000, 2_000)
+    }
+
+    fn topic(&self) -> Topic<u64, u64> {
+        Topic::new(TOPIC).partitions(self.common.partitions)
+    }
+}
+
+fn main() -> Outcome<()> {
+    let args = Args::parse();
+    match args.common.phase.as_deref() {
+        None => compare(&args),
+        Some("log") => write(&args, phase::given(&args.common)?),
+        Some("fold") => phase::report(&fold(&args, phase::given(&args.common)?)?),
+        Some("tumbling") => phase::report(&tumbling(&args, phase::given(&args.common)?)?),
+        Some("hand") => phase::report(&hand(&args, phase::given(&args.common)?)?),
+        Some(other) => Err(format!("there is no phase `{other}`").into()),
+    }
+}
+
+fn compare(args: &Args) -> Outcome<()> {
+    let scratch = phase::scratch(&args.common)?;
+    eprintln!("writing the log");
+    phase::run::<()>("log", scratch.path())?;
+    let all = Rounds::measure(&args.common, &["fold", "tumbling", "hand"], scratch.path())?;
+    println!(
+        "windows: {} records over {} keys, {:?}, windows of {} records\n",
+        args.records(),
+        args.keys(),
+        args.common.distribution,
+        args.window_ms
+    );
+    Rounds::print(&all);
+    let [fold, tumbling, hand] = ["fold", "tumbling", "hand"].map(|way| Rounds::of(&all, way));
+    Targets::default().finish(json!({
+        "bench": "windows",
+        "records": args.records(),
+        "keys": args.keys(),
+        "window_records": args.window_ms,
+        "distribution": args.common.distribution,
+        "fold_rps": fold.map_or(0.0, Rounds::rps).round(),
+        "tumbling_rps": tumbling.map_or(0.0, Rounds::rps).round(),
+        "hand_rps": hand.map_or(0.0, Rounds::rps).round(),
+        "tumbling_vs_fold": rounded(ratio(tumbling, fold)),
+        "tumbling_vs_hand": rounded(ratio(tumbling, hand)),
+    }));
+    Ok(())
+}
+
+fn write(args: &Args, scratch: &Path) -> Outcome<()> {
+    let log = log::open(&scratch.join("log"), Durability::Os)?;
+    let mut keys = Keys::new(args.common.distribution, args.keys(), args.common.seed);
+    let records = (0..args.records()).map(|number| {
+        let key = keys.draw();
+        let late = if keys.random().below(10) == 0 { keys.random().below(1_000) } else { 0 };
+        (number.cast_signed() - late.cast_signed(), (0, key, number))
+    });
+    log::write_dated(&*log, &[TOPIC], args.common.partitions, records)?;
+    drop(log);
+    phase::report(&())
+}
+
+fn fold(args: &Args, scratch: &Path) -> Outcome<Measured> {
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&args.topic()).group_by_key().count("counts");
+    let state = scratch.join("fold");
+    let (engine, measured) = measured::engine(&args.common, &graph.build()?, &[TOPIC], (scratch, &state))?;
+    let view = engine.view(&counts)?;
+    let digest = digest(args, |key| Ok(view.get(&key)?))?;
+    engine.close_blocking()?;
+    std::fs::remove_dir_all(state)?;
+    Ok(measured.with_digest(digest))
+}
+
+fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
+    let graph = GraphBuilder::new();
+    let windows = Tumbling::of(Duration::from_millis(args.window_ms))
+        .grace(Duration::from_millis(GRACE_MS.cast_unsigned()));
+    let counts = graph.stream(&args.topic()).group_by_key().windowed(windows).count("counts");
+    let finals = counts.on_close().re_key(|windowed, _| windowed.start_ms).group_by_key();
+    let finals = finals.fold("finals", || (0_u64, 0_u64), |sum, _, count| *sum = (sum.0 + 1, sum.1 + count));
+    let state = scratch.join("tumbling");
+    let (engine, measured) = measured::engine(&args.common, &graph.build()?, &[TOPIC], (scratch, &state))?;
+    let view = engine.view(&finals)?;
+    eprintln!("  {} windows are closed", view.count()?);
+    let mut totals: FxHashMap<u64, u64> = FxHashMap::default();
+    for row in engine.view(&counts)?.scan()? {
+        let (windowed, count) = row?;
+        *totals.entry(windowed.key).or_default() += count;
+    }
+    let digest = digest(args, |key| Ok(totals.get(&key).copied()))?;
+    engine.close_blocking()?;
+    std::fs::remove_dir_all(state)?;
+    Ok(measured.with_digest(digest))
+}
+
+fn hand(args: &Args, scratch: &Path) -> Outcome<Measured> {
+    let log = log::open(&scratch.join("log"), Durability::Fsync)?;
+    let size = i64::try_from(args.window_ms)?;
+    let mut open: FxHashMap<(i64, u64), u64> = FxHashMap::default();
+    let mut latest = vec![i64::MIN; args.common.partitions as usize];
+    let mut closed: FxHashMap<(i64, u64), u64> = FxHashMap::default();
+    let mut first = 0;
+    let clock = Clock::start();
+    log::read(&*log, &[TOPIC], args.common.partitions, |_, record| {
+        let (key, _): (u64, u64) = log::decode(&record)?;
+        let at = record.timestamp_ms;
+        let bytes = record.key.unwrap_or_default();
+        let partition = millpond::changelog::partition_for_key(bytes, args.common.partitions);
+        let reached = latest.get_mut(partition as usize).ok_or("a partition that is not there")?;
+        *reached = at.max(*reached);
+        let start = at.div_euclid(size) * size;
+        if *reached < start + size + GRACE_MS {
+            *open.entry((start, key)).or_default() += 1;
+        }
+        let watermark = latest.iter().copied().min().unwrap_or(i64::MIN);
+        while first + size + GRACE_MS <= watermark {
+            closed.extend(open.extract_if(|(start, _), _| *start == first));
+            first += size;
+        }
+        Ok(true)
+    })?;
+    let measured = clock.stop(args.records());
+    let mut totals: FxHashMap<u64, u64> = FxHashMap::default();
+    for ((_, key), count) in open.into_iter().chain(closed) {
+        *totals.entry(key).or_default() += count;
+    }
+    Ok(measured.with_digest(digest(args, |key| Ok(totals.get(&key).copied()))?))
+}
+
+fn digest(args: &Args, get: impl Fn(u64) -> Outcome<Option<u64>>) -> Outcome<u64> {
+    let mut digest = Digest::default();
+    for key in 0..args.keys() {
+        digest.add([get(key)?.unwrap_or_default()]);
+    }
+    Ok(digest.value())
+}
