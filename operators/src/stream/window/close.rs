@@ -12,6 +12,7 @@ use millpond_engine::codec::{Key, KeyCodec, Value};
 use millpond_engine::dataflow::{Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp};
 use millpond_engine::graph::TableRef;
 use std::collections::HashSet;
+use std::marker::PhantomData;
 
 fn stamp<K: KeyCodec>(close_ms: i64, windowed: &Windowed<K>) -> Stamp {
     let mut encoded = Vec::new();
@@ -27,7 +28,7 @@ pub(super) struct Due<K, A, W> {
 
 impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
     type Input = (Changes<Windowed<K>, A>,);
-    type Item = Event<Windowed<K>, ()>;
+    type Item = Event<Windowed<K>, A>;
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let starts = [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
@@ -36,9 +37,9 @@ impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
             let rows =
                 context.table_before(&self.table)?.prefixes(WindowStart(starts[0])..WindowStart(starts[1]));
             for row in rows {
-                let (key, _) = row?;
+                let (key, value) = row?;
                 let stamp = stamp(self.windows.close_of(key.end_ms), &key);
-                due.push(Event { key, value: (), stamp });
+                due.push(Event { key, value, stamp });
             }
         }
         Ok(context.router().split(due, |event| &event.key))
@@ -47,12 +48,18 @@ impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
 
 /// Puts out the rows of windows that are closed.
 pub(super) struct Close<K, A, W> {
-    pub(super) table: TableRef<Windowed<K>, A>,
-    pub(super) windows: W,
+    windows: W,
+    types: PhantomData<fn() -> (K, A)>,
+}
+
+impl<K, A, W> Close<K, A, W> {
+    pub(super) fn new(windows: W) -> Self {
+        Self { windows, types: PhantomData }
+    }
 }
 
 impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
-    type Input = (Changes<Windowed<K>, A>, Vec<Event<Windowed<K>, ()>>);
+    type Input = (Changes<Windowed<K>, A>, Vec<Event<Windowed<K>, A>>);
     type Output = Vec<Event<Windowed<K>, A>>;
 
     fn run(
@@ -65,17 +72,14 @@ impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
         let is_closed = |change: &Change<Windowed<K>, A>| close_of(&change.key) <= watermark;
         let touched: Vec<_> = folded.changes.into_iter().filter(is_closed).collect();
         let known: HashSet<&Windowed<K>> = touched.iter().map(|change| &change.key).collect();
-        let untouched: Vec<Windowed<K>> =
-            due.into_iter().map(|event| event.key).filter(|windowed| !known.contains(windowed)).collect();
-        let keys: Vec<&Windowed<K>> = untouched.iter().collect();
-        let rows = context.table(&self.table)?.look_up(context, &keys)?;
-        let touched = touched.into_iter().map(|change| (change.key, change.new));
-        let mut closed: Vec<_> = touched.chain(untouched.into_iter().zip(rows)).collect();
-        closed.sort_by(|(a, _), (b, _)| close_of(a).cmp(&close_of(b)).then_with(|| a.cmp(b)));
-        let finals = closed.into_iter().filter_map(|(windowed, row)| {
-            let stamp = stamp(close_of(&windowed), &windowed);
-            Some(Event { key: windowed, value: row?, stamp })
-        });
-        Ok(Some(finals.collect()))
+        // What was not touched is what it was before.
+        let mut closed = due;
+        closed.retain(|event| !known.contains(&event.key));
+        closed.extend(touched.into_iter().filter_map(|Change { key, new, .. }| {
+            let stamp = stamp(close_of(&key), &key);
+            Some(Event { key, value: new?, stamp })
+        }));
+        closed.sort_by(|a, b| close_of(&a.key).cmp(&close_of(&b.key)).then_with(|| a.key.cmp(&b.key)));
+        Ok(Some(closed))
     }
 }

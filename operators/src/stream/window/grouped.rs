@@ -162,8 +162,8 @@ impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
         let table = self.rows;
         let due =
             builder.exchange("due", node, &[table.index()], Due { table, windows: self.windows.clone() });
-        let close = Close { table, windows: self.windows.clone() };
-        let closed = builder.operator("on_close", (node, due), &[], &[table.index()], close);
+        let close = Close::new(self.windows.clone());
+        let closed = builder.operator("on_close", (node, due), &[], &[], close);
         builder.looks_at_time(closed, self.windows.grace_ms());
         Stream::new(builder.clone(), closed, true)
     }
