@@ -9,7 +9,7 @@
 
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
-use millpond::stream::{ConsumerRecord, Emit};
+use millpond::stream::{ConsumerRecord, Emit, Tumbling};
 use millpond::{
     Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Process, Stepper, StoredTable, TableOptions, Topic,
 };
@@ -20,6 +20,7 @@ use millpond_support::random::Random;
 use millpond_support::records;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 const PARTITIONS: u32 = 3;
 
@@ -203,9 +204,18 @@ fn stream_time_is_a_function_of_the_log() {
 }
 
 #[test]
-fn a_topic_is_dated_in_the_same_way_wherever_it_is_read() {
-    let graph = GraphBuilder::new();
-    graph.stream(&readings(Dated::ByReader)).group_by_key().count("counts");
-    graph.table(&readings(Dated::ByRecord), "latest");
-    refused(graph.build(), ErrorKind::Invalid, &["readings", "timestamps_from", "say the same everywhere"]);
+fn where_time_decides_a_topic_is_dated_in_the_same_way_wherever_it_is_read() {
+    let graph = |closes: bool| {
+        let graph = GraphBuilder::new();
+        let tumbling = Tumbling::of(Duration::from_secs(1)).grace(Duration::ZERO);
+        let counts =
+            graph.stream(&readings(Dated::ByReader)).group_by_key().windowed(tumbling).count("counts");
+        graph.table(&readings(Dated::ByRecord), "latest");
+        if closes {
+            counts.on_close().to_table("finals");
+        }
+        graph.build()
+    };
+    refused(graph(true), ErrorKind::Invalid, &["readings", "timestamps_from", "say the same everywhere"]);
+    refused(graph(false), ErrorKind::Invalid, &["readings"]);
 }

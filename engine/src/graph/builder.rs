@@ -314,13 +314,7 @@ impl Builder {
             Err(error) => return unfit.push(error),
         };
         if let Some(known) = topics.iter_mut().find(|known| known.name == *topic.name()) {
-            if read && known.read && known.dates != topic.has_timestamps() {
-                unfit.push(Error::invalid(format!(
-                    "topic `{}` says in one place when its records happened (`Topic::timestamps_from`), and not in another: they come as \
-                     far in time wherever they are read, so say the same everywhere",
-                    topic.name()
-                )));
-            }
+            known.dated_otherwise |= read && known.read && known.dates != topic.has_timestamps();
             known.dates |= read && topic.has_timestamps();
             known.read |= read;
             known.written |= written;
@@ -351,6 +345,7 @@ impl Builder {
             read,
             written,
             dates: read && topic.has_timestamps(),
+            dated_otherwise: false,
         });
     }
 

@@ -143,6 +143,8 @@ pub(crate) struct TopicSpec {
     pub(crate) written: bool,
     /// Whether whoever reads it says when its records happened.
     pub(crate) dates: bool,
+    /// Whether not all of them do.
+    pub(crate) dated_otherwise: bool,
 }
 
 impl Graph {

@@ -64,6 +64,14 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
     if let Some(error) = parts.unfit.first() {
         return Err(error.summary());
     }
+    let looks_at_time = parts.nodes.iter().any(|node| node.time.looks);
+    if let Some(topic) = parts.topics.iter().find(|topic| looks_at_time && topic.dated_otherwise) {
+        return Err(Error::invalid(format!(
+            "topic `{}` says in one place when its records happened (`Topic::timestamps_from`), and not in another: in a graph that looks \
+             at time they come as far wherever they are read, so say the same everywhere",
+            topic.name
+        )));
+    }
     check_tables(parts)?;
     refuse_cycles(&parts.nodes)
 }

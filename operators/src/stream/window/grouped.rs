@@ -25,6 +25,8 @@ impl<K: Key, V: Value> GroupedStream<K, V> {
             builder.refuse(Error::invalid(why));
         }
         let assigned = builder.operator("windowed", *node, &[], &[], Assign::new(windows.clone()));
+        // What is late is, too, a matter of how far partitions have come.
+        builder.looks_at_time(assigned, 0);
         let stream = Stream::new(builder.clone(), assigned, true);
         WindowedStream { grouped: self.clone(), assigned: GroupedStream { stream }, windows }
     }
