@@ -9,11 +9,6 @@ use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Failure, Operator, Stamp};
 use std::marker::PhantomData;
 
-/// Whether a record counts to the window that ends at `end_ms`.
-fn counts<W: Windows>(windows: &W, end_ms: i64, stamp: &Stamp) -> bool {
-    stamp.stream_time_ms < windows.close_of(end_ms)
-}
-
 /// Gives records the keys of their windows, and leaves out those that count to none.
 pub(super) struct Assign<K, V, W> {
     windows: W,
@@ -40,7 +35,7 @@ impl<K: Key, V: Value, W: Windows> Operator for Assign<K, V, W> {
                 last = start_ms..end_ms;
             }
             let (start_ms, end_ms) = (last.start, last.end);
-            if counts(&self.windows, end_ms, &stamp) {
+            if !self.windows.has_closed(end_ms, stamp.stream_time_ms) {
                 assigned.push(Event { key: Windowed { start_ms, end_ms, key }, value, stamp });
             }
         }
@@ -63,7 +58,8 @@ impl<K: Key, V: Value, W: Windows> Operator for Late<K, V, W> {
 
     fn run(&self, _: &mut Context<'_>, (mut events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
         let windows = &self.0.windows;
-        events.retain(|event| !counts(windows, windows.window_of(event.stamp.timestamp_ms).1, &event.stamp));
+        let end_of = |stamp: &Stamp| windows.window_of(stamp.timestamp_ms).1;
+        events.retain(|event| windows.has_closed(end_of(&event.stamp), event.stamp.stream_time_ms));
         Ok(Some(events))
     }
 }

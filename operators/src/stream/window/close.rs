@@ -69,7 +69,8 @@ impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
     ) -> Result<Option<Self::Output>, Failure> {
         let watermark = context.watermark();
         let close_of = |windowed: &Windowed<K>| self.windows.close_of(windowed.end_ms);
-        let is_closed = |change: &Change<Windowed<K>, A>| close_of(&change.key) <= watermark;
+        let is_closed =
+            |change: &Change<Windowed<K>, A>| self.windows.has_closed(change.key.end_ms, watermark);
         let touched: Vec<_> = folded.changes.into_iter().filter(is_closed).collect();
         let known: HashSet<&Windowed<K>> = touched.iter().map(|change| &change.key).collect();
         // What was not touched is what it was before.

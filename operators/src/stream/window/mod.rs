@@ -38,10 +38,18 @@ pub trait Windows: Clone + Send + Sync + sealed::Sealed + 'static {
     #[doc(hidden)]
     fn grace_ms(&self) -> i64;
 
-    /// When a window is closed that ends at `end_ms`: no record counts to it whose partition has come as far.
+    /// When a window is closed that ends at `end_ms`.
     #[doc(hidden)]
     fn close_of(&self, end_ms: i64) -> i64 {
         end_ms.saturating_add(self.grace_ms())
+    }
+
+    /// Whether a window that ends at `end_ms` is closed for who has come as far as `at_ms`: a record counts to it as long as its own
+    /// partition has not, and it is final once the watermark has. The last window there is never ends. Told from the moment back, as
+    /// a close may lie beyond all time.
+    #[doc(hidden)]
+    fn has_closed(&self, end_ms: i64, at_ms: i64) -> bool {
+        end_ms < i64::MAX && end_ms <= at_ms.saturating_sub(self.grace_ms())
     }
 
     /// Where the first window begins that is not closed at the watermark `watermark_ms`: the one that has the moment a grace before

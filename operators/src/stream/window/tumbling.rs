@@ -122,11 +122,10 @@ mod tests {
             moment in moments(),
         ) {
             let (start, end) = windows.window_of(moment);
-            let is_closed = windows.close_of(end) <= watermark;
-            // The last window there is never ends.
-            if end < i64::MAX {
-                prop_assert_eq!(start < windows.first_open(watermark), is_closed, "{:?}", (start, end));
-            }
+            let is_closed = windows.has_closed(end, watermark);
+            prop_assert_eq!(start < windows.first_open(watermark), is_closed, "{:?}", (start, end));
+            let close = i128::from(end) + i128::from(windows.grace_ms);
+            prop_assert_eq!(is_closed, end < i64::MAX && close <= i128::from(watermark), "{:?}", (start, end));
         }
     }
 }
