@@ -271,6 +271,10 @@ fn what_is_final_stays_final_where_partitions_are_added() {
         for (windowed, list) in &told {
             assert_eq!(all.get(windowed), Some(list), "round {round}: {windowed:?} was final");
         }
+        // They close in order, so that nothing that is closed was passed over.
+        let last = told.keys().map(|windowed| windowed.end_ms).max().unwrap_or(i64::MIN);
+        let missed = all.keys().find(|windowed| windowed.end_ms <= last && !told.contains_key(windowed));
+        assert_eq!(missed, None, "round {round}: it is closed, and was not told");
         closed += finals.len();
     }
     assert!(closed > 100, "windows close: {closed}");
