@@ -65,7 +65,9 @@ impl Process<u8, ConsumerRecord<Reading>> for Told {
     }
 }
 
-fn graph(dated: Dated, version: u32) -> (Graph, StoredTable<(u32, u64), (i64, i64)>) {
+type TimesTable = StoredTable<(u32, u64), (i64, i64)>;
+
+fn graph(dated: Dated, version: u32) -> (Graph, TimesTable) {
     let graph = GraphBuilder::new();
     let (told, _) = graph.records(&readings(dated)).process("nothing", Told);
     let told = told.to_table(TableOptions::from("times").version(version));
@@ -138,7 +140,7 @@ fn expected(log: &dyn Changelog, dated: Dated) -> Times {
         let kept = log.offsets(&id).unwrap();
         let mut reader = log.reader(&id, kept.start).unwrap();
         millpond::changelog::backend::read_below(&mut *reader, kept.end, |batch| {
-            for record in batch.decode()?.iter() {
+            for record in &batch.decode()? {
                 let value = record.value.map(|bytes| topic.codec().decode(bytes).unwrap());
                 let fails = value.is_some_and(|(number, _)| number % 13 == 5);
                 let at = match (dated, value) {

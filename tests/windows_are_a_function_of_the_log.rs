@@ -80,7 +80,7 @@ fn expected(log: &dyn Changelog, grace_ms: i64) -> Expected {
         let mut reader = log.reader(&id, kept.start).unwrap();
         let mut reached = i64::MIN;
         millpond::changelog::backend::read_below(&mut *reader, kept.end, |batch| {
-            for record in batch.decode()?.iter() {
+            for record in &batch.decode()? {
                 reached = reached.max(record.timestamp_ms);
                 let key = record.key.unwrap()[0];
                 let value = clicks().codec().decode(record.value.unwrap()).unwrap();

@@ -1,8 +1,8 @@
 //! The erased builder on which the typed streams and tables stand.
 
 use super::{
-    Graph, Interleaving, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef, TableSpec, TimeUse,
-    TopicSpec,
+    Dated, Graph, Interleaving, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef, TableSpec,
+    TimeUse, TopicSpec,
 };
 use crate::codec::{Grouped, GroupedCodec, Key, RowCodec, Shape, Value, short_name};
 use crate::dataflow::{Exchange, Gather, Inputs, Local, Operator, Scatter, Source};
@@ -307,6 +307,8 @@ impl Builder {
 
     fn topic<K: Key, V: Value>(&self, topic: &Topic<K, V>, read: bool, written: bool) {
         let holds = topic.declared().cloned();
+        let dated = if topic.has_timestamps() { Dated::ByReader } else { Dated::ByRecord };
+        let dated = read.then_some(dated);
         let mut parts = self.parts();
         let Parts { topics, ambiguous, unfit, .. } = &mut *parts;
         let holds = match holds {
@@ -314,8 +316,8 @@ impl Builder {
             Err(error) => return unfit.push(error),
         };
         if let Some(known) = topics.iter_mut().find(|known| known.name == *topic.name()) {
-            known.dated_otherwise |= read && known.read && known.dates != topic.has_timestamps();
-            known.dates |= read && topic.has_timestamps();
+            known.dated =
+                dated.map_or(known.dated, |dated| Some(known.dated.map_or(dated, |known| known.and(dated))));
             known.read |= read;
             known.written |= written;
             // A handle that gives no number takes what there is.
@@ -344,8 +346,7 @@ impl Builder {
             holds,
             read,
             written,
-            dates: read && topic.has_timestamps(),
-            dated_otherwise: false,
+            dated,
         });
     }
 

@@ -141,10 +141,24 @@ pub(crate) struct TopicSpec {
     pub(crate) holds: TopicType,
     pub(crate) read: bool,
     pub(crate) written: bool,
-    /// Whether whoever reads it says when its records happened.
-    pub(crate) dates: bool,
-    /// Whether not all of them do.
-    pub(crate) dated_otherwise: bool,
+    /// Who says when its records happened, for those who read it.
+    pub(crate) dated: Option<Dated>,
+}
+
+/// Who says when a record happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dated {
+    ByRecord,
+    ByReader,
+    /// The one in one place of the graph, and the other in another.
+    Otherwise,
+}
+
+impl Dated {
+    /// By two places where it is read.
+    pub(crate) fn and(self, other: Self) -> Self {
+        if self == other { self } else { Self::Otherwise }
+    }
 }
 
 impl Graph {
@@ -172,7 +186,8 @@ impl Graph {
 
     /// Whether the records of `topic` are dated by those that read it.
     pub(crate) fn dates(&self, topic: &str) -> bool {
-        self.topics.iter().any(|known| known.dates && *known.name == *topic)
+        let by_record = |known: &TopicSpec| known.dated.is_none_or(|dated| dated == Dated::ByRecord);
+        self.topics.iter().any(|known| *known.name == *topic && !by_record(known))
     }
 
     /// Whether the graph reads `topic`.

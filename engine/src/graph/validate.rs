@@ -1,7 +1,7 @@
 //! What a graph must be before it may run.
 
 use super::builder::{Foreign, Parts};
-use super::{Node, Step};
+use super::{Dated, Node, Step};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -65,7 +65,9 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
         return Err(error.summary());
     }
     let looks_at_time = parts.nodes.iter().any(|node| node.time.looks);
-    if let Some(topic) = parts.topics.iter().find(|topic| looks_at_time && topic.dated_otherwise) {
+    if let Some(topic) =
+        parts.topics.iter().find(|topic| looks_at_time && topic.dated == Some(Dated::Otherwise))
+    {
         return Err(Error::invalid(format!(
             "topic `{}` says in one place when its records happened (`Topic::timestamps_from`), and not in another: in a graph that looks \
              at time they come as far wherever they are read, so say the same everywhere",

@@ -284,10 +284,6 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     /// The rows whose keys do not stand before those that begin with `prefixes.start`, but before those that begin with
     /// `prefixes.end`, in ascending order; `.rev()` for descending.
     #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "a range is written where it is used, as in the standard library"
-    )]
     pub fn prefixes<P: KeyPrefix<K>>(&self, prefixes: Range<P>) -> Scan<K, V> {
         let (first, _) = layout::table_range(self.table.table_id());
         let [mut start, mut end] = [first.to_vec(), first.to_vec()];

@@ -29,7 +29,7 @@ pub(crate) struct EpochFailure {
     /// Which step of the epoch failed, in the order in which one shard takes them: a node, or behind them a table.
     pub(crate) step: Option<usize>,
     /// Which value it failed at, of those that the record became.
-    stamp: Option<Stamp>,
+    stamp: Option<Box<Stamp>>,
     /// All the records that do not decode, if that is why.
     pub(crate) undecodable: Skipped,
     /// Whether the epoch became too large, so that a part of it is to be tried.
@@ -55,7 +55,7 @@ impl EpochFailure {
 
     /// Whether it happened at what was made where something closed.
     pub(crate) fn is_of_closing(&self) -> bool {
-        self.stamp.is_some_and(|stamp| stamp.is_of_closing())
+        self.stamp.as_ref().is_some_and(|stamp| stamp.is_of_closing())
     }
 
     /// That there are records which do not decode.
@@ -84,7 +84,7 @@ impl From<Failure> for EpochFailure {
     fn from(failure: Failure) -> Self {
         let (stamp, too_much) = (failure.stamp(), failure.is_too_much());
         let record = stamp.map(|stamp| stamp.sequence);
-        let undecodable = Skipped::new();
+        let (undecodable, stamp) = (Skipped::new(), stamp.map(Box::new));
         Self { error: failure.into_error(), record, step: None, stamp, undecodable, too_much, awaited: None }
     }
 }
@@ -329,7 +329,7 @@ impl EpochRun<'_> {
             let failure = EpochFailure::at(failure, context.current.map(|stamp| stamp.sequence));
             return Err(EpochFailure {
                 step: Some(step),
-                stamp: failure.stamp.or(context.current),
+                stamp: failure.stamp.or(context.current.map(Box::new)),
                 ..failure
             });
         }
@@ -413,7 +413,7 @@ fn earliest(results: Vec<Result<(), EpochFailure>>) -> Result<(), EpochFailure> 
     let failures = results.into_iter().filter_map(Result::err);
     let first = failures.min_by_key(|failure| {
         // Failures that no record is to blame for come first: they are not for the policy to decide.
-        (failure.is_of_user(), failure.record, failure.step, failure.stamp)
+        (failure.is_of_user(), failure.record, failure.step, failure.stamp.as_deref().copied())
     });
     first.map_or(Ok(()), Err)
 }

@@ -73,7 +73,9 @@ impl<'a> Passage<'a> {
     pub(super) fn times(self) -> (StreamTimes, bool) {
         let mut times = self.before;
         for (partition, reached) in self.reached.values() {
-            reached.iter().for_each(|reached| times.raise(partition, *reached));
+            if let Some(reached) = reached {
+                times.raise(partition, *reached);
+            }
         }
         (times, self.takes_in)
     }

@@ -34,16 +34,11 @@ fn shown_below(setting: &Setting, id: &TopicPartition, end: u64) -> Result<Optio
     let mut shown: Option<i64> = None;
     read_below(&mut *reader, end.min(kept.end), |batch| {
         let known = batch.max_timestamp_ms().filter(|_| batch.end_offset() <= end && batch.records() > 0);
-        let greatest = match known {
-            Some(known) => Some(known),
-            None => {
-                let records = batch.decode()?;
-                records
-                    .iter()
-                    .take_while(|record| record.offset < end)
-                    .map(|record| record.timestamp_ms)
-                    .max()
-            }
+        let greatest = if known.is_some() {
+            known
+        } else {
+            let records = batch.decode()?;
+            records.iter().take_while(|record| record.offset < end).map(|record| record.timestamp_ms).max()
         };
         shown = shown.max(greatest);
         Ok(())
