@@ -28,9 +28,9 @@ const GRACE_MS: i64 = 1_000;
 struct Args {
     #[command(flatten)]
     common: args::Common,
-    /// How long a window is: so many milliseconds, and so many records.
-    #[arg(long, default_value_t = 1_000_000)]
-    window_ms: u64,
+    /// How long a window is: so many milliseconds, and so many records. A tenth of all unless set.
+    #[arg(long)]
+    window_ms: Option<u64>,
 }
 
 impl Args {
@@ -40,6 +40,10 @@ impl Args {
 
     fn keys(&self) -> u64 {
         self.common.keys(1_000_000, 2_000)
+    }
+
+    fn window_ms(&self) -> u64 {
+        self.window_ms.unwrap_or_else(|| (self.records() / 10).max(1))
     }
 
     fn topic(&self) -> Topic<u64, u64> {
@@ -69,7 +73,7 @@ fn compare(args: &Args) -> Outcome<()> {
         args.records(),
         args.keys(),
         args.common.distribution,
-        args.window_ms
+        args.window_ms()
     );
     Rounds::print(&all);
     let [fold, tumbling, hand] = ["fold", "tumbling", "hand"].map(|way| Rounds::of(&all, way));
@@ -77,7 +81,7 @@ fn compare(args: &Args) -> Outcome<()> {
         "bench": "windows",
         "records": args.records(),
         "keys": args.keys(),
-        "window_records": args.window_ms,
+        "window_records": args.window_ms(),
         "distribution": args.common.distribution,
         "fold_rps": fold.map_or(0.0, Rounds::rps).round(),
         "tumbling_rps": tumbling.map_or(0.0, Rounds::rps).round(),
@@ -115,7 +119,7 @@ fn fold(args: &Args, scratch: &Path) -> Outcome<Measured> {
 
 fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let graph = GraphBuilder::new();
-    let windows = Tumbling::of(Duration::from_millis(args.window_ms))
+    let windows = Tumbling::of(Duration::from_millis(args.window_ms()))
         .grace(Duration::from_millis(GRACE_MS.cast_unsigned()));
     let counts = graph.stream(&args.topic()).group_by_key().windowed(windows).count("counts");
     let finals = counts.on_close().re_key(|windowed, _| windowed.start_ms).group_by_key();
@@ -137,7 +141,7 @@ fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
 
 fn hand(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let log = log::open(&scratch.join("log"), Durability::Fsync)?;
-    let size = i64::try_from(args.window_ms)?;
+    let size = i64::try_from(args.window_ms())?;
     let mut open: FxHashMap<(i64, u64), u64> = FxHashMap::default();
     let mut latest = vec![i64::MIN; args.common.partitions as usize];
     let mut closed: FxHashMap<(i64, u64), u64> = FxHashMap::default();
