@@ -9,7 +9,9 @@ mod service;
 
 use millpond::changelog::Role;
 use millpond::changelog::prelude::*;
-use millpond::{Engine, GraphBuilder, Health, Topic, TopicPartition};
+use millpond::codec::KeyCodec;
+use millpond::stream::Tumbling;
+use millpond::{Engine, GraphBuilder, Health, Topic, TopicPartition, Windowed};
 use millpond_kafka::KafkaChangelog;
 use millpond_support::broker::Broker;
 use millpond_support::records;
@@ -198,4 +200,78 @@ fn a_graph_that_reads_one_more_topic_is_ready_beside_a_holder_that_does_not() {
     let count = |id: u32| records::read(&log, &records::partition(&more_out, id)).unwrap().len();
     assert_eq!(count(0) + count(1), 2);
     first.close_blocking().unwrap();
+}
+
+/// What closes is told once by a service on Kafka, too, while processes take over from each other.
+#[test]
+fn final_windows_are_told_once() {
+    let Some(broker) = Broker::shared() else { return };
+    // Records are dated shortly after 1970, and brokers drop by these dates.
+    let input: Topic<u32, u64> = Topic::new(&broker.create_topic("clicks-in", 2, &[("retention.ms", "-1")]));
+    let output: Topic<Windowed<u32>, u64> =
+        Topic::new(&broker.create_topic("clicks-out", 1, &[("retention.ms", "-1")]));
+    let graph = GraphBuilder::new();
+    let windows = Tumbling::of(Duration::from_millis(100)).grace(Duration::from_millis(50));
+    let counts = graph.stream(&input).group_by_key().windowed(windows).count("counts");
+    counts.on_close().to(&output);
+    let graph = graph.build().unwrap();
+    let log = kafka(&broker.bootstrap(), "outside").open().unwrap();
+    let start = || {
+        let engine =
+            Engine::builder(&graph).in_memory().changelog(kafka(&broker.bootstrap(), "clicks")).start();
+        let engine = engine.unwrap();
+        engine.ready_blocking().unwrap();
+        engine
+    };
+    let mut position = millpond::Position::new();
+    // One record of each partition in every tenth of a window, and one that is a little late.
+    let mut append = |from: i64, to: i64, partitions: u32| {
+        for at in (from..to).step_by(10) {
+            for partition in 0..partitions {
+                let batch = [at, at - 30].map(|at| records::record(&input, &partition, Some(&1)).at(at));
+                let id = records::partition(&input, partition);
+                position.advance_to(&records::append(&log, id, batch.to_vec()).unwrap());
+            }
+        }
+        position.clone()
+    };
+    let (first, second) = (start(), start());
+    let so_far = append(100, 400, 2);
+    [&first, &second].map(|engine| engine.wait_for_blocking(&so_far).unwrap());
+    first.close_blocking().unwrap();
+    let so_far = append(400, 700, 2);
+    second.wait_for_blocking(&so_far).unwrap();
+    let third = start();
+    second.close_blocking().unwrap();
+    let so_far = append(700, 1_000, 2);
+    third.wait_for_blocking(&so_far).unwrap();
+    third.drain_blocking().unwrap();
+    // All partitions have come to 990, so that what ends at 900 and its grace is closed.
+    let told = |wanted: u64| {
+        let mut reader = log.reader(&records::partition(&output, 0), 0).unwrap();
+        let (mut rows, mut found) = (BTreeMap::new(), 0);
+        while found < wanted {
+            for batch in reader.poll(1 << 20).unwrap() {
+                for record in &batch.decode().unwrap() {
+                    let windowed = Windowed::<u32>::decode_whole_key(record.key.unwrap()).unwrap();
+                    let count = output.codec().decode(record.value.unwrap()).unwrap();
+                    assert_eq!(
+                        rows.insert((windowed.start_ms, windowed.key), count),
+                        None,
+                        "{windowed:?} is told once"
+                    );
+                    found += 1;
+                }
+            }
+            reader.wait(Duration::from_millis(50)).unwrap();
+        }
+        rows
+    };
+    let rows = told(2 * 9);
+    assert_eq!(rows.keys().map(|(start, _)| *start).max(), Some(800));
+    for partition in 0..2 {
+        assert_eq!(rows[&(0, partition)], 3, "what was late, within the grace");
+        assert!((100..800).step_by(100).all(|start| rows[&(start, partition)] == 20));
+    }
+    third.close_blocking().unwrap();
 }
