@@ -237,7 +237,9 @@ fn final_windows_are_told_once() {
     };
     let (first, second) = (start(), start());
     let so_far = append(100, 400, 2);
-    [&first, &second].map(|engine| engine.wait_for_blocking(&so_far).unwrap());
+    for engine in [&first, &second] {
+        engine.wait_for_blocking(&so_far).unwrap();
+    }
     first.close_blocking().unwrap();
     let so_far = append(400, 700, 2);
     second.wait_for_blocking(&so_far).unwrap();
