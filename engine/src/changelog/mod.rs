@@ -39,6 +39,7 @@ mod topic_type;
 mod topics;
 mod watchers;
 
+pub use crate::wait::block_on;
 pub use abilities::Abilities;
 pub use ack::{Ack, AckSender, Room, RoomSender};
 pub use admin::{Admin, ConsumerDescription, PartitionDescription, TopicDescription};
@@ -62,8 +63,6 @@ pub use retention::RetentionLog;
 pub use roles::{Commit, Role, RoleLog};
 pub use term::{Term, TermLog};
 pub use topic_type::TopicType;
-
-pub use crate::wait::block_on;
 pub use topics::{Compaction, Timestamps, TopicConfig, TopicLog};
 
 pub(crate) use appending::DEFAULT_BATCH_BYTES;
@@ -72,6 +71,7 @@ pub(crate) use frame::{framed, sealed};
 pub use header::{Header, Headers};
 pub(crate) use names::SUFFIXES;
 pub(crate) use producer::Gate;
+pub(crate) use reading::max_timestamp_at;
 pub use record::{MAX_HEADERS_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, Record, RecordRef};
 pub(crate) use sequence::Places;
 pub use sequence::Run;

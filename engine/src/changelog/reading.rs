@@ -2,6 +2,7 @@
 
 use super::{DecodedBatch, Run};
 use crate::{Error, ErrorKind, Result, TopicPartition};
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -96,6 +97,28 @@ pub fn read_below(
         }
     }
     Ok(())
+}
+
+/// The greatest timestamp of the records of `batch` at these offsets. Where these are not all of it, or it does not tell, it is
+/// decoded.
+///
+/// # Errors
+/// Those of `decode`.
+pub(crate) fn max_timestamp_at<'d>(
+    batch: &dyn LogBatch,
+    offsets: &Range<u64>,
+    decode: impl FnOnce() -> Result<Cow<'d, DecodedBatch>>,
+) -> Result<Option<i64>> {
+    if batch.records() == 0 {
+        return Ok(None);
+    }
+    let is_whole = offsets.start <= batch.base_offset() && batch.end_offset() <= offsets.end;
+    if let Some(known) = batch.max_timestamp_ms().filter(|_| is_whole) {
+        return Ok(Some(known));
+    }
+    let batch = decode()?;
+    let within = batch.iter_from(offsets.start).take_while(|record| record.offset < offsets.end);
+    Ok(within.map(|record| record.timestamp_ms).max())
 }
 
 /// How many stored bytes are read at a time.

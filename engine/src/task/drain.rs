@@ -147,9 +147,8 @@ impl Drain {
     /// How much is not drained yet.
     pub(crate) fn backlog(&self) -> Backlog {
         let published = self.shared.published();
-        let answering = self.shared.answering();
         // There is room once the task has come as far, or does without.
-        let before = (!Arc::ptr_eq(&answering, &self.shared)).then(|| answering.published());
+        let before = self.shared.predecessor().map(|before| before.shared.published());
         let all = || before.iter().chain([&published]).flat_map(|published| &published.generations);
         Backlog {
             generation_bytes: all().map(|generation| generation.bytes()).sum(),

@@ -236,11 +236,6 @@ impl EpochRun<'_> {
         Ok(passage.times())
     }
 
-    /// Whether the sources of the plan's topic with this number date its records.
-    pub(super) fn are_dated_by_source(&self, topic: usize) -> bool {
-        self.plan.sources.get(topic).is_some_and(|(topic, _)| self.graph.dates(topic))
-    }
-
     /// What sources that date their records themselves have made of a piece, once it is known how far its partition had come.
     fn raise(&self, outputs: Outputs, floor: Option<i64>) -> Result<Outputs> {
         let Some(floor) = floor else { return Ok(outputs) };

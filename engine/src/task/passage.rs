@@ -5,7 +5,7 @@
 
 use super::epoch::EpochRun;
 use super::input::{BatchSlice, EpochInput};
-use crate::time::StreamTimes;
+use crate::time::{NEVER, StreamTimes};
 use crate::{Result, TopicPartition};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub(super) struct Passage<'a> {
     before: StreamTimes,
     /// Whether partitions were taken in.
     takes_in: bool,
+    /// Of each topic of the plan whether its sources date its records.
+    dated: Vec<bool>,
     /// How far each partition has come, by its number.
     reached: BTreeMap<u32, (TopicPartition, Option<i64>)>,
 }
@@ -30,7 +32,12 @@ impl<'a> Passage<'a> {
         let takes_in = !input.pieces.is_empty()
             && input.reads.partitions() != before.len()
             && before.take_in(input.reads.iter().map(|(id, _)| id));
-        Self { run, input, before, takes_in, reached: BTreeMap::new() }
+        let dated = run.plan.sources.iter().map(|(topic, _)| run.graph.dates(topic)).collect();
+        Self { run, input, before, takes_in, dated, reached: BTreeMap::new() }
+    }
+
+    fn is_dated(&self, piece: &BatchSlice) -> bool {
+        self.dated.get(piece.topic).copied().unwrap_or(false)
     }
 
     /// How far its partition had come before each piece; none where the sources of its topic date their records.
@@ -40,7 +47,7 @@ impl<'a> Passage<'a> {
     pub(super) fn floors(&mut self, parallel: bool) -> Result<Vec<Option<i64>>> {
         let (run, pieces) = (self.run, &self.input.pieces);
         let shown = |piece: &BatchSlice| {
-            if run.are_dated_by_source(piece.topic) { Ok(None) } else { piece.max_timestamp_ms() }
+            if self.is_dated(piece) { Ok(None) } else { piece.max_timestamp_ms() }
         };
         let shown: Vec<Option<i64>> = if parallel {
             run.pool.install(|| pieces.par_iter().map(shown).collect::<Result<_>>())?
@@ -48,9 +55,9 @@ impl<'a> Passage<'a> {
             pieces.iter().map(shown).collect::<Result<_>>()?
         };
         let floors = pieces.iter().zip(shown).map(|(piece, shown)| {
-            let is_dated = run.are_dated_by_source(piece.topic);
+            let is_dated = self.is_dated(piece);
             let reached = self.of(piece);
-            let floor = (!is_dated).then(|| reached.unwrap_or(crate::time::NEVER));
+            let floor = (!is_dated).then(|| reached.unwrap_or(NEVER));
             *reached = shown.max(*reached);
             floor
         });
@@ -60,7 +67,7 @@ impl<'a> Passage<'a> {
     /// Passes a piece of which sources have `shown` so much, and answers with how far its partition had come before it. None where
     /// that was known before.
     pub(super) fn pass(&mut self, piece: &BatchSlice, shown: Option<i64>) -> Option<i64> {
-        if !self.run.are_dated_by_source(piece.topic) {
+        if !self.is_dated(piece) {
             return None;
         }
         let reached = self.of(piece);

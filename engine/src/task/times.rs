@@ -1,9 +1,10 @@
 //! How far partitions have come in time where the state does not say it: one of a release that did not note it.
 
 use super::Setting;
-use crate::changelog::read_below;
+use crate::changelog::{max_timestamp_at, read_below};
 use crate::time::{NEVER, Reached, StreamTimes};
 use crate::{Result, TopicPartition};
+use std::borrow::Cow;
 
 /// How far the partitions of a group have come in time. If that was never noted, it is looked up in what the log still has of what
 /// the group has read: once, as the next drain notes it.
@@ -33,13 +34,7 @@ fn shown_below(setting: &Setting, id: &TopicPartition, end: u64) -> Result<Optio
     let mut reader = setting.changelog.reader(id, kept.start)?;
     let mut shown: Option<i64> = None;
     read_below(&mut *reader, end.min(kept.end), |batch| {
-        let known = batch.max_timestamp_ms().filter(|_| batch.end_offset() <= end && batch.records() > 0);
-        let greatest = if known.is_some() {
-            known
-        } else {
-            let records = batch.decode()?;
-            records.iter().take_while(|record| record.offset < end).map(|record| record.timestamp_ms).max()
-        };
+        let greatest = max_timestamp_at(batch, &(0..end), || batch.decode().map(Cow::Owned))?;
         shown = shown.max(greatest);
         Ok(())
     })?;

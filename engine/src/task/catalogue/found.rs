@@ -2,7 +2,7 @@
 //! is written.
 
 use super::compare::unchanged;
-use super::{read_all, read_format_version};
+use super::{read_all, read_format_version, read_reached};
 use crate::graph::Graph;
 use crate::store::StoreSnapshot;
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
@@ -57,9 +57,7 @@ impl Found {
         let found = ids.collect::<Result<Vec<std::result::Result<TableId, String>>>>()?;
         let ids = found.iter().map(|found| found.as_ref().ok().copied()).collect();
         let absent = found.into_iter().map(std::result::Result::err).collect();
-        let reached: BTreeMap<u16, Reached> = read_all(state, layout::position_range(), |key, stored| {
-            Ok((layout::decode_position_key(key)?, layout::decode_reached(stored)?))
-        })?;
+        let mut reached = read_reached(state)?;
         let counts = read_all(state, layout::count_range(), |key, stored| {
             Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
         })?;
@@ -67,7 +65,7 @@ impl Found {
         state.read(layout::IDENTITY_KEY, &mut |stored| {
             identity = stored.map(layout::decode_identity).transpose();
         })?;
-        let reached = reached.get(&MAIN_GROUP).cloned().unwrap_or_default();
+        let reached = reached.remove(&MAIN_GROUP).unwrap_or_default();
         Ok(Self { ids, absent, reached, counts, identity: identity? })
     }
 }

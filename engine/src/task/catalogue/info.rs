@@ -1,9 +1,8 @@
 //! What a state tells of itself to whoever has no graph for it: a copy that lies somewhere, a backup.
 
-use super::{read_all, read_format_version};
+use super::{read_all, read_format_version, read_reached};
 use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
 use crate::store::{RocksOptions, SecondaryStore, StoreSnapshot};
-use crate::time::Reached;
 use crate::{Error, Position, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -90,9 +89,7 @@ impl StateInfo {
         };
         let entries: Vec<CatalogueEntry> =
             read_all(state, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
-        let reached: BTreeMap<u16, Reached> = read_all(state, layout::position_range(), |key, stored| {
-            Ok((layout::decode_position_key(key)?, layout::decode_reached(stored)?))
-        })?;
+        let mut reached = read_reached(state)?;
         let counts: BTreeMap<TableId, u64> = read_all(state, layout::count_range(), |key, stored| {
             Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
         })?;
@@ -111,7 +108,7 @@ impl StateInfo {
         let mut tables: Vec<TableInfo> = there.map(table).collect();
         tables.sort();
         Ok(Self {
-            position: reached.get(&MAIN_GROUP).map(|reached| reached.position.clone()).unwrap_or_default(),
+            position: reached.remove(&MAIN_GROUP).unwrap_or_default().position,
             format_version,
             identity: text(layout::IDENTITY_KEY, layout::decode_identity)?,
             service: text(layout::SERVICE_KEY, layout::decode_service)?,

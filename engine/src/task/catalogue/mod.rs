@@ -61,9 +61,7 @@ impl Catalogue {
         let now = store.snapshot()?;
         let entries: Vec<CatalogueEntry> =
             read_all(&*now, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
-        let reached = read_all(&*now, layout::position_range(), |key, stored| {
-            Ok((layout::decode_position_key(key)?, layout::decode_reached(stored)?))
-        })?;
+        let reached = read_reached(&*now)?;
         let next = entries.iter().map(|entry| entry.id).max().map_or(Some(TableId::FIRST), TableId::next);
         Ok(Self { entries, next, reached, pending: Vec::new() })
     }
@@ -224,6 +222,13 @@ fn read_format_version(read: ReadRow<'_>) -> Result<Option<u32>> {
         ))),
         version => Ok(version),
     }
+}
+
+/// How far each group has come that has consumed anything.
+fn read_reached(state: &dyn StoreSnapshot) -> Result<BTreeMap<u16, Reached>> {
+    read_all(state, layout::position_range(), |key, stored| {
+        Ok((layout::decode_position_key(key)?, layout::decode_reached(stored)?))
+    })
 }
 
 /// Decodes every row of the engine's own whose key lies in a range.

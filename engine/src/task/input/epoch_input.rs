@@ -1,6 +1,6 @@
 //! What an epoch takes: pieces of stored batches, with the places of their records in the log.
 
-use crate::changelog::{DecodedBatch, EpochMark, LogBatch, Places, Run};
+use crate::changelog::{DecodedBatch, EpochMark, LogBatch, Places, Run, max_timestamp_at};
 use crate::{Position, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -73,15 +73,7 @@ impl BatchSlice {
     /// # Errors
     /// `Corrupt` if the batch is damaged.
     pub(crate) fn max_timestamp_ms(&self) -> Result<Option<i64>> {
-        if self.batch.records() == 0 {
-            return Ok(None);
-        }
-        if let Some(known) = self.batch.max_timestamp_ms().filter(|_| self.is_whole()) {
-            return Ok(Some(known));
-        }
-        let records = self.decode_once()?.iter_from(self.offsets.start);
-        let within = records.take_while(|record| record.offset < self.offsets.end);
-        Ok(within.map(|record| record.timestamp_ms).max())
+        max_timestamp_at(&*self.batch, &self.offsets, || self.decode_once().map(Cow::Borrowed))
     }
 
     /// The places of its records.

@@ -215,6 +215,7 @@ fn rules_of(zone: &TimeZone) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::has_its_window;
     use super::*;
     use proptest::prelude::*;
 
@@ -278,13 +279,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_moment_is_in_its_window_and_all_of_it_have_the_same(calendar in calendars(), moment in moments()) {
-            let (start, end) = calendar.window_of(moment);
-            prop_assert!(start <= moment && (moment < end || end == i64::MAX));
-            prop_assert_eq!(calendar.window_of(start), (start, end));
-            if end < i64::MAX {
-                prop_assert_eq!(calendar.window_of(end - 1), (start, end));
-                prop_assert_eq!(calendar.window_of(end).0, end);
-            }
+            has_its_window(&calendar, moment)?;
         }
     }
 }

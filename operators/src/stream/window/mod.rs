@@ -77,3 +77,21 @@ mod sealed {
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Windows;
+    use proptest::prelude::*;
+
+    /// What is true of windows that follow each other: a moment is in its window, of which all others have the same.
+    pub(super) fn has_its_window(windows: &impl Windows, moment: i64) -> Result<(), TestCaseError> {
+        let (start, end) = windows.window_of(moment);
+        prop_assert!(start <= moment && (moment < end || end == i64::MAX));
+        prop_assert_eq!(windows.window_of(start), (start, end));
+        if end < i64::MAX {
+            prop_assert_eq!(windows.window_of(end - 1), (start, end));
+            prop_assert_eq!(windows.window_of(end).0, end);
+        }
+        Ok(())
+    }
+}

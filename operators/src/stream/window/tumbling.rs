@@ -86,6 +86,7 @@ impl Windows for Tumbling {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::has_its_window;
     use super::*;
     use proptest::prelude::*;
 
@@ -106,13 +107,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_moment_is_in_its_window_and_all_of_it_have_the_same(windows in windows(), moment in moments()) {
-            let (start, end) = windows.window_of(moment);
-            prop_assert!(start <= moment && (moment < end || end == i64::MAX));
-            prop_assert_eq!(windows.window_of(start), (start, end));
-            if end < i64::MAX {
-                prop_assert_eq!(windows.window_of(end - 1), (start, end));
-                prop_assert_eq!(windows.window_of(end).0, end);
-            }
+            has_its_window(&windows, moment)?;
         }
 
         #[test]
