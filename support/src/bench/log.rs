@@ -36,7 +36,7 @@ where
     write_dated(log, topics, partitions, (0..).zip(records))
 }
 
-/// As [`write`], where each record says when it happened.
+/// As [`write()`], where each record says when it happened.
 pub fn write_dated<V>(
     log: &dyn Changelog,
     topics: &[&str],
