@@ -12,11 +12,12 @@ use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::stream::Tumbling;
 use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Stepper, StoredTable, TableOptions, Topic,
-    TopicPartition, Windowed,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, StoredTable, TableOptions, Topic, TopicPartition,
+    Windowed,
 };
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
+use millpond_support::life::Life;
 use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
 use millpond_support::records;
@@ -107,59 +108,30 @@ fn expected(log: &dyn Changelog, grace_ms: i64) -> Expected {
     expected
 }
 
-struct Life {
-    log: Arc<dyn Changelog>,
-    store: Arc<MemoryStore>,
-    stepper: Option<Stepper>,
-    shards: usize,
-    grace_ms: u64,
+fn life(log: Arc<dyn Changelog>, grace_ms: u64) -> Life<Case> {
+    Life::new(log, move || {
+        let case = case(grace_ms);
+        (case.graph.clone(), case)
+    })
 }
 
-impl Life {
-    fn stepper(&mut self) -> &mut Stepper {
-        let Self { log, store, shards, grace_ms, .. } = &*self;
-        let open = || {
-            let graph = case(*grace_ms).graph;
-            Engine::builder(&graph)
-                .store(store.clone())
-                .changelog(log.clone())
-                .shards(*shards)
-                .stepper()
-                .unwrap()
-        };
-        if self.stepper.is_none() {
-            self.stepper = Some(open());
-        }
-        self.stepper.as_mut().unwrap()
-    }
-
-    fn found(&mut self) -> Expected {
-        self.stepper = None;
-        let case = case(self.grace_ms);
-        let builder = Engine::builder(&case.graph).store(self.store.clone()).changelog(self.log.clone());
-        let mut stepper = builder.shards(self.shards).stepper().unwrap();
-        let mut idle = 0;
-        while idle < 20 {
-            idle = if stepper.epoch(50).unwrap() { 0 } else { idle + 1 };
-        }
-        let all = stepper.view(&case.all).unwrap().scan().unwrap().map(Result::unwrap).collect();
-        let late = stepper.view(&case.late).unwrap().scan().unwrap().map(Result::unwrap).collect();
-        let kept: Rows = stepper.view(&case.finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
-        stepper.drain().unwrap();
-        let records = records::read(&*self.log, &TopicPartition::new("told", 0)).unwrap();
-        let finals: Vec<(Windowed<u8>, Vec<u64>)> = records
-            .iter()
-            .map(|record| {
-                let key = <Windowed<u8> as millpond::codec::KeyCodec>::decode_whole_key(
-                    record.key.as_ref().unwrap(),
-                );
-                (key.unwrap(), told().codec().decode(record.value.as_ref().unwrap()).unwrap())
-            })
-            .collect();
-        assert_eq!(kept, finals.iter().cloned().collect(), "each is told once, and kept as it was told");
-        assert!(records.iter().zip(&finals).all(|(record, (key, _))| record.timestamp_ms == key.end_ms - 1));
-        Expected { all, finals, late }
-    }
+fn found(life: &mut Life<Case>) -> Expected {
+    let (stepper, case) = life.fold_all();
+    let all = stepper.view(&case.all).unwrap().scan().unwrap().map(Result::unwrap).collect();
+    let late = stepper.view(&case.late).unwrap().scan().unwrap().map(Result::unwrap).collect();
+    let kept: Rows = stepper.view(&case.finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
+    let records = records::read(&*life.log, &TopicPartition::new("told", 0)).unwrap();
+    let finals: Vec<(Windowed<u8>, Vec<u64>)> = records
+        .iter()
+        .map(|record| {
+            let key =
+                <Windowed<u8> as millpond::codec::KeyCodec>::decode_whole_key(record.key.as_ref().unwrap());
+            (key.unwrap(), told().codec().decode(record.value.as_ref().unwrap()).unwrap())
+        })
+        .collect();
+    assert_eq!(kept, finals.iter().cloned().collect(), "each is told once, and kept as it was told");
+    assert!(records.iter().zip(&finals).all(|(record, (key, _))| record.timestamp_ms == key.end_ms - 1));
+    Expected { all, finals, late }
 }
 
 #[test]
@@ -176,15 +148,12 @@ fn windows_are_a_function_of_the_log() {
         };
         log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
         let grace_ms = random.pick(&[0, 30, 250]);
-        let mut life =
-            Life { log, store: Arc::default(), stepper: None, shards: 1 + random.index(3), grace_ms };
+        let mut life = life(log, grace_ms);
         // How far each partition is, roughly.
         let mut reached = [0_i64, -300, 450];
         for number in 0..200 {
             match random.below(14) {
-                0 => drop(life.stepper().drain().unwrap()),
-                1 => (life.stepper, life.shards) = (None, 1 + random.index(3)),
-                2..8 => drop(life.stepper().epoch(1 + random.index(9)).unwrap()),
+                0..8 => life.step(&mut random),
                 _ => {
                     let partition = random.index(3);
                     let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
@@ -201,7 +170,7 @@ fn windows_are_a_function_of_the_log() {
             }
         }
         let expected = expected(&*life.log, i64::try_from(grace_ms).unwrap());
-        assert_eq!(life.found(), expected, "round {round}");
+        assert_eq!(found(&mut life), expected, "round {round}");
         closed.insert(expected.finals.len());
     }
     assert!(closed.last() > Some(&20), "windows close");
@@ -243,18 +212,15 @@ fn what_is_final_stays_final_where_partitions_are_added() {
     for round in 0..rounds(60) {
         let log = OwnLog::with_gaps(random.number());
         log.create_topic("clicks", &TopicConfig::default().partitions(1)).unwrap();
-        let mut life =
-            Life { log: log.clone(), store: Arc::default(), stepper: None, shards: 2, grace_ms: 30 };
+        let mut life = life(log.clone(), 30);
         let mut reached = vec![0_i64];
         for number in 0..150 {
             match random.below(14) {
-                0 => drop(life.stepper().drain().unwrap()),
-                1 => life.stepper = None,
-                2 if reached.len() < 4 && random.below(3) == 0 => {
+                0 if reached.len() < 4 && random.below(3) == 0 => {
                     reached.push(reached[0] - i64::try_from(random.below(500)).unwrap());
                     log.grow("clicks", u32::try_from(reached.len()).unwrap());
                 }
-                2..8 => drop(life.stepper().epoch(1 + random.index(9)).unwrap()),
+                0..8 => life.step(&mut random),
                 _ => {
                     let partition = random.index(reached.len());
                     let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
@@ -265,7 +231,7 @@ fn what_is_final_stays_final_where_partitions_are_added() {
                 }
             }
         }
-        let Expected { all, finals, .. } = life.found();
+        let Expected { all, finals, .. } = found(&mut life);
         let told: BTreeMap<_, _> = finals.iter().cloned().collect();
         assert_eq!(told.len(), finals.len(), "round {round}: each is told once");
         for (windowed, list) in &told {

@@ -25,6 +25,7 @@ pub mod in_memory;
 pub mod java;
 #[cfg(feature = "rocks")]
 pub mod ledger;
+pub mod life;
 #[cfg(feature = "rocks")]
 pub mod medium;
 pub mod own_log;
