@@ -75,7 +75,7 @@ pub use millpond_engine::query::{
     ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, Stored, TableSnapshot, View,
 };
 pub use millpond_engine::{
-    Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, ManualClock, Memory, Position,
+    Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, Idle, ManualClock, Memory, Position,
     Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
 };
 #[cfg(feature = "rocks")]

@@ -45,6 +45,7 @@ pub use position::Position;
 pub use task::FailurePolicy;
 #[cfg(feature = "rocks")]
 pub use task::{StateInfo, TableInfo};
+pub use time::Idle;
 pub use topic::Topic;
 pub use topic_partition::TopicPartition;
 pub use wait::Wait;

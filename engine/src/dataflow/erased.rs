@@ -13,6 +13,12 @@ use std::marker::PhantomData;
 /// A node that reads other nodes.
 pub(crate) trait AnyOperator: Send + Sync {
     fn run(&self, context: &mut Context<'_>, taking: Taking<'_>) -> Result<Output, Failure>;
+
+    /// As [`Operator::is_due`].
+    fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        let _ = context;
+        Ok(false)
+    }
 }
 
 /// An operator whose output stays on its shard.
@@ -24,6 +30,10 @@ impl<O: Operator> AnyOperator for Local<O> {
         let output = self.0.run(context, input)?;
         Ok(output.map_or(Output::Nothing, |output| Output::Local(Batch::new(output))))
     }
+
+    fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        self.0.is_due(context)
+    }
 }
 
 /// The sending side of an exchange.
@@ -34,6 +44,10 @@ impl<X: Exchange> AnyOperator for Scatter<X> {
         let input = X::Input::take(&mut taking)?;
         let parts = self.0.route(context, input)?;
         Ok(Output::Routed(parts.into_iter().map(Batch::new).collect()))
+    }
+
+    fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        self.0.is_due(context)
     }
 }
 

@@ -98,6 +98,18 @@ pub trait Operator: Send + Sync + 'static {
     /// ([`Pass::failed`]), or that [`Context::at`](Pass::at) last named, and is handled by the failure policy; others poison
     /// the task. Where no record was named it is found by running ever smaller epochs, which takes longer.
     fn run(&self, context: &mut Context<'_>, input: Self::Input) -> Result<Option<Self::Output>, Failure>;
+
+    /// Whether anything would close or fire between [`watermark_before`](Context::watermark_before) and
+    /// [`watermark`](Context::watermark). It is asked on one shard and between epochs, of tables as they are
+    /// [before](Context::table_before) the next, where partitions are [silent](crate::Idle): an operator by which nothing is ever due
+    /// has no part in whether they are taken on in time.
+    ///
+    /// # Errors
+    /// Those of the tables.
+    fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        let _ = context;
+        Ok(false)
+    }
 }
 
 /// The sending side of an exchange: says on which shard each value belongs. The other side has what all shards have sent it, in
@@ -148,4 +160,13 @@ pub trait Exchange: Send + Sync + 'static {
     /// # Errors
     /// As for [`Operator::run`].
     fn route(&self, context: &mut Context<'_>, input: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure>;
+
+    /// As [`Operator::is_due`].
+    ///
+    /// # Errors
+    /// As there.
+    fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        let _ = context;
+        Ok(false)
+    }
 }

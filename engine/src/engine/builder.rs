@@ -15,6 +15,7 @@ use crate::store::{MemoryStore, StateStore};
 use crate::task::{
     Core, Counters, Decided, EpochLimit, FailurePolicy, Reads, Setting, check_abilities, check_policy, pool,
 };
+use crate::time::Tick;
 use crate::{Clock, Error, Result, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -328,6 +329,7 @@ impl EngineBuilder {
             abilities: changelog.abilities(),
             changelog,
             clock: self.clock,
+            ticks: Tick::partition_of(&name),
             name: name.into(),
             place,
             pool: pool(self.shards)?,

@@ -72,6 +72,18 @@ impl Stepper {
         }
     }
 
+    /// Takes every partition that has not come as far on to `time_ms`, in milliseconds since the Unix epoch, as if each had shown a
+    /// record of that time: what is due by then closes. It is noted in the changelog, as what is done with [silent](crate::Idle)
+    /// partitions is, so that whoever folds it again comes to the same. Records that are dated before are late from here on, also those
+    /// that are in the changelog and were not folded yet. `false` if there was nothing to do, as all have come as far, or the graph
+    /// does not look at time.
+    ///
+    /// # Errors
+    /// As for [`epoch`](Self::epoch); `Invalid` if the name of the engine does not do for a topic.
+    pub fn advance_time(&mut self, time_ms: i64) -> Result<bool> {
+        self.core.advance_time(time_ms)
+    }
+
     /// Makes everything published so far durable; `false` if there was nothing to do.
     ///
     /// # Errors

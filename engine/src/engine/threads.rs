@@ -266,7 +266,11 @@ impl Common {
                     if self.service.shares_epochs() {
                         self.service.host.signal();
                     }
-                    if !self.fold.wait() {
+                    let goes_on = match core.patience() {
+                        Some(patience) => self.fold.wait_for(patience),
+                        None => self.fold.wait(),
+                    };
+                    if !goes_on {
                         break;
                     }
                     continue;

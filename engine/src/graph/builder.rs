@@ -318,6 +318,13 @@ impl Builder {
         if let Some(known) = topics.iter_mut().find(|known| known.name == *topic.name()) {
             known.dated =
                 dated.map_or(known.dated, |dated| Some(known.dated.map_or(dated, |known| known.and(dated))));
+            match (known.idle, topic.said_of_idle()) {
+                (Some(one), Some(other)) if one != other => unfit.push(Error::invalid(format!(
+                    "a silent partition of topic `{}` {one}, and {other}: say the same everywhere",
+                    topic.name()
+                ))),
+                (one, other) => known.idle = one.or(other),
+            }
             known.read |= read;
             known.written |= written;
             // A handle that gives no number takes what there is.
@@ -347,6 +354,7 @@ impl Builder {
             read,
             written,
             dated,
+            idle: topic.said_of_idle(),
         });
     }
 

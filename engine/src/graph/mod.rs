@@ -7,21 +7,25 @@ mod builder;
 mod describe;
 mod interleaving;
 mod table_options;
+mod time;
 mod validate;
 
 pub use crate::flow::{NodeRef, TableIndex, TableRef};
 pub use builder::Builder;
 pub use interleaving::Interleaving;
 pub use table_options::TableOptions;
+pub(crate) use time::TimeUse;
 
-use crate::changelog::{TopicConfig, TopicType};
+use crate::changelog::{Timestamps, TopicConfig, TopicType};
 use crate::codec::Shape;
 use crate::dataflow::{AnyOperator, AnySource};
 use crate::flow::{GraphId, NodeId};
 use crate::state::{AnyTable, TaskState};
 use crate::store::layout::{FoldId, TableId};
+use crate::time::Idle;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A validated graph, ready to run.
 ///
@@ -81,17 +85,6 @@ pub(crate) struct Node {
     pub(crate) time: TimeUse,
 }
 
-/// What a node has to do with time.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct TimeUse {
-    /// Whether it looks at how far time has come.
-    pub(crate) looks: bool,
-    /// So much earlier than it has come may what it puts out be dated.
-    pub(crate) delay_ms: i64,
-    /// The inputs that take it on in time; all of them if none are named.
-    pub(crate) fed_by: Vec<usize>,
-}
-
 impl Node {
     /// The topic it reads.
     pub(crate) fn topic(&self) -> Option<&str> {
@@ -143,7 +136,22 @@ pub(crate) struct TopicSpec {
     pub(crate) written: bool,
     /// Who says when its records happened, for those who read it.
     pub(crate) dated: Option<Dated>,
+    /// What was said of its silent partitions.
+    pub(crate) idle: Option<Idle>,
 }
+
+impl TopicSpec {
+    /// What becomes of its silent partitions. Nothing can become late by the clock that also dates what comes.
+    pub(crate) fn idle(&self) -> Idle {
+        let dated_by_log =
+            self.config.timestamps == Some(Timestamps::Appended) && self.dated == Some(Dated::ByRecord);
+        let usual = if dated_by_log { Idle::clock(SOON, Duration::ZERO) } else { Idle::never() };
+        self.idle.unwrap_or(usual)
+    }
+}
+
+/// A partition of a topic that is dated when it is appended is idle once it was silent for so long.
+const SOON: Duration = Duration::from_secs(1);
 
 /// Who says when a record happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,11 +185,6 @@ impl Graph {
     /// The topics that the graph appends to and reads again.
     pub(crate) fn topics_read_again(&self) -> impl Iterator<Item = &str> {
         self.topics.iter().filter(|topic| topic.read && topic.written).map(|topic| &*topic.name)
-    }
-
-    /// Whether any of its nodes looks at how far time has come.
-    pub(crate) fn looks_at_time(&self) -> bool {
-        self.nodes.iter().any(|node| node.time.looks)
     }
 
     /// Whether the records of `topic` are dated by those that read it.

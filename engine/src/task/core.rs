@@ -6,11 +6,16 @@
 use super::build::Build;
 use super::catalogue::Catalogue;
 use super::grown::Counts;
+use super::idleness::Silence;
 use super::{Awaiting, EpochLimit, Service, Task};
 use crate::changelog::Role;
 use crate::store::StateStore;
 use crate::{Error, Position, Result, TopicPartition};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Silent partitions are looked at so often.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What of an engine moves: its tasks, and the catalogue of its tables.
 pub(crate) struct Core {
@@ -25,6 +30,9 @@ pub(crate) struct Core {
     pub(super) ends: Position,
     /// Why a step failed: the input of that epoch was not applied, and must not be passed over.
     failed: Option<Error>,
+    /// Whether it takes silent partitions on in time, and how long they were silent.
+    pub(super) ticks: bool,
+    pub(super) silence: Silence,
 }
 
 impl Core {
@@ -34,6 +42,7 @@ impl Core {
         store: Arc<dyn StateStore>,
         main: Task,
     ) -> Self {
+        let ticks = service.graph.ticks();
         Self {
             service,
             catalogue,
@@ -43,7 +52,15 @@ impl Core {
             partitions: Counts::new(),
             ends: Position::new(),
             failed: None,
+            ticks,
+            silence: Silence::default(),
         }
+    }
+
+    /// How long at most to wait for something to read before [`step`](Self::step) is called all the same; none if there is nothing else
+    /// to do.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.ticks.then_some(LOOK)
     }
 
     /// Where the changelog ends now, as far as the main task reads it.
@@ -92,7 +109,7 @@ impl Core {
     fn step_tasks(&mut self, limit: EpochLimit) -> Result<bool> {
         self.read_what_was_added()?;
         let held = self.build.as_ref().is_some_and(|build| build.holds_main);
-        let ran = !held && self.main.step(limit, None)?;
+        let ran = !held && (self.main.step(limit, None)? || self.let_time_pass()?);
         self.look_who_leads();
         let Some(build) = &mut self.build else { return Ok(ran) };
         // An older version goes on answering until the tables that take its place can.

@@ -12,9 +12,10 @@ use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, RowBatch};
 use crate::time::{NEVER, StreamTimes, Watermarks};
-use crate::{Error, ErrorKind, Result, panic_message};
+use crate::{Error, ErrorKind, Result, TopicPartition, panic_message};
 use rayon::prelude::*;
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -114,6 +115,8 @@ pub(crate) struct EpochRun<'a> {
     pub(crate) engine: EngineId,
     /// How far the partitions had come in time before it.
     pub(crate) times: &'a StreamTimes,
+    /// Where the ticks are, which are no records of the graph.
+    pub(crate) ticks: &'a TopicPartition,
 }
 
 /// What an epoch produced.
@@ -148,7 +151,7 @@ impl EpochRun<'_> {
     ///
     /// # Errors
     /// The failure of the earliest record, or any other. The tables hold a part of the epoch then: roll it back.
-    pub(crate) fn run(&self, input: &EpochInput) -> Result<Sealed, EpochFailure> {
+    pub(crate) fn carry(&self, input: &EpochInput) -> Result<Sealed, EpochFailure> {
         let parallel = self.router.shards() > 1 && input.records >= PARALLEL_RECORDS;
         let mut lanes: Vec<Lane> = (0..self.router.shards())
             .map(|_| Lane {
@@ -290,6 +293,30 @@ impl EpochRun<'_> {
         Ok((outputs, records.refused.into_inner(), records.awaited.into_inner(), shown))
     }
 
+    /// What the operators of `shard` are shown.
+    fn context(&self, shard: usize) -> Context<'_> {
+        let pass = Pass { shard, epoch: self.epoch, meter: self.meter, tracing: self.tracing, current: None };
+        Context {
+            pass,
+            router: self.router,
+            tables: self.tables,
+            read: true,
+            detail: Detail::Changes,
+            outlets: Vec::new(),
+            sunk: Vec::new(),
+            changelog: self.changelog,
+            time: NEVER..NEVER,
+        }
+    }
+
+    /// Whether anything of the node numbered `id` is due in `time`.
+    pub(crate) fn is_due(&self, id: usize, time: Range<i64>) -> Result<bool> {
+        let _folding = self.engine.fold_once_more(self.again);
+        let Step::Operator(operator) = &node(self.graph, id)?.step else { return Ok(false) };
+        let mut context = Context { time, ..self.context(0) };
+        operator.is_due(&mut context).map_err(Failure::into_error)
+    }
+
     /// Runs the nodes of one level on one shard; after the last one, encodes what they did to the tables.
     fn level(
         &self,
@@ -300,18 +327,7 @@ impl EpochRun<'_> {
         (before, watermarks): (&Watermarks, &Watermarks),
     ) -> Result<(), EpochFailure> {
         let _folding = self.engine.fold_once_more(self.again);
-        let pass = Pass { shard, epoch: self.epoch, meter: self.meter, tracing: self.tracing, current: None };
-        let mut context = Context {
-            pass,
-            router: self.router,
-            tables: self.tables,
-            read: true,
-            detail: Detail::Changes,
-            outlets: Vec::new(),
-            sunk: Vec::new(),
-            changelog: self.changelog,
-            time: NEVER..NEVER,
-        };
+        let mut context = self.context(shard);
         let mut step = 0;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             nodes.iter().try_for_each(|&id| {

@@ -121,8 +121,10 @@ impl Backoff {
 
     /// An epoch went well: on to the record it was cut before, or to larger epochs again.
     pub(super) fn relax(&mut self, records: u64, grown_bytes: usize) {
-        let growth = grown_bytes / usize::try_from(records).unwrap_or(usize::MAX).max(1);
-        self.growth = growth.max(self.growth / 8 * 7);
+        // What closes without records says nothing of what records become.
+        if let Some(growth) = usize::try_from(records).ok().and_then(|records| grown_bytes.checked_div(records)) {
+            self.growth = growth.max(self.growth / 8 * 7);
+        }
         if self.before.take().is_none() {
             self.records = self.records.map(|records| records.saturating_mul(2));
         } else if let Some(suspect) = self.suspect.take() {

@@ -19,6 +19,7 @@ mod drain;
 mod epoch;
 mod failures;
 mod grown;
+mod idleness;
 mod input;
 mod letters;
 mod opening;
@@ -52,13 +53,14 @@ pub(crate) use service::Service;
 pub(crate) use setting::{Counters, Reads, STACK_BYTES, Setting, pool};
 pub(crate) use tasks::{Tasks, position_of};
 
-use crate::changelog::{Append, Role};
+use crate::changelog::{Append, Record, Role};
 use crate::dataflow::{Skipped, Sunk};
-use crate::flow::Meter;
+use crate::flow::{Meter, Stamp};
 use crate::state::{AnyTable, Generation, Published, TaskState};
 use crate::store::layout::TableId;
-use crate::time::Reached;
-use crate::{Position, Result, TopicPartition, fault};
+use crate::time::{Reached, StreamTimes, Tick, Watermarks};
+use crate::{Error, Position, Result, TopicPartition, fault};
+use bytes::Bytes;
 use epoch::{EpochFailure, EpochRun, Sealed};
 use failures::{Backoff, EpochOutcome};
 use input::{Bound, EpochInput};
@@ -141,7 +143,7 @@ impl Task {
         let mut too_much = false;
         loop {
             let (limit, before) = self.backoff.bound(limit, self.setting.growth_bytes);
-            let bound = Bound { before: before.or(end), until };
+            let bound = Bound { before: before.or(end), until, ticks: None };
             let Some(input) = self.input.cut(limit, bound, &self.setting.pool)? else {
                 if bound.before.is_none() && bound.until.is_none() {
                     self.input.end_of_log().into_iter().for_each(|end| self.shared.pass(end));
@@ -167,15 +169,50 @@ impl Task {
         }
     }
 
-    /// Runs an epoch and takes it back if it fails. `tracing` notes which record is worked on, after a failure.
-    fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, EpochFailure> {
-        // What cannot be cut smaller may take what it takes.
-        let is_whole = input.records == 1 || input.replayed;
-        let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };
-        let record_bytes = input.bytes / usize::try_from(input.records).unwrap_or(usize::MAX).max(1);
-        let meter = Meter::new(most_bytes, record_bytes);
-        let times = self.shared.published().reached.times.clone();
-        let run = EpochRun {
+    /// Takes these partitions on in time, by an epoch that has no records. `false` if the graph does not look at time.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub(crate) fn tick(&mut self, times: &BTreeMap<TopicPartition, i64>) -> Result<bool> {
+        let _folding = self.setting.host.id.fold();
+        let Some(input) = self.input.tick(times)? else { return Ok(false) };
+        let span = tracing::debug_span!("tick", number = self.shared.epoch() + 1, partitions = times.len());
+        let _entered = span.enter();
+        match self.process(&input)? {
+            EpochOutcome::Done => Ok(true),
+            outcome => Err(Error::internal(format!("an epoch without records came to {outcome:?}"))),
+        }
+    }
+
+    /// A tick on its way to the changelog, where it carries the latest time that it names.
+    fn sunk_tick(&self, tick: &Tick) -> Result<Sunk> {
+        let TopicPartition { topic, partition } = self.setting.ticks.clone();
+        let latest = tick.partitions.iter().map(|reach| reach.time_ms).max();
+        let record = Record::new(Bytes::new(), tick.encode()?).at(latest.unwrap_or_default());
+        Ok(Sunk { topic, partition, stamp: Stamp::default(), record })
+    }
+
+    /// Whether anything is due that is not yet, once the partitions have come as far as `times`.
+    ///
+    /// # Errors
+    /// An error of the store; `User` if code of the user's panics.
+    pub(super) fn would_close(&self, times: &StreamTimes) -> Result<bool> {
+        let setting = &self.setting;
+        let before = Watermarks::at(&setting.graph, &self.shared.published().reached.times);
+        let after = Watermarks::at(&setting.graph, times);
+        let meter = Meter::new(usize::MAX, 0);
+        let run = self.run(&meter, times);
+        let due = user_code("it was looked what is due", || {
+            self.plan.levels.iter().flatten().try_fold(false, |due, &id| {
+                Ok(due || (before.of(id) < after.of(id) && run.is_due(id, before.of(id)..after.of(id))?))
+            })
+        });
+        due.and_then(|due| due)
+    }
+
+    /// What runs the next epoch.
+    fn run<'a>(&'a self, meter: &'a Meter, times: &'a StreamTimes) -> EpochRun<'a> {
+        EpochRun {
             graph: &self.setting.graph,
             changelog: &*self.setting.changelog,
             plan: &self.plan,
@@ -183,15 +220,28 @@ impl Task {
             pool: &self.setting.pool,
             router: self.setting.router,
             epoch: self.shared.epoch() + 1,
-            skipped,
-            tracing,
-            again: tracing || (input.records == 1 && self.backoff.has_told(input.first())),
-            meter: &meter,
+            skipped: const { &Skipped::new() },
+            tracing: false,
+            again: false,
+            meter,
             engine: self.setting.host.id,
-            times: &times,
-        };
+            times,
+            ticks: &self.setting.ticks,
+        }
+    }
+
+    /// Runs an epoch and takes it back if it fails. `tracing` notes which record is worked on, after a failure.
+    fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, EpochFailure> {
+        // What cannot be cut smaller may take what it takes.
+        let is_whole = input.records <= 1 || input.replayed;
+        let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };
+        let record_bytes = input.bytes / usize::try_from(input.records).unwrap_or(usize::MAX).max(1);
+        let meter = Meter::new(most_bytes, record_bytes);
+        let times = self.shared.published().reached.times.clone();
+        let again = tracing || (input.records == 1 && self.backoff.has_told(input.first()));
+        let run = EpochRun { skipped, tracing, again, ..self.run(&meter, &times) };
         // What is left over of the epoch is dropped in there, too.
-        let run = user_code("an epoch was run", || run.run(input)).unwrap_or_else(|panic| Err(panic.into()));
+        let run = user_code("an epoch was run", || run.carry(input)).unwrap_or_else(|panic| Err(panic.into()));
         match run {
             Ok(sealed) => Ok(Sealed { grown_bytes: meter.used(), ..sealed }),
             Err(failure) => {
@@ -293,12 +343,15 @@ impl Task {
         skipped: &Skipped,
     ) -> Result<bool> {
         let letters = self.letters(input, skipped)?;
-        if !self.produces {
+        if !self.produces && !input.makes_tick {
             return self.append_missing(letters);
         }
         sunk.extend(letters.iter().cloned());
-        // Where a partition was taken in decides when things close, and stands nowhere else.
-        let decides = takes_in && self.setting.graph.looks_at_time();
+        // Where a partition was taken in decides when things close, and stands nowhere else; so does where a tick was made.
+        let decides = (takes_in && self.setting.graph.looks_at_time()) || !input.ticks.is_empty();
+        if input.makes_tick {
+            sunk.extend(input.ticks.iter().map(|tick| self.sunk_tick(tick)).collect::<Result<Vec<_>>>()?);
+        }
         if sunk.is_empty() && !decides && (!self.setting.marks_all() || input.records == 0) {
             // A mark without records would tell a replay nothing, and cost a write and a wait.
             return Ok(true);

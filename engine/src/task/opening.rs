@@ -314,6 +314,9 @@ fn create_topics(setting: &Setting, there: &BTreeMap<Arc<str>, u32>) -> Result<(
         }
         setting.changelog.declare_type(&topic.name, &topic.holds)?;
     }
+    if setting.graph.ticks() {
+        setting.ensure_ticks()?;
+    }
     if let FailurePolicy::DeadLetter(topic) = &setting.policy {
         if !there.contains_key(topic) {
             setting.changelog.ensure_topic(topic, &TopicConfig::default())?;

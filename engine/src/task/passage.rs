@@ -28,10 +28,14 @@ pub(super) struct Passage<'a> {
 impl<'a> Passage<'a> {
     pub(super) fn new(run: &'a EpochRun<'a>, input: &'a EpochInput) -> Self {
         let mut before = run.times.clone();
-        // One without records changes nothing, and has no mark that would say whom it has taken in.
-        let takes_in = !input.pieces.is_empty()
-            && input.reads.partitions() != before.len()
-            && before.take_in(input.reads.iter().map(|(id, _)| id));
+        let ticks = usize::from(input.reads.known(run.ticks).is_some());
+        // One without input changes nothing, and has no mark that would say whom it has taken in.
+        let takes_in = !(input.pieces.is_empty() && input.ticks.is_empty())
+            && input.reads.partitions() != before.len() + ticks
+            && before.take_in(input.reads.iter().map(|(id, _)| id).filter(|id| *id != run.ticks));
+        for reach in input.ticks.iter().flat_map(|tick| &tick.partitions) {
+            before.raise(&reach.id(), reach.time_ms);
+        }
         let dated = run.plan.sources.iter().map(|(topic, _)| run.graph.dates(topic)).collect();
         Self { run, input, before, takes_in, dated, reached: BTreeMap::new() }
     }

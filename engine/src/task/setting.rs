@@ -1,11 +1,11 @@
 //! The setting: what an engine was opened with. Nothing of it changes while its tasks run.
 
 use super::{Consumer, EpochLimit, FailurePolicy};
-use crate::changelog::{Abilities, Changelog, Role};
+use crate::changelog::{Abilities, Changelog, Role, TopicConfig, TopicType};
 use crate::flow::Router;
 use crate::graph::Graph;
 use crate::state::Host;
-use crate::{Clock, Error, Result};
+use crate::{Clock, Error, Result, TopicPartition};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -39,6 +39,8 @@ pub(crate) struct Setting {
     pub(crate) clock: Arc<dyn Clock>,
     /// The name under which epochs are marked and the changelog is held.
     pub(crate) name: Arc<str>,
+    /// Where it notes how it takes silent partitions on in time.
+    pub(crate) ticks: TopicPartition,
     /// The directory of the state, for whoever reads what is logged: `memory` if there is none.
     pub(crate) place: String,
     pub(crate) pool: rayon::ThreadPool,
@@ -69,14 +71,24 @@ impl Setting {
         Consumer { changelog: Arc::clone(&self.changelog), name, graph: self.graph.clone() }
     }
 
-    /// Whether epochs append to the changelog: outputs, dead letters or their own marks.
+    /// Whether epochs append to the changelog: outputs, dead letters, ticks or their own marks.
     pub(crate) fn produces(&self) -> bool {
-        self.graph.has_sinks() || self.sets_aside() || self.marks_order()
+        self.graph.has_sinks() || self.sets_aside() || self.marks_order() || self.graph.ticks()
     }
 
     /// Whether its epochs are appended by one of several engines of its name, which the others follow.
     pub(crate) fn shares_epochs(&self) -> bool {
         !self.abilities.exclusive_names && self.produces()
+    }
+
+    /// Sees to it that there is where ticks go.
+    ///
+    /// # Errors
+    /// Those of the changelog; `Invalid` if the name of the engine does not do for a topic.
+    pub(crate) fn ensure_ticks(&self) -> Result<()> {
+        let topic = &self.ticks.topic;
+        self.changelog.ensure_topic(topic, &TopicConfig::default().partitions(1))?;
+        self.changelog.declare_type(topic, &TopicType::mixed())
     }
 
     /// What this engine is among those.

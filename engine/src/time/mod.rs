@@ -9,14 +9,21 @@
 //!   hold back. It decides when something closes, never what is in it. Stream times never fall, so no record that comes after has a
 //!   stream time below it.
 //!
+//! - Where a partition is silent a [tick](tick) may take it on: a record of the engine's own, so that the clock enters as input does.
+//!
 //! Invariant: all of it is a function of the log below a position, stored with the rows of that position.
 
+mod idle;
 mod reached;
 mod stream_times;
+mod tick;
 mod watermarks;
 
+pub use idle::Idle;
+pub(crate) use idle::Policy;
 pub(crate) use reached::Reached;
 pub(crate) use stream_times::StreamTimes;
+pub(crate) use tick::{Reach, Tick};
 pub(crate) use watermarks::Watermarks;
 
 /// Before all time: how far a partition has come that has shown no record.

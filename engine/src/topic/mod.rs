@@ -4,6 +4,7 @@ mod records;
 
 use crate::changelog::{TopicConfig, TopicType};
 use crate::codec::{Bincode, CheckedCodec, Key, Ordered, Value, ValueCodec};
+use crate::time::Idle;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -61,6 +62,7 @@ pub struct Topic<K, V> {
     codec: Arc<dyn ValueCodec<V>>,
     made_key: Option<Arc<MakeKey<K, V>>>,
     timestamp: Option<Arc<Timestamp<K, V>>>,
+    idle: Option<Idle>,
     revision: u32,
     latest_only: bool,
     declared: Arc<OnceLock<Result<TopicType>>>,
@@ -83,6 +85,7 @@ impl<K, V> Clone for Topic<K, V> {
             codec: Arc::clone(&self.codec),
             made_key: self.made_key.clone(),
             timestamp: self.timestamp.clone(),
+            idle: self.idle,
             revision: self.revision,
             latest_only: self.latest_only,
             declared: Arc::clone(&self.declared),
@@ -117,6 +120,7 @@ impl<K, V> Topic<K, V> {
             codec: Arc::new(CheckedCodec::new::<V>(codec)),
             made_key: None,
             timestamp: None,
+            idle: None,
             revision: 0,
             latest_only: false,
             declared: Arc::default(),

@@ -4,6 +4,7 @@
 
 use super::Topic;
 use crate::changelog::Timestamps;
+use crate::time::Idle;
 use crate::codec::{AsKey, BigEndian, CheckedCodec, CodecError, Key, Ordered, Raw, Utf8, Value, ValueCodec};
 use std::any::TypeId;
 use std::sync::Arc;
@@ -146,6 +147,20 @@ impl<K: Key, V: Value> Topic<K, V> {
     pub fn timestamps(mut self, timestamps: Timestamps) -> Self {
         self.config.timestamps = Some(timestamps);
         self
+    }
+
+    /// Says what becomes of whatever waits for time, such as the end of a window, where a partition of the topic is silent; see
+    /// [`Idle`] for what there is, for what is usual, and for an example. It counts for the engines whose graphs read the topic.
+    #[must_use]
+    #[doc(alias = "withIdleness")]
+    pub fn idle(mut self, idle: Idle) -> Self {
+        self.idle = Some(idle);
+        self
+    }
+
+    /// What was said of its silent partitions.
+    pub(crate) fn said_of_idle(&self) -> Option<Idle> {
+        self.idle
     }
 
     /// The codec of its keys; `None` if they are [`Ordered`].

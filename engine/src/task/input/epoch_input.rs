@@ -1,6 +1,7 @@
 //! What an epoch takes: pieces of stored batches, with the places of their records in the log.
 
 use crate::changelog::{DecodedBatch, EpochMark, LogBatch, Places, Run, max_timestamp_at};
+use crate::time::Tick;
 use crate::{Position, Result};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -136,6 +137,10 @@ impl BatchSlice {
 pub(crate) struct EpochInput {
     /// Those of one partition are in the order of their offsets.
     pub(crate) pieces: Vec<BatchSlice>,
+    /// What takes partitions on in time before its records. An epoch has either.
+    pub(crate) ticks: Vec<Tick>,
+    /// Whether its tick is to be appended with what it produces.
+    pub(crate) makes_tick: bool,
     pub(crate) records: u64,
     /// Where the epoch begins.
     pub(crate) from: Position,

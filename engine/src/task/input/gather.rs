@@ -409,7 +409,8 @@ impl Gather {
 fn end_of(partition: &Partition, bound: Bound<'_>, cap: Option<&Position>) -> u64 {
     let cap = cap.map_or(u64::MAX, |cap| cap.offset(&partition.id));
     let until = bound.until.and_then(|until| until.known(&partition.id)).unwrap_or(u64::MAX);
-    cap.min(until)
+    let tick = bound.ticks.and_then(|ticks| ticks.known(&partition.id)).unwrap_or(u64::MAX);
+    cap.min(until).min(tick)
 }
 
 fn records_of(pieces: &[BatchSlice]) -> Result<u64> {

@@ -12,11 +12,13 @@ mod interleave;
 mod marks;
 mod merge;
 mod prefix;
+mod ticks;
 
 pub(super) use epoch_input::{BatchSlice, EpochInput};
 
 use super::Setting;
 use crate::changelog::EpochMark;
+use crate::time::{Reach, Tick};
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use gather::Gather;
 use marks::Marks;
@@ -24,6 +26,7 @@ use merge::PartitionMerge;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
+use ticks::Ticks;
 
 /// At most so many stored bytes are polled of one partition at a time.
 const MAX_POLL_BYTES: usize = 4 << 20;
@@ -44,6 +47,8 @@ pub(crate) struct Bound<'p> {
     pub(crate) before: Option<u64>,
     /// Before the first record that this position does not include. Where it names no partition there is no bound.
     pub(crate) until: Option<&'p Position>,
+    /// Before the first record of these partitions that the position does not include, as a tick is to be taken first.
+    pub(crate) ticks: Option<&'p Position>,
 }
 
 /// How the partitions of a task are read.
@@ -54,12 +59,23 @@ enum Partitions {
     Gathered(Gather),
 }
 
+impl Partitions {
+    fn reads(&self, id: &TopicPartition) -> bool {
+        match self {
+            Self::Merged(merge) => merge.reads(id),
+            Self::Gathered(gather) => gather.reads(id),
+        }
+    }
+}
+
 /// The readers of a task.
 pub(crate) struct TaskInput {
     partitions: Partitions,
     position: Position,
     /// Where it was opened.
     began: Position,
+    /// What takes its partitions on in time beside their records, if the graph looks at time.
+    ticks: Option<Ticks>,
     marks: Marks,
     /// Where the epoch ended whose mark was passed last, until somebody looks.
     passed: Option<Position>,
@@ -108,6 +124,10 @@ impl TaskInput {
                 Partitions::Gathered(gather) => gather.add(id.clone(), *topic, next),
             }
         }
+        let ticks = setting.graph.looks_at_time().then(|| Ticks::open(setting, &position)).transpose()?;
+        if let Some(ticks) = &ticks {
+            position.set(ticks.id().clone(), position.offset(ticks.id()));
+        }
         let marks = match keeps {
             Keeps::Nothing => Marks::none(),
             Keeps::Replayed => Marks::there(changelog.epochs_after(&setting.name, &position)?),
@@ -116,7 +136,7 @@ impl TaskInput {
         let began = position.clone();
         let topics = partitions.iter().map(|(id, topic)| (Arc::clone(&id.topic), *topic)).collect();
         let mut input =
-            Self { partitions: read, position, began, marks, passed: None, topics, follows: false };
+            Self { partitions: read, position, began, ticks, marks, passed: None, topics, follows: false };
         input.marks.look_ahead(&input.position)?;
         input.pass_marks()?;
         Ok(input)
@@ -206,6 +226,9 @@ impl TaskInput {
         if let Partitions::Gathered(gather) = &mut self.partitions {
             gather.go_back(&position);
         }
+        if let Some(ticks) = &mut self.ticks {
+            ticks.go_back(&position);
+        }
         self.position = position;
         self.marks.forget();
         self.follows = true;
@@ -237,10 +260,7 @@ impl TaskInput {
     }
 
     pub(crate) fn reads(&self, id: &TopicPartition) -> bool {
-        match &self.partitions {
-            Partitions::Merged(merge) => merge.reads(id),
-            Partitions::Gathered(gather) => gather.reads(id),
-        }
+        self.partitions.reads(id) || self.ticks.as_ref().is_some_and(|ticks| ticks.id() == id)
     }
 
     /// The next mark to which it keeps, of those that it has looked for.
@@ -301,8 +321,12 @@ impl TaskInput {
         };
         let mut epoch =
             EpochInput { from: self.position.clone(), replayed: replayed.is_some(), ..EpochInput::default() };
+        let Some(ends) = self.take_ticks(bound, cap.as_ref(), &mut epoch)? else { return Ok(None) };
+        let bound = Bound { ticks: Some(&ends), ..bound };
         let Self { partitions, position, .. } = self;
         match partitions {
+            // What is due by them closes before anything else is read.
+            _ if !epoch.ticks.is_empty() => {}
             Partitions::Merged(merge) => merge.cut(limit, bound, cap.as_ref(), &mut epoch, position)?,
             Partitions::Gathered(gather) => {
                 gather.cut(limit, bound, cap.as_ref(), &mut epoch, pool)?;
@@ -327,12 +351,62 @@ impl TaskInput {
         Ok(Some(epoch))
     }
 
+    /// Moves the ticks that are due to `epoch`. Answers with where partitions must not be read on, as others are to be taken there;
+    /// with none if it is not known yet which there are.
+    fn take_ticks(
+        &mut self,
+        bound: Bound<'_>,
+        cap: Option<&Position>,
+        epoch: &mut EpochInput,
+    ) -> Result<Option<Position>> {
+        let Self { ticks: Some(ticks), partitions, position, .. } = self else {
+            return Ok(Some(Position::new()));
+        };
+        let ends = [cap, bound.until].map(|end| end.map_or(u64::MAX, |end| end.offset(ticks.id())));
+        let end = ends.into_iter().min().unwrap_or(u64::MAX);
+        let wanted = if end == u64::MAX { 0 } else { end };
+        match ticks.look_ahead(wanted) {
+            Ok(true) => {}
+            Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+            outcome => {
+                tracing::debug!(?outcome, "what was noted of silent partitions is not there yet");
+                return Ok(None);
+            }
+        }
+        epoch.ticks = ticks.take(position, end, |id| partitions.reads(id));
+        position.set(ticks.id().clone(), position.offset(ticks.id()) + epoch.ticks.len() as u64);
+        Ok(Some(ticks.ends()))
+    }
+
+    /// The input of an epoch that takes these partitions on in time, and has no records: the next tick, which is to be appended with
+    /// its mark. None if the task reads no ticks, or does not know yet which there are.
+    ///
+    /// # Errors
+    /// Those of the changelog.
+    pub(crate) fn tick(&mut self, times: &BTreeMap<TopicPartition, i64>) -> Result<Option<EpochInput>> {
+        let Some(ticks) = self.ticks.as_mut() else { return Ok(None) };
+        if self.marks.first().is_some() || !ticks.look_ahead(0)? {
+            return Ok(None);
+        }
+        let (from, number) = (self.position.clone(), self.position.offset(ticks.id()));
+        let reach = |(id, &time_ms): (&TopicPartition, _)| Reach::new(id, from.offset(id), time_ms);
+        let tick = Tick { number, partitions: times.iter().map(reach).collect() };
+        ticks.pass_own();
+        self.position.set(ticks.id().clone(), number + 1);
+        let (position, reads) = (self.position.clone(), self.position.clone());
+        let ticks = vec![tick];
+        Ok(Some(EpochInput { from, position, reads, ticks, makes_tick: true, ..EpochInput::default() }))
+    }
+
     /// Puts the epoch that was cut last back, to be cut otherwise.
     ///
     /// # Errors
     /// `Corrupt` if a stored batch is damaged.
     pub(crate) fn put_back(&mut self, epoch: &EpochInput) -> Result<()> {
         self.position = epoch.from.clone();
+        if let Some(ticks) = &mut self.ticks {
+            ticks.put_back(&epoch.ticks);
+        }
         match &mut self.partitions {
             Partitions::Merged(merge) => merge.put_back(epoch),
             Partitions::Gathered(gather) => {

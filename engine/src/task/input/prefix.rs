@@ -54,6 +54,12 @@ impl PartitionMerge {
                 aside.push(number);
                 continue;
             }
+            // All that comes before it in the sequence is taken, so that the tick is due.
+            let to_tick = bound.ticks.and_then(|ends| ends.known(id)).unwrap_or(u64::MAX);
+            if to_tick <= self.offset(number) {
+                break;
+            }
+            let offset = offset.min(to_tick);
             let allowed = Allowed { offset, place: before, records: most - epoch.records };
             let brought = self.take(number, allowed, limit.bytes, epoch)?;
             left_bytes = left_bytes.saturating_sub(brought);

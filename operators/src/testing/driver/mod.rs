@@ -244,7 +244,16 @@ impl Driver {
         self.open()
     }
 
-    /// Moves the clock forward.
+    /// Takes every partition that has not come as far on to `time_ms`, in milliseconds since the Unix epoch, so that what is due by then
+    /// closes: see [`Stepper::advance_time`]. `false` if there was nothing to do.
+    ///
+    /// # Errors
+    /// As for [`epoch`](Self::epoch).
+    pub fn advance_time(&mut self, time_ms: i64) -> Result<bool> {
+        self.moving()?.advance_time(time_ms)
+    }
+
+    /// Moves the clock forward. What is silent is looked at by the next [`epoch`](Self::epoch).
     pub fn advance(&self, by_ms: i64) {
         self.clock.advance(by_ms);
     }
