@@ -75,8 +75,8 @@ pub use millpond_engine::query::{
     ChangeStream, EpochChanges, KeyStream, Scan, Snapshot, Stored, TableSnapshot, View,
 };
 pub use millpond_engine::{
-    Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, Idle, ManualClock, Memory, Position,
-    Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
+    Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, Idle, ManualClock, Memory,
+    Position, Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
 };
 #[cfg(feature = "rocks")]
 pub use millpond_engine::{StateInfo, StateReader, TableInfo};

@@ -7,14 +7,15 @@
 //! the ticks by reading them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use millpond::changelog::backend::Commit;
 use millpond::changelog::prelude::*;
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::codec::KeyCodec;
+use millpond::store::MemoryStore;
 use millpond::stream::Tumbling;
-use millpond::testing::Driver;
 use millpond::{
-    Clock, Engine, ErrorKind, Graph, GraphBuilder, Idle, ManualClock, StoredTable, Topic, TopicPartition,
-    Windowed,
+    Clock, Engine, ErrorKind, Graph, GraphBuilder, Idle, ManualClock, Stepper, StoredTable, Topic,
+    TopicPartition, Windowed,
 };
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
@@ -61,12 +62,8 @@ fn graph(idle: Idle) -> (Graph, (Table, Table)) {
     (graph.build().unwrap(), (all.table().clone(), finals))
 }
 
-fn windowed(partition: u32, bytes: &[u8]) -> (u32, Windowed<u8>) {
-    (partition, Windowed::decode_whole_key(bytes).unwrap())
-}
-
 /// All rows that must be there, and those that must have been told, in order.
-fn expected(log: &dyn Changelog) -> (Rows, Vec<(Windowed<u8>, Vec<u64>)>) {
+fn expected(log: &dyn Changelog) -> Found {
     // By partition: from which offset on it has come how far.
     let mut ticks: BTreeMap<u32, Vec<(u64, i64)>> = BTreeMap::new();
     for record in records::read(log, &TopicPartition::new("millpond.time", 0)).unwrap() {
@@ -111,27 +108,31 @@ fn expected(log: &dyn Changelog) -> (Rows, Vec<(Windowed<u8>, Vec<u64>)>) {
 }
 
 /// What is there, and what was told.
-fn found(life: &mut Life<(Table, Table)>) -> (Rows, Vec<(Windowed<u8>, Vec<u64>)>) {
-    let (stepper, (all, finals)) = life.fold_all();
-    let rows = |table| stepper.view(table).unwrap().scan().unwrap().map(Result::unwrap).collect::<Rows>();
-    let (all, finals) = (rows(all), rows(finals));
-    let records = records::read(&*life.log, &TopicPartition::new("told", 0)).unwrap();
+type Found = (Rows, Vec<(Windowed<u8>, Vec<u64>)>);
+
+fn found(life: &mut Life<(Table, Table)>) -> Found {
+    let (stepper, tables) = life.fold_all();
+    let rows = rows_of(stepper, tables);
+    told_once(&*life.log, rows)
+}
+
+/// All rows, and those that were told.
+fn rows_of(stepper: &Stepper, (all, finals): &(Table, Table)) -> (Rows, Rows) {
+    let rows = |table| stepper.view(table).unwrap().scan().unwrap().map(Result::unwrap).collect();
+    (rows(all), rows(finals))
+}
+
+fn told_once(log: &dyn Changelog, (all, finals): (Rows, Rows)) -> Found {
+    let records = records::read(log, &TopicPartition::new("told", 0)).unwrap();
     let told: Vec<_> = records
         .iter()
         .map(|record| {
-            let (_, key) = windowed(0, record.key.as_ref().unwrap());
-            (key, told().codec().decode(record.value.as_ref().unwrap()).unwrap())
+            let key = Windowed::decode_whole_key(record.key.as_ref().unwrap());
+            (key.unwrap(), told().codec().decode(record.value.as_ref().unwrap()).unwrap())
         })
         .collect();
-    let kept: Rows = told.iter().cloned().collect();
-    if finals != kept {
-        let diff: Vec<_> = kept.iter().filter(|(k, v)| finals.get(k) != Some(v)).collect();
-        let d2: Vec<_> = finals.iter().filter(|(k, v)| kept.get(k) != Some(v)).collect();
-        println!("told not kept {diff:?}\nkept not told {d2:?}");
-        println!("in all: {:?}", diff.iter().map(|(k, _)| all.get(k)).collect::<Vec<_>>());
-        println!("{:?}", millpond_support::records::read(&*life.log, &TopicPartition::new("millpond.time", 0)).unwrap().iter().map(|r| String::from_utf8_lossy(r.value.as_ref().unwrap()).into_owned()).collect::<Vec<_>>());
-    }
-    assert!(kept == finals, "each is told once, and kept as it was told");
+    assert_eq!(finals, told.iter().cloned().collect(), "each is told once, and kept as it was told");
+    assert_eq!(finals.len(), told.len(), "each is told once");
     (all, told)
 }
 
@@ -148,7 +149,6 @@ fn silent_partitions_close_as_the_log_says() {
             _ => Arc::new(MemoryChangelog::new()),
         };
         log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
-        println!("one sequence: {}", log.abilities().one_sequence);
         let idle = random.pick(&[
             Idle::follow(second),
             Idle::clock(second, Duration::ZERO),
@@ -156,7 +156,8 @@ fn silent_partitions_close_as_the_log_says() {
         ]);
         let clock = Arc::new(ManualClock::new(0));
         let ticking = clock.clone();
-        let mut life = Life::new(log, move || graph(idle)).with(move |builder| builder.clock(ticking.clone()));
+        let mut life =
+            Life::new(log, move || graph(idle)).with(move |builder| builder.clock(ticking.clone()));
         let mut reached = [0_i64; 3];
         // Whoever is silent, for a while.
         let mut silent = random.index(4);
@@ -180,7 +181,8 @@ fn silent_partitions_close_as_the_log_says() {
                     let id = TopicPartition::new("clicks", u32::try_from(partition).unwrap());
                     let now = clock.now_ms();
                     let batch = (0..=random.below(3)).map(|part| {
-                        reached[partition] = now.max(reached[partition]) + i64::try_from(random.below(20)).unwrap();
+                        reached[partition] =
+                            now.max(reached[partition]) + i64::try_from(random.below(20)).unwrap();
                         let behind = if random.below(3) == 0 { random.below(400) } else { 0 };
                         let at = reached[partition] - i64::try_from(behind).unwrap();
                         let key = u8::try_from(random.below(3) * 3 + partition as u64).unwrap();
@@ -192,37 +194,11 @@ fn silent_partitions_close_as_the_log_says() {
         }
         let (rows, finals) = found(&mut life);
         let expected = expected(&*life.log);
-        if rows != expected.0 {
-            for (k, v) in &expected.0 { if rows.get(k) != Some(v) { println!("missing {k:?} {v:?} got {:?}", rows.get(k)); } }
-            for (k, v) in &rows { if expected.0.get(k) != Some(v) { println!("too much {k:?} {v:?}"); } }
-            for r in records::read(&*life.log, &TopicPartition::new("millpond.time", 0)).unwrap() { println!("{}", String::from_utf8_lossy(r.value.as_ref().unwrap())); }
-            for p in 0..3 { for (i, r) in records::read(&*life.log, &TopicPartition::new("clicks", p)).unwrap().iter().enumerate() { println!("{p}/{i} at {} {:?} key {:?}", r.timestamp_ms, clicks(idle).codec().decode(r.value.as_ref().unwrap()), r.key); } }
-        }
-        assert!(rows == expected.0, "round {round}, {idle}");
-        if finals != expected.1 {
-            let a: Rows = finals.iter().cloned().collect();
-            let b: Rows = expected.1.iter().cloned().collect();
-            for (k, v) in &b { if a.get(k) != Some(v) { println!("missing {k:?} {v:?} got {:?}", a.get(k)); } }
-            for (k, v) in &a { if b.get(k) != Some(v) { println!("too much {k:?} {v:?} got {:?}", b.get(k)); } }
-            println!("{} {}", a == b, finals.len() == expected.1.len());
-            for (x, y) in finals.iter().zip(&expected.1) { if x != y { println!("{x:?} != {y:?}"); break; } }
-            for r in records::read(&*life.log, &TopicPartition::new("millpond.time", 0)).unwrap() { println!("{}", String::from_utf8_lossy(r.value.as_ref().unwrap())); }
-            for p in 0..3 { for (i, r) in records::read(&*life.log, &TopicPartition::new("clicks", p)).unwrap().iter().enumerate() { println!("{p}/{i} at {} {:?} key {:?}", r.timestamp_ms, clicks(idle).codec().decode(r.value.as_ref().unwrap()), r.key); } }
-            for m in life.log.epochs_after("millpond", &millpond::Position::new()).unwrap() { println!("MARK {} -> {}", m.from, m.to); }
-        }
-        assert!(finals == expected.1, "round {round}, {idle}");
+        assert_eq!(rows, expected.0, "round {round}, {idle}");
+        assert_eq!(finals, expected.1, "round {round}, {idle}");
         // From nothing, the same; the clock stands still, so that nothing new is due.
         let ticks = life.log.offsets(&TopicPartition::new("millpond.time", 0)).unwrap().end;
         life.forget();
-        let dump = |life: &Life<(Table, Table)>| {
-            for r in records::read(&*life.log, &TopicPartition::new("millpond.time", 0)).unwrap() { println!("{}", String::from_utf8_lossy(r.value.as_ref().unwrap())); }
-            for p in 0..3 { for (i, r) in records::read(&*life.log, &TopicPartition::new("clicks", p)).unwrap().iter().enumerate() { println!("{p}/{i} at {} {:?} key {:?}", r.timestamp_ms, clicks(idle).codec().decode(r.value.as_ref().unwrap()), r.key); } }
-            for m in life.log.epochs_after("millpond", &millpond::Position::new()).unwrap() { println!("MARK {} -> {}", m.from, m.to); }
-        };
-        let again = found(&mut life);
-        if again.0 != rows { dump(&life);
-            for (k, v) in &rows { if again.0.get(k) != Some(v) { println!("missing {k:?} {v:?} got {:?}", again.0.get(k)); } }
-        }
         assert_eq!(found(&mut life), (rows, finals), "round {round}, {idle}: folded again");
         assert_eq!(life.log.offsets(&TopicPartition::new("millpond.time", 0)).unwrap().end, ticks);
         closed += expected.1.len();
@@ -230,4 +206,133 @@ fn silent_partitions_close_as_the_log_says() {
     }
     assert!(closed > 1_000, "windows close: {closed}");
     assert!(ticked.last() > Some(&10), "{ticked:?}");
+}
+
+/// A process of several that share a name: its end of the log, and its state.
+struct Member {
+    log: Arc<OwnLog>,
+    store: Arc<MemoryStore>,
+    alive: Option<(Stepper, (Table, Table))>,
+}
+
+impl Member {
+    fn stepper(&mut self, clock: &Arc<ManualClock>, idle: Idle) -> &mut Stepper {
+        let (log, store) = (self.log.clone(), self.store.clone());
+        let (stepper, _) = self.alive.get_or_insert_with(|| {
+            let (graph, tables) = graph(idle);
+            let builder = Engine::builder(&graph).store(store).changelog(log).clock(clock.clone());
+            (builder.shards(2).stepper().unwrap(), tables)
+        });
+        stepper
+    }
+
+    fn end(&mut self) {
+        self.alive = None;
+        self.log = self.log.process();
+    }
+}
+
+/// Whoever holds the name makes the ticks, in one step with what closes by them; the others take them where they were made, and so does
+/// whoever takes over.
+#[test]
+fn processes_that_share_a_name_come_to_the_same() {
+    let seed = seed();
+    println!("MILLPOND_SEED={seed}");
+    let mut random = Random::new(seed);
+    let mut ticked = 0;
+    for round in 0..rounds(60) {
+        let first = OwnLog::shared(random.number());
+        first.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
+        let idle = random.pick(&[
+            Idle::follow(Duration::from_secs(1)),
+            Idle::clock(Duration::from_secs(1), Duration::ZERO),
+        ]);
+        let clock = Arc::new(ManualClock::new(0));
+        let member = || Member { log: first.process(), store: Arc::default(), alive: None };
+        let mut members: Vec<Member> = (0..3).map(|_| member()).collect();
+        for number in 0..200 {
+            let member = &mut members[random.index(3)];
+            match random.below(20) {
+                0 => member.log.take_over("millpond"),
+                1 => member.end(),
+                2 => {
+                    member.end();
+                    member.store = Arc::default();
+                }
+                3 => member.log.delay_commits("millpond", u32::try_from(random.below(3)).unwrap()),
+                4..6 => drop(member.log.commit("millpond", Duration::ZERO)),
+                6 => drop(member.stepper(&clock, idle).drain().unwrap()),
+                7 | 8 => clock.advance(i64::try_from(random.below(1_500)).unwrap()),
+                9..15 => drop(member.stepper(&clock, idle).epoch(1 + random.index(6)).unwrap()),
+                _ => {
+                    // The third is silent for the most part.
+                    let partition = random.index(if number % 50 == 0 { 3 } else { 2 });
+                    let at = clock.now_ms() - i64::try_from(random.below(200)).unwrap();
+                    let key = u8::try_from(random.below(3) * 3 + partition as u64).unwrap();
+                    let record = records::record(&clicks(idle), &key, Some(&number)).at(at);
+                    let id = TopicPartition::new("clicks", u32::try_from(partition).unwrap());
+                    records::append(&*first, id, vec![record]).unwrap();
+                }
+            }
+        }
+        members.push(member());
+        members[random.index(4)].log.take_over("millpond");
+        for _ in 0..3 {
+            for member in &mut members {
+                let mut idling = 0;
+                while idling < 20 {
+                    idling = if member.stepper(&clock, idle).epoch(100).unwrap() { 0 } else { idling + 1 };
+                    member.log.delay_commits("millpond", 0);
+                    if member.log.commit("millpond", Duration::ZERO).unwrap() != Commit::Done {
+                        idling = 0;
+                    }
+                }
+            }
+        }
+        let expected = expected(&*first);
+        for member in &members {
+            let (stepper, tables) = member.alive.as_ref().unwrap();
+            let found = told_once(&*first, rows_of(stepper, tables));
+            assert_eq!(found, expected, "round {round}, {idle}, at {}", stepper.position());
+        }
+        ticked += first.offsets(&TopicPartition::new("millpond.time", 0)).unwrap().end;
+    }
+    assert!(ticked > 100, "{ticked}");
+}
+
+#[test]
+fn silent_partitions_of_a_topic_are_one_thing_wherever_it_is_read() {
+    let graph = GraphBuilder::new();
+    graph.stream(&clicks(Idle::never())).group_by_key().count("counts");
+    graph.stream(&clicks(Idle::follow(Duration::from_secs(1)))).group_by_key().count("again");
+    refused(
+        graph.build(),
+        ErrorKind::Invalid,
+        &["clicks", "holds time back", "follows others", "same everywhere"],
+    );
+}
+
+/// Nothing is noted where nothing closes, however long it is silent.
+#[test]
+fn what_closes_nothing_is_not_noted() {
+    let log = Arc::new(MemoryChangelog::new());
+    let clock = Arc::new(ManualClock::new(0));
+    let idle = Idle::clock(Duration::from_secs(1), Duration::ZERO);
+    log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
+    let ticking = clock.clone();
+    let mut life =
+        Life::new(log.clone(), move || graph(idle)).with(move |builder| builder.clock(ticking.clone()));
+    let ticks = || log.offsets(&TopicPartition::new("millpond.time", 0)).unwrap().end;
+    life.fold_all();
+    clock.advance(100_000);
+    life.fold_all();
+    assert_eq!(ticks(), 0);
+    let record = records::record(&clicks(idle), &1, Some(&1)).at(100_000);
+    records::append(&*log, TopicPartition::new("clicks", 1), vec![record]).unwrap();
+    life.fold_all();
+    for _ in 0..100 {
+        clock.advance(10_000);
+        life.fold_all();
+    }
+    assert_eq!(ticks(), 1);
 }

@@ -122,7 +122,9 @@ impl Backoff {
     /// An epoch went well: on to the record it was cut before, or to larger epochs again.
     pub(super) fn relax(&mut self, records: u64, grown_bytes: usize) {
         // What closes without records says nothing of what records become.
-        if let Some(growth) = usize::try_from(records).ok().and_then(|records| grown_bytes.checked_div(records)) {
+        if let Some(growth) =
+            usize::try_from(records).ok().and_then(|records| grown_bytes.checked_div(records))
+        {
             self.growth = growth.max(self.growth / 8 * 7);
         }
         if self.before.take().is_none() {

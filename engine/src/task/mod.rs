@@ -241,7 +241,8 @@ impl Task {
         let again = tracing || (input.records == 1 && self.backoff.has_told(input.first()));
         let run = EpochRun { skipped, tracing, again, ..self.run(&meter, &times) };
         // What is left over of the epoch is dropped in there, too.
-        let run = user_code("an epoch was run", || run.carry(input)).unwrap_or_else(|panic| Err(panic.into()));
+        let run =
+            user_code("an epoch was run", || run.carry(input)).unwrap_or_else(|panic| Err(panic.into()));
         match run {
             Ok(sealed) => Ok(Sealed { grown_bytes: meter.used(), ..sealed }),
             Err(failure) => {

@@ -4,8 +4,8 @@
 
 use super::Topic;
 use crate::changelog::Timestamps;
-use crate::time::Idle;
 use crate::codec::{AsKey, BigEndian, CheckedCodec, CodecError, Key, Ordered, Raw, Utf8, Value, ValueCodec};
+use crate::time::Idle;
 use std::any::TypeId;
 use std::sync::Arc;
 

@@ -37,8 +37,11 @@ impl Ticks {
     /// `AheadOfChangelog` if there are less than that; those of the changelog.
     pub(super) fn open(setting: &Setting, position: &Position) -> Result<Self> {
         let Setting { changelog, ticks: id, .. } = setting;
-        let kept =
-            if changelog.partitions(&id.topic)?.is_some() { changelog.offsets(id)? } else { Range::default() };
+        let kept = if changelog.partitions(&id.topic)?.is_some() {
+            changelog.offsets(id)?
+        } else {
+            Range::default()
+        };
         let next = position.offset(id);
         // A tick has at least the offset that is its number.
         if next > kept.end {
@@ -69,7 +72,8 @@ impl Ticks {
                 Some(reader) => reader,
                 None => {
                     let kept = self.changelog.offsets(&self.id)?;
-                    self.reader.insert(self.changelog.reader(&self.id, self.next.clamp(kept.start, kept.end))?)
+                    self.reader
+                        .insert(self.changelog.reader(&self.id, self.next.clamp(kept.start, kept.end))?)
                 }
             };
             let before = reader.offset();
