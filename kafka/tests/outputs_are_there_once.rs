@@ -11,7 +11,7 @@ use millpond::changelog::Role;
 use millpond::changelog::prelude::*;
 use millpond::codec::KeyCodec;
 use millpond::stream::Tumbling;
-use millpond::{Engine, GraphBuilder, Health, Topic, TopicPartition, Windowed};
+use millpond::{Engine, GraphBuilder, Health, Idle, Topic, TopicPartition, Windowed};
 use millpond_kafka::KafkaChangelog;
 use millpond_support::broker::Broker;
 use millpond_support::records;
@@ -276,4 +276,65 @@ fn final_windows_are_told_once() {
         assert!((100..800).step_by(100).all(|start| rows[&(start, partition)] == 20));
     }
     third.close_blocking().unwrap();
+}
+
+/// Silent partitions are taken on by the clock of whoever holds the name, and what closes by that is told once. A process that begins
+/// from nothing comes to the same.
+#[test]
+fn what_silent_partitions_held_back_is_told_once() {
+    let Some(broker) = Broker::shared() else { return };
+    let second = Duration::from_secs(1);
+    let input: Topic<u32, u64> = Topic::new(&broker.create_topic("visits-in", 2, &[("retention.ms", "-1")]))
+        .idle(Idle::clock(second, Duration::ZERO));
+    let output: Topic<Windowed<u32>, u64> =
+        Topic::new(&broker.create_topic("visits-out", 1, &[("retention.ms", "-1")]));
+    let graph = GraphBuilder::new();
+    let windows = Tumbling::of(Duration::from_millis(100)).grace(Duration::from_millis(50));
+    let counts = graph.stream(&input).group_by_key().windowed(windows).count("counts");
+    counts.on_close().to(&output);
+    let graph = graph.build().unwrap();
+    let log = kafka(&broker.bootstrap(), "outside").open().unwrap();
+    let start = || {
+        let engine = Engine::builder(&graph)
+            .in_memory()
+            .changelog(kafka(&broker.bootstrap(), "visits"))
+            .start()
+            .unwrap();
+        engine.ready_blocking().unwrap();
+        engine
+    };
+    let (first, other) = (start(), start());
+    let append = |batch: Vec<i64>| {
+        let records = batch.iter().map(|at| records::record(&input, &7, Some(&1)).at(*at)).collect();
+        records::append(&log, records::partition(&input, 0), records).unwrap()
+    };
+    let told = |wanted: u64| {
+        let mut reader = log.reader(&records::partition(&output, 0), 0).unwrap();
+        let mut rows = Vec::new();
+        while (rows.len() as u64) < wanted {
+            for batch in reader.poll(1 << 20).unwrap() {
+                for record in &batch.decode().unwrap() {
+                    let windowed = Windowed::<u32>::decode_whole_key(record.key.unwrap()).unwrap();
+                    rows.push((windowed.start_ms, output.codec().decode(record.value.unwrap()).unwrap()));
+                }
+            }
+            reader.wait(Duration::from_millis(50)).unwrap();
+        }
+        rows
+    };
+    append(vec![10, 20, 150]);
+    assert_eq!(told(2), [(0, 2), (100, 1)]);
+    // Time has come to now: what is dated before counts for nothing, whoever folds it.
+    let late = append(vec![30]);
+    first.close_blocking().unwrap();
+    other.wait_for_blocking(&late).unwrap();
+    let fresh = start();
+    fresh.wait_for_blocking(&late).unwrap();
+    for engine in [&other, &fresh] {
+        let rows: Vec<_> = engine.view(&counts).unwrap().scan().unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [(Windowed::new(0, 100, 7), 2), (Windowed::new(100, 200, 7), 1)]);
+    }
+    assert_eq!(told(2), [(0, 2), (100, 1)]);
+    other.close_blocking().unwrap();
+    fresh.close_blocking().unwrap();
 }

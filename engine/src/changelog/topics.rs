@@ -227,6 +227,15 @@ pub trait TopicLog: Send + Sync {
     /// As for [`create_topic`](Self::create_topic).
     fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()>;
 
+    /// Creates a topic of the engine's own if it is not there: with one partition, of which no record is ever dropped. Whoever administers
+    /// the log need not have made it.
+    ///
+    /// # Errors
+    /// As for [`create_topic`](Self::create_topic).
+    fn ensure_own_topic(&self, topic: &str) -> Result<()> {
+        self.ensure_topic(topic, &TopicConfig::default().partitions(1))
+    }
+
     /// The topics and their number of partitions, ordered by name.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The setting: what an engine was opened with. Nothing of it changes while its tasks run.
 
 use super::{Consumer, EpochLimit, FailurePolicy};
-use crate::changelog::{Abilities, Changelog, Role, TopicConfig, TopicType};
+use crate::changelog::{Abilities, Changelog, Role, TopicType};
 use crate::flow::Router;
 use crate::graph::Graph;
 use crate::state::Host;
@@ -87,7 +87,7 @@ impl Setting {
     /// Those of the changelog; `Invalid` if the name of the engine does not do for a topic.
     pub(crate) fn ensure_ticks(&self) -> Result<()> {
         let topic = &self.ticks.topic;
-        self.changelog.ensure_topic(topic, &TopicConfig::default().partitions(1))?;
+        self.changelog.ensure_own_topic(topic)?;
         self.changelog.declare_type(topic, &TopicType::mixed())
     }
 

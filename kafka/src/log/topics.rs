@@ -134,7 +134,13 @@ impl KafkaChangelog {
             }
             return Ok(());
         }
-        // Marks go when nobody needs them, and not by age. The brokers know how many replicas there should be.
+        // Marks go when nobody needs them, and not by age.
+        self.create_own(topic)
+    }
+
+    /// Creates a topic that services use for themselves, whose records no broker drops. The brokers know how many replicas there
+    /// should be.
+    fn create_own(&self, topic: &str) -> Result<()> {
         let settings = [("retention.ms", "-1"), ("retention.bytes", "-1"), ("cleanup.policy", "delete")];
         self.create_with(topic, 1, self.replication.unwrap_or(-1), &settings)?;
         self.fetcher.await_topic(topic).map(drop)
@@ -200,6 +206,14 @@ impl TopicLog for KafkaChangelog {
 
     fn ensure_topic(&self, topic: &str, config: &TopicConfig) -> Result<()> {
         self.find_or_create(topic, config)
+    }
+
+    fn ensure_own_topic(&self, topic: &str) -> Result<()> {
+        self.check_open()?;
+        if self.fetcher.find_topic(topic)?.is_none() {
+            self.create_own(topic)?;
+        }
+        self.find_or_create(topic, &TopicConfig::default().partitions(1))
     }
 
     fn topics(&self) -> Result<Vec<(Arc<str>, u32)>> {
