@@ -187,6 +187,16 @@ pub trait ReadLog: Send + Sync {
     /// `Invalid` for an unknown partition.
     fn offsets(&self, partition: &TopicPartition) -> Result<Range<u64>>;
 
+    /// The greatest timestamp that records had which were dropped from the beginning of `partition`: whoever begins with what is left
+    /// takes what is late for late, as whoever has read all of it did. `None` if none was dropped, or the log does not know.
+    ///
+    /// # Errors
+    /// As for [`offsets`](Self::offsets).
+    fn dropped_ms(&self, partition: &TopicPartition) -> Result<Option<i64>> {
+        let _ = partition;
+        Ok(None)
+    }
+
     /// As [`offsets`](Self::offsets), as they were heard last: it asks nobody, and answers at once. For statistics, and for
     /// whoever appends.
     ///

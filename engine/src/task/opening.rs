@@ -194,7 +194,8 @@ pub(super) fn start(
     let consumer = consumer(setting, number);
     consumer.hold(input.position())?;
     let host = Arc::clone(&setting.host);
-    let times = times::known(setting, reached)?.times;
+    let mut times = times::known(setting, reached)?.times;
+    times::take_in_what_was_dropped(setting, input.position(), &mut times)?;
     let reached = Reached::new(input.position().clone(), times);
     let shared = Arc::new(TaskState::new(host, Arc::clone(store), reached, Arc::new(counts)));
     let tables = make_tables(setting, &ids, &shared);

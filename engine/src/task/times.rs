@@ -3,7 +3,7 @@
 use super::Setting;
 use crate::changelog::{max_timestamp_at, read_below};
 use crate::time::{NEVER, Reached, StreamTimes};
-use crate::{Result, TopicPartition};
+use crate::{Position, Result, TopicPartition};
 use std::borrow::Cow;
 
 /// How far the partitions of a group have come in time. If that was never noted, it is looked up in what the log still has of what
@@ -23,6 +23,28 @@ pub(super) fn known(setting: &Setting, reached: Reached) -> Result<Reached> {
         times.raise(id, shown.unwrap_or(NEVER));
     }
     Ok(Reached::new(position, times))
+}
+
+/// Raises `times` to what the log knows of records that it has dropped before where it is read, which a state that begins with what is
+/// left has never seen.
+///
+/// # Errors
+/// An error of the changelog.
+pub(super) fn take_in_what_was_dropped(
+    setting: &Setting,
+    position: &Position,
+    times: &mut StreamTimes,
+) -> Result<()> {
+    for topic in setting.graph.topics.iter().filter(|topic| topic.read) {
+        let ids: Vec<_> = position.iter().map(|(id, _)| id).filter(|id| id.topic == topic.name).collect();
+        let dropped = ids.iter().map(|id| setting.changelog.dropped_ms(id)).collect::<Result<Vec<_>>>()?;
+        // One that has lost nothing begins with nothing, and not where the others of its topic stand.
+        let begins = dropped.iter().any(Option::is_some) && ids.iter().all(|id| times.of(id).is_none());
+        for (id, dropped_ms) in ids.into_iter().zip(dropped) {
+            dropped_ms.or(begins.then_some(NEVER)).into_iter().for_each(|time_ms| times.raise(id, time_ms));
+        }
+    }
+    Ok(())
 }
 
 /// The greatest timestamp that `id` still has below the offset `end`.

@@ -45,6 +45,8 @@ pub(super) struct IndexedPartition {
     pub(super) name: TopicPartition,
     pub(super) start: u64,
     pub(super) end: u64,
+    /// The greatest timestamp below the start, if there was a record there and it was noted.
+    pub(super) dropped_ms: Option<i64>,
     pub(super) pieces: VecDeque<Extent>,
 }
 
@@ -89,7 +91,8 @@ impl Index {
         let name: Arc<str> = name.into();
         for partition in 0..config.partitions_or_default() {
             let name = TopicPartition::new(name.clone(), partition);
-            let empty = IndexedPartition { name, start: 0, end: 0, pieces: VecDeque::new() };
+            let empty =
+                IndexedPartition { name, start: 0, end: 0, dropped_ms: None, pieces: VecDeque::new() };
             self.partitions.entry(PartitionSlot { topic: id, partition }).or_insert(empty);
         }
         let holds = self.topics.get(&name).and_then(|topic| topic.holds.clone());
@@ -151,6 +154,7 @@ impl Index {
     /// Forgets what lies below `start`, which is where a piece ends.
     pub(super) fn trim_to(&mut self, slot: PartitionSlot, start: u64) {
         let Some(partition) = self.partitions.get_mut(&slot) else { return };
+        partition.dropped_ms = partition.greatest_below(start);
         partition.start = start;
         while partition.pieces.front().is_some_and(|piece| piece.offsets.end <= start) {
             let Some(piece) = partition.pieces.pop_front() else { break };
@@ -256,6 +260,12 @@ fn lower<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, bytes: u64) {
 }
 
 impl IndexedPartition {
+    /// The greatest timestamp of what lies below `start`, which is where a piece ends, and of what was dropped before.
+    pub(super) fn greatest_below(&self, start: u64) -> Option<i64> {
+        let gone = self.pieces.iter().take_while(|piece| piece.offsets.end <= start);
+        gone.map(|piece| piece.max_timestamp_ms).max().max(self.dropped_ms)
+    }
+
     pub(super) fn range(&self) -> ReadableOffsets {
         ReadableOffsets(self.start..self.end)
     }

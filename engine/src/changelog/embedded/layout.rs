@@ -143,6 +143,12 @@ pub(super) fn start_key(slot: PartitionSlot) -> Vec<u8> {
     [&[START][..], &slot.topic.to_be_bytes(), &slot.partition.to_be_bytes()].concat()
 }
 
+pub(super) fn start_value(offset: u64, dropped_ms: Option<i64>) -> Vec<u8> {
+    let mut value = offset.to_le_bytes().to_vec();
+    value.extend(dropped_ms.iter().flat_map(|ms| ms.to_le_bytes()));
+    value
+}
+
 pub(super) fn type_key(topic: u32) -> Vec<u8> {
     [&[TYPE][..], &topic.to_be_bytes()].concat()
 }
@@ -151,15 +157,40 @@ pub(super) fn type_key(topic: u32) -> Vec<u8> {
 #[derive(Debug, PartialEq)]
 pub(super) enum MetaRow {
     Format(u32),
-    Topic { id: u32, name: String, config: TopicConfig },
-    Segment { segment: u64, pieces: Vec<(PartitionSlot, Extent)> },
-    Hold { consumer: String, position: Position },
-    Mark { producer: String, number: u64, mark: EpochMark },
-    Start { slot: PartitionSlot, offset: u64 },
+    Topic {
+        id: u32,
+        name: String,
+        config: TopicConfig,
+    },
+    Segment {
+        segment: u64,
+        pieces: Vec<(PartitionSlot, Extent)>,
+    },
+    Hold {
+        consumer: String,
+        position: Position,
+    },
+    Mark {
+        producer: String,
+        number: u64,
+        mark: EpochMark,
+    },
+    /// Where a partition begins, and the greatest timestamp of what was before, if it is known.
+    Start {
+        slot: PartitionSlot,
+        offset: u64,
+        dropped_ms: Option<i64>,
+    },
     NextSequence(u64),
-    Owner { name: String, owner: String },
+    Owner {
+        name: String,
+        owner: String,
+    },
     Term(Term),
-    Type { topic: u32, holds: TopicType },
+    Type {
+        topic: u32,
+        holds: TopicType,
+    },
 }
 
 impl MetaRow {
@@ -193,7 +224,10 @@ impl MetaRow {
             }
             START => {
                 let slot = PartitionSlot { topic: take_u32(&mut key)?, partition: take_u32(&mut key)? };
-                Self::Start { slot, offset: u64::from_le_bytes(*std::mem::take(rest).first_chunk()?) }
+                let (offset, dropped_ms) = rest.split_first_chunk()?;
+                *rest = &[];
+                let dropped_ms = dropped_ms.first_chunk().map(|ms| i64::from_le_bytes(*ms));
+                Self::Start { slot, offset: u64::from_le_bytes(*offset), dropped_ms }
             }
             TYPE => {
                 let topic = take_u32(&mut key)?;
@@ -409,7 +443,7 @@ mod tests {
                 start_key(slot),
                 vec![6, 0, 0, 0, 1, 0, 0, 0, 2],
                 6_u64.to_le_bytes().into(),
-                MetaRow::Start { slot, offset: 6 },
+                MetaRow::Start { slot, offset: 6, dropped_ms: None },
             ),
             (
                 type_key(9),

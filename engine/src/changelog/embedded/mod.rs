@@ -340,6 +340,12 @@ impl ReadLog for EmbeddedChangelog {
         Ok(index.partition(index.slot(partition)?)?.range().0)
     }
 
+    fn dropped_ms(&self, partition: &TopicPartition) -> Result<Option<i64>> {
+        self.shared.check_open()?;
+        let index = self.shared.index();
+        Ok(index.partition(index.slot(partition)?)?.dropped_ms)
+    }
+
     fn appended(&self, since: u64) -> Result<Option<Appended>> {
         self.shared.check_open()?;
         Ok(Some(self.shared.index().appended(since)))

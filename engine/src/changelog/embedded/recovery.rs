@@ -77,10 +77,10 @@ impl Recovered {
                     return Err(Error::corrupt(format!("what the unknown topic {topic} holds")));
                 }
             }
-            MetaRow::Start { slot, offset } => {
+            MetaRow::Start { slot, offset, dropped_ms } => {
                 let unknown = || Error::corrupt(format!("the start of an unknown partition, {slot:?}"));
                 let partition = self.index.partition_mut(slot).ok_or_else(unknown)?;
-                (partition.start, partition.end) = (offset, offset);
+                (partition.start, partition.end, partition.dropped_ms) = (offset, offset, dropped_ms);
             }
             MetaRow::Segment { segment, pieces } => self.take_in_segment(segment, pieces),
             MetaRow::Hold { consumer, position } => drop(self.holds.insert(consumer, position)),

@@ -88,9 +88,16 @@ impl Writer {
         }
         fault::point("changelog.trim.before_mark")?;
         // Synced, and with it every hold that allowed this.
+        let values: Vec<_> = {
+            let index = self.shared.index();
+            let greatest =
+                |slot, start| index.partition(slot).ok().and_then(|there| there.greatest_below(start));
+            let value = |(&slot, &start)| (slot, layout::start_value(start, greatest(slot, start)));
+            starts.iter().map(value).collect()
+        };
         self.shared.database.write(true, |rows| {
-            for (&slot, start) in starts {
-                rows.put_meta(&layout::start_key(slot), &start.to_le_bytes());
+            for (slot, value) in &values {
+                rows.put_meta(&layout::start_key(*slot), value);
             }
         })?;
         let mut index = self.shared.index_mut();

@@ -198,6 +198,10 @@ impl ReadLog for MemoryChangelog {
         Ok(self.open_state()?.partition(partition)?.range().0)
     }
 
+    fn dropped_ms(&self, partition: &TopicPartition) -> Result<Option<i64>> {
+        Ok(self.open_state()?.partition(partition)?.dropped_ms)
+    }
+
     fn appended(&self, since: u64) -> Result<Option<Appended>> {
         Ok(Some(self.open_state()?.appended(since)))
     }

@@ -47,6 +47,8 @@ pub(super) struct StoredPartition {
     appended_ms: VecDeque<i64>,
     start: u64,
     end: u64,
+    /// The greatest timestamp below the start.
+    pub(super) dropped_ms: Option<i64>,
     /// Where a crash would leave the end.
     durable_end: u64,
 }
@@ -286,6 +288,7 @@ impl StoredPartition {
             }
             *topic_bytes -= first.stored_bytes() as u64;
             self.start = first.end_offset();
+            self.dropped_ms = self.dropped_ms.max(Some(first.max_timestamp_ms()));
             self.batches.pop_front();
             self.appended_ms.pop_front();
         }
