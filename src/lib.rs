@@ -76,7 +76,7 @@ pub use millpond_engine::query::{
 };
 pub use millpond_engine::{
     Clock, Engine, EngineBuilder, Error, ErrorKind, FailurePolicy, Health, Idle, ManualClock, Memory,
-    Position, Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait,
+    Position, Result, Stats, Stepper, SystemClock, TableStats, Topic, TopicPartition, Wait, WatermarkStats,
 };
 #[cfg(feature = "rocks")]
 pub use millpond_engine::{StateInfo, StateReader, TableInfo};

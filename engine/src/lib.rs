@@ -36,7 +36,7 @@ mod wait;
 pub use clock::{Clock, ManualClock, SystemClock};
 #[cfg(feature = "rocks")]
 pub use engine::StateReader;
-pub use engine::{Engine, EngineBuilder, Health, Memory, Stats, Stepper, TableStats};
+pub use engine::{Engine, EngineBuilder, Health, Memory, Stats, Stepper, TableStats, WatermarkStats};
 pub(crate) use error::panic_message;
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "rocks")]

@@ -221,7 +221,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     /// Through an engine that has stopped or was closed nothing is appended: the acknowledgement is an error with the
     /// reason. A producer of one's own ([`Producer::new`]) on the same changelog goes on. On a changelog without
     /// [atomic appends](super::Abilities::atomic_appends) records of several partitions are refused with `Invalid`: send those of one
-    /// partition at a time.
+    /// partition at a time. So are records that are dated [too far ahead](Topic::max_ahead) of the clock.
     pub fn send<'r, Q: AsKey<K> + ?Sized + 'r>(
         &self,
         records: impl IntoIterator<Item = (&'r Q, Option<&'r V>, i64)>,
@@ -333,7 +333,7 @@ impl<K: Key, V: Value> Producer<K, V> {
     ) -> Result<Vec<Append>> {
         // Neighbours of one partition go together, and no further: the order given is the order in the log.
         let mut appends: Vec<Append> = Vec::new();
-        let partitions = self.partitions();
+        let (partitions, now_ms) = (self.partitions(), self.clock.now_ms());
         for Outgoing { key, value, timestamp_ms, headers } in records {
             let mut bytes = Vec::with_capacity(32);
             self.topic.encode_key(key, &mut bytes).map_err(|error| {
@@ -352,6 +352,7 @@ impl<K: Key, V: Value> Producer<K, V> {
                     timestamp_ms = self.topic.timestamp_ms(&key.as_key(), value.borrow(), timestamp_ms);
                 }
             }
+            self.topic.check_ahead(timestamp_ms, now_ms)?;
             // Key and value share one allocation.
             let mut key = Bytes::from(bytes);
             let encoded = key.split_off(split);

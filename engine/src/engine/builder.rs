@@ -15,7 +15,7 @@ use crate::store::{MemoryStore, StateStore};
 use crate::task::{
     Core, Counters, Decided, EpochLimit, FailurePolicy, Reads, Setting, check_abilities, check_policy, pool,
 };
-use crate::time::Tick;
+use crate::time::{Moved, Tick};
 use crate::{Clock, Error, Result, SystemClock};
 use std::fmt;
 use std::sync::Arc;
@@ -341,6 +341,7 @@ impl EngineBuilder {
             hot_bytes: self.memory.hot_bytes,
             growth_bytes: self.memory.input_bytes.max(LEAST_GROWTH_BYTES),
             counters: Counters::default(),
+            moved: Moved::default(),
             host: Host::new(self.memory.subscriber_bytes()),
             graph: self.graph,
         };

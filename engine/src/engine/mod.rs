@@ -25,7 +25,7 @@ pub use builder::EngineBuilder;
 pub use memory::Memory;
 #[cfg(feature = "rocks")]
 pub use reader::StateReader;
-pub use stats::{Health, Stats, TableStats};
+pub use stats::{Health, Stats, TableStats, WatermarkStats};
 pub use stepper::Stepper;
 
 use crate::changelog::{Ack, Admin, Append, Changelog, Producer, Record};

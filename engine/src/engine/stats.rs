@@ -6,7 +6,7 @@ use crate::query::Serving;
 use crate::state::{Published, Status};
 use crate::store::StoreStats;
 use crate::task::{BUILD_GROUP, Service, position_of};
-use crate::time::NEVER;
+use crate::time::{NEVER, Watermarks};
 use crate::{ErrorKind, Position, TopicPartition};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -147,6 +147,9 @@ pub struct Stats {
     /// the Unix epoch. Windows wait for the one that is behind all others. A partition of which nothing was folded is not in it, and
     /// holds windows that it feeds.
     pub stream_times: BTreeMap<TopicPartition, i64>,
+    /// How far the parts of the graph have come in time that wait for it, in the order of [`Graph::describe`](crate::graph::Graph::describe),
+    /// and what holds each back.
+    pub watermarks: Vec<WatermarkStats>,
     /// Of a changelog that drops records by rules of its own, such as Kafka's: what part of the records that are kept of each
     /// partition is not folded yet, from 0.0, if all are, to 1.0, at which the next one to be folded is the next one to be dropped.
     /// A lasting 0.8 of a partition of which something was dropped is logged as a warning. Empty if the changelog keeps what
@@ -207,6 +210,24 @@ impl TableStats {
     }
 }
 
+/// How far a part of the graph has come in time, and what holds it back; see [`Stats::watermarks`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WatermarkStats {
+    /// The number of the node, as in [`Graph::describe`](crate::graph::Graph::describe).
+    pub node: usize,
+    /// What it does, such as `on_close`.
+    pub label: String,
+    /// Everything that was due up to here is closed, in milliseconds since the Unix epoch; `None` as long as a partition that feeds it
+    /// has shown nothing.
+    pub watermark_ms: Option<i64>,
+    /// The partition by which it is no further: see [`Idle`](crate::Idle) for what may be made of one that is silent.
+    pub held_by: Option<TopicPartition>,
+    /// When that partition has last come further in time by a record, by the engine's clock; `None` if it has not since the engine was
+    /// opened.
+    pub held_since_ms: Option<i64>,
+}
+
 pub(super) fn collect(service: &Service) -> Stats {
     let counters = &service.counters;
     // Of one moment, so that it goes together.
@@ -238,6 +259,7 @@ pub(super) fn collect(service: &Service) -> Stats {
         lag: service.lag(&position).filter_map(Result::ok).collect(),
         unled: BTreeSet::clone(&service.unled()),
         stream_times: stream_times(service, &published),
+        watermarks: published.iter().flat_map(|now| watermarks(service, now)).collect(),
         retention_used: retention_alarm::used_of_each(service),
         build_lag: build_lag(service, &position),
         position,
@@ -251,6 +273,20 @@ pub(super) fn collect(service: &Service) -> Stats {
         tables,
         store: service.tasks.store().map(|store| store.stats()).unwrap_or_default(),
     }
+}
+
+/// How far the nodes have come in time that look at it.
+fn watermarks(service: &Service, now: &Published) -> Vec<WatermarkStats> {
+    let (graph, times) = (&service.graph, &now.reached.times);
+    let watermarks = Watermarks::at(graph, times);
+    let looking = graph.nodes.iter().enumerate().filter(|(_, node)| node.time.looks);
+    let told = looking.map(|(id, node)| {
+        let held_by = watermarks.holder(graph, times, id).cloned();
+        let held_since_ms = held_by.as_ref().and_then(|held_by| service.moved.of(held_by));
+        let watermark_ms = Some(watermarks.of(id)).filter(|watermark| *watermark > NEVER);
+        WatermarkStats { node: id, label: node.label.clone(), watermark_ms, held_by, held_since_ms }
+    });
+    told.collect()
 }
 
 /// How far the partitions that the graph reads have come in time.

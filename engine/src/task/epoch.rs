@@ -3,7 +3,7 @@
 //! Invariant: until the caller commits it, nothing of an epoch is visible, and it can be undone wholly.
 
 use super::input::{BatchSlice, EpochInput};
-use super::passage::Passage;
+use super::passage::{Passage, Passed};
 use super::plan::{Plan, node};
 use crate::changelog::Changelog;
 use crate::dataflow::{AllAwaited, Context, Skipped, SourceBatch, Sunk, Taking};
@@ -126,10 +126,8 @@ pub(crate) struct Sealed {
     pub(crate) sunk: Vec<Sunk>,
     /// What it has become beyond its input, in bytes.
     pub(crate) grown_bytes: usize,
-    /// How far the partitions have come in time with it.
-    pub(crate) times: StreamTimes,
-    /// Whether partitions were taken in that had no part in time before, although others of their topics had.
-    pub(crate) takes_in: bool,
+    /// How time has passed with it.
+    pub(crate) passed: Passed,
 }
 
 /// What the source nodes of a topic made of a piece: of each node one batch per shard.
@@ -164,9 +162,9 @@ impl EpochRun<'_> {
                 sealed: Sealed::default(),
             })
             .collect();
-        let (times, takes_in) = self.decode(input, parallel, &mut lanes)?;
+        let passed = self.decode(input, parallel, &mut lanes)?;
         let before = Watermarks::at(self.graph, self.times);
-        let watermarks = Watermarks::at(self.graph, &times);
+        let watermarks = Watermarks::at(self.graph, &passed.times);
         for (level, nodes) in self.plan.levels.iter().enumerate() {
             let last = level + 1 == self.plan.levels.len();
             let work = |(shard, lane): (usize, &mut Lane)| {
@@ -180,7 +178,7 @@ impl EpochRun<'_> {
             earliest(results)?;
             self.hand_over(nodes, &mut lanes)?;
         }
-        let mut sealed = Sealed { times, takes_in, ..Sealed::default() };
+        let mut sealed = Sealed { passed, ..Sealed::default() };
         for lane in lanes {
             sealed.parts.extend(lane.sealed.parts.into_iter().filter(|part| part.len() > 0));
             sealed.sunk.extend(lane.sealed.sunk);
@@ -188,14 +186,8 @@ impl EpochRun<'_> {
         Ok(sealed)
     }
 
-    /// Decodes all pieces into the slots of their sources. Answers with how far the partitions have come in time, and whether any
-    /// were taken in.
-    fn decode(
-        &self,
-        input: &EpochInput,
-        parallel: bool,
-        lanes: &mut [Lane],
-    ) -> Result<(StreamTimes, bool), EpochFailure> {
+    /// Decodes all pieces into the slots of their sources. Answers with how time has passed.
+    fn decode(&self, input: &EpochInput, parallel: bool, lanes: &mut [Lane]) -> Result<Passed, EpochFailure> {
         let mut passage = Passage::new(self, input);
         let floors = passage.floors(parallel)?;
         let work = |(piece, floor): (&BatchSlice, &Option<i64>)| self.decode_piece(piece, *floor);
@@ -236,7 +228,7 @@ impl EpochRun<'_> {
                 }
             }
         }
-        Ok(passage.times())
+        Ok(passage.passed())
     }
 
     /// What sources that date their records themselves have made of a piece, once it is known how far its partition had come.

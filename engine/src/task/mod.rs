@@ -273,7 +273,7 @@ impl Task {
     /// Appends what the epoch produced, then makes it visible. `false` if it has to wait for letters, as in
     /// [`append_missing`](Self::append_missing): it was taken back.
     fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<bool> {
-        let produced = self.produce(input, sealed.sunk, sealed.takes_in, skipped);
+        let produced = self.produce(input, sealed.sunk, sealed.passed.takes_in, skipped);
         if !matches!(produced, Ok(true)) {
             self.roll_back()?;
             return produced;
@@ -294,7 +294,7 @@ impl Task {
         }
         let counts = Arc::new(counts);
         let pinned_bytes = self.written().map(|table| table.pins()).sum();
-        let reached = Reached::new(input.position.clone(), sealed.times);
+        let reached = Reached::new(input.position.clone(), sealed.passed.times);
         let generation =
             Generation::new(epoch, reached.clone(), Arc::clone(&counts), pinned_bytes, sealed.parts);
         let mut generations = now.generations.clone();
@@ -312,6 +312,9 @@ impl Task {
             }
         });
         drop(held);
+        if !sealed.passed.moved.is_empty() && self.setting.graph.looks_at_time() {
+            self.setting.moved.note(sealed.passed.moved, self.setting.clock.now_ms());
+        }
         self.shared.tell(epoch);
         told?;
         fault::point("epoch.after_publish")?;

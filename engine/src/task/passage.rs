@@ -11,6 +11,17 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// How time has passed with an epoch.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    /// How far the partitions have come with it.
+    pub(crate) times: StreamTimes,
+    /// Those whose records have taken them further.
+    pub(crate) moved: Vec<TopicPartition>,
+    /// Whether partitions were taken in that had no part in time before, although others of their topics had.
+    pub(crate) takes_in: bool,
+}
+
 /// The passage of time within one epoch.
 pub(super) struct Passage<'a> {
     run: &'a EpochRun<'a>,
@@ -80,15 +91,17 @@ impl<'a> Passage<'a> {
         floor
     }
 
-    /// How far the partitions have come with the epoch, and whether any were taken in.
-    pub(super) fn times(self) -> (StreamTimes, bool) {
+    /// How far the partitions have come with the epoch, which of them have come further, and whether any were taken in.
+    pub(super) fn passed(self) -> Passed {
         let mut times = self.before;
-        for (partition, reached) in self.reached.values() {
-            if let Some(reached) = reached {
-                times.raise(partition, *reached);
+        let mut moved = Vec::new();
+        for (partition, reached) in self.reached.into_values() {
+            if let Some(reached) = reached.filter(|reached| times.of(&partition) < Some(*reached)) {
+                times.raise(&partition, reached);
+                moved.push(partition);
             }
         }
-        (times, self.takes_in)
+        Passed { times, moved, takes_in: self.takes_in }
     }
 
     fn of(&mut self, piece: &BatchSlice) -> &mut Option<i64> {

@@ -5,6 +5,7 @@ use crate::changelog::{Abilities, Changelog, Role, TopicType};
 use crate::flow::Router;
 use crate::graph::Graph;
 use crate::state::Host;
+use crate::time::Moved;
 use crate::{Clock, Error, Result, TopicPartition};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -53,6 +54,7 @@ pub(crate) struct Setting {
     /// What an epoch may become beyond what it takes from the changelog.
     pub(crate) growth_bytes: usize,
     pub(crate) counters: Counters,
+    pub(crate) moved: Moved,
     pub(crate) host: Arc<Host>,
 }
 

@@ -14,6 +14,7 @@
 //! Invariant: all of it is a function of the log below a position, stored with the rows of that position.
 
 mod idle;
+mod moved;
 mod reached;
 mod stream_times;
 mod tick;
@@ -21,6 +22,7 @@ mod watermarks;
 
 pub use idle::Idle;
 pub(crate) use idle::Policy;
+pub(crate) use moved::Moved;
 pub(crate) use reached::Reached;
 pub(crate) use stream_times::StreamTimes;
 pub(crate) use tick::{Reach, Tick};

@@ -10,9 +10,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Makes the key of a record that has none.
 type MakeKey<K, V> = dyn Fn(&V) -> K + Send + Sync;
+
+/// So far ahead of the clock may a record be dated, unless its topic says otherwise.
+const MAX_AHEAD: Duration = Duration::from_secs(3_600);
 
 /// Says when a record happened.
 type Timestamp<K, V> = dyn Fn(&K, &V) -> i64 + Send + Sync;
@@ -63,6 +67,7 @@ pub struct Topic<K, V> {
     made_key: Option<Arc<MakeKey<K, V>>>,
     timestamp: Option<Arc<Timestamp<K, V>>>,
     idle: Option<Idle>,
+    max_ahead: Option<Duration>,
     revision: u32,
     latest_only: bool,
     declared: Arc<OnceLock<Result<TopicType>>>,
@@ -86,6 +91,7 @@ impl<K, V> Clone for Topic<K, V> {
             made_key: self.made_key.clone(),
             timestamp: self.timestamp.clone(),
             idle: self.idle,
+            max_ahead: self.max_ahead,
             revision: self.revision,
             latest_only: self.latest_only,
             declared: Arc::clone(&self.declared),
@@ -121,6 +127,7 @@ impl<K, V> Topic<K, V> {
             made_key: None,
             timestamp: None,
             idle: None,
+            max_ahead: Some(MAX_AHEAD),
             revision: 0,
             latest_only: false,
             declared: Arc::default(),

@@ -6,8 +6,10 @@ use super::Topic;
 use crate::changelog::Timestamps;
 use crate::codec::{AsKey, BigEndian, CheckedCodec, CodecError, Key, Ordered, Raw, Utf8, Value, ValueCodec};
 use crate::time::Idle;
+use crate::{Error, Result};
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl<K: Key, V: Value> Topic<K, V> {
     /// How keys are written in the records of the topic: where others write or read it, in the codec that they have. Unless set
@@ -156,6 +158,58 @@ impl<K: Key, V: Value> Topic<K, V> {
     pub fn idle(mut self, idle: Idle) -> Self {
         self.idle = Some(idle);
         self
+    }
+
+    /// How far ahead of the clock a record may be dated that is appended to the topic: an hour unless set, `None` for any date. A
+    /// [producer](crate::changelog::Producer) refuses one that is dated later, and nothing of its call is appended: a single record of a
+    /// device whose clock is wrong would take its partition on in time, and everything honest behind it would be late. What others
+    /// append is not looked at, and neither is what a graph writes; Kafka has the same guard for its topics
+    /// (`message.timestamp.after.max.ms`, KIP-937).
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::changelog::{MemoryChangelog, Producer};
+    /// use millpond::{ErrorKind, ManualClock, Topic};
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    ///
+    /// let (log, clock) = (Arc::new(MemoryChangelog::new()), Arc::new(ManualClock::new(0)));
+    /// let readings = Topic::<u8, u64>::new("readings");
+    /// let minute = Producer::new(log.clone(), &readings.clone().max_ahead(Duration::from_secs(60)), clock.clone())?;
+    /// minute.send([(&1, Some(&7), 60_000)]).wait_blocking()?;
+    /// let refused = minute.send([(&1, Some(&7), 60_001)]).wait_blocking().unwrap_err();
+    /// assert_eq!(refused.kind(), ErrorKind::Invalid);
+    /// let any = Producer::new(log, &readings.max_ahead(None), clock)?;
+    /// any.send([(&1, Some(&7), i64::MAX)]).wait_blocking()?;
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "message.timestamp.after.max.ms")]
+    pub fn max_ahead(mut self, max_ahead: impl Into<Option<Duration>>) -> Self {
+        self.max_ahead = max_ahead.into();
+        self
+    }
+
+    /// Refuses a record that is dated too far ahead of the clock.
+    ///
+    /// # Errors
+    /// `Invalid`.
+    pub(crate) fn check_ahead(&self, timestamp_ms: i64, now_ms: i64) -> Result<()> {
+        // What the log dates itself is of now.
+        let Some(max_ahead) = self.max_ahead.filter(|_| self.config.timestamps != Some(Timestamps::Appended))
+        else {
+            return Ok(());
+        };
+        let most_ms = i64::try_from(max_ahead.as_millis()).unwrap_or(i64::MAX);
+        if timestamp_ms <= now_ms.saturating_add(most_ms) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "a record for topic `{}` is dated {timestamp_ms} ms since 1970, when it is {now_ms}, and no more than {max_ahead:?} ahead \
+             is allowed, as whatever its partition gets afterwards with an earlier date may be late for it; mind the unit \
+             (milliseconds) and the clock of whoever has dated it, or allow it with `Topic::max_ahead`",
+            self.name
+        )))
     }
 
     /// What was said of its silent partitions.

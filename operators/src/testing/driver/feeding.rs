@@ -110,11 +110,12 @@ impl Driver {
         self.changelog.append(vec![Append { partition, records }]).wait_blocking()
     }
 
-    /// A producer for `topic` that stamps records with the driver's clock.
+    /// A producer for `topic` that stamps records with the driver's clock, and takes any [date](Topic::max_ahead).
     ///
     /// # Errors
     /// `Invalid` if the topic exists with another number of partitions.
     pub fn producer<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Producer<K, V>> {
-        Producer::new(Arc::clone(&self.changelog) as _, topic, Arc::clone(&self.clock) as _)
+        let topic = topic.clone().max_ahead(None);
+        Producer::new(Arc::clone(&self.changelog) as _, &topic, Arc::clone(&self.clock) as _)
     }
 }
