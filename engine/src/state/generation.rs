@@ -1,13 +1,16 @@
 //! Generations: what one or more epochs wrote, encoded and immutable.
 //!
 //! A generation is what snapshots and range reads overlay on the store until a drain has moved it there. The
-//! fold only appends rows to arenas; they are sorted once, by whoever asks first (a query or the drain).
+//! fold only appends rows to arenas; those of a table are sorted once, by whoever asks first (a query or the drain).
+//!
+//! Rows are sorted table by table, by what stands behind the bytes with which all keys of the table begin: keys that begin with a time,
+//! as those of windows do, have much in common, and numbers tell apart what is left.
 
 use crate::store::layout::TableId;
 use crate::store::{Direction, Row};
 use crate::time::Reached;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
@@ -20,6 +23,9 @@ const DELETED: u32 = u32::MAX;
 /// How many rows are fetched from memory at a time.
 const FETCHED_TOGETHER: usize = 64;
 
+/// What rows are sorted by first: the table that a key is of, which are its first two bytes. It has them.
+type Group = u16;
+
 /// How many bytes of a key a [`RowPlace`] holds.
 const PREFIX_BYTES: u32 = 16;
 
@@ -31,6 +37,8 @@ const AGED_BYTES: u32 = PREFIX_BYTES - 4;
 pub(crate) struct RowBatch {
     bytes: Vec<u8>,
     spans: Vec<RowSpan>,
+    /// The least and the greatest table of its keys: the same but in tests.
+    groups: Option<(Group, Group)>,
 }
 
 #[derive(Clone, Copy)]
@@ -42,7 +50,7 @@ struct RowSpan {
 
 impl RowBatch {
     pub(crate) fn with_capacity(rows: usize) -> Self {
-        Self { bytes: Vec::with_capacity(rows * 24), spans: Vec::with_capacity(rows) }
+        Self { bytes: Vec::with_capacity(rows * 24), spans: Vec::with_capacity(rows), groups: None }
     }
 
     /// Appends a row: `write_key` and `write_value` append to the arena; `write_value` returns whether there is
@@ -57,12 +65,33 @@ impl RowBatch {
         let middle = self.bytes.len();
         let has_value = write_value(&mut self.bytes).inspect_err(|_| self.bytes.truncate(start))?;
         let value_len = self.bytes.len() - middle;
+        let group = group(self.bytes.get(start..middle).unwrap_or_default());
+        let (least, greatest) = self.groups.unwrap_or((group, group));
+        self.groups = Some((least.min(group), greatest.max(group)));
         self.spans.push(RowSpan {
             start: start as u64,
             key_len: length(middle - start),
             value_len: if has_value { length(value_len) } else { DELETED },
         });
         Ok((middle - start, value_len))
+    }
+
+    /// The tables that its rows are of.
+    fn groups(&self) -> BTreeSet<Group> {
+        match self.groups {
+            None => BTreeSet::new(),
+            Some((least, greatest)) if least == greatest => BTreeSet::from([least]),
+            Some(_) => (0..self.len()).map(|row| group(self.row(length(row)).0)).collect(),
+        }
+    }
+
+    /// The numbers of its rows that are of the table `wanted`.
+    fn rows_of(&self, wanted: Group) -> impl Iterator<Item = u32> {
+        let (may, all) = self.groups.map_or((false, false), |(least, greatest)| {
+            ((least..=greatest).contains(&wanted), least == greatest)
+        });
+        let rows = 0..if may { length(self.len()) } else { 0 };
+        rows.filter(move |row| all || group(self.row(*row).0) == wanted)
     }
 
     fn row(&self, index: u32) -> Row<'_> {
@@ -110,11 +139,12 @@ pub(crate) struct Generation {
     /// About how many bytes of hot entries cannot be evicted before its rows are drained.
     pub(crate) pinned_bytes: usize,
     parts: Vec<RowBatch>,
-    order: OnceLock<Vec<RowPlace>>,
+    /// By table.
+    orders: BTreeMap<Group, OnceLock<Vec<RowPlace>>>,
 }
 
-/// Where a row stands, with the first bytes of its key so that most comparisons need not look it up. In 32 bytes: there
-/// is one for every row that is being drained.
+/// Where a row stands, with the first bytes of its key behind those that all have in common, so that most comparisons need not look
+/// it up. In 32 bytes: there is one for every row that is being drained.
 #[derive(Clone, Copy)]
 struct RowPlace {
     prefix: u128,
@@ -122,16 +152,17 @@ struct RowPlace {
     age: u32,
     part: u32,
     row: u32,
-    key_len: u32,
+    /// Of its key, without what all have in common.
+    rest_len: u32,
 }
 
 impl RowPlace {
     /// Compares two keys, of which only long ones with the same beginning are looked up.
     fn compare<'k>(&self, other: &Self, key: impl Fn(&Self) -> &'k [u8]) -> Ordering {
         self.prefix.cmp(&other.prefix).then_with(|| {
-            if self.key_len <= PREFIX_BYTES || other.key_len <= PREFIX_BYTES {
+            if self.rest_len <= PREFIX_BYTES || other.rest_len <= PREFIX_BYTES {
                 // One is the other followed by zeros, or they are the same.
-                self.key_len.cmp(&other.key_len)
+                self.rest_len.cmp(&other.rest_len)
             } else {
                 key(self).cmp(key(other))
             }
@@ -147,7 +178,9 @@ impl Generation {
         pinned_bytes: usize,
         parts: Vec<RowBatch>,
     ) -> Self {
-        Self { epoch, reached, counts, pinned_bytes, parts, order: OnceLock::new() }
+        let groups: BTreeSet<Group> = parts.iter().flat_map(RowBatch::groups).collect();
+        let orders = groups.into_iter().map(|group| (group, OnceLock::new())).collect();
+        Self { epoch, reached, counts, pinned_bytes, parts, orders }
     }
 
     /// How many rows.
@@ -157,13 +190,14 @@ impl Generation {
 
     /// Bytes of memory held, with the places by which a drain will sort the rows.
     pub(crate) fn bytes(&self) -> usize {
-        let order = self.order.get().map_or(0, Vec::capacity) + self.len();
+        let sorted = self.orders.values().filter_map(OnceLock::get).map(Vec::capacity).sum::<usize>();
+        let order = sorted + self.len();
         self.parts.iter().map(RowBatch::bytes).sum::<usize>() + order * size_of::<RowPlace>()
     }
 
     /// The row of `key`, if the generation says anything about it.
     pub(crate) fn find(&self, key: &[u8]) -> Option<Row<'_>> {
-        let order = self.order();
+        let order = self.order(group(key));
         let at = order.partition_point(|place| self.row(place).0 < key);
         let row = self.row(order.get(at)?);
         (row.0 == key).then_some(row)
@@ -171,32 +205,41 @@ impl Generation {
 
     /// The rows whose key lies in `keys`, in order of `direction`.
     pub(crate) fn range(&self, keys: Range<&[u8]>, direction: Direction) -> impl Iterator<Item = Row<'_>> {
-        let order = self.order();
-        let start = order.partition_point(|place| self.row(place).0 < keys.start);
-        let end = order.partition_point(|place| self.row(place).0 < keys.end).max(start);
-        let places = order.get(start..end).unwrap_or_default();
+        let within = |(&group, _): (&Group, _)| {
+            let order = self.order(group);
+            let start = order.partition_point(|place| self.row(place).0 < keys.start);
+            let end = order.partition_point(|place| self.row(place).0 < keys.end).max(start);
+            order.get(start..end).unwrap_or_default()
+        };
+        let groups = self.orders.range(group(keys.start)..);
+        // A table of which nothing lies in them is not sorted for that.
+        let groups = groups.take_while(|(group, _)| group.to_be_bytes()[..] < *keys.end);
+        let places: Vec<&[RowPlace]> = groups.map(within).collect();
         let (forward, backward) = match direction {
-            Direction::Forward => (Some(places.iter()), None),
-            Direction::Backward => (None, Some(places.iter().rev())),
+            Direction::Forward => (Some(places.into_iter().flatten()), None),
+            Direction::Backward => {
+                (None, Some(places.into_iter().rev().flat_map(|places| places.iter().rev())))
+            }
         };
         forward.into_iter().flatten().chain(backward.into_iter().flatten()).map(|place| self.row(place))
     }
 
-    fn order(&self) -> &[RowPlace] {
-        self.order.get_or_init(|| {
-            let mut places: Vec<RowPlace> = self.places(0).collect();
-            let key = |place: &RowPlace| self.row(place).0;
-            places.sort_unstable_by(|a, b| a.compare(b, key));
-            places
-        })
+    /// The rows of a table in their order.
+    fn order(&self, group: Group) -> &[RowPlace] {
+        let Some(order) = self.orders.get(&group) else { return &[] };
+        order.get_or_init(|| in_order(self.places(group, 0).collect(), |place| self.row(place).0))
     }
 
-    fn places(&self, age: u32) -> impl Iterator<Item = RowPlace> {
+    /// Where the rows of a table stand; what it takes to sort them comes later.
+    fn places(&self, group: Group, age: u32) -> impl Iterator<Item = RowPlace> {
         self.parts.iter().enumerate().flat_map(move |(index, part)| {
-            (0..part.len()).map(move |row| {
-                let (row, index) = (length(row), length(index));
-                let key = part.row(row).0;
-                RowPlace { prefix: prefix(key), age, part: index, row, key_len: length(key.len()) }
+            let part_number = length(index);
+            part.rows_of(group).map(move |row| RowPlace {
+                prefix: 0,
+                age,
+                part: part_number,
+                row,
+                rest_len: 0,
             })
         })
     }
@@ -210,12 +253,14 @@ impl Generation {
         let newest = generations.last()?;
         let rows = Newest::new(generations);
         let all: usize = generations.iter().map(|generation| generation.len()).sum();
-        let arenas = generations.iter().flat_map(|generation| &generation.parts);
-        let mut part = RowBatch {
-            bytes: Vec::with_capacity(arenas.map(|part| part.bytes.len()).sum()),
-            spans: Vec::with_capacity(rows.len()),
-        };
+        // One for each table.
+        let mut parts: Vec<RowBatch> = Vec::new();
         for (key, value) in rows.rows() {
+            let is_next = parts.last().is_some_and(|part| part.groups == Some((group(key), group(key))));
+            if !is_next {
+                parts.push(RowBatch::default());
+            }
+            let Some(part) = parts.last_mut() else { continue };
             let pushed = part.push::<std::convert::Infallible>(
                 |out| out.extend_from_slice(key),
                 |out| {
@@ -225,11 +270,11 @@ impl Generation {
             );
             debug_assert!(pushed.is_ok());
         }
-        part.shrink();
+        parts.iter_mut().for_each(RowBatch::shrink);
         // A row that was written twice pins one entry.
         let pinned: usize = generations.iter().map(|generation| generation.pinned_bytes).sum();
         let pinned = pinned / all.max(1) * rows.len();
-        Some(Self::new(newest.epoch, newest.reached.clone(), Arc::clone(&newest.counts), pinned, vec![part]))
+        Some(Self::new(newest.epoch, newest.reached.clone(), Arc::clone(&newest.counts), pinned, parts))
     }
 }
 
@@ -240,6 +285,42 @@ fn prefix(key: &[u8]) -> u128 {
         *to = *from;
     }
     u128::from_be_bytes(*key.first_chunk().unwrap_or(&padded))
+}
+
+/// The table that a key is of.
+fn group(key: &[u8]) -> Group {
+    let [high, low] = [0, 1].map(|index| key.get(index).copied().unwrap_or(0));
+    Group::from_be_bytes([high, low])
+}
+
+/// The rows at `places`, which are of one table, in order of their keys; of each key the newest.
+fn in_order<'k>(mut places: Vec<RowPlace>, key: impl Fn(&RowPlace) -> &'k [u8]) -> Vec<RowPlace> {
+    let Some(first) = places.first().map(&key) else { return places };
+    let mut common = first;
+    for place in &places {
+        let key = key(place);
+        if !key.starts_with(common) {
+            let length = common.iter().zip(key).take_while(|(a, b)| a == b).count();
+            common = common.get(..length).unwrap_or_default();
+        }
+    }
+    for place in &mut places {
+        let rest = key(place).get(common.len()..).unwrap_or_default();
+        (place.prefix, place.rest_len) = (prefix(rest), length(rest.len()));
+    }
+    let rest_len = length(first.len() - common.len());
+    if rest_len <= AGED_BYTES && places.iter().all(|place| place.rest_len == rest_len) {
+        // The newest first: one comparison of numbers tells all.
+        for place in &mut places {
+            place.prefix |= u128::from(!place.age);
+        }
+        places.sort_unstable_by_key(|place| place.prefix);
+        places.dedup_by_key(|place| place.prefix >> u32::BITS);
+    } else {
+        places.sort_unstable_by(|a, b| a.compare(b, &key).then(b.age.cmp(&a.age)));
+        places.dedup_by(|later, kept| later.compare(kept, &key).is_eq());
+    }
+    places
 }
 
 /// The row at `place`.
@@ -256,22 +337,12 @@ pub(crate) struct Newest<'a, G> {
 impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
     /// Sorts the rows of `generations`, which are given oldest first.
     pub(crate) fn new(generations: &'a [G]) -> Self {
-        let mut order = Vec::with_capacity(generations.iter().map(|g| g.len()).sum());
-        for (age, generation) in generations.iter().enumerate() {
-            order.extend(generation.places(length(age)));
-        }
-        let length = order.first().map_or(0, |place: &RowPlace| place.key_len);
-        if length <= AGED_BYTES && order.iter().all(|place| place.key_len == length) {
-            // The newest first: one comparison of numbers tells all.
-            for place in &mut order {
-                place.prefix |= u128::from(!place.age);
-            }
-            order.sort_unstable_by_key(|place| place.prefix);
-            order.dedup_by_key(|place| place.prefix >> u32::BITS);
-        } else {
-            let key = |place: &RowPlace| row(generations, place).0;
-            order.sort_unstable_by(|a, b| a.compare(b, key).then(b.age.cmp(&a.age)));
-            order.dedup_by(|later, kept| later.compare(kept, key).is_eq());
+        let groups: BTreeSet<Group> = generations.iter().flat_map(|one| one.orders.keys().copied()).collect();
+        let mut order = Vec::with_capacity(generations.iter().map(|one| one.len()).sum());
+        for group in groups {
+            let ages = generations.iter().enumerate();
+            let places = ages.flat_map(|(age, one)| one.places(group, length(age))).collect();
+            order.extend(in_order(places, |place| row(generations, place).0));
         }
         Self { generations, order }
     }
@@ -328,7 +399,7 @@ mod tests {
 
     /// Of several generations, whose keys are of any length, or all of one.
     fn layers() -> impl Strategy<Value = Vec<Contents>> {
-        let lengths = prop_oneof![Just(0..20), (0..18_usize).prop_map(|length| length..length + 1)];
+        let lengths = prop_oneof![Just(2..20), (2..18_usize).prop_map(|length| length..length + 1)];
         lengths.prop_flat_map(|length| prop::collection::vec(contents(length), 1..5))
     }
 

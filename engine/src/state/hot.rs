@@ -190,16 +190,16 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
         self.entries.load(Ordering::Relaxed)
     }
 
-    /// Removes about `excess` entries that `drained` covers, first those that were not used since the last time. Answers how
-    /// many of them it did not find.
-    pub(crate) fn evict(&self, excess: usize, drained: u64) -> usize {
+    /// Removes about `excess` entries that `drained` covers, first those that were not used since the last time, and tells `gone` the
+    /// key of each. Answers how many of them it did not find.
+    pub(crate) fn evict(&self, excess: usize, drained: u64, mut gone: impl FnMut(&K)) -> usize {
         let mut left = excess;
         // Two passes of a clock: the first takes away the mark of use, the second evicts whatever is clean.
         for _ in 0..2 {
             if left == 0 {
                 break;
             }
-            self.map.retain(|_, entry| {
+            self.map.retain(|key, entry| {
                 if left == 0 || entry.epoch > drained {
                     return true;
                 }
@@ -207,6 +207,7 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
                     return true;
                 }
                 left -= 1;
+                gone(key);
                 self.entries.fetch_sub(1, Ordering::Relaxed);
                 false
             });
@@ -313,7 +314,9 @@ mod tests {
         }
         map.insert(99, Entry { epoch: 99, ..Entry::clean(Some(99)) });
         assert_eq!(map.len(), 100);
-        map.evict(30, 49);
+        let mut gone = 0;
+        map.evict(30, 49, |_| gone += 1);
+        assert_eq!(gone, 30);
         assert_eq!((map.len(), map.map.len()), (70, 70));
         assert!((0..10).chain(50..100).all(|key| map.read(&key, |_| ()).is_some()));
     }

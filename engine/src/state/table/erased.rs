@@ -167,7 +167,14 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
             }
             // A quarter below the budget, so that the next pass is not due at once.
             let target = Self::fitting(shard, budget_bytes) / 4 * 3;
-            let missed = shard.map.evict(soon.saturating_sub(target).min(shard.map.len()), drained);
+            let mut stored = shard.stored.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut row = Vec::new();
+            let excess = soon.saturating_sub(target).min(shard.map.len());
+            let missed = shard.map.evict(excess, drained, |key| {
+                row.clear();
+                self.write_row_key(key, &mut row);
+                stored.add(&row);
+            });
             shard.last.store(shard.map.len(), Ordering::Relaxed);
             *pinned = (missed > 0).then(|| (drained, shard.map.len()));
         }

@@ -11,6 +11,7 @@ mod encoded;
 mod erased;
 mod folding;
 mod rows;
+mod stored;
 
 pub(crate) use erased::AnyTable;
 
@@ -27,6 +28,7 @@ use encoded::Encoded;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use stored::Stored;
 
 /// A key that the running epoch touched.
 struct Dirty<K> {
@@ -49,6 +51,8 @@ struct Shard<K, V> {
     /// How many entries there were at the end of the last epoch, and by how many it had grown the map.
     last: AtomicUsize,
     brought: AtomicUsize,
+    /// Up to which key there may be rows that are not in memory.
+    stored: Mutex<Stored>,
 }
 
 /// Keyed state: the hot entries of every shard over the store of the task.
@@ -98,6 +102,7 @@ impl<K: Key, V: Value> TableState<K, V> {
                 pinned: Mutex::default(),
                 last: AtomicUsize::new(0),
                 brought: AtomicUsize::new(0),
+                stored: Mutex::default(),
             })
             .collect();
         // Of a type that its codec refuses there are no values.
@@ -190,9 +195,25 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     /// Brings the values of `keys` into memory as the store has them.
     fn fetch<'k>(&self, shard: &Shard<K, V>, keys: impl Iterator<Item = &'k K>) -> Result<()> {
-        let mut wanted: Vec<(Vec<u8>, &K)> = keys.map(|key| (self.row_key(key), key)).collect();
+        let mut stored = shard.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = stored.last(&*self.shared.store()?, self.id)?;
+        let mut wanted: Vec<(Vec<u8>, &K)> = Vec::new();
+        let mut row = Vec::new();
+        for key in keys {
+            row.clear();
+            self.write_row_key(key, &mut row);
+            // Where keys begin with a time, most that are new are beyond all that was stored.
+            if last.is_some_and(|last| row.as_slice() <= last) {
+                wanted.push((row.clone(), key));
+            } else {
+                shard.map.insert(key.clone(), Entry::clean(None));
+            }
+        }
         wanted.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         wanted.dedup_by(|a, b| a.0 == b.0);
+        if wanted.is_empty() {
+            return Ok(());
+        }
         let rows: Vec<&[u8]> = wanted.iter().map(|(row, _)| row.as_slice()).collect();
         let mut failed = None;
         self.shared.store()?.read_sorted(&rows, &mut |index, bytes| {

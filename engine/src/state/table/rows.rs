@@ -86,9 +86,14 @@ impl<K: Key, V: Value> TableState<K, V> {
     /// The key of the row of `key`.
     pub(crate) fn row_key(&self, key: &K) -> Vec<u8> {
         let mut row = Vec::with_capacity(24);
-        row_prefix(self.id, &mut row);
-        key.encode_key(&mut row);
+        self.write_row_key(key, &mut row);
         row
+    }
+
+    /// As [`row_key`](Self::row_key), appended to `row`.
+    pub(super) fn write_row_key(&self, key: &K, row: &mut Vec<u8>) {
+        row_prefix(self.id, row);
+        key.encode_key(row);
     }
 
     pub(crate) fn decode(&self, key: &K, bytes: &[u8]) -> Result<V> {
