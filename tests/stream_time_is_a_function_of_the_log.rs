@@ -8,17 +8,17 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
-use millpond::store::MemoryStore;
 use millpond::stream::{ConsumerRecord, Emit, Tumbling};
-use millpond::{
-    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, Process, Stepper, StoredTable, TableOptions, Topic,
-};
+use millpond::{ErrorKind, FailurePolicy, Graph, GraphBuilder, Process, StoredTable, TableOptions, Topic};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
+use millpond_support::life::Life;
 use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
 use millpond_support::records;
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,49 +85,17 @@ fn timestamp(random: &mut Random) -> i64 {
     }
 }
 
-struct Life {
-    log: Arc<dyn Changelog>,
-    store: Arc<MemoryStore>,
-    stepper: Option<Stepper>,
-    dated: Dated,
-    version: u32,
-    shards: usize,
+/// The lives of a state, each with the version that there is then.
+fn life(log: Arc<dyn Changelog>, dated: Dated, version: &Rc<Cell<u32>>) -> Life<TimesTable> {
+    let version = Rc::clone(version);
+    let life = Life::new(log, move || graph(dated, version.get()));
+    life.with(|builder| builder.on_failure(FailurePolicy::DeadLetter("letters".into())))
 }
 
-impl Life {
-    fn stepper(&mut self) -> &mut Stepper {
-        let Self { log, store, dated, version, shards, .. } = &*self;
-        let open = || {
-            let (graph, _) = graph(*dated, *version);
-            let builder = Engine::builder(&graph).store(store.clone()).changelog(log.clone()).shards(*shards);
-            builder.on_failure(FailurePolicy::DeadLetter("letters".into())).stepper().unwrap()
-        };
-        if self.stepper.is_none() {
-            self.stepper = Some(open());
-        }
-        self.stepper.as_mut().unwrap()
-    }
-
-    /// Folds everything, and answers with what was told.
-    fn told(&mut self) -> Times {
-        // Handles are those of the graph that runs.
-        self.stepper = None;
-        let (graph, told) = graph(self.dated, self.version);
-        let builder = Engine::builder(&graph).store(self.store.clone()).changelog(self.log.clone());
-        let mut stepper = builder
-            .on_failure(FailurePolicy::DeadLetter("letters".into()))
-            .shards(self.shards)
-            .stepper()
-            .unwrap();
-        let mut idle = 0;
-        while idle < 20 || stepper.is_building() {
-            idle = if stepper.epoch(50).unwrap() { 0 } else { idle + 1 };
-        }
-        stepper.drain().unwrap();
-        let rows = stepper.view(&told).unwrap().scan().unwrap().map(Result::unwrap).collect();
-        drop(stepper);
-        rows
-    }
+/// Folds everything, and answers with what was told.
+fn told(life: &mut Life<TimesTable>) -> Times {
+    let (stepper, told) = life.fold_all();
+    stepper.view(told).unwrap().scan().unwrap().map(Result::unwrap).collect()
 }
 
 /// One partition after the other.
@@ -172,18 +140,16 @@ fn stream_time_is_a_function_of_the_log() {
             OwnLog::with_gaps(random.number())
         };
         log.create_topic("readings", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
-        let shards = 1 + random.index(3);
-        let mut life = Life { log, store: Arc::default(), stepper: None, dated, version: 1, shards };
+        let version = Rc::new(Cell::new(1));
+        let mut life = life(log, dated, &version);
         for number in 0..150 {
             match random.below(14) {
-                0 => drop(life.stepper().drain().unwrap()),
-                1 => life.stepper = None,
-                2 => {
-                    (life.stepper, life.shards) = (None, 1 + random.index(3));
-                    life.version += u32::from(random.below(3) == 0);
+                0 => {
+                    life.crash();
+                    version.set(version.get() + u32::from(random.below(3) == 0));
                 }
-                3 if random.below(4) == 0 => (life.stepper, life.store) = (None, Arc::default()),
-                3..8 => drop(life.stepper().epoch(1 + random.index(5)).unwrap()),
+                1 if random.below(4) == 0 => life.forget(),
+                1..8 => life.step(&mut random),
                 _ => {
                     let id = records::partition(&readings(dated), u32::try_from(random.below(3)).unwrap());
                     let batch = (0..=random.below(4)).map(|part| {
@@ -197,7 +163,7 @@ fn stream_time_is_a_function_of_the_log() {
                 }
             }
         }
-        let (told, expected) = (life.told(), expected(&*life.log, dated));
+        let (told, expected) = (told(&mut life), expected(&*life.log, dated));
         let wrong: Vec<_> = expected.iter().filter(|(at, times)| told.get(at) != Some(times)).collect();
         let first = wrong.first().map(|(at, _)| told.get(at));
         assert!(wrong.is_empty(), "round {round}, {dated:?}: {first:?}, and expected were {wrong:?}");

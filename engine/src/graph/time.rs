@@ -17,8 +17,9 @@ pub(crate) struct TimeUse {
 }
 
 impl Graph {
-    /// Whether any of its nodes looks at how far time has come.
-    pub(crate) fn looks_at_time(&self) -> bool {
+    /// Whether any of its nodes looks at how far time has come, as windows do.
+    #[must_use]
+    pub fn looks_at_time(&self) -> bool {
         self.nodes.iter().any(|node| node.time.looks)
     }
 

@@ -83,6 +83,10 @@ pub struct ChangelogShape {
     pub step_ms: i64,
     /// The timestamp of the first record, in milliseconds since the Unix epoch.
     pub start_ms: i64,
+    /// By how much each partition is dated ahead of the one before, in milliseconds.
+    pub skew_ms: i64,
+    /// In how many changelogs of a hundred one partition gets no more records from some moment on.
+    pub silent_percent: u8,
 }
 
 impl Default for ChangelogShape {
@@ -97,6 +101,8 @@ impl Default for ChangelogShape {
             lateness_ms: 60_000,
             step_ms: 1_000,
             start_ms: 1_700_000_000_000,
+            skew_ms: 0,
+            silent_percent: 0,
         }
     }
 }
@@ -134,7 +140,15 @@ where
 {
     let keys = vec(keys, 1..=shape.distinct_keys.max(1));
     let draws = vec(draw(shape.lateness_ms, shape.step_ms, values), shape.records.clone());
-    (keys, draws).prop_map(move |(keys, draws)| assemble(&shape, &distinct(keys), draws))
+    // The high numbers are silent, so that shrinking ends with all partitions awake.
+    let silence = (0..100_u8, 0..shape.partitions.max(1), 0.0..1.0_f64);
+    (keys, draws, silence).prop_map(move |(keys, draws, (percent, partition, share))| {
+        let mut records = assemble(&shape, &distinct(keys), draws);
+        if percent >= 100_u8.saturating_sub(shape.silent_percent) {
+            fall_silent(&mut records, partition, share);
+        }
+        records
+    })
 }
 
 fn draw<V: Debug>(
@@ -189,15 +203,33 @@ fn assemble<K: Clone, V: Clone>(
         let rank = skewed(draw.key_rank, keys.len());
         let Some(key) = keys.get(rank) else { continue };
         let upsert = draw.kind_percent < tombstone_from || draw.kind_percent >= repeat_from;
+        let partition = partition_of(rank, shape.partitions);
+        let ahead_ms = shape.skew_ms.saturating_mul(i64::from(partition));
         records.push(TypedRecord {
-            partition: partition_of(rank, shape.partitions),
+            partition,
             key: key.clone(),
             value: upsert.then_some(draw.value),
-            timestamp_ms: now_ms.saturating_sub(late_ms),
+            timestamp_ms: now_ms.saturating_add(ahead_ms).saturating_sub(late_ms),
             headers: Headers::new(),
         });
     }
     records
+}
+
+/// Leaves out what `partition` gets behind this share of the records.
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a length"
+)]
+fn fall_silent<K, V>(records: &mut Vec<TypedRecord<K, V>>, partition: u32, share: f64) {
+    let from = (records.len() as f64 * share) as usize;
+    let mut index = 0;
+    records.retain(|record| {
+        index += 1;
+        index <= from || record.partition != partition
+    });
 }
 
 /// A rank below `count`, low ones more often: the n-th with a probability of about 1/n.
@@ -274,6 +306,26 @@ mod tests {
         assert!((3..=7).contains(&percent(repeats)), "{repeats} repeats");
         let backwards = records.windows(2).filter(|pair| pair[1].timestamp_ms < pair[0].timestamp_ms).count();
         assert!((9..=17).contains(&percent(backwards)), "{backwards} out of order");
+    }
+
+    #[test]
+    fn partitions_are_apart_and_fall_silent() {
+        let skewed = ChangelogShape {
+            records: 1_000.into(),
+            late_percent: 0,
+            skew_ms: 1 << 30,
+            ..ChangelogShape::default()
+        };
+        let records = sample(skewed.clone());
+        let ahead = |record: &&TypedRecord<u64, u32>| {
+            let ahead_ms = record.timestamp_ms - skewed.start_ms;
+            (i64::from(record.partition) << 30..i64::from(record.partition + 1) << 30).contains(&ahead_ms)
+        };
+        assert_eq!(records.iter().filter(ahead).count(), 1_000);
+        let silent = sample(ChangelogShape { silent_percent: 100, ..skewed });
+        let last = (0..3)
+            .map(|partition| silent.iter().rposition(|record| record.partition == partition).unwrap_or(0));
+        assert!(last.min().unwrap() < silent.len() * 9 / 10);
     }
 
     #[test]

@@ -172,3 +172,44 @@ fn an_output_that_is_not_deterministic_is_caught() {
     let violation = check(&graph).try_run().unwrap_err();
     assert!(violation.reason().contains("wrote something else to numbers/0"), "{violation}");
 }
+
+/// Counts by windows, and those that are closed, of partitions that are apart and fall silent, in any epochs and moved by hand and by
+/// the clock, are what a model makes of the records and of what was noted.
+#[test]
+fn a_graph_that_looks_at_time_is_checked_against_a_model() {
+    use crate::stream::{Tumbling, Windowed, Windows};
+    use millpond_engine::Idle;
+    use std::time::Duration;
+
+    let second = Duration::from_secs(1);
+    let clicks = Topic::<u8, u32>::new("clicks").partitions(3).idle(Idle::follow(2 * second));
+    let told = Topic::<Windowed<u8>, u64>::new("told").partitions(1);
+    let windows = Tumbling::of(20 * second).grace(5 * second);
+    let graph = GraphBuilder::new();
+    let counts = graph.stream(&clicks).group_by_key().windowed(windows).count("counts");
+    counts.on_close().to(&told);
+    let finals = counts.on_close().to_table("finals");
+    let model = move |input: &Input, topic: &Topic<u8, u32>| {
+        let mut counts = BTreeMap::new();
+        for (record, reached) in input.records_in_time(topic) {
+            let (start, end) = windows.window_of(record.timestamp_ms);
+            if record.value.is_some() && reached < end + 5_000 {
+                *counts.entry(Windowed::new(start, end, record.key)).or_insert(0) += 1;
+            }
+        }
+        counts
+    };
+    let topic = clicks.clone();
+    GraphCheck::new(&graph.build().unwrap())
+        .input(&clicks, any::<u8>(), any::<u32>())
+        .table(counts.table(), move |input| model(input, &topic))
+        .table(&finals, move |input| {
+            let mut finals = model(input, &clicks);
+            let watermark = input.watermark(&clicks);
+            finals.retain(|windowed, _| {
+                watermark.is_some_and(|watermark| windowed.end_ms + 5_000 <= watermark)
+            });
+            finals
+        })
+        .run();
+}

@@ -36,6 +36,10 @@ pub(super) enum Step {
     Crash,
     /// The machine does.
     PowerCut,
+    /// Time goes on by hand, so much behind where it is the farthest.
+    AdvanceTime { by_ms: i64 },
+    /// The clock goes on, by which partitions are silent.
+    AdvanceClock { by_ms: i64 },
     /// A clean restart with other settings.
     Restart { shards: usize, memory_bytes: usize },
 }
@@ -60,6 +64,8 @@ pub(super) fn steps(inputs: usize) -> impl Strategy<Value = Vec<Step>> {
         6 => (0..inputs.max(1), 1..=30_usize).prop_map(|(input, records)| Step::Append { input, records }),
         6 => size().prop_map(Step::Epoch),
         3 => Just(Step::Drain),
+        1 => (-60_000..60_000_i64).prop_map(|by_ms| Step::AdvanceTime { by_ms }),
+        1 => (0..10_000_i64).prop_map(|by_ms| Step::AdvanceClock { by_ms }),
         2 => Just(Step::Crash),
         1 => Just(Step::PowerCut),
         1 => (1..=8_usize, prop_oneof![Just(0), Just(2_000), Just(64 << 20)])

@@ -49,7 +49,7 @@ impl Driver {
     /// # Errors
     /// As for [`position`](Self::position).
     pub fn input(&self) -> Result<Input> {
-        Ok(Input::new(Arc::clone(&self.changelog) as _, self.position()?))
+        Ok(Input::new(Arc::clone(&self.changelog) as _, self.position()?).of_engine(&self.settings.name))
     }
 
     /// All records of `topic`, whether folded or not: partition by partition, in offset order. For a derived topic,
@@ -58,7 +58,7 @@ impl Driver {
     /// # Errors
     /// `Invalid` if there is no such topic, `Corrupt` if a record does not decode.
     pub fn records<K: Key, V: Value>(&self, topic: &Topic<K, V>) -> Result<Vec<TypedRecord<K, V>>> {
-        crate::testing::input::read(&*self.changelog, topic, None)
+        crate::testing::input::read(&*self.changelog, topic)
     }
 
     /// Whether tables are still being built.

@@ -210,6 +210,17 @@ impl Driver {
         self.open()
     }
 
+    /// Loses all state: everything is folded again from the changelog. What epochs have appended to derived topics stays, and is not
+    /// appended again.
+    ///
+    /// # Errors
+    /// As for [`restart`](Self::restart).
+    pub fn forget(&mut self) -> Result<()> {
+        self.stepper = None;
+        self.store = Arc::new(MemoryStore::new());
+        self.open()
+    }
+
     /// As [`restart`](Self::restart), with other settings from here on.
     ///
     /// # Errors
