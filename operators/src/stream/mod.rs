@@ -11,6 +11,7 @@
 //! | `steps`, `fallible` | one record after the other, without a state; `step` runs them |
 //! | `split`, `merge` | several streams of one, one of several |
 //! | `join` | a stream that met a table |
+//! | `in_time_order` | the same stream in the order of time; `grace` says what is late, `moment` is how what waits is kept |
 //! | `group`, `extreme` | a table of folded groups |
 //! | `window` | a table of groups by windows, and what of it is final |
 //! | `process` | streams and a state by code of one's own |
@@ -29,9 +30,12 @@
 
 mod extreme;
 mod fallible;
+mod grace;
 mod group;
+mod in_time_order;
 mod join;
 mod merge;
+mod moment;
 mod outlet;
 mod process;
 mod record;
@@ -44,6 +48,7 @@ mod table;
 mod window;
 
 pub use group::GroupedStream;
+pub use in_time_order::InTimeOrder;
 pub use millpond_engine::changelog::ProducerRecord;
 pub use process::{Emit, Process};
 pub use record::ConsumerRecord;
