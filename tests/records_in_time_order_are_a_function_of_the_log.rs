@@ -24,7 +24,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-const SIZE_MS: i64 = 50;
+/// Short, so that windows end where the watermark stands.
+const SIZE_MS: i64 = 3;
 
 fn readings() -> Topic<u8, u64> {
     Topic::new("readings")
@@ -74,6 +75,8 @@ struct Expected {
     lists: BTreeMap<u8, Vec<u64>>,
     finals: BTreeMap<Windowed<u8>, u64>,
     late: BTreeMap<u8, Vec<u64>>,
+    /// How many rows wait.
+    waiting: u64,
 }
 
 fn expected(log: &dyn Changelog, grace_ms: i64) -> Expected {
@@ -85,6 +88,8 @@ fn expected(log: &dyn Changelog, grace_ms: i64) -> Expected {
             expected.late.entry(key % 4).or_default().push(value);
         } else if close <= watermark {
             expected.told.push((timestamp_ms, value));
+        } else {
+            expected.waiting += 1;
         }
     }
     // Values are numbered as they are appended.
@@ -106,10 +111,11 @@ fn found(life: &mut Life<Case>) -> Expected {
     let finals = stepper.view(&case.finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let late = stepper.view(&case.late).unwrap().scan().unwrap().map(Result::unwrap).collect();
     assert_eq!(stepper.view(&case.late_behind).unwrap().count().unwrap(), 0, "nothing behind it is late");
+    let waiting = stepper.stats().tables["waiting"].rows;
     let told = records::read(&*life.log, &TopicPartition::new("told", 0)).unwrap();
     let told =
         told.iter().map(|record| (record.timestamp_ms, told_value(record.value.as_ref().unwrap()))).collect();
-    Expected { told, lists, finals, late }
+    Expected { told, lists, finals, late, waiting }
 }
 
 fn told_value(bytes: &[u8]) -> u64 {

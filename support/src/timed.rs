@@ -37,6 +37,8 @@ pub struct Appending {
     owned_keys: bool,
     /// How much further a record is than the one before at the most.
     pace_ms: u64,
+    /// How many keys there are, or each partition has.
+    keys: u64,
     /// One of so many is a tombstone, if any is.
     tombstones: Option<u64>,
 }
@@ -44,7 +46,14 @@ pub struct Appending {
 impl Appending {
     /// Of records whose keys are those of their partition alone, if `owned_keys`, or else of all of them.
     pub fn new(owned_keys: bool, pace_ms: u64) -> Self {
-        Self { reached: [0, -300, 450], number: 0, owned_keys, pace_ms, tombstones: None }
+        Self { reached: [0, -300, 450], number: 0, owned_keys, pace_ms, keys: 4, tombstones: None }
+    }
+
+    /// Has that many keys, for each partition if they are its own, instead of 4.
+    #[must_use]
+    pub fn with_keys(mut self, keys: u64) -> Self {
+        self.keys = keys;
+        self
     }
 
     /// Has one of `every` records be a tombstone.
@@ -68,7 +77,11 @@ impl Appending {
             *reached += i64::try_from(random.below(self.pace_ms)).unwrap();
             let behind = if random.below(3) == 0 { random.below(self.pace_ms * 10) } else { 0 };
             let at = *reached - i64::try_from(behind).unwrap();
-            let key = if self.owned_keys { random.below(3) * 3 + partition as u64 } else { random.below(4) };
+            let key = if self.owned_keys {
+                random.below(self.keys) * 3 + partition as u64
+            } else {
+                random.below(self.keys)
+            };
             let is_put = self.tombstones.is_none_or(|every| random.below(every) > 0);
             let value = is_put.then_some(self.number);
             records::record(topic, &u8::try_from(key).unwrap(), value.as_ref()).at(at)

@@ -11,6 +11,7 @@
 //! | `steps`, `fallible` | one record after the other, without a state; `step` runs them |
 //! | `split`, `merge` | several streams of one, one of several |
 //! | `join` | a stream that met a table |
+//! | `within` | pairs of records of two streams |
 //! | `in_time_order` | the same stream in the order of time; `grace` says what is late, `moment` is how what waits is kept |
 //! | `group`, `extreme` | a table of folded groups |
 //! | `window` | a table of groups by windows, and what of it is final |
@@ -25,7 +26,6 @@
 //! | what | where |
 //! |---|---|
 //! | other windows than tumbling ones | a file each in `window/` (hopping, sliding, session, calendar), which says to which windows a record counts |
-//! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
 //! | timers | `process`: one more method of `Process`, which has a default, and one more of `Emit`; when one is due is the engine's to say, as it says which records an epoch has |
 
 mod extreme;
@@ -46,6 +46,7 @@ mod step;
 mod steps;
 mod table;
 mod window;
+mod within;
 
 pub use group::GroupedStream;
 pub use in_time_order::InTimeOrder;
@@ -55,6 +56,8 @@ pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
 pub use window::{Tumbling, TumblingSize, WindowStart, Windowed, WindowedStream, WindowedTable, Windows};
+
+pub use within::{HeldRecords, JoinStore, StreamJoin, Within, WithinBounds};
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};
 

@@ -3,7 +3,7 @@
 //! Invariant: rows of one time lie together, so that what is due is a range of the table, and nothing else of it is read.
 
 use millpond_engine::codec::{CodecError, Key, KeyCodec, KeyPrefix};
-use millpond_engine::dataflow::{Event, Origin};
+use millpond_engine::dataflow::Origin;
 use std::hash::{Hash, Hasher};
 
 /// A value of a key that waits: when it happened, which one it is, and its key.
@@ -12,13 +12,6 @@ pub(super) struct Moment<K> {
     pub(super) timestamp_ms: i64,
     pub(super) origin: Origin,
     pub(super) key: K,
-}
-
-impl<K: Clone> Moment<K> {
-    pub(super) fn of<V>(event: &Event<K, V>) -> Self {
-        let Event { key, stamp, .. } = event;
-        Self { timestamp_ms: stamp.timestamp_ms, origin: stamp.origin(), key: key.clone() }
-    }
 }
 
 impl<K: KeyCodec + Hash> KeyCodec for Moment<K> {
