@@ -10,7 +10,7 @@
 //! | `source` | a stream of a topic: values, upserts, or whole records (`record`) |
 //! | `steps`, `fallible` | one record after the other, without a state; `step` runs them |
 //! | `split`, `merge` | several streams of one, one of several |
-//! | `join` | a stream that met a table |
+//! | `join`, `join_by` | a stream that met a table, under its own key or under one that its records name |
 //! | `within` | pairs of records of two streams |
 //! | `in_time_order` | the same stream in the order of time; `grace` says what is late, `moment` is how what waits is kept |
 //! | `group`, `extreme` | a table of folded groups |
@@ -34,6 +34,7 @@ mod grace;
 mod group;
 mod in_time_order;
 mod join;
+mod join_by;
 mod merge;
 mod moment;
 mod outlet;
