@@ -18,5 +18,7 @@ mod upsert;
 
 pub use builder::{GraphBuilder, Latest};
 pub use stream::{GroupedStream, Process, Stream, Windowed};
-pub use table::{ForeignStore, GroupedTable, StoredTable, Table};
+pub use table::{
+    AsOf, ForeignStore, GroupedTable, StoredTable, Table, Version, VersionStore, VersionedTable,
+};
 pub use upsert::Upsert;

@@ -12,6 +12,9 @@ use millpond::{Result, Topic};
 /// How many partitions the topics of such records have.
 pub const PARTITIONS: u32 = 3;
 
+/// The header with the number of a record.
+const NUMBER: &str = "number";
+
 /// A record as an oracle sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimedRecord {
@@ -25,6 +28,8 @@ pub struct TimedRecord {
     pub key: u8,
     /// The value, which is absent of a tombstone.
     pub value: Option<u64>,
+    /// How many records its [`Appending`] had appended with it. The value is the same, if there is one.
+    pub number: u64,
 }
 
 /// Who appends random records.
@@ -63,6 +68,13 @@ impl Appending {
         self
     }
 
+    /// Has no record be a tombstone.
+    #[must_use]
+    pub fn without_tombstones(mut self) -> Self {
+        self.tombstones = None;
+        self
+    }
+
     /// Creates the topic on `log`.
     pub fn create(log: &dyn Changelog, topic: &Topic<u8, u64>) {
         log.create_topic(topic.name(), &TopicConfig::default().partitions(PARTITIONS)).unwrap();
@@ -84,7 +96,8 @@ impl Appending {
             };
             let is_put = self.tombstones.is_none_or(|every| random.below(every) > 0);
             let value = is_put.then_some(self.number);
-            records::record(topic, &u8::try_from(key).unwrap(), value.as_ref()).at(at)
+            let record = records::record(topic, &u8::try_from(key).unwrap(), value.as_ref());
+            record.at(at).with_header(NUMBER, self.number.to_be_bytes().to_vec())
         });
         let batch = batch.collect();
         let id = records::partition(topic, u32::try_from(partition).unwrap());
@@ -105,7 +118,9 @@ pub fn read(log: &dyn Changelog, topic: &Topic<u8, u64>) -> Result<(Vec<TimedRec
                 stream_time_ms = stream_time_ms.max(record.timestamp_ms);
                 let (timestamp_ms, key) = (record.timestamp_ms, record.key.unwrap()[0]);
                 let value = record.value.map(|value| topic.codec().decode(value).unwrap());
-                found.push(TimedRecord { timestamp_ms, stream_time_ms, partition, key, value });
+                let number = record.headers().find_map(|(name, number)| number.filter(|_| name == NUMBER));
+                let number = u64::from_be_bytes(number.unwrap().try_into().unwrap());
+                found.push(TimedRecord { timestamp_ms, stream_time_ms, partition, key, value, number });
             }
             Ok(())
         })?;

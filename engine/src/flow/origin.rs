@@ -24,6 +24,14 @@ pub struct Origin {
     pub(super) branch: (u64, u64),
 }
 
+impl Origin {
+    /// No other stands before it.
+    pub const FIRST: Self = Self { sequence: 0, branch: (0, 0) };
+
+    /// No other stands behind it.
+    pub const LAST: Self = Self { sequence: u64::MAX, branch: (u64::MAX, u64::MAX) };
+}
+
 impl Stamp {
     /// What tells the value with this stamp from all others of its node.
     #[must_use]

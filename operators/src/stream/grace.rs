@@ -16,44 +16,44 @@ use std::time::Duration;
 
 /// So many milliseconds behind a moment others still count to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Grace {
-    pub(super) ms: i64,
+pub(crate) struct Grace {
+    pub(crate) ms: i64,
 }
 
 impl Grace {
-    pub(super) fn of(duration: Duration) -> Self {
+    pub(crate) fn of(duration: Duration) -> Self {
         Self { ms: millis(duration) }
     }
 
     /// This one, where the moments themselves lie so much further on.
-    pub(super) fn after(self, ms: i64) -> Self {
+    pub(crate) fn after(self, ms: i64) -> Self {
         Self { ms: self.ms.saturating_add(ms) }
     }
 
     /// Whether the moment is over for who has come as far as `at_ms`.
-    pub(super) fn is_over(self, moment_ms: i64, at_ms: i64) -> bool {
+    pub(crate) fn is_over(self, moment_ms: i64, at_ms: i64) -> bool {
         moment_ms < self.first_open(at_ms)
     }
 
     /// The first moment that is not over at `at_ms`.
-    pub(super) fn first_open(self, at_ms: i64) -> i64 {
+    pub(crate) fn first_open(self, at_ms: i64) -> i64 {
         at_ms.saturating_sub(self.ms)
     }
 
     /// The first moment at which `moment_ms` is over, as far as there is one.
-    pub(super) fn close_of(self, moment_ms: i64) -> i64 {
+    pub(crate) fn close_of(self, moment_ms: i64) -> i64 {
         moment_ms.saturating_add(self.ms).saturating_add(1)
     }
 
     /// The moments that are over with this epoch and were not before.
-    pub(super) fn due(self, context: &Context<'_>) -> Range<i64> {
+    pub(crate) fn due(self, context: &Context<'_>) -> Range<i64> {
         self.first_open(context.watermark_before())..self.first_open(context.watermark())
     }
 }
 
 impl<K: Key, V: Value> Stream<K, V> {
     /// The records that come too late to count to their own moment.
-    pub(super) fn late(&self, grace: Grace) -> Self {
+    pub(crate) fn late(&self, grace: Grace) -> Self {
         let operator = Late { grace, types: PhantomData::<fn() -> (K, V)> };
         let node = self.builder.operator("late", self.node, &[], &[], operator);
         Self::new(self.builder.clone(), node, self.keyed)

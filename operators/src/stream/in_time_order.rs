@@ -9,13 +9,13 @@
 //! comes and goes in one epoch is not kept at all.
 
 use super::Stream;
+use super::arrive::{Arrival, Arrive};
 use super::grace::Grace;
-use super::moment::{Moment, Time};
-use super::step::CHARGED_TOGETHER;
+use super::moment::Moment;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Context, Detail, Event, Exchange, Failure, Operator, Origin, Stamp};
-use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::dataflow::{Context, Detail, Event, Failure, Operator, Stamp};
+use millpond_engine::graph::{NodeRef, TableOptions, TableRef};
 use std::fmt;
 use std::ops::Deref;
 use std::time::Duration;
@@ -50,35 +50,41 @@ impl<K: Key, V: Value> Stream<K, V> {
     /// # Ok::<(), millpond::Error>(())
     /// ```
     pub fn in_time_order(&self, store: impl Into<TableOptions<V>>, grace: Duration) -> InTimeOrder<K, V> {
-        let (builder, grace) = (&self.builder, Grace::of(grace));
-        let store = store.into().written_by(format!("in_time_order(grace {} ms)", grace.ms));
+        let grace = Grace::of(grace);
+        let node = self.let_go(store.into(), grace);
+        InTimeOrder::new(Stream::new(self.builder.clone(), node, true), self.clone(), grace)
+    }
+
+    /// The node that lets the records go, once whatever takes it on in time has come so far.
+    pub(super) fn let_go(&self, store: TableOptions<V>, grace: Grace) -> NodeRef<Vec<Event<K, V>>> {
+        let builder = &self.builder;
+        let store = store.written_by(format!("in_time_order(grace {} ms)", grace.ms));
         let waiting: TableRef<Moment<K>, V> = builder.table("in_time_order", store);
-        // The table is read as it was before the epoch, so that the node which writes it may stand behind.
-        let arrive = Arrive { waiting, grace, keyed: self.keyed };
+        let arrive = Arrive::new(waiting, grace, self.keyed);
         let arrivals = builder.exchange("arrive", self.node, &[], arrive);
         let operator = LetGo { waiting, grace };
         let node = builder.operator("in_time_order", arrivals, &[waiting.index()], &[], operator);
         builder.looks_at_time(node, grace.ms);
         builder.follows_updates(node);
-        InTimeOrder { stream: Stream::new(builder.clone(), node, true), before: self.clone(), grace }
+        node
     }
 }
 
-/// A stream whose records come in the order of their timestamps: see [`Stream::in_time_order`]. It has all the methods of a
-/// [`Stream`].
-pub struct InTimeOrder<K, V> {
+/// A stream whose records come in the order of their timestamps, made of one of values `B`: see [`Stream::in_time_order`] and
+/// [`Stream::join_as_of`]. It has all the methods of a [`Stream`].
+pub struct InTimeOrder<K, V, B = V> {
     stream: Stream<K, V>,
-    before: Stream<K, V>,
+    before: Stream<K, B>,
     grace: Grace,
 }
 
-impl<K, V> fmt::Debug for InTimeOrder<K, V> {
+impl<K, V, B> fmt::Debug for InTimeOrder<K, V, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InTimeOrder").field("stream", &self.stream).field("grace", &self.grace).finish()
     }
 }
 
-impl<K, V> Deref for InTimeOrder<K, V> {
+impl<K, V, B> Deref for InTimeOrder<K, V, B> {
     type Target = Stream<K, V>;
 
     fn deref(&self) -> &Stream<K, V> {
@@ -86,65 +92,15 @@ impl<K, V> Deref for InTimeOrder<K, V> {
     }
 }
 
-impl<K: Key, V: Value> InTimeOrder<K, V> {
+impl<K: Key, V: Value, B: Value> InTimeOrder<K, V, B> {
+    pub(super) fn new(stream: Stream<K, V>, before: Stream<K, B>, grace: Grace) -> Self {
+        Self { stream, before, grace }
+    }
+
     /// The records that came too late to be put in order, as they came.
     #[must_use]
-    pub fn late(&self) -> Stream<K, V> {
+    pub fn late(&self) -> Stream<K, B> {
         self.before.late(self.grace)
-    }
-}
-
-/// What comes to where it waits.
-#[derive(Clone)]
-enum Arrival<V> {
-    /// A record of the epoch.
-    Now(V),
-    /// One that has waited, and is due.
-    Due(Origin, V),
-}
-
-/// Sends records to the shards of their keys, and with them the rows that are due.
-struct Arrive<K, V> {
-    waiting: TableRef<Moment<K>, V>,
-    grace: Grace,
-    keyed: bool,
-}
-
-impl<K: Key, V: Value> Exchange for Arrive<K, V> {
-    type Input = (Vec<Event<K, V>>,);
-    type Item = Event<K, Arrival<V>>;
-
-    fn route(
-        &self,
-        context: &mut Context<'_>,
-        (events,): Self::Input,
-    ) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let (router, shard, due) = (context.router(), context.shard(), self.grace.due(context));
-        let now = |Event { key, value, stamp }| Event { key, value: Arrival::Now(value), stamp };
-        let mut arrivals: Vec<Self::Item> = events.into_iter().map(now).collect();
-        let mut parts: Vec<Vec<Self::Item>> = if self.keyed {
-            let mut parts: Vec<_> = (0..router.shards()).map(|_| Vec::new()).collect();
-            if let Some(here) = parts.get_mut(shard) {
-                here.append(&mut arrivals);
-            }
-            parts
-        } else {
-            router.split(arrivals, |event| &event.key)
-        };
-        if shard == 0 && !due.is_empty() {
-            let rows = context.table_before(&self.waiting)?.prefixes(Time(due.start)..Time(due.end));
-            for (number, row) in (1..).zip(rows) {
-                let (Moment { timestamp_ms, origin, key }, value) = row?;
-                if number % CHARGED_TOGETHER == 0 {
-                    context.charge::<Self::Item>(CHARGED_TOGETHER)?;
-                }
-                let stamp = Stamp::of_release(self.grace.close_of(timestamp_ms), origin, timestamp_ms);
-                if let Some(part) = parts.get_mut(router.shard(&key)) {
-                    part.push(Event { key, value: Arrival::Due(origin, value), stamp });
-                }
-            }
-        }
-        Ok(parts)
     }
 }
 
@@ -163,7 +119,7 @@ impl<K: Key, V: Value> LetGo<K, V> {
 }
 
 impl<K: Key, V: Value> Operator for LetGo<K, V> {
-    type Input = (Vec<Event<K, Arrival<V>>>,);
+    type Input = (Vec<Event<K, Arrival<V, V>>>,);
     type Output = Vec<Event<K, V>>;
 
     fn run(

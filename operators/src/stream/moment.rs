@@ -8,10 +8,10 @@ use std::hash::{Hash, Hasher};
 
 /// A value of a key that waits: when it happened, which one it is, and its key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Moment<K> {
-    pub(super) timestamp_ms: i64,
-    pub(super) origin: Origin,
-    pub(super) key: K,
+pub(crate) struct Moment<K> {
+    pub(crate) timestamp_ms: i64,
+    pub(crate) origin: Origin,
+    pub(crate) key: K,
 }
 
 impl<K: KeyCodec + Hash> KeyCodec for Moment<K> {
@@ -44,7 +44,7 @@ impl<K: KeyCodec + Hash> KeyCodec for Moment<K> {
 }
 
 /// A time, as the beginning of moments.
-pub(super) struct Time(pub(super) i64);
+pub(crate) struct Time(pub(crate) i64);
 
 impl<K: Key> KeyPrefix<Moment<K>> for Time {
     fn encode_prefix(&self, out: &mut Vec<u8>) {
