@@ -85,7 +85,8 @@ pub use millpond_engine::{codec, key_codec, store};
 pub use millpond_operators::testing;
 pub use millpond_operators::{
     AsOf, ForeignStore, GraphBuilder, GroupedStream, GroupedTable, Latest, Process, StoredTable, Stream,
-    Table, Upsert, Version, VersionStore, VersionedTable, Windowed, aggregate,
+    Table, Upsert, Version, VersionKey, VersionRow, VersionStore, VersionedTable, Versions, Windowed,
+    aggregate,
 };
 
 /// Streams, and what their closures are given and give: whole records, what a [`Process`] emits.

@@ -19,6 +19,7 @@ mod upsert;
 pub use builder::{GraphBuilder, Latest};
 pub use stream::{GroupedStream, Process, Stream, Windowed};
 pub use table::{
-    AsOf, ForeignStore, GroupedTable, StoredTable, Table, Version, VersionStore, VersionedTable,
+    AsOf, ForeignStore, GroupedTable, StoredTable, Table, Version, VersionKey, VersionRow, VersionStore,
+    VersionedTable, Versions,
 };
 pub use upsert::Upsert;

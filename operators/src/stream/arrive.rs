@@ -49,6 +49,10 @@ impl<K: Key, V: Value, R: Value> Exchange for Arrive<K, V, R> {
         let (router, shard, due) = (context.router(), context.shard(), self.grace.due(context));
         let now = |Event { key, value, stamp }| Event { key, value: Arrival::Now(value), stamp };
         let mut arrivals: Vec<Self::Item> = events.into_iter().map(now).collect();
+        if !context.has_table(&self.waiting) {
+            // It is built apart, and so is whatever would take what is sent.
+            return Ok((0..router.shards()).map(|_| Vec::new()).collect());
+        }
         let mut parts: Vec<Vec<Self::Item>> = if self.keyed {
             let mut parts: Vec<_> = (0..router.shards()).map(|_| Vec::new()).collect();
             if let Some(here) = parts.get_mut(shard) {

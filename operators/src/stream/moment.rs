@@ -58,6 +58,16 @@ mod tests {
     use millpond_engine::dataflow::Stamp;
     use proptest::prelude::*;
 
+    #[test]
+    fn moments_have_their_golden_bytes() {
+        let mut bytes = Vec::new();
+        Moment { timestamp_ms: 1, origin: Stamp::new(0, 2).origin(), key: 3_u8 }.encode_key(&mut bytes);
+        let mut golden = vec![0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
+        golden.extend([0; 16]);
+        golden.push(3);
+        assert_eq!(bytes, golden);
+    }
+
     proptest! {
         #[test]
         fn moments_round_trip_and_keep_their_order(

@@ -64,6 +64,10 @@ impl<K: Key, V: Value, T: Value> Exchange for Arrive<K, V, T> {
         (mut arrivals,): Self::Input,
     ) -> millpond_engine::Result<Vec<Vec<Self::Item>>, Failure> {
         let (router, shard) = (context.router(), context.shard());
+        if !context.has_table(&self.left.rows) {
+            // It is built apart, and so is whatever would take what is sent.
+            return Ok((0..router.shards()).map(|_| Vec::new()).collect());
+        }
         let mut parts: Vec<Vec<Self::Item>> = if self.keyed {
             let mut parts: Vec<_> = (0..router.shards()).map(|_| Vec::new()).collect();
             if let Some(here) = parts.get_mut(shard) {

@@ -78,3 +78,28 @@ impl<K: Key> KeyPrefix<Stretch<K>> for StretchNumber {
         self.0.encode_key(out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millpond_engine::codec::{Bincode, ValueCodec};
+    use millpond_engine::dataflow::Stamp;
+
+    #[test]
+    fn stretches_have_their_golden_bytes() {
+        let stretch = Stretch { number: -1, key: 2_i16, row: 3 };
+        let mut bytes = Vec::new();
+        stretch.encode_key(&mut bytes);
+        assert_eq!(bytes, [0x7f, 255, 255, 255, 255, 255, 255, 255, 0x80, 2, 0, 0, 0, 3]);
+        assert_eq!(Stretch::decode_whole_key(&bytes).unwrap(), stretch);
+    }
+
+    #[test]
+    fn records_that_wait_have_their_golden_bytes() {
+        let origin = Stamp::new(0, 5).origin();
+        let held = Held { timestamp_ms: -2, stream_time_ms: 7, origin, is_matched: true, value: 9_u8 };
+        let mut bytes = Vec::new();
+        Bincode.encode(&HeldRecords { rows: 1, records: vec![held] }, &mut bytes).unwrap();
+        assert_eq!(bytes, [1, 1, 3, 14, 5, 0, 0, 1, 9]);
+    }
+}

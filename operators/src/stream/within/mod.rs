@@ -15,6 +15,7 @@
 //! | `arrive` | how records of both sides, and what is due, come together |
 //! | `meet` | the join, one record after the other |
 //! | `work` | the rows that it looks into in an epoch, and what becomes of them |
+//! | `joined` | what comes out, and what came too late |
 //!
 //! Sources: the rules for what meets are those of Kafka Streams' `JoinWindows` for streams in order; that a record which met none is told
 //! at its close, and that each record keeps how far its partition had come, is what makes them hold in any order.
@@ -22,6 +23,7 @@
 mod arrive;
 mod bounds;
 mod held;
+mod joined;
 mod meet;
 mod side;
 mod store;
@@ -29,10 +31,10 @@ mod work;
 
 pub use bounds::{Within, WithinBounds};
 pub use held::HeldRecords;
+pub use joined::StreamJoin;
 pub use store::JoinStore;
 
 use super::Stream;
-use super::grace::Grace;
 use arrive::{Arrive, Sides};
 use bounds::Reach;
 use meet::Meet;
@@ -41,9 +43,8 @@ use millpond_engine::codec::{Bincode, Key, Value};
 use millpond_engine::graph::{Builder, Interleaving, TableOptions};
 use side::Side;
 use std::convert::Infallible;
-use std::fmt::{self, Display};
+use std::fmt::Display;
 use std::marker::PhantomData;
-use std::ops::Deref;
 use std::sync::Arc;
 
 impl<K: Key, V: Value> Stream<K, V> {
@@ -264,7 +265,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         let mut writes = vec![left.rows.index(), right.rows.index()];
         writes.extend(left.unmatched.iter().chain(&right.unmatched).map(|table| table.index()));
         let delay_ms = [left.delay_ms(), right.delay_ms()].into_iter().max().unwrap_or_default();
-        let late = (left.grace, right.grace);
+        let graces = (left.grace, right.grace);
         let meet = Meet { left, right, join, types: PhantomData };
         let node = builder.operator(kind.label(), arrivals, &writes, &[], meet);
         builder.looks_at_time(node, delay_ms);
@@ -272,7 +273,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         // Which records meet does not depend on which of them came first.
         builder.interleaving(node, Interleaving::Merges);
         let stream = Stream::new(builder.clone(), node, true);
-        StreamJoin { stream, left: self.clone(), right: other.clone(), graces: late }
+        StreamJoin::new(stream, self.clone(), other.clone(), graces)
     }
 }
 
@@ -308,62 +309,5 @@ impl Kind {
             Self::Left => "left_join_within",
             Self::Outer => "outer_join_within",
         }
-    }
-}
-
-/// What became of two streams that were joined: see [`Stream::join_within`]. It has all the methods of a [`Stream`].
-pub struct StreamJoin<K, V, T, W> {
-    stream: Stream<K, W>,
-    left: Stream<K, V>,
-    right: Stream<K, T>,
-    graces: (Grace, Grace),
-}
-
-impl<K, V, T, W> fmt::Debug for StreamJoin<K, V, T, W> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamJoin").field("stream", &self.stream).finish_non_exhaustive()
-    }
-}
-
-impl<K, V, T, W> Deref for StreamJoin<K, V, T, W> {
-    type Target = Stream<K, W>;
-
-    fn deref(&self) -> &Stream<K, W> {
-        &self.stream
-    }
-}
-
-impl<K: Key, V: Value, T: Value, W> StreamJoin<K, V, T, W> {
-    /// The records of the left stream that came too late to meet any of the right one: their own partition had come to their close.
-    ///
-    /// # Examples
-    /// ```
-    /// use millpond::stream::Within;
-    /// use millpond::testing::Driver;
-    /// use millpond::{GraphBuilder, Topic};
-    /// use std::time::Duration;
-    ///
-    /// let (orders, payments) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("payments"));
-    /// let graph = GraphBuilder::new();
-    /// let within = Within::after(Duration::from_millis(10)).grace(Duration::from_millis(5));
-    /// let paid = graph.stream(&orders).join_within(&graph.stream(&payments), within, "paid", |_, _, _| ());
-    /// let late = paid.late_left().group_by_key().count("late_orders");
-    /// let mut driver = Driver::new(&graph.build()?)?;
-    /// for at in [116, 101, 100] {
-    ///     driver.put(&orders, 1, 450, at)?;
-    /// }
-    /// driver.run()?;
-    /// assert_eq!(driver.table(&late)?, [(1, 1)].into());
-    /// # Ok::<(), millpond::Error>(())
-    /// ```
-    #[must_use]
-    pub fn late_left(&self) -> Stream<K, V> {
-        self.left.late(self.graces.0)
-    }
-
-    /// The records of the right stream that came too late to meet any of the left one, as [`late_left`](Self::late_left).
-    #[must_use]
-    pub fn late_right(&self) -> Stream<K, T> {
-        self.right.late(self.graces.1)
     }
 }

@@ -115,6 +115,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    #[test]
+    fn version_keys_have_their_golden_bytes() {
+        let order = VersionOrder { timestamp_ms: 1, stream_time_ms: -1, origin: Stamp::new(0, 2).origin() };
+        let mut bytes = Vec::new();
+        VersionKey::new(3_u8, order).encode_key(&mut bytes);
+        let mut golden = vec![1, 3, 0x80, 0, 0, 0, 0, 0, 0, 1, 0x7f, 255, 255, 255, 255, 255, 255, 255];
+        golden.extend([0, 0, 0, 0, 0, 0, 0, 2]);
+        golden.extend([0; 16]);
+        assert_eq!(bytes, golden);
+    }
+
     proptest! {
         #[test]
         fn version_keys_round_trip_and_keep_their_order(
