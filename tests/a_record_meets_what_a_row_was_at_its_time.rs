@@ -99,7 +99,9 @@ fn expected(log: &dyn Changelog, history_ms: i64, grace_ms: i64) -> Expected {
         }
     }
     expected.outer.sort_by_key(|(at_ms, _, number, _)| (*at_ms, *number));
-    expected.late.values_mut().for_each(|list| list.sort_unstable());
+    for list in expected.late.values_mut() {
+        list.sort_unstable();
+    }
     for (at_ms, key, ..) in &expected.outer {
         let start = at_ms.div_euclid(SIZE_MS) * SIZE_MS;
         if start + SIZE_MS <= watermark.saturating_sub(grace_ms) {

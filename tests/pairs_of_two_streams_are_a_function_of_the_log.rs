@@ -44,17 +44,18 @@ fn told(kind: &str) -> Topic<u8, Pair> {
     Topic::new(kind).partitions(1)
 }
 
+/// In milliseconds.
 #[derive(Debug, Clone, Copy)]
 struct Times {
-    before_ms: i64,
-    after_ms: i64,
-    grace_ms: i64,
+    before: i64,
+    after: i64,
+    grace: i64,
 }
 
 impl Times {
     fn within(self) -> Within {
         let millis = |ms: i64| Duration::from_millis(ms.unsigned_abs());
-        Within::before(millis(self.before_ms)).after(millis(self.after_ms)).grace(millis(self.grace_ms))
+        Within::before(millis(self.before)).after(millis(self.after)).grace(millis(self.grace))
     }
 }
 
@@ -136,7 +137,9 @@ fn sifted(records: Vec<TimedRecord>, wait_ms: i64) -> (Vec<Counted>, BTreeMap<u8
             late.entry(record.key).or_default().push(record.value.unwrap());
         }
     }
-    late.values_mut().for_each(|list| list.sort_unstable());
+    for list in late.values_mut() {
+        list.sort_unstable();
+    }
     (counted, late)
 }
 
@@ -148,7 +151,7 @@ fn pairs(left: &[Counted], right: &[Counted], times: Times) -> Vec<(Counted, Cou
             let apart = r.record.timestamp_ms - l.record.timestamp_ms;
             let latest = l.record.stream_time_ms.max(r.record.stream_time_ms);
             if l.record.key == r.record.key
-                && (-times.before_ms..=times.after_ms).contains(&apart)
+                && (-times.before..=times.after).contains(&apart)
                 && latest < l.close_ms.min(r.close_ms)
             {
                 pairs.push((*l, *r));
@@ -168,7 +171,7 @@ fn expected(log: &dyn Changelog, times: Times) -> Expected {
     let (lefts, left_time) = timed::read(log, &left()).unwrap();
     let (rights, right_time) = timed::read(log, &right()).unwrap();
     let watermark = left_time.min(right_time);
-    let (wait_left, wait_right) = (times.after_ms + times.grace_ms, times.before_ms + times.grace_ms);
+    let (wait_left, wait_right) = (times.after + times.grace, times.before + times.grace);
     let (lefts_again, _) = sifted(lefts.clone(), wait_right);
     let (lefts, late_left) = sifted(lefts, wait_left);
     let (rights, late_right) = sifted(rights, wait_right);
@@ -198,7 +201,7 @@ fn expected(log: &dyn Changelog, times: Times) -> Expected {
         lonely.filter(|(record, _)| record.close_ms > watermark).count() as u64
     };
     let rows = |records: &[Counted], wait_ms: i64| {
-        let width = (times.before_ms + times.after_ms).max(1);
+        let width = (times.before + times.after).max(1);
         let first_open = (watermark.saturating_sub(wait_ms)).div_euclid(width);
         let mut stretches: BTreeMap<(i64, u8), usize> = BTreeMap::new();
         for Counted { record, .. } in records {
@@ -279,9 +282,9 @@ fn pairs_of_two_streams_are_a_function_of_the_log() {
             Appending::create(&*log, &topic);
         }
         let times = Times {
-            before_ms: random.pick(&[0, 5, 30, 900]),
-            after_ms: random.pick(&[0, 9, 20]),
-            grace_ms: random.pick(&[0, 4, 50]),
+            before: random.pick(&[0, 5, 30, 900]),
+            after: random.pick(&[0, 9, 20]),
+            grace: random.pick(&[0, 4, 50]),
         };
         let mut life = Life::new(log, move || {
             let case = case(times);

@@ -94,7 +94,9 @@ fn expected(log: &dyn Changelog, grace_ms: i64) -> Expected {
     }
     // Values are numbered as they are appended.
     expected.told.sort_unstable();
-    expected.late.values_mut().for_each(|list| list.sort_unstable());
+    for list in expected.late.values_mut() {
+        list.sort_unstable();
+    }
     for &(timestamp_ms, value) in &expected.told {
         expected.lists.entry(parity(value)).or_default().push(value);
         let start = timestamp_ms.div_euclid(SIZE_MS) * SIZE_MS;
@@ -193,7 +195,9 @@ fn keys_of_one_partition_keep_the_order_of_equal_times() {
                 list.push((record.timestamp_ms, record.value.unwrap()));
             }
         }
-        expected.values_mut().for_each(|list| list.sort_unstable());
+        for list in expected.values_mut() {
+            list.sort_unstable();
+        }
         let (stepper, lists) = life.fold_all();
         let found: BTreeMap<u8, Vec<u64>> =
             stepper.view(lists).unwrap().scan().unwrap().map(Result::unwrap).collect();

@@ -71,7 +71,9 @@ fn expected(log: &dyn Changelog, history_ms: i64) -> (Counted, Rows, i64) {
             rows.late.entry(record.key).or_default().push(record.value);
         }
     }
-    rows.late.values_mut().for_each(|list| list.sort_unstable());
+    for list in rows.late.values_mut() {
+        list.sort_unstable();
+    }
     let mut kept = [u64::from(first_open > i64::MIN), 0, 0];
     for (key, versions) in &counted {
         let latest = versions.last().unwrap();

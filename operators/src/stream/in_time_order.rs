@@ -80,7 +80,10 @@ pub struct InTimeOrder<K, V, B = V> {
 
 impl<K, V, B> fmt::Debug for InTimeOrder<K, V, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InTimeOrder").field("stream", &self.stream).field("grace", &self.grace).finish()
+        f.debug_struct("InTimeOrder")
+            .field("stream", &self.stream)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
     }
 }
 

@@ -209,7 +209,7 @@ fn meet<K: Key, A: Value, B: Value, W, E: Display>(
         let joined = join(&key, &value, &held.value).map_err(|reason| context.failed(&stamp, reason))?;
         out.extend(joined.map(|value| Event { key: key.clone(), value, stamp }));
         others.note_met(&key, found.place, stamp);
-        if out.len() % CHARGED_TOGETHER == 0 {
+        if out.len().is_multiple_of(CHARGED_TOGETHER) {
             context.charge::<Event<K, W>>(CHARGED_TOGETHER)?;
         }
     }

@@ -40,7 +40,7 @@ use bounds::Reach;
 use meet::Meet;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::graph::{Builder, Interleaving, TableOptions};
+use millpond_engine::graph::{Builder, Interleaving, TableOptions, TableRef};
 use side::Side;
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -263,7 +263,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         let arrive = Arrive { left: Arc::clone(&left), right: Arc::clone(&right), keyed };
         let arrivals = builder.exchange("arrive", both, &[], arrive);
         let mut writes = vec![left.rows.index(), right.rows.index()];
-        writes.extend(left.unmatched.iter().chain(&right.unmatched).map(|table| table.index()));
+        writes.extend(left.unmatched.iter().chain(&right.unmatched).map(TableRef::index));
         let delay_ms = [left.delay_ms(), right.delay_ms()].into_iter().max().unwrap_or_default();
         let graces = (left.grace, right.grace);
         let meet = Meet { left, right, join, types: PhantomData };

@@ -99,7 +99,7 @@ fn last_at<K: Key, V: Value>(
     at_ms: i64,
 ) -> Result<Option<(VersionOrder, VersionRow<V>)>> {
     let first = VersionKey::new(key.clone(), VersionOrder::before(i64::MIN));
-    let found = rows.range(first..=last_of(key, at_ms)).rev().next().transpose()?;
+    let found = rows.range(first..=last_of(key, at_ms)).next_back().transpose()?;
     Ok(found.map(|(VersionKey { order, .. }, row)| (order, row)))
 }
 

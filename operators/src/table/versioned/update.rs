@@ -71,8 +71,11 @@ impl<K: Key, V: Value> Keep<K, V> {
                 *is_newest = true;
             }
         })?;
-        let rows =
-            updates.iter().zip(is_newest).filter_map(|(update, is_newest)| is_newest.then(|| update.clone()));
+        let rows = updates
+            .iter()
+            .zip(is_newest)
+            .filter(|(_, is_newest)| *is_newest)
+            .map(|(update, _)| update.clone());
         let detail = context.detail();
         let latest = context.table(&self.latest)?;
         latest.fold(context, rows.collect(), detail, |_, row, value| *row = value)
