@@ -16,7 +16,7 @@ use std::time::Duration;
 /// use millpond::stream::Within;
 /// use std::time::Duration;
 ///
-/// let minutes = |minutes| Duration::from_secs(60 * minutes);
+/// let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
 /// // A payment up to an hour after its order, and none before it.
 /// let _payments = Within::after(minutes(60)).grace(minutes(5));
 /// // Five minutes on either side, or not the same on both.
