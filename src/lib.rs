@@ -84,8 +84,9 @@ pub use millpond_engine::{codec, key_codec, store};
 #[cfg(feature = "testing")]
 pub use millpond_operators::testing;
 pub use millpond_operators::{
-    ForeignStore, GraphBuilder, GroupedStream, GroupedTable, Latest, Process, StoredTable, Stream, Table,
-    Upsert, Windowed, aggregate,
+    AsOf, ForeignStore, GraphBuilder, GroupedStream, GroupedTable, Latest, Process, StoredTable, Stream,
+    Table, Upsert, Version, VersionKey, VersionRow, VersionStore, VersionedTable, Versions, Windowed,
+    aggregate,
 };
 
 /// Streams, and what their closures are given and give: whole records, what a [`Process`] emits.

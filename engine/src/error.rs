@@ -63,6 +63,8 @@ pub enum ErrorKind {
     AheadOfChangelog,
     /// The changelog no longer reaches back to the position of the state.
     BehindChangelog,
+    /// What was asked for lies further back in time than what is kept. Ask for a later time, or have more kept.
+    Expired,
     /// Code or data that is not millpond's. There are two cases:
     /// - *A record of the changelog*: it does not decode, or a closure of the graph has panicked or answered with an error at
     ///   it, or what was made of it does not encode. It is handled by the [failure policy](crate::FailurePolicy); the message
@@ -198,6 +200,8 @@ constructors! {
     closed => Closed;
     /// An [`ErrorKind::Corrupt`] error.
     corrupt => Corrupt;
+    /// An [`ErrorKind::Expired`] error.
+    expired => Expired;
     /// An [`ErrorKind::User`] error.
     user => User;
     /// An [`ErrorKind::Internal`] error.

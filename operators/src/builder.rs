@@ -1,11 +1,12 @@
 //! The graph builder: where streams and tables begin.
 
 use crate::stream::{AsRecords, AsUpserts, AsValues, ConsumerRecord, Stream, TopicSource};
-use crate::table::{StoredTable, source};
+use crate::table::{StoredTable, VersionStore, VersionedTable, source};
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::{Builder, Graph, TableOptions};
 use millpond_engine::{Result, Topic};
+use std::time::Duration;
 
 /// Which of two records of one key a table keeps.
 ///
@@ -142,6 +143,19 @@ impl GraphBuilder {
             self.0.latest_only(upserts.node());
         }
         source::table(&upserts, store.into(), latest)
+    }
+
+    /// The records of `topic` as a table of the latest value of each key by its timestamp, which keeps for `history` what the rows were:
+    /// see [`VersionedTable`] for an example. An update that comes when its partition has come further than `history` beyond its
+    /// timestamp changes nothing. Tombstones delete from their timestamp on.
+    #[doc(alias = "persistentVersionedKeyValueStore")]
+    pub fn versioned<K: Key, V: Value>(
+        &self,
+        topic: &Topic<K, V>,
+        store: impl Into<VersionStore<V>>,
+        history: Duration,
+    ) -> VersionedTable<K, V> {
+        self.upserts(topic).versioned_table(store, history)
     }
 
     /// The engine's builder, on which operators of one's own are added; see

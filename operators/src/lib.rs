@@ -18,5 +18,8 @@ mod upsert;
 
 pub use builder::{GraphBuilder, Latest};
 pub use stream::{GroupedStream, Process, Stream, Windowed};
-pub use table::{ForeignStore, GroupedTable, StoredTable, Table};
+pub use table::{
+    AsOf, ForeignStore, GroupedTable, StoredTable, Table, Version, VersionKey, VersionRow, VersionStore,
+    VersionedTable, Versions,
+};
 pub use upsert::Upsert;

@@ -33,4 +33,5 @@ pub mod process;
 pub mod proxy;
 pub mod random;
 pub mod records;
+pub mod timed;
 pub mod waiting;

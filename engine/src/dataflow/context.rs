@@ -115,6 +115,13 @@ impl Context<'_> {
             .map_err(|_| Error::internal("a table was declared with other types than it is used with"))
     }
 
+    /// Whether this task has `table`. A node whose table is written behind it, which may only look at it as it was
+    /// [before the epoch](Self::table_before), runs also where the table is built apart.
+    #[must_use]
+    pub fn has_table<K: Key, V: Value>(&self, table: &TableRef<K, V>) -> bool {
+        self.tables.get(table.index().index).is_some_and(Option::is_some)
+    }
+
     /// `table` as it was before this epoch, to be read in order: [`prefix`](TableSnapshot::prefix) and
     /// [`range`](TableSnapshot::range) read a few rows at a time, from either end, so that whoever stops early has read
     /// little. What the running epoch did is not in it: the node that writes the table knows.

@@ -10,7 +10,7 @@ mod inputs;
 mod source;
 
 pub use crate::flow::{
-    Change, Changes, Charges, Detail, Event, Failure, Pass, Router, Stamp, Stamped, Update,
+    Change, Changes, Charges, Detail, Event, Failure, Origin, Pass, Router, Stamp, Stamped, Update,
 };
 pub use context::Context;
 pub use inputs::{All, Inputs};

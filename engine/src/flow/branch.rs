@@ -71,6 +71,23 @@ impl Branch {
         Self::new(path, length + bits)
     }
 
+    /// The two halves, as which it is stored.
+    pub(super) fn halves(self) -> (u64, u64) {
+        (self.high, self.low)
+    }
+
+    /// What is made for the value that has this path of the record at `place`: in the order of places, then of paths, as far as there
+    /// is room.
+    pub(super) fn of_value((high, low): (u64, u64), place: u64) -> Self {
+        let of_record = Self { high, low };
+        let (path, length) = of_record.path();
+        let path = (u128::from(place) << 64) | (path >> 64);
+        if length + 64 > MOST_BITS {
+            return Self::full(path, of_record.bytes().chain(place.to_le_bytes()));
+        }
+        Self::new(path, length + 64)
+    }
+
     /// What is made for a key, in the order of keys whose first bytes differ.
     pub(super) fn then_in_order(self, encoded_key: &[u8]) -> Self {
         let first = encoded_key.iter().chain(std::iter::repeat(&0)).take(KEY_BYTES);

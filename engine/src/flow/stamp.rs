@@ -3,8 +3,8 @@
 //! Invariant: the order is total over the values of one node and depends only on the input, never on epochs, shards or
 //! threads. It is the order in which the values would be made if records were taken one after the other.
 
-use super::Event;
 use super::branch::Branch;
+use super::{Event, Origin};
 
 /// Where the places of what no record has caused begin.
 const FIRST_CLOSING: u64 = 1 << 63;
@@ -43,6 +43,14 @@ impl Stamp {
         let since = (close_ms.clamp(-CLOSINGS, CLOSINGS - 1) + CLOSINGS).cast_unsigned();
         let branch = Branch::default().then_in_order(encoded_key);
         Self { sequence: FIRST_CLOSING | since, branch, timestamp_ms, stream_time_ms: timestamp_ms }
+    }
+
+    /// The stamp of a value that has waited for its time, and is let go at `close_ms`. It stands behind all records of its epoch,
+    /// in the order of times, and then of origins.
+    #[must_use]
+    pub fn of_release(close_ms: i64, origin: Origin, timestamp_ms: i64) -> Self {
+        let branch = Branch::of_value(origin.branch, origin.sequence);
+        Self { branch, ..Self::of_closing(close_ms, &[], timestamp_ms) }
     }
 
     /// Whether no record has caused it.

@@ -111,6 +111,12 @@ impl<V: Value> TableOptions<V> {
         Self::with_codec(name, Bincode)
     }
 
+    /// A table `name` with the same codec at `version`. For operators that keep the same kind of rows once more.
+    #[must_use]
+    pub fn once_more(&self, name: &str, version: u32) -> Self {
+        Self { name: name.into(), version, fold_id: FoldId::default(), codec: Arc::clone(&self.codec) }
+    }
+
     /// The table's name.
     #[must_use]
     pub fn name(&self) -> &str {

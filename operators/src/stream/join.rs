@@ -16,6 +16,7 @@ use crate::table::history::Starts;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Changes, Context, Event, Failure, Operator, Stamp, Update};
+use millpond_engine::graph::{Builder, NodeRef};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -52,7 +53,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         table: &Table<K, T>,
         join: impl Fn(&K, V, &T) -> W + Send + Sync + 'static,
     ) -> Stream<K, W> {
-        self.join_by("join", table, move |key, value, row| {
+        self.joined("join", table, move |key, value, row| {
             Ok::<_, Infallible>(row.map(|row| join(key, value, row)))
         })
     }
@@ -84,7 +85,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         table: &Table<K, T>,
         join: impl Fn(&K, V, Option<&T>) -> W + Send + Sync + 'static,
     ) -> Stream<K, W> {
-        self.join_by("left_join", table, move |key, value, row| {
+        self.joined("left_join", table, move |key, value, row| {
             Ok::<_, Infallible>(Some(join(key, value, row)))
         })
     }
@@ -117,7 +118,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         table: &Table<K, T>,
         join: impl Fn(&K, V, &T) -> Result<W, E> + Send + Sync + 'static,
     ) -> Stream<K, W> {
-        self.join_by("try_join", table, move |key, value, row| {
+        self.joined("try_join", table, move |key, value, row| {
             row.map(|row| join(key, value, row)).transpose()
         })
     }
@@ -156,30 +157,56 @@ impl<K: Key, V: Value> Stream<K, V> {
         table: &Table<K, T>,
         join: impl Fn(&K, V, Option<&T>) -> Result<W, E> + Send + Sync + 'static,
     ) -> Stream<K, W> {
-        self.join_by("try_left_join", table, move |key, value, row| join(key, value, row).map(Some))
+        self.joined("try_left_join", table, move |key, value, row| join(key, value, row).map(Some))
     }
 
     /// What `join` makes of each record and the row that it meets; nothing where it makes nothing.
-    pub(super) fn join_by<T: Value, W: Value, E: Display + 'static>(
+    fn joined<T: Value, W: Value, E: Display + 'static>(
         &self,
         label: &str,
         table: &Table<K, T>,
         join: impl Fn(&K, V, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
     ) -> Stream<K, W> {
         let stream = self.exchanged();
-        let types = PhantomData::<fn() -> (V, E)>;
-        let operator = StreamTableJoin { access: Arc::clone(&table.access), join, types };
-        let reads = table.access.reads();
-        let node = stream.builder.operator(label, (stream.node, table.node), &[], &reads, operator);
-        stream.builder.follows_updates(node);
-        // What comes out is of the stream: a table that is seldom updated holds nothing back.
-        stream.builder.taken_on_in_time_by(node, &[0]);
-        Stream::new(stream.builder.clone(), node, true)
+        let join = move |key: K, value, row: Option<&T>| {
+            Ok::<_, E>(join(&key, value, row)?.map(|joined| (key, joined)))
+        };
+        let node = meeting(label, &stream.builder, stream.node, table, |key| Some(key), join);
+        Stream::new(stream.builder, node, true)
     }
 }
 
-struct StreamTableJoin<K, T, F, Types> {
+/// Has each event of `events`, which are on the shards of the keys that `name` takes from theirs, meet the row of this key; those that
+/// name none meet none.
+pub(super) fn meeting<L, V, K, T, M, W, E>(
+    label: &str,
+    builder: &Builder,
+    events: NodeRef<Vec<Event<L, V>>>,
+    table: &Table<K, T>,
+    name: fn(&L) -> Option<&K>,
+    join: impl Fn(L, V, Option<&T>) -> Result<Option<(M, W)>, E> + Send + Sync + 'static,
+) -> NodeRef<Vec<Event<M, W>>>
+where
+    L: Key,
+    V: Value,
+    K: Key,
+    T: Value,
+    M: Key,
+    W: Value,
+    E: Display + 'static,
+{
+    let types = PhantomData::<fn() -> (V, M, W, E)>;
+    let operator = StreamTableJoin { access: Arc::clone(&table.access), name, join, types };
+    let node = builder.operator(label, (events, table.node), &[], &table.access.reads(), operator);
+    builder.follows_updates(node);
+    // What comes out is of the stream: a table that is seldom updated holds nothing back.
+    builder.taken_on_in_time_by(node, &[0]);
+    node
+}
+
+struct StreamTableJoin<L, K, T, F, Types> {
     access: Arc<dyn Access<K, T>>,
+    name: fn(&L) -> Option<&K>,
     join: F,
     types: PhantomData<Types>,
 }
@@ -201,17 +228,19 @@ impl<'u, K, T> History<'u, K, T> {
     }
 }
 
-impl<K, V, T, W, E, F> Operator for StreamTableJoin<K, T, F, fn() -> (V, E)>
+impl<L, K, V, T, M, W, E, F> Operator for StreamTableJoin<L, K, T, F, fn() -> (V, M, W, E)>
 where
+    L: Key,
     K: Key,
     V: Value,
     T: Value,
+    M: Key,
     W: Value,
     E: Display + 'static,
-    F: Fn(&K, V, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
+    F: Fn(L, V, Option<&T>) -> Result<Option<(M, W)>, E> + Send + Sync + 'static,
 {
-    type Input = (Vec<Event<K, V>>, Changes<K, T>);
-    type Output = Vec<Event<K, W>>;
+    type Input = (Vec<Event<L, V>>, Changes<K, T>);
+    type Output = Vec<Event<M, W>>;
 
     fn run(
         &self,
@@ -228,18 +257,23 @@ where
                 history.updates.push(update);
             }
         }
-        let wanted = events.iter().map(|event| (&event.key, &event.stamp));
+        let wanted = events.iter().filter_map(|event| Some(((self.name)(&event.key)?, &event.stamp)));
         let unchanged: Vec<Wanted<'_, K>> = wanted.filter(|(key, _)| !histories.contains_key(key)).collect();
         let mut rows = self.access.look_up(context, &unchanged)?.into_iter();
         let mut out = Vec::with_capacity(events.len());
         for Event { key, value, stamp } in events {
             context.at(&stamp);
-            let joined = match histories.get(&key) {
-                Some(history) => (self.join)(&key, value, history.at(&stamp)),
-                None => (self.join)(&key, value, rows.next().flatten().as_ref()),
+            let looked_up;
+            let row = match (self.name)(&key).map(|named| histories.get(named)) {
+                None => None,
+                Some(Some(history)) => history.at(&stamp),
+                Some(None) => {
+                    looked_up = rows.next().flatten();
+                    looked_up.as_ref()
+                }
             };
-            let joined = joined.map_err(|reason| context.failed(&stamp, reason))?;
-            out.extend(joined.map(|value| Event { key, value, stamp }));
+            let joined = (self.join)(key, value, row).map_err(|reason| context.failed(&stamp, reason))?;
+            out.extend(joined.map(|(key, value)| Event { key, value, stamp }));
         }
         Ok(Some(out))
     }

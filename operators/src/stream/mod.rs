@@ -10,7 +10,10 @@
 //! | `source` | a stream of a topic: values, upserts, or whole records (`record`) |
 //! | `steps`, `fallible` | one record after the other, without a state; `step` runs them |
 //! | `split`, `merge` | several streams of one, one of several |
-//! | `join` | a stream that met a table |
+//! | `join`, `join_by` | a stream that met a table, under its own key or under one that its records name |
+//! | `within` | pairs of records of two streams |
+//! | `in_time_order` | the same stream in the order of time; `grace` says what is late, `moment` is how what waits is kept, `arrive` how it is found |
+//! | `join_as_of` | a stream that met what a table was at the time of its records |
 //! | `group`, `extreme` | a table of folded groups |
 //! | `window` | a table of groups by windows, and what of it is final |
 //! | `process` | streams and a state by code of one's own |
@@ -24,32 +27,41 @@
 //! | what | where |
 //! |---|---|
 //! | other windows than tumbling ones | a file each in `window/` (hopping, sliding, session, calendar), which says to which windows a record counts |
-//! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
 //! | timers | `process`: one more method of `Process`, which has a default, and one more of `Emit`; when one is due is the engine's to say, as it says which records an epoch has |
 
+pub(crate) mod arrive;
 mod extreme;
 mod fallible;
+pub(crate) mod grace;
 mod group;
+mod in_time_order;
 mod join;
+mod join_as_of;
+mod join_by;
 mod merge;
-mod outlet;
+pub(crate) mod moment;
+pub(crate) mod outlet;
 mod process;
 mod record;
 mod sink;
 mod source;
 mod split;
-mod step;
+pub(crate) mod step;
 mod steps;
 mod table;
 mod window;
+mod within;
 
 pub use group::GroupedStream;
+pub use in_time_order::InTimeOrder;
 pub use millpond_engine::changelog::ProducerRecord;
 pub use process::{Emit, Process};
 pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
 pub use window::{Tumbling, TumblingSize, WindowStart, Windowed, WindowedStream, WindowedTable, Windows};
+
+pub use within::{HeldRecords, JoinStore, StreamJoin, Within, WithinBounds};
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};
 

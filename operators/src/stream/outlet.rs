@@ -7,7 +7,7 @@ use millpond_engine::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What one outlet of a node is to take.
-pub(super) struct Portion<T>(Arc<Mutex<Option<T>>>);
+pub(crate) struct Portion<T>(Arc<Mutex<Option<T>>>);
 
 impl<T> Clone for Portion<T> {
     fn clone(&self) -> Self {
@@ -16,12 +16,12 @@ impl<T> Clone for Portion<T> {
 }
 
 impl<T> Portion<T> {
-    pub(super) fn new(items: T) -> Self {
+    pub(crate) fn new(items: T) -> Self {
         Self(Arc::new(Mutex::new(Some(items))))
     }
 
     /// Takes it out of all copies.
-    pub(super) fn take(&self) -> Result<T> {
+    pub(crate) fn take(&self) -> Result<T> {
         let mut items = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         items
             .take()

@@ -37,7 +37,7 @@ impl<K: Key, V: Value> Stream<K, V> {
 }
 
 /// So many values beyond those that came in are charged for together.
-pub(super) const CHARGED_TOGETHER: usize = 1 << 10;
+pub(crate) const CHARGED_TOGETHER: usize = 1 << 10;
 
 type Types<K, V, L, W, E> = fn() -> (K, V, L, W, E);
 

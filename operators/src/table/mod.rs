@@ -12,10 +12,10 @@
 //! | `regroup`, `group`, `extreme`, `distinct` | rows on their way to groups, folded groups, and those with a row for each value; `first` reads the ends of these |
 //! | `fallible` | the same where a closure may fail |
 //! | `to_stream` | the changes as a stream |
+//! | `versioned` | tables that keep what their rows were; a join as of a time is one of `stream` |
 //! | `access`, `history` | how an operator looks into tables, and what an epoch did to their rows |
 //!
-//! Tables that keep the versions of their rows, and those whose rows expire, are files beside `source`: both write rows, and
-//! look at event time for when one goes. A join as of a time is one of `stream`, beside its `join`.
+//! Tables whose rows expire are to be a file beside `source`: they write rows, and look at event time for when one goes.
 
 pub(crate) mod access;
 pub(crate) mod distinct;
@@ -33,10 +33,12 @@ mod regroup;
 pub(crate) mod source;
 mod stored;
 mod to_stream;
+pub(crate) mod versioned;
 
 pub use foreign::ForeignStore;
 pub use group::GroupedTable;
 pub use stored::StoredTable;
+pub use versioned::{AsOf, Version, VersionKey, VersionRow, VersionStore, VersionedTable, Versions};
 
 use crate::stream::Stream;
 use crate::upsert::Upsert;
