@@ -4,6 +4,7 @@
 //! codec chosen per topic and per table ([`ValueCodec`]), and so are the keys of a topic that others write or read. Compression, checksums and format versions belong
 //! to the frames around them (`changelog::frame`, `store::layout`), never to a codec.
 
+mod alarmed;
 mod as_key;
 mod awaited;
 mod bincode;
@@ -30,6 +31,8 @@ mod wire;
 mod tests_keys;
 
 pub use self::bincode::Bincode;
+pub use alarmed::Alarmed;
+pub(crate) use alarmed::AlarmedCodec;
 pub use as_key::AsKey;
 pub use awaited::Awaited;
 pub(crate) use checked::CheckedCodec;

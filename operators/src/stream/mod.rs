@@ -13,7 +13,7 @@
 //! | `join` | a stream that met a table |
 //! | `group`, `extreme` | a table of folded groups |
 //! | `window` | a table of groups by windows, and what of it is final |
-//! | `process` | streams and a state by code of one's own |
+//! | `process`, `alarmed` | streams and a state by code of one's own, without alarms and with them; `emit` is what it is handed |
 //! | `table` | a table of the last values |
 //! | `sink` | records of a topic |
 //!
@@ -25,8 +25,9 @@
 //! |---|---|
 //! | other windows than tumbling ones | a file each in `window/` (hopping, sliding, session, calendar), which says to which windows a record counts |
 //! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
-//! | timers | `process`: one more method of `Process`, which has a default, and one more of `Emit`; when one is due is the engine's to say, as it says which records an epoch has |
 
+mod alarmed;
+mod emit;
 mod extreme;
 mod fallible;
 mod group;
@@ -43,9 +44,11 @@ mod steps;
 mod table;
 mod window;
 
+pub use alarmed::Alarmed;
+pub use emit::Emit;
 pub use group::GroupedStream;
 pub use millpond_engine::changelog::ProducerRecord;
-pub use process::{Emit, Process};
+pub use process::Process;
 pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};

@@ -9,14 +9,14 @@
 //! table.
 
 use super::Stream;
+use super::emit::Emit;
 use super::outlet::Portion;
 use super::step::CHARGED_TOGETHER;
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp, Update};
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Update};
 use millpond_engine::graph::{TableOptions, TableRef};
-use std::fmt;
 use std::marker::PhantomData;
 
 /// A step over a stream that keeps a state per key.
@@ -136,61 +136,6 @@ pub trait Process<K, V>: Send + Sync + 'static {
     );
 }
 
-/// Collects what a [`Process`] emits for one record.
-pub struct Emit<K, V> {
-    events: Vec<Event<K, V>>,
-    stamp: Stamp,
-    index: usize,
-    failed: Option<String>,
-}
-
-impl<K, V> Emit<K, V> {
-    fn with_capacity(events: usize) -> Self {
-        Self { events: Vec::with_capacity(events), stamp: Stamp::default(), index: 0, failed: None }
-    }
-
-    fn begin(&mut self, stamp: Stamp) {
-        self.stamp = stamp;
-        self.index = 0;
-    }
-
-    /// Emits a record, behind those that were emitted before.
-    pub fn push(&mut self, key: K, value: V) {
-        self.events.push(Event { key, value, stamp: self.stamp.branch(self.index) });
-        self.index += 1;
-    }
-
-    /// Says that the record cannot be worked on, for this `reason`: that is its failure, for the failure policy to handle.
-    /// All that was and will be emitted for it, and made of the state, is undone. Of several reasons the first counts.
-    pub fn fail(&mut self, reason: impl fmt::Display) {
-        self.failed.get_or_insert_with(|| reason.to_string());
-    }
-
-    /// The timestamp of the record: milliseconds since the Unix epoch, as the record carried it. It orders nothing.
-    #[must_use]
-    pub fn timestamp_ms(&self) -> i64 {
-        self.stamp.timestamp_ms
-    }
-
-    /// How far the record's partition had come in time: the greatest timestamp of it and of all before it there, in milliseconds
-    /// since the Unix epoch. By this a record is late or not, whatever other partitions hold and however it was read.
-    #[must_use]
-    #[doc(alias = "currentStreamTimeMs")]
-    pub fn stream_time_ms(&self) -> i64 {
-        self.stamp.stream_time_ms
-    }
-}
-
-impl<K, V> fmt::Debug for Emit<K, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emit")
-            .field("emitted", &self.index)
-            .field("timestamp_ms", &self.timestamp_ms())
-            .field("failed", &self.failed)
-            .finish_non_exhaustive()
-    }
-}
-
 impl<K: Key, V: Value> Stream<K, V> {
     /// Runs an operator of one's own, with a state per key that is kept in the table `store`. Returns what it emits, and the
     /// table of the states. See [`Process`] for an example, and for what it does with absent keys, deletions and failures.
@@ -250,7 +195,7 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
                 // The epoch is undone and cut smaller.
                 return Ok(());
             }
-            emit.begin(*stamp);
+            emit.begin(*stamp, None);
             self.process.process(key, value, state, &mut emit);
             if emit.events.len() >= expected + CHARGED_TOGETHER {
                 fits = charges.charge::<Event<P::OutKey, P::OutValue>>(emit.events.len() - expected);

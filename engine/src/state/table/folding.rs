@@ -41,6 +41,27 @@ impl<K: Key, V: Value> TableState<K, V> {
         record: Detail,
         mut apply: impl FnMut(&K, &mut Option<V>, T, &Stamp) -> Result<(), E>,
     ) -> Result<Vec<Update<K, V>>, Failure> {
+        self.fold_in_steps(context, events, record, |context, key, row, value, stamp| {
+            match apply(key, row, value, stamp) {
+                Ok(()) => Ok(None),
+                Err(reason) => Err(context.failed(stamp, reason)),
+            }
+        })
+    }
+
+    /// As [`try_fold`](Self::try_fold), where an event may be several steps, each an update of its own: `apply` is called again with
+    /// the value that it gives back. It may give a step another stamp than that of the event, which must not stand before those of
+    /// earlier steps of the key; code of the user that runs at it is announced by [`Pass::at`].
+    ///
+    /// # Errors
+    /// As for [`fold`](Self::fold), and the failure of `apply` with the earliest stamp.
+    pub fn fold_in_steps<T>(
+        &self,
+        context: &mut Pass<'_>,
+        events: Vec<Event<K, T>>,
+        record: Detail,
+        mut apply: impl FnMut(&mut Pass<'_>, &K, &mut Option<V>, T, &mut Stamp) -> Result<Option<T>, Failure>,
+    ) -> Result<Vec<Update<K, V>>, Failure> {
         let shard = self.shard(context.shard())?;
         let mut dirty = Self::dirty(shard);
         let mut updates = Vec::new();
@@ -55,25 +76,43 @@ impl<K: Key, V: Value> TableState<K, V> {
                 return None;
             }
             context.at(&event.stamp);
-            let Event { key, value, stamp } = event;
-            // A value that cannot be written is the failure of its record even if the next record would replace it: that
-            // must not depend on where epochs are cut.
-            if self.is_picky && entry.epoch == epoch {
-                self.check_replaced(entry, &dirty, stamp, &mut before, &mut refused);
+            let Event { key, mut value, stamp } = event;
+            loop {
+                // A value that cannot be written is the failure of its record even if the next record would replace it: that
+                // must not depend on where epochs are cut.
+                if self.is_picky && entry.epoch == epoch {
+                    self.check_replaced(entry, &dirty, stamp, &mut before, &mut refused);
+                }
+                touch(entry, epoch, stamp, &mut dirty, &key);
+                if record == Detail::Updates {
+                    before.encode(&*self.codec, entry.value.as_ref());
+                }
+                let mut made = stamp;
+                let next = match apply(context, &key, &mut entry.value, value, &mut made) {
+                    Ok(next) => next,
+                    Err(failure) => {
+                        refused.note(made, failure);
+                        return None;
+                    }
+                };
+                if made != stamp {
+                    touch(entry, epoch, made, &mut dirty, &key);
+                }
+                let is_update = record == Detail::Updates && !before.is(&*self.codec, entry.value.as_ref());
+                if is_update {
+                    noted.add(context, size_of::<Update<K, V>>() + before.other.len());
+                }
+                let Some(next) = next else {
+                    if is_update {
+                        updates.push(Update { key, value: entry.value.clone(), stamp: made });
+                    }
+                    return None;
+                };
+                if is_update {
+                    updates.push(Update { key: key.clone(), value: entry.value.clone(), stamp: made });
+                }
+                value = next;
             }
-            touch(entry, epoch, stamp, &mut dirty, &key);
-            if record == Detail::Updates {
-                before.encode(&*self.codec, entry.value.as_ref());
-            }
-            if let Err(reason) = apply(&key, &mut entry.value, value, &stamp) {
-                refused.note(stamp, context.failed(&stamp, reason));
-                return None;
-            }
-            if record == Detail::Updates && !before.is(&*self.codec, entry.value.as_ref()) {
-                updates.push(Update { key, value: entry.value.clone(), stamp });
-                noted.add(context, size_of::<Update<K, V>>() + before.other.len());
-            }
-            None
         };
         let mut missing = Vec::new();
         shard.map.visit_all(
