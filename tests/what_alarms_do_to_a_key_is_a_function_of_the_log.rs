@@ -110,6 +110,7 @@ impl Alarmed<u8, u64> for Watch {
             emit.set_alarm(Some(next));
         }
         emit.push(*key, (true, at_ms, state.clone().unwrap_or_default()));
+        emit.push(*key, (true, at_ms, Vec::new()));
     }
 }
 
@@ -162,6 +163,7 @@ impl Expected {
             let before = row.state.clone();
             row.alarm = ring(at_ms, &mut row.state).filter(|_| row.state.is_some());
             self.step(key, before, row, (at_ms, (true, at_ms, row.state.clone().unwrap_or_default())));
+            self.told.entry(key).or_default().push((at_ms, (true, at_ms, Vec::new())));
         }
     }
 }
@@ -278,8 +280,8 @@ impl Process<u8, u64> for Odd {
     type OutValue = i64;
 
     fn process(&self, _: &u8, number: u64, state: &mut Option<u64>, emit: &mut Emit<u8, i64>) {
-        *state = (number != 9).then_some(number);
-        if number > 0 {
+        *state = (number < 9).then_some(number);
+        if number > 0 && number < 10 {
             emit.set_alarm(Some(emit.timestamp_ms() + 10));
         }
     }
@@ -316,9 +318,12 @@ fn fold_until_it_fails(
 #[test]
 fn code_that_fails_at_an_alarm_stops_the_engine_and_loses_nothing() {
     for (number, reason) in [(1, "bad luck"), (2, "bad luck"), (3, "no later"), (4, "no state"), (5, "behind it")] {
-        for (second_key, records) in [(7, 1), (7, 10), (8, 1), (8, 10)] {
+        // What the second record is of, how far the other partition is, and how large epochs are.
+        for (second_key, other_ms, records) in
+            [(7, 500, 1), (7, 500, 10), (8, 500, 1), (8, 500, 10), (7, 0, 1), (7, 0, 10)]
+        {
             let (log, store): (Arc<MemoryChangelog>, Arc<MemoryStore>) = Default::default();
-            log.create_topic("readings", &TopicConfig::default()).unwrap();
+            log.create_topic("readings", &TopicConfig::default().partitions(2)).unwrap();
             let case = |fails: bool| {
                 let graph = GraphBuilder::new();
                 let (rung, _) = graph.stream(&readings()).process_with_alarms("states", Odd { fails });
@@ -328,9 +333,9 @@ fn code_that_fails_at_an_alarm_stops_the_engine_and_loses_nothing() {
                 let rung = rung.to_table("rung");
                 (graph.build().unwrap(), rung)
             };
-            for (key, value, at) in [(7, number, 100), (second_key, 0, 150)] {
+            for (partition, key, value, at) in [(1, 9, 0, other_ms), (0, 7, number, 100), (0, second_key, 0, 150)] {
                 let record = records::record(&readings(), &key, Some(&value)).at(at);
-                records::append(&*log, records::partition(&readings(), 0), vec![record]).unwrap();
+                records::append(&*log, records::partition(&readings(), partition), vec![record]).unwrap();
             }
             let error = fold_until_it_fails((&log, &store), &case(true).0, records).unwrap_err();
             let said = error.to_string();
@@ -395,8 +400,12 @@ fn the_index_holds_one_entry_for_each_alarm() {
     for at in 101..109 {
         assert_eq!(append(1, 1, at), (1, 1), "put off, {at}");
     }
-    assert_eq!(append(1, 1, 95), (1, 1), "an earlier one than is set");
     assert_eq!(append(2, 1, 108), (2, 2));
     // Both have come due, and nothing is set any more.
     assert_eq!(append(3, 0, 200), (3, 0));
+    assert_eq!(append(1, 1, 300), (3, 1));
+    assert_eq!(append(1, 1, 295), (3, 1), "an earlier one than is set");
+    assert_eq!(append(1, 10, 301), (2, 0), "it goes with its row");
+    assert_eq!(append(1, 1, 400), (3, 1));
+    assert_eq!(append(2, 0, 410), (3, 0), "it is due at its own time");
 }
