@@ -127,7 +127,10 @@ fn case() -> Case {
     let alarms = emitted.filter(|_, (is_alarm, ..)| *is_alarm).map_values(|_, (_, at_ms, _)| at_ms);
     let windows = Tumbling::of(Duration::from_millis(SIZE_MS as u64)).grace(Duration::ZERO);
     let windows = alarms.group_by_key().windowed(windows);
-    windows.fold("windows", Vec::new, |all: &mut Vec<i64>, _, at_ms| all.push(at_ms)).on_close().to(&finals());
+    windows
+        .fold("windows", Vec::new, |all: &mut Vec<i64>, _, at_ms| all.push(at_ms))
+        .on_close()
+        .to(&finals());
     let steps = states.to_stream().group_by_key().fold("steps", Vec::new, |all: &mut Vec<_>, _, step| {
         all.push(step.into_option());
     });
@@ -317,7 +320,9 @@ fn fold_until_it_fails(
 /// Whether time alone has made the alarm due or the record before which it was due is there: no record is to blame.
 #[test]
 fn code_that_fails_at_an_alarm_stops_the_engine_and_loses_nothing() {
-    for (number, reason) in [(1, "bad luck"), (2, "bad luck"), (3, "no later"), (4, "no state"), (5, "behind it")] {
+    for (number, reason) in
+        [(1, "bad luck"), (2, "bad luck"), (3, "no later"), (4, "no state"), (5, "behind it")]
+    {
         // What the second record is of, how far the other partition is, and how large epochs are.
         for (second_key, other_ms, records) in
             [(7, 500, 1), (7, 500, 10), (8, 500, 1), (8, 500, 10), (7, 0, 1), (7, 0, 10)]
@@ -327,13 +332,18 @@ fn code_that_fails_at_an_alarm_stops_the_engine_and_loses_nothing() {
             let case = |fails: bool| {
                 let graph = GraphBuilder::new();
                 let (rung, _) = graph.stream(&readings()).process_with_alarms("states", Odd { fails });
-                let rung = rung.try_map_values(move |_, at_ms| {
-                    if fails && number == 5 { Err("behind it") } else { Ok(at_ms) }
-                });
+                let rung =
+                    rung.try_map_values(
+                        move |_, at_ms| {
+                            if fails && number == 5 { Err("behind it") } else { Ok(at_ms) }
+                        },
+                    );
                 let rung = rung.to_table("rung");
                 (graph.build().unwrap(), rung)
             };
-            for (partition, key, value, at) in [(1, 9, 0, other_ms), (0, 7, number, 100), (0, second_key, 0, 150)] {
+            for (partition, key, value, at) in
+                [(1, 9, 0, other_ms), (0, 7, number, 100), (0, second_key, 0, 150)]
+            {
                 let record = records::record(&readings(), &key, Some(&value)).at(at);
                 records::append(&*log, records::partition(&readings(), partition), vec![record]).unwrap();
             }
@@ -359,8 +369,11 @@ fn an_alarm_that_cannot_be_set_is_the_failure_of_its_record() {
         let graph = GraphBuilder::new();
         let stream = graph.stream(&readings());
         let odd = Odd { fails: false };
-        let states =
-            if with_alarms { stream.process_with_alarms("states", odd).1 } else { stream.process("states", odd).1 };
+        let states = if with_alarms {
+            stream.process_with_alarms("states", odd).1
+        } else {
+            stream.process("states", odd).1
+        };
         let graph = graph.build().unwrap();
         for (key, value) in [(1, 9), (2, 0)] {
             let record = records::record(&readings(), &key, Some(&value)).at(100);

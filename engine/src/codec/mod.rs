@@ -20,6 +20,7 @@ mod prefix;
 mod range;
 mod raw;
 mod shape;
+mod spans;
 #[cfg(any(feature = "chrono", feature = "time"))]
 mod temporal;
 mod text;
@@ -49,6 +50,8 @@ pub use range::KeyRange;
 pub use raw::Raw;
 pub use shape::Shape;
 pub(crate) use shape::{Growth, ShapeNode, is_told_by_its_name, short_name};
+pub use spans::Span;
+pub(crate) use spans::SpansCodec;
 #[cfg(feature = "uuid")]
 pub use wire::UuidText;
 pub use wire::{BigEndian, Ordered, Utf8};

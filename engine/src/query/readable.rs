@@ -245,8 +245,12 @@ impl<K: Key, V: Value> Pushes<K, V> {
     pub(super) fn take(&self) -> Next<Epoch<K, V>> {
         match self {
             Self::Whole(queue) => queue.take().map(Epoch::Shared),
-            Self::Groups(queue) => queue.take().map(|taken| Epoch::Made(shown(taken.pushed(), |row| &row.value))),
-            Self::Alarmed(queue) => queue.take().map(|taken| Epoch::Made(shown(taken.pushed(), |row| &row.value))),
+            Self::Groups(queue) => {
+                queue.take().map(|taken| Epoch::Made(shown(taken.pushed(), |row| &row.value)))
+            }
+            Self::Alarmed(queue) => {
+                queue.take().map(|taken| Epoch::Made(shown(taken.pushed(), |row| &row.value)))
+            }
         }
     }
 }

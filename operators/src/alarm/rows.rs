@@ -9,8 +9,10 @@
 use super::index::{Filed, FindDue};
 use millpond_engine::Result;
 use millpond_engine::codec::{Alarmed, Bincode, Key, Value};
-use millpond_engine::dataflow::{Change, Changes, Context, Detail, Event, Failure, Operator, Pass, Stamp, Update};
-use millpond_engine::graph::{Builder, NodeRef, TableOptions, TableRef};
+use millpond_engine::dataflow::{
+    Change, Changes, Context, Detail, Event, Failure, Operator, Pass, Stamp, Update,
+};
+use millpond_engine::graph::{Builder, NodeRef, TableIndex, TableOptions, TableRef};
 
 /// What a row is to do with.
 pub(crate) enum Moment<T> {
@@ -20,10 +22,21 @@ pub(crate) enum Moment<T> {
     Alarm(i64),
 }
 
+/// When an alarm is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    /// Before the first record of its key that has come to it, and at the latest with the watermark. One that is past is set to how far
+    /// the record has come that sets it, as what is made at it must not be dated before what has closed already.
+    BeforeRecords,
+    /// With the watermark only: for what no record changes that has come to it.
+    AtWatermark,
+}
+
 /// The table of such rows, and the index of their alarms.
 pub(crate) struct AlarmedRows<K, S> {
     rows: TableRef<K, Alarmed<S>>,
     index: TableRef<Filed<K>, ()>,
+    when: When,
 }
 
 impl<K, S> Clone for AlarmedRows<K, S> {
@@ -35,10 +48,10 @@ impl<K, S> Clone for AlarmedRows<K, S> {
 impl<K, S> Copy for AlarmedRows<K, S> {}
 
 impl<K: Key, S: Value> AlarmedRows<K, S> {
-    pub(crate) fn new(builder: &Builder, kind: &'static str, store: TableOptions<S>) -> Self {
+    pub(crate) fn new(builder: &Builder, kind: &'static str, store: TableOptions<S>, when: When) -> Self {
         let name = format!("{}.alarms", store.name());
         let index = TableOptions::with_codec(&name, Bincode).version(store.table_version());
-        Self { rows: builder.alarmed_table(kind, store), index: builder.table("alarms", index) }
+        Self { rows: builder.alarmed_table(kind, store), index: builder.table("alarms", index), when }
     }
 
     /// The table of the rows.
@@ -47,19 +60,20 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
     }
 
     /// Adds the node that [folds](Self::fold) what `input` puts out. What it puts out may be dated up to `delay_ms` earlier than time
-    /// has come.
+    /// has come. It writes the tables `others`, too.
     pub(crate) fn folded_by<T: Clone + Send + 'static, O>(
         &self,
         builder: &Builder,
         (label, delay_ms): (&str, i64),
         input: NodeRef<T>,
+        others: &[TableIndex],
         operator: O,
     ) -> NodeRef<O::Output>
     where
         O: Operator<Input = (T, Vec<Event<K, i64>>)>,
     {
-        let tables = [self.rows.index(), self.index.index()];
-        let due = builder.exchange("due", input, &tables[1..], FindDue::new(self.index));
+        let due = builder.exchange("due", input, &[self.index.index()], FindDue::new(self.index));
+        let tables = [&[self.rows.index(), self.index.index()], others].concat();
         let node = builder.operator(label, (input, due), &tables, &[], operator);
         builder.follows_updates(node);
         builder.looks_at_time(node, delay_ms);
@@ -79,11 +93,11 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
         step: impl FnMut(&K, Moment<T>, &mut Kept<S>, &Stamp) -> Result<(), String>,
     ) -> Result<Vec<Update<K, Alarmed<S>>>, Failure> {
         let table = context.table(&self.rows)?;
-        let mut work = Work { step, watermark: context.watermark(), entries: Vec::new() };
+        let mut work = Work { step, when: self.when, watermark: context.watermark(), entries: Vec::new() };
         let (mut fired, mut touched) = (0, Vec::new());
         let mut updates = table.fold_in_steps(context, events, record, |pass, key, row, value, stamp| {
             let of_record = *stamp;
-            if let Some(at_ms) = due_by(row, of_record.stream_time_ms) {
+            if let Some(at_ms) = work.due_before(row, &of_record) {
                 *stamp = of_record.of_due_before(fired, at_ms);
                 fired += 1;
                 work.sound(pass, (key, row), at_ms, stamp)?;
@@ -142,6 +156,7 @@ pub(crate) struct Kept<S> {
 /// A fold at work.
 struct Work<K, F> {
     step: F,
+    when: When,
     watermark: i64,
     /// What becomes of entries of the index.
     entries: Vec<Event<Filed<K>, bool>>,
@@ -150,6 +165,11 @@ struct Work<K, F> {
 type Row<'r, K, S> = (&'r K, &'r mut Option<Alarmed<S>>);
 
 impl<K: Key, F> Work<K, F> {
+    /// The alarm of `row`, if it is due before the record with this stamp.
+    fn due_before<S>(&self, row: &Option<Alarmed<S>>, stamp: &Stamp) -> Option<i64> {
+        due_by(row, stamp.stream_time_ms).filter(|_| self.when == When::BeforeRecords)
+    }
+
     /// Takes in a record.
     fn take<T, S>(
         &mut self,
@@ -167,8 +187,9 @@ impl<K: Key, F> Work<K, F> {
             if kept.state.is_none() && kept.alarm_ms.is_some() && kept.alarm_ms != carried_ms {
                 return Err("an alarm is set where no state is left that could carry it".to_owned());
             }
-            // What is past is due now: what is made there must not be dated before what has closed already.
-            kept.alarm_ms = kept.alarm_ms.map(|at_ms| at_ms.max(stamp.stream_time_ms));
+            if self.when == When::BeforeRecords {
+                kept.alarm_ms = kept.alarm_ms.map(|at_ms| at_ms.max(stamp.stream_time_ms));
+            }
             Ok(())
         });
         done.map_err(|reason| pass.failed(stamp, reason))?;
@@ -191,16 +212,17 @@ impl<K: Key, F> Work<K, F> {
         pass.at(stamp);
         let (mut kept, filed_ms) = out_of(row);
         kept.alarm_ms = None;
-        let done = (self.step)(key, Moment::Alarm(at_ms), &mut kept, stamp).and_then(|()| match kept.alarm_ms {
-            // It would sound for ever.
-            Some(next_ms) if next_ms <= at_ms => {
-                Err(format!("an alarm that was due at {at_ms} ms is set again, to {next_ms} ms, which is no later"))
-            }
-            Some(_) if kept.state.is_none() => {
-                Err("an alarm is set where no state is left that could carry it".to_owned())
-            }
-            _ => Ok(()),
-        });
+        let done =
+            (self.step)(key, Moment::Alarm(at_ms), &mut kept, stamp).and_then(|()| match kept.alarm_ms {
+                // It would sound for ever.
+                Some(next_ms) if next_ms <= at_ms => Err(format!(
+                    "an alarm that was due at {at_ms} ms is set again, to {next_ms} ms, which is no later"
+                )),
+                Some(_) if kept.state.is_none() => {
+                    Err("an alarm is set where no state is left that could carry it".to_owned())
+                }
+                _ => Ok(()),
+            });
         done.map_err(|reason| pass.failed(stamp, reason))?;
         self.put_back((key, row), kept, filed_ms);
         Ok(())

@@ -11,7 +11,7 @@ use super::emit::Emit;
 use super::outlet::Portion;
 use super::process::Process;
 use super::step::CHARGED_TOGETHER;
-use crate::alarm::{AlarmedRows, Kept, Moment, shown};
+use crate::alarm::{AlarmedRows, Kept, Moment, When, shown};
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{self, Key, Value};
@@ -104,10 +104,11 @@ impl<K: Key, V: Value> Stream<K, V> {
         let stream = self.exchanged();
         let builder = &stream.builder;
         let label = "process_with_alarms";
-        let rows = AlarmedRows::new(builder, label, store.into());
+        let rows = AlarmedRows::new(builder, label, store.into(), When::BeforeRecords);
         let operator = Processor { rows, process, value: PhantomData };
-        let node = rows.folded_by(builder, (label, 0), stream.node, operator);
-        let emitted = builder.outlet("emitted", node, &[], Emitted::<K, P::State, P::OutKey, P::OutValue>(PhantomData));
+        let node = rows.folded_by(builder, (label, 0), stream.node, &[], operator);
+        let emitted =
+            builder.outlet("emitted", node, &[], Emitted::<K, P::State, P::OutKey, P::OutValue>(PhantomData));
         let table = rows.table();
         let states = States::<K, P::State, P::OutKey, P::OutValue> { table, emitted: PhantomData };
         let state = builder.outlet("state", node, &[table.index()], states);

@@ -23,7 +23,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | other windows than tumbling ones | a file each in `window/` (hopping, sliding, session, calendar), which says to which windows a record counts |
+//! | other windows than tumbling ones | a file each in `window/` (hopping, sliding), which says to which windows a record counts |
 //! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
 
 mod alarmed;
@@ -52,7 +52,10 @@ pub use process::Process;
 pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
-pub use window::{Tumbling, TumblingSize, WindowStart, Windowed, WindowedStream, WindowedTable, Windows};
+pub use window::{
+    GroupsBy, Session, SessionGap, SessionStream, SessionTable, Tumbling, TumblingSize, WindowStart,
+    Windowed, WindowedStream, WindowedTable, Windows,
+};
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};
 

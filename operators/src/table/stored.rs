@@ -154,7 +154,10 @@ impl<K: Key, V: Value> StoredTable<K, V> {
         node: NodeRef<Changes<K, V>>,
         table: TableRef<K, Alarmed<V>>,
     ) -> Self {
-        Self { table: Table::new(builder, node, AlarmedAccess { table }), stored: StoredRef::of_alarmed(table) }
+        Self {
+            table: Table::new(builder, node, AlarmedAccess { table }),
+            stored: StoredRef::of_alarmed(table),
+        }
     }
 }
 
