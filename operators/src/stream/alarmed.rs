@@ -101,19 +101,30 @@ impl<K: Key, V: Value> Stream<K, V> {
         store: impl Into<TableOptions<P::State>>,
         process: P,
     ) -> (Stream<P::OutKey, P::OutValue>, StoredTable<K, P::State>) {
-        let stream = self.exchanged();
-        let builder = &stream.builder;
-        let label = "process_with_alarms";
-        let rows = AlarmedRows::new(builder, label, store.into(), When::BeforeRecords);
-        let operator = Processor { rows, process, value: PhantomData };
-        let node = rows.folded_by(builder, (label, 0), stream.node, &[], operator);
-        let emitted =
-            builder.outlet("emitted", node, &[], Emitted::<K, P::State, P::OutKey, P::OutValue>(PhantomData));
-        let table = rows.table();
-        let states = States::<K, P::State, P::OutKey, P::OutValue> { table, emitted: PhantomData };
-        let state = builder.outlet("state", node, &[table.index()], states);
-        (Stream::new(builder.clone(), emitted, false), StoredTable::of_alarmed(builder, state, table))
+        alarmed(self, "process_with_alarms", store.into(), process, false)
     }
+}
+
+/// A process with alarms of this `kind`; what it emits is where its keys are if it is `keyed`.
+#[expect(clippy::type_complexity, reason = "a stream and a table")]
+pub(crate) fn alarmed<K: Key, V: Value, P: Alarmed<K, V>>(
+    stream: &Stream<K, V>,
+    kind: &'static str,
+    store: TableOptions<P::State>,
+    process: P,
+    keyed: bool,
+) -> (Stream<P::OutKey, P::OutValue>, StoredTable<K, P::State>) {
+    let stream = stream.exchanged();
+    let builder = &stream.builder;
+    let rows = AlarmedRows::new(builder, kind, store, When::BeforeRecords);
+    let operator = Processor { rows, process, value: PhantomData };
+    let node = rows.folded_by(builder, (kind, 0), stream.node, &[], operator);
+    let emitted = Emitted::<K, P::State, P::OutKey, P::OutValue>(PhantomData);
+    let emitted = builder.outlet("emitted", node, &[], emitted);
+    let table = rows.table();
+    let states = States::<K, P::State, P::OutKey, P::OutValue> { table, emitted: PhantomData };
+    let state = builder.outlet("state", node, &[table.index()], states);
+    (Stream::new(builder.clone(), emitted, keyed), StoredTable::of_alarmed(builder, state, table))
 }
 
 /// The number of the outlet with the changes of the state, behind that of what is emitted.

@@ -14,6 +14,7 @@
 //! | `group`, `extreme` | a table of folded groups |
 //! | `window` | a table of groups by windows, and what of it is final |
 //! | `process`, `alarmed` | streams and a state by code of one's own, without alarms and with them; `emit` is what it is handed |
+//! | `distinct` | a stream without repetitions |
 //! | `table` | a table of the last values |
 //! | `sink` | records of a topic |
 //!
@@ -26,7 +27,8 @@
 //! | other windows than tumbling ones | a file each in `window/` (hopping, sliding), which says to which windows a record counts |
 //! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
 
-mod alarmed;
+pub(crate) mod alarmed;
+mod distinct;
 mod emit;
 mod extreme;
 mod fallible;

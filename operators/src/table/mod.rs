@@ -12,13 +12,14 @@
 //! | `regroup`, `group`, `extreme`, `distinct` | rows on their way to groups, folded groups, and those with a row for each value; `first` reads the ends of these |
 //! | `fallible` | the same where a closure may fail |
 //! | `to_stream` | the changes as a stream |
+//! | `expire`, `valid`, `settle` | tables whose rows go, come and change at times of their own |
 //! | `access`, `history` | how an operator looks into tables, and what an epoch did to their rows |
 //!
-//! Tables that keep the versions of their rows, and those whose rows expire, are files beside `source`: both write rows, and
-//! look at event time for when one goes. A join as of a time is one of `stream`, beside its `join`.
+//! Tables that keep the versions of their rows are a file beside `source`: they write rows, and look at event time for when one goes. A join as of a time is one of `stream`, beside its `join`.
 
 pub(crate) mod access;
 pub(crate) mod distinct;
+mod expire;
 mod extreme;
 mod fallible;
 mod first;
@@ -30,9 +31,11 @@ mod link;
 mod map;
 mod re_key;
 mod regroup;
+mod settle;
 pub(crate) mod source;
 mod stored;
 mod to_stream;
+mod valid;
 
 pub use foreign::ForeignStore;
 pub use group::GroupedTable;
