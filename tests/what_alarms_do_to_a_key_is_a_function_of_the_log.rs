@@ -15,7 +15,7 @@ use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::stream::{Alarmed, Emit, Tumbling};
 use millpond::{
-    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, Process, StoredTable, Topic,
+    Engine, Error, ErrorKind, FailurePolicy, Graph, GraphBuilder, Process, StoredTable, TableOptions, Topic,
     TopicPartition, Windowed,
 };
 use millpond_support::environment::{rounds, seed};
@@ -23,7 +23,9 @@ use millpond_support::life::Life;
 use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
 use millpond_support::records;
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,9 +122,10 @@ struct Case {
     steps: StoredTable<u8, Vec<Option<Vec<u64>>>>,
 }
 
-fn case() -> Case {
+fn case(version: u32) -> Case {
     let graph = GraphBuilder::new();
-    let (emitted, states) = graph.stream(&readings()).process_with_alarms("states", Watch);
+    let states = TableOptions::from("states").version(version);
+    let (emitted, states) = graph.stream(&readings()).process_with_alarms(states, Watch);
     emitted.to(&told());
     let alarms = emitted.filter(|_, (is_alarm, ..)| *is_alarm).map_values(|_, (_, at_ms, _)| at_ms);
     let windows = Tumbling::of(Duration::from_millis(SIZE_MS as u64)).grace(Duration::ZERO);
@@ -235,8 +238,10 @@ fn what_alarms_do_to_a_key_is_a_function_of_the_log() {
     let (mut alarms, mut closed) = (0, 0);
     for round in 0..rounds(80) {
         let (log, is_sequence) = log(&mut random);
-        let mut life = Life::new(log, || {
-            let case = case();
+        let version = Rc::new(Cell::new(0));
+        let opened = Rc::clone(&version);
+        let mut life = Life::new(log, move || {
+            let case = case(opened.get());
             (case.graph.clone(), case)
         });
         let mut reached = [0_i64, -300, 450];
@@ -266,6 +271,13 @@ fn what_alarms_do_to_a_key_is_a_function_of_the_log() {
         }
         let expected = expected(&all);
         assert_eq!(found(&mut life), expected, "round {round}");
+        if random.below(2) == 0 {
+            life.forget();
+        } else {
+            life.crash();
+            version.set(1);
+        }
+        assert_eq!(found(&mut life), expected, "round {round}, folded anew");
         alarms += expected.told.values().flatten().filter(|(_, (is_alarm, ..))| *is_alarm).count();
         closed += expected.finals.len();
     }

@@ -10,6 +10,7 @@
 
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
+use millpond::testing::Driver;
 use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StoredTable, Table, Topic};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
@@ -280,6 +281,40 @@ fn what_expires_does_so_as_a_function_of_the_log() {
         steps += expected.steps.values().flat_map(BTreeMap::values).map(Vec::len).sum::<usize>();
     }
     assert!(steps > 5_000, "rows come and go: {steps}");
+}
+
+/// Each to the millisecond, while time goes on by the records of another key.
+#[test]
+fn rows_come_and_go_at_their_time_and_not_a_millisecond_off() {
+    let topic = rows().partitions(1);
+    let ms = Duration::from_millis;
+    let graph = GraphBuilder::new();
+    let source = graph.table(&topic, "rows");
+    let tables = [
+        source.expire_after("after", ms(12)),
+        source.expire_at("at", |_, (_, until)| *until),
+        source.while_valid("valid", |_, (number, until)| i64::try_from(*number).unwrap()..*until),
+        source.settled("settled", ms(7)),
+        graph.stream(&topic).distinct_within("seen", ms(4)).to_table("once"),
+    ];
+    let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
+    // When the first row is there, and when the last one of those let through.
+    let (mut there, mut last): (Vec<Vec<i64>>, Vec<i64>) = (vec![Vec::new(); 5], Vec::new());
+    driver.put(&topic, 1, (10, 20), 5).unwrap();
+    for at in 5..30 {
+        driver.put(&topic, 2, (0, at), at).unwrap();
+        driver.run().unwrap();
+        for (table, there) in tables.iter().zip(&mut there) {
+            let rows = driver.table(table).unwrap();
+            there.extend(rows.contains_key(&1).then_some(at));
+        }
+        last.extend(driver.table(&tables[4]).unwrap().get(&2).map(|(_, at)| *at));
+    }
+    let between = |times: &Vec<i64>| (times[0], *times.last().unwrap());
+    let there: Vec<_> = there.iter().map(between).collect();
+    assert_eq!(there, [(5, 16), (5, 19), (10, 19), (12, 29), (5, 29)]);
+    last.dedup();
+    assert_eq!(last, [5, 9, 13, 17, 21, 25, 29]);
 }
 
 #[test]
