@@ -17,4 +17,4 @@
 mod index;
 mod rows;
 
-pub(crate) use rows::{AlarmedRows, Kept, Moment, When, shown};
+pub(crate) use rows::{AlarmedRows, Given, Kept, Moment, When, shown};

@@ -88,7 +88,7 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
     pub(crate) fn fold<T>(
         &self,
         context: &mut Context<'_>,
-        (events, due): (Vec<Event<K, T>>, Vec<Event<K, i64>>),
+        (events, due): Given<K, T>,
         record: Detail,
         step: impl FnMut(&K, Moment<T>, &mut Kept<S>, &Stamp) -> Result<(), String>,
     ) -> Result<Vec<Update<K, Alarmed<S>>>, Failure> {
@@ -97,7 +97,7 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
         let (mut fired, mut touched) = (0, Vec::new());
         let mut updates = table.fold_in_steps(context, events, record, |pass, key, row, value, stamp| {
             let of_record = *stamp;
-            if let Some(at_ms) = work.due_before(row, &of_record) {
+            if let Some(at_ms) = work.due_before(row.as_ref(), &of_record) {
                 *stamp = of_record.of_due_before(fired, at_ms);
                 fired += 1;
                 work.sound(pass, (key, row), at_ms, stamp)?;
@@ -106,15 +106,15 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
             fired = 0;
             *stamp = of_record.behind_what_was_due();
             work.take(pass, (key, row), value, stamp)?;
-            if due_by(row, work.watermark).is_some() {
+            if due_by(row.as_ref(), work.watermark).is_some() {
                 touched.push(key.clone());
             }
             Ok(None)
         })?;
         touched.sort_unstable();
         touched.dedup();
-        let filed = due.into_iter().map(|Event { key, value, .. }| (key, Some(value)));
-        let rest = filed.chain(touched.into_iter().map(|key| (key, None)));
+        let entries = due.into_iter().map(|Event { key, value, .. }| (key, Some(value)));
+        let rest = entries.chain(touched.into_iter().map(|key| (key, None)));
         let rest = rest.map(|(key, value)| Event { key, value, stamp: Stamp::default() }).collect();
         let mut encoded = Vec::new();
         let at_watermark =
@@ -122,7 +122,7 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
                 if let Some(at_ms) = filed_ms {
                     work.take_out(key, row, at_ms);
                 }
-                let Some(at_ms) = due_by(row, work.watermark) else {
+                let Some(at_ms) = due_by(row.as_ref(), work.watermark) else {
                     work.file(key, row);
                     return Ok(None);
                 };
@@ -140,9 +140,12 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
     }
 }
 
+/// What a node that folds such rows is handed: its events, and the entries of the index that have come due.
+pub(crate) type Given<K, T> = (Vec<Event<K, T>>, Vec<Event<K, i64>>);
+
 /// The alarm of `row`, if it is due to whoever has come as far as `now_ms`.
-fn due_by<S>(row: &Option<Alarmed<S>>, now_ms: i64) -> Option<i64> {
-    row.as_ref()?.alarm_ms.filter(|at_ms| *at_ms <= now_ms)
+fn due_by<S>(row: Option<&Alarmed<S>>, now_ms: i64) -> Option<i64> {
+    row?.alarm_ms.filter(|at_ms| *at_ms <= now_ms)
 }
 
 /// What is kept of a key, while something is done to it.
@@ -166,7 +169,7 @@ type Row<'r, K, S> = (&'r K, &'r mut Option<Alarmed<S>>);
 
 impl<K: Key, F> Work<K, F> {
     /// The alarm of `row`, if it is due before the record with this stamp.
-    fn due_before<S>(&self, row: &Option<Alarmed<S>>, stamp: &Stamp) -> Option<i64> {
+    fn due_before<S>(&self, row: Option<&Alarmed<S>>, stamp: &Stamp) -> Option<i64> {
         due_by(row, stamp.stream_time_ms).filter(|_| self.when == When::BeforeRecords)
     }
 

@@ -11,7 +11,7 @@ use super::emit::Emit;
 use super::outlet::Portion;
 use super::process::Process;
 use super::step::CHARGED_TOGETHER;
-use crate::alarm::{AlarmedRows, Kept, Moment, When, shown};
+use crate::alarm::{AlarmedRows, Given, Kept, Moment, When, shown};
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{self, Key, Value};
@@ -119,7 +119,7 @@ pub(crate) fn alarmed<K: Key, V: Value, P: Alarmed<K, V>>(
     let rows = AlarmedRows::new(builder, kind, store, When::BeforeRecords);
     let operator = Processor { rows, process, value: PhantomData };
     let node = rows.folded_by(builder, (kind, 0), stream.node, &[], operator);
-    let emitted = Emitted::<K, P::State, P::OutKey, P::OutValue>(PhantomData);
+    let emitted = Emitted(PhantomData::<fn() -> (K, P::State, P::OutKey, P::OutValue)>);
     let emitted = builder.outlet("emitted", node, &[], emitted);
     let table = rows.table();
     let states = States::<K, P::State, P::OutKey, P::OutValue> { table, emitted: PhantomData };
@@ -140,7 +140,7 @@ struct Processor<K, V, P: Process<K, V>> {
 }
 
 impl<K: Key, V: Value, P: Alarmed<K, V>> Operator for Processor<K, V, P> {
-    type Input = (Vec<Event<K, V>>, Vec<Event<K, i64>>);
+    type Input = Given<K, V>;
     type Output = Processed<K, P::State, P::OutKey, P::OutValue>;
 
     fn run(
@@ -157,7 +157,7 @@ impl<K: Key, V: Value, P: Alarmed<K, V>> Operator for Processor<K, V, P> {
                 // The epoch is undone and cut smaller.
                 return Ok(());
             }
-            emit.begin(*stamp, Some(kept.alarm_ms));
+            emit.begin_with_alarm(*stamp, kept.alarm_ms);
             match moment {
                 Moment::Record(value) => self.process.process(key, value, &mut kept.state, &mut emit),
                 Moment::Alarm(at_ms) => self.process.alarm(key, at_ms, &mut kept.state, &mut emit),
@@ -178,9 +178,9 @@ impl<K: Key, V: Value, P: Alarmed<K, V>> Operator for Processor<K, V, P> {
 }
 
 /// The outlet of what is emitted.
-struct Emitted<K, S, L, W>(PhantomData<fn() -> (K, S, L, W)>);
+struct Emitted<Types>(PhantomData<Types>);
 
-impl<K: Key, S: Value, L: Key, W: Value> Operator for Emitted<K, S, L, W> {
+impl<K: Key, S: Value, L: Key, W: Value> Operator for Emitted<fn() -> (K, S, L, W)> {
     type Input = (Processed<K, S, L, W>,);
     type Output = Vec<Event<L, W>>;
 

@@ -9,20 +9,27 @@ pub struct Emit<K, V> {
     stamp: Stamp,
     index: usize,
     pub(super) failed: Option<String>,
-    /// When the row is to be looked at again; `None` where rows carry no alarms.
-    alarm: Option<Option<i64>>,
+    /// Whether rows carry alarms.
+    carries_alarms: bool,
+    /// When the row is to be looked at again.
+    alarm: Option<i64>,
 }
 
 impl<K, V> Emit<K, V> {
     pub(super) fn with_capacity(events: usize) -> Self {
         let events = Vec::with_capacity(events);
-        Self { events, stamp: Stamp::default(), index: 0, failed: None, alarm: None }
+        Self { events, stamp: Stamp::default(), index: 0, failed: None, carries_alarms: false, alarm: None }
     }
 
-    pub(super) fn begin(&mut self, stamp: Stamp, alarm: Option<Option<i64>>) {
+    pub(super) fn begin(&mut self, stamp: Stamp) {
         self.stamp = stamp;
         self.index = 0;
-        self.alarm = alarm;
+    }
+
+    /// As [`begin`](Self::begin), for a row whose alarm is this.
+    pub(super) fn begin_with_alarm(&mut self, stamp: Stamp, alarm: Option<i64>) {
+        self.begin(stamp);
+        (self.carries_alarms, self.alarm) = (true, alarm);
     }
 
     /// Emits a record, behind those that were emitted before.
@@ -57,7 +64,7 @@ impl<K, V> Emit<K, V> {
     /// When the alarm of the key is due, in milliseconds since the Unix epoch, if one is set; at an alarm only if it was set again.
     #[must_use]
     pub fn alarm(&self) -> Option<i64> {
-        self.alarm.flatten()
+        self.alarm
     }
 
     /// Sets the alarm of the key to `at_ms`, in milliseconds since the Unix epoch, in place of the one that is set; `None` takes it
@@ -70,10 +77,10 @@ impl<K, V> Emit<K, V> {
     #[doc(alias = "schedule")]
     #[doc(alias = "Punctuator")]
     pub fn set_alarm(&mut self, at_ms: Option<i64>) {
-        match &mut self.alarm {
-            Some(alarm) => *alarm = at_ms,
-            None => self.fail("an alarm is set in `process`, which has none: use `process_with_alarms`"),
+        if !self.carries_alarms {
+            self.fail("an alarm is set in `process`, which has none: use `process_with_alarms`");
         }
+        self.alarm = at_ms;
     }
 }
 

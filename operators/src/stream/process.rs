@@ -195,7 +195,7 @@ impl<K: Key, V: Value, P: Process<K, V>> Operator for Processor<K, V, P> {
                 // The epoch is undone and cut smaller.
                 return Ok(());
             }
-            emit.begin(*stamp, None);
+            emit.begin(*stamp);
             self.process.process(key, value, state, &mut emit);
             if emit.events.len() >= expected + CHARGED_TOGETHER {
                 fits = charges.charge::<Event<P::OutKey, P::OutValue>>(emit.events.len() - expected);

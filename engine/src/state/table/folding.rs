@@ -1,7 +1,7 @@
 //! Folding: events of the running epoch applied to the rows of their keys.
 
 use super::encoded::Encoded;
-use super::{Dirty, TableState};
+use super::{Dirty, Shard, TableState};
 use crate::codec::{Key, Value};
 use crate::flow::{Detail, Event, Failure, Pass, Stamp, Update};
 use crate::state::entry::Entry;
@@ -65,7 +65,6 @@ impl<K: Key, V: Value> TableState<K, V> {
         let shard = self.shard(context.shard())?;
         let mut dirty = Self::dirty(shard);
         let mut updates = Vec::new();
-        let total = events.len();
         let epoch = context.epoch;
         let mut before = self.encoded();
         let mut refused = EarliestFailure(None);
@@ -114,6 +113,26 @@ impl<K: Key, V: Value> TableState<K, V> {
                 value = next;
             }
         };
+        self.visit(context, shard, events, &mut one)?;
+        noted.outcome?;
+        refused.outcome()?;
+        if shard.row_size.are_large::<V>() {
+            // The value before is kept beside each that was touched.
+            context.charge_bytes(dirty.len().saturating_mul(shard.row_size.owned_bytes::<K, V>()))?;
+        }
+        Ok(updates)
+    }
+
+    /// Shows `one` every event with the entry of its key; those whose keys have to be fetched come after the others, once more.
+    #[inline]
+    fn visit<T>(
+        &self,
+        context: &mut Pass<'_>,
+        shard: &Shard<K, V>,
+        events: Vec<Event<K, T>>,
+        one: &mut impl FnMut(&mut Pass<'_>, Event<K, T>, Option<&mut Entry<V>>) -> Option<Event<K, T>>,
+    ) -> Result<(), Failure> {
+        let total = events.len();
         let mut missing = Vec::new();
         shard.map.visit_all(
             events,
@@ -135,13 +154,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         }
         self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
         self.misses.fetch_add(misses as u64, Ordering::Relaxed);
-        noted.outcome?;
-        refused.outcome()?;
-        if shard.row_size.are_large::<V>() {
-            // The value before is kept beside each that was touched.
-            context.charge_bytes(dirty.len().saturating_mul(shard.row_size.owned_bytes::<K, V>()))?;
-        }
-        Ok(updates)
+        Ok(())
     }
 
     /// Notes in `refused` that the value which an earlier record of the epoch has left in `entry` cannot be written. Out of the

@@ -5,7 +5,7 @@
 use super::Session;
 use super::open::join;
 use super::told::{Outcome, Told, What, outcomes};
-use crate::alarm::{AlarmedRows, Kept, Moment};
+use crate::alarm::{AlarmedRows, Given, Kept, Moment};
 use crate::stream::Windowed;
 use crate::stream::outlet::Portion;
 use millpond_engine::Result;
@@ -22,8 +22,11 @@ const TABLE: usize = 1;
 /// What the node puts out for its outlets.
 pub(super) type Folded<K, A> = (Portion<Vec<Event<Windowed<K>, A>>>, Portion<Vec<Update<Windowed<K>, A>>>);
 
+/// What becomes of rows of the table.
+type Rows<K, A> = Vec<Event<Windowed<K>, Option<A>>>;
+
 /// Keeps sessions of values of the type `V`.
-pub(super) struct Fold<K, V, A, F, M> {
+pub(super) struct Sessions<K, V, A, F, M> {
     pub(super) windows: Session,
     pub(super) open: AlarmedRows<K, Vec<Span<A>>>,
     pub(super) table: TableRef<Windowed<K>, A>,
@@ -32,7 +35,7 @@ pub(super) struct Fold<K, V, A, F, M> {
     pub(super) value: PhantomData<fn() -> V>,
 }
 
-impl<K, V, A, F, M> Operator for Fold<K, V, A, F, M>
+impl<K, V, A, F, M> Operator for Sessions<K, V, A, F, M>
 where
     K: Key,
     V: Value,
@@ -40,7 +43,7 @@ where
     F: Fn(&K, &mut Option<A>, V) + Send + Sync + 'static,
     M: Fn(A, A) -> A + Send + Sync + 'static,
 {
-    type Input = (Vec<Event<K, V>>, Vec<Event<K, i64>>);
+    type Input = Given<K, V>;
     type Output = Folded<K, A>;
 
     fn run(&self, context: &mut Context<'_>, input: Self::Input) -> Result<Option<Self::Output>, Failure> {
@@ -74,7 +77,7 @@ where
     }
 }
 
-impl<K, V, A, F, M> Fold<K, V, A, F, M>
+impl<K, V, A, F, M> Sessions<K, V, A, F, M>
 where
     K: Key,
     A: Value,
@@ -121,11 +124,7 @@ where
     }
 
     /// What is to be written of the sessions of which something was told, if only the outcome is wanted.
-    fn outcomes(
-        &self,
-        context: &Context<'_>,
-        told: Vec<Told<K, A>>,
-    ) -> Result<Vec<Event<Windowed<K>, Option<A>>>, Failure> {
+    fn outcomes(&self, context: &Context<'_>, told: Vec<Told<K, A>>) -> Result<Rows<K, A>, Failure> {
         let outcomes = outcomes(told);
         let asked = outcomes.iter().filter(|event| matches!(event.value, Outcome::AsItIs));
         let keys: Vec<K> =

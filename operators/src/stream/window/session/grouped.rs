@@ -1,7 +1,7 @@
 //! Grouped records by sessions, and what is folded of them.
 
 use super::Session;
-use super::fold::{All, Closed, Fold};
+use super::fold::{All, Closed, Sessions};
 use crate::aggregate::{self, Merge, count};
 use crate::alarm::{AlarmedRows, When};
 use crate::stream::window::{GroupsBy, Windowed};
@@ -151,7 +151,7 @@ impl<K: Key, V: Value> SessionStream<K, V> {
         let open = AlarmedRows::new(&builder, "open", store.of_spans("open"), When::AtWatermark);
         let table: TableRef<Windowed<K>, A> = builder.table(kind, store);
         let operator =
-            Fold { windows: self.windows, open, table, fold, merge, value: PhantomData::<fn() -> V> };
+            Sessions { windows: self.windows, open, table, fold, merge, value: PhantomData::<fn() -> V> };
         let node = open.folded_by(&builder, (kind, 0), node, &[table.index()], operator);
         let closed = builder.outlet("on_close", node, &[], Closed::<K, A>(PhantomData));
         builder.looks_at_time(closed, self.windows.delay_ms());
