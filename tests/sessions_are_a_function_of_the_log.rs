@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-const PARTITIONS: usize = 3;
+const PARTITIONS: u32 = 3;
 
 fn clicks() -> Topic<u8, u64> {
     Topic::new("clicks")
@@ -52,7 +52,8 @@ struct Case {
 }
 
 fn sessions(gap_ms: i64, grace_ms: i64) -> Session {
-    Session::gap(Duration::from_millis(gap_ms as u64)).grace(Duration::from_millis(grace_ms as u64))
+    Session::gap(Duration::from_millis(gap_ms.cast_unsigned()))
+        .grace(Duration::from_millis(grace_ms.cast_unsigned()))
 }
 
 fn case(gap_ms: i64, grace_ms: i64, follows: bool) -> Case {
@@ -97,7 +98,7 @@ type Appended = (usize, u8, u64, i64);
 
 fn expected(all: &[Appended], gap_ms: i64, grace_ms: i64) -> Expected {
     let mut expected = Expected::default();
-    let mut reached = [i64::MIN; PARTITIONS];
+    let mut reached = [i64::MIN; PARTITIONS as usize];
     let mut counted: BTreeMap<u8, Vec<(i64, u64)>> = BTreeMap::new();
     for &(partition, key, number, at_ms) in all {
         reached[partition] = reached[partition].max(at_ms);
@@ -163,7 +164,7 @@ fn sessions_are_a_function_of_the_log() {
         let is_sequence = random.below(2) == 0;
         let log: Arc<dyn Changelog> =
             if is_sequence { Arc::new(MemoryChangelog::new()) } else { OwnLog::with_gaps(random.number()) };
-        log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS as u32)).unwrap();
+        log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
         let (gap_ms, grace_ms) = (random.pick(&[1, 20, 60]), random.pick(&[0, 30, 250]));
         let follows = random.below(2) == 0;
         let mut life = Life::new(log, move || {
@@ -178,7 +179,7 @@ fn sessions_are_a_function_of_the_log() {
                 life.step(&mut random);
                 continue;
             }
-            let partition = random.index(PARTITIONS);
+            let partition = random.index(PARTITIONS as usize);
             let batch = (0..=random.below(4)).map(|part| {
                 reached[partition] += i64::try_from(random.below(40)).unwrap();
                 if random.below(60) == 0 {
@@ -186,7 +187,7 @@ fn sessions_are_a_function_of_the_log() {
                 }
                 let behind = if random.below(3) == 0 { random.below(300) } else { 0 };
                 let at_ms = reached[partition] - i64::try_from(behind).unwrap();
-                let own = random.below(3) * PARTITIONS as u64 + partition as u64;
+                let own = random.below(3) * u64::from(PARTITIONS) + partition as u64;
                 let key = u8::try_from(if is_sequence { random.below(6) } else { own }).unwrap();
                 all.push((partition, key, number * 10 + part, at_ms));
                 records::record(&clicks(), &key, Some(&(number * 10 + part))).at(at_ms)

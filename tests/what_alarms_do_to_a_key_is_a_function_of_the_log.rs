@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-const PARTITIONS: usize = 3;
+const PARTITIONS: u32 = 3;
 const SIZE_MS: i64 = 100;
 
 /// Told of a record or, the first of the two, of an alarm: its value or its time, and the state from then on.
@@ -157,8 +157,8 @@ struct Row {
 }
 
 impl Expected {
-    fn step(&mut self, key: u8, before: Option<Vec<u64>>, row: &Row, told: (i64, Told)) {
-        if before != row.state {
+    fn step(&mut self, key: u8, before: Option<&Vec<u64>>, row: &Row, told: (i64, Told)) {
+        if before != row.state.as_ref() {
             self.steps.entry(key).or_default().push(row.state.clone());
         }
         self.told.entry(key).or_default().push(told);
@@ -168,7 +168,12 @@ impl Expected {
         while let Some(at_ms) = row.alarm.filter(|at_ms| *at_ms <= now_ms) {
             let before = row.state.clone();
             row.alarm = ring(at_ms, &mut row.state).filter(|_| row.state.is_some());
-            self.step(key, before, row, (at_ms, (true, at_ms, row.state.clone().unwrap_or_default())));
+            self.step(
+                key,
+                before.as_ref(),
+                row,
+                (at_ms, (true, at_ms, row.state.clone().unwrap_or_default())),
+            );
             self.told.entry(key).or_default().push((at_ms, (true, at_ms, Vec::new())));
         }
     }
@@ -179,7 +184,7 @@ type Appended = (usize, u8, u64, i64);
 
 fn expected(all: &[Appended]) -> Expected {
     let mut expected = Expected::default();
-    let mut reached = [i64::MIN; PARTITIONS];
+    let mut reached = [i64::MIN; PARTITIONS as usize];
     let mut rows: BTreeMap<u8, Row> = BTreeMap::new();
     for &(partition, key, number, at_ms) in all {
         reached[partition] = reached[partition].max(at_ms);
@@ -190,7 +195,7 @@ fn expected(all: &[Appended]) -> Expected {
         row.alarm = row.alarm.map(|alarm| alarm.max(reached[partition])).filter(|_| row.state.is_some());
         row.alarm = row.alarm.filter(|alarm| *alarm < i64::MAX);
         let told = (false, i64::try_from(number).unwrap(), row.state.clone().unwrap_or_default());
-        expected.step(key, before, row, (at_ms, told));
+        expected.step(key, before.as_ref(), row, (at_ms, told));
     }
     let watermark = reached.into_iter().min().unwrap();
     let mut windows: BTreeMap<Windowed<u8>, Vec<i64>> = BTreeMap::new();
@@ -227,7 +232,7 @@ fn log(random: &mut Random) -> (Arc<dyn Changelog>, bool) {
     let is_sequence = random.below(2) == 0;
     let log: Arc<dyn Changelog> =
         if is_sequence { Arc::new(MemoryChangelog::new()) } else { OwnLog::with_gaps(random.number()) };
-    log.create_topic("readings", &TopicConfig::default().partitions(PARTITIONS as u32)).unwrap();
+    log.create_topic("readings", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
     (log, is_sequence)
 }
 
@@ -251,7 +256,7 @@ fn what_alarms_do_to_a_key_is_a_function_of_the_log() {
                 life.step(&mut random);
                 continue;
             }
-            let partition = random.index(PARTITIONS);
+            let partition = random.index(PARTITIONS as usize);
             let batch = (0..=random.below(4)).map(|part| {
                 reached[partition] += i64::try_from(random.below(40)).unwrap();
                 if random.below(60) == 0 {
@@ -259,7 +264,7 @@ fn what_alarms_do_to_a_key_is_a_function_of_the_log() {
                 }
                 let behind = if random.below(3) == 0 { random.below(400) } else { 0 };
                 let at_ms = reached[partition] - i64::try_from(behind).unwrap();
-                let own = random.below(3) * PARTITIONS as u64 + partition as u64;
+                let own = random.below(3) * u64::from(PARTITIONS) + partition as u64;
                 let key = u8::try_from(if is_sequence { random.below(6) } else { own }).unwrap();
                 let value = (number * 10 + part) * 11 + random.below(11);
                 all.push((partition, key, value, at_ms));

@@ -11,7 +11,7 @@
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::testing::Driver;
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StoredTable, Table, Topic};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StoredTable, Topic, Upsert};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
 use millpond_support::life::Life;
@@ -23,7 +23,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-const PARTITIONS: usize = 3;
+const PARTITIONS: u32 = 3;
 const TTL_MS: i64 = 90;
 const SETTLE_MS: i64 = 50;
 const ONCE_MS: i64 = 70;
@@ -48,9 +48,12 @@ fn times(&(number, at_ms): &Row) -> Range<i64> {
 
 const TABLES: [&str; 5] = ["after", "heard", "at", "valid", "settled"];
 
+type Table = StoredTable<u8, Row>;
+type StepsTable = StoredTable<u8, Vec<Option<Row>>>;
+
 struct Case {
     graph: Graph,
-    tables: Vec<(StoredTable<u8, Row>, StoredTable<u8, Vec<Option<Row>>>)>,
+    tables: Vec<(Table, StepsTable)>,
     groups: StoredTable<u64, u64>,
 }
 
@@ -58,7 +61,7 @@ fn case() -> Case {
     let graph = GraphBuilder::new();
     let upserts = graph.upserts(&rows());
     let source = graph.table(&rows(), "rows");
-    let ms = |ms: i64| Duration::from_millis(ms as u64);
+    let ms = |ms: i64| Duration::from_millis(ms.cast_unsigned());
     let tables = [
         source.expire_after("after", ms(TTL_MS)),
         upserts.expire_after("heard", ms(TTL_MS)),
@@ -69,7 +72,7 @@ fn case() -> Case {
     let groups = tables[0].group_by(|_, (number, _)| (number % 3, ())).count("groups");
     let groups = groups.map_values(|_, count| count).materialize("group_counts");
     graph.stream(&rows()).distinct_within("seen", ms(ONCE_MS)).to(&once());
-    let steps = |(name, table): (&str, StoredTable<u8, Row>)| {
+    let steps = |(name, table): (&str, Table)| {
         let steps = steps(&table, name);
         (table, steps)
     };
@@ -77,7 +80,7 @@ fn case() -> Case {
     Case { graph: graph.build().unwrap(), tables, groups }
 }
 
-fn steps(table: &Table<u8, Row>, name: &str) -> StoredTable<u8, Vec<Option<Row>>> {
+fn steps(table: &Table, name: &str) -> StepsTable {
     let steps = format!("{name}_steps");
     table.to_stream().group_by_key().fold(&*steps, Vec::new, |all: &mut Vec<_>, _, step| {
         all.push(step.into_option());
@@ -100,7 +103,7 @@ struct Shown {
     row: Option<Row>,
     steps: Vec<Option<Row>>,
     alarm: Option<i64>,
-    waiting: Option<Option<Row>>,
+    waiting: Option<Upsert<Row>>,
 }
 
 impl Shown {
@@ -116,11 +119,11 @@ impl Shown {
         while let Some(at_ms) = self.alarm.filter(|at_ms| *at_ms <= now_ms) {
             self.alarm = None;
             match (name, self.waiting.take()) {
-                ("valid", Some(Some(row))) => {
+                ("valid", Some(Upsert::Put(row))) => {
                     self.show(Some(row));
                     self.alarm = Some(times(&row).end).filter(|end| *end < i64::MAX);
                 }
-                ("settled", Some(waiting)) => self.show(waiting),
+                ("settled", Some(waiting)) => self.show(waiting.into_option()),
                 _ => self.show(None),
             }
             assert!(self.alarm.is_none_or(|next| next > at_ms));
@@ -132,7 +135,7 @@ impl Shown {
             ("settled", _) => {
                 let begun = self.alarm.filter(|_| self.waiting.is_some());
                 self.alarm = begun.or(Some(now_ms + SETTLE_MS));
-                self.waiting = Some(upsert);
+                self.waiting = Some(upsert.into());
             }
             (_, None) => {
                 self.show(None);
@@ -157,7 +160,7 @@ impl Shown {
                 } else {
                     self.show(None);
                     if now_ms < start && start < end {
-                        (self.alarm, self.waiting) = (Some(start), Some(upsert));
+                        (self.alarm, self.waiting) = (Some(start), Some(Upsert::Put(row)));
                     }
                 }
             }
@@ -170,7 +173,7 @@ type Appended = (usize, u8, Option<Row>, i64);
 
 fn expected(all: &[Appended]) -> Expected {
     let mut expected = Expected::default();
-    let mut reached = [i64::MIN; PARTITIONS];
+    let mut reached = [i64::MIN; PARTITIONS as usize];
     let mut source: BTreeMap<u8, Row> = BTreeMap::new();
     let mut shown: BTreeMap<(&str, u8), Shown> = BTreeMap::new();
     let mut seen: BTreeMap<u8, i64> = BTreeMap::new();
@@ -240,7 +243,7 @@ fn what_expires_does_so_as_a_function_of_the_log() {
         let is_sequence = random.below(2) == 0;
         let log: Arc<dyn Changelog> =
             if is_sequence { Arc::new(MemoryChangelog::new()) } else { OwnLog::with_gaps(random.number()) };
-        log.create_topic("rows", &TopicConfig::default().partitions(PARTITIONS as u32)).unwrap();
+        log.create_topic("rows", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
         let mut life = Life::new(log, || {
             let case = case();
             (case.graph.clone(), case)
@@ -252,7 +255,7 @@ fn what_expires_does_so_as_a_function_of_the_log() {
                 life.step(&mut random);
                 continue;
             }
-            let partition = random.index(PARTITIONS);
+            let partition = random.index(PARTITIONS as usize);
             let batch = (0..=random.below(4)).map(|_| {
                 reached[partition] += i64::try_from(random.below(30)).unwrap();
                 if random.below(60) == 0 {
@@ -260,7 +263,7 @@ fn what_expires_does_so_as_a_function_of_the_log() {
                 }
                 let behind = if random.below(3) == 0 { random.below(200) } else { 0 };
                 let at_ms = reached[partition] - i64::try_from(behind).unwrap();
-                let own = random.below(2) * PARTITIONS as u64 + partition as u64;
+                let own = random.below(2) * u64::from(PARTITIONS) + partition as u64;
                 let key = u8::try_from(if is_sequence { random.below(6) } else { own }).unwrap();
                 let named = at_ms - 50 + i64::try_from(random.below(200)).unwrap();
                 // Few numbers and times, so that some say what the row says.
