@@ -32,6 +32,7 @@ use std::marker::PhantomData;
 /// A state of `None` is that of a key which was never seen; setting it to `None` deletes the row. The state is a table like
 /// any other: it can be asked, joined and grouped. With code that means something else the states that are there stay as
 /// they were, unless the table's version is raised: see [when the meaning changes](TableOptions#when-the-meaning-changes).
+/// What is to be done with a key at a time of its own is an alarm: see [`Alarmed`](super::Alarmed).
 ///
 /// # Examples
 /// ```
