@@ -60,17 +60,18 @@ impl<K: Key, V: Value> Table<K, V> {
     /// use millpond::{GraphBuilder, Topic};
     /// use std::time::Duration;
     ///
-    /// let positions = Topic::<String, (i32, i32)>::new("positions").partitions(1);
+    /// // Ship -> (fleet, how far it is).
+    /// let positions = Topic::<String, (u8, u32)>::new("positions").partitions(1);
     /// let graph = GraphBuilder::new();
     /// let moving = graph.table(&positions, "positions").expire_after("moving", Duration::from_secs(60));
-    /// let fleets = moving.group_by(|name, _| (name.len(), ())).count("fleets");
+    /// let fleets = moving.group_by(|_, (fleet, _)| (*fleet, ())).count("fleets");
     /// let mut driver = Driver::new(&graph.build()?)?;
-    /// for (name, at) in [("ada", 1_000), ("bob", 30_000), ("carla", 61_000)] {
-    ///     driver.put(&positions, name.to_owned(), (0, 0), at)?;
+    /// for (ship, fleet, at) in [("ada", 1, 1_000), ("bob", 1, 30_000), ("carla", 2, 61_000)] {
+    ///     driver.put(&positions, ship.to_owned(), (fleet, 7), at)?;
     /// }
     /// driver.run()?;
     /// assert_eq!(driver.table(&moving)?.into_keys().collect::<Vec<_>>(), ["bob", "carla"]);
-    /// assert_eq!(driver.table(&fleets)?, [(3, 1), (5, 1)].into());
+    /// assert_eq!(driver.table(&fleets)?, [(1, 1), (2, 1)].into());
     /// # Ok::<(), millpond::Error>(())
     /// ```
     #[must_use]
