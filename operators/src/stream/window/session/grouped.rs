@@ -29,6 +29,9 @@ impl<K: Key, V: Value> GroupsBy<K, V> for Session {
 /// The records of groups by sessions, ready to be folded. See [`Session`] for an example.
 ///
 /// Two sessions may become one, so that what is folded must be able to [merge](Merge).
+/// Beside the table that is named, the open sessions of each key are kept as one row of `<store>.open`, and when the first of them
+/// closes in `<store>.open.alarms`: what a record costs grows with how many sessions of its key are open, which are few unless partitions
+/// are far apart.
 #[derive(Debug)]
 #[doc(alias = "SessionWindowedKStream")]
 pub struct SessionStream<K, V> {
