@@ -12,6 +12,7 @@ pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+mod alarm;
 mod builder;
 mod earliest;
 mod upsert;

@@ -4,6 +4,7 @@
 //! codec chosen per topic and per table ([`ValueCodec`]), and so are the keys of a topic that others write or read. Compression, checksums and format versions belong
 //! to the frames around them (`changelog::frame`, `store::layout`), never to a codec.
 
+mod alarmed;
 mod as_key;
 mod awaited;
 mod bincode;
@@ -19,6 +20,7 @@ mod prefix;
 mod range;
 mod raw;
 mod shape;
+mod spans;
 #[cfg(any(feature = "chrono", feature = "time"))]
 mod temporal;
 mod text;
@@ -30,6 +32,8 @@ mod wire;
 mod tests_keys;
 
 pub use self::bincode::Bincode;
+pub use alarmed::Alarmed;
+pub(crate) use alarmed::AlarmedCodec;
 pub use as_key::AsKey;
 pub use awaited::Awaited;
 pub(crate) use checked::CheckedCodec;
@@ -46,6 +50,8 @@ pub use range::KeyRange;
 pub use raw::Raw;
 pub use shape::Shape;
 pub(crate) use shape::{Growth, ShapeNode, is_told_by_its_name, short_name};
+pub use spans::Span;
+pub(crate) use spans::SpansCodec;
 #[cfg(feature = "uuid")]
 pub use wire::UuidText;
 pub use wire::{BigEndian, Ordered, Utf8};

@@ -3,12 +3,13 @@
 use crate::flow::{Batch, NodeId, NodeOutput, NodeRef};
 use crate::{Error, Result};
 use std::fmt;
+use std::marker::PhantomData;
 
 /// What an [`Operator`](super::Operator) is handed, by the types of its inputs: `(A,)` is what one node puts out, `(A, B)` is
-/// that of two, and [`All`] that of any number of nodes of one type. There are no others: the trait is sealed.
+/// that of two, [`All`] that of any number of nodes of one type, and [`Unread`] takes nothing. There are no others: the trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what nodes put out",
-    note = "one input is `(A,)`, two are `(A, B)`, any number of one type is `All<A>`"
+    note = "one input is `(A,)`, two are `(A, B)`, any number of one type is `All<A>`, and `Unread<A>` takes nothing"
 )]
 pub trait Inputs: Sized + sealed::Sealed {
     /// The nodes that put these inputs out, as [`Builder::operator`](crate::graph::Builder::operator) takes them: one
@@ -23,6 +24,11 @@ pub trait Inputs: Sized + sealed::Sealed {
     #[doc(hidden)]
     fn take(taking: &mut Taking<'_>) -> Result<Self>;
 }
+
+/// The input of an operator that takes nothing of what a node puts out, and only stands behind it: it runs later, and has come as
+/// far in time. Nothing is copied for it.
+#[derive(Debug, Clone)]
+pub struct Unread<T>(PhantomData<fn() -> T>);
 
 /// What any number of nodes of one type have put out, in the order in which they were named.
 #[derive(Debug, Clone)]
@@ -47,6 +53,13 @@ impl Taking<'_> {
         match (parts.pop(), parts.is_empty()) {
             (Some(batch), true) => batch.downcast(),
             _ => Err(Error::internal("an operator reads what a node did not put out")),
+        }
+    }
+
+    /// Takes nothing of an input.
+    fn pass_over(&mut self, input: usize) {
+        if let Some(slot) = self.nodes.get(input).and_then(|&node| self.slots.get_mut(node)) {
+            slot.pass_over();
         }
     }
 
@@ -102,5 +115,20 @@ impl<A: 'static> Inputs for All<A> {
 
     fn take(taking: &mut Taking<'_>) -> Result<Self> {
         (0..taking.nodes.len()).map(|input| taking.take(input)).collect::<Result<_>>().map(Self)
+    }
+}
+
+impl<A> sealed::Sealed for Unread<A> {}
+
+impl<A: 'static> Inputs for Unread<A> {
+    type Nodes = NodeRef<A>;
+
+    fn ids(node: NodeRef<A>) -> Vec<NodeId> {
+        vec![node.id()]
+    }
+
+    fn take(taking: &mut Taking<'_>) -> Result<Self> {
+        taking.pass_over(0);
+        Ok(Self(PhantomData))
     }
 }

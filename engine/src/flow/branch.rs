@@ -9,7 +9,7 @@
 //! A path that has no room left ends in a hash of what it would have been: still a function of the input, and distinct
 //! but for a chance of 2^-48, though in an arbitrary order.
 
-/// The left end of a path of up to [`MOST_BITS`] bits; the rest is zeros, then the number of bits.
+/// The left end of a path of up to [`MOST_BITS`] bits; the rest is zeros, then whether no record is to blame, and the number of bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Branch {
     /// In two halves, so that a stamp needs no alignment of 16 bytes.
@@ -18,8 +18,13 @@ pub(crate) struct Branch {
 }
 
 const LENGTH_BITS: u32 = 7;
-const MOST_BITS: u32 = 128 - LENGTH_BITS;
 const LENGTH: u128 = (1 << LENGTH_BITS) - 1;
+
+/// Set in what time has caused and no record, and in all that is made of it.
+const OF_TIME: u64 = 1 << LENGTH_BITS;
+const TAIL_BITS: u32 = LENGTH_BITS + 1;
+const TAIL: u128 = (1 << TAIL_BITS) - 1;
+const MOST_BITS: u32 = 128 - TAIL_BITS;
 
 /// How many bits of hash stand for a key, or for a path that has no room.
 const HASH_BITS: u32 = 48;
@@ -32,8 +37,9 @@ const KEY_BITS: u32 = 32;
 const PAYLOADS: [u32; 5] = [3, 6, 12, 20, 64];
 
 impl Branch {
-    fn new(path: u128, length: u32) -> Self {
-        let whole = (path & !LENGTH) | u128::from(length);
+    /// That of the same cause with this path.
+    fn moved(self, path: u128, length: u32) -> Self {
+        let whole = (path & !TAIL) | u128::from(self.low & OF_TIME) | u128::from(length);
         #[expect(clippy::cast_possible_truncation, reason = "the halves of a number")]
         let (high, low) = ((whole >> 64) as u64, whole as u64);
         Self { high, low }
@@ -41,7 +47,17 @@ impl Branch {
 
     fn path(self) -> (u128, u32) {
         let whole = (u128::from(self.high) << 64) | u128::from(self.low);
-        (whole & !LENGTH, u32::try_from(whole & LENGTH).unwrap_or(MOST_BITS))
+        (whole & !TAIL, u32::try_from(whole & LENGTH).unwrap_or(MOST_BITS))
+    }
+
+    /// The same path, of what time has caused.
+    pub(super) fn of_time(self) -> Self {
+        Self { low: self.low | OF_TIME, ..self }
+    }
+
+    /// Whether time has caused it, and no record.
+    pub(super) fn is_of_time(self) -> bool {
+        self.low & OF_TIME != 0
     }
 
     /// The `index`th that is made from this one.
@@ -53,7 +69,7 @@ impl Branch {
     /// What is made from this one for a key; of several values that come on different paths the order is lost.
     pub(super) fn then_key(self, encoded_key: &[u8]) -> Self {
         let made_from = self.bytes().chain(encoded_key.iter().copied());
-        Self::default().append(u128::from(hash(made_from)), HASH_BITS)
+        self.moved(0, 0).append(u128::from(hash(made_from)), HASH_BITS)
     }
 
     /// This one, where it comes on the `index`th of so many ways. It takes as many bits as the number of the last way.
@@ -66,9 +82,9 @@ impl Branch {
         let (path, length) = self.path();
         let path = ((index.min(last) as u128) << (128 - bits)) | (path >> bits);
         if length + bits > MOST_BITS {
-            return Self::full(path, self.bytes());
+            return self.full(path, self.bytes());
         }
-        Self::new(path, length + bits)
+        self.moved(path, length + bits)
     }
 
     /// The two halves, as which it is stored.
@@ -83,9 +99,9 @@ impl Branch {
         let (path, length) = of_record.path();
         let path = (u128::from(place) << 64) | (path >> 64);
         if length + 64 > MOST_BITS {
-            return Self::full(path, of_record.bytes().chain(place.to_le_bytes()));
+            return Self::default().full(path, of_record.bytes().chain(place.to_le_bytes()));
         }
-        Self::new(path, length + 64)
+        Self::default().moved(path, length + 64)
     }
 
     /// What is made for a key, in the order of keys whose first bytes differ.
@@ -99,16 +115,16 @@ impl Branch {
     fn append(self, bits: u128, count: u32) -> Self {
         let (path, length) = self.path();
         if length + count > MOST_BITS {
-            return Self::full(path, self.bytes().chain(bits.to_le_bytes()));
+            return self.full(path, self.bytes().chain(bits.to_le_bytes()));
         }
-        Self::new(path | (bits << (128 - length - count)), length + count)
+        self.moved(path | (bits << (128 - length - count)), length + count)
     }
 
     /// The beginning of `path`, and a hash of `made_from` for what has no room.
-    fn full(path: u128, made_from: impl Iterator<Item = u8>) -> Self {
-        let hash = u128::from(hash(made_from)) << LENGTH_BITS;
-        let kept = !((1_u128 << (HASH_BITS + LENGTH_BITS)) - 1);
-        Self::new((path & kept) | hash, MOST_BITS)
+    fn full(self, path: u128, made_from: impl Iterator<Item = u8>) -> Self {
+        let hash = u128::from(hash(made_from)) << TAIL_BITS;
+        let kept = !((1_u128 << (HASH_BITS + TAIL_BITS)) - 1);
+        self.moved((path & kept) | hash, MOST_BITS)
     }
 
     fn bytes(self) -> impl Iterator<Item = u8> {
@@ -207,6 +223,22 @@ mod tests {
             let made: std::collections::BTreeSet<Branch> =
                 numbers.iter().flat_map(|number| [deep.then(*number), deep.then(*number).on_way(1, 2)]).collect();
             prop_assert_eq!(made.len(), numbers.len() * 2);
+        }
+
+        #[test]
+        fn what_time_has_caused_stays_known_and_keeps_its_order(numbers in prop::collection::vec(any::<u64>(), 1..12), way in 0..3_usize) {
+            let walk = |mut branch: Branch| {
+                for number in &numbers {
+                    branch = branch.then(*number).on_way(way, 3);
+                }
+                (branch, branch.then_key(b"key").then_in_order(b"key").then(3))
+            };
+            let ((plain, of_key), (of_time, of_time_and_key)) = (walk(Branch::default()), walk(Branch::default().of_time()));
+            prop_assert!(!plain.is_of_time() && !of_key.is_of_time());
+            prop_assert!(of_time.is_of_time() && of_time_and_key.is_of_time());
+            if numbers.len() < 2 {
+                prop_assert_eq!(plain.path(), of_time.path());
+            }
         }
 
         #[test]

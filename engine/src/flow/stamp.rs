@@ -55,7 +55,22 @@ impl Stamp {
 
     /// Whether no record has caused it.
     pub(crate) fn is_of_closing(&self) -> bool {
-        self.sequence >= FIRST_CLOSING
+        self.sequence >= FIRST_CLOSING || self.branch.is_of_time()
+    }
+
+    /// The stamp of what was due for a key at `due_ms`, the `index`th such before this record was worked on for the key: it stands
+    /// before what [is made of the record then](Self::behind_what_was_due). The record has not caused it, and is not to blame.
+    #[must_use]
+    pub fn of_due_before(mut self, index: usize, due_ms: i64) -> Self {
+        self.branch = self.branch.then(0).then(index as u64).of_time();
+        (self.timestamp_ms, self.stream_time_ms) = (due_ms, due_ms);
+        self
+    }
+
+    /// The stamp of this record for a key of which something may have been [due before](Self::of_due_before).
+    #[must_use]
+    pub fn behind_what_was_due(self) -> Self {
+        self.branch(1)
     }
 
     /// The stamp of the same record where its partition had come as far as `stream_time_ms`.
@@ -165,6 +180,20 @@ mod tests {
         }
         assert_eq!(record.branch(3).way(1, 2), record.branch(3).side(true));
         assert_eq!(record.branch(3).way(0, 1), record.branch(3), "one way takes no room");
+    }
+
+    #[test]
+    fn what_was_due_stands_before_its_record_and_behind_the_one_before() {
+        let record = Stamp::new(7, 3);
+        let stamps = [
+            Stamp::new(9, 2).behind_what_was_due().branch(70_000),
+            record.of_due_before(0, 50).branch(3),
+            record.of_due_before(1, 60),
+            record.behind_what_was_due(),
+            Stamp::of_closing(1, b"key", 1),
+        ];
+        assert!(stamps.is_sorted_by(|a, b| a < b));
+        assert_eq!(stamps.map(|stamp| stamp.is_of_closing()), [false, true, true, false, true]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     Dated, Graph, Interleaving, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef, TableSpec,
     TimeUse, TopicSpec,
 };
-use crate::codec::{Grouped, GroupedCodec, Key, RowCodec, Shape, Value, short_name};
+use crate::codec::{Alarmed, AlarmedCodec, Grouped, GroupedCodec, Key, RowCodec, Shape, Value, short_name};
 use crate::dataflow::{Exchange, Gather, Inputs, Local, Operator, Scatter, Source};
 use crate::flow::GraphId;
 use crate::state::TableState;
@@ -182,7 +182,8 @@ impl Builder {
         outlet
     }
 
-    /// Adds an exchange: it splits its input by shard, and the node returned holds what reached each shard, ordered by stamp.
+    /// Adds an exchange: it splits its input by shard, and the node returned holds what reached each shard, ordered by stamp. Tables
+    /// that it reads are written before it or, where it reads them [as they were](crate::dataflow::Context::table_before), behind it.
     pub fn exchange<X: Exchange>(
         &self,
         label: &str,
@@ -259,6 +260,18 @@ impl Builder {
         let TableOptions { name, version, fold_id, codec } = options;
         let codec = Arc::new(GroupedCodec::new(codec));
         self.table_of_rows(kind, name, version, fold_id, codec, format!("Grouped<{}>", short_name::<V>()))
+    }
+
+    /// Adds a table whose rows carry an alarm each beside the value: readers are shown the value.
+    #[must_use]
+    pub fn alarmed_table<K: Key, V: Value>(
+        &self,
+        kind: &'static str,
+        options: TableOptions<V>,
+    ) -> TableRef<K, Alarmed<V>> {
+        let TableOptions { name, version, fold_id, codec } = options;
+        let codec = Arc::new(AlarmedCodec::new(codec));
+        self.table_of_rows(kind, name, version, fold_id, codec, format!("Alarmed<{}>", short_name::<V>()))
     }
 
     fn table_of_rows<K: Key, R: Value>(

@@ -1,6 +1,6 @@
 //! How a table is kept.
 
-use crate::codec::{Bincode, CheckedCodec, RowCodec, Value, ValueCodec};
+use crate::codec::{Bincode, CheckedCodec, RowCodec, Span, SpansCodec, Value, ValueCodec};
 use crate::store::layout::FoldId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -172,6 +172,18 @@ impl<V: Value> TableOptions<V> {
     pub fn fold_id(mut self, fold_id: &str) -> Self {
         fold_id.clone_into(&mut self.fold_id.said);
         self
+    }
+
+    /// A table beside this one, named `<name>.<suffix>`, which keeps several such values in a row, each with a stretch of time. For
+    /// operators.
+    #[must_use]
+    pub fn of_spans(&self, suffix: &str) -> TableOptions<Vec<Span<V>>> {
+        TableOptions {
+            name: format!("{}.{suffix}", self.name).into(),
+            version: self.version,
+            fold_id: self.fold_id.clone(),
+            codec: Arc::new(SpansCodec::new(Arc::clone(&self.codec))),
+        }
     }
 
     /// Says what the operator that writes the table knows of itself, beside its kind, such as `top_k(5)`: what must not change

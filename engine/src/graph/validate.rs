@@ -78,7 +78,7 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
     refuse_cycles(&parts.nodes)
 }
 
-/// A table has one writer, and whoever reads it stands behind that: what it finds would else depend on what runs first.
+/// A table has one writer, and whoever reads it stands behind that or before it: what it finds would else depend on what runs first.
 fn check_tables(parts: &Parts) -> Result<()> {
     let mut writers: Vec<Option<usize>> = vec![None; parts.tables.len()];
     for (id, node) in parts.nodes.iter().enumerate() {
@@ -100,11 +100,14 @@ fn check_tables(parts: &Parts) -> Result<()> {
             spec.name
         )));
     }
-    for node in parts.nodes.iter().filter(|node| !node.reads.is_empty()) {
+    for (id, node) in parts.nodes.iter().enumerate().filter(|(_, node)| !node.reads.is_empty()) {
         let above = upstream(&parts.nodes, node);
         for &table in &node.reads {
             let writer = writers.get(table).copied().flatten();
-            if writer.is_none_or(|writer| !above.contains(&writer))
+            let stands_before = |writer: usize| {
+                parts.nodes.get(writer).is_some_and(|writer| upstream(&parts.nodes, writer).contains(&id))
+            };
+            if writer.is_none_or(|writer| !above.contains(&writer) && !stands_before(writer))
                 && let Some(spec) = parts.tables.get(table)
             {
                 return Err(Error::invalid(format!(

@@ -1,9 +1,9 @@
 //! The table that a reader asks: its rows as readers are shown them.
 //!
-//! Most tables show what they store. A group's row has the number of its members beside the value, of which nobody is told.
-//! The two kinds are told apart here and nowhere above: views, snapshots, scans and subscriptions know one type of value.
+//! Most tables show what they store. A group's row has the number of its members beside the value, and that of a key with an alarm
+//! when it is due, of which nobody is told. The kinds are told apart here and nowhere above: views, snapshots, scans and subscriptions know one type of value.
 
-use crate::codec::{Grouped, Key, Value};
+use crate::codec::{Alarmed, Grouped, Key, Value};
 use crate::flow::{Change, Router, TableIndex, TableRef};
 use crate::state::{AnyTable, KeyWatch, Next, Pushed, Queue, Seen, TableState, Taken, TaskState};
 use crate::store::layout::TableId;
@@ -13,10 +13,18 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use tokio::sync::futures::OwnedNotified;
 
+/// What is stored of a row.
+#[derive(Clone, Copy)]
+enum Kind {
+    Whole,
+    Groups,
+    Alarmed,
+}
+
 /// Names a table whose rows can be asked, together with what they show.
 pub struct StoredRef<K, V> {
     index: TableIndex,
-    of_groups: bool,
+    kind: Kind,
     types: PhantomData<fn() -> (K, V)>,
 }
 
@@ -38,7 +46,13 @@ impl<K, V> StoredRef<K, V> {
     /// `table` as it shows the values of its groups, without the number of their members.
     #[must_use]
     pub fn of_groups(table: TableRef<K, Grouped<V>>) -> Self {
-        Self { index: table.index(), of_groups: true, types: PhantomData }
+        Self { index: table.index(), kind: Kind::Groups, types: PhantomData }
+    }
+
+    /// `table` as it shows the values of its rows, without their alarms.
+    #[must_use]
+    pub fn of_alarmed(table: TableRef<K, Alarmed<V>>) -> Self {
+        Self { index: table.index(), kind: Kind::Alarmed, types: PhantomData }
     }
 
     /// The table without its types.
@@ -50,7 +64,7 @@ impl<K, V> StoredRef<K, V> {
 
 impl<K, V> From<TableRef<K, V>> for StoredRef<K, V> {
     fn from(table: TableRef<K, V>) -> Self {
-        Self { index: table.index(), of_groups: false, types: PhantomData }
+        Self { index: table.index(), kind: Kind::Whole, types: PhantomData }
     }
 }
 
@@ -58,6 +72,7 @@ impl<K, V> From<TableRef<K, V>> for StoredRef<K, V> {
 pub(crate) enum Readable<K, V> {
     Whole(Arc<TableState<K, V>>),
     Groups(Arc<TableState<K, Grouped<V>>>),
+    Alarmed(Arc<TableState<K, Alarmed<V>>>),
 }
 
 impl<K, V> Clone for Readable<K, V> {
@@ -65,23 +80,25 @@ impl<K, V> Clone for Readable<K, V> {
         match self {
             Self::Whole(table) => Self::Whole(Arc::clone(table)),
             Self::Groups(table) => Self::Groups(Arc::clone(table)),
+            Self::Alarmed(table) => Self::Alarmed(Arc::clone(table)),
         }
     }
 }
 
-/// The same of either kind of table.
-macro_rules! either {
+/// The same of any kind of table.
+macro_rules! any {
     ($readable:expr, $table:ident => $answer:expr) => {
         match $readable {
             Readable::Whole($table) => $answer,
             Readable::Groups($table) => $answer,
+            Readable::Alarmed($table) => $answer,
         }
     };
 }
 
 impl<K, V> Readable<K, V> {
     pub(crate) fn name(&self) -> &Arc<str> {
-        either!(self, table => table.name())
+        any!(self, table => table.name())
     }
 }
 
@@ -92,37 +109,37 @@ impl<K: Key, V: Value> Readable<K, V> {
     /// `Internal` if it has others.
     pub(crate) fn of(table: Arc<dyn AnyTable>, stored: StoredRef<K, V>, name: &str) -> Result<Self> {
         let table = table.as_any();
-        let found = if stored.of_groups {
-            table.downcast().map(Self::Groups)
-        } else {
-            table.downcast().map(Self::Whole)
+        let found = match stored.kind {
+            Kind::Whole => table.downcast().map(Self::Whole),
+            Kind::Groups => table.downcast().map(Self::Groups),
+            Kind::Alarmed => table.downcast().map(Self::Alarmed),
         };
         found.map_err(|_| Error::internal(format!("table `{name}` has other types")))
     }
 
     #[inline]
     pub(crate) fn shared(&self) -> &Arc<TaskState> {
-        either!(self, table => table.shared())
+        any!(self, table => table.shared())
     }
 
     pub(crate) fn table_id(&self) -> TableId {
-        either!(self, table => table.table_id())
+        any!(self, table => table.table_id())
     }
 
     /// As [`TableState::since`].
     pub(crate) fn since(&self) -> u64 {
-        either!(self, table => table.since())
+        any!(self, table => table.since())
     }
 
     /// As [`TableState::ask`].
     #[inline]
     pub(crate) fn ask(&self) -> Result<()> {
-        either!(self, table => table.ask())
+        any!(self, table => table.ask())
     }
 
     /// As [`TableState::row_key`].
     pub(crate) fn row_key(&self, key: &K) -> Vec<u8> {
-        either!(self, table => table.row_key(key))
+        any!(self, table => table.row_key(key))
     }
 
     /// As [`TableState::visible`].
@@ -131,6 +148,7 @@ impl<K: Key, V: Value> Readable<K, V> {
         match self {
             Self::Whole(table) => table.visible(key, router, V::clone),
             Self::Groups(table) => table.visible(key, router, |row| row.value.clone()),
+            Self::Alarmed(table) => table.visible(key, router, |row| row.value.clone()),
         }
     }
 
@@ -139,6 +157,7 @@ impl<K: Key, V: Value> Readable<K, V> {
         match self {
             Self::Whole(table) => table.visible_at(key, V::clone),
             Self::Groups(table) => table.visible_at(key, |row| row.value.clone()),
+            Self::Alarmed(table) => table.visible_at(key, |row| row.value.clone()),
         }
     }
 
@@ -147,6 +166,7 @@ impl<K: Key, V: Value> Readable<K, V> {
         match self {
             Self::Whole(table) => table.decode(key, bytes),
             Self::Groups(table) => Ok(table.decode(key, bytes)?.value),
+            Self::Alarmed(table) => Ok(table.decode(key, bytes)?.value),
         }
     }
 
@@ -155,6 +175,7 @@ impl<K: Key, V: Value> Readable<K, V> {
         match self {
             Self::Whole(table) => table.decode_row(row, value),
             Self::Groups(table) => table.decode_row(row, value).map(|(key, row)| (key, row.value)),
+            Self::Alarmed(table) => table.decode_row(row, value).map(|(key, row)| (key, row.value)),
         }
     }
 
@@ -163,27 +184,28 @@ impl<K: Key, V: Value> Readable<K, V> {
         match self {
             Self::Whole(table) => Pushes::Whole(table.subscribers().add_stream()),
             Self::Groups(table) => Pushes::Groups(table.subscribers().add_stream()),
+            Self::Alarmed(table) => Pushes::Alarmed(table.subscribers().add_stream()),
         }
     }
 
     /// Adds a subscriber of `key`, who [leaves](Self::leave) again. The caller keeps epochs from being published meanwhile.
     pub(super) fn add_key(&self, key: &K) -> Arc<KeyWatch> {
-        either!(self, table => table.subscribers().add_key(key))
+        any!(self, table => table.subscribers().add_key(key))
     }
 
     /// Takes a subscriber of `key` out again.
     pub(super) fn leave(&self, key: &K) {
-        either!(self, table => table.subscribers().leave(key));
+        any!(self, table => table.subscribers().leave(key));
     }
 
     /// Whether no change will come any more.
     pub(super) fn have_ended(&self) -> bool {
-        either!(self, table => table.subscribers().have_ended())
+        any!(self, table => table.subscribers().have_ended())
     }
 
     /// How many bytes of changes may wait for all streams of the engine.
     pub(super) fn limit(&self) -> usize {
-        either!(self, table => table.subscribers().limit())
+        any!(self, table => table.subscribers().limit())
     }
 }
 
@@ -191,6 +213,7 @@ impl<K: Key, V: Value> Readable<K, V> {
 pub(super) enum Pushes<K, V> {
     Whole(Arc<Queue<K, V>>),
     Groups(Arc<Queue<K, Grouped<V>>>),
+    Alarmed(Arc<Queue<K, Alarmed<V>>>),
 }
 
 /// The changes of one epoch: shared with other subscribers, or made for this one.
@@ -214,6 +237,7 @@ impl<K: Key, V: Value> Pushes<K, V> {
         match self {
             Self::Whole(queue) => queue.notified(),
             Self::Groups(queue) => queue.notified(),
+            Self::Alarmed(queue) => queue.notified(),
         }
     }
 
@@ -221,15 +245,20 @@ impl<K: Key, V: Value> Pushes<K, V> {
     pub(super) fn take(&self) -> Next<Epoch<K, V>> {
         match self {
             Self::Whole(queue) => queue.take().map(Epoch::Shared),
-            Self::Groups(queue) => queue.take().map(|taken| Epoch::Made(shown(taken.pushed()))),
+            Self::Groups(queue) => {
+                queue.take().map(|taken| Epoch::Made(shown(taken.pushed(), |row| &row.value)))
+            }
+            Self::Alarmed(queue) => {
+                queue.take().map(|taken| Epoch::Made(shown(taken.pushed(), |row| &row.value)))
+            }
         }
     }
 }
 
-/// What the changes of groups show.
-fn shown<K: Key, V: Value>(pushed: &Pushed<K, Grouped<V>>) -> Pushed<K, V> {
-    let value = |row: &Option<Grouped<V>>| row.as_ref().map(|row| row.value.clone());
-    let change = |change: &Change<K, Grouped<V>>| Change {
+/// What the changes of rows show, of each of which `of` is shown.
+fn shown<K: Key, R: Value, V: Value>(pushed: &Pushed<K, R>, of: impl Fn(&R) -> &V) -> Pushed<K, V> {
+    let value = |row: &Option<R>| row.as_ref().map(|row| of(row).clone());
+    let change = |change: &Change<K, R>| Change {
         key: change.key.clone(),
         old: value(&change.old),
         new: value(&change.new),

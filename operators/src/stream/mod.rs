@@ -16,20 +16,17 @@
 //! | `join_as_of` | a stream that met what a table was at the time of its records |
 //! | `group`, `extreme` | a table of folded groups |
 //! | `window` | a table of groups by windows, and what of it is final |
-//! | `process` | streams and a state by code of one's own |
+//! | `process`, `alarmed` | streams and a state by code of one's own, without alarms and with them; `emit` is what it is handed |
+//! | `distinct` | a stream without repetitions |
 //! | `table` | a table of the last values |
 //! | `sink` | records of a topic |
 //!
 //! Nodes with several outputs are built from `outlet`.
-//!
-//! What looks at event time is not all there yet; it has its places:
-//!
-//! | what | where |
-//! |---|---|
-//! | other windows than tumbling ones | a file each in `window/` (hopping, sliding, session, calendar), which says to which windows a record counts |
-//! | timers | `process`: one more method of `Process`, which has a default, and one more of `Emit`; when one is due is the engine's to say, as it says which records an epoch has |
 
+pub(crate) mod alarmed;
 pub(crate) mod arrive;
+mod distinct;
+mod emit;
 mod extreme;
 mod fallible;
 pub(crate) mod grace;
@@ -52,14 +49,19 @@ mod table;
 mod window;
 mod within;
 
+pub use alarmed::Alarmed;
+pub use emit::Emit;
 pub use group::GroupedStream;
 pub use in_time_order::InTimeOrder;
 pub use millpond_engine::changelog::ProducerRecord;
-pub use process::{Emit, Process};
+pub use process::Process;
 pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
-pub use window::{Tumbling, TumblingSize, WindowStart, Windowed, WindowedStream, WindowedTable, Windows};
+pub use window::{
+    GroupsBy, Session, SessionGap, SessionStream, SessionTable, Tumbling, TumblingSize, WindowStart,
+    Windowed, WindowedStream, WindowedTable, Windows,
+};
 
 pub use within::{HeldRecords, JoinStore, StreamJoin, Within, WithinBounds};
 

@@ -9,14 +9,14 @@
 //! table.
 
 use super::Stream;
+use super::emit::Emit;
 use super::outlet::Portion;
 use super::step::CHARGED_TOGETHER;
 use crate::table::StoredTable;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp, Update};
+use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Update};
 use millpond_engine::graph::{TableOptions, TableRef};
-use std::fmt;
 use std::marker::PhantomData;
 
 /// A step over a stream that keeps a state per key.
@@ -32,6 +32,7 @@ use std::marker::PhantomData;
 /// A state of `None` is that of a key which was never seen; setting it to `None` deletes the row. The state is a table like
 /// any other: it can be asked, joined and grouped. With code that means something else the states that are there stay as
 /// they were, unless the table's version is raised: see [when the meaning changes](TableOptions#when-the-meaning-changes).
+/// What is to be done with a key at a time of its own is an alarm: see [`Alarmed`](super::Alarmed).
 ///
 /// # Examples
 /// ```
@@ -134,61 +135,6 @@ pub trait Process<K, V>: Send + Sync + 'static {
         state: &mut Option<Self::State>,
         emit: &mut Emit<Self::OutKey, Self::OutValue>,
     );
-}
-
-/// Collects what a [`Process`] emits for one record.
-pub struct Emit<K, V> {
-    events: Vec<Event<K, V>>,
-    stamp: Stamp,
-    index: usize,
-    failed: Option<String>,
-}
-
-impl<K, V> Emit<K, V> {
-    fn with_capacity(events: usize) -> Self {
-        Self { events: Vec::with_capacity(events), stamp: Stamp::default(), index: 0, failed: None }
-    }
-
-    fn begin(&mut self, stamp: Stamp) {
-        self.stamp = stamp;
-        self.index = 0;
-    }
-
-    /// Emits a record, behind those that were emitted before.
-    pub fn push(&mut self, key: K, value: V) {
-        self.events.push(Event { key, value, stamp: self.stamp.branch(self.index) });
-        self.index += 1;
-    }
-
-    /// Says that the record cannot be worked on, for this `reason`: that is its failure, for the failure policy to handle.
-    /// All that was and will be emitted for it, and made of the state, is undone. Of several reasons the first counts.
-    pub fn fail(&mut self, reason: impl fmt::Display) {
-        self.failed.get_or_insert_with(|| reason.to_string());
-    }
-
-    /// The timestamp of the record: milliseconds since the Unix epoch, as the record carried it. It orders nothing.
-    #[must_use]
-    pub fn timestamp_ms(&self) -> i64 {
-        self.stamp.timestamp_ms
-    }
-
-    /// How far the record's partition had come in time: the greatest timestamp of it and of all before it there, in milliseconds
-    /// since the Unix epoch. By this a record is late or not, whatever other partitions hold and however it was read.
-    #[must_use]
-    #[doc(alias = "currentStreamTimeMs")]
-    pub fn stream_time_ms(&self) -> i64 {
-        self.stamp.stream_time_ms
-    }
-}
-
-impl<K, V> fmt::Debug for Emit<K, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emit")
-            .field("emitted", &self.index)
-            .field("timestamp_ms", &self.timestamp_ms())
-            .field("failed", &self.failed)
-            .finish_non_exhaustive()
-    }
 }
 
 impl<K: Key, V: Value> Stream<K, V> {

@@ -5,7 +5,7 @@
 //! key on whose behalf. A row at which a computing step returns an error is absent.
 
 use millpond_engine::Result;
-use millpond_engine::codec::{Grouped, Key, Value};
+use millpond_engine::codec::{Alarmed, Grouped, Key, Value};
 use millpond_engine::dataflow::{Context, Failure, Stamp};
 use millpond_engine::graph::{TableIndex, TableRef};
 
@@ -42,6 +42,22 @@ pub(crate) struct GroupAccess<K, V> {
 }
 
 impl<K: Key, V: Value> Access<K, V> for GroupAccess<K, V> {
+    fn look_up(&self, context: &mut Context<'_>, keys: &[Wanted<'_, K>]) -> Result<Vec<Option<V>>, Failure> {
+        let rows = context.table(&self.table)?.look_up(context, &plain(keys))?;
+        Ok(rows.into_iter().map(|row| row.map(|row| row.value)).collect())
+    }
+
+    fn reads(&self) -> Vec<TableIndex> {
+        vec![self.table.index()]
+    }
+}
+
+/// Reads a stored table of rows with alarms, and shows their values.
+pub(crate) struct AlarmedAccess<K, V> {
+    pub(crate) table: TableRef<K, Alarmed<V>>,
+}
+
+impl<K: Key, V: Value> Access<K, V> for AlarmedAccess<K, V> {
     fn look_up(&self, context: &mut Context<'_>, keys: &[Wanted<'_, K>]) -> Result<Vec<Option<V>>, Failure> {
         let rows = context.table(&self.table)?.look_up(context, &plain(keys))?;
         Ok(rows.into_iter().map(|row| row.map(|row| row.value)).collect())

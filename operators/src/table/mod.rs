@@ -13,12 +13,12 @@
 //! | `fallible` | the same where a closure may fail |
 //! | `to_stream` | the changes as a stream |
 //! | `versioned` | tables that keep what their rows were; a join as of a time is one of `stream` |
+//! | `expire`, `valid`, `settle` | tables whose rows go, come and change at times of their own |
 //! | `access`, `history` | how an operator looks into tables, and what an epoch did to their rows |
-//!
-//! Tables whose rows expire are to be a file beside `source`: they write rows, and look at event time for when one goes.
 
 pub(crate) mod access;
 pub(crate) mod distinct;
+mod expire;
 mod extreme;
 mod fallible;
 mod first;
@@ -30,9 +30,11 @@ mod link;
 mod map;
 mod re_key;
 mod regroup;
+mod settle;
 pub(crate) mod source;
 mod stored;
 mod to_stream;
+mod valid;
 pub(crate) mod versioned;
 
 pub use foreign::ForeignStore;

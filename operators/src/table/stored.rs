@@ -1,10 +1,10 @@
 //! Stored tables: those whose rows are kept, so that they can be asked.
 //!
-//! What is stored is what is shown, but for groups, which keep the number of their members beside the value.
+//! What is stored is what is shown, but for groups, which keep the number of their members beside the value, and for rows with alarms.
 
 use super::Table;
-use super::access::{GroupAccess, StoredAccess};
-use millpond_engine::codec::{Grouped, Key, Value};
+use super::access::{AlarmedAccess, GroupAccess, StoredAccess};
+use millpond_engine::codec::{Alarmed, Grouped, Key, Value};
 use millpond_engine::dataflow::Changes;
 use millpond_engine::graph::{Builder, Interleaving, NodeRef, TableRef};
 use millpond_engine::query::{Stored, StoredRef};
@@ -146,6 +146,18 @@ impl<K: Key, V: Value> StoredTable<K, V> {
         table: TableRef<K, Grouped<V>>,
     ) -> Self {
         Self { table: Table::new(builder, node, GroupAccess { table }), stored: StoredRef::of_groups(table) }
+    }
+
+    /// A table whose rows are in `table`, with alarms, and whose node puts out what they show.
+    pub(crate) fn of_alarmed(
+        builder: &Builder,
+        node: NodeRef<Changes<K, V>>,
+        table: TableRef<K, Alarmed<V>>,
+    ) -> Self {
+        Self {
+            table: Table::new(builder, node, AlarmedAccess { table }),
+            stored: StoredRef::of_alarmed(table),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Folding: events of the running epoch applied to the rows of their keys.
 
 use super::encoded::Encoded;
-use super::{Dirty, TableState};
+use super::{Dirty, Shard, TableState};
 use crate::codec::{Key, Value};
 use crate::flow::{Detail, Event, Failure, Pass, Stamp, Update};
 use crate::state::entry::Entry;
@@ -41,10 +41,30 @@ impl<K: Key, V: Value> TableState<K, V> {
         record: Detail,
         mut apply: impl FnMut(&K, &mut Option<V>, T, &Stamp) -> Result<(), E>,
     ) -> Result<Vec<Update<K, V>>, Failure> {
+        self.fold_in_steps(context, events, record, |context, key, row, value, stamp| {
+            match apply(key, row, value, stamp) {
+                Ok(()) => Ok(None),
+                Err(reason) => Err(context.failed(stamp, reason)),
+            }
+        })
+    }
+
+    /// As [`try_fold`](Self::try_fold), where an event may be several steps, each an update of its own: `apply` is called again with
+    /// the value that it gives back. It may give a step another stamp than that of the event, which must not stand before those of
+    /// earlier steps of the key; code of the user that runs at it is announced by [`Pass::at`].
+    ///
+    /// # Errors
+    /// As for [`fold`](Self::fold), and the failure of `apply` with the earliest stamp.
+    pub fn fold_in_steps<T>(
+        &self,
+        context: &mut Pass<'_>,
+        events: Vec<Event<K, T>>,
+        record: Detail,
+        mut apply: impl FnMut(&mut Pass<'_>, &K, &mut Option<V>, T, &mut Stamp) -> Result<Option<T>, Failure>,
+    ) -> Result<Vec<Update<K, V>>, Failure> {
         let shard = self.shard(context.shard())?;
         let mut dirty = Self::dirty(shard);
         let mut updates = Vec::new();
-        let total = events.len();
         let epoch = context.epoch;
         let mut before = self.encoded();
         let mut refused = EarliestFailure(None);
@@ -55,26 +75,64 @@ impl<K: Key, V: Value> TableState<K, V> {
                 return None;
             }
             context.at(&event.stamp);
-            let Event { key, value, stamp } = event;
-            // A value that cannot be written is the failure of its record even if the next record would replace it: that
-            // must not depend on where epochs are cut.
-            if self.is_picky && entry.epoch == epoch {
-                self.check_replaced(entry, &dirty, stamp, &mut before, &mut refused);
+            let Event { key, mut value, stamp } = event;
+            loop {
+                // A value that cannot be written is the failure of its record even if the next record would replace it: that
+                // must not depend on where epochs are cut.
+                if self.is_picky && entry.epoch == epoch {
+                    self.check_replaced(entry, &dirty, stamp, &mut before, &mut refused);
+                }
+                touch(entry, epoch, stamp, &mut dirty, &key);
+                if record == Detail::Updates {
+                    before.encode(&*self.codec, entry.value.as_ref());
+                }
+                let mut made = stamp;
+                let next = match apply(context, &key, &mut entry.value, value, &mut made) {
+                    Ok(next) => next,
+                    Err(failure) => {
+                        refused.note(made, failure);
+                        return None;
+                    }
+                };
+                if made != stamp {
+                    touch(entry, epoch, made, &mut dirty, &key);
+                }
+                let is_update = record == Detail::Updates && !before.is(&*self.codec, entry.value.as_ref());
+                if is_update {
+                    noted.add(context, size_of::<Update<K, V>>() + before.other.len());
+                }
+                let Some(next) = next else {
+                    if is_update {
+                        updates.push(Update { key, value: entry.value.clone(), stamp: made });
+                    }
+                    return None;
+                };
+                if is_update {
+                    updates.push(Update { key: key.clone(), value: entry.value.clone(), stamp: made });
+                }
+                value = next;
             }
-            touch(entry, epoch, stamp, &mut dirty, &key);
-            if record == Detail::Updates {
-                before.encode(&*self.codec, entry.value.as_ref());
-            }
-            if let Err(reason) = apply(&key, &mut entry.value, value, &stamp) {
-                refused.note(stamp, context.failed(&stamp, reason));
-                return None;
-            }
-            if record == Detail::Updates && !before.is(&*self.codec, entry.value.as_ref()) {
-                updates.push(Update { key, value: entry.value.clone(), stamp });
-                noted.add(context, size_of::<Update<K, V>>() + before.other.len());
-            }
-            None
         };
+        self.visit(context, shard, events, &mut one)?;
+        noted.outcome?;
+        refused.outcome()?;
+        if shard.row_size.are_large::<V>() {
+            // The value before is kept beside each that was touched.
+            context.charge_bytes(dirty.len().saturating_mul(shard.row_size.owned_bytes::<K, V>()))?;
+        }
+        Ok(updates)
+    }
+
+    /// Shows `one` every event with the entry of its key; those whose keys have to be fetched come after the others, once more.
+    #[inline]
+    fn visit<T>(
+        &self,
+        context: &mut Pass<'_>,
+        shard: &Shard<K, V>,
+        events: Vec<Event<K, T>>,
+        one: &mut impl FnMut(&mut Pass<'_>, Event<K, T>, Option<&mut Entry<V>>) -> Option<Event<K, T>>,
+    ) -> Result<(), Failure> {
+        let total = events.len();
         let mut missing = Vec::new();
         shard.map.visit_all(
             events,
@@ -96,13 +154,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         }
         self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
         self.misses.fetch_add(misses as u64, Ordering::Relaxed);
-        noted.outcome?;
-        refused.outcome()?;
-        if shard.row_size.are_large::<V>() {
-            // The value before is kept beside each that was touched.
-            context.charge_bytes(dirty.len().saturating_mul(shard.row_size.owned_bytes::<K, V>()))?;
-        }
-        Ok(updates)
+        Ok(())
     }
 
     /// Notes in `refused` that the value which an earlier record of the epoch has left in `entry` cannot be written. Out of the

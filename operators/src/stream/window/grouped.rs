@@ -2,7 +2,7 @@
 
 use super::assign::{Assign, Late};
 use super::close::{Close, Due};
-use super::{Windowed, Windows};
+use super::{Windowed, Windows, sealed};
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::stream::group::reducing;
 use crate::stream::{GroupedStream, Stream};
@@ -16,19 +16,37 @@ use std::fmt;
 
 impl<K: Key, V: Value> GroupedStream<K, V> {
     /// Divides the records of each group by time. Each counts to the window that has its timestamp, as long as its own partition had
-    /// not come to the close of that window. See [`Tumbling`](super::Tumbling) for an example.
+    /// not come to the close of that window. See [`Tumbling`](super::Tumbling) for an example, and [`Session`](super::Session) for
+    /// windows that are as long as records follow each other.
     #[must_use]
     #[doc(alias = "windowedBy")]
-    pub fn windowed<W: Windows>(&self, windows: W) -> WindowedStream<K, V, W> {
-        let Stream { builder, node, .. } = &self.stream;
-        if let Some(why) = windows.unfit() {
+    pub fn windowed<W: GroupsBy<K, V>>(&self, windows: W) -> W::Windowed {
+        windows.group(self)
+    }
+}
+
+/// What records of groups can be divided by in time. There is nothing else: the trait is sealed.
+pub trait GroupsBy<K, V>: sealed::Sealed {
+    /// The records by windows, ready to be folded.
+    type Windowed;
+
+    #[doc(hidden)]
+    fn group(self, grouped: &GroupedStream<K, V>) -> Self::Windowed;
+}
+
+impl<K: Key, V: Value, W: Windows> GroupsBy<K, V> for W {
+    type Windowed = WindowedStream<K, V, W>;
+
+    fn group(self, grouped: &GroupedStream<K, V>) -> WindowedStream<K, V, W> {
+        let Stream { builder, node, .. } = &grouped.stream;
+        if let Some(why) = self.unfit() {
             builder.refuse(Error::invalid(why));
         }
-        let assigned = builder.operator("windowed", *node, &[], &[], Assign::new(windows.clone()));
+        let assigned = builder.operator("windowed", *node, &[], &[], Assign::new(self.clone()));
         // What is late is, too, a matter of how far partitions have come.
         builder.looks_at_time(assigned, 0);
         let stream = Stream::new(builder.clone(), assigned, true);
-        WindowedStream { grouped: self.clone(), assigned: GroupedStream { stream }, windows }
+        WindowedStream { grouped: grouped.clone(), assigned: GroupedStream { stream }, windows: self }
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `windowed` | the key of a row: a window and the key of its group |
 //! | `tumbling` | windows of one size that follow each other |
 //! | `calendar` | windows as clocks on the wall show them |
+//! | `session` | windows that are as long as records follow each other |
 //! | `grouped` | grouped records by their windows, and what is folded of them |
 //! | `assign` | to which window a record counts, and which records count to none |
 //! | `close` | the final rows of windows that are closed |
@@ -17,12 +18,14 @@ mod assign;
 mod calendar;
 mod close;
 mod grouped;
+mod session;
 mod tumbling;
 mod windowed;
 
 #[cfg(feature = "calendar")]
 pub use calendar::{Calendar, CalendarPeriod, Weekday};
-pub use grouped::{WindowedStream, WindowedTable};
+pub use grouped::{GroupsBy, WindowedStream, WindowedTable};
+pub use session::{Session, SessionGap, SessionStream, SessionTable};
 pub use tumbling::{Tumbling, TumblingSize};
 pub use windowed::{WindowStart, Windowed};
 

@@ -1,0 +1,223 @@
+//! Grouped records by sessions, and what is folded of them.
+
+use super::Session;
+use super::fold::{All, Closed, Sessions};
+use crate::aggregate::{self, Merge, count};
+use crate::alarm::{AlarmedRows, When};
+use crate::stream::window::{GroupsBy, Windowed};
+use crate::stream::{GroupedStream, Stream};
+use crate::table::StoredTable;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::dataflow::{Context, Event, Failure, Operator};
+use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::query::{Stored, StoredRef};
+use millpond_engine::{Error, Result};
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+impl<K: Key, V: Value> GroupsBy<K, V> for Session {
+    type Windowed = SessionStream<K, V>;
+
+    fn group(self, grouped: &GroupedStream<K, V>) -> SessionStream<K, V> {
+        if let Some(why) = self.unfit() {
+            grouped.stream.builder.refuse(Error::invalid(why));
+        }
+        SessionStream { grouped: grouped.clone(), windows: self }
+    }
+}
+
+/// The records of groups by sessions, ready to be folded. See [`Session`] for an example.
+///
+/// Two sessions may become one, so that what is folded must be able to [merge](Merge).
+/// Beside the table that is named, the open sessions of each key are kept as one row of `<store>.open`, and when the first of them
+/// closes in `<store>.open.alarms`: what a record costs grows with how many sessions of its key are open, which are few unless partitions
+/// are far apart.
+#[derive(Debug)]
+#[doc(alias = "SessionWindowedKStream")]
+pub struct SessionStream<K, V> {
+    grouped: GroupedStream<K, V>,
+    windows: Session,
+}
+
+impl<K: Key, V: Value> SessionStream<K, V> {
+    /// Counts the records of each group in each session.
+    pub fn count(&self, store: impl Into<TableOptions<u64>>) -> SessionTable<K, u64> {
+        self.aggregate(store, count())
+    }
+
+    /// Folds each group in each session with a closure, beginning with `init()`, and makes one of two sessions by `merge`, of which the
+    /// first is the earlier one. What comes out must not depend on the order in which records are folded, nor on which of them were
+    /// folded before two sessions became one; `init()` merged with anything is that.
+    ///
+    /// ```
+    /// use millpond::stream::Session;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic, Windowed};
+    /// use std::collections::BTreeSet;
+    /// use std::time::Duration;
+    ///
+    /// let clicks = Topic::<u32, String>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let sessions = Session::gap(Duration::from_secs(30)).grace(Duration::ZERO);
+    /// let pages = graph.stream(&clicks).group_by_key().windowed(sessions).fold(
+    ///     "pages",
+    ///     BTreeSet::new,
+    ///     |pages, _user, page| drop(pages.insert(page)),
+    ///     |pages, mut others| pages.append(&mut others),
+    /// );
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// for (page, at) in [("home", 1_000), ("shop", 9_000), ("home", 12_000)] {
+    ///     driver.put(&clicks, 7, page.to_owned(), at)?;
+    /// }
+    /// driver.run()?;
+    /// let all = ["home", "shop"].map(str::to_owned).into();
+    /// assert_eq!(driver.table(pages.table())?, [(Windowed::new(1_000, 12_001, 7), all)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn fold<A: Value>(
+        &self,
+        store: impl Into<TableOptions<A>>,
+        init: impl Fn() -> A + Send + Sync + 'static,
+        fold: impl Fn(&mut A, &K, V) + Send + Sync + 'static,
+        merge: impl Fn(&mut A, A) + Send + Sync + 'static,
+    ) -> SessionTable<K, A> {
+        self.aggregate(store, aggregate::Fold::new(init, fold).with_merge(merge))
+    }
+
+    /// Combines the values of each group in each session into one, two at a time; so, too, what two sessions came to that become one.
+    /// What comes out must not depend on which two come first.
+    pub fn reduce(
+        &self,
+        store: impl Into<TableOptions<V>>,
+        combine: impl Fn(V, V) -> V + Send + Sync + 'static,
+    ) -> SessionTable<K, V> {
+        let combine = Arc::new(combine);
+        let merge = {
+            let combine = Arc::clone(&combine);
+            move |earlier, later| combine(earlier, later)
+        };
+        let fold = move |_: &K, acc: &mut Option<V>, value| {
+            *acc = Some(match acc.take() {
+                Some(so_far) => combine(so_far, value),
+                None => value,
+            });
+        };
+        self.folded("session_reduce", store.into().written_by(self.windows.id()), fold, merge)
+    }
+
+    /// Folds each group in each session with `aggregate`, which must be able to merge.
+    pub fn aggregate<A: Merge<K, V>>(
+        &self,
+        store: impl Into<TableOptions<A::Acc>>,
+        aggregate: A,
+    ) -> SessionTable<K, A::Acc> {
+        // With other sessions it is another table.
+        let store = store.into().written_by(format!("{} {}", aggregate.id(), self.windows.id()).trim_start());
+        let aggregate = Arc::new(aggregate);
+        let merge = {
+            let aggregate = Arc::clone(&aggregate);
+            move |mut earlier, later| {
+                aggregate.merge(&mut earlier, later);
+                earlier
+            }
+        };
+        let fold = move |key: &K, acc: &mut Option<A::Acc>, value| {
+            aggregate.fold(acc.get_or_insert_with(|| aggregate.init()), key, value);
+        };
+        self.folded("session_fold", store, fold, merge)
+    }
+
+    /// The records that count to no session, as their partition had come further than the grace beyond them: count them, or keep them
+    /// elsewhere.
+    #[must_use]
+    pub fn late(&self) -> Stream<K, V> {
+        self.sifted("late", false)
+    }
+
+    fn sifted(&self, label: &str, counts: bool) -> Stream<K, V> {
+        let Stream { builder, node, .. } = &self.grouped.stream;
+        let sift = Sift { windows: self.windows, counts, types: PhantomData::<fn() -> (K, V)> };
+        let node = builder.operator(label, *node, &[], &[], sift);
+        // What is late is, too, a matter of how far partitions have come.
+        builder.looks_at_time(node, 0);
+        Stream::new(builder.clone(), node, true)
+    }
+
+    fn folded<A: Value>(
+        &self,
+        kind: &'static str,
+        store: TableOptions<A>,
+        fold: impl Fn(&K, &mut Option<A>, V) + Send + Sync + 'static,
+        merge: impl Fn(A, A) -> A + Send + Sync + 'static,
+    ) -> SessionTable<K, A> {
+        let Stream { builder, node, .. } = self.sifted("windowed", true);
+        let open = AlarmedRows::new(&builder, "open", store.of_spans("open"), When::AtWatermark);
+        let table: TableRef<Windowed<K>, A> = builder.table(kind, store);
+        let operator =
+            Sessions { windows: self.windows, open, table, fold, merge, value: PhantomData::<fn() -> V> };
+        let node = open.folded_by(&builder, (kind, 0), node, &[table.index()], operator);
+        let closed = builder.outlet("on_close", node, &[], Closed::<K, A>(PhantomData));
+        builder.looks_at_time(closed, self.windows.delay_ms());
+        let all = builder.outlet("sessions", node, &[table.index()], All { table });
+        let closed = Stream::new(builder.clone(), closed, true);
+        SessionTable { table: StoredTable::from_node(&builder, all, table), closed }
+    }
+}
+
+/// Lets those records through that count, or those that do not.
+struct Sift<Types> {
+    windows: Session,
+    counts: bool,
+    types: PhantomData<Types>,
+}
+
+impl<K: Key, V: Value> Operator for Sift<fn() -> (K, V)> {
+    type Input = (Vec<Event<K, V>>,);
+    type Output = Vec<Event<K, V>>;
+
+    fn run(&self, _: &mut Context<'_>, (mut events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
+        events.retain(|Event { stamp, .. }| {
+            self.windows.counts(stamp.timestamp_ms, stamp.stream_time_ms) == self.counts
+        });
+        Ok(Some(events))
+    }
+}
+
+/// What was folded by sessions: a table of sessions and groups, and the sessions that are final.
+///
+/// Which of the two is read decides what is told: the [table](Self::table) has every session from its first record on, and
+/// [`on_close`](Self::on_close) each once, when nothing can change it any more.
+#[derive(Debug)]
+pub struct SessionTable<K, A> {
+    table: StoredTable<Windowed<K>, A>,
+    closed: Stream<Windowed<K>, A>,
+}
+
+impl<K: Key, A: Value> SessionTable<K, A> {
+    /// The table of all sessions, open ones and closed ones. Where a record makes a session longer, or one of two, those go that were
+    /// there, and the whole comes.
+    #[must_use]
+    pub fn table(&self) -> &StoredTable<Windowed<K>, A> {
+        &self.table
+    }
+
+    /// Each session when it is closed: once, in the order of closes and keys, dated with its last record. It is closed once every
+    /// partition that feeds it has come to the gap and the grace behind that.
+    #[must_use]
+    #[doc(alias = "suppress")]
+    #[doc(alias = "emitStrategy")]
+    pub fn on_close(&self) -> Stream<Windowed<K>, A> {
+        self.closed.clone()
+    }
+}
+
+impl<K, A> millpond_engine::query::sealed::Sealed for SessionTable<K, A> {}
+
+impl<K: Key, A: Value> Stored for SessionTable<K, A> {
+    type Key = Windowed<K>;
+    type Value = A;
+
+    fn stored(&self) -> StoredRef<Windowed<K>, A> {
+        self.table.stored()
+    }
+}
