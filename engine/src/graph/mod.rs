@@ -5,12 +5,14 @@
 
 mod builder;
 mod describe;
+mod feeds;
 mod interleaving;
 mod table_options;
 mod validate;
 
 pub use crate::flow::{NodeRef, TableIndex, TableRef};
 pub use builder::Builder;
+pub use feeds::Feeds;
 pub use interleaving::Interleaving;
 pub use table_options::TableOptions;
 

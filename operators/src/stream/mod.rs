@@ -49,7 +49,10 @@ pub use process::{Emit, Process};
 pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
-pub use window::{Tumbling, TumblingSize, WindowStart, Windowed, WindowedStream, WindowedTable, Windows};
+pub use window::{
+    Tumbling, TumblingSize, WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable,
+    Windows, WindowsAt, WindowsOfKey,
+};
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};
 

@@ -8,6 +8,7 @@
 //! | `grouped` | grouped records by their windows, and what is folded of them |
 //! | `assign` | to which window a record counts, and which records count to none |
 //! | `close` | the final rows of windows that are closed |
+//! | `query` | asking tables of windows |
 //!
 //! Whether a record counts is decided by its stamp alone: it does as long as its own partition has not come to the end of the window
 //! and the grace behind it. When a window is closed is decided by the watermark. So what is in it depends on nothing but the log.
@@ -17,12 +18,14 @@ mod assign;
 mod calendar;
 mod close;
 mod grouped;
+mod query;
 mod tumbling;
 mod windowed;
 
 #[cfg(feature = "calendar")]
 pub use calendar::{Calendar, CalendarPeriod, Weekday};
 pub use grouped::{WindowedStream, WindowedTable};
+pub use query::{WindowRows, WindowView, WindowsAt, WindowsOfKey};
 pub use tumbling::{Tumbling, TumblingSize};
 pub use windowed::{WindowStart, Windowed};
 
