@@ -50,8 +50,9 @@ pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
 pub use window::{
-    Tumbling, TumblingSize, WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable,
-    Windows, WindowsAt, WindowsOfKey,
+    Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Slice, Tumbling, TumblingSize,
+    WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable, Windowing, Windows,
+    WindowsAt, WindowsOfKey,
 };
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};

@@ -3,7 +3,7 @@
 use super::assign::{Assign, Late};
 use super::close::{Close, Due};
 use super::query::{Plain, WindowRows, WindowView};
-use super::{Windowed, Windows};
+use super::{Windowed, Windowing, Windows};
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::stream::group::reducing;
 use crate::stream::{GroupedStream, Stream};
@@ -16,20 +16,12 @@ use std::convert::Infallible;
 use std::fmt;
 
 impl<K: Key, V: Value> GroupedStream<K, V> {
-    /// Divides the records of each group by time. Each counts to the window that has its timestamp, as long as its own partition had
-    /// not come to the close of that window. See [`Tumbling`](super::Tumbling) for an example.
+    /// Divides the records of each group by time. Each counts to the windows that have its timestamp, as long as its own partition had
+    /// not come to the close of the window. See [`Tumbling`](super::Tumbling) and [`Hopping`](super::Hopping) for examples.
     #[must_use]
     #[doc(alias = "windowedBy")]
-    pub fn windowed<W: Windows>(&self, windows: W) -> WindowedStream<K, V, W> {
-        let Stream { builder, node, .. } = &self.stream;
-        if let Some(why) = windows.unfit() {
-            builder.refuse(Error::invalid(why));
-        }
-        let assigned = builder.operator("windowed", *node, &[], &[], Assign::new(windows.clone()));
-        // What is late is, too, a matter of how far partitions have come.
-        builder.looks_at_time(assigned, 0);
-        let stream = Stream::new(builder.clone(), assigned, true);
-        WindowedStream { grouped: self.clone(), assigned: GroupedStream { stream }, windows }
+    pub fn windowed<W: Windowing>(&self, windows: W) -> W::Divided<K, V> {
+        windows.divide(self)
     }
 }
 
@@ -48,6 +40,18 @@ impl<K, V, W: fmt::Debug> fmt::Debug for WindowedStream<K, V, W> {
 }
 
 impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
+    pub(super) fn new(grouped: &GroupedStream<K, V>, windows: W) -> Self {
+        let Stream { builder, node, .. } = &grouped.stream;
+        if let Some(why) = windows.unfit() {
+            builder.refuse(Error::invalid(why));
+        }
+        let assigned = builder.operator("windowed", *node, &[], &[], Assign::new(windows.clone()));
+        // What is late is, too, a matter of how far partitions have come.
+        builder.looks_at_time(assigned, 0);
+        let stream = Stream::new(builder.clone(), assigned, true);
+        Self { grouped: grouped.clone(), assigned: GroupedStream { stream }, windows }
+    }
+
     /// Counts the records of each group in each window.
     pub fn count(&self, store: impl Into<TableOptions<u64>>) -> WindowedTable<K, u64, W> {
         self.aggregate(store, count())

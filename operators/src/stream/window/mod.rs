@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `windowed` | the key of a row: a window and the key of its group |
 //! | `tumbling` | windows of one size that follow each other |
+//! | `hopping` | windows of one size, of which a moment is in several |
 //! | `calendar` | windows as clocks on the wall show them |
 //! | `grouped` | grouped records by their windows, and what is folded of them |
 //! | `assign` | to which window a record counts, and which records count to none |
@@ -18,6 +19,7 @@ mod assign;
 mod calendar;
 mod close;
 mod grouped;
+mod hopping;
 mod query;
 mod tumbling;
 mod windowed;
@@ -25,10 +27,13 @@ mod windowed;
 #[cfg(feature = "calendar")]
 pub use calendar::{Calendar, CalendarPeriod, Weekday};
 pub use grouped::{WindowedStream, WindowedTable};
+pub use hopping::{Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Slice};
 pub use query::{WindowRows, WindowView, WindowsAt, WindowsOfKey};
 pub use tumbling::{Tumbling, TumblingSize};
 pub use windowed::{WindowStart, Windowed};
 
+use super::GroupedStream;
+use millpond_engine::codec::{Key, Value};
 use std::time::Duration;
 
 /// A kind of windows: to which of them a moment belongs, and when each is closed. There are no others: the trait is sealed.
@@ -69,6 +74,25 @@ pub trait Windows: Clone + Send + Sync + sealed::Sealed + 'static {
     /// Why there are no such windows.
     #[doc(hidden)]
     fn unfit(&self) -> Option<String>;
+}
+
+/// A kind of windows that grouped records can be divided by: [`Windows`] that follow each other, or others, of which a moment is in
+/// several. What comes of it depends on the kind. There are no others: the trait is sealed.
+pub trait Windowing: sealed::Sealed {
+    /// The grouped records, divided.
+    type Divided<K: Key, V: Value>;
+
+    /// Divides them.
+    #[doc(hidden)]
+    fn divide<K: Key, V: Value>(self, grouped: &GroupedStream<K, V>) -> Self::Divided<K, V>;
+}
+
+impl<W: Windows> Windowing for W {
+    type Divided<K: Key, V: Value> = WindowedStream<K, V, W>;
+
+    fn divide<K: Key, V: Value>(self, grouped: &GroupedStream<K, V>) -> WindowedStream<K, V, W> {
+        WindowedStream::new(grouped, self)
+    }
 }
 
 mod sealed {

@@ -24,8 +24,8 @@ use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-/// Rows of a time, in the order of their keys; `.rev()` for the other one.
-pub type WindowsAt<K, A> = Box<dyn DoubleEndedIterator<Item = Result<(Windowed<K>, A)>> + Send>;
+/// The keys of a window with what is in it, in their order.
+pub type WindowsAt<K, A> = Box<dyn Iterator<Item = Result<(Windowed<K>, A)>> + Send>;
 
 /// Questions to a table of windows: what `windows_of` of such a table gives for a [`View`](millpond_engine::query::View) or a
 /// [`TableSnapshot`](millpond_engine::query::TableSnapshot) of it.
