@@ -11,7 +11,7 @@
 //! | `steps`, `fallible` | one record after the other, without a state; `step` runs them |
 //! | `split`, `merge` | several streams of one, one of several |
 //! | `join` | a stream that met a table |
-//! | `group`, `extreme` | a table of folded groups |
+//! | `group`, `extreme`, `cogroup` | a table of folded groups |
 //! | `window` | a table of groups by windows, and what of it is final |
 //! | `process` | streams and a state by code of one's own |
 //! | `table` | a table of the last values |
@@ -27,6 +27,7 @@
 //! | joins of two streams within a time | a folder `within/` beside `join`: the rows of either side that still wait, and the pairs |
 //! | timers | `process`: one more method of `Process`, which has a default, and one more of `Emit`; when one is due is the engine's to say, as it says which records an epoch has |
 
+mod cogroup;
 mod extreme;
 mod fallible;
 mod group;
@@ -43,6 +44,7 @@ mod steps;
 mod table;
 mod window;
 
+pub use cogroup::{CogroupedStream, CogroupedWindows, Either};
 pub use group::GroupedStream;
 pub use millpond_engine::changelog::ProducerRecord;
 pub use process::{Emit, Process};

@@ -30,7 +30,7 @@ fn put_together<A>(
     row: Slice<A>,
     into: &mut Option<A>,
 ) {
-    let counted = row.into_parts().into_iter().filter(|(class, _)| windows.first_of(slice, *class) <= start);
+    let counted = row.into_parts().filter(|(class, _)| windows.first_of(slice, *class) <= start);
     for (_, value) in counted {
         match into {
             Some(there) => merge(there, value),

@@ -39,10 +39,11 @@ impl<K: Key, A: Value> Operator for Entering<K, A> {
         let mut entering = Vec::new();
         for change in folded.changes {
             let Windowed { start_ms: slice, key, .. } = change.key;
-            let before = change.old.as_ref().map_or(&[][..], Slice::parts);
             let classes = change.new.iter().flat_map(Slice::parts).map(|(class, _)| *class);
+            let was_there =
+                |class: &u64| change.old.iter().flat_map(Slice::parts).any(|(before, _)| before == class);
             // Parts are never taken away.
-            for class in classes.filter(|class| before.iter().all(|(before, _)| before != class)) {
+            for class in classes.filter(|class| !was_there(class)) {
                 let start = self.windows.first_of(slice, class);
                 let key = Windowed::new(start, self.windows.end_of(start), key.clone());
                 entering.push(Event { key, value: slice, stamp: change.stamp });
@@ -217,8 +218,8 @@ impl<K: Key, A: Value> Close<K, A> {
             let stamp = stamp(self.windows, start, &key);
             context.at(&stamp);
             let slices = answers.by_ref().take(wanted);
-            let slices = slices.filter_map(|(key, found)| Some((key.start_ms, found?.into_parts())));
-            let entries = slices.flat_map(|(slice, parts)| parts.into_iter().map(move |part| (slice, part)));
+            let slices = slices.filter_map(|(key, found)| Some((key.start_ms, found?)));
+            let entries = slices.flat_map(|(slice, parts)| parts.into_parts().map(move |part| (slice, part)));
             let first_of = |slice, class| self.windows.first_of(slice, class);
             let stays = if turns {
                 let counted = entries.filter(|(slice, (class, _))| first_of(*slice, *class) <= start);
@@ -265,7 +266,7 @@ impl<K: Key, A: Value> Close<K, A> {
             }
         }
         let (turned, later) = Carried::turned(self.windows, &*self.merge, start, of_slices)?;
-        let keyed = later.into_iter().map(|front| (self.front_key(front.hop, key.clone()), front));
+        let keyed = later.into_iter().map(|front| (self.front_key(front.hop(), key.clone()), front));
         fronts.made.extend(keyed);
         Some(turned)
     }
@@ -311,12 +312,13 @@ impl<K: Key, A: Value> Close<K, A> {
                 Note::Enters(slice) => open.enter(slice),
                 Note::Carries(carried) => open.carried = Some(carried),
             }
-            *row = Some(Slice(Row::Open(open)));
+            *row = Some(Slice(Row::Open(Box::new(open))));
         })?;
         let table = context.table(&self.fronts)?;
         let stamp_of = |key: &Windowed<K>| stamp(self.windows, key.start_ms, &key.key);
         let taken = fronts.taken.into_iter().map(|key| (key, None));
-        let made = fronts.made.into_iter().map(|(key, front)| (key, Some(Slice(Row::Front(front)))));
+        let made =
+            fronts.made.into_iter().map(|(key, front)| (key, Some(Slice(Row::Front(Box::new(front))))));
         let events = taken.chain(made).map(|(key, value)| Event { stamp: stamp_of(&key), key, value });
         table.fold(context, events.collect(), Detail::Changes, |_, row, front| *row = front)?;
         Ok(())

@@ -12,6 +12,7 @@ use millpond_engine::dataflow::{Context, Event, Failure, Operator, Stamp};
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::{iter, mem};
 
 /// A row of a table of hopping windows: what was folded of a slice of time, in parts by the windows that it counts to. Windows are put
 /// together of it when the table is [asked](super::HoppingTable::windows_of).
@@ -21,30 +22,33 @@ pub struct Slice<A>(pub(super) Row<A>);
 /// The rows of the tables that hopping windows keep, which have one type so that they share the codec that the user has chosen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Row<A> {
-    /// Of a slice: what counts to all windows over it but the first so many, by this number.
-    Slice(Vec<(u64, A)>),
+    /// Of a slice: what counts to all windows over it but the first so many, by this number, and further such parts in ascending order.
+    /// There mostly are none, which takes no memory of its own.
+    Slice((u64, A), Vec<(u64, A)>),
     /// Of a window that is not closed.
-    Open(Open<A>),
+    Open(Box<Open<A>>),
     /// Of a part of a window that stays in the next ones.
-    Front(Front<A>),
+    Front(Box<Front<A>>),
 }
 
 impl<A> Slice<A> {
     /// The parts of a slice.
-    pub(super) fn parts(&self) -> &[(u64, A)] {
-        if let Self(Row::Slice(parts)) = self { parts } else { &[] }
+    pub(super) fn parts(&self) -> impl Iterator<Item = &(u64, A)> {
+        let parts = if let Self(Row::Slice(first, more)) = self { Some((first, more)) } else { None };
+        parts.into_iter().flat_map(|(first, more)| iter::once(first).chain(more))
     }
 
-    pub(super) fn into_parts(self) -> Vec<(u64, A)> {
-        if let Self(Row::Slice(parts)) = self { parts } else { Vec::new() }
+    pub(super) fn into_parts(self) -> impl Iterator<Item = (u64, A)> {
+        let parts = if let Self(Row::Slice(first, more)) = self { Some((first, more)) } else { None };
+        parts.into_iter().flat_map(|(first, more)| iter::once(first).chain(more))
     }
 
     pub(super) fn into_open(self) -> Option<Open<A>> {
-        if let Self(Row::Open(open)) = self { Some(open) } else { None }
+        if let Self(Row::Open(open)) = self { Some(*open) } else { None }
     }
 
     pub(super) fn into_front(self) -> Option<Front<A>> {
-        if let Self(Row::Front(front)) = self { Some(front) } else { None }
+        if let Self(Row::Front(front)) = self { Some(*front) } else { None }
     }
 }
 
@@ -56,13 +60,21 @@ pub(super) fn add<A, V>(
     first: impl FnOnce(V) -> A,
     more: impl FnOnce(&mut A, V),
 ) {
-    let Slice(Row::Slice(parts)) = row.get_or_insert_with(|| Slice(Row::Slice(Vec::with_capacity(1)))) else {
+    let Some(Slice(Row::Slice(head, rest))) = row else {
+        *row = Some(Slice(Row::Slice((class, first(value)), Vec::new())));
         return;
     };
-    let at = parts.partition_point(|(there, _)| *there < class);
-    match parts.get_mut(at) {
+    if head.0 == class {
+        return more(&mut head.1, value);
+    }
+    if class < head.0 {
+        let head = mem::replace(head, (class, first(value)));
+        return rest.insert(0, head);
+    }
+    let at = rest.partition_point(|(there, _)| *there < class);
+    match rest.get_mut(at) {
         Some((there, acc)) if *there == class => more(acc, value),
-        _ => parts.insert(at, (class, first(value))),
+        _ => rest.insert(at, (class, first(value))),
     }
 }
 

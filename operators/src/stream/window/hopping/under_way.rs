@@ -57,12 +57,23 @@ pub(super) struct Carried<A> {
     extras: Vec<(i64, A)>,
 }
 
-/// The value of all in the front from a hop on, and the next hop that has something.
+/// So many hops of a front are in one row.
+const TOGETHER: usize = 8;
+
+/// The values of all in the front from each of some hops on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Front<A> {
-    pub(super) hop: i64,
-    value: A,
-    pub(super) next: Option<i64>,
+    /// By the hop, the next one to leave at the end.
+    values: Vec<(i64, A)>,
+    /// The first hop of those that are in another row.
+    next: Option<i64>,
+}
+
+impl<A> Front<A> {
+    /// The first hop in it.
+    pub(super) fn hop(&self) -> i64 {
+        self.values.last().map_or(i64::MAX, |(hop, _)| *hop)
+    }
 }
 
 fn put<A>(merge: &Merging<A>, into: &mut Option<A>, value: A) {
@@ -90,27 +101,34 @@ impl<A: Clone> Carried<A> {
         let until = entries.last()?.0;
         // So many whole hops are in a window.
         let from = start.saturating_add(windows.size_ms / windows.hop_ms.max(1) * windows.hop_ms);
-        let mut turned = Self { from, until, front: None, back: None, extras: Vec::new() };
-        let mut later = Vec::new();
+        let (mut back, mut values) = (None, Vec::<(i64, A)>::new());
         for (slice, value) in entries.into_iter().rev() {
             let hop = hop_of(windows, slice);
             if slice >= from {
-                put(merge, &mut turned.back, value);
+                put(merge, &mut back, value);
                 continue;
             }
-            match &mut turned.front {
-                Some(front) if front.hop == hop => merge(&mut front.value, value),
-                front => {
-                    let mut next = Front { hop, value, next: front.as_ref().map(|front| front.hop) };
-                    if let Some(behind) = front.take() {
-                        merge(&mut next.value, behind.value.clone());
-                        later.push(behind);
+            match values.last_mut() {
+                Some((there, acc)) if *there == hop => merge(acc, value),
+                behind => {
+                    let mut value = Some(value);
+                    if let Some((_, behind)) = behind {
+                        put(merge, &mut value, behind.clone());
                     }
-                    *front = Some(next);
+                    values.extend(value.map(|value| (hop, value)));
                 }
             }
         }
-        Some((turned, later))
+        let mut rows: Vec<Front<A>> = Vec::new();
+        for values in values.chunks(TOGETHER).rev() {
+            if let (Some(before), Some((next, _))) = (rows.last_mut(), values.last()) {
+                before.next = Some(*next);
+            }
+            rows.push(Front { values: values.to_vec(), next: None });
+        }
+        let mut rows = rows.into_iter();
+        let turned = Self { from, until, front: rows.next(), back, extras: Vec::new() };
+        Some((turned, rows.collect()))
     }
 
     /// Whether something of the back leaves before the window at `start`, so that all is to be turned round.
@@ -121,8 +139,9 @@ impl<A: Clone> Carried<A> {
     /// Lets go what leaves before the window at `start`. Answers with the hop whose front is to take the place of the one that has gone.
     pub(super) fn leave(&mut self, start: i64) -> Option<i64> {
         self.extras.retain(|(hop, _)| *hop >= start);
-        let gone = self.front.take_if(|front| front.hop < start)?;
-        gone.next
+        let front = self.front.as_mut()?;
+        front.values.pop_if(|(hop, _)| *hop < start);
+        if front.values.is_empty() { self.front.take()?.next } else { None }
     }
 
     /// Takes a part of `slice` in.
@@ -141,7 +160,8 @@ impl<A: Clone> Carried<A> {
 
     /// All of it.
     pub(super) fn value(&self, merge: &Merging<A>) -> Option<A> {
-        let mut value = self.front.as_ref().map(|front| front.value.clone());
+        let front = self.front.iter().filter_map(|front| front.values.last());
+        let mut value = front.map(|(_, value)| value.clone()).next();
         for part in self.back.iter().chain(self.extras.iter().map(|(_, part)| part)) {
             put(merge, &mut value, part.clone());
         }
