@@ -13,7 +13,7 @@ use clap::Parser;
 use millpond::changelog::Durability;
 use millpond::stream::{Hopping, Tumbling};
 use millpond::{GraphBuilder, Topic};
-use millpond_support::bench::keys::Keys;
+use millpond_support::bench::keys::{Keys, key};
 use millpond_support::bench::measured::{self, Clock, Digest, Measured, Rounds, ratio};
 use millpond_support::bench::report::{Targets, rounded};
 use millpond_support::bench::{Outcome, args, log, phase};
@@ -199,8 +199,8 @@ fn hopping(args: &Args, scratch: &Path, overlap: u64) -> Outcome<Measured> {
     let view = counts.windows_of(&engine.view(&counts)?);
     // No record is so late that a window was closed for it: each is in as many of them.
     let mut digest = Digest::default();
-    for key in 0..args.keys().min(1_000) {
-        let counts = view.windows(&key, ..)?.map(|row| row.map(|(_, count)| count));
+    for rank in 0..args.keys().min(1_000) {
+        let counts = view.windows(&key(rank), ..)?.map(|row| row.map(|(_, count)| count));
         digest.add([counts.sum::<millpond::Result<u64>>()? / overlap]);
     }
     let digest = digest.value();
@@ -245,8 +245,8 @@ fn hand(args: &Args, scratch: &Path) -> Outcome<Measured> {
 
 fn digest(args: &Args, get: impl Fn(u64) -> Outcome<Option<u64>>) -> Outcome<u64> {
     let mut digest = Digest::default();
-    for key in 0..args.keys() {
-        digest.add([get(key)?.unwrap_or_default()]);
+    for rank in 0..args.keys() {
+        digest.add([get(key(rank))?.unwrap_or_default()]);
     }
     Ok(digest.value())
 }

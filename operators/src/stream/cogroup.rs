@@ -5,7 +5,7 @@
 //! keys are folded one after the other; late, early, equal and negative timestamps change nothing, unless they are folded by windows.
 //! Empty input changes nothing. A panic is the failure of its record, and what it has made of the accumulator is undone.
 
-use super::window::{HoppingStream, HoppingTable, Slice, WindowedStream, WindowedTable, Windowing, Windows};
+use super::window::{GroupsBy, HoppingStream, HoppingTable, Slice, WindowedStream, WindowedTable, Windows};
 use super::{GroupedStream, Stream};
 use crate::aggregate::Fold;
 use crate::table::StoredTable;
@@ -143,7 +143,7 @@ impl<K: Key, V: Value, A: Value> CogroupedStream<K, V, A> {
 
     /// Divides the records of all streams by time. What takes time on is all of them: a window is closed once every partition of every one
     /// has come to its close.
-    pub fn windowed<W: Windowing>(&self, windows: W) -> CogroupedWindows<W::Divided<K, V>, K, V, A> {
+    pub fn windowed<W: GroupsBy<K, V>>(&self, windows: W) -> CogroupedWindows<W::Windowed, K, V, A> {
         let divided = self.grouped.windowed(windows);
         CogroupedWindows { divided, fold: Arc::clone(&self.fold), commutes: self.commutes }
     }

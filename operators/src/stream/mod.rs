@@ -52,9 +52,9 @@ pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
 pub use window::{
-    Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Slice, Tumbling, TumblingSize,
-    WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable, Windowing, Windows,
-    WindowsAt, WindowsOfKey,
+    GroupsBy, Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Moments, Slice, Sliding,
+    SlidingDifference, SlidingStream, SlidingTable, Tumbling, TumblingSize, WindowRows, WindowStart,
+    WindowView, Windowed, WindowedStream, WindowedTable, Windows, WindowsAt, WindowsOfKey,
 };
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};

@@ -3,7 +3,7 @@
 use super::assign::{Assign, Late};
 use super::close::{Close, Due};
 use super::query::{Plain, WindowRows, WindowView};
-use super::{Windowed, Windowing, Windows};
+use super::{Windowed, Windows, sealed};
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::stream::group::reducing;
 use crate::stream::{GroupedStream, Stream};
@@ -17,11 +17,37 @@ use std::fmt;
 
 impl<K: Key, V: Value> GroupedStream<K, V> {
     /// Divides the records of each group by time. Each counts to the windows that have its timestamp, as long as its own partition had
-    /// not come to the close of the window. See [`Tumbling`](super::Tumbling) and [`Hopping`](super::Hopping) for examples.
+    /// not come to the close of the window. See [`Tumbling`](super::Tumbling), [`Hopping`](super::Hopping) and
+    /// [`Sliding`](super::Sliding) for examples.
     #[must_use]
     #[doc(alias = "windowedBy")]
-    pub fn windowed<W: Windowing>(&self, windows: W) -> W::Divided<K, V> {
-        windows.divide(self)
+    pub fn windowed<W: GroupsBy<K, V>>(&self, windows: W) -> W::Windowed {
+        windows.group(self)
+    }
+}
+
+/// What records of groups can be divided by in time. There is nothing else: the trait is sealed.
+pub trait GroupsBy<K, V>: sealed::Sealed {
+    /// The records by windows, ready to be folded.
+    type Windowed;
+
+    #[doc(hidden)]
+    fn group(self, grouped: &GroupedStream<K, V>) -> Self::Windowed;
+}
+
+impl<K: Key, V: Value, W: Windows> GroupsBy<K, V> for W {
+    type Windowed = WindowedStream<K, V, W>;
+
+    fn group(self, grouped: &GroupedStream<K, V>) -> WindowedStream<K, V, W> {
+        let Stream { builder, node, .. } = &grouped.stream;
+        if let Some(why) = self.unfit() {
+            builder.refuse(Error::invalid(why));
+        }
+        let assigned = builder.operator("windowed", *node, &[], &[], Assign::new(self.clone()));
+        // What is late is, too, a matter of how far partitions have come.
+        builder.looks_at_time(assigned, 0);
+        let stream = Stream::new(builder.clone(), assigned, true);
+        WindowedStream { grouped: grouped.clone(), assigned: GroupedStream { stream }, windows: self }
     }
 }
 
@@ -40,18 +66,6 @@ impl<K, V, W: fmt::Debug> fmt::Debug for WindowedStream<K, V, W> {
 }
 
 impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
-    pub(super) fn new(grouped: &GroupedStream<K, V>, windows: W) -> Self {
-        let Stream { builder, node, .. } = &grouped.stream;
-        if let Some(why) = windows.unfit() {
-            builder.refuse(Error::invalid(why));
-        }
-        let assigned = builder.operator("windowed", *node, &[], &[], Assign::new(windows.clone()));
-        // What is late is, too, a matter of how far partitions have come.
-        builder.looks_at_time(assigned, 0);
-        let stream = Stream::new(builder.clone(), assigned, true);
-        Self { grouped: grouped.clone(), assigned: GroupedStream { stream }, windows }
-    }
-
     /// Counts the records of each group in each window.
     pub fn count(&self, store: impl Into<TableOptions<u64>>) -> WindowedTable<K, u64, W> {
         self.aggregate(store, count())

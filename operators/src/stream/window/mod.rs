@@ -5,8 +5,9 @@
 //! | `windowed` | the key of a row: a window and the key of its group |
 //! | `tumbling` | windows of one size that follow each other |
 //! | `hopping` | windows of one size, of which a moment is in several |
+//! | `sliding` | windows that end or begin with a record |
 //! | `calendar` | windows as clocks on the wall show them |
-//! | `grouped` | grouped records by their windows, and what is folded of them |
+//! | `grouped`, `folding` | grouped records by their windows, and how they are folded |
 //! | `assign` | to which window a record counts, and which records count to none |
 //! | `close` | the final rows of windows that are closed |
 //! | `query` | asking tables of windows |
@@ -18,22 +19,23 @@ mod assign;
 #[cfg(feature = "calendar")]
 mod calendar;
 mod close;
+mod folding;
 mod grouped;
 mod hopping;
 mod query;
+mod sliding;
 mod tumbling;
 mod windowed;
 
 #[cfg(feature = "calendar")]
 pub use calendar::{Calendar, CalendarPeriod, Weekday};
-pub use grouped::{WindowedStream, WindowedTable};
+pub use grouped::{GroupsBy, WindowedStream, WindowedTable};
 pub use hopping::{Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Slice};
 pub use query::{WindowRows, WindowView, WindowsAt, WindowsOfKey};
+pub use sliding::{Moments, Sliding, SlidingDifference, SlidingStream, SlidingTable};
 pub use tumbling::{Tumbling, TumblingSize};
 pub use windowed::{WindowStart, Windowed};
 
-use super::GroupedStream;
-use millpond_engine::codec::{Key, Value};
 use std::time::Duration;
 
 /// A kind of windows: to which of them a moment belongs, and when each is closed. There are no others: the trait is sealed.
@@ -76,25 +78,6 @@ pub trait Windows: Clone + Send + Sync + sealed::Sealed + 'static {
     fn unfit(&self) -> Option<String>;
 }
 
-/// A kind of windows that grouped records can be divided by: [`Windows`] that follow each other, or others, of which a moment is in
-/// several. What comes of it depends on the kind. There are no others: the trait is sealed.
-pub trait Windowing: sealed::Sealed {
-    /// The grouped records, divided.
-    type Divided<K: Key, V: Value>;
-
-    /// Divides them.
-    #[doc(hidden)]
-    fn divide<K: Key, V: Value>(self, grouped: &GroupedStream<K, V>) -> Self::Divided<K, V>;
-}
-
-impl<W: Windows> Windowing for W {
-    type Divided<K: Key, V: Value> = WindowedStream<K, V, W>;
-
-    fn divide<K: Key, V: Value>(self, grouped: &GroupedStream<K, V>) -> WindowedStream<K, V, W> {
-        WindowedStream::new(grouped, self)
-    }
-}
-
 mod sealed {
     /// Implemented for the windows that there are.
     pub trait Sealed {}
@@ -103,6 +86,18 @@ mod sealed {
 /// A duration in milliseconds; the longest there is for one that is longer than all of time.
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The greatest multiple of `step` that is not above `ms`.
+fn floor(ms: i128, step: i64) -> i128 {
+    // No hop at all is refused when the graph is built.
+    let step = i128::from(step.max(1));
+    ms.div_euclid(step) * step
+}
+
+/// As near as there is of 64 bits.
+fn clamped(ms: i128) -> i64 {
+    i64::try_from(ms).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Asking for hopping windows: each is put together of its slices.
 
+use super::Hopping;
 use super::slices::{Slice, slice_key};
-use super::under_way::Merging;
-use super::{Hopping, clamped, floor};
+use crate::stream::window::folding::Merging;
 use crate::stream::window::query::{Grid, WindowRows, WindowsAt};
-use crate::stream::window::{WindowStart, Windowed};
+use crate::stream::window::{WindowStart, Windowed, clamped, floor};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::Feeds;

@@ -12,7 +12,8 @@
 
 use super::Hopping;
 use super::slices::{Row, Slice, slice_key};
-use super::under_way::{Carried, Front, Merging, Open};
+use super::under_way::{Carried, Front, Open};
+use crate::stream::window::folding::Merging;
 use crate::stream::window::{WindowStart, Windowed};
 use millpond_engine::codec::{Key, KeyCodec, Value};
 use millpond_engine::dataflow::{Changes, Context, Detail, Event, Exchange, Failure, Operator, Stamp};

@@ -4,8 +4,8 @@ use super::Hopping;
 use super::asked::Sliced;
 use super::close::{Close, Due, Entering};
 use super::slices::{Assign, AssignAll, Late, Slice, add};
-use super::under_way::Merging;
 use crate::aggregate::{Fold, Merge, count};
+use crate::stream::window::folding::Folding;
 use crate::stream::window::{WindowRows, WindowView, Windowed};
 use crate::stream::{GroupedStream, Stream};
 use crate::table::StoredTable;
@@ -30,20 +30,6 @@ pub struct HoppingStream<K, V> {
 impl<K, V> fmt::Debug for HoppingStream<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HoppingStream").field("windows", &self.windows).finish_non_exhaustive()
-    }
-}
-
-/// How records become a value, and two values one.
-struct Folding<K, V, A> {
-    first: Arc<dyn Fn(&K, V) -> A + Send + Sync>,
-    more: Arc<dyn Fn(&mut A, &K, V) + Send + Sync>,
-    merge: Arc<Merging<A>>,
-}
-
-impl<K, V, A> Clone for Folding<K, V, A> {
-    fn clone(&self) -> Self {
-        let Self { first, more, merge } = self;
-        Self { first: Arc::clone(first), more: Arc::clone(more), merge: Arc::clone(merge) }
     }
 }
 
@@ -85,13 +71,7 @@ impl<K: Key, V: Value> HoppingStream<K, V> {
         store: impl Into<TableOptions<Slice<V>>>,
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> HoppingTable<K, V, V> {
-        let (more, merge) = (Arc::new(combine), Arc::<_>::clone);
-        let merge = merge(&more);
-        let folding = Folding {
-            first: Arc::new(|_: &K, value| value),
-            more: Arc::new(move |acc: &mut V, _: &K, value| *acc = more(acc.clone(), value)),
-            merge: Arc::new(move |acc: &mut V, other| *acc = merge(acc.clone(), other)),
-        };
+        let folding = Folding::combining(combine);
         self.folded("reduce", store.into(), String::new(), folding)
     }
 
@@ -101,18 +81,7 @@ impl<K: Key, V: Value> HoppingStream<K, V> {
         store: impl Into<TableOptions<Slice<A::Acc>>>,
         aggregate: A,
     ) -> HoppingTable<K, V, A::Acc> {
-        let id = aggregate.id();
-        let aggregate = Arc::new(aggregate);
-        let [first, more, merge] = [(); 3].map(|()| Arc::clone(&aggregate));
-        let folding = Folding {
-            first: Arc::new(move |key: &K, value| {
-                let mut acc = first.init();
-                first.fold(&mut acc, key, value);
-                acc
-            }),
-            more: Arc::new(move |acc: &mut A::Acc, key: &K, value| more.fold(acc, key, value)),
-            merge: Arc::new(move |acc: &mut A::Acc, other| merge.merge(acc, other)),
-        };
+        let (id, folding) = (aggregate.id(), Folding::of(aggregate));
         self.folded("fold", store.into(), id, folding)
     }
 

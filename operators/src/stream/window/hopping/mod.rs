@@ -25,7 +25,7 @@ mod under_way;
 pub use grouped::{HoppingStream, HoppingTable};
 pub use slices::Slice;
 
-use super::{Windowing, millis, sealed};
+use super::{GroupsBy, clamped, floor, millis, sealed};
 use crate::stream::GroupedStream;
 use millpond_engine::codec::{Key, Value};
 use std::time::Duration;
@@ -121,18 +121,6 @@ fn common_divisor(a: i64, b: i64) -> i64 {
     a
 }
 
-/// The greatest multiple of `step` that is not above `ms`.
-fn floor(ms: i128, step: i64) -> i128 {
-    // No hop at all is refused when the graph is built.
-    let step = i128::from(step.max(1));
-    ms.div_euclid(step) * step
-}
-
-/// As near as there is of 64 bits.
-fn clamped(ms: i128) -> i64 {
-    i64::try_from(ms).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX })
-}
-
 impl Hopping {
     /// Where the first window begins that there is.
     fn first(self) -> i64 {
@@ -204,10 +192,10 @@ impl Hopping {
 
 impl sealed::Sealed for Hopping {}
 
-impl Windowing for Hopping {
-    type Divided<K: Key, V: Value> = HoppingStream<K, V>;
+impl<K: Key, V: Value> GroupsBy<K, V> for Hopping {
+    type Windowed = HoppingStream<K, V>;
 
-    fn divide<K: Key, V: Value>(self, grouped: &GroupedStream<K, V>) -> HoppingStream<K, V> {
+    fn group(self, grouped: &GroupedStream<K, V>) -> HoppingStream<K, V> {
         HoppingStream::new(grouped, self)
     }
 }

@@ -4,9 +4,9 @@
 //! out by `late`. Early: there is no such thing. Equal timestamps are in one slice, negative ones in slices as others. Streams have no
 //! tombstones. Repeated keys count each. Empty input puts nothing out.
 
+use super::Hopping;
 use super::under_way::{Front, Open};
-use super::{Hopping, clamped, floor};
-use crate::stream::window::Windowed;
+use crate::stream::window::{Windowed, clamped, floor};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Failure, Operator, Stamp};
 use serde::{Deserialize, Serialize};

@@ -14,11 +14,10 @@
 //! Invariant: what is carried to a window is what its slices have of parts that count to an earlier one. It is a function of these parts
 //! alone, so that the rows are a function of the log.
 
-use super::{Hopping, clamped, floor};
+use super::Hopping;
+use crate::stream::window::folding::{Merging, put};
+use crate::stream::window::{clamped, floor};
 use serde::{Deserialize, Serialize};
-
-/// How two values become one.
-pub(super) type Merging<A> = dyn Fn(&mut A, A) + Send + Sync;
 
 /// The row of a window of a key that is not closed, but has something.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,13 +72,6 @@ impl<A> Front<A> {
     /// The first hop in it.
     pub(super) fn hop(&self) -> i64 {
         self.values.last().map_or(i64::MAX, |(hop, _)| *hop)
-    }
-}
-
-fn put<A>(merge: &Merging<A>, into: &mut Option<A>, value: A) {
-    match into {
-        Some(there) => merge(there, value),
-        None => *into = Some(value),
     }
 }
 
