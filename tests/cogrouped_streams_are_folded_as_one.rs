@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
-use millpond::stream::{Hopping, Tumbling};
+use millpond::stream::{Hopping, Sliding, Tumbling};
 use millpond::{Graph, GraphBuilder, StoredTable, Topic, Windowed};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::life::Life;
@@ -38,6 +38,7 @@ struct Case {
     plain: StoredTable<u8, Seen>,
     tumbling: Finals,
     hopping: Finals,
+    sliding: Finals,
 }
 
 fn case() -> Case {
@@ -60,8 +61,11 @@ fn case() -> Case {
         seen
     };
     let hopping = hopping.on_close().map_values(sorted).to_table("hopping_finals");
+    let sliding = all.windowed(Sliding::of(ms(SIZE_MS - 1)).grace(ms(GRACE_MS)));
+    let sliding = sliding.fold("sliding", Vec::new, |one, other| one.extend(other));
+    let sliding = sliding.on_close().map_values(sorted).to_table("sliding_finals");
     let tumbling = tumbling.on_close().to_table("tumbling_finals");
-    Case { graph: graph.build().unwrap(), plain, tumbling, hopping }
+    Case { graph: graph.build().unwrap(), plain, tumbling, hopping, sliding }
 }
 
 /// The same, folded by hand.
@@ -105,7 +109,7 @@ impl Model {
 #[test]
 fn cogrouped_streams_are_folded_as_one() {
     let mut random = Random::new(seed());
-    let mut closed = 0;
+    let (mut closed, mut alike) = (0, 0);
     for _ in 0..rounds(30) {
         let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
         for topic in ["orders", "payments"] {
@@ -150,6 +154,15 @@ fn cogrouped_streams_are_folded_as_one() {
             assert_eq!(found, model.finals(hop));
             closed += found.len();
         }
+        // A sliding window of the same size as a hopping one, which begins with it, has the same in it.
+        let hopping = model.finals(HOP_MS);
+        for row in stepper.view(&case.sliding).unwrap().scan().unwrap() {
+            let (windowed, seen) = row.unwrap();
+            if windowed.start_ms % HOP_MS == 0 {
+                assert_eq!(hopping.get(&windowed), Some(&seen));
+                alike += 1;
+            }
+        }
     }
-    assert!(closed > 500, "windows close: {closed}");
+    assert!(closed > 500 && alike > 20, "windows close: {closed}, {alike}");
 }

@@ -9,11 +9,13 @@
 //! table with updates, and as they are asked for while they are open.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use millpond::changelog::prelude::*;
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::stream::{Hopping, HoppingTable};
 use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, StoredTable, TableOptions, Topic, TopicPartition, Windowed,
+    Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, StoredTable, TableOptions, Topic, TopicPartition,
+    Windowed,
 };
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
@@ -268,6 +270,80 @@ fn a_window_of_many_slices_is_what_it_is_made_of() {
     let expected = expected(&*life.log, times);
     assert_eq!(found(&mut life, expected.watermark), expected);
     assert!(expected.finals.len() > 1_000);
+}
+
+/// What is carried from window to window goes with the last of them.
+#[test]
+fn nothing_is_under_way_once_all_windows_are_closed() {
+    let (mut random, mut fronts) = (Random::new(seed()), 0);
+    for _ in 0..rounds(5).max(5) {
+        let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
+        log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
+        let mut life = life(log, Times { size: 240, hop: 10, grace: 20 });
+        let put = |life: &mut Life<Case>, partition, key: u8, at: i64| {
+            let record = records::record(&clicks(), &key, Some(&1)).at(at);
+            records::append(&*life.log, records::partition(&clicks(), partition), vec![record]).unwrap();
+        };
+        for number in 0..300 {
+            let at = i64::try_from(number * 4).unwrap() - i64::try_from(random.below(60)).unwrap();
+            put(&mut life, u32::try_from(number % 3).unwrap(), u8::try_from(random.below(2)).unwrap(), at);
+            life.step(&mut random);
+        }
+        let (stepper, _) = life.fold_all();
+        fronts += stepper.stats().tables["windows.fronts"].rows;
+        (0..PARTITIONS).for_each(|partition| put(&mut life, partition, 9, 1_000_000));
+        let stats = life.fold_all().0.stats();
+        assert_eq!(stats.tables["windows.fronts"].rows, 0);
+        assert_eq!(stats.tables["windows.open"].rows, 1, "of the last record");
+    }
+    assert!(fronts > 0, "some were carried");
+}
+
+/// Code that merges where a window closes can fail as any code of the user's. No record is to blame: none is left out.
+#[test]
+fn code_that_fails_where_a_hopping_window_closes_stops_the_engine_and_loses_nothing() {
+    let log = Arc::new(MemoryChangelog::new());
+    log.create_topic("clicks", &TopicConfig::default()).unwrap();
+    let case = |fails: bool| {
+        let graph = GraphBuilder::new();
+        let windows = Times { size: 100, hop: 50, grace: 0 }.windows();
+        let merge = move |sum: &mut u64, other| {
+            assert!(!fails, "bad luck");
+            *sum += other;
+        };
+        let sums = graph.stream(&clicks()).group_by_key().windowed(windows);
+        let sums = sums.fold("sums", || 0, |sum, _, number| *sum += number, merge);
+        let finals = sums.on_close().to_table("finals");
+        (graph.build().unwrap(), finals)
+    };
+    let store: Arc<MemoryStore> = Arc::default();
+    let open = |graph: &Graph| {
+        let builder = Engine::builder(graph).store(store.clone()).changelog(log.clone());
+        builder.on_failure(FailurePolicy::DeadLetter("letters".into())).stepper().unwrap()
+    };
+    for (number, at) in [(1, 10), (2, 60), (4, 150)] {
+        let record = records::record(&clicks(), &7, Some(&number)).at(at);
+        records::append(&*log, records::partition(&clicks(), 0), vec![record]).unwrap();
+    }
+    let mut stepper = open(&case(true).0);
+    let error = loop {
+        if let Err(error) = stepper.epoch(10) {
+            break error;
+        }
+    };
+    let told = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::User, "{told}");
+    assert!(told.contains("bad luck") && told.contains("no record is to blame"), "{told}");
+    drop(stepper);
+    let (graph, finals) = case(false);
+    let mut stepper = open(&graph);
+    while stepper.epoch(10).unwrap() {}
+    let rows: Vec<_> = stepper.view(&finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
+    assert_eq!(
+        rows,
+        [(Windowed::new(-50, 50, 7), 1), (Windowed::new(0, 100, 7), 3), (Windowed::new(50, 150, 7), 2)]
+    );
+    assert_eq!(log.offsets(&TopicPartition::new("letters", 0)).unwrap().end, 0);
 }
 
 #[test]

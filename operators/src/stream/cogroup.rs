@@ -5,7 +5,10 @@
 //! keys are folded one after the other; late, early, equal and negative timestamps change nothing, unless they are folded by windows.
 //! Empty input changes nothing. A panic is the failure of its record, and what it has made of the accumulator is undone.
 
-use super::window::{GroupsBy, HoppingStream, HoppingTable, Slice, WindowedStream, WindowedTable, Windows};
+use super::window::{
+    GroupsBy, HoppingStream, HoppingTable, Moments, Slice, SlidingStream, SlidingTable, WindowedStream,
+    WindowedTable, Windows,
+};
 use super::{GroupedStream, Stream};
 use crate::aggregate::Fold;
 use crate::table::StoredTable;
@@ -196,6 +199,26 @@ impl<K: Key, V: Value, A: Value> CogroupedWindows<HoppingStream<K, V>, K, V, A> 
         init: impl Fn() -> A + Send + Sync + 'static,
         merge: impl Fn(&mut A, A) + Send + Sync + 'static,
     ) -> HoppingTable<K, V, A> {
+        let fold = Arc::clone(&self.fold);
+        self.divided.fold(store, init, move |acc, key, value| fold(acc, key, value), merge)
+    }
+
+    /// The records that count to no window, of whichever stream.
+    #[must_use]
+    pub fn late(&self) -> Stream<K, V> {
+        self.divided.late()
+    }
+}
+
+impl<K: Key, V: Value, A: Value> CogroupedWindows<SlidingStream<K, V>, K, V, A> {
+    /// Folds each group, beginning with `init()`; `merge` makes one value of two, of different moments. The order of records must not
+    /// matter: see [`Merge`](crate::aggregate::Merge).
+    pub fn fold(
+        &self,
+        store: impl Into<TableOptions<Moments<A>>>,
+        init: impl Fn() -> A + Send + Sync + 'static,
+        merge: impl Fn(&mut A, A) + Send + Sync + 'static,
+    ) -> SlidingTable<K, V, A> {
         let fold = Arc::clone(&self.fold);
         self.divided.fold(store, init, move |acc, key, value| fold(acc, key, value), merge)
     }

@@ -6,7 +6,8 @@
 //! is of 64 bits do not exist.
 //!
 //! A record counts to a window, and defines it, as long as its own partition had not come to the close of that window. So a record that is
-//! late for the window that ends with it may still count to others, and define the one that begins behind it.
+//! late for the window that ends with it may still count to others, and define the one that begins behind it. One that counts to none defines
+//! none.
 //!
 //! | file | what it is |
 //! |---|---|
