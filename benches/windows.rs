@@ -5,7 +5,7 @@
 //! `windowed(..).count`, and what `on_close` tells. *hand*: the same reader and a `HashMap` of windows and pages; nothing is durable
 //! and nothing can be asked meanwhile.
 //!
-//! With `--overlap 60`, hopping windows instead: *hopping_1* has a window for each hop, and *hopping* windows of 60 hops, one
+//! With `--overlap 60`, hopping windows instead: *`hopping_1`* has a window for each hop, and *hopping* windows of 60 hops, one
 //! beginning with each. Both count the same records and tell what is in the windows that close. So that most windows have most keys, and the
 //! two tell about as much, there should be no more keys than records in a hop.
 

@@ -55,14 +55,14 @@ fn case() -> Case {
     let ms = |ms: i64| Duration::from_millis(ms.unsigned_abs());
     let tumbling = all.windowed(Tumbling::of(ms(SIZE_MS)).grace(ms(GRACE_MS))).fold("tumbling", Vec::new);
     let hopping = all.windowed(Hopping::of(ms(SIZE_MS)).every(ms(HOP_MS)).grace(ms(GRACE_MS)));
-    let hopping = hopping.fold("hopping", Vec::new, |one, other| one.extend(other));
+    let hopping = hopping.fold("hopping", Vec::new, Seen::extend);
     let sorted = |_: &Windowed<u8>, mut seen: Seen| {
         seen.sort();
         seen
     };
     let hopping = hopping.on_close().map_values(sorted).to_table("hopping_finals");
     let sliding = all.windowed(Sliding::of(ms(SIZE_MS - 1)).grace(ms(GRACE_MS)));
-    let sliding = sliding.fold("sliding", Vec::new, |one, other| one.extend(other));
+    let sliding = sliding.fold("sliding", Vec::new, Seen::extend);
     let sliding = sliding.on_close().map_values(sorted).to_table("sliding_finals");
     let tumbling = tumbling.on_close().to_table("tumbling_finals");
     Case { graph: graph.build().unwrap(), plain, tumbling, hopping, sliding }
@@ -100,7 +100,9 @@ impl Model {
         let mut finals = self.windows.get(&hop).cloned().unwrap_or_default();
         finals.retain(|windowed, _| watermark.is_some_and(|at| windowed.end_ms + GRACE_MS <= *at));
         if hop < SIZE_MS {
-            finals.values_mut().for_each(|seen| seen.sort());
+            for seen in finals.values_mut() {
+                seen.sort();
+            }
         }
         finals
     }

@@ -284,9 +284,9 @@ fn nothing_is_under_way_once_all_windows_are_closed() {
             let record = records::record(&clicks(), &key, Some(&1)).at(at);
             records::append(&*life.log, records::partition(&clicks(), partition), vec![record]).unwrap();
         };
-        for number in 0..300 {
-            let at = i64::try_from(number * 4).unwrap() - i64::try_from(random.below(60)).unwrap();
-            put(&mut life, u32::try_from(number % 3).unwrap(), u8::try_from(random.below(2)).unwrap(), at);
+        for number in 0..300_u32 {
+            let at = i64::from(number) * 4 - i64::try_from(random.below(60)).unwrap();
+            put(&mut life, number % PARTITIONS, u8::try_from(random.below(2)).unwrap(), at);
             life.step(&mut random);
         }
         let (stepper, _) = life.fold_all();

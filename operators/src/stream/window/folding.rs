@@ -6,10 +6,16 @@ use std::sync::Arc;
 /// How two values become one.
 pub(super) type Merging<A> = dyn Fn(&mut A, A) + Send + Sync;
 
+/// How the first record becomes a value.
+type First<K, V, A> = dyn Fn(&K, V) -> A + Send + Sync;
+
+/// How a value takes a record in.
+type More<K, V, A> = dyn Fn(&mut A, &K, V) + Send + Sync;
+
 /// How the first record becomes a value, how more are taken in, and how two values become one.
 pub(super) struct Folding<K, V, A> {
-    pub(super) first: Arc<dyn Fn(&K, V) -> A + Send + Sync>,
-    pub(super) more: Arc<dyn Fn(&mut A, &K, V) + Send + Sync>,
+    pub(super) first: Arc<First<K, V, A>>,
+    pub(super) more: Arc<More<K, V, A>>,
     pub(super) merge: Arc<Merging<A>>,
 }
 
@@ -20,15 +26,15 @@ impl<K, V, A> Clone for Folding<K, V, A> {
     }
 }
 
-impl<K: 'static, V: Clone + 'static> Folding<K, V, V> {
+impl<K: 'static, T: Clone + 'static> Folding<K, T, T> {
     /// Values are combined two at a time.
-    pub(super) fn combining(combine: impl Fn(V, V) -> V + Send + Sync + 'static) -> Self {
+    pub(super) fn combining(combine: impl Fn(T, T) -> T + Send + Sync + 'static) -> Self {
         let combine = Arc::new(combine);
         let merge = Arc::clone(&combine);
         Self {
             first: Arc::new(|_: &K, value| value),
-            more: Arc::new(move |acc: &mut V, _: &K, value| *acc = combine(acc.clone(), value)),
-            merge: Arc::new(move |acc: &mut V, other| *acc = merge(acc.clone(), other)),
+            more: Arc::new(move |acc: &mut T, _: &K, value| *acc = combine(acc.clone(), value)),
+            merge: Arc::new(move |acc: &mut T, other| *acc = merge(acc.clone(), other)),
         }
     }
 }

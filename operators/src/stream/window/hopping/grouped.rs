@@ -72,7 +72,7 @@ impl<K: Key, V: Value> HoppingStream<K, V> {
         combine: impl Fn(V, V) -> V + Send + Sync + 'static,
     ) -> HoppingTable<K, V, V> {
         let folding = Folding::combining(combine);
-        self.folded("reduce", store.into(), String::new(), folding)
+        self.folded("reduce", store.into(), "", folding)
     }
 
     /// Folds each group with an `aggregate` that merges.
@@ -82,14 +82,14 @@ impl<K: Key, V: Value> HoppingStream<K, V> {
         aggregate: A,
     ) -> HoppingTable<K, V, A::Acc> {
         let (id, folding) = (aggregate.id(), Folding::of(aggregate));
-        self.folded("fold", store.into(), id, folding)
+        self.folded("fold", store.into(), &id, folding)
     }
 
     fn folded<A: Value>(
         &self,
         kind: &'static str,
         store: TableOptions<Slice<A>>,
-        id: String,
+        id: &str,
         folding: Folding<K, V, A>,
     ) -> HoppingTable<K, V, A> {
         // With other windows it is another table.

@@ -64,6 +64,7 @@ const MOST_SLICES: i64 = 10_000;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[doc(alias = "TimeWindows")]
+#[expect(clippy::struct_field_names, reason = "all of them are times, and say in which unit")]
 pub struct Hopping {
     size_ms: i64,
     hop_ms: i64,
