@@ -4,12 +4,16 @@
 //! One record happens in each millisecond, and one in ten up to a second before those around it. *fold*: `count`. *tumbling*:
 //! `windowed(..).count`, and what `on_close` tells. *hand*: the same reader and a `HashMap` of windows and pages; nothing is durable
 //! and nothing can be asked meanwhile.
+//!
+//! With `--overlap 60`, hopping windows instead: *`hopping_1`* has a window for each hop, and *hopping* windows of 60 hops, one
+//! beginning with each. Both count the same records and tell what is in the windows that close. So that most windows have most keys, and the
+//! two tell about as much, there should be no more keys than records in a hop.
 
 use clap::Parser;
 use millpond::changelog::Durability;
-use millpond::stream::Tumbling;
+use millpond::stream::{Hopping, Tumbling};
 use millpond::{GraphBuilder, Topic};
-use millpond_support::bench::keys::Keys;
+use millpond_support::bench::keys::{Keys, key};
 use millpond_support::bench::measured::{self, Clock, Digest, Measured, Rounds, ratio};
 use millpond_support::bench::report::{Targets, rounded};
 use millpond_support::bench::{Outcome, args, log, phase};
@@ -31,6 +35,12 @@ struct Args {
     /// How long a window is: so many milliseconds, and so many records. A tenth of all unless set.
     #[arg(long)]
     window_ms: Option<u64>,
+    /// Measures hopping windows instead, of so many hops.
+    #[arg(long)]
+    overlap: Option<u64>,
+    /// How long a hop is: so many milliseconds, and so many records. A 500th of all unless set.
+    #[arg(long)]
+    hop_ms: Option<u64>,
 }
 
 impl Args {
@@ -46,6 +56,10 @@ impl Args {
         self.window_ms.unwrap_or_else(|| (self.records() / 10).max(1))
     }
 
+    fn hop_ms(&self) -> u64 {
+        self.hop_ms.unwrap_or_else(|| (self.records() / 500).max(1))
+    }
+
     fn topic(&self) -> Topic<u64, u64> {
         Topic::new(TOPIC).partitions(self.common.partitions)
     }
@@ -58,6 +72,10 @@ fn main() -> Outcome<()> {
         Some("log") => write(&args, phase::given(&args.common)?),
         Some("fold") => phase::report(&fold(&args, phase::given(&args.common)?)?),
         Some("tumbling") => phase::report(&tumbling(&args, phase::given(&args.common)?)?),
+        Some("hopping_1") => phase::report(&hopping(&args, phase::given(&args.common)?, 1)?),
+        Some("hopping") => {
+            phase::report(&hopping(&args, phase::given(&args.common)?, args.overlap.unwrap_or(60))?)
+        }
         Some("hand") => phase::report(&hand(&args, phase::given(&args.common)?)?),
         Some(other) => Err(format!("there is no phase `{other}`").into()),
     }
@@ -67,6 +85,9 @@ fn compare(args: &Args) -> Outcome<()> {
     let scratch = phase::scratch(&args.common)?;
     eprintln!("writing the log");
     phase::run::<()>("log", scratch.path())?;
+    if let Some(overlap) = args.overlap {
+        return compare_hopping(args, scratch.path(), overlap);
+    }
     let all = Rounds::measure(&args.common, &["fold", "tumbling", "hand"], scratch.path())?;
     println!(
         "windows: {} records over {} keys, {:?}, windows of {} records\n",
@@ -88,6 +109,31 @@ fn compare(args: &Args) -> Outcome<()> {
         "hand_rps": hand.map_or(0.0, Rounds::rps).round(),
         "tumbling_vs_fold": rounded(ratio(tumbling, fold)),
         "tumbling_vs_hand": rounded(ratio(tumbling, hand)),
+    }));
+    Ok(())
+}
+
+fn compare_hopping(args: &Args, scratch: &Path, overlap: u64) -> Outcome<()> {
+    let all = Rounds::measure(&args.common, &["hopping_1", "hopping"], scratch)?;
+    println!(
+        "windows: {} records over {} keys, {:?}, hops of {} records, windows of 1 and of {overlap} of them\n",
+        args.records(),
+        args.keys(),
+        args.common.distribution,
+        args.hop_ms()
+    );
+    Rounds::print(&all);
+    let [one, many] = ["hopping_1", "hopping"].map(|way| Rounds::of(&all, way));
+    Targets::default().finish(json!({
+        "bench": "windows",
+        "records": args.records(),
+        "keys": args.keys(),
+        "hop_records": args.hop_ms(),
+        "overlap": overlap,
+        "distribution": args.common.distribution,
+        "hopping_1_rps": one.map_or(0.0, Rounds::rps).round(),
+        "hopping_rps": many.map_or(0.0, Rounds::rps).round(),
+        "hopping_vs_hopping_1": rounded(ratio(many, one)),
     }));
     Ok(())
 }
@@ -139,6 +185,30 @@ fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
     Ok(measured.with_digest(digest))
 }
 
+fn hopping(args: &Args, scratch: &Path, overlap: u64) -> Outcome<Measured> {
+    let graph = GraphBuilder::new();
+    let [size, hop] = [args.hop_ms() * overlap, args.hop_ms()].map(Duration::from_millis);
+    let windows = Hopping::of(size).every(hop).grace(Duration::from_millis(GRACE_MS.cast_unsigned()));
+    let counts = graph.stream(&args.topic()).group_by_key().windowed(windows).count("counts");
+    let finals = counts.on_close().re_key(|windowed, _| windowed.start_ms).group_by_key();
+    let finals = finals.fold("finals", || (0_u64, 0_u64), |sum, _, count| *sum = (sum.0 + 1, sum.1 + count));
+    let state = scratch.join("hopping");
+    let (engine, measured) = measured::engine(&args.common, &graph.build()?, &[TOPIC], (scratch, &state))?;
+    let rows = engine.view(&finals)?.scan()?.map(|row| row.map(|(_, (rows, _))| rows));
+    eprintln!("  {} rows of closed windows", rows.sum::<millpond::Result<u64>>()?);
+    let view = counts.windows_of(&engine.view(&counts)?);
+    // No record is so late that a window was closed for it: each is in as many of them.
+    let mut digest = Digest::default();
+    for rank in 0..args.keys().min(1_000) {
+        let counts = view.windows(&key(rank), ..)?.map(|row| row.map(|(_, count)| count));
+        digest.add([counts.sum::<millpond::Result<u64>>()? / overlap]);
+    }
+    let digest = digest.value();
+    engine.close_blocking()?;
+    std::fs::remove_dir_all(state)?;
+    Ok(measured.with_digest(digest))
+}
+
 fn hand(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let log = log::open(&scratch.join("log"), Durability::Fsync)?;
     let size = i64::try_from(args.window_ms())?;
@@ -175,8 +245,8 @@ fn hand(args: &Args, scratch: &Path) -> Outcome<Measured> {
 
 fn digest(args: &Args, get: impl Fn(u64) -> Outcome<Option<u64>>) -> Outcome<u64> {
     let mut digest = Digest::default();
-    for key in 0..args.keys() {
-        digest.add([get(key)?.unwrap_or_default()]);
+    for rank in 0..args.keys() {
+        digest.add([get(key(rank))?.unwrap_or_default()]);
     }
     Ok(digest.value())
 }

@@ -1,8 +1,8 @@
 //! The erased builder on which the typed streams and tables stand.
 
 use super::{
-    Dated, Graph, Interleaving, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef, TableSpec,
-    TimeUse, TopicSpec,
+    Dated, Feeds, Graph, Interleaving, Node, NodeId, NodeRef, Step, TableIndex, TableOptions, TableRef,
+    TableSpec, TimeUse, TopicSpec,
 };
 use crate::codec::{Alarmed, AlarmedCodec, Grouped, GroupedCodec, Key, RowCodec, Shape, Value, short_name};
 use crate::dataflow::{Exchange, Gather, Inputs, Local, Operator, Scatter, Source};
@@ -241,6 +241,13 @@ impl Builder {
     /// Declares that only the inputs with these numbers take `node` on in time. All of them do otherwise.
     pub fn taken_on_in_time_by<T>(&self, node: NodeRef<T>, inputs: &[usize]) {
         self.change(node, |node| node.time.fed_by = inputs.to_vec());
+    }
+
+    /// What takes `node` on in time, for [`TableSnapshot::watermark`](crate::query::TableSnapshot::watermark).
+    #[must_use]
+    pub fn feeds<T>(&self, node: NodeRef<T>) -> Feeds {
+        let (parts, node) = (self.parts(), node.id());
+        if parts.id == node.graph { super::feeds::of(&parts.nodes, node.index) } else { Feeds::default() }
     }
 
     /// Adds a table. `kind` says what it is for, such as `fold` or `index`.

@@ -5,6 +5,7 @@
 
 mod builder;
 mod describe;
+mod feeds;
 mod interleaving;
 mod table_options;
 mod time;
@@ -12,6 +13,7 @@ mod validate;
 
 pub use crate::flow::{NodeRef, TableIndex, TableRef};
 pub use builder::Builder;
+pub use feeds::Feeds;
 pub use interleaving::Interleaving;
 pub use table_options::TableOptions;
 pub(crate) use time::TimeUse;

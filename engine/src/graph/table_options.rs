@@ -90,6 +90,13 @@ impl<V: 'static> fmt::Debug for TableOptions<V> {
     }
 }
 
+impl<V> Clone for TableOptions<V> {
+    fn clone(&self) -> Self {
+        let Self { name, version, fold_id, codec } = self;
+        Self { name: Arc::clone(name), version: *version, fold_id: fold_id.clone(), codec: Arc::clone(codec) }
+    }
+}
+
 impl<V: Value> TableOptions<V> {
     /// A table `name` with a codec for its values.
     #[must_use]
@@ -115,6 +122,12 @@ impl<V: Value> TableOptions<V> {
     #[must_use]
     pub fn once_more(&self, name: &str, version: u32) -> Self {
         Self { name: name.into(), version, fold_id: FoldId::default(), codec: Arc::clone(&self.codec) }
+    }
+
+    /// The same for a table that stands beside this one, with `part` behind its name and a dot. For operators that keep several.
+    #[must_use]
+    pub fn beside(&self, part: &str) -> Self {
+        Self { name: format!("{}.{part}", self.name).into(), ..self.clone() }
     }
 
     /// The table's name.

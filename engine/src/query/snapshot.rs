@@ -9,6 +9,7 @@
 use super::readable::Readable;
 use super::{Scan, View};
 use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value, prefix_end};
+use crate::graph::Feeds;
 use crate::state::{Published, TaskState};
 use crate::store::{StoreSnapshot, layout};
 use crate::{Error, Position, Result};
@@ -306,6 +307,17 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     #[must_use]
     pub fn scan(&self) -> Scan<K, V> {
         self.range(..)
+    }
+
+    /// How far a node had come in time with the input of this snapshot, which `feeds` takes on: in milliseconds since the Unix epoch,
+    /// and `i64::MIN` as long as a partition of these topics had shown no record. For operators, whose tables say what it means.
+    #[must_use]
+    pub fn watermark(&self, feeds: &Feeds) -> i64 {
+        let times = &self.snapshot.published.reached.times;
+        let behind = |(topic, held_back_ms): &(Arc<str>, i64)| {
+            times.least_of(topic).map(|at| at.saturating_sub(*held_back_ms))
+        };
+        feeds.0.iter().map(|feed| behind(feed).unwrap_or(i64::MIN)).min().unwrap_or(i64::MIN)
     }
 
     /// How many rows the table has, exactly.

@@ -14,7 +14,7 @@
 //! | `within` | pairs of records of two streams |
 //! | `in_time_order` | the same stream in the order of time; `grace` says what is late, `moment` is how what waits is kept, `arrive` how it is found |
 //! | `join_as_of` | a stream that met what a table was at the time of its records |
-//! | `group`, `extreme` | a table of folded groups |
+//! | `group`, `extreme`, `cogroup` | a table of folded groups |
 //! | `window` | a table of groups by windows, and what of it is final |
 //! | `process`, `alarmed` | streams and a state by code of one's own, without alarms and with them; `emit` is what it is handed |
 //! | `distinct` | a stream without repetitions |
@@ -25,6 +25,7 @@
 
 pub(crate) mod alarmed;
 pub(crate) mod arrive;
+mod cogroup;
 mod distinct;
 mod emit;
 mod extreme;
@@ -50,6 +51,7 @@ mod window;
 mod within;
 
 pub use alarmed::Alarmed;
+pub use cogroup::{CogroupedStream, CogroupedWindows, Either};
 pub use emit::Emit;
 pub use group::GroupedStream;
 pub use in_time_order::InTimeOrder;
@@ -59,10 +61,11 @@ pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
 pub use window::{
-    GroupsBy, Session, SessionGap, SessionStream, SessionTable, Tumbling, TumblingSize, WindowStart,
-    Windowed, WindowedStream, WindowedTable, Windows,
+    GroupsBy, Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Moments, Session, SessionGap,
+    SessionStream, SessionTable, Slice, Sliding, SlidingDifference, SlidingStream, SlidingTable, Tumbling,
+    TumblingSize, WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable, Windows,
+    WindowsAt, WindowsOfKey,
 };
-
 pub use within::{HeldRecords, JoinStore, StreamJoin, Within, WithinBounds};
 
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};

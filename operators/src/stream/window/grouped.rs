@@ -2,6 +2,7 @@
 
 use super::assign::{Assign, Late};
 use super::close::{Close, Due};
+use super::query::{Plain, WindowRows, WindowView};
 use super::{Windowed, Windows, sealed};
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::stream::group::reducing;
@@ -9,15 +10,15 @@ use crate::stream::{GroupedStream, Stream};
 use crate::table::StoredTable;
 use millpond_engine::Error;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::graph::{Feeds, TableOptions, TableRef};
 use millpond_engine::query::{Stored, StoredRef};
 use std::convert::Infallible;
 use std::fmt;
 
 impl<K: Key, V: Value> GroupedStream<K, V> {
-    /// Divides the records of each group by time. Each counts to the window that has its timestamp, as long as its own partition had
-    /// not come to the close of that window. See [`Tumbling`](super::Tumbling) for an example, and [`Session`](super::Session) for
-    /// windows that are as long as records follow each other.
+    /// Divides the records of each group by time. Each counts to the windows that have its timestamp, as long as its own partition had
+    /// not come to the close of the window. See [`Tumbling`](super::Tumbling), [`Hopping`](super::Hopping),
+    /// [`Sliding`](super::Sliding) and [`Session`](super::Session) for examples.
     #[must_use]
     #[doc(alias = "windowedBy")]
     pub fn windowed<W: GroupsBy<K, V>>(&self, windows: W) -> W::Windowed {
@@ -142,7 +143,8 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
         table: StoredTable<Windowed<K>, A>,
         rows: TableRef<Windowed<K>, A>,
     ) -> WindowedTable<K, A, W> {
-        WindowedTable { table, rows, windows: self.windows.clone() }
+        let feeds = table.builder.feeds(table.node);
+        WindowedTable { table, rows, windows: self.windows.clone(), feeds }
     }
 }
 
@@ -154,6 +156,8 @@ pub struct WindowedTable<K, A, W> {
     table: StoredTable<Windowed<K>, A>,
     rows: TableRef<Windowed<K>, A>,
     windows: W,
+    /// What takes the table on in time.
+    feeds: Feeds,
 }
 
 impl<K, A, W: fmt::Debug> fmt::Debug for WindowedTable<K, A, W> {
@@ -170,6 +174,14 @@ impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
     #[must_use]
     pub fn table(&self) -> &StoredTable<Windowed<K>, A> {
         &self.table
+    }
+
+    /// Questions to the table, by keys and by times. `rows` are those of a view of it (`engine.view(&counts)`), or of a snapshot. See
+    /// [`WindowView`] for an example.
+    #[must_use]
+    pub fn windows_of(&self, rows: impl Into<WindowRows<Windowed<K>, A>>) -> WindowView<K, A> {
+        let (rows, windows, feeds) = (rows.into(), self.windows.clone(), self.feeds.clone());
+        WindowView::new(Plain { rows, windows, feeds })
     }
 
     /// The row of each group and window when the window is closed: once, in the order of closes and keys, dated with the last

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `windowed` | the key of a row: a window and the key of its group |
 //! | `tumbling` | windows of one size that follow each other |
+//! | `hopping` | windows of one size, of which a moment is in several |
+//! | `sliding` | windows that end or begin with a record |
 //! | `calendar` | windows as clocks on the wall show them |
 //! | `session` | windows that are as long as records follow each other |
-//! | `grouped` | grouped records by their windows, and what is folded of them |
+//! | `grouped`, `folding` | grouped records by their windows, and how they are folded |
 //! | `assign` | to which window a record counts, and which records count to none |
 //! | `close` | the final rows of windows that are closed |
+//! | `query` | asking tables of windows |
 //!
 //! Whether a record counts is decided by its stamp alone: it does as long as its own partition has not come to the end of the window
 //! and the grace behind it. When a window is closed is decided by the watermark. So what is in it depends on nothing but the log.
@@ -17,15 +20,22 @@ mod assign;
 #[cfg(feature = "calendar")]
 mod calendar;
 mod close;
+mod folding;
 mod grouped;
+mod hopping;
+mod query;
 mod session;
+mod sliding;
 mod tumbling;
 mod windowed;
 
 #[cfg(feature = "calendar")]
 pub use calendar::{Calendar, CalendarPeriod, Weekday};
 pub use grouped::{GroupsBy, WindowedStream, WindowedTable};
+pub use hopping::{Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Slice};
+pub use query::{WindowRows, WindowView, WindowsAt, WindowsOfKey};
 pub use session::{Session, SessionGap, SessionStream, SessionTable};
+pub use sliding::{Moments, Sliding, SlidingDifference, SlidingStream, SlidingTable};
 pub use tumbling::{Tumbling, TumblingSize};
 pub use windowed::{WindowStart, Windowed};
 
@@ -79,6 +89,18 @@ mod sealed {
 /// A duration in milliseconds; the longest there is for one that is longer than all of time.
 pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The greatest multiple of `step` that is not above `ms`.
+fn floor(ms: i128, step: i64) -> i128 {
+    // No hop at all is refused when the graph is built.
+    let step = i128::from(step.max(1));
+    ms.div_euclid(step) * step
+}
+
+/// As near as there is of 64 bits.
+fn clamped(ms: i128) -> i64 {
+    i64::try_from(ms).unwrap_or(if ms < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]

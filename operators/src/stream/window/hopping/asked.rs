@@ -1,0 +1,183 @@
+//! Asking for hopping windows: each is put together of its slices.
+
+use super::Hopping;
+use super::slices::{Slice, slice_key};
+use crate::stream::window::folding::Merging;
+use crate::stream::window::query::{Grid, WindowRows, WindowsAt};
+use crate::stream::window::{WindowStart, Windowed, clamped, floor};
+use millpond_engine::Result;
+use millpond_engine::codec::{Key, Value};
+use millpond_engine::graph::Feeds;
+use millpond_engine::query::Scan;
+use std::iter::Peekable;
+use std::sync::Arc;
+
+/// Hopping windows, as they are asked.
+#[derive(Clone)]
+pub(super) struct Sliced<K, A> {
+    pub(super) rows: WindowRows<Windowed<K>, Slice<A>>,
+    pub(super) windows: Hopping,
+    pub(super) feeds: Feeds,
+    pub(super) merge: Arc<Merging<A>>,
+}
+
+/// What parts of a slice count to the window at `start`, put together with what there is.
+fn put_together<A>(
+    windows: Hopping,
+    merge: &Merging<A>,
+    start: i64,
+    slice: i64,
+    row: Slice<A>,
+    into: &mut Option<A>,
+) {
+    let counted = row.into_parts().filter(|(class, _)| windows.first_of(slice, *class) <= start);
+    for (_, value) in counted {
+        match into {
+            Some(there) => merge(there, value),
+            None => *into = Some(value),
+        }
+    }
+}
+
+impl<K: Key, A: Value> Sliced<K, A> {
+    /// The slices from `first` on that lie before `end`.
+    fn slices(&self, first: i64, end: i64) -> impl Iterator<Item = i64> + use<K, A> {
+        (first..end).step_by(usize::try_from(self.windows.slice_ms).unwrap_or(usize::MAX))
+    }
+
+    fn floor(&self, ms: i64) -> i128 {
+        floor(i128::from(ms), self.windows.hop_ms)
+    }
+}
+
+impl<K: Key, A: Value> Grid<K, A> for Sliced<K, A> {
+    fn now(&self) -> Result<Arc<dyn Grid<K, A>>> {
+        let rows = WindowRows::Then(self.rows.snapshot()?);
+        Ok(Arc::new(Self { rows, ..self.clone() }))
+    }
+
+    fn end_of(&self, start_ms: i64) -> Option<i64> {
+        let is_one = self.floor(start_ms) == i128::from(start_ms) && start_ms <= self.windows.last();
+        is_one.then(|| self.windows.end_of(start_ms))
+    }
+
+    fn at_or_after(&self, ms: i64) -> Option<i64> {
+        let floor = self.floor(ms);
+        let next = if floor == i128::from(ms) { floor } else { floor + i128::from(self.windows.hop_ms) };
+        (next <= i128::from(self.windows.last())).then(|| clamped(next))
+    }
+
+    fn at_or_before(&self, ms: i64) -> Option<i64> {
+        let floor = self.floor(ms).min(i128::from(self.windows.last()));
+        (floor >= i128::from(self.windows.first())).then(|| clamped(floor))
+    }
+
+    fn first_open(&self, watermark_ms: i64) -> Option<i64> {
+        Some(self.windows.first_open(watermark_ms)).filter(|first| *first <= self.windows.last())
+    }
+
+    fn watermark(&self) -> Result<i64> {
+        Ok(self.rows.snapshot()?.watermark(&self.feeds))
+    }
+
+    fn nearest(&self, first_ms: i64, last_ms: i64, from_the_end: bool) -> Result<Option<i64>> {
+        // The last slice of the last window.
+        let last_slice = last_ms.saturating_add(self.windows.size_ms - 1);
+        let found = self.rows.nearest(first_ms, last_slice, from_the_end)?;
+        Ok(found.map(|slice| {
+            if from_the_end {
+                last_ms.min(clamped(self.floor(slice)))
+            } else {
+                first_ms.max(self.windows.first_of(slice, 0))
+            }
+        }))
+    }
+
+    fn values(&self, key: &K, starts_ms: &[i64]) -> Result<Vec<Option<A>>> {
+        let (Some(&first), Some(&last)) = (starts_ms.first(), starts_ms.last()) else {
+            return Ok(Vec::new());
+        };
+        let slices: Vec<i64> = self.slices(first, self.windows.end_of(last)).collect();
+        let keys: Vec<_> = slices.iter().map(|&slice| slice_key(self.windows, slice, key.clone())).collect();
+        let rows = self.rows.multi_get(&keys)?;
+        let rows: Vec<(i64, Slice<A>)> =
+            slices.into_iter().zip(rows).filter_map(|(slice, row)| Some((slice, row?))).collect();
+        let value = |&start: &i64| {
+            let end = self.windows.end_of(start);
+            let begins = rows.partition_point(|(slice, _)| *slice < start);
+            let mut value = None;
+            for (slice, row) in rows.iter().skip(begins).take_while(|(slice, _)| *slice < end) {
+                put_together(self.windows, &*self.merge, start, *slice, row.clone(), &mut value);
+            }
+            value
+        };
+        Ok(starts_ms.iter().map(value).collect())
+    }
+
+    fn at(&self, ms: i64) -> Result<WindowsAt<K, A>> {
+        let Some(start) = self.at_or_before(ms) else { return Ok(Box::new(std::iter::empty())) };
+        let snapshot = self.rows.snapshot()?;
+        let slices = self.slices(start, self.windows.end_of(start));
+        let scans = slices.map(|slice| snapshot.prefix(&WindowStart(slice)).peekable()).collect();
+        let (windows, merge) = (self.windows, Arc::clone(&self.merge));
+        Ok(Box::new(At { start, windows, merge, scans, failed: false }))
+    }
+}
+
+/// The keys of a window: the rows of its slices, which are each in the order of keys, side by side.
+struct At<K: Key, A: Value> {
+    start: i64,
+    windows: Hopping,
+    merge: Arc<Merging<A>>,
+    scans: Vec<Peekable<Scan<Windowed<K>, Slice<A>>>>,
+    failed: bool,
+}
+
+impl<K: Key, A: Value> At<K, A> {
+    /// The next key that has a row, with what counts of it; `None` once there is none.
+    fn step(&mut self) -> Result<Option<(K, Option<A>)>> {
+        let mut least: Option<K> = None;
+        for scan in &mut self.scans {
+            match scan.peek() {
+                Some(Ok((windowed, _))) if least.as_ref().is_none_or(|least| windowed.key < *least) => {
+                    least = Some(windowed.key.clone());
+                }
+                Some(Err(_)) => return scan.next().transpose().map(|_| None),
+                _ => {}
+            }
+        }
+        let Some(key) = least else { return Ok(None) };
+        let mut value = None;
+        for scan in &mut self.scans {
+            let row = scan.next_if(|row| row.as_ref().is_ok_and(|(windowed, _)| windowed.key == key));
+            if let Some((windowed, row)) = row.transpose()? {
+                put_together(self.windows, &*self.merge, self.start, windowed.start_ms, row, &mut value);
+            }
+        }
+        Ok(Some((key, value)))
+    }
+}
+
+impl<K: Key, A: Value> Iterator for At<K, A> {
+    type Item = Result<(Windowed<K>, A)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.failed {
+            match self.step() {
+                Ok(None) => return None,
+                Ok(Some((_, None))) => {}
+                Ok(Some((key, Some(value)))) => {
+                    return Some(Ok((
+                        Windowed::new(self.start, self.windows.end_of(self.start), key),
+                        value,
+                    )));
+                }
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
