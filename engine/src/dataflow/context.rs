@@ -2,7 +2,7 @@
 
 use super::{Detail, Failure, Pass, Router, Stamp};
 use crate::changelog::{self, Changelog};
-use crate::codec::{Key, Value};
+use crate::codec::{Key, KeyPrefix, Value};
 use crate::flow::TableRef;
 use crate::query::{Readable, Snapshot, TableSnapshot};
 use crate::state::{AnyTable, TableState};
@@ -132,6 +132,23 @@ impl Context<'_> {
         let table = self.table(table)?;
         // Only the folding thread publishes, so what is published now is the state before this epoch.
         Ok(Snapshot::take(table.shared())?.table(Readable::Whole(table)))
+    }
+
+    /// Whether `table` had a row before this epoch whose key begins with one of these prefixes; not if the task does not have the
+    /// table.
+    ///
+    /// # Errors
+    /// An error of the store.
+    pub fn has_rows<K: Key, V: Value, P: KeyPrefix<K>>(
+        &self,
+        table: &TableRef<K, V>,
+        prefixes: Range<P>,
+    ) -> Result<bool> {
+        if !self.has_table(table) {
+            return Ok(false);
+        }
+        let first = self.table_before(table)?.prefixes(prefixes).next().transpose()?;
+        Ok(first.is_some())
     }
 
     /// How many partitions the derived topic `topic` has, by which records are [placed](changelog::partition_for_key).

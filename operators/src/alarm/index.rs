@@ -76,4 +76,10 @@ impl<K: Key, T: 'static> Exchange for FindDue<K, T> {
         }
         Ok(context.router().split(due, |event| &event.key))
     }
+
+    fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        let times = [context.watermark_before(), context.watermark()].map(|at| At(at.saturating_add(1)));
+        let [before, now] = times;
+        Ok(before.0 < now.0 && context.has_rows(&self.index, before..now)?)
+    }
 }

@@ -77,4 +77,9 @@ impl<K: Key, V: Value, R: Value> Exchange for Arrive<K, V, R> {
         }
         Ok(parts)
     }
+
+    fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        let due = self.grace.due(context);
+        Ok(!due.is_empty() && context.has_rows(&self.waiting, Time(due.start)..Time(due.end))?)
+    }
 }

@@ -11,7 +11,6 @@ use super::{WindowStart, Windowed, Windows};
 use millpond_engine::codec::{Key, KeyCodec, Value};
 use millpond_engine::dataflow::{Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp};
 use millpond_engine::graph::TableRef;
-use millpond_engine::query::Scan;
 use std::collections::HashSet;
 use std::marker::PhantomData;
 
@@ -33,8 +32,9 @@ impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let mut due = Vec::new();
-        if context.shard() == 0 {
-            for row in self.rows(context)?.into_iter().flatten() {
+        let [start, end] = self.starts(context);
+        if context.shard() == 0 && start < end {
+            for row in context.table_before(&self.table)?.prefixes(WindowStart(start)..WindowStart(end)) {
                 let (key, value) = row?;
                 let stamp = stamp(self.windows.close_of(key.end_ms), &key);
                 due.push(Event { key, value, stamp });
@@ -44,20 +44,15 @@ impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
     }
 
     fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let first = self.rows(context)?.into_iter().flatten().next().transpose()?;
-        Ok(first.is_some())
+        let [start, end] = self.starts(context);
+        Ok(start < end && context.has_rows(&self.table, WindowStart(start)..WindowStart(end))?)
     }
 }
 
 impl<K: Key, A: Value, W: Windows> Due<K, A, W> {
-    /// The rows of the windows that are due, as they were before the epoch.
-    fn rows(&self, context: &Context<'_>) -> Result<Option<Scan<Windowed<K>, A>>, Failure> {
-        let starts = [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
-        if starts[0] >= starts[1] {
-            return Ok(None);
-        }
-        let before = context.table_before(&self.table)?;
-        Ok(Some(before.prefixes(WindowStart(starts[0])..WindowStart(starts[1]))))
+    /// Where the first window begins that is due with this epoch, and the first one that is not.
+    fn starts(&self, context: &Context<'_>) -> [i64; 2] {
+        [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at))
     }
 }
 

@@ -88,4 +88,8 @@ impl<K: Key, V: Value, T: Value> Exchange for Arrive<K, V, T> {
         }
         Ok(parts)
     }
+
+    fn is_due(&self, context: &mut Context<'_>) -> millpond_engine::Result<bool, Failure> {
+        Ok(self.left.is_due(context)? || self.right.is_due(context)?)
+    }
 }

@@ -54,6 +54,13 @@ impl<K: Key, V: Value> Side<K, V> {
         self.stretch_of(self.grace.first_open(at_ms))
     }
 
+    /// Whether a record is due that has met none. Rows that have outlived their use can stay until something else comes.
+    pub(super) fn is_due(&self, context: &Context<'_>) -> Result<bool, Failure> {
+        let due = self.grace.due(context);
+        let Some(unmatched) = self.unmatched.as_ref().filter(|_| !due.is_empty()) else { return Ok(false) };
+        Ok(context.has_rows(unmatched, Time(due.start)..Time(due.end))?)
+    }
+
     /// Finds what is due, each with a stamp that stands behind all records of the epoch.
     pub(super) fn find_due(
         &self,

@@ -78,6 +78,12 @@ impl<K: Key, A: Value> Exchange for Due<K, A> {
         }
         Ok(context.router().split(due, |event| &event.key))
     }
+
+    fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
+        let [before, now] =
+            [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
+        Ok(before < now && context.has_rows(&self.open, WindowStart(before)..WindowStart(now))?)
+    }
 }
 
 fn stamp<K: KeyCodec>(windows: Sliding, windowed: &Windowed<K>) -> Stamp {
