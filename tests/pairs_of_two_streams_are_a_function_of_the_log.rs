@@ -348,18 +348,19 @@ fn with_other_times_it_is_another_join() {
     open(within(6), true, 2).unwrap();
 }
 
-/// What comes of records of one key that are given with their side, time and number, one epoch each: pairs and what met none, in order.
+/// What comes of records of one key that are given with their side, time and number: pairs and what met none, in order, where each record
+/// has an epoch of its own. With other cuts it is the same.
 fn joined(within: Within, records: &[(char, i64, u64)]) -> Vec<(i64, Pair)> {
-    let run = |each: bool| {
+    let run = |ends_epoch: &dyn Fn(usize) -> bool| {
         let graph = GraphBuilder::new();
         let (left, right) = (graph.stream(&left()), graph.stream(&right()));
         left.outer_join_within(&right, within, "both", |_, left, right| (left.copied(), right.copied()))
             .to(&told("outer"));
         let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
-        for &(side, at, number) in records {
+        for (index, &(side, at, number)) in records.iter().enumerate() {
             let topic = if side == 'L' { self::left() } else { self::right() };
             driver.put(&topic, 1, number, at).unwrap();
-            if each {
+            if ends_epoch(index) {
                 driver.run().unwrap();
             }
         }
@@ -367,12 +368,18 @@ fn joined(within: Within, records: &[(char, i64, u64)]) -> Vec<(i64, Pair)> {
         let told = driver.records(&told("outer")).unwrap();
         told.into_iter().map(|record| (record.timestamp_ms, record.value.unwrap())).collect::<Vec<_>>()
     };
-    let (mut at_once, mut each) = (run(false), run(true));
-    let in_order = each.clone();
-    at_once.sort_unstable();
-    each.sort_unstable();
-    assert_eq!(at_once, each);
-    in_order
+    let each = run(&|_| true);
+    let part = |told: &[(i64, Pair)], are_pairs: bool| -> Vec<(i64, Pair)> {
+        let is_pair = |pair: &Pair| pair.0.is_some() && pair.1.is_some();
+        told.iter().filter(|(_, pair)| is_pair(pair) == are_pairs).copied().collect()
+    };
+    for cut in 0..records.len() {
+        let otherwise = run(&|index| index == cut);
+        for are_pairs in [true, false] {
+            assert_eq!(part(&otherwise, are_pairs), part(&each, are_pairs), "cut behind {cut}");
+        }
+    }
+    each
 }
 
 fn ms(ms: u64) -> Duration {
@@ -451,4 +458,15 @@ fn a_record_out_of_order_waits_for_its_grace() {
     let found = joined(within, &records);
     let pairs = [(140, 1, 2), (105, 3, 4), (500, 5, 6)];
     assert_eq!(found, pairs.map(|(at, left, right)| (at, (Some(left), Some(right)))));
+}
+
+/// Records of one time that have met none are told in the order of the log, whether they came in one epoch or not.
+#[test]
+fn what_met_none_is_told_in_the_order_of_the_log() {
+    let within = Within::of(ms(10)).grace(ms(20));
+    let records = [('L', 100, 1), ('R', 89, 2), ('L', 100, 3), ('L', 100, 4), ('R', 300, 5), ('L', 300, 6)];
+    let found = joined(within, &records);
+    let lonely_left = |number| (100, (Some(number), None));
+    let expected = [(89, (None, Some(2))), lonely_left(1), lonely_left(3), lonely_left(4)];
+    assert_eq!(found[1..], expected, "the pair of the last two comes when the second does");
 }

@@ -17,6 +17,7 @@ use millpond_support::expect::refused;
 use millpond_support::life::Life;
 use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
+use millpond_support::records;
 use millpond_support::timed::{self, Appending, TimedRecord};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -192,4 +193,26 @@ fn with_another_history_it_is_another_table() {
     drop(open(10, 1).unwrap());
     refused(open(11, 1), ErrorKind::Invalid, &["rates", "versioned(history 10 ms)", "version"]);
     open(11, 2).unwrap();
+}
+
+/// Where a key is written by several partitions, which update of one time counts must not depend on which was read first.
+#[test]
+fn of_updates_of_one_time_that_of_the_partition_which_had_come_further_counts() {
+    // The partition 1 had come to 100 with its record of 50, and the partition 0 to no more than that.
+    let updates = [(1, 9, 100, 1), (1, 7, 50, 2), (0, 7, 50, 3)];
+    for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1]] {
+        let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
+        Appending::create(&*log, &rates());
+        for (partition, key, at, value) in order.map(|index| updates[index]) {
+            let record = records::record(&rates(), &key, Some(&value)).at(at);
+            records::append(&*log, records::partition(&rates(), partition), vec![record]).unwrap();
+        }
+        let mut life = Life::new(log, || {
+            let case = case(100);
+            (case.graph.clone(), case)
+        });
+        let (stepper, case) = life.fold_all();
+        assert_eq!(stepper.view(&case.table).unwrap().get(&7).unwrap(), Some(2), "{order:?}");
+        assert_eq!(stepper.view(case.table.versions()).unwrap().as_of(&7, 50).unwrap(), Some(2), "{order:?}");
+    }
 }
