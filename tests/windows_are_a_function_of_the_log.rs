@@ -152,22 +152,21 @@ fn windows_are_a_function_of_the_log() {
         // How far each partition is, roughly.
         let mut reached = [0_i64, -300, 450];
         for number in 0..200 {
-            match random.below(14) {
-                0..8 => life.step(&mut random),
-                _ => {
-                    let partition = random.index(3);
-                    let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
-                    let batch = (0..=random.below(4)).map(|part| {
-                        reached[partition] += i64::try_from(random.below(40)).unwrap();
-                        let behind = if random.below(3) == 0 { random.below(400) } else { 0 };
-                        let at = reached[partition] - i64::try_from(behind).unwrap();
-                        // The keys of a partition are its own.
-                        let key = u8::try_from(random.below(4) * 3 + partition as u64).unwrap();
-                        records::record(&clicks(), &key, Some(&(number * 10 + part))).at(at)
-                    });
-                    records::append(&*life.log, id, batch.collect()).unwrap();
-                }
+            if random.below(14) < 8 {
+                life.step(&mut random);
+                continue;
             }
+            let partition = random.index(3);
+            let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
+            let batch = (0..=random.below(4)).map(|part| {
+                reached[partition] += i64::try_from(random.below(40)).unwrap();
+                let behind = if random.below(3) == 0 { random.below(400) } else { 0 };
+                let at = reached[partition] - i64::try_from(behind).unwrap();
+                // The keys of a partition are its own.
+                let key = u8::try_from(random.below(4) * 3 + partition as u64).unwrap();
+                records::record(&clicks(), &key, Some(&(number * 10 + part))).at(at)
+            });
+            records::append(&*life.log, id, batch.collect()).unwrap();
         }
         let expected = expected(&*life.log, i64::try_from(grace_ms).unwrap());
         assert_eq!(found(&mut life), expected, "round {round}");
