@@ -288,3 +288,28 @@ fn code_that_fails_where_a_window_closes_stops_the_engine_and_loses_nothing() {
     assert_eq!(rows, [(Windowed::new(0, 100, 7), 2)]);
     assert_eq!(log.offsets(&TopicPartition::new("letters", 0)).unwrap().end, 0);
 }
+
+/// The first bytes of integers of eight bytes are all alike, and so are those of many texts: what closes together was once told in the
+/// order of a hash.
+#[test]
+fn what_closes_together_is_told_in_the_order_of_keys_however_they_begin() {
+    let log = Arc::new(MemoryChangelog::new());
+    let (visits, told) = (Topic::<(String, u64), u64>::new("visits"), Topic::new("told").partitions(1));
+    let graph = GraphBuilder::new();
+    let tumbling = Tumbling::of(Duration::from_millis(100)).grace(Duration::ZERO);
+    let counts = graph.stream(&visits).group_by_key().windowed(tumbling).count("counts");
+    counts.on_close().to(&told);
+    let builder = Engine::builder(&graph.build().unwrap()).in_memory().changelog(log.clone());
+    let mut stepper = builder.shards(3).stepper().unwrap();
+    let keys: Vec<(String, u64)> =
+        (0..40).map(|number| (format!("a visitor of {}", number % 3), number * number % 41)).collect();
+    let records = keys.iter().map(|key| records::record(&visits, key, Some(&1)).at(10));
+    let last = records::record(&visits, &keys[0], Some(&1)).at(200);
+    records::append(&*log, records::partition(&visits, 0), records.chain([last]).collect()).unwrap();
+    while stepper.epoch(7).unwrap() {}
+    let told = records::read(&*log, &TopicPartition::new("told", 0)).unwrap();
+    let found: Vec<_> = told.iter().map(|record| record.key.clone().unwrap()).collect();
+    let distinct: BTreeSet<_> = keys.into_iter().collect();
+    assert_eq!(found.len(), distinct.len());
+    assert!(found.is_sorted(), "{found:?}");
+}

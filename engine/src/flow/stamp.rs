@@ -36,7 +36,8 @@ impl Stamp {
     }
 
     /// The stamp of what is made where something closes at `close_ms` for the key with this encoding: no record has caused it. It
-    /// stands behind all records of its epoch, in the order of times, and then of keys as far as their first bytes tell them apart.
+    /// stands behind all records of its epoch, in the order of times, and then of keys as far as their first bytes tell them apart; a
+    /// topic gets what closes at one time in the order of the keys that it has there.
     #[must_use]
     pub fn of_closing(close_ms: i64, encoded_key: &[u8], timestamp_ms: i64) -> Self {
         // No log comes to 2^63 records, and no date is so far away that half of the range would not do.
@@ -56,6 +57,11 @@ impl Stamp {
     /// Whether no record has caused it.
     pub(crate) fn is_of_closing(&self) -> bool {
         self.sequence >= FIRST_CLOSING || self.branch.is_of_time()
+    }
+
+    /// The place of what is made where something closes, among those of other closes; `None` of what a record has caused.
+    pub(crate) fn closing(&self) -> Option<u64> {
+        (self.sequence >= FIRST_CLOSING).then_some(self.sequence)
     }
 
     /// The stamp of what was due for a key at `due_ms`, the `index`th such before this record was worked on for the key: it stands

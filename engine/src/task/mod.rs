@@ -65,6 +65,7 @@ use epoch::{EpochFailure, EpochRun, Sealed};
 use failures::{Backoff, EpochOutcome};
 use input::{Bound, EpochInput};
 use letters::Letters;
+use std::cmp::Ordering as Order;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -390,10 +391,16 @@ pub(crate) fn user_code<T>(when: &str, work: impl FnOnce() -> T) -> Result<T> {
 
 /// What is appended for one epoch, in an order that does not depend on shards.
 fn appends(mut sunk: Vec<Sunk>) -> Vec<Append> {
-    // Two sinks may write to one topic on behalf of one record: what the records are decides, not the shards they ran on.
+    // Two sinks may write to one topic on behalf of one record: what the records are decides, not the shards they ran on. A stamp
+    // knows the first bytes of the key for which something closes; the record has all of them.
+    let closing = |sunk: &Sunk| sunk.stamp.closing();
     sunk.sort_by(|a, b| {
-        let stamps = (&a.topic, a.partition, &a.stamp).cmp(&(&b.topic, b.partition, &b.stamp));
-        stamps.then_with(|| a.record.cmp(&b.record))
+        let places = (&a.topic, a.partition).cmp(&(&b.topic, b.partition));
+        let keys = || match (closing(a), closing(b)) {
+            (Some(one), Some(other)) => one.cmp(&other).then_with(|| a.record.key.cmp(&b.record.key)),
+            _ => Order::Equal,
+        };
+        places.then_with(keys).then_with(|| (&a.stamp, &a.record).cmp(&(&b.stamp, &b.record)))
     });
     let mut appends: Vec<Append> = Vec::new();
     for Sunk { topic, partition, record, .. } in sunk {

@@ -90,7 +90,7 @@ impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
             let stamp = stamp(close_of(&key), &key);
             Some(Event { key, value: new?, stamp })
         }));
-        closed.sort_by(|a, b| close_of(&a.key).cmp(&close_of(&b.key)).then_with(|| a.key.cmp(&b.key)));
+        closed.sort_by_key(|event| event.stamp);
         Ok(Some(closed))
     }
 }

@@ -124,6 +124,7 @@ impl<K: Key, A: Value> Operator for Close<K, A> {
         for together in closing.chunks(TOGETHER) {
             self.close(context, together, &mut closed)?;
         }
+        closed.sort_by_key(|event: &Event<_, _>| event.stamp);
         Ok(Some(closed))
     }
 }
