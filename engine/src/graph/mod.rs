@@ -5,6 +5,7 @@
 
 mod builder;
 mod describe;
+mod forgetting;
 mod interleaving;
 mod table_options;
 mod time;
@@ -83,6 +84,8 @@ pub(crate) struct Node {
     pub(crate) latest_only: bool,
     /// What it has to do with time.
     pub(crate) time: TimeUse,
+    /// Whether it looks for no rows that tables have forgotten.
+    pub(crate) reads_kept: bool,
 }
 
 impl Node {
@@ -123,6 +126,8 @@ pub(crate) struct TableSpec {
     pub(crate) value_shape: Shape,
     /// The fold that writes it.
     pub(crate) fold_id: FoldId,
+    /// What it forgets; none if it keeps all rows.
+    pub(crate) first_kept: Option<Box<forgetting::FirstKept>>,
     pub(crate) make: Box<MakeTable>,
 }
 

@@ -3,7 +3,7 @@
 //! A generation is what snapshots and range reads overlay on the store until a drain has moved it there. The
 //! fold only appends rows to arenas; they are sorted once, by whoever asks first (a query or the drain).
 
-use crate::store::layout::TableId;
+use crate::store::layout::{RowCount, TableId};
 use crate::store::{Direction, Row};
 use crate::time::Reached;
 use std::cmp::Ordering;
@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
-/// How many rows each table has.
-pub(crate) type RowCounts = Arc<BTreeMap<TableId, u64>>;
+/// How many rows each table has, and which it has forgotten.
+pub(crate) type RowCounts = Arc<BTreeMap<TableId, RowCount>>;
 
 /// The length that marks a deletion.
 const DELETED: u32 = u32::MAX;
