@@ -105,7 +105,9 @@ fn check_tables(parts: &Parts) -> Result<()> {
         let reads_kept = node.reads_kept || gathers(&parts.nodes, id).any(|gather| gather.reads_kept);
         let above = upstream(&parts.nodes, node);
         for &table in &node.reads {
-            if let Some(spec) = parts.tables.get(table).filter(|spec| spec.first_kept.is_some() && !reads_kept) {
+            if let Some(spec) =
+                parts.tables.get(table).filter(|spec| spec.first_kept.is_some() && !reads_kept)
+            {
                 return Err(Error::invalid(format!(
                     "a `{}` looks rows of table `{}` up, which forgets them (`keep`): what it found would depend on how far another \
                      part of the graph has come. Take the final rows (`on_close`) into a table of their own and read that, or do \

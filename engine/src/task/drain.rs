@@ -111,9 +111,8 @@ impl Drain {
         fault::point("drain.before_ingest")?;
         let forgotten = forgetting::forgotten(&last.counts);
         // What is forgotten by now need not be written.
-        let is_kept = |(key, _): &Row<'_>| {
-            !forgotten.iter().any(|gone| *gone.start <= **key && **key < *gone.end)
-        };
+        let is_kept =
+            |(key, _): &Row<'_>| !forgotten.iter().any(|gone| *gone.start <= **key && **key < *gone.end);
         store.ingest(&mut head.chain(newest.rows().filter(is_kept)))?;
         fault::point("drain.after_ingest")?;
         self.shared.drop_drained(last.epoch);

@@ -48,7 +48,8 @@ fn raise(
         if count.cutoff.as_deref() >= Some(&*cutoff) {
             continue;
         }
-        let from = count.cutoff.take().map_or_else(|| layout::table_range(id).0.to_vec(), |from| from.to_vec());
+        let from =
+            count.cutoff.take().map_or_else(|| layout::table_range(id).0.to_vec(), |from| from.to_vec());
         if snapshot.is_none() {
             snapshot = Some(rows.store.snapshot()?);
         }
@@ -129,8 +130,8 @@ impl Task {
     /// # Errors
     /// `Corrupt` if a key does not decode.
     pub(super) fn drop_forgotten(&self, forgotten: &ForgottenRows) -> Result<()> {
-        forgotten.iter().try_for_each(|(index, rows)| {
-            self.table(*index).map_or(Ok(()), |table| table.forget(rows))
-        })
+        forgotten
+            .iter()
+            .try_for_each(|(index, rows)| self.table(*index).map_or(Ok(()), |table| table.forget(rows)))
     }
 }

@@ -299,7 +299,8 @@ impl Task {
         let mut generation =
             Generation::new(epoch, reached.clone(), Arc::clone(&now.counts), pinned_bytes, sealed.parts);
         let mut generations = now.generations.clone();
-        let layers: Vec<&Generation> = generations.iter().map(|layer| &**layer).chain([&generation]).collect();
+        let layers: Vec<&Generation> =
+            generations.iter().map(|layer| &**layer).chain([&generation]).collect();
         let forgotten =
             user_code("rows were forgotten", || self.forget(&reached.times, &mut counts, &layers))??;
         let counts = Arc::new(counts);

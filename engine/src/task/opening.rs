@@ -11,7 +11,8 @@ use super::input::Keeps;
 use super::origins::Origins;
 use super::owner::{self, Owner};
 use super::{
-    Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks, forgetting, times,
+    Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks, forgetting,
+    times,
 };
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
 use crate::graph::TableSpec;

@@ -69,15 +69,14 @@ impl Forgotten {
         let is_new = |range: &&Range<Vec<u8>>| {
             !range.is_empty() && waiting.noted.get(&range.start).is_none_or(|end| *end < range.end)
         };
-        let new: Ranges = keys.iter().filter(is_new).map(|range| (range.start.clone(), range.end.clone())).collect();
+        let new: Ranges =
+            keys.iter().filter(is_new).map(|range| (range.start.clone(), range.end.clone())).collect();
         if !new.is_empty() {
             extend(&mut waiting.noted, new.clone());
             let ended = std::mem::take(&mut waiting.era);
             waiting.ranges.push((Arc::downgrade(&ended), new));
         }
-        waiting.take_over()
-            .map(|over| self.drop_from_now_on(over))
-            .unwrap_or_default()
+        waiting.take_over().map(|over| self.drop_from_now_on(over)).unwrap_or_default()
     }
 
     fn drop_from_now_on(&self, over: Ranges) -> Vec<Range<Vec<u8>>> {

@@ -33,7 +33,9 @@ use failure::{during, in_use, on_path};
 use forget::{Filters, Forgotten};
 use options::Tuning;
 use present::{Present, check_is_ours, present};
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, Options, ReadOptions};
+use rocksdb::{
+    BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, Options, ReadOptions,
+};
 use rocksdb::{SnapshotWithThreadMode, properties, statistics::Ticker};
 use snapshot::RocksSnapshot;
 use std::collections::BTreeMap;

@@ -177,8 +177,9 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
     ) -> WindowedTable<K, A, W> {
         if let Some(keep_ms) = self.keep_ms {
             let windows = self.windows.clone();
-            let first_kept =
-                move |watermark_ms: i64| WindowStart(windows.first_open(watermark_ms.saturating_sub(keep_ms)));
+            let first_kept = move |watermark_ms: i64| {
+                WindowStart(windows.first_open(watermark_ms.saturating_sub(keep_ms)))
+            };
             table.builder.forgets(&rows, first_kept);
         }
         WindowedTable { table, rows, windows: self.windows.clone() }
