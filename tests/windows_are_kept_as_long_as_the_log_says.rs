@@ -628,19 +628,20 @@ fn nobody_who_waits_for_a_key_is_told_that_it_is_forgotten() {
     let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
     log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
     let mut stepper = medium.open(&case, &log, 1);
-    let mut put = |at: i64| {
-        for number in 0..PARTITIONS {
+    let mut put = |times: &[i64]| {
+        for (at, number) in times.iter().flat_map(|at| (0..PARTITIONS).map(move |number| (*at, number))) {
             let record = records::record(&clicks(), &(number as u8), Some(&7)).at(at);
             records::append(&*log, records::partition(&clicks(), number), vec![record]).unwrap();
         }
         while stepper.epoch(9).unwrap() {}
         stepper.view(&case.all).unwrap()
     };
-    let view = put(10);
+    let view = put(&[10]);
     let mut stream = view.subscribe(&Windowed::new(0, 100, 1)).unwrap();
     assert_eq!(stream.current(), Some(&vec![7]));
     let (_, mut changes) = view.changes().unwrap();
-    let view = put(1_000);
+    // In one epoch the row is changed, and forgotten.
+    let view = put(&[60, 1_000]);
     assert_eq!(view.get(&Windowed::new(0, 100, 1)).unwrap(), None, "it is forgotten");
     let epoch = changes.try_next().unwrap().expect("windows at 1,000 are new");
     assert!(epoch.changes().iter().all(|change| change.key.start_ms == 1_000 && change.old.is_none()));

@@ -100,7 +100,6 @@ impl Builder {
             outlets: Vec::new(),
             latest_only: false,
             time: TimeUse::default(),
-            reads_kept: false,
         });
         NodeId { graph, index: parts.nodes.len() - 1 }
     }

@@ -33,7 +33,7 @@ impl Builder {
 
     /// Declares that `node` looks for no rows that a table which it reads has [forgotten](Self::forgets) before the epoch.
     pub fn reads_kept_rows<T>(&self, node: NodeRef<T>) {
-        self.change(node, |node| node.reads_kept = true);
+        self.change(node, |node| node.time.reads_kept = true);
     }
 }
 

@@ -84,8 +84,6 @@ pub(crate) struct Node {
     pub(crate) latest_only: bool,
     /// What it has to do with time.
     pub(crate) time: TimeUse,
-    /// Whether it looks for no rows that tables have forgotten.
-    pub(crate) reads_kept: bool,
 }
 
 impl Node {

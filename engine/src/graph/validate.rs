@@ -102,7 +102,8 @@ fn check_tables(parts: &Parts) -> Result<()> {
     }
     for (id, node) in parts.nodes.iter().enumerate().filter(|(_, node)| !node.reads.is_empty()) {
         // The node that an exchange is known by stands behind it.
-        let reads_kept = node.reads_kept || gathers(&parts.nodes, id).any(|gather| gather.reads_kept);
+        let reads_kept =
+            node.time.reads_kept || gathers(&parts.nodes, id).any(|gather| gather.time.reads_kept);
         let above = upstream(&parts.nodes, node);
         for &table in &node.reads {
             if let Some(spec) =

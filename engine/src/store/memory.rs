@@ -101,7 +101,9 @@ impl StateStore for MemoryStore {
             let gone: Vec<Bytes> = guard.range::<[u8], _>(bounds).map(|(key, _)| Arc::clone(key)).collect();
             if !gone.is_empty() {
                 let rows = Arc::make_mut(&mut *guard);
-                gone.iter().for_each(|key| _ = rows.remove(key));
+                for key in &gone {
+                    rows.remove(key);
+                }
             }
         }
     }
