@@ -18,433 +18,51 @@
     reason = "a test fails by panicking, and its numbers are small"
 )]
 
+mod kept;
+
+use kept::{
+    Expected, Held, Lives, Medium, PARTITIONS, SIZE_MS, Seen, any_log, append, case, check_view, clicks, ms,
+};
 use millpond::changelog::prelude::*;
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
-use millpond::store::{MemoryStore, RocksOptions, RocksStore, StateStore};
-use millpond::stream::{Calendar, Tumbling, WindowStart};
-use millpond::{
-    ChangeStream, Engine, ErrorKind, Graph, GraphBuilder, Position, StateReader, Stepper, StoredTable,
-    TableOptions, TableSnapshot, Topic, TopicPartition, View, Windowed,
-};
+use millpond::store::MemoryStore;
+use millpond::stream::{Calendar, Tumbling};
+use millpond::{Engine, ErrorKind, GraphBuilder, Topic, Windowed};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
-use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
 use millpond_support::records;
 use millpond_support::waiting::resolves_at_once;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-const PARTITIONS: u32 = 3;
-const SIZE_MS: i64 = 100;
-const GRACE_MS: i64 = 30;
-
-fn clicks() -> Topic<u8, u64> {
-    Topic::new("clicks")
-}
-
-/// Told once each: a window of a key, and what was in it.
-fn told() -> Topic<Windowed<u8>, Vec<u64>> {
-    Topic::new("told").partitions(1)
-}
-
-fn ms(ms: i64) -> Duration {
-    Duration::from_millis(ms as u64)
-}
-
-type Row = (Windowed<u8>, Vec<u64>);
-type Rows = BTreeMap<Windowed<u8>, Vec<u64>>;
-
-#[derive(Clone)]
-struct Case {
-    graph: Graph,
-    all: StoredTable<Windowed<u8>, Vec<u64>>,
-    /// How many windows each key had.
-    windows: StoredTable<u8, u64>,
-    finals: StoredTable<Windowed<u8>, Vec<u64>>,
-}
-
-fn case(keep_ms: Option<i64>, version: u32) -> Case {
-    let graph = GraphBuilder::new();
-    let tumbling = Tumbling::of(ms(SIZE_MS)).grace(ms(GRACE_MS));
-    let mut windows = graph.stream(&clicks()).group_by_key().windowed(tumbling);
-    if let Some(keep_ms) = keep_ms {
-        windows = windows.keep(ms(keep_ms));
-    }
-    let all =
-        windows.fold(TableOptions::named("all").version(version), Vec::new, |list: &mut Vec<u64>, _, n| {
-            list.push(n);
-            list.sort_unstable();
-        });
-    let closed = all.on_close();
-    closed.to(&told());
-    let finals = closed.to_table("finals");
-    let windows = all.table().group_by(|windowed, _| (windowed.key, ())).count("windows");
-    let all = all.table().clone();
-    Case { graph: graph.build().unwrap(), all, windows, finals }
-}
-
-/// What is to be found at a position.
-struct Expected {
-    /// Forgotten or not.
-    all: Rows,
-    watermark_ms: i64,
-}
-
-impl Expected {
-    fn at(log: &dyn Changelog, position: &Position) -> Self {
-        let mut expected = Self { all: Rows::new(), watermark_ms: i64::MAX };
-        for number in 0..PARTITIONS {
-            let id = records::partition(&clicks(), number);
-            let (start, end) = (log.offsets(&id).unwrap().start, position.offset(&id));
-            let mut reached = i64::MIN;
-            if start < end {
-                let mut reader = log.reader(&id, start).unwrap();
-                millpond::changelog::backend::read_below(&mut *reader, end, |batch| {
-                    for record in batch.decode()?.iter().filter(|record| record.offset < end) {
-                        reached = reached.max(record.timestamp_ms);
-                        let start = record.timestamp_ms.div_euclid(SIZE_MS) * SIZE_MS;
-                        let windowed = Windowed::new(start, start + SIZE_MS, record.key.unwrap()[0]);
-                        if reached < windowed.end_ms + GRACE_MS {
-                            let value = clicks().codec().decode(record.value.unwrap()).unwrap();
-                            expected.all.entry(windowed).or_default().push(value);
-                        }
-                    }
-                    Ok(())
-                })
-                .unwrap();
-            }
-            expected.watermark_ms = expected.watermark_ms.min(reached);
-        }
-        expected.all.values_mut().for_each(|list| list.sort_unstable());
-        expected
-    }
-
-    /// Where the first window begins that is kept.
-    fn first_kept(&self, keep_ms: Option<i64>) -> i64 {
-        let Some(keep_ms) = keep_ms.filter(|_| self.watermark_ms > i64::MIN) else { return i64::MIN };
-        (self.watermark_ms - GRACE_MS - keep_ms).div_euclid(SIZE_MS) * SIZE_MS
-    }
-
-    fn kept(&self, first: i64) -> Rows {
-        let kept = self.all.iter().filter(|(windowed, _)| windowed.start_ms >= first);
-        kept.map(|(windowed, list)| (*windowed, list.clone())).collect()
-    }
-
-    fn closed(&self) -> Vec<Row> {
-        let is_closed = |(windowed, _): &(&Windowed<u8>, _)| windowed.end_ms + GRACE_MS <= self.watermark_ms;
-        self.all.iter().filter(is_closed).map(|(windowed, list)| (*windowed, list.clone())).collect()
-    }
-}
-
-/// A table as it must be found for ever.
-struct Held {
-    rows: TableSnapshot<Windowed<u8>, Vec<u64>>,
-    all: Rows,
-    first: i64,
-}
-
-impl Held {
-    /// In every way there is to ask a snapshot.
-    fn check(&self, what: &str) {
-        let Self { rows, all, first } = self;
-        let expected: Vec<Row> = all
-            .iter()
-            .filter(|(windowed, _)| windowed.start_ms >= *first)
-            .map(|(k, v)| (*k, v.clone()))
-            .collect();
-        assert_eq!(rows.scan().collect::<Result<Vec<_>, _>>().unwrap(), expected, "{what}: a scan");
-        let mut back = rows.scan().rev().collect::<Result<Vec<_>, _>>().unwrap();
-        back.reverse();
-        assert_eq!(back, expected, "{what}: a scan from the end");
-        assert_eq!(rows.count(), expected.len() as u64, "{what}: a count");
-        let keys: Vec<Windowed<u8>> = all.keys().copied().collect();
-        let shown = |key: &Windowed<u8>| all.get(key).filter(|_| key.start_ms >= *first).cloned();
-        let values: Vec<_> = keys.iter().map(shown).collect();
-        assert_eq!(rows.multi_get(&keys).unwrap(), values, "{what}: many keys");
-        for key in &keys {
-            assert_eq!(rows.contains(key).unwrap(), key.start_ms >= *first, "{what}: {key:?}");
-            let start = key.start_ms;
-            let of_start: Vec<Row> = expected.iter().filter(|(k, _)| k.start_ms == start).cloned().collect();
-            let prefix = rows.prefix(&WindowStart(start)).collect::<Result<Vec<_>, _>>();
-            assert_eq!(prefix.unwrap(), of_start, "{what}: a prefix");
-        }
-        if let (Some(low), Some(high)) = (keys.first(), keys.get(keys.len() / 2)) {
-            let between: Vec<Row> = expected.iter().filter(|(k, _)| k <= high).cloned().collect();
-            assert_eq!(
-                rows.range(*low..=*high).collect::<Result<Vec<_>, _>>().unwrap(),
-                between,
-                "{what}: a range"
-            );
-            let starts = WindowStart(low.start_ms)..WindowStart(high.start_ms + SIZE_MS);
-            let between: Vec<Row> =
-                expected.iter().filter(|(k, _)| k.start_ms <= high.start_ms).cloned().collect();
-            assert_eq!(
-                rows.prefixes(starts).collect::<Result<Vec<_>, _>>().unwrap(),
-                between,
-                "{what}: prefixes"
-            );
-        }
-    }
-}
-
-/// Everything that a view can be asked, which stands where `held` does.
-fn check_view(view: &View<Windowed<u8>, Vec<u64>>, held: &Held, what: &str) {
-    let shown = |key: &Windowed<u8>| held.all.get(key).filter(|_| key.start_ms >= held.first).cloned();
-    let keys: Vec<Windowed<u8>> = held.all.keys().copied().collect();
-    for key in &keys {
-        assert_eq!(view.get(key).unwrap(), shown(key), "{what}: {key:?} of a view");
-    }
-    assert_eq!(
-        view.multi_get(&keys).unwrap(),
-        keys.iter().map(shown).collect::<Vec<_>>(),
-        "{what}: of a view"
-    );
-    let count = held.all.keys().filter(|key| key.start_ms >= held.first).count();
-    assert_eq!(view.count().unwrap(), count as u64, "{what}: the count of a view");
-}
-
-/// Where rows are kept; on disk with its directory.
-struct Medium {
-    store: Arc<dyn StateStore>,
-    dir: Option<tempfile::TempDir>,
-}
-
-impl Medium {
-    fn new(on_disk: bool) -> Self {
-        if !on_disk {
-            return Self { store: Arc::new(MemoryStore::new()), dir: None };
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(RocksStore::open(dir.path(), &RocksOptions::default()).unwrap());
-        Self { store, dir: Some(dir) }
-    }
-
-    /// Has the drains so far compacted.
-    fn compact(&self) {
-        self.store.settle();
-        let settled =
-            || self.store.stats().level_zero_files == 0 && self.store.stats().running_compactions == 0;
-        for _ in 0..1_000_000 {
-            if settled() {
-                break;
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    fn open(&self, case: &Case, log: &Arc<dyn Changelog>, shards: usize) -> Stepper {
-        let builder = Engine::builder(&case.graph).store(self.store.clone()).changelog(log.clone());
-        builder.shards(shards).stepper().unwrap()
-    }
-}
-
-fn any_log(random: &mut Random) -> Arc<dyn Changelog> {
-    let log: Arc<dyn Changelog> = if random.below(2) == 0 {
-        Arc::new(MemoryChangelog::new())
-    } else {
-        OwnLog::with_gaps(random.number())
-    };
-    log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
-    log
-}
-
-/// Appends some records of one partition.
-fn append(log: &dyn Changelog, random: &mut Random, reached: &mut [i64; 3], number: u64) {
-    let partition = random.index(3);
-    let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
-    let batch = (0..=random.below(4)).map(|part| {
-        let ahead = if random.below(40) == 0 { 1_500 } else { random.below(60) };
-        reached[partition] += ahead as i64;
-        let behind = if random.below(3) == 0 { random.below(300) } else { 0 };
-        let at = reached[partition] - behind as i64;
-        // The keys of a partition are its own.
-        let key = u8::try_from(random.below(3) * 3 + partition as u64).unwrap();
-        records::record(&clicks(), &key, Some(&(number * 10 + part))).at(at)
-    });
-    records::append(log, id, batch.collect()).unwrap();
-}
-
-/// A replica of the table, made of a snapshot and the changes behind it.
-struct Replica {
-    rows: Rows,
-    changes: ChangeStream<Windowed<u8>, Vec<u64>>,
-}
-
-impl Replica {
-    fn open(view: &View<Windowed<u8>, Vec<u64>>) -> Self {
-        let (start, changes) = view.changes().unwrap();
-        Self { rows: start.scan().map(Result::unwrap).collect(), changes }
-    }
-
-    /// Takes what there is. `false` if it has ended.
-    fn follow(&mut self, log: &dyn Changelog, keep_ms: Option<i64>) -> bool {
-        loop {
-            let epoch = match self.changes.try_next() {
-                Ok(Some(epoch)) => epoch,
-                Ok(None) => return true,
-                Err(_) => return false,
-            };
-            let first = Expected::at(log, epoch.position()).first_kept(keep_ms);
-            for change in epoch.changes() {
-                assert!(
-                    change.key.start_ms >= first,
-                    "{:?} is forgotten with the epoch that tells of it",
-                    change.key
-                );
-                assert_eq!(self.rows.get(&change.key), change.old.as_ref());
-                self.rows.insert(change.key, change.new.clone().expect("nothing is deleted"));
-            }
-        }
-    }
-}
-
 #[test]
 fn windows_are_kept_as_long_as_the_log_says() {
-    let seed = seed();
-    let mut random = Random::new(seed);
-    let (mut forgotten, mut kept, mut builds, mut readers) = (0, 0, 0, 0);
+    let mut random = Random::new(seed());
+    let mut seen = Seen::default();
     for round in 0..rounds(16) {
-        let log = any_log(&mut random);
-        let keep_ms = random.pick(&[0, 70, 350, 1_000]);
-        let keep = Some(keep_ms);
-        let (mut version, mut shards) = (0, 2);
-        let mut medium = Medium::new(random.below(2) == 0);
-        let (mut reached, mut last) = ([0_i64, -200, 350], (version, case(keep, version)));
-        let mut alive: Option<Stepper> = None;
-        let mut held: Vec<Held> = Vec::new();
-        let mut beside: Option<(StateReader, Held)> = None;
-        let mut replica: Option<Replica> = None;
+        let mut lives = Lives::new(&mut random, seen);
+        let mut reached = [0_i64, -200, 350];
         for step in 0..220 {
-            if last.0 != version {
-                last = (version, case(keep, version));
-            }
-            let case = &last.1;
-            let stepper = alive.get_or_insert_with(|| medium.open(case, &log, shards));
             let what = format!("round {round}, step {step}");
             match random.below(30) {
-                0 => drop(stepper.drain().unwrap()),
+                0 => drop(lives.stepper().drain().unwrap()),
                 1 => {
-                    stepper.drain().unwrap();
-                    medium.compact();
+                    lives.stepper().drain().unwrap();
+                    lives.medium.compact();
                 }
-                2 => {
-                    (alive, replica) = (None, None);
-                    shards = 1 + random.index(3);
-                    match random.below(6) {
-                        0 => version += 1,
-                        1 => {
-                            medium = Medium::new(random.below(2) == 0);
-                            beside = None;
-                        }
-                        _ => {}
-                    }
-                    continue;
-                }
-                3 if medium.dir.is_some() && stepper.drain().unwrap() => {
-                    let dir = medium.dir.as_ref().unwrap().path();
-                    let copy = tempfile::tempdir().unwrap();
-                    let (dir, is_copy) = if random.below(2) == 0 {
-                        stepper.checkpoint(copy.path().join("copy")).unwrap();
-                        (copy.path().join("copy"), true)
-                    } else {
-                        (dir.to_owned(), false)
-                    };
-                    if let Ok(reader) = StateReader::open(&dir, &case.graph)
-                        && let Ok(view) = reader.view(&case.all)
-                        && let Ok(rows) = view.snapshot()
-                    {
-                        let expected = Expected::at(&*log, rows.position());
-                        let now = Held { rows, first: expected.first_kept(keep), all: expected.all };
-                        now.check(&format!("{what}, a reader"));
-                        check_view(&view, &now, &format!("{what}, a reader"));
-                        readers += 1;
-                        if !is_copy {
-                            beside = Some((reader, now));
-                        }
-                    }
-                }
-                4..18 => drop(stepper.epoch(1 + random.index(9)).unwrap()),
-                _ => append(&*log, &mut random, &mut reached, step),
+                2 => lives.crash(&mut random),
+                3 => lives.read_beside(&mut random, &what),
+                4..18 => drop(lives.stepper().epoch(1 + random.index(9)).unwrap()),
+                _ => append(&*lives.log, &mut random, &mut reached, step),
             }
-            builds += usize::from(stepper.is_building());
-            let view = stepper.view(&case.all).unwrap();
-            let Ok(rows) = view.snapshot() else { continue };
-            let expected = Expected::at(&*log, rows.position());
-            let first = expected.first_kept(keep);
-            forgotten += expected.all.len() - expected.kept(first).len();
-            kept += expected.kept(first).len();
-            let now = Held { rows, all: expected.all, first };
-            now.check(&what);
-            check_view(&view, &now, &what);
-            if let Some(mut following) = replica.take()
-                && following.follow(&*log, keep)
-            {
-                let rows: Rows =
-                    following.rows.clone().into_iter().filter(|(key, _)| key.start_ms >= first).collect();
-                let expected: Rows =
-                    now.all.clone().into_iter().filter(|(key, _)| key.start_ms >= first).collect();
-                assert_eq!(rows, expected, "{what}: what is told of changes");
-                replica = Some(following);
-            }
-            if replica.is_none() && !stepper.is_building() && random.below(8) == 0 {
-                replica = Some(Replica::open(&view));
-            }
-            if random.below(12) == 0 {
-                held.push(now);
-            }
-            if held.len() > 4 {
-                held.swap_remove(random.index(held.len()));
-            }
-            if random.below(20) == 0 {
-                held.iter().for_each(|held| held.check(&format!("{what}: a snapshot that was held")));
-                if let Some((reader, before)) = &beside {
-                    before.check(&format!("{what}: a snapshot of a reader that was held"));
-                    let view = reader.view(&case.all);
-                    if let Ok(view) = view {
-                        check_view(&view, before, &format!("{what}: a reader that was held"));
-                    }
-                }
-            }
+            lives.look(&mut random, &what);
         }
-        let case = case(keep, version);
-        let mut stepper = alive.take().unwrap_or_else(|| medium.open(&case, &log, shards));
-        drop(replica);
-        // Tables of another life have other handles.
-        drop(stepper);
-        stepper = medium.open(&case, &log, shards);
-        let mut idle = 0;
-        while idle < 20 || stepper.is_building() {
-            idle = if stepper.epoch(50).unwrap() { 0 } else { idle + 1 };
-        }
-        let view = stepper.view(&case.all).unwrap();
-        let rows = view.snapshot().unwrap();
-        let expected = Expected::at(&*log, rows.position());
-        let mut windows: BTreeMap<u8, u64> = BTreeMap::new();
-        expected.all.keys().for_each(|windowed| *windows.entry(windowed.key).or_default() += 1);
-        let derived = stepper.view(&case.windows).unwrap().scan().unwrap().map(Result::unwrap).collect();
-        assert_eq!(windows, derived, "round {round}: what derives from the table misses nothing");
-        let finals: Vec<Row> =
-            stepper.view(&case.finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
-        assert_eq!(finals, expected.closed(), "round {round}: finals are kept in a table of their own");
-        let appended = records::read(&*log, &TopicPartition::new("told", 0)).unwrap();
-        let appended: Vec<Row> = appended
-            .iter()
-            .map(|record| {
-                let key = <Windowed<u8> as millpond::codec::KeyCodec>::decode_whole_key(
-                    record.key.as_ref().unwrap(),
-                );
-                (key.unwrap(), told().codec().decode(record.value.as_ref().unwrap()).unwrap())
-            })
-            .collect();
-        assert_eq!(appended, expected.closed(), "round {round}: every window is told when it closes");
-        let first = expected.first_kept(keep);
-        Held { rows, all: expected.all, first }.check(&format!("round {round}, the end"));
+        lives.check_the_end(&format!("round {round}, the end"));
+        seen = lives.seen;
     }
-    assert!(forgotten > 1_000 && kept > 1_000 && builds > 0, "{forgotten} {kept} {builds}");
-    assert!(readers > 0, "states are read beside");
+    assert!(seen.forgotten > 1_000 && seen.kept > 1_000 && seen.builds > 0 && seen.readers > 0, "{seen:?}");
 }
 
 /// Whoever keeps rows for less long loses them at once, and whoever keeps them for longer gets none back.
