@@ -135,7 +135,7 @@ pub(crate) fn each_key(
     visit: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let direction = Direction::Forward;
-    let layers = generations.iter().rev().map(|layer| layer.range(keys.clone(), direction).peekable());
+    let layers = generations.iter().rev().map(|layer| layer.rows_within(keys.clone()).into_iter().peekable());
     let mut overlay = Overlay { layers: layers.collect(), direction };
     let mut outcome = Ok(());
     let mut take = |key: &[u8], is_there: bool| {
