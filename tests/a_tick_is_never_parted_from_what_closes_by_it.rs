@@ -6,13 +6,14 @@
 //! the rows, and what was told, with a loop over the log; and so does a state that begins from nothing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, EmbeddedChangelog, EmbeddedOptions, TopicConfig};
+use millpond::changelog::prelude::*;
+use millpond::changelog::{EmbeddedChangelog, EmbeddedOptions, TopicConfig};
 use millpond::codec::KeyCodec;
 use millpond::stream::Tumbling;
 use millpond::testing::Input;
 use millpond::{
-    Engine, EngineBuilder, Graph, GraphBuilder, Idle, ManualClock, Position, Result, StoredTable, Topic,
-    TopicPartition, Windowed, fault,
+    Clock, Engine, EngineBuilder, Graph, GraphBuilder, Idle, ManualClock, Position, Result, StoredTable,
+    Topic, TopicPartition, Windowed, fault,
 };
 use millpond_support::environment::{rounds, seed, variable};
 use millpond_support::process::{ChildProcess, given, tell};
@@ -90,7 +91,6 @@ fn live(dir: &Path, random: &mut Random) -> Result<()> {
     log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS))?;
     let mut stepper = builder(&graph().0, dir, &log, &clock).stepper()?;
     for _ in 0..8 {
-        use millpond::Clock;
         let now = clock.now_ms();
         // One of both is silent for the most part.
         for partition in 0..1 + u32::from(random.below(4) == 0) {

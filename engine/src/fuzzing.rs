@@ -279,7 +279,7 @@ pub fn state_frame(data: &[u8]) {
     same(data, row);
     same(data, layout::decode_position_key(data).map(|group| layout::position_key(group).to_vec()));
     same(data, layout::decode_count_key(data).map(|table| layout::count_key(table).to_vec()));
-    same(data, layout::decode_count(data).map(|rows| layout::encode_count(rows).to_vec()));
+    same(data, layout::decode_count(data).map(|rows| layout::encode_count(&rows)));
     same(data, layout::decode_identity(data).map(|identity| layout::encode_identity(&identity)));
     same(data, layout::decode_service(data).map(|name| layout::encode_service(&name)));
     same(data, layout::decode_term(data).map(|term| layout::encode_term(&term)));

@@ -243,7 +243,8 @@ pub(super) fn collect(service: &Service) -> Stats {
         if let Some(table) = serving {
             (stats.hot_entries, stats.hot_bytes) = table.hot();
             (stats.hits, stats.misses) = table.cache();
-            stats.rows = published.iter().filter_map(|now| now.counts.get(&table.id())).sum();
+            stats.rows =
+                published.iter().filter_map(|now| now.counts.get(&table.id())).map(|count| count.rows).sum();
             stats.building = false;
         }
         tables.insert(table.name.to_string(), stats);

@@ -139,12 +139,22 @@ impl Builder {
     }
 
     /// Changes what was said of `node`, if it is one of this graph.
-    fn change<T>(&self, node: NodeRef<T>, change: impl FnOnce(&mut Node)) {
+    pub(super) fn change<T>(&self, node: NodeRef<T>, change: impl FnOnce(&mut Node)) {
         let (mut parts, node) = (self.parts(), node.id());
         if parts.id == node.graph
             && let Some(node) = parts.nodes.get_mut(node.index)
         {
             change(node);
+        }
+    }
+
+    /// Changes what was said of `table`, if it is one of this graph.
+    pub(super) fn change_table(&self, table: TableIndex, change: impl FnOnce(&mut TableSpec)) {
+        let mut parts = self.parts();
+        if parts.id == table.graph
+            && let Some(spec) = parts.tables.get_mut(table.index)
+        {
+            change(spec);
         }
     }
 
@@ -308,6 +318,7 @@ impl Builder {
             value_codec,
             fold_id,
             value_name,
+            first_kept: None,
             value_shape: shape.as_ref().map_or_else(|_| Shape::named("?"), Shape::clone),
             make: Box::new(move |id, shards, shared| {
                 Arc::new(TableState::<K, R>::new(

@@ -6,6 +6,7 @@
 mod builder;
 mod describe;
 mod feeds;
+mod forgetting;
 mod interleaving;
 mod table_options;
 mod time;
@@ -125,6 +126,8 @@ pub(crate) struct TableSpec {
     pub(crate) value_shape: Shape,
     /// The fold that writes it.
     pub(crate) fold_id: FoldId,
+    /// What it forgets; none if it keeps all rows.
+    pub(crate) first_kept: Option<Box<forgetting::FirstKept>>,
     pub(crate) make: Box<MakeTable>,
 }
 

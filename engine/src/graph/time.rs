@@ -14,6 +14,8 @@ pub(crate) struct TimeUse {
     pub(crate) delay_ms: i64,
     /// The inputs that take it on in time; all of them if none are named.
     pub(crate) fed_by: Vec<usize>,
+    /// Whether it looks for no rows that tables have forgotten.
+    pub(crate) reads_kept: bool,
 }
 
 impl Graph {

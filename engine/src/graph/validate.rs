@@ -101,8 +101,21 @@ fn check_tables(parts: &Parts) -> Result<()> {
         )));
     }
     for (id, node) in parts.nodes.iter().enumerate().filter(|(_, node)| !node.reads.is_empty()) {
+        // The node that an exchange is known by stands behind it.
+        let reads_kept =
+            node.time.reads_kept || gathers(&parts.nodes, id).any(|gather| gather.time.reads_kept);
         let above = upstream(&parts.nodes, node);
         for &table in &node.reads {
+            if let Some(spec) =
+                parts.tables.get(table).filter(|spec| spec.first_kept.is_some() && !reads_kept)
+            {
+                return Err(Error::invalid(format!(
+                    "a `{}` looks rows of table `{}` up, which forgets them (`keep`): what it found would depend on how far another \
+                     part of the graph has come. Take the final rows (`on_close`) into a table of their own and read that, or do \
+                     without `keep`",
+                    node.label, spec.name
+                )));
+            }
             let writer = writers.get(table).copied().flatten();
             let stands_before = |writer: usize| {
                 parts.nodes.get(writer).is_some_and(|writer| upstream(&parts.nodes, writer).contains(&id))
@@ -118,6 +131,12 @@ fn check_tables(parts: &Parts) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The nodes that take what the exchange numbered `id` sends.
+fn gathers(nodes: &[Node], id: usize) -> impl Iterator<Item = &Node> {
+    let is_exchange = nodes.get(id).is_some_and(|node| node.exchange);
+    nodes.iter().filter(move |node| is_exchange && node.inputs.contains(&id))
 }
 
 /// All nodes that `node` derives from.

@@ -17,6 +17,7 @@ pub use subscribe::{ChangeStream, EpochChanges, KeyStream};
 pub use view::View;
 
 pub(crate) use readable::Readable;
+pub(crate) use scan::each_key;
 pub(crate) use served::{ServedTable, Serving};
 pub(crate) use view::view_of;
 

@@ -142,6 +142,12 @@ impl<K: Key, V: Value> Readable<K, V> {
         any!(self, table => table.row_key(key))
     }
 
+    /// As [`TableState::has_forgotten`].
+    #[inline]
+    pub(crate) fn has_forgotten(&self, key: &K) -> bool {
+        any!(self, table => table.has_forgotten(key))
+    }
+
     /// As [`TableState::visible`].
     #[inline]
     pub(crate) fn visible(&self, key: &K, router: Router) -> Seen<Option<V>> {

@@ -6,7 +6,8 @@
 
 use super::TableSnapshot;
 use crate::codec::{Key, Value};
-use crate::store::{Direction, Row};
+use crate::state::Generation;
+use crate::store::{Direction, Row, StoreSnapshot};
 use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::fmt;
@@ -121,6 +122,43 @@ impl<K: Key, V: Value> Chunk<'_, K, V> {
         }
         !full
     }
+}
+
+/// Hands the keys of the rows in `keys` to `visit`, in ascending order: those of `store`, overlaid with `generations`, oldest first.
+///
+/// # Errors
+/// Those of the store and of `visit`.
+pub(crate) fn each_key(
+    store: &dyn StoreSnapshot,
+    generations: &[&Generation],
+    keys: Range<&[u8]>,
+    visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let direction = Direction::Forward;
+    let layers = generations.iter().rev().map(|layer| layer.rows_within(keys.clone()).into_iter().peekable());
+    let mut overlay = Overlay { layers: layers.collect(), direction };
+    let mut outcome = Ok(());
+    let mut take = |key: &[u8], is_there: bool| {
+        if is_there && outcome.is_ok() {
+            outcome = visit(key);
+        }
+        outcome.is_ok()
+    };
+    let mut goes_on = true;
+    store.scan(keys, direction, &mut |key, _| {
+        while goes_on && let Some((above, value)) = overlay.next_up_to(Some(key)) {
+            goes_on = take(above, value.is_some());
+            if above == key {
+                return goes_on;
+            }
+        }
+        goes_on = goes_on && take(key, true);
+        goes_on
+    })?;
+    while goes_on && let Some((above, value)) = overlay.next_up_to(None) {
+        goes_on = take(above, value.is_some());
+    }
+    outcome
 }
 
 impl<K: Key, V: Value> Scan<K, V> {

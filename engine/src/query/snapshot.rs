@@ -11,7 +11,8 @@ use super::{Scan, View};
 use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value, prefix_end};
 use crate::graph::Feeds;
 use crate::state::{Published, TaskState};
-use crate::store::{StoreSnapshot, layout};
+use crate::store::StoreSnapshot;
+use crate::store::layout::{self, RowCount};
 use crate::{Error, Position, Result};
 use std::fmt;
 use std::ops::{Bound, Range};
@@ -232,8 +233,12 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     /// `Corrupt` if a stored row does not decode, or an error of the store.
     pub fn get(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<Option<V>> {
         let key = &*key.as_key();
+        let row = self.table.row_key(key);
+        if self.counted().is_some_and(|count| count.has_forgotten(&row)) {
+            return Ok(None);
+        }
         let mut value = Ok(None);
-        self.snapshot.read(&self.table.row_key(key), &mut |bytes| {
+        self.snapshot.read(&row, &mut |bytes| {
             value = bytes.map(|bytes| self.table.decode(key, bytes)).transpose();
         })?;
         value
@@ -279,7 +284,7 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
             Bound::Excluded(key) => self.table.row_key(&key),
             Bound::Unbounded => past.to_vec(),
         };
-        Scan::new(self.clone(), start, end)
+        self.rows(start, end)
     }
 
     /// The rows whose keys do not stand before those that begin with `prefixes.start`, but before those that begin with
@@ -290,7 +295,7 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
         let [mut start, mut end] = [first.to_vec(), first.to_vec()];
         prefixes.start.encode_prefix(&mut start);
         prefixes.end.encode_prefix(&mut end);
-        Scan::new(self.clone(), start, end)
+        self.rows(start, end)
     }
 
     /// The rows whose keys begin with `prefix`, in ascending order; `.rev()` for descending.
@@ -300,7 +305,7 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
         let mut start = first.to_vec();
         prefix.encode_prefix(&mut start);
         let end = prefix_end(&start).unwrap_or_else(|| past.to_vec());
-        Scan::new(self.clone(), start, end)
+        self.rows(start, end)
     }
 
     /// All rows in ascending order; `.rev()` for descending.
@@ -323,6 +328,18 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     /// How many rows the table has, exactly.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.snapshot.published.counts.get(&self.table.table_id()).copied().unwrap_or(0)
+        self.counted().map_or(0, |count| count.rows)
+    }
+
+    /// How many rows there are, and which are forgotten.
+    fn counted(&self) -> Option<&RowCount> {
+        self.snapshot.published.counts.get(&self.table.table_id())
+    }
+
+    /// The rows from the row key `start` up to, but without, `end`.
+    fn rows(&self, start: Vec<u8>, end: Vec<u8>) -> Scan<K, V> {
+        let cutoff = self.counted().and_then(|count| count.cutoff.as_deref()).unwrap_or_default();
+        let start = if *start < *cutoff { cutoff.to_vec() } else { start };
+        Scan::new(self.clone(), start, end)
     }
 }

@@ -349,8 +349,10 @@ impl<K: Key, V: Value> KeyStream<K, V> {
 
     /// The value of the key, and an epoch at which it is that.
     fn read(&self) -> Result<(Option<V>, u64)> {
-        if let Some(found) = self.table.visible_at(&self.key) {
-            return Ok(found);
+        if let Some((value, epoch)) = self.table.visible_at(&self.key)
+            && !self.table.has_forgotten(&self.key)
+        {
+            return Ok((value, epoch));
         }
         // The snapshot is let go at once: as long as it lives, the store keeps what it shows.
         let snapshot = Snapshot::capture(self.table.shared())?;

@@ -111,16 +111,21 @@ impl<K: Key, V: Value> View<K, V> {
         let key = &*key.as_key();
         self.ask(|table| {
             table.ask()?;
-            match table.visible(key, self.router) {
-                Seen::Here(value) => return Ok(value),
-                Seen::Missing => {}
+            let value = match table.visible(key, self.router) {
+                Seen::Here(value) => value,
+                // What is forgotten is not looked for.
+                Seen::Missing if table.has_forgotten(key) => return Ok(None),
+                Seen::Missing => {
+                    let mut value = Ok(None);
+                    table.shared().store()?.read(&table.row_key(key), &mut |bytes| {
+                        value = bytes.map(|bytes| table.decode(key, bytes)).transpose();
+                    })?;
+                    value?
+                }
                 Seen::Busy => return Snapshot::capture(table.shared())?.table(table.clone()).get(key),
-            }
-            let mut value = Ok(None);
-            table.shared().store()?.read(&table.row_key(key), &mut |bytes| {
-                value = bytes.map(|bytes| table.decode(key, bytes)).transpose();
-            })?;
-            value
+            };
+            // Asked last: the value may be that of an epoch which has forgotten it.
+            Ok(value.filter(|_| !table.has_forgotten(key)))
         })
     }
 
@@ -185,7 +190,7 @@ impl<K: Key, V: Value> View<K, V> {
     pub fn count(&self) -> Result<u64> {
         self.ask(|table| {
             table.ask()?;
-            Ok(table.shared().published().counts.get(&table.table_id()).copied().unwrap_or(0))
+            Ok(table.shared().published().counts.get(&table.table_id()).map_or(0, |count| count.rows))
         })
     }
 

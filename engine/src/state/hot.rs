@@ -185,6 +185,20 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
         }
     }
 
+    /// Removes the entry of `key`.
+    pub(crate) fn remove(&self, key: &K) {
+        if self.map.remove(key).is_some() {
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives back what is not needed for the entries that are left, if it is most of it.
+    pub(crate) fn shrink(&self) {
+        if self.map.capacity() / 4 > self.len() {
+            self.map.shrink_to_fit();
+        }
+    }
+
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.entries.load(Ordering::Relaxed)

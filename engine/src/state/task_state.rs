@@ -9,9 +9,10 @@ use super::generation::{Generation, RowCounts};
 use super::host::Host;
 use super::predecessor::Predecessor;
 use crate::store::StateStore;
+use crate::store::layout::TableId;
 use crate::time::Reached;
 use crate::{Error, Position, Result, TopicPartition};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -65,12 +66,22 @@ impl Status {
     }
 }
 
+/// Notes which tables have forgotten rows.
+fn note_forgetful(known: &Mutex<BTreeMap<TableId, Arc<AtomicBool>>>, counts: &RowCounts) {
+    for (id, _) in counts.iter().filter(|(_, count)| count.cutoff.is_some()) {
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(*id).or_default().store(true, Ordering::Release);
+    }
+}
+
 /// The part of a task that its folding thread, its drain and its queries share.
 pub(crate) struct TaskState {
     host: Arc<Host>,
     /// Gone once the task is closed, so that its directory can be opened again while views are still held.
     store: RwLock<Option<Arc<dyn StateStore>>>,
     front: Front<Published>,
+    /// Whether a table has forgotten rows, so that whoever asks one that has not need not look what is published.
+    forgetful: Mutex<BTreeMap<TableId, Arc<AtomicBool>>>,
     drained: AtomicU64,
     /// The last epoch of which subscribers were told.
     told: AtomicU64,
@@ -101,11 +112,14 @@ impl TaskState {
         reached: Reached,
         counts: RowCounts,
     ) -> Self {
+        let forgetful = Mutex::default();
+        note_forgetful(&forgetful, &counts);
         let first = Published { epoch: 0, reached, generations: Vec::new(), drained: 0, counts };
         Self {
             host,
             store: RwLock::new(Some(store)),
             front: Front::new(first),
+            forgetful,
             drained: AtomicU64::new(0),
             told: AtomicU64::new(0),
             passed: AtomicU64::new(0),
@@ -142,6 +156,12 @@ impl TaskState {
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Whether the table `id` has forgotten rows, which may change once.
+    pub(super) fn forgetful(&self, id: TableId) -> Arc<AtomicBool> {
+        let mut known = self.forgetful.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(id).or_default())
+    }
+
     /// The last published epoch.
     #[inline]
     pub(crate) fn epoch(&self) -> u64 {
@@ -175,6 +195,8 @@ impl TaskState {
     /// Makes an epoch visible, together with what `along` does. The caller holds the publishing lock, and [tells](Self::tell)
     /// of the epoch.
     pub(crate) fn publish(&self, _held: &MutexGuard<'_, ()>, next: Published, along: impl FnOnce()) {
+        // First: whoever sees the epoch sees it.
+        note_forgetful(&self.forgetful, &next.counts);
         let epoch = next.epoch;
         let arrived =
             self.is_behind() && self.goal.get().is_none_or(|goal| next.reached.position.includes(goal));

@@ -18,6 +18,7 @@ enum Step {
     Replace(Range<Bytes>, Changes),
     Snapshot,
     Settle,
+    Forget(Bytes),
     Compare(Range<Bytes>, Vec<Bytes>),
     Restart,
 }
@@ -45,6 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (range(), changes()).prop_map(|(range, changes)| Step::Replace(range, changes)),
         2 => Just(Step::Snapshot),
         1 => Just(Step::Settle),
+        1 => key().prop_map(Step::Forget),
         4 => (range(), prop::collection::vec(key(), 0..8)).prop_map(|(range, keys)| Step::Compare(range, keys)),
         1 => Just(Step::Restart),
     ];
@@ -132,6 +134,27 @@ fn compare_live(store: &dyn StateStore, model: &Model, points: &[Bytes]) {
     }
 }
 
+/// What is left of `keys` beside those in `gone`.
+fn beside(keys: &Range<Bytes>, gone: &Range<Bytes>) -> [Range<Bytes>; 2] {
+    let before = keys.start.clone()..keys.end.clone().min(gone.start.clone());
+    let behind = keys.start.clone().max(gone.end.clone())..keys.end.clone();
+    [before, behind]
+}
+
+/// As [`compare`], without what is `gone`.
+fn check(
+    snapshot: &dyn StoreSnapshot,
+    model: &Model,
+    gone: &Range<Bytes>,
+    keys: &Range<Bytes>,
+    points: &[Bytes],
+) {
+    let points: Vec<Bytes> = points.iter().filter(|point| !gone.contains(*point)).cloned().collect();
+    for keys in &beside(keys, gone) {
+        compare(snapshot, model, keys, &points);
+    }
+}
+
 fn everything() -> Range<Bytes> {
     Vec::new()..vec![255; 8]
 }
@@ -139,7 +162,9 @@ fn everything() -> Range<Bytes> {
 fn holds_for(medium: &impl Medium, steps: &[Step]) {
     let mut store = medium.open();
     let mut model = Model::new();
-    let mut snapshots: Vec<(Arc<dyn StoreSnapshot>, Model)> = Vec::new();
+    let mut snapshots: Vec<(Arc<dyn StoreSnapshot>, Model, Range<Bytes>)> = Vec::new();
+    // What nobody asks for any more. A snapshot goes on showing what was not forgotten before it was taken.
+    let mut gone = vec![128]..vec![128];
     for step in steps {
         match step {
             Step::Ingest(changes) => {
@@ -157,12 +182,18 @@ fn holds_for(medium: &impl Medium, steps: &[Step]) {
                 apply(&mut model, &outside);
             }
             Step::Settle => store.settle(),
-            Step::Snapshot => snapshots.push((store.snapshot().unwrap(), model.clone())),
+            Step::Forget(end) => {
+                gone.end = gone.end.max([&[128], &end[..]].concat());
+                store.forget(std::slice::from_ref(&gone));
+            }
+            Step::Snapshot => snapshots.push((store.snapshot().unwrap(), model.clone(), gone.clone())),
             Step::Compare(range, points) => {
-                compare_live(&*store, &model, points);
-                compare(&*store.snapshot().unwrap(), &model, range, points);
-                for (snapshot, model) in &snapshots {
-                    compare(&**snapshot, model, range, points);
+                let left: Vec<Bytes> =
+                    points.iter().filter(|point| !gone.contains(*point)).cloned().collect();
+                compare_live(&*store, &model, &left);
+                check(&*store.snapshot().unwrap(), &model, &gone, range, points);
+                for (snapshot, model, gone) in &snapshots {
+                    check(&**snapshot, model, gone, range, points);
                 }
             }
             Step::Restart => {
@@ -172,10 +203,10 @@ fn holds_for(medium: &impl Medium, steps: &[Step]) {
             }
         }
     }
-    for (snapshot, model) in &snapshots {
-        compare(&**snapshot, model, &everything(), &[]);
+    for (snapshot, model, gone) in &snapshots {
+        check(&**snapshot, model, gone, &everything(), &[]);
     }
-    compare(&*store.snapshot().unwrap(), &model, &everything(), &[]);
+    check(&*store.snapshot().unwrap(), &model, &gone, &everything(), &[]);
 }
 
 /// Runs `check` with one store of every kind.

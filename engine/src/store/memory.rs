@@ -94,6 +94,20 @@ impl StateStore for MemoryStore {
         Ok(Arc::new(self.current()))
     }
 
+    fn forget(&self, keys: &[Range<Vec<u8>>]) {
+        let mut guard = self.rows.write().unwrap_or_else(PoisonError::into_inner);
+        for Range { start, end } in keys.iter().filter(|range| !range.is_empty()) {
+            let bounds = (Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()));
+            let gone: Vec<Bytes> = guard.range::<[u8], _>(bounds).map(|(key, _)| Arc::clone(key)).collect();
+            if !gone.is_empty() {
+                let rows = Arc::make_mut(&mut *guard);
+                for key in &gone {
+                    rows.remove(key);
+                }
+            }
+        }
+    }
+
     fn pressure(&self) -> f64 {
         0.0
     }

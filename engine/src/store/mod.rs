@@ -102,6 +102,14 @@ pub trait StateStore: Send + Sync + 'static {
         None
     }
 
+    /// Says that nobody asks for rows whose keys lie in one of `keys` any more, but the snapshots that are there, which go on showing
+    /// them. From what is said once nothing is taken back: a range that begins where another one did includes it, and no others have
+    /// keys in common. The store may give back their space, now, later or never: meanwhile later reads may find some of them, as
+    /// they are or were.
+    fn forget(&self, keys: &[Range<Vec<u8>>]) {
+        let _ = keys;
+    }
+
     /// Says that no rows are expected for now: a good moment to put what is there in order, in the background. Only a hint.
     fn settle(&self) {}
 

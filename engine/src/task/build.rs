@@ -5,9 +5,10 @@
 
 use super::catalogue::{BUILD_GROUP, OlderVersion, TaskGroup};
 use super::opening::{open_input, start};
-use super::{Core, Plan, Task};
+use super::{Core, Plan, Service, Task, forgetting};
 use crate::query::Serving;
 use crate::state::{AnyTable, Published, TaskState};
+use crate::store::StateStore;
 use crate::store::layout::{MAIN_GROUP, TableId};
 use crate::time::Reached;
 use crate::{Position, Result, TopicPartition, fault};
@@ -179,8 +180,12 @@ impl Swapped {
         service.consumer().hold(input.position())?;
         let mut ids = core.main.ids().to_vec();
         let mut tables = core.main.tables().to_vec();
+        let mut built = ids.clone();
+        for (&table, &id) in &build.ids {
+            built.get_mut(table).into_iter().for_each(|slot| *slot = Some(id));
+        }
         let held = shared.hold_publishing();
-        let next = with_built(&shared, &build, &reached, &unneeded);
+        let next = with_built(&service, &core.store, &built, (&shared, &build), &reached, &unneeded)?;
         // Whoever sees the position of the new tables finds them, and nobody finds an older version afterwards.
         shared.publish(&held, next, || {
             for table in &build.former {
@@ -212,20 +217,30 @@ impl Swapped {
     }
 }
 
-/// What is published, with the position and the row counts of the built tables in place of those of the tables that go.
-fn with_built(shared: &Arc<TaskState>, build: &Build, reached: &Reached, unneeded: &[TableId]) -> Published {
+/// What is published, with the position and the row counts of the built tables, whose ids are among `ids`, in place of those of the
+/// tables that go. All of it is stored.
+fn with_built(
+    service: &Service,
+    store: &Arc<dyn StateStore>,
+    ids: &[Option<TableId>],
+    (shared, build): (&Arc<TaskState>, &Build),
+    reached: &Reached,
+    unneeded: &[TableId],
+) -> Result<Published> {
     let now = shared.published();
     let rows = &build.task.shared().published().counts;
     let mut counts = BTreeMap::clone(&now.counts);
     counts.retain(|id, _| !unneeded.contains(id));
     for id in build.ids.values() {
-        counts.insert(*id, rows.get(id).copied().unwrap_or(0));
+        counts.insert(*id, rows.get(id).cloned().unwrap_or_default());
     }
-    Published {
+    // Both have come further together than either has.
+    forgetting::at_rest(service.setting(), &**store, ids, &reached.times, &mut counts)?;
+    Ok(Published {
         epoch: now.epoch + 1,
         reached: reached.clone(),
         generations: now.generations.clone(),
         drained: now.drained,
         counts: Arc::new(counts),
-    }
+    })
 }

@@ -8,7 +8,7 @@
 use super::beginnings::Beginnings;
 use super::compaction::FoldedUntil;
 use super::origins::Origins;
-use super::{Consumer, Setting};
+use super::{Consumer, Setting, forgetting};
 use crate::changelog::Commit;
 use crate::state::{Newest, TaskState};
 use crate::store::Row;
@@ -74,6 +74,8 @@ impl Drain {
         }
         let published = self.shared.published();
         let Some(last) = published.generations.last() else {
+            // What is published is what is stored.
+            self.shared.store()?.forget(&forgetting::forgotten(&published.counts));
             return self.note(&published.reached.position).map(|()| false);
         };
         let newest = Newest::new(&published.generations);
@@ -93,9 +95,9 @@ impl Drain {
         let mut head: Vec<(Vec<u8>, Vec<u8>)> =
             vec![(layout::position_key(self.group).to_vec(), layout::encode_reached(&last.reached))];
         head.extend(
-            last.counts.iter().map(|(&table, &rows)| {
-                (layout::count_key(table).to_vec(), layout::encode_count(rows).to_vec())
-            }),
+            last.counts
+                .iter()
+                .map(|(&table, count)| (layout::count_key(table).to_vec(), layout::encode_count(count))),
         );
         // Behind the counts, in the order of the keys.
         head.extend(term.map(|term| (layout::TERM_KEY.to_vec(), layout::encode_term(&term.id()))));
@@ -107,9 +109,14 @@ impl Drain {
         let shared = &self.shared;
         store.wait_for_room_until(&|| shared.host().is_closing() || shared.check().is_err());
         fault::point("drain.before_ingest")?;
-        store.ingest(&mut head.chain(newest.rows()))?;
+        let forgotten = forgetting::forgotten(&last.counts);
+        // What is forgotten by now need not be written.
+        let is_kept =
+            |(key, _): &Row<'_>| !forgotten.iter().any(|gone| *gone.start <= **key && **key < *gone.end);
+        store.ingest(&mut head.chain(newest.rows().filter(is_kept)))?;
         fault::point("drain.after_ingest")?;
         self.shared.drop_drained(last.epoch);
+        store.forget(&forgotten);
         fault::point("drain.after_drop")?;
         self.setting.counters.drains.fetch_add(1, Ordering::Relaxed);
         self.consumer.hold(&last.reached.position)?;

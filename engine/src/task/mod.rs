@@ -18,6 +18,7 @@ mod core;
 mod drain;
 mod epoch;
 mod failures;
+mod forgetting;
 mod grown;
 mod idleness;
 mod input;
@@ -291,14 +292,20 @@ impl Task {
         let shards = 0..self.setting.router.shards();
         for table in self.written() {
             let count = counts.entry(table.id()).or_default();
-            *count = count.saturating_add_signed(shards.clone().map(|shard| table.grown(shard)).sum());
+            let grown = shards.clone().map(|shard| table.grown(shard)).sum();
+            count.rows = count.rows.saturating_add_signed(grown);
         }
-        let counts = Arc::new(counts);
         let pinned_bytes = self.written().map(|table| table.pins()).sum();
         let reached = Reached::new(input.position.clone(), sealed.passed.times);
-        let generation =
-            Generation::new(epoch, reached.clone(), Arc::clone(&counts), pinned_bytes, sealed.parts);
+        let mut generation =
+            Generation::new(epoch, reached.clone(), Arc::clone(&now.counts), pinned_bytes, sealed.parts);
         let mut generations = now.generations.clone();
+        let layers: Vec<&Generation> =
+            generations.iter().map(|layer| &**layer).chain([&generation]).collect();
+        let forgotten =
+            user_code("rows were forgotten", || self.forget(&reached.times, &mut counts, &layers))??;
+        let counts = Arc::new(counts);
+        generation.counts = Arc::clone(&counts);
         stack(&mut generations, Arc::new(generation));
         self.shared.publish(
             &held,
@@ -311,13 +318,14 @@ impl Task {
                 table.publish(&input.position);
                 shards.clone().for_each(|shard| table.commit(shard));
             }
+            self.drop_forgotten(&forgotten)
         });
         drop(held);
         if !sealed.passed.moved.is_empty() && self.setting.graph.looks_at_time() {
             self.setting.moved.note(sealed.passed.moved, self.setting.clock.now_ms());
         }
         self.shared.tell(epoch);
-        told?;
+        told??;
         fault::point("epoch.after_publish")?;
         user_code("rows were evicted from memory", || self.evict())?;
         Ok(true)

@@ -11,7 +11,8 @@ use super::input::Keeps;
 use super::origins::Origins;
 use super::owner::{self, Owner};
 use super::{
-    Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks, times,
+    Consumer, Core, FailurePolicy, Plan, Reads, Service, Setting, Task, TaskInput, Tasks, checks, forgetting,
+    times,
 };
 use crate::changelog::{Changelog, Lease, TopicConfig, TopicType};
 use crate::graph::TableSpec;
@@ -188,7 +189,7 @@ pub(super) fn start(
     group: TaskGroup,
     number: u16,
 ) -> Result<(Task, Arc<Drain>)> {
-    let TaskGroup { nodes, ids, reached, counts } = group;
+    let TaskGroup { nodes, ids, reached, mut counts } = group;
     let plan = Plan::new(&setting.graph, &nodes, setting.sets_aside())?;
     let input = open_input(setting, &plan, &reached.position, number)?;
     let consumer = consumer(setting, number);
@@ -197,6 +198,7 @@ pub(super) fn start(
     let mut times = times::known(setting, reached)?.times;
     times::take_in_what_was_dropped(setting, input.position(), &mut times)?;
     let reached = Reached::new(input.position().clone(), times);
+    forgetting::at_rest(setting, &**store, &ids, &reached.times, &mut counts)?;
     let shared = Arc::new(TaskState::new(host, Arc::clone(store), reached, Arc::new(counts)));
     let tables = make_tables(setting, &ids, &shared);
     let drain = drain_of(setting, store, &ids, &shared, number)?;

@@ -11,7 +11,7 @@ use super::drain::Drain;
 use super::failures::Backoff;
 use super::letters::Letters;
 use super::opening::{drain_of, make_tables, stored_reached};
-use super::{BUILD_GROUP, Core, Reads, Task, times};
+use super::{BUILD_GROUP, Core, Reads, Task, forgetting, times};
 use crate::changelog::{EpochMark, Role};
 use crate::state::{AnyTable, Before, TaskState};
 use crate::store::StateStore;
@@ -158,6 +158,7 @@ impl Task {
         let position = self.input.back_to(stored.as_ref().map(|stored| &stored.position))?;
         let stored = stored.map(|stored| times::known(setting, stored)).transpose()?.unwrap_or_default();
         let at = Reached::new(position.clone(), stored.times);
+        forgetting::at_rest(setting, &**store, &self.ids, &at.times, &mut counts)?;
         let host = Arc::clone(&setting.host);
         let shared = Arc::new(TaskState::new(host, Arc::clone(store), at, Arc::new(counts)));
         let tables = make_tables(setting, &self.ids, &shared);

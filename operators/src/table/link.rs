@@ -36,7 +36,10 @@ pub(super) fn link<K: Key, V: Value, F: Key, E: Display + 'static>(
 ) -> NodeRef<Links<F, K, V>> {
     let link = Link { access: Arc::clone(&table.access), name, keeps_unnamed, reason: PhantomData };
     let reads = table.access.reads();
-    table.builder.exchange(label, table.node, &reads, link)
+    let node = table.builder.exchange(label, table.node, &reads, link);
+    // It looks for rows that the epoch has touched.
+    table.builder.reads_kept_rows(node);
+    node
 }
 
 /// The links of rows that name a key, and of those that name nobody.

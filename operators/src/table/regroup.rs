@@ -29,6 +29,8 @@ pub(super) fn group_by<K: Key, V: Value, L: Key, W: Value, E: Display + 'static>
     let reads = access.reads();
     let send = Regroup { access, group, reason: PhantomData };
     let node = table.builder.exchange(label, table.node, &reads, send);
+    // It looks for rows that the epoch has touched.
+    table.builder.reads_kept_rows(node);
     GroupedTable { builder: table.builder.clone(), node }
 }
 

@@ -6,7 +6,7 @@ use crate::flow::{Failure, Stamp};
 use crate::state::generation::RowBatch;
 use crate::state::row_size::RowSamples;
 use crate::state::task_state::TaskState;
-use crate::store::layout::TableId;
+use crate::store::layout::{RowCount, TableId};
 use crate::{Position, Result};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -32,6 +32,10 @@ pub(crate) trait AnyTable: Send + Sync {
     fn holds_soon(&self) -> usize;
     /// Evicts drained entries of `shard` until the table holds no more than `budget_bytes` there after one more epoch.
     fn evict(&self, shard: usize, budget_bytes: usize);
+    /// Whether the row with this key, as it is stored, is in memory.
+    fn holds(&self, row: &[u8]) -> Result<bool>;
+    /// Drops rows from memory that what is published has forgotten.
+    fn forget(&self, rows: &[Vec<u8>]) -> Result<()>;
     /// The id of the table's rows.
     fn id(&self) -> TableId;
     /// Entries in memory and about how many bytes they take.
@@ -83,10 +87,14 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
             return;
         }
         let epoch = self.shared.epoch();
+        let counted = self.counted();
         self.subscribers.push(epoch, position, || {
             // Sealing has found every entry already.
             let mut changes: Vec<_> =
                 self.shards.iter().filter_map(|shard| self.changed(shard)).flatten().collect();
+            if let Some(count) = &counted {
+                changes.retain(|change| !count.has_forgotten(&self.row_key(&change.key)));
+            }
             changes.sort_by(|a, b| a.key.cmp(&b.key));
             let bytes = self.waiting_bytes(&changes);
             (changes, bytes)
@@ -97,7 +105,11 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
                 Self::dirty(shard).iter().for_each(|dirty| visit(&dirty.key));
             }
         };
-        self.subscribers.tell(epoch, touched, each, |key| self.has_changed(key, epoch));
+        let is_told = |key: &K| {
+            let is_forgotten = |count: &RowCount| count.has_forgotten(&self.row_key(key));
+            self.has_changed(key, epoch) && !counted.as_ref().is_some_and(is_forgotten)
+        };
+        self.subscribers.tell(epoch, touched, each, is_told);
     }
 
     fn grown(&self, shard: usize) -> i64 {
@@ -178,6 +190,14 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
             shard.last.store(shard.map.len(), Ordering::Relaxed);
             *pinned = (missed > 0).then(|| (drained, shard.map.len()));
         }
+    }
+
+    fn holds(&self, row: &[u8]) -> Result<bool> {
+        self.has_in_memory(row)
+    }
+
+    fn forget(&self, rows: &[Vec<u8>]) -> Result<()> {
+        self.drop_from_memory(rows)
     }
 
     fn id(&self) -> TableId {

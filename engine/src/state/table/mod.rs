@@ -10,6 +10,7 @@
 mod encoded;
 mod erased;
 mod folding;
+mod forgetting;
 mod rows;
 mod stored;
 
@@ -26,7 +27,7 @@ use crate::store::layout::TableId;
 use crate::{Error, Result};
 use encoded::Encoded;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stored::Stored;
 
@@ -68,6 +69,8 @@ pub struct TableState<K, V> {
     shared: Arc<TaskState>,
     /// The first published epoch that has the table.
     since: u64,
+    /// Whether rows of it were forgotten.
+    forgetful: Arc<AtomicBool>,
     subscribers: Subscribers<K, V>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -115,6 +118,7 @@ impl<K: Key, V: Value> TableState<K, V> {
             codec,
             shards,
             since: shared.epoch(),
+            forgetful: shared.forgetful(id),
             subscribers: Subscribers::new(Arc::clone(&shared.host().allowance)),
             shared,
             hits: AtomicU64::new(0),

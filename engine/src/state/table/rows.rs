@@ -112,7 +112,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         Ok((key, value))
     }
 
-    fn undecodable(&self, key: &[u8], error: crate::codec::CodecError) -> Error {
+    pub(super) fn undecodable(&self, key: &[u8], error: crate::codec::CodecError) -> Error {
         if self.shared.is_former() {
             return Error::unavailable(format!(
                 "table `{}` is being rebuilt, and a row of its older version is not one of the new (key bytes \

@@ -7,7 +7,7 @@
 //! | `0000 00` | format version, u32 big-endian |
 //! | `0000 01` ++ group (u16 BE) | the [`Position`](crate::Position) of a group of tables that advance together, and how far its partitions have come in time with it (none in the format of 0.1), framed |
 //! | `0000 02` ++ table id (u16 BE) | the [`CatalogueEntry`] of a table, framed |
-//! | `0000 03` ++ table id (u16 BE) | how many rows the table has, u64 big-endian |
+//! | `0000 03` ++ table id (u16 BE) | how many rows the table has, u64 big-endian, and, if it has forgotten any, the key of a row below which it has |
 //! | `0000 08` | the identity of the state, a framed text; states of 0.1 have none |
 //! | `0000 09` | in which term of its changelog it was drained last: number and identity, framed; none if the log has no terms |
 //! | `0000 0a` | the name of the service whose state it is, a framed text; a state has none until a release that knows it has opened it |
@@ -45,7 +45,7 @@ pub(crate) use catalogue::sealed_catalogue_entry;
 pub(crate) use catalogue::{
     CatalogueEntry, FoldId, TableStage, Types, decode_catalogue_entry, encode_catalogue_entry,
 };
-pub(crate) use counts::{decode_count, encode_count};
+pub(crate) use counts::{RowCount, decode_count, encode_count};
 pub(crate) use identity::{
     decode_identity, decode_service, decode_term, encode_identity, encode_service, encode_term,
 };

@@ -29,12 +29,23 @@ fn keys_have_their_golden_bytes() {
     row_prefix(TableId::new(0x0102).unwrap(), &mut key);
     assert_eq!(key, [9, 1, 2]);
     assert_eq!(count_key(TableId::new(0x0708).unwrap()), [0, 0, 3, 7, 8]);
-    assert_eq!(encode_count(0x0102_0304_0506_0708), [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(table_range(TableId::new(0xfffe).unwrap()), ([0xff, 0xfe], [0xff, 0xff]));
     assert_eq!(FORMAT_VERSION_KEY, [0, 0, 0]);
     assert_eq!(position_key(0x0304), [0, 0, 1, 3, 4]);
     assert_eq!(catalogue_key(TableId::new(0x0506).unwrap()), [0, 0, 2, 5, 6]);
     assert_eq!(encode_format_version(0x0102_0304), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_row_count_has_its_golden_bytes() {
+    let all = RowCount { rows: 0x0102_0304_0506_0708, cutoff: None };
+    assert_eq!(encode_count(&all), [1, 2, 3, 4, 5, 6, 7, 8], "as before there was forgetting");
+    let some = RowCount { cutoff: Some([0, 9, 0x80, 7][..].into()), ..all.clone() };
+    assert_eq!(encode_count(&some), [1, 2, 3, 4, 5, 6, 7, 8, 0, 9, 0x80, 7]);
+    for count in [all, some] {
+        assert_eq!(decode_count(&encode_count(&count)).unwrap(), count);
+    }
+    assert!(decode_count(&[1, 2, 3, 4, 5, 6, 7]).is_err());
 }
 
 #[test]

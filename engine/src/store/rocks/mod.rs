@@ -11,6 +11,7 @@
 
 mod checkpoint;
 mod failure;
+mod forget;
 mod ingest;
 mod level_zero;
 mod options;
@@ -29,11 +30,15 @@ use super::{Row, StateStore, StoreSnapshot, StoreStats};
 use crate::medium::{self, Cut, DirectoryLock};
 use crate::{Error, Result};
 use failure::{during, in_use, on_path};
+use forget::{Filters, Forgotten};
 use options::Tuning;
 use present::{Present, check_is_ours, present};
-use rocksdb::{BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, ReadOptions};
+use rocksdb::{
+    BoundColumnFamily, ColumnFamilyDescriptor, DBWithThreadMode, MultiThreaded, Options, ReadOptions,
+};
 use rocksdb::{SnapshotWithThreadMode, properties, statistics::Ticker};
 use snapshot::RocksSnapshot;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -76,6 +81,8 @@ struct Opened {
     tuning: Tuning,
     next_file: AtomicU64,
     creating: Mutex<()>,
+    /// What is forgotten, by column family.
+    forgotten: Mutex<BTreeMap<String, Arc<Forgotten>>>,
 }
 
 impl RocksState {
@@ -94,9 +101,14 @@ impl RocksState {
         let tuning = Tuning::new(options);
         let Present { families, torn, .. } = present(dir)?;
         let has_tasks = families.iter().any(|family| family != NO_TASK);
+        let mut forgotten = BTreeMap::new();
         let descriptors = families
             .into_iter()
-            .map(|family| ColumnFamilyDescriptor::new(family, tuning.family.clone()))
+            .map(|family| {
+                let (options, forgets) = forgetful(&tuning);
+                forgotten.insert(family.clone(), forgets);
+                ColumnFamilyDescriptor::new(family, options)
+            })
             .collect::<Vec<_>>();
         let unusable = |error| on_path("mend the end of the manifest of the state in", dir, error);
         let cut = torn.map(|(path, end)| Cut::at(&path, end)).transpose().map_err(unusable)?;
@@ -117,6 +129,7 @@ impl RocksState {
             tuning,
             next_file: AtomicU64::new(0),
             creating: Mutex::new(()),
+            forgotten: Mutex::new(forgotten),
         };
         let state = Self { opened: Arc::new(opened) };
         state.leave_sequence_zero()?;
@@ -147,13 +160,19 @@ impl RocksState {
         }
         let opened = &self.opened;
         let _one_at_a_time = opened.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = opened.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
         if opened.database.cf_handle(name).is_none() {
+            let (options, forgets) = forgetful(&opened.tuning);
             opened
                 .database
-                .create_cf(name, &opened.tuning.family)
+                .create_cf(name, &options)
                 .map_err(|error| during(&format!("create the state of {name}"), &opened.dir, error))?;
+            known.insert(name.to_owned(), forgets);
         }
+        let forgotten = Arc::clone(known.entry(name.to_owned()).or_default());
+        drop(known);
         Ok(RocksStore {
+            forgotten,
             task: Arc::new(present_task(Arc::clone(opened), name)?),
             settled: Arc::default(),
             failures: Arc::default(),
@@ -165,6 +184,13 @@ impl fmt::Debug for RocksState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RocksState").field("dir", &self.opened.dir).finish_non_exhaustive()
     }
+}
+
+/// The options of a column family whose compactions leave out what is forgotten of it.
+fn forgetful(tuning: &Tuning) -> (Options, Arc<Forgotten>) {
+    let (mut options, forgotten) = (tuning.family.clone(), Arc::<Forgotten>::default());
+    options.set_compaction_filter_factory(Filters(Arc::clone(&forgotten)));
+    (options, forgotten)
 }
 
 /// How many keys to read in one step if their values take about `value_bytes`.
@@ -253,6 +279,7 @@ impl TaskFamily {
 #[derive(Clone)]
 pub struct RocksStore {
     task: Arc<TaskFamily>,
+    forgotten: Arc<Forgotten>,
     /// Whether no more drains are expected.
     settled: Arc<AtomicBool>,
     /// How many failures of compactions a drain has already been let through for.
@@ -339,7 +366,8 @@ impl StateStore for RocksStore {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn StoreSnapshot>> {
-        Ok(Arc::new(RocksSnapshot::of(Arc::clone(&self.task))))
+        let era = self.forgotten.era();
+        Ok(Arc::new(RocksSnapshot::of(Arc::clone(&self.task), era)))
     }
 
     fn checkpoint(
@@ -352,6 +380,11 @@ impl StateStore for RocksStore {
 
     fn directory(&self) -> Option<&Path> {
         Some(&self.task.opened().dir)
+    }
+
+    fn forget(&self, keys: &[Range<Vec<u8>>]) {
+        let gone = self.forgotten.note(keys);
+        forget::drop_files(&self.task, &gone);
     }
 
     fn settle(&self) {

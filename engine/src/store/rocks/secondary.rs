@@ -222,6 +222,7 @@ impl Opening {
             tuning,
             next_file: AtomicU64::new(0),
             creating: Mutex::new(()),
+            forgotten: Mutex::default(),
         };
         let task = super::present_task(Arc::new(opened), ONLY_TASK)?;
         Ok(Instance { task, manifest, _logs: logs })

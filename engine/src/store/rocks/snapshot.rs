@@ -3,6 +3,7 @@
 //! RocksDB's snapshot borrows its database; here it is bound to the task's handle, so that it can be kept and
 //! sent as long as anyone likes. As long as it lives, compaction keeps the row versions it sees.
 
+use super::forget::Era;
 use super::{Database, TaskFamily};
 use crate::Result;
 use crate::store::{Direction, StoreSnapshot, Visit};
@@ -14,6 +15,8 @@ struct Pinned<'db> {
     snapshot: SnapshotWithThreadMode<'db, Database>,
     /// Set to the snapshot once, instead of at every read.
     point: ReadOptions,
+    /// Says that it is there.
+    _era: Arc<Era>,
 }
 
 self_cell::self_cell!(
@@ -26,13 +29,13 @@ self_cell::self_cell!(
 );
 
 impl RocksSnapshot {
-    /// The state of `task` as it is now.
-    pub(super) fn of(task: Arc<TaskFamily>) -> Self {
+    /// The state of `task` as it is now; `era` was begun before.
+    pub(super) fn of(task: Arc<TaskFamily>, era: Arc<Era>) -> Self {
         Self::new(task, |task| {
             let snapshot = SnapshotWithThreadMode::new(task.database());
             let mut point = ReadOptions::default();
             point.set_snapshot(&snapshot);
-            Pinned { snapshot, point }
+            Pinned { snapshot, point, _era: era }
         })
     }
 }

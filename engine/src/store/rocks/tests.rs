@@ -89,6 +89,38 @@ fn rows_never_pass_through_memtable_or_log() {
     assert_eq!(logged, 0);
 }
 
+#[test]
+fn forgotten_rows_go_with_their_files_and_with_compactions_once_no_snapshot_shows_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // Files that overlap nothing are taken over below level 0.
+    put(&store, 0..1000);
+    put(&store, 1000..2000);
+    let key = |key: u32| key.to_be_bytes().to_vec();
+    let shown = store.snapshot().unwrap();
+    store.forget(&[key(0)..key(1500)]);
+    compact(&store);
+    assert_eq!(count(&*shown), 2000, "what a snapshot shows stays");
+    drop(shown);
+    store.forget(&[]);
+    assert!(has(&store, 1500) && has(&store, 1999));
+    compact(&store);
+    assert!(![0, 999, 1000, 1499].map(|key| has(&store, key)).contains(&true));
+    assert_eq!(count(&*store.snapshot().unwrap()), 500, "the first that is kept is there");
+
+    put(&store, 3000..3100);
+    put(&store, 3100..3200);
+    store.forget(&[key(3000)..key(3100)]);
+    assert!(!has(&store, 3000) && !has(&store, 3099), "a file of nothing else is dropped at once");
+    assert!(has(&store, 3100), "the next one begins with the end of what is forgotten");
+
+    drop(store);
+    let store = open(dir.path());
+    store.forget(&[key(0)..key(1900)]);
+    compact(&store);
+    assert_eq!(count(&*store.snapshot().unwrap()), 200, "also after a reopen");
+}
+
 /// Opening a column family with default options would silently lose its filter and its share of the cache.
 #[test]
 fn options_hold_after_reopen() {

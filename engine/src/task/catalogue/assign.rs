@@ -8,7 +8,7 @@ use super::compare::{can_read, unchanged};
 use super::{BUILD_GROUP, Catalogue, CatalogueWrite, former_group, is_building, is_kept};
 use crate::graph::{Graph, TableSpec};
 use crate::store::StateStore;
-use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage, Types};
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, RowCount, TableId, TableStage, Types};
 use crate::time::Reached;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ pub(crate) struct TaskGroup {
     /// By the table's number in the graph.
     pub(crate) ids: Vec<Option<TableId>>,
     pub(crate) reached: Reached,
-    pub(crate) counts: BTreeMap<TableId, u64>,
+    pub(crate) counts: BTreeMap<TableId, RowCount>,
 }
 
 impl TaskGroup {
@@ -268,8 +268,8 @@ impl Catalogue {
         &self,
         store: &dyn StateStore,
         wanted: impl Fn(&CatalogueEntry) -> bool,
-    ) -> Result<BTreeMap<TableId, u64>> {
-        let mut counts: BTreeMap<TableId, u64> =
+    ) -> Result<BTreeMap<TableId, RowCount>> {
+        let mut counts: BTreeMap<TableId, RowCount> =
             super::read_all(&*store.snapshot()?, layout::count_range(), |key, stored| {
                 Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
             })?;

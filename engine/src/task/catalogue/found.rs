@@ -5,7 +5,7 @@ use super::compare::unchanged;
 use super::{read_all, read_format_version, read_reached};
 use crate::graph::Graph;
 use crate::store::StoreSnapshot;
-use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, RowCount, TableId, TableStage};
 use crate::time::Reached;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(crate) struct Found {
     /// Of those what is known: why they cannot be asked, and what to do.
     pub(crate) absent: Vec<Option<String>>,
     pub(crate) reached: Reached,
-    pub(crate) counts: BTreeMap<TableId, u64>,
+    pub(crate) counts: BTreeMap<TableId, RowCount>,
     /// Who the state is; states of 0.1 do not say.
     pub(crate) identity: Option<String>,
 }

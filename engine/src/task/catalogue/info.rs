@@ -1,7 +1,7 @@
 //! What a state tells of itself to whoever has no graph for it: a copy that lies somewhere, a backup.
 
 use super::{read_all, read_format_version, read_reached};
-use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, TableId, TableStage};
+use crate::store::layout::{self, CatalogueEntry, MAIN_GROUP, RowCount, TableId, TableStage};
 use crate::store::{RocksOptions, SecondaryStore, StoreSnapshot};
 use crate::{Error, Position, Result};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ impl StateInfo {
         let entries: Vec<CatalogueEntry> =
             read_all(state, layout::catalogue_range(), |_, stored| layout::decode_catalogue_entry(stored))?;
         let mut reached = read_reached(state)?;
-        let counts: BTreeMap<TableId, u64> = read_all(state, layout::count_range(), |key, stored| {
+        let counts: BTreeMap<TableId, RowCount> = read_all(state, layout::count_range(), |key, stored| {
             Ok((layout::decode_count_key(key)?, layout::decode_count(stored)?))
         })?;
         let text = |key: &[u8], decode: fn(&[u8]) -> Result<String>| {
@@ -102,7 +102,7 @@ impl StateInfo {
         let table = |entry: &CatalogueEntry| TableInfo {
             name: entry.name.clone(),
             version: entry.version,
-            rows: counts.get(&entry.id).copied().unwrap_or(0),
+            rows: counts.get(&entry.id).map_or(0, |count| count.rows),
             building: entry.state == TableStage::Building,
         };
         let mut tables: Vec<TableInfo> = there.map(table).collect();

@@ -3,7 +3,7 @@
 use super::assign::{Assign, Late};
 use super::close::{Close, Due};
 use super::query::{Plain, WindowRows, WindowView};
-use super::{Windowed, Windows, sealed};
+use super::{WindowStart, Windowed, Windows, millis, sealed};
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::stream::group::reducing;
 use crate::stream::{GroupedStream, Stream};
@@ -14,6 +14,7 @@ use millpond_engine::graph::{Feeds, TableOptions, TableRef};
 use millpond_engine::query::{Stored, StoredRef};
 use std::convert::Infallible;
 use std::fmt;
+use std::time::Duration;
 
 impl<K: Key, V: Value> GroupedStream<K, V> {
     /// Divides the records of each group by time. Each counts to the windows that have its timestamp, as long as its own partition had
@@ -47,7 +48,8 @@ impl<K: Key, V: Value, W: Windows> GroupsBy<K, V> for W {
         // What is late is, too, a matter of how far partitions have come.
         builder.looks_at_time(assigned, 0);
         let stream = Stream::new(builder.clone(), assigned, true);
-        WindowedStream { grouped: grouped.clone(), assigned: GroupedStream { stream }, windows: self }
+        let assigned = GroupedStream { stream };
+        WindowedStream { grouped: grouped.clone(), assigned, windows: self, keep_ms: None }
     }
 }
 
@@ -57,6 +59,8 @@ pub struct WindowedStream<K, V, W> {
     grouped: GroupedStream<K, V>,
     assigned: GroupedStream<Windowed<K>, V>,
     windows: W,
+    /// How long rows are kept behind the close of their window; for ever if nothing is said.
+    keep_ms: Option<i64>,
 }
 
 impl<K, V, W: fmt::Debug> fmt::Debug for WindowedStream<K, V, W> {
@@ -66,6 +70,54 @@ impl<K, V, W: fmt::Debug> fmt::Debug for WindowedStream<K, V, W> {
 }
 
 impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
+    /// Has the tables of these windows forget the rows of a window so long after it was closed, and give their space back. Without it
+    /// they keep all rows for ever: nobody loses any who has not said for how long they are good.
+    ///
+    /// What is forgotten is decided by how far the partitions have come in time, as closing is, and not by a clock: at each position
+    /// the table has the rows of the windows that begin no earlier than the one which has the moment of the watermark, less the grace,
+    /// less `keep`. All who ask see exactly that, whatever is stored. A [snapshot](millpond_engine::query::TableSnapshot) goes on
+    /// showing what it showed.
+    ///
+    /// Forgetting is silent: it is no change, nobody is told of it, and nothing that derives from the table loses anything. Tables that
+    /// are made of the final rows ([`on_close`](WindowedTable::on_close)) or of changes are tables of their own, which keep what they
+    /// have. No other table is joined with one that forgets: the graph is refused when it is built, as what a look-up finds would depend
+    /// on how epochs are cut.
+    ///
+    /// It may be changed from one start to the next without another version of the table. If it is shorter, what is beyond it is forgotten
+    /// at once; if it is longer, or not said any more, what was forgotten stays so.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::stream::Tumbling;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic, Windowed};
+    /// use std::time::Duration;
+    ///
+    /// let minute = Duration::from_secs(60);
+    /// let clicks = Topic::<u32, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let minutes = graph.stream(&clicks).group_by_key().windowed(Tumbling::of(minute).grace(Duration::ZERO));
+    /// let counts = minutes.keep(2 * minute).count("counts");
+    /// let finals = counts.on_close().to_table("finals");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// for at in [10_000, 70_000, 130_000, 200_000] {
+    ///     driver.put(&clicks, 7, 1, at)?;
+    /// }
+    /// driver.run()?;
+    /// let view = driver.view(counts.table())?;
+    /// assert_eq!(view.get(&Windowed::new(0, 60_000, 7))?, None, "it was closed for more than two minutes");
+    /// assert_eq!((view.count()?, view.get(&Windowed::new(60_000, 120_000, 7))?), (3, Some(1)));
+    /// assert_eq!(driver.table(&finals)?.len(), 3, "a table of its own");
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "withRetention")]
+    #[doc(alias = "retentionPeriod")]
+    pub fn keep(mut self, keep: Duration) -> Self {
+        self.keep_ms = Some(millis(keep));
+        self
+    }
+
     /// Counts the records of each group in each window.
     pub fn count(&self, store: impl Into<TableOptions<u64>>) -> WindowedTable<K, u64, W> {
         self.aggregate(store, count())
@@ -144,6 +196,13 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
         rows: TableRef<Windowed<K>, A>,
     ) -> WindowedTable<K, A, W> {
         let feeds = table.builder.feeds(table.node);
+        if let Some(keep_ms) = self.keep_ms {
+            let windows = self.windows.clone();
+            let first_kept = move |watermark_ms: i64| {
+                WindowStart(windows.first_open(watermark_ms.saturating_sub(keep_ms)))
+            };
+            table.builder.forgets(&rows, first_kept);
+        }
         WindowedTable { table, rows, windows: self.windows.clone(), feeds }
     }
 }
@@ -194,6 +253,8 @@ impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
         let table = self.rows;
         let due =
             builder.exchange("due", node, &[table.index()], Due { table, windows: self.windows.clone() });
+        // Windows are kept at least until they are closed.
+        builder.reads_kept_rows(due);
         let close = Close::new(self.windows.clone());
         let closed = builder.operator("on_close", (node, due), &[], &[], close);
         builder.looks_at_time(closed, self.windows.grace_ms());
