@@ -66,7 +66,9 @@ impl Core {
             return Ok(false);
         }
         let mut with = self.main.shared().published().reached.times.clone();
-        times.iter().for_each(|(id, time_ms)| with.raise(id, *time_ms));
+        for (id, time_ms) in &times {
+            with.raise(id, *time_ms);
+        }
         if !self.main.would_close(&with)? {
             return Ok(false);
         }

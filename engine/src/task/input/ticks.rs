@@ -68,14 +68,12 @@ impl Ticks {
             if self.reader.is_none() && self.changelog.partitions(&self.id.topic)?.is_none() {
                 return Ok(false);
             }
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                None => {
-                    let kept = self.changelog.offsets(&self.id)?;
-                    self.reader
-                        .insert(self.changelog.reader(&self.id, self.next.clamp(kept.start, kept.end))?)
-                }
-            };
+            if self.reader.is_none() {
+                let kept = self.changelog.offsets(&self.id)?;
+                let from = self.next.clamp(kept.start, kept.end);
+                self.reader = Some(self.changelog.reader(&self.id, from)?);
+            }
+            let Some(reader) = &mut self.reader else { return Ok(false) };
             let before = reader.offset();
             let batches = reader.poll(POLL_BYTES)?;
             if batches.is_empty() && reader.offset() == before {
