@@ -2,15 +2,20 @@
 
 mod complete;
 mod data;
+#[path = "../shared/file.rs"]
+mod file;
 mod graph;
 mod ingest;
+#[path = "../shared/line.rs"]
+mod line;
 mod prompt;
 mod questions;
 mod show;
 mod watch;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
-use data::Input;
+use data::JANUARY;
+use file::Input;
 use graph::FlightGraph;
 use ingest::{Begun, Outcome, Pace};
 use millpond::changelog::TopicConfig;
@@ -97,7 +102,7 @@ fn run(on_kafka: OnKafka) -> Result<ExitCode, Failure> {
         None => builder,
     };
     let engine = builder.start()?;
-    let input = arguments.flights.map_or(Input::january(), Input::file);
+    let input = arguments.flights.map_or(JANUARY, Input::File);
     let begun = Begun::new(&engine, &flights, &input)?;
     // Without a directory of its own the history would outlive what it is about.
     let history = arguments.state.map(|state| state.join("history.txt"));

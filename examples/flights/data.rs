@@ -1,20 +1,14 @@
 //! The facts and the files they come from.
-//!
-//! A file may be compressed or not, whatever it is called. `NA` and an empty field stand for "not known".
 
-use flate2::Crc;
-use flate2::read::MultiGzDecoder;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
-use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
-use std::str::FromStr;
+use super::file::{Input, known};
+use serde::{Deserialize, Serialize};
 
 pub(crate) const AIRLINES: &[u8] = include_bytes!("data/airlines.csv");
 pub(crate) const PLANES: &[u8] = include_bytes!("data/planes.csv.gz");
-const JANUARY: &[u8] = include_bytes!("data/flights-2013-01.csv.gz");
+
+/// What flights are read from if nothing else is named.
+pub(crate) const JANUARY: Input =
+    Input::Shipped("the flights of January 2013", include_bytes!("data/flights-2013-01.csv.gz"));
 
 /// A row of `flights`, as far as it is used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,74 +109,4 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
     365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
-}
-
-fn known<'de, D: Deserializer<'de>, T: FromStr>(field: D) -> Result<Option<T>, D::Error> {
-    let text = String::deserialize(field)?;
-    if text.is_empty() || text == "NA" {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| D::Error::custom(format!("`{text}` is no such value")))
-}
-
-/// Where flights are read from.
-pub(crate) enum Input {
-    Shipped(&'static [u8]),
-    File(PathBuf),
-}
-
-impl Input {
-    pub(crate) fn january() -> Self {
-        Self::Shipped(JANUARY)
-    }
-
-    pub(crate) fn file(path: PathBuf) -> Self {
-        Self::File(path)
-    }
-
-    /// Its bytes as they are stored.
-    pub(crate) fn open(&self) -> io::Result<Box<dyn Read>> {
-        match self {
-            Self::Shipped(bytes) => Ok(Box::new(*bytes)),
-            Self::File(path) => match File::open(path) {
-                Ok(file) => Ok(Box::new(file)),
-                Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
-            },
-        }
-    }
-
-    /// Tells files apart: their length and their checksum.
-    pub(crate) fn fingerprint(&self) -> io::Result<(u64, u32)> {
-        let mut crc = Crc::new();
-        let mut bytes = 0;
-        let mut reader = BufReader::with_capacity(1 << 20, self.open()?);
-        loop {
-            let piece = reader.fill_buf()?;
-            if piece.is_empty() {
-                return Ok((bytes, crc.sum()));
-            }
-            crc.update(piece);
-            let length = piece.len();
-            bytes += length as u64;
-            reader.consume(length);
-        }
-    }
-}
-
-impl fmt::Display for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shipped(_) => f.write_str("the flights of January 2013"),
-            Self::File(path) => path.display().fmt(f),
-        }
-    }
-}
-
-/// The rows of a table, decompressed if need be.
-pub(crate) fn rows(reader: impl Read + 'static) -> io::Result<csv::Reader<Box<dyn Read>>> {
-    let mut reader = BufReader::with_capacity(64 << 10, reader);
-    let compressed = reader.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let plain: Box<dyn Read> =
-        if compressed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
-    Ok(csv::Reader::from_reader(plain))
 }

@@ -7,9 +7,10 @@
 //! And nobody else may take in flights meanwhile.
 
 use super::Failure;
-use super::data::{AIRLINES, Airline, Flight, FlightRow, Input, PLANES, Plane, PlaneRow, rows};
+use super::data::{AIRLINES, Airline, Flight, FlightRow, PLANES, Plane, PlaneRow};
+use super::file::{Input, rows};
 use super::graph::{FlightGraph, Intake};
-use super::show::grouped;
+use super::line::grouped;
 use indicatif::{ProgressBar, ProgressStyle};
 use millpond::codec::{Key, Value};
 use millpond::{Engine, Topic, TopicPartition};

@@ -1,7 +1,8 @@
 //! What can be asked, and the answers.
 
 use super::graph::{Aircraft, Carrier, FlightGraph, Route};
-use super::show::{Answer, Line};
+use super::line::Line;
+use super::show::Answer;
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use millpond::codec::{AsKey, Key, Value};

@@ -1,8 +1,8 @@
 //! A row that is watched: it is shown whenever it changes.
 
 use super::Failure;
+use super::line::Line;
 use super::questions::{Changes, Row};
-use super::show::Line;
 use futures_util::StreamExt;
 use std::pin::pin;
 
