@@ -7,7 +7,7 @@ use millpond::changelog::prelude::*;
 use millpond::changelog::{Changelog, MemoryChangelog, Producer, TopicConfig};
 use millpond::stream::Tumbling;
 use millpond::{
-    Engine, ErrorKind, GraphBuilder, Idle, ManualClock, Stepper, StoredTable, SystemClock, Topic,
+    Engine, ErrorKind, Graph, GraphBuilder, Idle, ManualClock, Stepper, StoredTable, SystemClock, Topic,
     TopicPartition, Windowed,
 };
 use millpond_support::expect::refused;
@@ -33,10 +33,10 @@ fn append(log: &dyn Changelog, partition: u32, key: u8, at: &[i64]) {
     records::append(log, TopicPartition::new("clicks", partition), records.collect()).unwrap();
 }
 
+type Counts = StoredTable<Windowed<u8>, u64>;
+
 /// Counts by minutes; with the table of those that are closed.
-fn counts(
-    topic: &Topic<u8, u64>,
-) -> (millpond::Graph, StoredTable<Windowed<u8>, u64>, StoredTable<Windowed<u8>, u64>) {
+fn counts(topic: &Topic<u8, u64>) -> (Graph, Counts, Counts) {
     let graph = GraphBuilder::new();
     let minute = Tumbling::of(Duration::from_secs(60)).grace(Duration::from_secs(5));
     let counts = graph.stream(topic).group_by_key().windowed(minute).count("counts");

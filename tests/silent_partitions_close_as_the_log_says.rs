@@ -101,7 +101,9 @@ fn expected(log: &dyn Changelog) -> Found {
         .unwrap();
         watermark = watermark.min(reached.max(ticked(u64::MAX)));
     }
-    all.values_mut().for_each(|list| list.sort_unstable());
+    for list in all.values_mut() {
+        list.sort_unstable();
+    }
     let closed = all.iter().filter(|(windowed, _)| windowed.end_ms + GRACE_MS <= watermark);
     let finals = closed.map(|(windowed, list)| (*windowed, list.clone())).collect();
     (all, finals)
@@ -337,63 +339,61 @@ fn what_closes_nothing_is_not_noted() {
     assert_eq!(ticks(), 1);
 }
 
+/// What waits for time, of which something is told when it is closed.
+type Waits = fn(&GraphBuilder, &Topic<u8, u64>) -> millpond::Stream<u8, u64>;
+
+const ALL: [(&str, Waits); 8] = [
+    ("sessions", |graph, topic| {
+        let sessions = Session::gap(Duration::from_millis(100)).grace(Duration::ZERO);
+        let counts = graph.stream(topic).group_by_key().windowed(sessions).count("counts");
+        counts.on_close().map(|windowed, count| (windowed.key, count))
+    }),
+    ("hopping", |graph, topic| {
+        let hopping =
+            Hopping::of(Duration::from_millis(200)).every(Duration::from_millis(200)).grace(Duration::ZERO);
+        let counts = graph.stream(topic).group_by_key().windowed(hopping).count("counts");
+        counts.on_close().map(|windowed, count| (windowed.key, count))
+    }),
+    ("sliding", |graph, topic| {
+        let sliding = Sliding::of(Duration::from_millis(100)).grace(Duration::ZERO);
+        let counts = graph.stream(topic).group_by_key().windowed(sliding).count("counts");
+        counts.on_close().map(|windowed, count| (windowed.key, count))
+    }),
+    ("a join", |graph, topic| {
+        let within = Within::after(Duration::from_millis(100)).grace(Duration::ZERO);
+        let none = graph.stream(topic).filter(|_, _| false);
+        graph
+            .stream(topic)
+            .left_join_within(&none, within, "met", |_, _, met| u64::from(met.is_none()))
+            .map_values(|_, met| met)
+    }),
+    ("an order in time", |graph, topic| {
+        graph.stream(topic).in_time_order("waiting", Duration::from_millis(100)).map_values(|_, value| value)
+    }),
+    ("rows that expire", |graph, topic| {
+        let rows = graph.table(topic, "rows").expire_after("young", Duration::from_millis(100));
+        rows.to_stream().filter(|_, change| matches!(change, Upsert::Delete)).map_values(|_, _| 1)
+    }),
+    ("rows that settle", |graph, topic| {
+        let settled = graph.table(topic, "rows").settled("settled", Duration::from_millis(100));
+        settled.to_stream().map_values(|_, _| 1)
+    }),
+    ("a join as of a time", |graph, topic| {
+        let rates = graph.versioned(topic, "rates", Duration::from_secs(1));
+        graph
+            .stream(topic)
+            .join_as_of(&rates, "waiting", Duration::from_millis(100), |_, value, _| value)
+            .map_values(|_, value| value)
+    }),
+];
+
 /// Whatever waits for time has silent partitions taken on for it, each for itself.
 #[test]
 fn whatever_waits_for_time_is_closed_where_it_is_silent() {
     let topic = |name| {
         Topic::<u8, u64>::new(name).partitions(2).idle(Idle::clock(Duration::from_secs(1), Duration::ZERO))
     };
-    type Waits = fn(&GraphBuilder, &Topic<u8, u64>) -> millpond::Stream<u8, u64>;
-    let millis = Duration::from_millis;
-    let all: [(&str, Waits); 8] = [
-        ("sessions", |graph, topic| {
-            let sessions = Session::gap(Duration::from_millis(100)).grace(Duration::ZERO);
-            let counts = graph.stream(topic).group_by_key().windowed(sessions).count("counts");
-            counts.on_close().map(|windowed, count| (windowed.key, count))
-        }),
-        ("hopping", |graph, topic| {
-            let hopping = Hopping::of(Duration::from_millis(200))
-                .every(Duration::from_millis(200))
-                .grace(Duration::ZERO);
-            let counts = graph.stream(topic).group_by_key().windowed(hopping).count("counts");
-            counts.on_close().map(|windowed, count| (windowed.key, count))
-        }),
-        ("sliding", |graph, topic| {
-            let sliding = Sliding::of(Duration::from_millis(100)).grace(Duration::ZERO);
-            let counts = graph.stream(topic).group_by_key().windowed(sliding).count("counts");
-            counts.on_close().map(|windowed, count| (windowed.key, count))
-        }),
-        ("a join", |graph, topic| {
-            let within = Within::after(Duration::from_millis(100)).grace(Duration::ZERO);
-            let none = graph.stream(topic).filter(|_, _| false);
-            graph
-                .stream(topic)
-                .left_join_within(&none, within, "met", |_, _, met| u64::from(met.is_none()))
-                .map_values(|_, met| met)
-        }),
-        ("an order in time", |graph, topic| {
-            graph
-                .stream(topic)
-                .in_time_order("waiting", Duration::from_millis(100))
-                .map_values(|_, value| value)
-        }),
-        ("rows that expire", |graph, topic| {
-            let rows = graph.table(topic, "rows").expire_after("young", Duration::from_millis(100));
-            rows.to_stream().filter(|_, change| matches!(change, Upsert::Delete)).map_values(|_, _| 1)
-        }),
-        ("rows that settle", |graph, topic| {
-            let settled = graph.table(topic, "rows").settled("settled", Duration::from_millis(100));
-            settled.to_stream().map_values(|_, _| 1)
-        }),
-        ("a join as of a time", |graph, topic| {
-            let rates = graph.versioned(topic, "rates", Duration::from_secs(1));
-            graph
-                .stream(topic)
-                .join_as_of(&rates, "waiting", Duration::from_millis(100), |_, value, _| value)
-                .map_values(|_, value| value)
-        }),
-    ];
-    for (what, waits) in all {
+    for (what, waits) in ALL {
         let topic = topic("clicks");
         let graph = GraphBuilder::new();
         let told = waits(&graph, &topic).group_by_key().count("told");
@@ -402,7 +402,7 @@ fn whatever_waits_for_time_is_closed_where_it_is_silent() {
         driver.put(&topic, 1, 1, 10_000).unwrap();
         driver.run().unwrap();
         assert!(driver.table(&told).unwrap().is_empty(), "{what} waits");
-        driver.advance(i64::try_from(millis(1_500).as_millis()).unwrap());
+        driver.advance(1_500);
         driver.run().unwrap();
         assert_eq!(driver.table(&told).unwrap().len(), 1, "{what} is closed");
         let ticks = driver.changelog().offsets(&TopicPartition::new("millpond.time", 0)).unwrap().end;
