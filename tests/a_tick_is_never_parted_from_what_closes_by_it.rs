@@ -93,7 +93,7 @@ fn live(dir: &Path, random: &mut Random) -> Result<()> {
     for _ in 0..8 {
         let now = clock.now_ms();
         // One of both is silent for the most part.
-        for partition in 0..1 + u32::from(random.below(4) == 0) {
+        for partition in 0..=u32::from(random.below(4) == 0) {
             let batch = (0..=random.below(3)).map(|_| {
                 let at = now - i64::try_from(random.below(1_500)).unwrap();
                 let key = u8::try_from(random.below(3) * 2 + u64::from(partition)).unwrap();
@@ -128,7 +128,7 @@ fn expected(log: &Arc<EmbeddedChangelog>, position: &Position) -> (Rows, Rows) {
     }
     let watermark = input.watermark(&clicks()).unwrap_or(i64::MIN);
     let finals = all.iter().filter(|(windowed, _)| windowed.end_ms.saturating_add(GRACE_MS) <= watermark);
-    let finals = finals.map(|(windowed, count)| (windowed.clone(), *count)).collect();
+    let finals = finals.map(|(windowed, count)| (*windowed, *count)).collect();
     (all, finals)
 }
 

@@ -24,8 +24,9 @@ fn run(open: impl Fn(Arc<dyn Clock>) -> Arc<dyn Changelog>) {
     let config = TopicConfig::default().partitions(2).retention_age(Duration::from_secs(3_600));
     log.create_topic("clicks", &config).unwrap();
     let append = |log: &dyn Changelog, partition, at: &[i64]| {
-        let records =
-            at.iter().map(|at| records::record(&clicks(), &(7 + partition as u8), Some(&1)).at(*at));
+        let records = at
+            .iter()
+            .map(|at| records::record(&clicks(), &(7 + u8::try_from(partition).unwrap()), Some(&1)).at(*at));
         records::append(log, TopicPartition::new("clicks", partition), records.collect()).unwrap();
     };
     // One record of the first partition is far ahead; the others are of its time.
