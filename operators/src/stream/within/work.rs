@@ -37,15 +37,13 @@ impl<K: Key> Wanted<K> {
     }
 
     /// Each stretch once. Most records want what no other one does: to sort them costs less than to keep them sorted.
-    fn into_parts(self) -> (Vec<(K, i64, bool)>, Vec<Stretch<K>>) {
-        let Self { mut stretches, rows } = self;
-        stretches.sort_unstable();
-        stretches.dedup_by(|(key, number, is_whole), kept| {
+    fn sort(&mut self) {
+        self.stretches.sort_unstable();
+        self.stretches.dedup_by(|(key, number, is_whole), kept| {
             let is_same = *number == kept.1 && *key == kept.0;
             kept.2 |= is_same && *is_whole;
             is_same
         });
-        (stretches, rows)
     }
 }
 
@@ -111,7 +109,7 @@ impl<'s, K: Key, V: Value> Work<'s, K, V> {
     pub(super) fn begin(
         context: &Context<'_>,
         side: &'s Side<K, V>,
-        wanted: Wanted<K>,
+        mut wanted: Wanted<K>,
     ) -> Result<Self, Failure> {
         let table = context.table(&side.rows)?;
         let first_open = side.first_open_stretch(context.watermark());
@@ -126,7 +124,8 @@ impl<'s, K: Key, V: Value> Work<'s, K, V> {
             met: Vec::new(),
             due: Vec::new(),
         };
-        let (stretches, mut rows) = wanted.into_parts();
+        wanted.sort();
+        let Wanted { stretches, mut rows } = wanted;
         rows.extend(stretches.iter().map(|(key, number, _)| Stretch {
             number: *number,
             key: key.clone(),
