@@ -165,9 +165,11 @@ fn wants<K: Key, A: Value, B: Value>(
     if mine.grace.is_over(at_ms, stamp.stream_time_ms) {
         return;
     }
-    own.grown.insert((key.clone(), mine.stretch_of(at_ms)));
+    own.grows(key, mine.stretch_of(at_ms));
     let (stretches, _) = theirs.reached_by(mine.reach, at_ms);
-    others.whole.extend(stretches.map(|number| (key.clone(), number)));
+    for number in stretches {
+        others.is_met(key, number);
+    }
 }
 
 fn take_due<K: Key, V: Value>(work: &mut Work<'_, K, V>, key: K, due: Due, stamp: Stamp) {

@@ -8,22 +8,42 @@ use crate::stream::moment::Moment;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Detail, Event, Failure, Origin, Stamp};
 use millpond_engine::state::TableState;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 /// Which rows an epoch looks into.
 pub(super) struct Wanted<K> {
-    /// Stretches of which every record may meet one of the other side.
-    pub(super) whole: BTreeSet<(K, i64)>,
-    /// Stretches to which records are added.
-    pub(super) grown: BTreeSet<(K, i64)>,
+    /// Stretches, each with whether all of its records may meet one of the other side. If not, records are only added to it.
+    stretches: Vec<(K, i64, bool)>,
     /// Rows in which records are that may have met none.
     pub(super) rows: Vec<Stretch<K>>,
 }
 
 impl<K> Default for Wanted<K> {
     fn default() -> Self {
-        Self { whole: BTreeSet::new(), grown: BTreeSet::new(), rows: Vec::new() }
+        Self { stretches: Vec::new(), rows: Vec::new() }
+    }
+}
+
+impl<K: Key> Wanted<K> {
+    /// A record is added to a stretch.
+    pub(super) fn grows(&mut self, key: &K, number: i64) {
+        self.stretches.push((key.clone(), number, false));
+    }
+
+    /// Every record of a stretch may meet one of the other side.
+    pub(super) fn is_met(&mut self, key: &K, number: i64) {
+        self.stretches.push((key.clone(), number, true));
+    }
+
+    /// Each stretch once. Most records want what no other one does: to sort them costs less than to keep them sorted.
+    fn sort(&mut self) {
+        self.stretches.sort_unstable();
+        self.stretches.dedup_by(|(key, number, is_whole), kept| {
+            let is_same = *number == kept.1 && *key == kept.0;
+            kept.2 |= is_same && *is_whole;
+            is_same
+        });
     }
 }
 
@@ -89,7 +109,7 @@ impl<'s, K: Key, V: Value> Work<'s, K, V> {
     pub(super) fn begin(
         context: &Context<'_>,
         side: &'s Side<K, V>,
-        wanted: Wanted<K>,
+        mut wanted: Wanted<K>,
     ) -> Result<Self, Failure> {
         let table = context.table(&side.rows)?;
         let first_open = side.first_open_stretch(context.watermark());
@@ -104,18 +124,18 @@ impl<'s, K: Key, V: Value> Work<'s, K, V> {
             met: Vec::new(),
             due: Vec::new(),
         };
-        let Wanted { whole, grown, mut rows } = wanted;
-        rows.extend(whole.union(&grown).map(|(key, number)| Stretch {
+        wanted.sort();
+        let Wanted { stretches, mut rows } = wanted;
+        rows.extend(stretches.iter().map(|(key, number, _)| Stretch {
             number: *number,
             key: key.clone(),
             row: 0,
         }));
         work.look_up(context, &table, rows)?;
         let mut others = Vec::new();
-        for (key, number) in whole.union(&grown) {
+        for (key, number, is_whole) in &stretches {
             let rows = work.stretch(key, *number).map_or(0, |stretch| stretch.rows);
-            let first =
-                if whole.contains(&(key.clone(), *number)) { 1 } else { rows.saturating_sub(1).max(1) };
+            let first = if *is_whole { 1 } else { rows.saturating_sub(1).max(1) };
             let row = |row| Stretch { number: *number, key: key.clone(), row };
             others.extend((first..rows).map(row));
         }
