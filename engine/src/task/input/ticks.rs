@@ -68,13 +68,11 @@ impl Ticks {
             if self.reader.is_none() && self.changelog.partitions(&self.id.topic)?.is_none() {
                 return Ok(false);
             }
-            let reader = match &mut self.reader {
-                Some(reader) => reader,
-                None => {
-                    let kept = self.changelog.offsets(&self.id)?;
-                    self.reader
-                        .insert(self.changelog.reader(&self.id, self.next.clamp(kept.start, kept.end))?)
-                }
+            let Some(reader) = &mut self.reader else {
+                let kept = self.changelog.offsets(&self.id)?;
+                self.reader = Some(self.changelog.reader(&self.id, self.next.clamp(kept.start, kept.end))?);
+                // It may stand at the end already.
+                continue;
             };
             let before = reader.offset();
             let batches = reader.poll(POLL_BYTES)?;
