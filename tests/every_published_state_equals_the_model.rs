@@ -24,9 +24,13 @@ use millpond::testing::Driver;
 use millpond::testing::changelogs::TypedRecord;
 use millpond::{Position, Result, Topic};
 use millpond_support::records::partition_of;
+use model::grammar::Op;
 use model::graph::{Built, build};
 use model::interpreter::{Event, Interpreter};
-use model::steps::{Order, Step, append, arrivals, settings, started, step};
+use model::steps::{
+    Order, Step, append, arrivals, moved_on, noted, notes, settings, started, step, step_in_time, taken,
+};
+use model::time::Reached;
 use model::{K, Rows, V, grammar};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -51,6 +55,8 @@ struct Held {
 /// The engine beside the model.
 struct Run {
     partitions: Vec<u32>,
+    /// Whether time goes on from record to record.
+    goes_on: bool,
     nodes: Vec<grammar::Node>,
     order: Order,
     built: Built,
@@ -64,6 +70,8 @@ struct Run {
     drained: usize,
     synced: usize,
     held: Option<Held>,
+    /// How far it has ever been folded.
+    folded: Position,
 }
 
 fn failed(error: impl std::fmt::Display) -> String {
@@ -71,7 +79,7 @@ fn failed(error: impl std::fmt::Display) -> String {
 }
 
 impl Run {
-    fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize) -> Result<Self, String> {
+    fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize, goes_on: bool) -> Result<Self, String> {
         let nodes = spec.nodes(false);
         let built = build(&nodes, &spec.partitions);
         let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
@@ -79,11 +87,12 @@ impl Run {
         let start = Epoch {
             from: position.clone(),
             position,
-            state: Interpreter::new(&nodes),
+            state: Interpreter::in_time(&nodes, &spec.partitions),
             written: BTreeMap::new(),
         };
         Ok(Self {
             partitions: spec.partitions.clone(),
+            goes_on,
             nodes,
             order: Order::default(),
             built,
@@ -94,6 +103,7 @@ impl Run {
             drained: 0,
             synced: 0,
             held: None,
+            folded: Position::new(),
         })
     }
 
@@ -104,6 +114,8 @@ impl Run {
     fn take(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Append(records) => {
+                let moved = self.goes_on.then(|| moved_on(records, self.order.len(), &self.partitions));
+                let records = moved.as_deref().unwrap_or(records);
                 append(&self.driver, records, &self.partitions)?;
                 self.order.append(records, &self.partitions);
                 self.synced = self.written.len();
@@ -133,6 +145,7 @@ impl Run {
                     handle.probe(&self.driver, &self.now().state.rows[handle.node], probe)?;
                 }
             }
+            Step::AdvanceTime(ahead) => self.advance_time(*ahead)?,
             Step::Hold => self.hold()?,
         }
         self.check()
@@ -147,18 +160,46 @@ impl Run {
     }
 
     fn epoch(&mut self, records: usize) -> Result<bool, String> {
-        let before = self.now().clone();
         if !self.driver.epoch(records).map_err(failed)? {
             return Ok(false);
         }
+        self.note_epoch()?;
+        Ok(true)
+    }
+
+    /// Takes all partitions on, once everything is repeated that was done before.
+    fn advance_time(&mut self, ahead_ms: i64) -> Result<(), String> {
+        while !self.now().position.includes(&self.folded) || taken(&self.now().position) < notes(&self.driver)
+        {
+            // A power cut may have taken some of it away.
+            if !self.epoch(1)? {
+                break;
+            }
+        }
+        let to = self.order.len() as i64 * 2 + ahead_ms;
+        if self.driver.advance_time(to).map_err(failed)? {
+            self.note_epoch()?;
+        }
+        Ok(())
+    }
+
+    /// Has the model fold what the engine has.
+    fn note_epoch(&mut self) -> Result<(), String> {
+        let before = self.now().clone();
         let position = self.driver.position().map_err(failed)?;
+        self.folded.advance_to(&position);
         let input = arrivals(&self.driver, &self.partitions, &self.order, &before.position, &position);
         let mut state = before.state;
-        let written = state.epoch(&input);
+        let written = state.epoch_in_time(&input, &self.noted(&position));
         let epoch = Epoch { from: before.position, position, state, written };
         self.write(&epoch)?;
         self.history.push(epoch);
-        Ok(true)
+        Ok(())
+    }
+
+    /// How far partitions were taken on at `position`.
+    fn noted(&self, position: &Position) -> Vec<Reached> {
+        noted(&self.driver, taken(position)).into_iter().map(|(_, reached)| reached).collect()
     }
 
     /// An epoch that writes is written once, and cut again as it was. What lies before one that was written wrote nothing,
@@ -201,6 +242,15 @@ impl Run {
                 return Err(format!("{} at {position}: expected {expected:?}, got {rows:?}", handle.name));
             }
         }
+        for (node, table) in &self.built.windows {
+            let (rows, expected) =
+                (self.driver.table(table).map_err(failed)?, &now.state.held[*node].windows);
+            if rows != *expected {
+                return Err(format!(
+                    "windows of node {node} at {position}: expected {expected:?}, got {rows:?}"
+                ));
+            }
+        }
         for (expected, read) in self.held.iter().flat_map(|held| &held.rows) {
             let rows = read().map_err(failed)?;
             if rows != *expected {
@@ -233,20 +283,42 @@ impl Run {
         while self.epoch(1 << 20)? {}
         self.check()?;
         let position = &self.now().position;
+        let is_read = |topic| self.nodes.iter().any(|node| topic_of(node.op) == Some(topic));
+        let left = self.order.ends().find(|(topic, id, end)| is_read(*topic) && position.offset(id) < *end);
+        if let Some((_, id, end)) = left {
+            return Err(format!("{id} ends at {end}, and is read to {position}"));
+        }
         let input = arrivals(&self.driver, &self.partitions, &self.order, &Position::new(), position);
         let mut sorted = input;
         sorted.sort_by_key(|arrival| arrival.place);
-        let mut one_by_one = Interpreter::new(&self.nodes);
+        let mut one_by_one = Interpreter::in_time(&self.nodes, &self.partitions);
         for arrival in sorted {
             one_by_one.epoch(&[arrival]);
         }
-        for handle in &self.built.handles {
+        one_by_one.epoch_in_time(&[], &self.noted(position));
+        for (node, _) in &self.built.windows {
+            let [cut, single] = [&self.now().state, &one_by_one].map(|state| &state.held[*node].windows);
+            if cut != single && self.nodes[*node].is_of_one_order {
+                return Err(format!(
+                    "windows of node {node} are {cut:?}, and one record at a time {single:?}"
+                ));
+            }
+        }
+        for handle in self.built.handles.iter().filter(|handle| self.nodes[handle.node].is_of_one_order) {
             let (cut, single) = (&self.now().state.rows[handle.node], &one_by_one.rows[handle.node]);
             if cut != single {
                 return Err(format!("{} is {cut:?}, and one record at a time {single:?}", handle.name));
             }
         }
         Ok(())
+    }
+}
+
+/// The topic that is read.
+fn topic_of(op: Op) -> Option<usize> {
+    match op {
+        Op::Stream { topic } | Op::Table { topic } | Op::TableByTime { topic } => Some(topic),
+        _ => None,
     }
 }
 
@@ -261,10 +333,35 @@ fn record(topic: &Topic<K, V>, event: &Event) -> TypedRecord<K, V> {
     }
 }
 
+/// One life of the graph.
+fn live(
+    spec: &grammar::Spec,
+    (shards, memory_bytes): (usize, usize),
+    steps: &[Step],
+    goes_on: bool,
+) -> Result<(), TestCaseError> {
+    let mut run = Run::new(spec, shards, memory_bytes, goes_on).map_err(TestCaseError::fail)?;
+    for (number, step) in steps.iter().enumerate() {
+        run.take(step).map_err(|error| {
+            TestCaseError::fail(format!("step {number}, {step:?}: {error}\n{:#?}", spec.nodes(false)))
+        })?;
+    }
+    run.finish().map_err(|error| TestCaseError::fail(format!("{error}\n{:#?}", spec.nodes(false))))
+}
+
 proptest! {
     #![proptest_config(model::config(
         4_000, "proptest-regressions/every_published_state_equals_the_model.txt"
     ))]
+
+    #[test]
+    fn whatever_happens_in_time(
+        spec in grammar::spec_in_time(12),
+        (shards, memory_bytes) in started(),
+        steps in prop::collection::vec(step_in_time(), 1..40),
+    ) {
+        live(&spec, (shards, memory_bytes), &steps, true)?;
+    }
 
     #[test]
     fn whatever_happens(
@@ -272,12 +369,6 @@ proptest! {
         (shards, memory_bytes) in started(),
         steps in prop::collection::vec(step(), 1..40),
     ) {
-        let mut run = Run::new(&spec, shards, memory_bytes).map_err(TestCaseError::fail)?;
-        for (number, step) in steps.iter().enumerate() {
-            run.take(step).map_err(|error| {
-                TestCaseError::fail(format!("step {number}, {step:?}: {error}\n{:#?}", spec.nodes(false)))
-            })?;
-        }
-        run.finish().map_err(|error| TestCaseError::fail(format!("{error}\n{:#?}", spec.nodes(false))))?;
+        live(&spec, (shards, memory_bytes), &steps, false)?;
     }
 }

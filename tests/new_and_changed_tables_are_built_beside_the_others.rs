@@ -129,7 +129,7 @@ impl Run {
                     }
                 }
             }
-            Step::Hold => {}
+            Step::AdvanceTime(_) | Step::Hold => {}
         }
         Ok(())
     }

@@ -414,3 +414,29 @@ fn whatever_waits_for_time_is_closed_where_it_is_silent() {
         assert!(later <= ticks + 1, "{what}: nothing is noted where nothing closes, {ticks} and {later}");
     }
 }
+
+/// Once, time could not be moved on where the last marked epoch had just been repeated, and what was there behind it was folded first.
+#[test]
+fn time_is_moved_on_right_behind_what_was_repeated() {
+    for is_late in [false, true] {
+        let graph = GraphBuilder::new();
+        let windows = graph.stream(&clicks(Idle::never()).partitions(1)).group_by_key();
+        let windows = windows.windowed(Tumbling::of(Duration::from_millis(100)).grace(Duration::ZERO));
+        let late = windows.late().group_by_key().count("late");
+        windows.count("counts").on_close().to(&Topic::<Windowed<u8>, u64>::new("told"));
+        let mut driver = millpond::testing::Driver::new(&graph.build().unwrap()).unwrap();
+        assert!(driver.advance_time(1_000).unwrap());
+        driver.crash().unwrap();
+        assert!(driver.epoch(1).unwrap());
+        if is_late {
+            driver.put(&clicks(Idle::never()).partitions(1), 1, 1, 1_050).unwrap();
+        }
+        assert!(driver.advance_time(2_000).unwrap());
+        driver.run().unwrap();
+        assert_eq!(driver.table(&late).unwrap().len(), usize::from(is_late));
+        // Once, the first epoch of a new life found nothing to read where all that was noted had been taken.
+        driver.restart().unwrap();
+        driver.put(&clicks(Idle::never()).partitions(1), 2, 1, 1_050).unwrap();
+        assert!(driver.epoch(1).unwrap());
+    }
+}

@@ -61,7 +61,7 @@ fn run(spec: &grammar::Spec, first: Settings, steps: &[Step], records: usize) ->
             Step::Restart { shards, memory_bytes } => {
                 driver.restart_with(with_letters(*shards, *memory_bytes)).map_err(failed)?;
             }
-            Step::PowerCut | Step::Query(_) | Step::Hold => {}
+            Step::PowerCut | Step::Query(_) | Step::AdvanceTime(_) | Step::Hold => {}
         }
     }
     while driver.epoch(records).map_err(failed)? {}

@@ -10,6 +10,9 @@ pub(crate) const PARTITIONS: u32 = 4;
 /// How long a window waits for what is out of order.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// So long after a minute is over it can be asked for; its top pages and the totals stay.
+const KEPT: Duration = Duration::from_secs(3_600);
+
 /// Who looks at nothing for so long has left.
 const PAUSE: Duration = Duration::from_secs(5 * 60);
 
@@ -37,7 +40,7 @@ pub(crate) struct Clicks {
     pub(crate) graph: Graph,
     /// All views of each page, also late ones.
     pub(crate) pages: StoredTable<String, u64>,
-    /// Views of each page in each minute, from the first one on.
+    /// Views of each page in each minute of the last hour, from the first one on.
     pub(crate) minutes: WindowedTable<String, u64, Tumbling>,
     /// Minute -> its most viewed pages, once it is closed.
     pub(crate) top: StoredTable<i64, Vec<Entry>>,
@@ -54,7 +57,7 @@ impl Clicks {
 
         let by_page = stream.group_by(|_user, page: &String| page.clone());
         let pages = by_page.count("pages");
-        let by_minute = by_page.windowed(Tumbling::of(Duration::from_secs(60)).grace(GRACE));
+        let by_minute = by_page.windowed(Tumbling::of(Duration::from_secs(60)).grace(GRACE)).keep(KEPT);
         let minutes = by_minute.count("minutes");
         let late = by_minute.late().group_by_key().count("late");
         // Each page of a minute comes once, when nothing can change it any more: nothing has to be taken back.

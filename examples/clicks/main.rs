@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A view belongs to the minute in which it happened, whenever it arrives, as long as the minute is not closed for its partition.
-//! What is made of minutes that are closed is final, so it is never taken back.
+//! What is made of minutes that are closed is final, so it is never taken back. The minutes themselves are forgotten after an hour.
 //!
 //! Views come from a generator (`events.rs`). Kill it at any moment and start it again with the same `--state`: the changelog itself
 //! says how many views it has, it goes on with the next one, and ends with the same answers.

@@ -150,6 +150,24 @@ pub enum Op {
         left: usize,
         right: usize,
     },
+    /// The finals of tumbling windows.
+    Windows {
+        stream: usize,
+    },
+    /// What counts to no window.
+    WindowsLate {
+        stream: usize,
+    },
+    InTimeOrder {
+        stream: usize,
+    },
+    /// What comes too late to be put in order.
+    OrderLate {
+        stream: usize,
+    },
+    DistinctWithin {
+        stream: usize,
+    },
 }
 
 /// What kind of thing a draw asks for.
@@ -196,7 +214,16 @@ enum Kind {
     OuterJoin,
     Foreign,
     ForeignLeft,
+    Windows,
+    WindowsLate,
+    InTimeOrder,
+    OrderLate,
+    DistinctWithin,
 }
+
+/// Those that look at time.
+const TIME: &[Kind] =
+    &[Kind::Windows, Kind::WindowsLate, Kind::InTimeOrder, Kind::OrderLate, Kind::DistinctWithin];
 
 const KINDS: &[Kind] = &[
     Kind::Table,
@@ -273,6 +300,11 @@ pub struct Node {
     /// Whether it is a stream of the changes of a table, which are as many as epochs make of them if nothing but topics
     /// get to see them.
     is_cut: bool,
+    /// Whose closings are in it, if it is not made of records alone.
+    closings: Option<usize>,
+    /// Whether its order is that of the log, or that of one node's closings, however epochs are cut. What is closed comes behind
+    /// the records of its epoch, so of both in one the order is that of the epochs.
+    pub is_of_one_order: bool,
 }
 
 /// A graph and the partitions of the topics it reads.
@@ -319,13 +351,24 @@ impl Spec {
             let is_cut = match op {
                 Op::ToStream { .. } => true,
                 Op::StreamJoin { .. } | Op::StreamLeftJoin { .. } | Op::Process { .. } => false,
+                Op::Windows { .. } | Op::InTimeOrder { .. } | Op::DistinctWithin { .. } => false,
                 op => {
                     !is_table && super::graph::operands(op).into_iter().any(|operand| nodes[operand].is_cut)
                 }
             };
             let is_pure = is_pure && !(is_cut && matches!(op, Op::To { .. }));
             if is_pure || !pure {
-                nodes.push(Node { id, op, n: draw.n, version: draw.version, is_table, is_pure, is_cut });
+                let operands = super::graph::operands(op);
+                let mut closings: Vec<_> = operands.iter().map(|operand| nodes[*operand].closings).collect();
+                closings.dedup();
+                let is_of_one_order =
+                    closings.len() < 2 && operands.iter().all(|operand| nodes[*operand].is_of_one_order);
+                let closings = match op {
+                    Op::Windows { .. } | Op::InTimeOrder { .. } => Some(nodes.len()),
+                    _ => closings.first().copied().flatten(),
+                };
+                let (n, version) = (draw.n, draw.version);
+                nodes.push(Node { id, op, n, version, is_table, is_pure, is_cut, closings, is_of_one_order });
             }
         }
         nodes
@@ -380,6 +423,11 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
         Kind::Distinct => one_stream(|stream| Op::Distinct { stream }, true),
         Kind::Chain => one_stream(|stream| Op::Chain { stream }, true),
         Kind::ToTable => one_stream(|stream| Op::ToTable { stream }, true),
+        Kind::Windows => one_stream(|stream| Op::Windows { stream }, false),
+        Kind::WindowsLate => one_stream(|stream| Op::WindowsLate { stream }, false),
+        Kind::InTimeOrder => one_stream(|stream| Op::InTimeOrder { stream }, false),
+        Kind::OrderLate => one_stream(|stream| Op::OrderLate { stream }, false),
+        Kind::DistinctWithin => one_stream(|stream| Op::DistinctWithin { stream }, false),
         Kind::Merge => {
             let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
             Some((Op::Merge { left, right }, false, left_pure && right_pure))
@@ -418,22 +466,30 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
 }
 
 pub fn draw() -> impl Strategy<Value = Draw> {
+    draw_of(select(KINDS).boxed())
+}
+
+fn draw_of(kind: BoxedStrategy<Kind>) -> impl Strategy<Value = Draw> {
     // Operands near the end make deep graphs, others make wide ones.
     let operand = || prop_oneof![2 => 0..2_usize, 1 => 0..8_usize];
-    (select(KINDS), operand(), operand(), 0..6_u8).prop_map(|(kind, a, b, n)| Draw {
-        kind,
-        a,
-        b,
-        n,
-        version: 1,
-    })
+    (kind, operand(), operand(), 0..6_u8).prop_map(|(kind, a, b, n)| Draw { kind, a, b, n, version: 1 })
 }
 
 /// Graphs of at most `most` operators over up to four partitions of each topic.
 pub fn spec(most: usize) -> impl Strategy<Value = Spec> {
+    spec_of(most, draw().boxed())
+}
+
+/// As [`spec`], with operators that look at time among the others.
+pub fn spec_in_time(most: usize) -> impl Strategy<Value = Spec> {
+    let kind = prop_oneof![1 => select(TIME), 2 => select(KINDS)];
+    spec_of(most, draw_of(kind.boxed()).boxed())
+}
+
+fn spec_of(most: usize, draw: BoxedStrategy<Draw>) -> impl Strategy<Value = Spec> {
     let first = |kind, a| Draw { kind, a, b: 0, n: 0, version: 1 };
     let partitions = proptest::collection::vec(1..=4_u32, TOPICS);
-    (partitions, proptest::collection::vec(draw(), 1..most)).prop_map(move |(partitions, mut draws)| {
+    (partitions, proptest::collection::vec(draw, 1..most)).prop_map(move |(partitions, mut draws)| {
         draws.splice(0..0, [first(Kind::Stream, 0), first(Kind::Table, 1)]);
         Spec { partitions, draws }
     })

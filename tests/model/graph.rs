@@ -5,8 +5,9 @@ use super::{K, V};
 use millpond::TableOptions;
 use millpond::aggregate::{Multiset, max};
 use millpond::codec::Json;
-use millpond::stream::Emit;
-use millpond::{Graph, GraphBuilder, Latest, Process, StoredTable, Stream, Table, Topic, Upsert};
+use millpond::stream::{Emit, Tumbling};
+use millpond::{Graph, GraphBuilder, Latest, Process, StoredTable, Stream, Table, Topic, Upsert, Windowed};
+use std::time::Duration;
 
 pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
     let made = keyed(Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS]), topic);
@@ -68,6 +69,29 @@ pub fn chained(acc: V, v: V) -> V {
 
 pub fn reduced(n: u8, a: V, b: V) -> V {
     if n.is_multiple_of(2) { a.max(b) } else { a.wrapping_add(b) }
+}
+
+/// How long windows are.
+pub fn size_ms(n: u8) -> i64 {
+    [10, 1, 25][usize::from(n % 3)]
+}
+
+/// How long late records are waited for.
+pub fn grace_ms(n: u8) -> i64 {
+    [0, 7, 30, 2][usize::from(n % 4)]
+}
+
+/// What a window says in the end.
+pub fn final_value(windowed: &Windowed<K>, value: V) -> V {
+    value.wrapping_mul(3).wrapping_add(windowed.start_ms)
+}
+
+fn millis(ms: i64) -> Duration {
+    Duration::from_millis(ms.unsigned_abs())
+}
+
+fn tumbling(n: u8) -> Tumbling {
+    Tumbling::of(millis(size_ms(n))).grace(millis(grace_ms(n)))
 }
 
 /// The way that a record takes of three.
@@ -179,6 +203,8 @@ pub fn of_top(top: Vec<V>) -> V {
 pub struct Built {
     pub graph: Graph,
     pub handles: Vec<Handle>,
+    /// The tables of windows, with the numbers of their nodes.
+    pub windows: Vec<(usize, StoredTable<Windowed<K>, V>)>,
     /// The derived topics, with the numbers of the nodes that write them.
     pub outputs: Vec<(usize, Topic<K, V>)>,
 }
@@ -195,6 +221,7 @@ struct Building<'a> {
     partitions: &'a [u32],
     made: Vec<Made>,
     built: Vec<Handle>,
+    windows: Vec<(usize, StoredTable<Windowed<K>, V>)>,
     outputs: Vec<(usize, Topic<K, V>)>,
 }
 
@@ -210,6 +237,7 @@ pub fn build_with(nodes: &[Node], partitions: &[u32], bitter: bool) -> Built {
         partitions,
         made: Vec::new(),
         built: Vec::new(),
+        windows: Vec::new(),
         outputs: Vec::new(),
     };
     for (number, node) in nodes.iter().enumerate() {
@@ -221,13 +249,13 @@ pub fn build_with(nodes: &[Node], partitions: &[u32], bitter: bool) -> Built {
             building.outputs.push((number, topic));
             Made::Output
         } else {
-            Made::Stream(building.stream(node))
+            Made::Stream(building.stream(number, node))
         };
         building.made.push(made);
     }
     building.materialize(nodes);
     let graph = building.builder.build().unwrap();
-    Built { graph, handles: building.built, outputs: building.outputs }
+    Built { graph, handles: building.built, windows: building.windows, outputs: building.outputs }
 }
 
 fn options<T: serde::Serialize + serde::de::DeserializeOwned + Clone + Send + Sync + 'static>(
@@ -255,9 +283,26 @@ impl Building<'_> {
         topic(number, self.partitions)
     }
 
-    fn stream(&self, node: &Node) -> Stream<K, V> {
+    fn stream(&mut self, number: usize, node: &Node) -> Stream<K, V> {
         let (n, bitter) = (node.n, self.bitter);
         match node.op {
+            Op::Windows { stream } => {
+                let windows = self.stream_of(stream).group_by_key().windowed(tumbling(n));
+                let table = windows.fold(options(node), || 0, |acc: &mut V, _, v| *acc = chained(*acc, v));
+                self.windows.push((number, table.table().clone()));
+                table.on_close().map(|windowed, v| (windowed.key, final_value(&windowed, v)))
+            }
+            Op::WindowsLate { stream } => self.stream_of(stream).group_by_key().windowed(tumbling(n)).late(),
+            Op::InTimeOrder { stream } => {
+                let ordered = self.stream_of(stream).in_time_order(options::<V>(node), millis(grace_ms(n)));
+                ordered.filter(|_, _| true)
+            }
+            Op::OrderLate { stream } => {
+                self.stream_of(stream).in_time_order(options::<V>(node), millis(grace_ms(n))).late()
+            }
+            Op::DistinctWithin { stream } => {
+                self.stream_of(stream).distinct_within(options::<()>(node), millis(size_ms(n)))
+            }
             Op::MapValues { stream } if !n.is_multiple_of(2) => {
                 self.stream_of(stream).try_map_values(move |k, v| tasted(bitter, v, mapped_value(n, *k, v)))
             }
@@ -576,6 +621,11 @@ pub fn operands(op: Op) -> Vec<usize> {
         | Op::Process { stream }
         | Op::ProcessState { stream }
         | Op::To { stream }
+        | Op::Windows { stream }
+        | Op::WindowsLate { stream }
+        | Op::InTimeOrder { stream }
+        | Op::OrderLate { stream }
+        | Op::DistinctWithin { stream }
         | Op::Count { stream }
         | Op::Sum { stream }
         | Op::Reduce { stream }

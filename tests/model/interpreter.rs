@@ -12,6 +12,7 @@ use super::changed::{
 };
 use super::grammar::{Node, Op};
 use super::graph::{self, DELETED};
+use super::time::{self, Held, NEVER, Reached, Watermark};
 use super::{K, Rows, V};
 use millpond::dataflow::Stamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,8 @@ pub struct Arrival {
     pub key: K,
     pub value: Option<V>,
     pub timestamp_ms: i64,
+    /// How far its partition had come in time.
+    pub stream_time_ms: i64,
 }
 
 /// A record on its way.
@@ -61,6 +64,10 @@ pub struct Interpreter {
     seen: Vec<BTreeSet<(K, V)>>,
     /// Whether what derives from the node depends on every step of a row.
     by_step: Vec<bool>,
+    /// What waits for its time.
+    pub held: Vec<Held>,
+    /// How far the partitions of each topic have come.
+    reached: BTreeMap<(usize, u32), i64>,
 }
 
 impl Interpreter {
@@ -71,11 +78,31 @@ impl Interpreter {
             times: vec![BTreeMap::new(); nodes.len()],
             seen: vec![BTreeSet::new(); nodes.len()],
             by_step: followed(nodes),
+            held: vec![Held::default(); nodes.len()],
+            reached: BTreeMap::new(),
         }
+    }
+
+    /// As [`new`](Self::new), where time is looked at in topics of so many partitions.
+    pub fn in_time(nodes: &[Node], partitions: &[u32]) -> Self {
+        let all =
+            partitions.iter().enumerate().flat_map(|(topic, count)| (0..*count).map(move |p| (topic, p)));
+        Self { reached: all.map(|partition| (partition, NEVER)).collect(), ..Self::new(nodes) }
     }
 
     /// Folds an epoch. Returns what each `To` wrote, by its node.
     pub fn epoch(&mut self, input: &[Arrival]) -> BTreeMap<usize, Vec<Event>> {
+        self.epoch_in_time(input, &[])
+    }
+
+    /// As [`epoch`](Self::epoch), after which partitions have come as far as was `noted` of them.
+    pub fn epoch_in_time(&mut self, input: &[Arrival], noted: &[Reached]) -> BTreeMap<usize, Vec<Event>> {
+        let before = time::watermarks(&self.nodes, &self.reached);
+        let shown = input.iter().map(|a| ((a.topic, a.partition), a.stream_time_ms));
+        for (id, time_ms) in shown.chain(noted.iter().map(|n| ((n.topic, n.partition), n.time_ms))) {
+            self.reached.entry(id).and_modify(|at| *at = (*at).max(time_ms));
+        }
+        let after = time::watermarks(&self.nodes, &self.reached);
         let input = stamped(input);
         let mut outs: Vec<Out> = Vec::new();
         let mut written = BTreeMap::new();
@@ -90,6 +117,14 @@ impl Interpreter {
                     let (changed, emitted) = processed(node.n, &self.rows[number], events(&outs, stream));
                     self.rows[number] = changed.rows;
                     emitted
+                } else if let Some(stream) = in_time(node.op) {
+                    let watermark = Watermark { before: before[number], after: after[number] };
+                    let (held, events) = (&mut self.held[number], events(&outs, stream));
+                    match node.op {
+                        Op::Windows { .. } => time::windows(node.n, held, events, watermark),
+                        Op::InTimeOrder { .. } => time::in_time_order(node.n, held, events, watermark),
+                        _ => time::distinct_within(node.n, held, events, watermark),
+                    }
                 } else {
                     stream(node, self.by_step[number], &outs, &input)
                 };
@@ -181,6 +216,14 @@ impl Interpreter {
     }
 }
 
+/// What is read by an operator that holds something until its time.
+fn in_time(op: Op) -> Option<usize> {
+    match op {
+        Op::Windows { stream } | Op::InTimeOrder { stream } | Op::DistinctWithin { stream } => Some(stream),
+        _ => None,
+    }
+}
+
 /// Counts the values that were not `seen` before.
 fn distinct(n: u8, before: &Rows, events: &[Event], seen: &mut BTreeSet<(K, V)>) -> Changed {
     let mut counts = before.clone();
@@ -234,6 +277,9 @@ fn followed(nodes: &[Node]) -> Vec<bool> {
                 | Op::ToTable { .. }
                 | Op::Process { .. }
                 | Op::ProcessState { .. }
+                | Op::Windows { .. }
+                | Op::InTimeOrder { .. }
+                | Op::DistinctWithin { .. }
         );
         if follows || graph::may_fail(node) || followed[number] {
             for operand in graph::operands(node.op) {
@@ -249,7 +295,8 @@ fn stamped(input: &[Arrival]) -> Vec<(usize, K, Option<V>, Stamp)> {
     let mut stamped: Vec<_> = input
         .iter()
         .map(|arrival| {
-            let stamp = Stamp::new(arrival.timestamp_ms, arrival.place);
+            let stamp =
+                Stamp::new(arrival.timestamp_ms, arrival.place).at_stream_time(arrival.stream_time_ms);
             (arrival.topic, arrival.key, arrival.value, stamp)
         })
         .collect();
@@ -290,6 +337,12 @@ fn stream(node: Node, by_step: bool, outs: &[Out], input: &[(usize, K, Option<V>
             .collect(),
         Op::To { stream } => events(outs, stream).to_vec(),
         Op::Filter { stream } => each(stream, &|e| if graph::keeps(n, e.value) { vec![e] } else { vec![] }),
+        Op::WindowsLate { stream } => {
+            each(stream, &|e| Vec::from_iter(time::is_late_for_windows(n, &e).then_some(e)))
+        }
+        Op::OrderLate { stream } => {
+            each(stream, &|e| Vec::from_iter(time::is_late_for_order(n, &e).then_some(e)))
+        }
         Op::MapValues { stream } => {
             each(stream, &|e| vec![Event { value: graph::mapped_value(n, e.key, e.value), ..e }])
         }

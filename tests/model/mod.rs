@@ -1,7 +1,7 @@
 //! The reference model of whole graphs, shared by the model tests.
 //!
 //! [`grammar`] makes random graphs, [`graph`] builds them with the library, [`interpreter`] says what they mean over
-//! plain maps with [`changed`], [`steps`] makes random steps, and [`probe`] asks a table in every way there is.
+//! plain maps with [`changed`] and [`time`], [`steps`] makes random steps, and [`probe`] asks a table in every way there is.
 //!
 //! Every key is a pair of small numbers, so that prefixes mean something, and every value an `i64`.
 
@@ -13,6 +13,7 @@ pub mod graph;
 pub mod interpreter;
 pub mod probe;
 pub mod steps;
+pub mod time;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 use std::collections::BTreeMap;

@@ -3,11 +3,12 @@
 use super::grammar::{Draw, Spec, TOPICS, draw};
 use super::interpreter::Arrival;
 use super::probe::{Probe, key, probe};
+use super::time::{NEVER, Reached};
 use super::{K, V, graph};
 use millpond::Position;
 use millpond::TopicPartition;
 use millpond::testing::{Driver, Settings};
-use millpond_support::records::partition_of;
+use millpond_support::records::{self, partition_of};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -43,6 +44,8 @@ pub enum Step {
     },
     /// Every table is asked.
     Query(Probe),
+    /// All partitions are taken on to this time, less how far records have come.
+    AdvanceTime(i64),
     /// A snapshot is taken, and compared again after every later step.
     Hold,
 }
@@ -75,6 +78,21 @@ fn record() -> impl Strategy<Value = Record> {
     })
 }
 
+/// A record of a time that goes on: out of order, equal, before 1970 and now and then far ahead.
+fn record_in_time() -> impl Strategy<Value = Record> {
+    let moment = prop_oneof![6 => -15..15_i64, 2 => Just(0), 2 => -80..0_i64, 1 => 0..60_i64];
+    (record(), moment).prop_map(|(record, timestamp_ms)| Record { timestamp_ms, ..record })
+}
+
+/// The records at the time at which so many have been before; partitions are apart.
+pub fn moved_on(records: &[Record], so_far: usize, partitions: &[u32]) -> Vec<Record> {
+    let moved = records.iter().enumerate().map(|(number, record)| {
+        let now = (so_far + number) as i64 * 2 + 20 * i64::from(record.partition(partitions)) - 60;
+        Record { timestamp_ms: record.timestamp_ms + now, ..*record }
+    });
+    moved.collect()
+}
+
 fn memory_bytes() -> impl Strategy<Value = usize> {
     // Nothing stays in memory, some does, everything does.
     prop_oneof![Just(0), Just(1_500), Just(64 << 20)]
@@ -92,6 +110,15 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(shards, memory_bytes)| Step::Restart { shards, memory_bytes }),
         4 => probe().prop_map(Step::Query),
         1 => Just(Step::Hold),
+    ]
+}
+
+/// As [`step`], where time goes on.
+pub fn step_in_time() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => vec(record_in_time(), 1..12).prop_map(Step::Append),
+        20 => step().prop_filter("its records are of one time", |step| !matches!(step, Step::Append(_))),
+        2 => (-60..60_i64).prop_map(Step::AdvanceTime),
     ]
 }
 
@@ -156,6 +183,17 @@ pub struct Order {
 }
 
 impl Order {
+    /// How many records were appended.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Where each partition of the topics ends.
+    pub fn ends(&self) -> impl Iterator<Item = (usize, TopicPartition, u64)> {
+        let id = |topic: usize, partition| TopicPartition::new(format!("in{topic}"), partition);
+        self.ends.iter().map(move |((topic, partition), end)| (*topic, id(*topic, *partition), *end))
+    }
+
     /// Notes records that were appended.
     pub fn append(&mut self, records: &[Record], partitions: &[u32]) {
         for record in records {
@@ -176,6 +214,7 @@ pub fn arrivals(
     from: &Position,
     to: &Position,
 ) -> Vec<Arrival> {
+    let noted = noted(driver, u64::MAX);
     let mut arrivals = Vec::new();
     for topic in 0..TOPICS {
         let typed = graph::topic(topic, partitions);
@@ -183,9 +222,19 @@ pub fn arrivals(
         for run in records.chunk_by(|a, b| a.partition == b.partition) {
             let id = TopicPartition::new(typed.name().clone(), run[0].partition);
             let included = from.offset(&id)..to.offset(&id);
-            arrivals.extend((0..).zip(run).filter(|(offset, _)| included.contains(offset)).map(
-                |(offset, record)| Arrival {
+            let mut reached = NEVER;
+            let timed = (0..).zip(run).map(|(offset, record)| {
+                let before = noted.iter().filter(|(from, at)| {
+                    (at.topic, at.partition) == (topic, record.partition) && *from <= offset
+                });
+                let before = before.map(|(_, at)| at.time_ms).max().unwrap_or(NEVER);
+                reached = reached.max(record.timestamp_ms).max(before);
+                (offset, record, reached)
+            });
+            arrivals.extend(timed.filter(|(offset, ..)| included.contains(offset)).map(
+                |(offset, record, stream_time_ms)| Arrival {
                     topic,
+                    stream_time_ms,
                     partition: record.partition,
                     offset,
                     place: order.places[&(topic, record.partition, offset)],
@@ -197,4 +246,38 @@ pub fn arrivals(
         }
     }
     arrivals
+}
+
+/// The topic with what was noted of silent partitions.
+fn time() -> TopicPartition {
+    TopicPartition::new("millpond.time", 0)
+}
+
+/// Below which of its records what was noted of silent partitions is in a state.
+pub fn taken(position: &Position) -> u64 {
+    position.offset(&time())
+}
+
+/// What was noted of silent partitions by the first so many notes, and from which offset on.
+pub fn noted(driver: &Driver, taken: u64) -> Vec<(u64, Reached)> {
+    // Nothing was noted as long as there is no such topic.
+    let notes = records::read(&**driver.changelog(), &time()).unwrap_or_default();
+    let mut noted = Vec::new();
+    for note in notes {
+        let note: serde_json::Value = serde_json::from_slice(note.value.as_deref().unwrap()).unwrap();
+        let of_it =
+            note["partitions"].as_array().unwrap().iter().filter(|_| note["number"].as_u64() < Some(taken));
+        noted.extend(of_it.map(|at| {
+            let topic = at["topic"].as_str().unwrap().trim_start_matches("in").parse().unwrap();
+            let partition = at["partition"].as_u64().unwrap() as u32;
+            let time_ms = at["time_ms"].as_i64().unwrap();
+            (at["offset"].as_u64().unwrap(), Reached { topic, partition, time_ms })
+        }));
+    }
+    noted
+}
+
+/// How many notes there are.
+pub fn notes(driver: &Driver) -> u64 {
+    records::read(&**driver.changelog(), &time()).map_or(0, |notes| notes.len() as u64)
 }

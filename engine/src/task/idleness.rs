@@ -82,7 +82,7 @@ impl Core {
     /// As for [`let_time_pass`](Self::let_time_pass).
     pub(crate) fn advance_time(&mut self, time_ms: i64) -> Result<bool> {
         // What is marked already goes on as it was.
-        while self.main.next_mark().is_some() {
+        while self.main.has_marks_ahead()? {
             if !self.step()? {
                 return Err(Error::unavailable(
                     "time cannot be moved on before all is folded of which epochs are marked, and some of it is not there yet: step on first",

@@ -129,6 +129,11 @@ impl Task {
         self.input.next_mark()
     }
 
+    /// Whether marked epochs lie ahead.
+    pub(super) fn has_marks_ahead(&mut self) -> Result<bool> {
+        self.input.has_marks_ahead()
+    }
+
     /// Where the epoch ended whose mark was passed last, if that is new.
     pub(super) fn take_passed_mark(&mut self) -> Option<Position> {
         self.input.take_passed_mark()

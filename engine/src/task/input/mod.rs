@@ -268,6 +268,13 @@ impl TaskInput {
         self.marks.first()
     }
 
+    /// Whether there are marks that were not come to, asked between two epochs: the last one that was is still the next otherwise,
+    /// until something is cut.
+    pub(crate) fn has_marks_ahead(&mut self) -> Result<bool> {
+        self.pass_marks()?;
+        Ok(self.marks.first().is_some())
+    }
+
     /// Where the epoch ended whose mark was passed last, if that is new.
     pub(crate) fn take_passed_mark(&mut self) -> Option<Position> {
         self.passed.take()

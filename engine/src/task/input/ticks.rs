@@ -68,12 +68,12 @@ impl Ticks {
             if self.reader.is_none() && self.changelog.partitions(&self.id.topic)?.is_none() {
                 return Ok(false);
             }
-            if self.reader.is_none() {
+            let Some(reader) = &mut self.reader else {
                 let kept = self.changelog.offsets(&self.id)?;
-                let from = self.next.clamp(kept.start, kept.end);
-                self.reader = Some(self.changelog.reader(&self.id, from)?);
-            }
-            let Some(reader) = &mut self.reader else { return Ok(false) };
+                self.reader = Some(self.changelog.reader(&self.id, self.next.clamp(kept.start, kept.end))?);
+                // It may stand at the end already.
+                continue;
+            };
             let before = reader.offset();
             let batches = reader.poll(POLL_BYTES)?;
             if batches.is_empty() && reader.offset() == before {
