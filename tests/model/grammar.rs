@@ -288,6 +288,7 @@ impl Draw {
 
 /// One operator of a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each says one thing of the node")]
 pub struct Node {
     /// The number of the draw it comes from, which names its table.
     pub id: usize,
@@ -350,8 +351,12 @@ impl Spec {
             let Some((op, is_table, is_pure)) = resolve(draw, &nodes) else { continue };
             let is_cut = match op {
                 Op::ToStream { .. } => true,
-                Op::StreamJoin { .. } | Op::StreamLeftJoin { .. } | Op::Process { .. } => false,
-                Op::Windows { .. } | Op::InTimeOrder { .. } | Op::DistinctWithin { .. } => false,
+                Op::StreamJoin { .. }
+                | Op::StreamLeftJoin { .. }
+                | Op::Process { .. }
+                | Op::Windows { .. }
+                | Op::InTimeOrder { .. }
+                | Op::DistinctWithin { .. } => false,
                 op => {
                     !is_table && super::graph::operands(op).into_iter().any(|operand| nodes[operand].is_cut)
                 }

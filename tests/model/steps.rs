@@ -262,19 +262,19 @@ pub fn taken(position: &Position) -> u64 {
 pub fn noted(driver: &Driver, taken: u64) -> Vec<(u64, Reached)> {
     // Nothing was noted as long as there is no such topic.
     let notes = records::read(&**driver.changelog(), &time()).unwrap_or_default();
-    let mut noted = Vec::new();
+    let mut all = Vec::new();
     for note in notes {
         let note: serde_json::Value = serde_json::from_slice(note.value.as_deref().unwrap()).unwrap();
         let of_it =
             note["partitions"].as_array().unwrap().iter().filter(|_| note["number"].as_u64() < Some(taken));
-        noted.extend(of_it.map(|at| {
+        all.extend(of_it.map(|at| {
             let topic = at["topic"].as_str().unwrap().trim_start_matches("in").parse().unwrap();
             let partition = at["partition"].as_u64().unwrap() as u32;
             let time_ms = at["time_ms"].as_i64().unwrap();
             (at["offset"].as_u64().unwrap(), Reached { topic, partition, time_ms })
         }));
     }
-    noted
+    all
 }
 
 /// How many notes there are.

@@ -98,8 +98,8 @@ pub fn windows(n: u8, held: &mut Held, events: &[Event], watermark: Watermark) -
     }
     let grace = graph::grace_ms(n);
     let closes = |end| !is_over(end, grace, watermark.before) && is_over(end, grace, watermark.after);
-    let closed = held.windows.iter().filter(|(windowed, _)| closes(windowed.end_ms));
-    let finals = closed.map(|(windowed, value)| {
+    let told = held.windows.iter().filter(|(windowed, _)| closes(windowed.end_ms));
+    let finals = told.map(|(windowed, value)| {
         let mut encoded = Vec::new();
         windowed.key.encode_key(&mut encoded);
         let stamp = Stamp::of_closing(windowed.end_ms + grace, &encoded, windowed.end_ms - 1);
