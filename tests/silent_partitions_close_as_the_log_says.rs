@@ -440,3 +440,52 @@ fn time_is_moved_on_right_behind_what_was_repeated() {
         assert!(driver.epoch(1).unwrap());
     }
 }
+
+/// What a tick closes can fail as any code of the user's, and no record is to blame: the engine stops and says it, where the tick is
+/// made, where it is folded again, and where a table is built. It once went round in circles.
+#[test]
+fn code_that_fails_where_a_tick_closes_stops_the_engine() {
+    let log = Arc::new(MemoryChangelog::new());
+    let clock = Arc::new(ManualClock::new(10_000));
+    log.create_topic("clicks", &TopicConfig::default().partitions(1)).unwrap();
+    let idle = Idle::clock(Duration::from_secs(1), Duration::ZERO);
+    let graph = |fails: bool, version: u32| {
+        let graph = GraphBuilder::new();
+        let windows = graph.stream(&clicks(idle)).group_by_key().windowed(tumbling(SIZE_MS, GRACE_MS));
+        let closed = windows.count(millpond::TableOptions::from("counts").version(version)).on_close();
+        let finals = closed.try_map_values(move |_, count| if fails { Err("bad luck") } else { Ok(count) });
+        finals.to_table(millpond::TableOptions::from("finals").version(version));
+        graph.build().unwrap()
+    };
+    let store = Arc::new(MemoryStore::new());
+    let open = |graph: &Graph| {
+        let builder = Engine::builder(graph).store(store.clone()).changelog(log.clone()).clock(clock.clone());
+        builder.stepper().unwrap()
+    };
+    let stops = |mut stepper: Stepper, what: &str| {
+        let error =
+            (0..50).find_map(|_| stepper.epoch(10).err()).unwrap_or_else(|| panic!("{what}: it goes on"));
+        let told = error.to_string();
+        assert!(told.contains("bad luck") && told.contains("no record is to blame"), "{what}: {told}");
+        assert_eq!(error.kind(), ErrorKind::User, "{what}: {told}");
+    };
+    let record = records::record(&clicks(idle), &1, Some(&1)).at(10_000);
+    records::append(&*log, TopicPartition::new("clicks", 0), vec![record]).unwrap();
+    let mut stepper = open(&graph(true, 1));
+    while stepper.epoch(10).unwrap() {}
+    clock.advance(2_000);
+    stops(stepper, "where the tick is made");
+    let mut stepper = open(&graph(false, 1));
+    // The silence is measured anew.
+    while stepper.epoch(10).unwrap() {}
+    clock.advance(2_000);
+    while stepper.epoch(10).unwrap() {}
+    assert_eq!(log.offsets(&TopicPartition::new("millpond.time", 0)).unwrap().end, 1);
+    drop(stepper);
+    stops(open(&graph(true, 1)), "where it is folded again");
+    let mut stepper = open(&graph(false, 1));
+    while stepper.epoch(10).unwrap() {}
+    stepper.drain().unwrap();
+    drop(stepper);
+    stops(open(&graph(true, 2)), "where a table is built");
+}

@@ -2,12 +2,12 @@
 //! start of the log while the others go on, and becomes what it would have been from the beginning.
 //!
 //! Method: a state that only counts is taken up by a graph that has a stream in the order of time, a join of two streams, a table with
-//! versions and a join as of a time; then by one that raises their versions. The same graph on a fresh state says what must be there.
+//! versions, a join as of a time, windows of each kind, rows that expire and a stream without repetitions; then by one that raises their versions. The same graph on a fresh state says what must be there.
 //! It once failed, as the node that looks for what is due ran where the table was not.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::changelog::{Changelog, MemoryChangelog};
-use millpond::stream::{JoinStore, Within};
+use millpond::stream::{Hopping, JoinStore, Session, Sliding, Tumbling, Within};
 use millpond::{AsOf, Graph, GraphBuilder, StoredTable, TableOptions, Topic, VersionedTable};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::life::Life;
@@ -53,7 +53,38 @@ fn case(version: u32) -> Case {
     let rates = graph.versioned(&self::right(), TableOptions::named("rates").version(version), ms(40));
     let as_of = left
         .left_join_as_of(&rates, waiting("as_of"), ms(20), |_, number, rate| (Some(number), rate.copied()));
-    let lists = [("ordered", &ordered), ("joined", &*both), ("met", &*as_of)].map(|(name, stream)| {
+    let count = |name| TableOptions::<u64>::named(name).version(version);
+    let grouped = left.group_by_key();
+    let session = grouped.windowed(Session::gap(ms(6)).grace(ms(10))).count(count("sessions"));
+    let hopping = Hopping::of(ms(20)).every(ms(10)).grace(ms(10));
+    let hopping = grouped.windowed(hopping).count(TableOptions::named("hopping").version(version)).on_close();
+    let sliding = grouped
+        .windowed(Sliding::of(ms(12)).grace(ms(10)))
+        .count(TableOptions::named("sliding").version(version))
+        .on_close();
+    let tumbling = grouped.windowed(Tumbling::of(ms(15)).grace(ms(10))).count(count("tumbling")).on_close();
+    let finals = [session.on_close(), hopping, sliding, tumbling];
+    let [sessions, hopping, sliding, tumbling] = finals.map(|stream| {
+        stream.map(|windowed, count| (windowed.key, (Some(windowed.start_ms as u64), Some(count))))
+    });
+    let distinct = left
+        .distinct_within(TableOptions::named("seen").version(version), ms(30))
+        .map_values(|_, number| (Some(number), None));
+    let young = right.to_table(TableOptions::named("latest").version(version));
+    let young = young.expire_after(TableOptions::named("young").version(version), ms(25)).to_stream();
+    let young = young.map_values(|_, change| (change.into_option(), None));
+    let all = [
+        ("ordered", &ordered),
+        ("joined", &*both),
+        ("met", &*as_of),
+        ("in_sessions", &sessions),
+        ("in_hopping", &hopping),
+        ("in_sliding", &sliding),
+        ("in_tumbling", &tumbling),
+        ("distinct", &distinct),
+        ("came_and_went", &young),
+    ];
+    let lists = all.map(|(name, stream)| {
         stream.group_by_key().fold(list(name), Vec::new, |list, _, pair| {
             list.push(pair);
             list.sort_unstable();

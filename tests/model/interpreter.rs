@@ -279,6 +279,8 @@ fn followed(nodes: &[Node]) -> Vec<bool> {
                 | Op::ProcessState { .. }
                 | Op::Windows { .. }
                 | Op::InTimeOrder { .. }
+                // What is late is told beside what is in order.
+                | Op::OrderLate { .. }
                 | Op::DistinctWithin { .. }
         );
         if follows || graph::may_fail(node) || followed[number] {

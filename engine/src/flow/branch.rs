@@ -112,6 +112,11 @@ impl Branch {
         self.append(bits, HASH_BITS + KEY_BITS)
     }
 
+    /// The left end of the path: of what was made [in the order of keys](Self::then_in_order), what it keeps of the key.
+    pub(super) fn first_bytes(self) -> u64 {
+        self.high >> (u64::BITS - KEY_BITS)
+    }
+
     fn append(self, bits: u128, count: u32) -> Self {
         let (path, length) = self.path();
         if length + count > MOST_BITS {

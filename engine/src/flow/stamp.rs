@@ -42,7 +42,7 @@ impl Stamp {
     pub fn of_closing(close_ms: i64, encoded_key: &[u8], timestamp_ms: i64) -> Self {
         // No log comes to 2^63 records, and no date is so far away that half of the range would not do.
         let since = (close_ms.clamp(-CLOSINGS, CLOSINGS - 1) + CLOSINGS).cast_unsigned();
-        let branch = Branch::default().then_in_order(encoded_key);
+        let branch = Branch::default().then_in_order(encoded_key).of_time();
         Self { sequence: FIRST_CLOSING | since, branch, timestamp_ms, stream_time_ms: timestamp_ms }
     }
 
@@ -59,9 +59,11 @@ impl Stamp {
         self.sequence >= FIRST_CLOSING || self.branch.is_of_time()
     }
 
-    /// The place of what is made where something closes, among those of other closes; `None` of what a record has caused.
-    pub(crate) fn closing(&self) -> Option<u64> {
-        (self.sequence >= FIRST_CLOSING).then_some(self.sequence)
+    /// The place of what is made where something closes for a key, by time and the first bytes of the key; `None` of what a record has caused, and of
+    /// what was [let go](Self::of_release), which follows the order of records.
+    pub(crate) fn closing(&self) -> Option<(u64, u64)> {
+        let is_for_a_key = self.sequence >= FIRST_CLOSING && self.branch.is_of_time();
+        is_for_a_key.then(|| (self.sequence, self.branch.first_bytes()))
     }
 
     /// The stamp of what was due for a key at `due_ms`, the `index`th such before this record was worked on for the key: it stands

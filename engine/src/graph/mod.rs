@@ -146,16 +146,17 @@ pub(crate) struct TopicSpec {
 }
 
 impl TopicSpec {
-    /// What becomes of its silent partitions. Nothing can become late by the clock that also dates what comes.
+    /// What becomes of its silent partitions. What comes is dated by a clock, too.
     pub(crate) fn idle(&self) -> Idle {
         let dated_by_log =
             self.config.timestamps == Some(Timestamps::Appended) && self.dated == Some(Dated::ByRecord);
-        let usual = if dated_by_log { Idle::clock(SOON, Duration::ZERO) } else { Idle::never() };
+        let usual = if dated_by_log { Idle::clock(SOON, SOON) } else { Idle::never() };
         self.idle.unwrap_or(usual)
     }
 }
 
-/// A partition of a topic that is dated when it is appended is idle once it was silent for so long.
+/// A partition of a topic that is dated when it is appended is idle once it was silent for so long. What is on its way is dated already,
+/// by a clock that may be another one: so much is allowed for.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Who says when a record happened.

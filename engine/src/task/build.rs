@@ -56,6 +56,21 @@ impl Build {
         if self.gains.missed < PATIENCE { 1 } else { MORE_EPOCHS }
     }
 
+    /// Takes the build on in time to where the main task stands, with the same input: that has taken partitions in where their topics stood,
+    /// which the build knows nothing of. What is due between the two closes now, or it never would.
+    ///
+    /// # Errors
+    /// As for [`Task::step`].
+    pub(super) fn come_as_far(&mut self, main: &TaskState) -> Result<()> {
+        let (main, built) = (main.published(), self.task.shared().published());
+        let ahead = main.reached.times.iter().filter_map(|(id, time_ms)| {
+            let behind = built.reached.times.of(id).is_some_and(|built_ms| built_ms < time_ms);
+            behind.then(|| (id.clone(), time_ms))
+        });
+        let ahead: BTreeMap<TopicPartition, i64> = ahead.collect();
+        if ahead.is_empty() { Ok(()) } else { self.task.raise(&ahead) }
+    }
+
     /// Whether the build stands at the same input as the main task, which is at `main`. Of the partitions that only it
     /// reads it must have read what there was when it began, or all that comes before the next record of the main task in
     /// the order of the log: then it is `idle`, and goes on with the main task.

@@ -122,6 +122,7 @@ impl Core {
                 break;
             }
             if answers && build.has_caught_up(self.main.position(), !more) {
+                build.come_as_far(self.main.shared())?;
                 self.complete_build()?;
                 break;
             }

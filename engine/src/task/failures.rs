@@ -198,7 +198,8 @@ impl Task {
                 return Err(failure.error);
             }
             let Some(left_out) = self.left_out(&failure, input) else {
-                if input.records == 1 {
+                // One without records cannot be cut smaller either.
+                if input.records <= 1 {
                     return Err(self.stopped(input, failure));
                 }
                 self.input.put_back(input)?;

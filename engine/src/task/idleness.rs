@@ -81,6 +81,11 @@ impl Core {
     /// # Errors
     /// As for [`let_time_pass`](Self::let_time_pass).
     pub(crate) fn advance_time(&mut self, time_ms: i64) -> Result<bool> {
+        if self.service.role() != Role::Holder {
+            return Err(Error::unavailable(
+                "time is moved on by the engine that appends the epochs of its name, which is another one now",
+            ));
+        }
         // What is marked already goes on as it was.
         while self.main.has_marks_ahead()? {
             if !self.step()? {

@@ -186,11 +186,24 @@ impl Task {
         }
     }
 
-    /// A tick on its way to the changelog, where it carries the latest time that it names.
+    /// Takes these partitions on in time where it stands, by an epoch that is none of the log's: of a build, which appends nothing.
+    ///
+    /// # Errors
+    /// As for [`step`](Self::step).
+    pub(super) fn raise(&mut self, times: &BTreeMap<TopicPartition, i64>) -> Result<()> {
+        let _folding = self.setting.host.id.fold();
+        let input = self.input.raised(times);
+        match self.process(&input)? {
+            EpochOutcome::Done => Ok(()),
+            outcome => Err(Error::internal(format!("an epoch without records came to {outcome:?}"))),
+        }
+    }
+
+    /// A tick on its way to the changelog.
     fn sunk_tick(&self, tick: &Tick) -> Result<Sunk> {
         let TopicPartition { topic, partition } = self.setting.ticks.clone();
-        let latest = tick.partitions.iter().map(|reach| reach.time_ms).max();
-        let record = Record::new(Bytes::new(), tick.encode()?).at(latest.unwrap_or_default());
+        // Of now: a log may refuse, or drop, what is dated otherwise.
+        let record = Record::new(Bytes::new(), tick.encode()?).at(self.setting.clock.now_ms());
         Ok(Sunk { topic, partition, stamp: Stamp::default(), record })
     }
 
@@ -377,6 +390,9 @@ impl Task {
         if self.setting.changelog.append_epoch(&self.setting.name, &mark, appends(sunk))? {
             self.setting.counters.records_out.fetch_add(total, Ordering::Relaxed);
             self.setting.counters.dead_letters.fetch_add(letters.len() as u64, Ordering::Relaxed);
+        } else if input.makes_tick {
+            // It would be published, and stand nowhere.
+            return Err(Error::internal("a tick was made where another one is marked already"));
         } else if self.setting.role() == Role::Holder && !self.append_missing(letters)? {
             return Ok(false);
         }

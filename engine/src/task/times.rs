@@ -17,7 +17,8 @@ pub(super) fn known(setting: &Setting, reached: Reached) -> Result<Reached> {
     }
     let (position, mut times) = (reached.position, StreamTimes::default());
     for (id, next) in position.iter() {
-        let is_read = next > 0 && setting.graph.reads(&id.topic);
+        // What those say who read it is not known before it is decoded.
+        let is_read = next > 0 && setting.graph.reads(&id.topic) && !setting.graph.dates(&id.topic);
         let shown = if is_read { shown_below(setting, id, next)? } else { None };
         // All that it names have a part in time.
         times.raise(id, shown.unwrap_or(NEVER));
@@ -35,7 +36,9 @@ pub(super) fn take_in_what_was_dropped(
     position: &Position,
     times: &mut StreamTimes,
 ) -> Result<()> {
-    for topic in setting.graph.topics.iter().filter(|topic| topic.read) {
+    // Of topics whose records are dated by those who read them the log does not know it.
+    let known = |name: &str| setting.graph.reads(name) && !setting.graph.dates(name);
+    for topic in setting.graph.topics.iter().filter(|topic| known(&topic.name)) {
         let ids: Vec<_> = position.iter().map(|(id, _)| id).filter(|id| id.topic == topic.name).collect();
         let dropped = ids.iter().map(|id| setting.changelog.dropped_ms(id)).collect::<Result<Vec<_>>>()?;
         // One that has lost nothing begins with nothing, and not where the others of its topic stand.

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// |---|---|---|
 /// | [`never`](Self::never) | not at all: whatever waits for it waits | topics whose records are dated elsewhere, unless something else is said |
 /// | [`follow`](Self::follow) | to where the partitions stand that are not idle | keys that lie on some partitions only |
-/// | [`clock`](Self::clock) | to the time of day, less an allowance | topics that are [dated when they are appended](crate::changelog::Timestamps::Appended), unless something else is said, as nothing can become late there |
+/// | [`clock`](Self::clock) | to the time of day, less an allowance | topics that are [dated when they are appended](crate::changelog::Timestamps::Appended), unless something else is said: a second after they fell silent, and a second behind |
 ///
 /// # Examples
 /// ```

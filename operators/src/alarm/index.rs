@@ -66,7 +66,8 @@ impl<K: Key, T: 'static> Exchange for FindDue<K, T> {
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let (before, now) = (context.watermark_before(), context.watermark());
         let mut due = Vec::new();
-        if context.shard() == 0 && before < now {
+        // Where the table is built apart, so is whatever would take what is sent.
+        if context.shard() == 0 && before < now && context.has_table(&self.index) {
             // Nothing is filed under the last moment there is.
             let times = At(before.saturating_add(1))..At(now.saturating_add(1));
             for row in context.table_before(&self.index)?.prefixes(times) {

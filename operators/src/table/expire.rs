@@ -132,7 +132,8 @@ impl<K: Key, V: Value> Process<K, Upsert<V>> for After<V> {
         };
         let until_ms = emit.timestamp_ms().saturating_add(self.time_to_live_ms);
         // Told from the moment back, as the time may lie beyond all time.
-        if emit.stream_time_ms().saturating_sub(self.time_to_live_ms) < emit.timestamp_ms() {
+        let over_ms = emit.stream_time_ms().checked_sub(self.time_to_live_ms);
+        if over_ms.is_none_or(|over_ms| over_ms < emit.timestamp_ms()) {
             emit.set_alarm(Some(emit.alarm().map_or(until_ms, |known_ms| known_ms.max(until_ms))));
             *row = Some(value);
         }
@@ -164,7 +165,8 @@ where
     fn process(&self, key: &K, upsert: Upsert<V>, row: &mut Option<V>, emit: &mut Emit<(), ()>) {
         *row = upsert.into_option();
         let Some(until_ms) = row.as_ref().map(|value| (self.until)(key, value)) else { return };
-        if until_ms > emit.stream_time_ms() {
+        // The last moment there is never comes.
+        if until_ms > emit.stream_time_ms() || until_ms == i64::MAX {
             emit.set_alarm(Some(until_ms));
         } else {
             *row = None;

@@ -85,7 +85,8 @@ where
         let told = match upsert {
             Upsert::Put(value) => {
                 let Range { start, end } = (self.times)(key, &value);
-                if now_ms >= end || start >= end {
+                // The last moment there is never comes.
+                if (now_ms >= end && end < i64::MAX) || start >= end {
                     Upsert::Delete
                 } else if now_ms >= start {
                     *waiting = Some(Vec::new());

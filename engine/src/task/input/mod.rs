@@ -391,8 +391,12 @@ impl TaskInput {
     /// # Errors
     /// Those of the changelog.
     pub(crate) fn tick(&mut self, times: &BTreeMap<TopicPartition, i64>) -> Result<Option<EpochInput>> {
+        // Another engine may have marked something since it was looked, and this one be the holder only now.
+        if !self.look_at_marks()? || self.marks.first().is_some() || self.follows {
+            return Ok(None);
+        }
         let Some(ticks) = self.ticks.as_mut() else { return Ok(None) };
-        if self.marks.first().is_some() || !ticks.look_ahead(0)? {
+        if !ticks.look_ahead(0)? {
             return Ok(None);
         }
         let (from, number) = (self.position.clone(), self.position.offset(ticks.id()));
@@ -403,6 +407,14 @@ impl TaskInput {
         let (position, reads) = (self.position.clone(), self.position.clone());
         let ticks = vec![tick];
         Ok(Some(EpochInput { from, position, reads, ticks, makes_tick: true, ..EpochInput::default() }))
+    }
+
+    /// The input of an epoch that takes these partitions on in time and stands nowhere in the log.
+    pub(crate) fn raised(&self, times: &BTreeMap<TopicPartition, i64>) -> EpochInput {
+        let (from, position, reads) = (self.position.clone(), self.position.clone(), self.position.clone());
+        let reach = |(id, &time_ms): (&TopicPartition, _)| Reach::new(id, position.offset(id), time_ms);
+        let ticks = vec![Tick { number: 0, partitions: times.iter().map(reach).collect() }];
+        EpochInput { from, position, reads, ticks, ..EpochInput::default() }
     }
 
     /// Puts the epoch that was cut last back, to be cut otherwise.

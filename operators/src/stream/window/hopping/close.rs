@@ -70,7 +70,8 @@ impl<K: Key, A: Value> Exchange for Due<K, A> {
         let [before, now] =
             [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
         let mut due = Vec::new();
-        if context.shard() == 0 && before < now {
+        // Where the table is built apart, so is whatever would take what is sent.
+        if context.shard() == 0 && before < now && context.has_table(&self.open) {
             for row in context.table_before(&self.open)?.prefixes(WindowStart(before)..WindowStart(now)) {
                 let (key, row) = row?;
                 let value = row.into_open().ok_or_else(|| Error::internal("a row of another table"))?;
@@ -157,7 +158,9 @@ impl<K: Key, A: Value> Operator for Close<K, A> {
         while let Some((start, round)) = rounds.pop_first() {
             let next = start.saturating_add(windows.hop_ms);
             for (key, carried) in self.close(context, start, round, &mut fronts, &mut closed)? {
-                if next < until {
+                if next > windows.last() {
+                    // There is no further window.
+                } else if next < until {
                     rounds.entry(next).or_default().entry(key).or_default().carried = Some(carried);
                 } else {
                     let stamp = stamp(windows, next, &key);

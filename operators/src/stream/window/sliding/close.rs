@@ -69,7 +69,8 @@ impl<K: Key, A: Value> Exchange for Due<K, A> {
         let [before, now] =
             [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
         let mut due = Vec::new();
-        if context.shard() == 0 && before < now {
+        // Where the table is built apart, so is whatever would take what is sent.
+        if context.shard() == 0 && before < now && context.has_table(&self.open) {
             for row in context.table_before(&self.open)?.prefixes(WindowStart(before)..WindowStart(now)) {
                 let (key, _) = row?;
                 let stamp = stamp(self.windows, &key);
