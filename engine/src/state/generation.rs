@@ -205,16 +205,8 @@ impl Generation {
 
     /// The rows whose key lies in `keys`, in order of `direction`.
     pub(crate) fn range(&self, keys: Range<&[u8]>, direction: Direction) -> impl Iterator<Item = Row<'_>> {
-        let within = |(&group, _): (&Group, _)| {
-            let order = self.order(group);
-            let start = order.partition_point(|place| self.row(place).0 < keys.start);
-            let end = order.partition_point(|place| self.row(place).0 < keys.end).max(start);
-            order.get(start..end).unwrap_or_default()
-        };
-        let groups = self.orders.range(group(keys.start)..);
-        // A table of which nothing lies in them is not sorted for that.
-        let groups = groups.take_while(|(group, _)| group.to_be_bytes()[..] < *keys.end);
-        let places: Vec<&[RowPlace]> = groups.map(within).collect();
+        let places: Vec<&[RowPlace]> =
+            self.orders_within(&keys).map(|(&group, _)| self.places_within(group, &keys)).collect();
         let (forward, backward) = match direction {
             Direction::Forward => (Some(places.into_iter().flatten()), None),
             Direction::Backward => {
@@ -224,17 +216,36 @@ impl Generation {
         forward.into_iter().flatten().chain(backward.into_iter().flatten()).map(|place| self.row(place))
     }
 
-    /// The rows of a table whose key lies in `keys`, in ascending order. Unlike [`range`](Self::range) it does not sort the others: for
-    /// whoever wants few rows of a generation that nobody has asked yet.
+    /// The rows whose key lies in `keys`, in ascending order. Unlike [`range`](Self::range) it does not sort the others: for whoever wants
+    /// few rows of a generation that nobody has asked yet.
     pub(crate) fn rows_within(&self, keys: Range<&[u8]>) -> Vec<Row<'_>> {
-        let group = group(keys.start);
-        if self.orders.get(&group).is_none_or(|order| order.get().is_some()) {
-            return self.range(keys, Direction::Forward).collect();
+        let mut rows = Vec::new();
+        for (&group, order) in self.orders_within(&keys) {
+            if order.get().is_some() {
+                rows.extend(self.places_within(group, &keys).iter().map(|place| self.row(place)));
+                continue;
+            }
+            let all = self.parts.iter().flat_map(|part| part.rows_of(group).map(move |row| part.row(row)));
+            let mut within: Vec<Row<'_>> = all.filter(|(key, _)| keys.contains(key)).collect();
+            within.sort_unstable_by(|a, b| a.0.cmp(b.0));
+            rows.append(&mut within);
         }
-        let rows = self.parts.iter().flat_map(|part| part.rows_of(group).map(move |row| part.row(row)));
-        let mut within: Vec<Row<'_>> = rows.filter(|(key, _)| keys.contains(key)).collect();
-        within.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        within
+        rows
+    }
+
+    /// The tables of which a key may lie in `keys`: one of which none does is not sorted for that.
+    fn orders_within(&self, keys: &Range<&[u8]>) -> impl Iterator<Item = (&Group, &OnceLock<Vec<RowPlace>>)> {
+        let end = keys.end;
+        let groups = self.orders.range(group(keys.start)..);
+        groups.take_while(move |(group, _)| group.to_be_bytes()[..] < *end)
+    }
+
+    /// The rows of a table whose key lies in `keys`, in their order.
+    fn places_within(&self, group: Group, keys: &Range<&[u8]>) -> &[RowPlace] {
+        let order = self.order(group);
+        let start = order.partition_point(|place| self.row(place).0 < keys.start);
+        let end = order.partition_point(|place| self.row(place).0 < keys.end).max(start);
+        order.get(start..end).unwrap_or_default()
     }
 
     /// The rows of a table in their order.
