@@ -414,7 +414,7 @@ impl TaskInput {
         let (from, position, reads) = (self.position.clone(), self.position.clone(), self.position.clone());
         let reach = |(id, &time_ms): (&TopicPartition, _)| Reach::new(id, position.offset(id), time_ms);
         let ticks = vec![Tick { number: 0, partitions: times.iter().map(reach).collect() }];
-        EpochInput { from, position, reads, ticks, ..EpochInput::default() }
+        EpochInput { ticks, from, position, reads, ..EpochInput::default() }
     }
 
     /// Puts the epoch that was cut last back, to be cut otherwise.
