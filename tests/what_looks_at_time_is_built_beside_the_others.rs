@@ -65,7 +65,7 @@ fn case(version: u32) -> Case {
     let tumbling = grouped.windowed(Tumbling::of(ms(15)).grace(ms(10))).count(count("tumbling")).on_close();
     let finals = [session.on_close(), hopping, sliding, tumbling];
     let [sessions, hopping, sliding, tumbling] = finals.map(|stream| {
-        stream.map(|windowed, count| (windowed.key, (Some(windowed.start_ms as u64), Some(count))))
+        stream.map(|windowed, count| (windowed.key, (Some(windowed.start_ms.cast_unsigned()), Some(count))))
     });
     let distinct = left
         .distinct_within(TableOptions::named("seen").version(version), ms(30))
