@@ -3,11 +3,17 @@
 //! No result depends on it. It stamps records that their producer did not stamp and ages log segments.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 /// A source of the time of day.
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> i64;
+}
+
+/// A duration in milliseconds; the longest there is for one that is longer than all of time.
+pub(crate) fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The clock of the machine.
@@ -18,8 +24,7 @@ impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
         #[expect(clippy::disallowed_methods, reason = "the one place that may ask the machine")]
         let now = std::time::SystemTime::now();
-        let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        millis(now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default())
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::Setting;
 use super::catalogue::{TaskGroup, topics_of};
+use crate::clock::millis;
 use crate::store::StateStore;
 use crate::store::layout::{self, TableId};
 use crate::time::Reached;
@@ -170,10 +171,6 @@ pub(super) fn check_group(
 
 fn has_read(position: &Position, topic: &str) -> bool {
     position.iter().any(|(id, next)| *id.topic == *topic && next > 0)
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn missed(topic: &str, stays: Duration) -> Error {

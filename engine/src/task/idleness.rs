@@ -5,6 +5,7 @@
 
 use super::Core;
 use crate::changelog::{Changelog, Role};
+use crate::clock::millis;
 use crate::time::{Idle, NEVER, Policy};
 use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,8 +144,4 @@ fn taken_on(readers: &[Reader], now_ms: i64) -> impl Iterator<Item = (TopicParti
         };
         (reader.time_ms < time_ms).then(|| (reader.id.clone(), time_ms))
     })
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

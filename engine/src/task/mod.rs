@@ -180,10 +180,7 @@ impl Task {
         let Some(input) = self.input.tick(times)? else { return Ok(false) };
         let span = tracing::debug_span!("tick", number = self.shared.epoch() + 1, partitions = times.len());
         let _entered = span.enter();
-        match self.process(&input)? {
-            EpochOutcome::Done => Ok(true),
-            outcome => Err(Error::internal(format!("an epoch without records came to {outcome:?}"))),
-        }
+        self.pass_time(&input).map(|()| true)
     }
 
     /// Takes these partitions on in time where it stands, by an epoch that is none of the log's: of a build, which appends nothing.
@@ -193,7 +190,12 @@ impl Task {
     pub(super) fn raise(&mut self, times: &BTreeMap<TopicPartition, i64>) -> Result<()> {
         let _folding = self.setting.host.id.fold();
         let input = self.input.raised(times);
-        match self.process(&input)? {
+        self.pass_time(&input)
+    }
+
+    /// Runs an epoch that has no records: there is nothing to cut smaller, or to wait for.
+    fn pass_time(&mut self, input: &EpochInput) -> Result<()> {
+        match self.process(input)? {
             EpochOutcome::Done => Ok(()),
             outcome => Err(Error::internal(format!("an epoch without records came to {outcome:?}"))),
         }

@@ -4,6 +4,7 @@
 
 use super::Topic;
 use crate::changelog::Timestamps;
+use crate::clock::millis;
 use crate::codec::{AsKey, BigEndian, CheckedCodec, CodecError, Key, Ordered, Raw, Utf8, Value, ValueCodec};
 use crate::time::Idle;
 use crate::{Error, Result};
@@ -200,8 +201,7 @@ impl<K: Key, V: Value> Topic<K, V> {
         else {
             return Ok(());
         };
-        let most_ms = i64::try_from(max_ahead.as_millis()).unwrap_or(i64::MAX);
-        if timestamp_ms <= now_ms.saturating_add(most_ms) {
+        if timestamp_ms <= now_ms.saturating_add(millis(max_ahead)) {
             return Ok(());
         }
         Err(Error::invalid(format!(

@@ -8,6 +8,7 @@
 use super::alarmed::{self, Alarmed};
 use super::emit::Emit;
 use super::{Process, Stream};
+use crate::stream::millis;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::TableOptions;
 use std::marker::PhantomData;
@@ -42,7 +43,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     #[must_use]
     #[doc(alias = "deduplicate")]
     pub fn distinct_within(&self, store: impl Into<TableOptions<()>>, time: Duration) -> Self {
-        let time_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let time_ms = millis(time);
         let store = store.into().written_by(format!("distinct_within({time_ms} ms)"));
         let first = First { time_ms, value: PhantomData::<fn() -> V> };
         alarmed::alarmed(self, "distinct_within", store, first, true).0

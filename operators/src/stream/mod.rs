@@ -68,6 +68,8 @@ pub use window::{
 };
 pub use within::{HeldRecords, JoinStore, StreamJoin, Within, WithinBounds};
 
+pub(crate) use window::millis;
+
 pub(crate) use source::{AsRecords, AsUpserts, AsValues, TopicSource};
 
 use millpond_engine::Result;

@@ -7,6 +7,7 @@
 //! that comes when the row has gone begins anew. Empty input: what has come to its time goes all the same.
 
 use super::{StoredTable, Table};
+use crate::stream::millis;
 use crate::stream::{Alarmed, Emit, Process, Stream, alarmed};
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Value};
@@ -23,7 +24,7 @@ impl<K: Key, V: Value> Stream<K, Upsert<V>> {
         store: impl Into<TableOptions<V>>,
         time_to_live: Duration,
     ) -> StoredTable<K, V> {
-        let time_to_live_ms = i64::try_from(time_to_live.as_millis()).unwrap_or(i64::MAX);
+        let time_to_live_ms = millis(time_to_live);
         let store = store.into().written_by(format!("expire_after({time_to_live_ms} ms)"));
         let after = After { time_to_live_ms, types: PhantomData::<fn() -> V> };
         alarmed::alarmed(self, "expire_after", store, after, true).1

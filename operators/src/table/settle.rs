@@ -8,6 +8,7 @@
 //! What waits is kept beside the table, in `<store>.waiting`: a list of the value, and an empty one for a deletion.
 
 use super::{StoredTable, Table};
+use crate::stream::millis;
 use crate::stream::{Alarmed, Emit, Process, alarmed};
 use crate::upsert::Upsert;
 use millpond_engine::codec::{Key, Span, Value};
@@ -47,7 +48,7 @@ impl<K: Key, V: Value> Table<K, V> {
     #[doc(alias = "untilTimeLimit")]
     pub fn settled(&self, store: impl Into<TableOptions<V>>, time: Duration) -> StoredTable<K, V> {
         let store = store.into();
-        let time_ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        let time_ms = millis(time);
         let waiting = store.of_spans("waiting").written_by(format!("settled({time_ms} ms)"));
         let settled = Settled { time_ms, types: PhantomData::<fn() -> V> };
         let (told, _) = alarmed::alarmed(&self.to_stream(), "settled", waiting, settled, true);

@@ -87,7 +87,7 @@ mod sealed {
 }
 
 /// A duration in milliseconds; the longest there is for one that is longer than all of time.
-pub(super) fn millis(duration: Duration) -> i64 {
+pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
