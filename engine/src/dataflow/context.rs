@@ -134,6 +134,27 @@ impl Context<'_> {
         Ok(Snapshot::take(table.shared())?.table(Readable::Whole(table)))
     }
 
+    /// The rows that `table` had before this epoch whose keys begin with one of these prefixes, as far as this shard is to read them:
+    /// each row is read on one shard, those of the first one stand before those of the next, and all of them are about as many if keys are
+    /// spread evenly. For an [exchange](crate::dataflow::Exchange) that sends what has come due to where it is wanted. None if the
+    /// task does not have the table.
+    ///
+    /// # Errors
+    /// An error of the store.
+    pub fn share_of_rows<K: Key, V: Value, P: KeyPrefix<K>>(
+        &self,
+        table: &TableRef<K, V>,
+        prefixes: Range<P>,
+    ) -> Result<impl Iterator<Item = Result<(K, V)>> + use<K, V, P>> {
+        let rows = if self.has_table(table) {
+            let all = self.table_before(table)?.prefixes(prefixes);
+            Some(all.part(self.shard(), self.router.shards())?)
+        } else {
+            None
+        };
+        Ok(rows.into_iter().flatten())
+    }
+
     /// Whether `table` had a row before this epoch whose key begins with one of these prefixes; not if the task does not have the
     /// table.
     ///

@@ -6,10 +6,11 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// What an [`Operator`](super::Operator) is handed, by the types of its inputs: `(A,)` is what one node puts out, `(A, B)` is
-/// that of two, [`All`] that of any number of nodes of one type, and [`Unread`] takes nothing. There are no others: the trait is sealed.
+/// that of two, [`All`] that of any number of nodes of one type, [`Behind`] that of one behind another, and [`Unread`] takes nothing. There
+/// are no others: the trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what nodes put out",
-    note = "one input is `(A,)`, two are `(A, B)`, any number of one type is `All<A>`, and `Unread<A>` takes nothing"
+    note = "one input is `(A,)`, two are `(A, B)`, any number of one type is `All<A>`, `Behind<A, B>` takes only the second, and `Unread<A>` takes nothing"
 )]
 pub trait Inputs: Sized + sealed::Sealed {
     /// The nodes that put these inputs out, as [`Builder::operator`](crate::graph::Builder::operator) takes them: one
@@ -23,12 +24,24 @@ pub trait Inputs: Sized + sealed::Sealed {
     /// Takes what they have put out.
     #[doc(hidden)]
     fn take(taking: &mut Taking<'_>) -> Result<Self>;
+
+    /// Whether anything is taken of the input with this number.
+    #[doc(hidden)]
+    #[must_use]
+    fn takes(input: usize) -> bool {
+        let _ = input;
+        true
+    }
 }
 
 /// The input of an operator that takes nothing of what a node puts out, and only stands behind it: it runs later, and has come as
-/// far in time. Nothing is copied for it.
+/// far in time. To the node it is as if nobody read it.
 #[derive(Debug, Clone)]
 pub struct Unread<T>(PhantomData<fn() -> T>);
+
+/// The inputs of an operator that stands behind one node, as with [`Unread`], and takes what another puts out.
+#[derive(Debug, Clone)]
+pub struct Behind<A, B>(pub B, PhantomData<fn() -> A>);
 
 /// What any number of nodes of one type have put out, in the order in which they were named.
 #[derive(Debug, Clone)]
@@ -53,13 +66,6 @@ impl Taking<'_> {
         match (parts.pop(), parts.is_empty()) {
             (Some(batch), true) => batch.downcast(),
             _ => Err(Error::internal("an operator reads what a node did not put out")),
-        }
-    }
-
-    /// Takes nothing of an input.
-    fn pass_over(&mut self, input: usize) {
-        if let Some(slot) = self.nodes.get(input).and_then(|&node| self.slots.get_mut(node)) {
-            slot.pass_over();
         }
     }
 
@@ -127,8 +133,29 @@ impl<A: 'static> Inputs for Unread<A> {
         vec![node.id()]
     }
 
-    fn take(taking: &mut Taking<'_>) -> Result<Self> {
-        taking.pass_over(0);
+    fn take(_: &mut Taking<'_>) -> Result<Self> {
         Ok(Self(PhantomData))
+    }
+
+    fn takes(_: usize) -> bool {
+        false
+    }
+}
+
+impl<A, B> sealed::Sealed for Behind<A, B> {}
+
+impl<A: 'static, B: 'static> Inputs for Behind<A, B> {
+    type Nodes = (NodeRef<A>, NodeRef<B>);
+
+    fn ids((a, b): (NodeRef<A>, NodeRef<B>)) -> Vec<NodeId> {
+        vec![a.id(), b.id()]
+    }
+
+    fn take(taking: &mut Taking<'_>) -> Result<Self> {
+        Ok(Self(taking.take(1)?, PhantomData))
+    }
+
+    fn takes(input: usize) -> bool {
+        input != 0
     }
 }

@@ -13,7 +13,7 @@ pub use crate::flow::{
     Change, Changes, Charges, Detail, Event, Failure, Origin, Pass, Router, Stamp, Stamped, Update,
 };
 pub use context::Context;
-pub use inputs::{All, Inputs, Unread};
+pub use inputs::{All, Behind, Inputs, Unread};
 pub use source::{Source, SourceBatch};
 
 pub(crate) use context::Sunk;

@@ -152,12 +152,4 @@ impl NodeOutput {
             self.parts.iter().map(Batch::duplicate).collect()
         }
     }
-
-    /// One consumer takes nothing of it.
-    pub(crate) fn pass_over(&mut self) {
-        self.consumers = self.consumers.saturating_sub(1);
-        if self.consumers == 0 {
-            self.parts = Vec::new();
-        }
-    }
 }

@@ -112,9 +112,11 @@ impl Branch {
         self.append(bits, HASH_BITS + KEY_BITS)
     }
 
-    /// The left end of the path: of what was made [in the order of keys](Self::then_in_order), what it keeps of the key.
-    pub(super) fn first_bytes(self) -> u64 {
-        self.high >> (u64::BITS - KEY_BITS)
+    /// The left end of the path: of what was made [in the order of keys](Self::then_in_order), the first bytes of the key, and the
+    /// greatest part of its hash.
+    pub(super) fn left(self) -> (u64, u64) {
+        let hash_bits = u64::BITS - KEY_BITS;
+        (self.high >> hash_bits, self.high & ((1 << hash_bits) - 1))
     }
 
     fn append(self, bits: u128, count: u32) -> Self {

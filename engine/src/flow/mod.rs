@@ -18,6 +18,7 @@ pub use handles::{NodeRef, TableIndex, TableRef};
 pub use origin::Origin;
 pub use pass::{Charges, Detail, Pass};
 pub use router::Router;
+pub(crate) use stamp::Closing;
 pub use stamp::{Stamp, Stamped};
 
 pub(crate) use batch::{Batch, NodeOutput, Output};

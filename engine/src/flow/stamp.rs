@@ -27,6 +27,22 @@ pub struct Stamp {
     pub stream_time_ms: i64,
 }
 
+/// What closes for one key, as far as stamps tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Closing {
+    sequence: u64,
+    first_bytes: u64,
+    /// A hash of the key.
+    of_key: u64,
+}
+
+impl Closing {
+    /// Whether both close at one time, for keys whose order stamps do not tell.
+    pub(crate) fn is_beside(&self, other: &Self) -> bool {
+        (self.sequence, self.first_bytes) == (other.sequence, other.first_bytes)
+    }
+}
+
 impl Stamp {
     /// The stamp of a record with this place in the order of the log. Sources get theirs from the engine; this one is for
     /// tests of operators of one's own.
@@ -59,11 +75,12 @@ impl Stamp {
         self.sequence >= FIRST_CLOSING || self.branch.is_of_time()
     }
 
-    /// The place of what is made where something closes for a key, by time and the first bytes of the key; `None` of what a record has caused, and of
-    /// what was [let go](Self::of_release), which follows the order of records.
-    pub(crate) fn closing(&self) -> Option<(u64, u64)> {
+    /// What closes for a key; `None` of what a record has caused, and of what was [let go](Self::of_release), which follows the order of
+    /// records.
+    pub(crate) fn closing(&self) -> Option<Closing> {
         let is_for_a_key = self.sequence >= FIRST_CLOSING && self.branch.is_of_time();
-        is_for_a_key.then(|| (self.sequence, self.branch.first_bytes()))
+        let (first_bytes, of_key) = self.branch.left();
+        is_for_a_key.then_some(Closing { sequence: self.sequence, first_bytes, of_key })
     }
 
     /// The stamp of what was due for a key at `due_ms`, the `index`th such before this record was worked on for the key: it stands

@@ -41,6 +41,7 @@ struct Draft<'a> {
     label: &'a str,
     step: Step,
     inputs: Vec<NodeId>,
+    takes: fn(usize) -> bool,
     writes: &'a [TableIndex],
     reads: &'a [TableIndex],
     exchange: bool,
@@ -49,7 +50,11 @@ struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     fn new(label: &'a str, step: Step, inputs: Vec<NodeId>) -> Self {
-        Self { label, step, inputs, writes: &[], reads: &[], exchange: false, sink: None }
+        Self { label, step, inputs, takes: |_| true, writes: &[], reads: &[], exchange: false, sink: None }
+    }
+
+    fn of<I: Inputs>(label: &'a str, step: Step, nodes: I::Nodes) -> Self {
+        Self { takes: I::takes, ..Self::new(label, step, I::ids(nodes)) }
     }
 }
 
@@ -91,6 +96,7 @@ impl Builder {
             label: draft.label.to_owned(),
             step: draft.step,
             inputs: draft.inputs.iter().map(|node| node.index).collect(),
+            takes: draft.takes,
             writes: draft.writes.iter().map(|table| table.index).collect(),
             reads: draft.reads.iter().map(|table| table.index).collect(),
             exchange: draft.exchange,
@@ -169,7 +175,7 @@ impl Builder {
         operator: O,
     ) -> NodeRef<O::Output> {
         let step = Step::Operator(Arc::new(Local(operator)));
-        NodeRef::new(self.push(Draft { writes, reads, ..Draft::new(label, step, O::Input::ids(inputs)) }))
+        NodeRef::new(self.push(Draft { writes, reads, ..Draft::of::<O::Input>(label, step, inputs) }))
     }
 
     /// Adds a node that takes one of several outputs of `of`, which sees by
@@ -202,8 +208,7 @@ impl Builder {
         exchange: X,
     ) -> NodeRef<Vec<X::Item>> {
         let step = Step::Operator(Arc::new(Scatter(exchange)));
-        let send =
-            self.push(Draft { reads, exchange: true, ..Draft::new(label, step, X::Input::ids(inputs)) });
+        let send = self.push(Draft { reads, exchange: true, ..Draft::of::<X::Input>(label, step, inputs) });
         let step = Step::Operator(Arc::new(Gather::<X::Item>::default()));
         NodeRef::new(self.push(Draft::new("gather", step, vec![send])))
     }
@@ -219,7 +224,7 @@ impl Builder {
         self.topic(topic, false, true);
         let step = Step::Operator(Arc::new(Local(operator)));
         let sink = Some(Arc::clone(topic.name()));
-        NodeRef::new(self.push(Draft { sink, ..Draft::new(label, step, O::Input::ids(inputs)) }))
+        NodeRef::new(self.push(Draft { sink, ..Draft::of::<O::Input>(label, step, inputs) }))
     }
 
     /// Declares that what `node` puts out depends on every single update of the tables that it derives from, and not only

@@ -68,6 +68,8 @@ pub(crate) struct Node {
     pub(crate) label: String,
     pub(crate) step: Step,
     pub(crate) inputs: Vec<usize>,
+    /// Whether it takes what the input with this number puts out, or only stands behind it.
+    pub(crate) takes: fn(usize) -> bool,
     /// Tables it writes.
     pub(crate) writes: Vec<usize>,
     /// Tables it reads but does not write.
@@ -95,6 +97,11 @@ impl Node {
             Step::Source { topic, .. } => Some(topic),
             Step::Operator(_) => None,
         }
+    }
+
+    /// The inputs that it takes something of.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = usize> {
+        self.inputs.iter().enumerate().filter(|(input, _)| (self.takes)(*input)).map(|(_, &node)| node)
     }
 
     /// Whether its `input`th input takes it on in time.

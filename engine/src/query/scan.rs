@@ -60,17 +60,31 @@ impl<K, V> fmt::Debug for Scan<K, V> {
 }
 
 /// The rows of several generations, given newest first, in one order: of each key the newest.
-struct Overlay<I: Iterator> {
+struct Overlay<'g, I: Iterator> {
     layers: Vec<Peekable<I>>,
     direction: Direction,
+    /// The key of the next row.
+    nearest: Option<&'g [u8]>,
 }
 
-impl<'g, I: Iterator<Item = Row<'g>>> Overlay<I> {
-    /// The next row, if its key does not come after `bound`.
-    fn next_up_to(&mut self, bound: Option<&[u8]>) -> Option<Row<'g>> {
+impl<'g, I: Iterator<Item = Row<'g>>> Overlay<'g, I> {
+    fn new(layers: impl Iterator<Item = I>, direction: Direction) -> Self {
+        let layers = layers.map(Iterator::peekable).collect();
+        let mut overlay = Self { layers, direction, nearest: None };
+        overlay.look();
+        overlay
+    }
+
+    /// Looks for the next row.
+    fn look(&mut self) {
         let direction = self.direction;
         let heads = self.layers.iter_mut().filter_map(|layer| layer.peek().map(|(key, _)| *key));
-        let nearest = heads.reduce(|a, b| if comes_before(direction, b, a) { b } else { a })?;
+        self.nearest = heads.reduce(|a, b| if comes_before(direction, b, a) { b } else { a });
+    }
+
+    /// The next row, if its key does not come after `bound`.
+    fn next_up_to(&mut self, bound: Option<&[u8]>) -> Option<Row<'g>> {
+        let (nearest, direction) = (self.nearest?, self.direction);
         if bound.is_some_and(|bound| comes_before(direction, bound, nearest)) {
             return None;
         }
@@ -79,6 +93,7 @@ impl<'g, I: Iterator<Item = Row<'g>>> Overlay<I> {
             let row = layer.next_if(|(key, _)| *key == nearest);
             newest = newest.or(row);
         }
+        self.look();
         newest
     }
 }
@@ -135,8 +150,8 @@ pub(crate) fn each_key(
     visit: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let direction = Direction::Forward;
-    let layers = generations.iter().rev().map(|layer| layer.rows_within(keys.clone()).into_iter().peekable());
-    let mut overlay = Overlay { layers: layers.collect(), direction };
+    let layers = generations.iter().rev().map(|layer| layer.rows_within(keys.clone()).into_iter());
+    let mut overlay = Overlay::new(layers, direction);
     let mut outcome = Ok(());
     let mut take = |key: &[u8], is_there: bool| {
         if is_there && outcome.is_ok() {
@@ -187,8 +202,8 @@ impl<K: Key, V: Value> Scan<K, V> {
         let range = self.left.start.as_slice()..self.left.end.as_slice();
         let snapshot = &self.table.snapshot;
         let generations = snapshot.published.generations.iter().rev();
-        let layers = generations.map(|layer| layer.range(range.clone(), direction).peekable()).collect();
-        let mut overlay = Overlay { layers, direction };
+        let layers = generations.map(|layer| layer.range(range.clone(), direction));
+        let mut overlay = Overlay::new(layers, direction);
         let mut piece = Chunk {
             table: &self.table,
             rows: match direction {
@@ -234,6 +249,24 @@ impl<K: Key, V: Value> Scan<K, V> {
         Ok(())
     }
 
+    /// The part of what is left with the number `part`, of `parts` that lie one behind the other and have each row once: for several
+    /// who read it together. Keys are taken to be spread evenly between the first and the last one. If they are not, some parts have
+    /// more rows than others.
+    pub(crate) fn part(mut self, part: usize, parts: usize) -> Result<Self> {
+        let mut inner = Self::new(self.table.clone(), self.left.start.clone(), self.left.end.clone());
+        for direction in [Direction::Forward, Direction::Backward] {
+            inner.rows = 1;
+            inner.fill(direction)?;
+        }
+        let bound = |part: usize| match part {
+            0 => self.left.start.clone(),
+            _ if part >= parts || inner.left.is_empty() => self.left.end.clone(),
+            _ => between(&inner.left, part, parts).clamp(self.left.start.clone(), self.left.end.clone()),
+        };
+        self.left = bound(part)..bound(part + 1);
+        Ok(self)
+    }
+
     fn step(&mut self, direction: Direction) -> Option<Result<(K, V)>> {
         if let Err(error) = self.fill(direction) {
             self.left.end.clone_from(&self.left.start);
@@ -250,6 +283,23 @@ impl<K: Key, V: Value> Scan<K, V> {
     }
 }
 
+/// A key so far between two others.
+fn between(keys: &Range<Vec<u8>>, part: usize, parts: usize) -> Vec<u8> {
+    let common = keys.start.iter().zip(&keys.end).take_while(|(a, b)| a == b).count();
+    let [low, high] = [&keys.start, &keys.end].map(|key| {
+        let mut bytes = [0; 8];
+        for (to, from) in bytes.iter_mut().zip(key.iter().skip(common)) {
+            *to = *from;
+        }
+        u64::from_be_bytes(bytes)
+    });
+    let [span, part, parts] = [u128::from(high.saturating_sub(low)), part as u128, parts.max(1) as u128];
+    let offset = u64::try_from(span * part / parts).unwrap_or(u64::MAX);
+    let mut key = keys.start.get(..common).unwrap_or_default().to_vec();
+    key.extend_from_slice(&low.saturating_add(offset).to_be_bytes());
+    key
+}
+
 impl<K: Key, V: Value> Iterator for Scan<K, V> {
     type Item = Result<(K, V)>;
 
@@ -261,5 +311,34 @@ impl<K: Key, V: Value> Iterator for Scan<K, V> {
 impl<K: Key, V: Value> DoubleEndedIterator for Scan<K, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.step(Direction::Backward)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parts_of_keys_lie_one_behind_the_other(
+            mut ends in prop::collection::vec(prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 1..12), 2),
+            parts in 1..9_usize,
+        ) {
+            ends.sort();
+            let keys = ends[0].clone()..ends[1].clone();
+            let bounds: Vec<_> = (0..=parts).map(|part| between(&keys, part, parts)).collect();
+            prop_assert!(bounds.is_sorted());
+        }
+    }
+
+    #[test]
+    fn parts_are_alike_where_keys_are_spread_evenly() {
+        let key = |number: u64| [&b"table"[..], &number.to_be_bytes()].concat();
+        let keys = key(1_000)..key(9_000);
+        assert_eq!(
+            [1, 2, 3].map(|part| between(&keys, part, 4)[..13].to_vec()),
+            [3_000, 5_000, 7_000].map(key)
+        );
     }
 }

@@ -25,6 +25,7 @@ mod input;
 mod letters;
 mod opening;
 mod origins;
+mod outputs;
 mod owner;
 mod passage;
 mod plan;
@@ -54,7 +55,7 @@ pub(crate) use service::Service;
 pub(crate) use setting::{Counters, Reads, STACK_BYTES, Setting, pool};
 pub(crate) use tasks::{Tasks, position_of};
 
-use crate::changelog::{Append, Record, Role};
+use crate::changelog::{Record, Role};
 use crate::dataflow::{Skipped, Sunk};
 use crate::flow::{Meter, Stamp};
 use crate::state::{AnyTable, Generation, Published, TaskState};
@@ -66,7 +67,7 @@ use epoch::{EpochFailure, EpochRun, Sealed};
 use failures::{Backoff, EpochOutcome};
 use input::{Bound, EpochInput};
 use letters::Letters;
-use std::cmp::Ordering as Order;
+use outputs::appends;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -413,30 +414,6 @@ pub(crate) fn user_code<T>(when: &str, work: impl FnOnce() -> T) -> Result<T> {
         let advice = "look at the `Drop`, `Clone`, `Eq`, `Hash` and `Ord` of its keys and values";
         epoch::panicked(&*panic).context(format!("while {when} ({advice})"))
     })
-}
-
-/// What is appended for one epoch, in an order that does not depend on shards.
-fn appends(mut sunk: Vec<Sunk>) -> Vec<Append> {
-    // Two sinks may write to one topic on behalf of one record: what the records are decides, not the shards they ran on. A stamp
-    // knows the first bytes of the key for which something closes; the record has all of them.
-    let closing = |sunk: &Sunk| sunk.stamp.closing();
-    sunk.sort_by(|a, b| {
-        let places = (&a.topic, a.partition).cmp(&(&b.topic, b.partition));
-        let keys = || match (closing(a), closing(b)) {
-            (Some(one), Some(other)) => one.cmp(&other).then_with(|| a.record.key.cmp(&b.record.key)),
-            _ => Order::Equal,
-        };
-        places.then_with(keys).then_with(|| (&a.stamp, &a.record).cmp(&(&b.stamp, &b.record)))
-    });
-    let mut appends: Vec<Append> = Vec::new();
-    for Sunk { topic, partition, record, .. } in sunk {
-        let to = TopicPartition::new(topic, partition);
-        match appends.last_mut() {
-            Some(append) if append.partition == to => append.records.push(record),
-            _ => appends.push(Append { partition: to, records: vec![record] }),
-        }
-    }
-    appends
 }
 
 /// Adds a generation, merging small neighbours so that their number stays logarithmic.

@@ -50,6 +50,8 @@ impl Plan {
             for &input in &node.inputs {
                 let behind = usize::from(self::node(graph, input)?.exchange);
                 level = level.max(level_of.get(input).copied().unwrap_or(0) + behind);
+            }
+            for input in node.taken() {
                 if let Some(duty) = plan.duties.get_mut(input) {
                     duty.consumers += 1;
                 }
@@ -75,7 +77,7 @@ impl Plan {
         let mut followed = vec![false; graph.nodes.len()];
         for (consumer, node) in graph.nodes.iter().enumerate().rev() {
             if node.follows || followed.get(consumer).copied().unwrap_or(false) {
-                for &input in &node.inputs {
+                for input in node.taken() {
                     if let Some(followed) = followed.get_mut(input) {
                         *followed = true;
                     }

@@ -91,7 +91,7 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         self.subscribers.push(epoch, position, || {
             // Sealing has found every entry already.
             let mut changes: Vec<_> =
-                self.shards.iter().filter_map(|shard| self.changed(shard)).flatten().collect();
+                self.shards.iter().filter_map(|shard| self.changed(shard, |_| true)).flatten().collect();
             if let Some(count) = &counted {
                 changes.retain(|change| !count.has_forgotten(&self.row_key(&change.key)));
             }

@@ -177,24 +177,36 @@ impl<K: Key, V: Value> TableState<K, V> {
     /// # Errors
     /// `Internal` if the table has no such shard.
     pub fn changes(&self, context: &Pass<'_>, updates: Vec<Update<K, V>>) -> Result<Changes<K, V>> {
-        let changes = self.changed(self.shard(context.shard())?).ok_or_else(|| self.lost())?;
-        Ok(Changes { changes, updates })
+        Ok(Changes { changes: self.changes_of(context, |_| true)?, updates })
     }
 
-    /// What the running epoch did on `shard`; `None` if an entry that it touched is gone.
-    fn changed(&self, shard: &Shard<K, V>) -> Option<Vec<Change<K, V>>> {
+    /// As [`changes`](Self::changes), of the keys that are `wanted` only: for whoever stands behind the node that folds and needs few
+    /// of them.
+    ///
+    /// # Errors
+    /// As for [`changes`](Self::changes).
+    pub fn changes_of(&self, context: &Pass<'_>, wanted: impl Fn(&K) -> bool) -> Result<Vec<Change<K, V>>> {
+        self.changed(self.shard(context.shard())?, wanted).ok_or_else(|| self.lost())
+    }
+
+    /// What the running epoch did on `shard` to the keys that are `wanted`; `None` if an entry that it touched is gone.
+    fn changed(&self, shard: &Shard<K, V>, wanted: impl Fn(&K) -> bool) -> Option<Vec<Change<K, V>>> {
         let dirty = Self::dirty(shard);
-        let mut changes = Vec::with_capacity(dirty.len());
+        let (mut changes, mut lost) = (Vec::new(), false);
         let mut before = self.encoded();
-        for Dirty { key, stamp, .. } in dirty.iter() {
-            let change = shard.map.read(key, |entry| {
+        shard.map.visit_in_order(
+            dirty.iter().filter(|dirty| wanted(&dirty.key)),
+            |dirty| &dirty.key,
+            |Dirty { key, stamp, .. }, entry| {
+                let Some(entry) = entry else { return lost = true };
                 before.encode(&*self.codec, entry.before.as_ref());
-                let is_changed = !before.is(&*self.codec, entry.value.as_ref());
-                is_changed.then(|| (entry.before.clone(), entry.value.clone()))
-            })?;
-            changes.extend(change.map(|(old, new)| Change { key: key.clone(), old, new, stamp: *stamp }));
-        }
-        Some(changes)
+                if !before.is(&*self.codec, entry.value.as_ref()) {
+                    let (old, new) = (entry.before.clone(), entry.value.clone());
+                    changes.push(Change { key: key.clone(), old, new, stamp: *stamp });
+                }
+            },
+        );
+        (!lost).then_some(changes)
     }
 
     /// Brings the values of `keys` into memory as the store has them.

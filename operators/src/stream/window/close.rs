@@ -4,15 +4,21 @@
 //! come later count for nothing in it. What is closed in an epoch is put out in the order of closes and keys, dated with the last
 //! millisecond of the window. Empty input closes windows all the same, as far as time has come.
 //!
-//! Of windows that were not touched in the epoch, one shard looks for the rows in the table, which begins its keys with time, and
-//! sends them where their groups are; those that were touched are known where they are.
+//! Of windows that were not touched in the epoch, the shards look for the rows in the table, which begins its keys with time, each for
+//! a part of them, and send them where their groups are; those that were touched are known where they are.
 
 use super::{WindowStart, Windowed, Windows};
 use millpond_engine::codec::{Key, KeyCodec, Value};
-use millpond_engine::dataflow::{Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp};
+use millpond_engine::dataflow::{
+    Behind, Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp, Unread,
+};
 use millpond_engine::graph::TableRef;
 use std::collections::HashSet;
-use std::marker::PhantomData;
+
+/// Where the first window begins that is due with this epoch, and the first one that is not.
+fn starts(windows: &impl Windows, context: &Context<'_>) -> [i64; 2] {
+    [context.watermark_before(), context.watermark()].map(|at| windows.first_open(at))
+}
 
 fn stamp<K: KeyCodec>(close_ms: i64, windowed: &Windowed<K>) -> Stamp {
     let mut encoded = Vec::new();
@@ -27,14 +33,14 @@ pub(super) struct Due<K, A, W> {
 }
 
 impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
-    type Input = (Changes<Windowed<K>, A>,);
+    type Input = Unread<Changes<Windowed<K>, A>>;
     type Item = Event<Windowed<K>, A>;
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
         let mut due = Vec::new();
         let [start, end] = self.starts(context);
-        if context.shard() == 0 && start < end {
-            for row in context.table_before(&self.table)?.prefixes(WindowStart(start)..WindowStart(end)) {
+        if start < end {
+            for row in context.share_of_rows(&self.table, WindowStart(start)..WindowStart(end))? {
                 let (key, value) = row?;
                 let stamp = stamp(self.windows.close_of(key.end_ms), &key);
                 due.push(Event { key, value, stamp });
@@ -50,41 +56,33 @@ impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
 }
 
 impl<K: Key, A: Value, W: Windows> Due<K, A, W> {
-    /// Where the first window begins that is due with this epoch, and the first one that is not.
     fn starts(&self, context: &Context<'_>) -> [i64; 2] {
-        [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at))
+        starts(&self.windows, context)
     }
 }
 
 /// Puts out the rows of windows that are closed.
 pub(super) struct Close<K, A, W> {
-    windows: W,
-    types: PhantomData<fn() -> (K, A)>,
-}
-
-impl<K, A, W> Close<K, A, W> {
-    pub(super) fn new(windows: W) -> Self {
-        Self { windows, types: PhantomData }
-    }
+    pub(super) table: TableRef<Windowed<K>, A>,
+    pub(super) windows: W,
 }
 
 impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
-    type Input = (Changes<Windowed<K>, A>, Vec<Event<Windowed<K>, A>>);
+    type Input = Behind<Changes<Windowed<K>, A>, Vec<Event<Windowed<K>, A>>>;
     type Output = Vec<Event<Windowed<K>, A>>;
 
-    fn run(
-        &self,
-        context: &mut Context<'_>,
-        (folded, due): Self::Input,
-    ) -> Result<Option<Self::Output>, Failure> {
-        let watermark = context.watermark();
+    fn run(&self, context: &mut Context<'_>, due: Self::Input) -> Result<Option<Self::Output>, Failure> {
+        let [start, end] = starts(&self.windows, context);
+        if start >= end {
+            // Nothing closes. What closed before is touched no more.
+            return Ok(Some(Vec::new()));
+        }
         let close_of = |windowed: &Windowed<K>| self.windows.close_of(windowed.end_ms);
-        let is_closed =
-            |change: &Change<Windowed<K>, A>| self.windows.has_closed(change.key.end_ms, watermark);
-        let touched: Vec<_> = folded.changes.into_iter().filter(is_closed).collect();
+        let is_closed = |windowed: &Windowed<K>| windowed.start_ms < end;
+        let touched = context.table(&self.table)?.changes_of(context, is_closed)?;
         let known: HashSet<&Windowed<K>> = touched.iter().map(|change| &change.key).collect();
         // What was not touched is what it was before.
-        let mut closed = due;
+        let mut closed = due.0;
         closed.retain(|event| !known.contains(&event.key));
         closed.extend(touched.into_iter().filter_map(|Change { key, new, .. }| {
             let stamp = stamp(close_of(&key), &key);

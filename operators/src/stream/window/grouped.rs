@@ -255,8 +255,8 @@ impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
             builder.exchange("due", node, &[table.index()], Due { table, windows: self.windows.clone() });
         // Windows are kept at least until they are closed.
         builder.reads_kept_rows(due);
-        let close = Close::new(self.windows.clone());
-        let closed = builder.operator("on_close", (node, due), &[], &[], close);
+        let close = Close { table, windows: self.windows.clone() };
+        let closed = builder.operator("on_close", (node, due), &[], &[table.index()], close);
         builder.looks_at_time(closed, self.windows.grace_ms());
         Stream::new(builder.clone(), closed, true)
     }
