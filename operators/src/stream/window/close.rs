@@ -8,11 +8,13 @@
 //! sends them where their groups are; those that were touched are known where they are.
 
 use super::{WindowStart, Windowed, Windows};
+use crate::stream::due;
 use millpond_engine::codec::{Key, KeyCodec, Value};
 use millpond_engine::dataflow::{Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp};
 use millpond_engine::graph::TableRef;
 use std::collections::HashSet;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 fn stamp<K: KeyCodec>(close_ms: i64, windowed: &Windowed<K>) -> Stamp {
     let mut encoded = Vec::new();
@@ -31,28 +33,24 @@ impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
     type Item = Event<Windowed<K>, A>;
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let mut due = Vec::new();
-        let [start, end] = self.starts(context);
-        if context.shard() == 0 && start < end {
-            for row in context.table_before(&self.table)?.prefixes(WindowStart(start)..WindowStart(end)) {
-                let (key, value) = row?;
-                let stamp = stamp(self.windows.close_of(key.end_ms), &key);
-                due.push(Event { key, value, stamp });
-            }
+        let mut found = Vec::new();
+        for row in due::rows(context, &self.table, self.starts(context))? {
+            let (key, value) = row?;
+            let stamp = stamp(self.windows.close_of(key.end_ms), &key);
+            found.push(Event { key, value, stamp });
         }
-        Ok(context.router().split(due, |event| &event.key))
+        Ok(context.router().split(found, |event| &event.key))
     }
 
     fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let [start, end] = self.starts(context);
-        Ok(start < end && context.has_rows(&self.table, WindowStart(start)..WindowStart(end))?)
+        due::has_rows(context, &self.table, self.starts(context))
     }
 }
 
-impl<K: Key, A: Value, W: Windows> Due<K, A, W> {
-    /// Where the first window begins that is due with this epoch, and the first one that is not.
-    fn starts(&self, context: &Context<'_>) -> [i64; 2] {
-        [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at))
+impl<K, A, W: Windows> Due<K, A, W> {
+    /// Where windows begin that are due with this epoch.
+    fn starts(&self, context: &Context<'_>) -> Range<WindowStart> {
+        due::between(context, |at| WindowStart(self.windows.first_open(at)))
     }
 }
 

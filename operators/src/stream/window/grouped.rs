@@ -2,8 +2,9 @@
 
 use super::assign::{Assign, Late};
 use super::close::{Close, Due};
+use super::keep::Keep;
 use super::query::{Plain, WindowRows, WindowView};
-use super::{WindowStart, Windowed, Windows, millis, sealed};
+use super::{WindowStart, Windowed, Windows, sealed};
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::stream::group::reducing;
 use crate::stream::{GroupedStream, Stream};
@@ -49,7 +50,7 @@ impl<K: Key, V: Value, W: Windows> GroupsBy<K, V> for W {
         builder.looks_at_time(assigned, 0);
         let stream = Stream::new(builder.clone(), assigned, true);
         let assigned = GroupedStream { stream };
-        WindowedStream { grouped: grouped.clone(), assigned, windows: self, keep_ms: None }
+        WindowedStream { grouped: grouped.clone(), assigned, windows: self, keep: Keep::default() }
     }
 }
 
@@ -59,8 +60,7 @@ pub struct WindowedStream<K, V, W> {
     grouped: GroupedStream<K, V>,
     assigned: GroupedStream<Windowed<K>, V>,
     windows: W,
-    /// How long rows are kept behind the close of their window; for ever if nothing is said.
-    keep_ms: Option<i64>,
+    keep: Keep,
 }
 
 impl<K, V, W: fmt::Debug> fmt::Debug for WindowedStream<K, V, W> {
@@ -114,7 +114,7 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
     #[doc(alias = "withRetention")]
     #[doc(alias = "retentionPeriod")]
     pub fn keep(mut self, keep: Duration) -> Self {
-        self.keep_ms = Some(millis(keep));
+        self.keep = Keep::of(keep);
         self
     }
 
@@ -196,13 +196,8 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
         rows: TableRef<Windowed<K>, A>,
     ) -> WindowedTable<K, A, W> {
         let feeds = table.builder.feeds(table.node);
-        if let Some(keep_ms) = self.keep_ms {
-            let windows = self.windows.clone();
-            let first_kept = move |watermark_ms: i64| {
-                WindowStart(windows.first_open(watermark_ms.saturating_sub(keep_ms)))
-            };
-            table.builder.forgets(&rows, first_kept);
-        }
+        let windows = self.windows.clone();
+        self.keep.forget(&table.builder, &rows, move |watermark| WindowStart(windows.first_open(watermark)));
         WindowedTable { table, rows, windows: self.windows.clone(), feeds }
     }
 }
@@ -240,7 +235,7 @@ impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
     #[must_use]
     pub fn windows_of(&self, rows: impl Into<WindowRows<Windowed<K>, A>>) -> WindowView<K, A> {
         let (rows, windows, feeds) = (rows.into(), self.windows.clone(), self.feeds.clone());
-        WindowView::new(Plain { rows, windows, feeds })
+        WindowView::of_grid(Plain { rows, windows, feeds })
     }
 
     /// The row of each group and window when the window is closed: once, in the order of closes and keys, dated with the last
