@@ -25,6 +25,7 @@ use millpond::changelog::prelude::*;
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::stream::{Calendar, Tumbling};
+use millpond::testing::Driver;
 use millpond::{Engine, ErrorKind, GraphBuilder, Topic, Windowed};
 use millpond_support::any_store::AnyStore;
 use millpond_support::environment::{rounds, seed};
@@ -32,6 +33,7 @@ use millpond_support::expect::refused;
 use millpond_support::random::Random;
 use millpond_support::records;
 use millpond_support::waiting::resolves_at_once;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -294,4 +296,27 @@ fn a_table_that_forgets_is_not_looked_into() {
     };
     refused(joined(true), ErrorKind::Invalid, &["looks rows of table `one`", "`keep`", "on_close"]);
     joined(false).unwrap();
+}
+
+/// What is made of a table under the same keys is a table of its own. Its rows go when it is said of them.
+#[test]
+fn a_table_that_is_made_of_one_that_forgets_keeps_what_it_has() {
+    let graph = GraphBuilder::new();
+    let tumbling = Tumbling::of(ms(SIZE_MS)).grace(Duration::ZERO);
+    let all = graph.stream(&clicks()).group_by_key().windowed(tumbling).keep(ms(100)).count("all");
+    let doubled = all.table().map_values(|_, count| count * 2);
+    let kept = doubled.materialize("kept");
+    let expiring = doubled.expire_at("expiring", |windowed, _| windowed.end_ms + 100);
+    let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
+    for at in [10, 20, 110, 210, 320] {
+        driver.put(&clicks(), 1, 1, at).unwrap();
+    }
+    driver.run().unwrap();
+    let rows = |counts: &[u64], first: i64| -> BTreeMap<Windowed<u8>, u64> {
+        let starts = (first..).step_by(100);
+        starts.zip(counts).map(|(start, count)| (Windowed::new(start, start + 100, 1), *count)).collect()
+    };
+    assert_eq!(driver.table(all.table()).unwrap(), rows(&[1, 1], 200));
+    assert_eq!(driver.table(&kept).unwrap(), rows(&[4, 2, 2, 2], 0));
+    assert_eq!(driver.table(&expiring).unwrap(), rows(&[2, 2], 200));
 }

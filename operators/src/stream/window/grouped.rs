@@ -79,8 +79,10 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
     /// showing what it showed.
     ///
     /// Forgetting is silent: it is no change, nobody is told of it, and nothing that derives from the table loses anything. Tables that
-    /// are made of the final rows ([`on_close`](WindowedTable::on_close)) or of changes are tables of their own, which keep what they
-    /// have. No other table is joined with one that forgets: the graph is refused when it is built, as what a look-up finds would depend
+    /// are made of the final rows ([`on_close`](WindowedTable::on_close)) or of changes, be it under the same keys
+    /// (`map_values(..).materialize(..)`), are tables of their own, which keep what they have: for how long that is good is for whoever
+    /// names them to say, and [`expire_at`](crate::Table::expire_at) has their rows go when the key says so, as a change.
+    /// No other table is joined with one that forgets: the graph is refused when it is built, as what a look-up finds would depend
     /// on how epochs are cut.
     ///
     /// It may be changed from one start to the next without another version of the table. If it is shorter, what is beyond it is forgotten
@@ -239,7 +241,8 @@ impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
     }
 
     /// The row of each group and window when the window is closed: once, in the order of closes and keys, dated with the last
-    /// millisecond of the window. A window is closed once every partition that feeds it has come to its end and the grace.
+    /// millisecond of the window. A window is closed once every partition that feeds it has come to its end and the grace. (Windows that
+    /// close more than 2^62 ms from 1970, which is 146 million years, are told in the order of keys alone.)
     #[must_use]
     #[doc(alias = "suppress")]
     #[doc(alias = "emitStrategy")]

@@ -3,7 +3,7 @@
 use super::Hopping;
 use super::slices::{Slice, slice_key};
 use crate::stream::window::folding::Merging;
-use crate::stream::window::query::{Beside, Grid, WindowRows, WindowsAt};
+use crate::stream::window::query::{Beside, Grid, RowsOfKey, WindowRows, WindowsAt};
 use crate::stream::window::{Windowed, clamped, floor};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
@@ -121,7 +121,7 @@ impl<K: Key, A: Value> Grid<K, A> for Sliced<K, A> {
         let snapshot = self.rows.snapshot()?;
         let then = WindowRows::Then(snapshot.clone());
         let rows = Beside::new(&snapshot, self.slices(start, end));
-        let window = move |row: Result<(K, Vec<(i64, Slice<A>)>)>| {
+        let window = move |row: Result<RowsOfKey<K, Slice<A>>>| {
             let (key, rows) = row?;
             let mut value = None;
             if !then.has_forgotten(key.clone(), start)? {

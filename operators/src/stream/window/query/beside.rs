@@ -13,7 +13,7 @@ pub(in crate::stream::window) struct Beside<K: Key, R: Value> {
 }
 
 /// A key with its rows, each with its time.
-type Rows<K, R> = (K, Vec<(i64, R)>);
+pub(in crate::stream::window) type RowsOfKey<K, R> = (K, Vec<(i64, R)>);
 
 impl<K: Key, R: Value> Beside<K, R> {
     /// The rows of `snapshot` with these times, which ascend.
@@ -24,7 +24,7 @@ impl<K: Key, R: Value> Beside<K, R> {
         Self { scans: times.map(|time| snapshot.prefix(&WindowStart(time)).peekable()).collect() }
     }
 
-    fn step(&mut self) -> Result<Option<Rows<K, R>>> {
+    fn step(&mut self) -> Result<Option<RowsOfKey<K, R>>> {
         let mut least: Option<K> = None;
         for scan in &mut self.scans {
             match scan.peek() {
@@ -46,7 +46,7 @@ impl<K: Key, R: Value> Beside<K, R> {
 }
 
 impl<K: Key, R: Value> Iterator for Beside<K, R> {
-    type Item = Result<Rows<K, R>>;
+    type Item = Result<RowsOfKey<K, R>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let row = self.step().transpose();

@@ -21,7 +21,7 @@ pub use grid::WindowRows;
 pub use over_time::WindowsOfKey;
 
 pub(super) use asked::Asked;
-pub(super) use beside::Beside;
+pub(super) use beside::{Beside, RowsOfKey};
 pub(super) use grid::{Grid, Plain};
 pub(super) use over_time::{Found, Left, Spans, Steps};
 

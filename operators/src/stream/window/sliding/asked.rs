@@ -4,11 +4,11 @@
 //! the moment before the first of them to the end of the last. Stretches in which no key has a row are passed over.
 
 use super::Sliding;
-use super::moments::{Moments, contents};
+use super::moments::{Moments, contents, key_of_row};
 use crate::stream::window::folding::Merging;
 use crate::stream::window::overlap::Overlapping;
 use crate::stream::window::query::{
-    Asked, Beside, Found, Left, Spans, Steps, WindowRows, WindowsAt, WindowsOfKey,
+    Asked, Beside, Found, Left, RowsOfKey, Spans, Steps, WindowRows, WindowsAt, WindowsOfKey,
 };
 use crate::stream::window::{Windowed, clamped};
 use millpond_engine::Result;
@@ -61,7 +61,7 @@ impl<K: Key, A: Value> Gathered<K, A> {
 
     fn windows_of(&self, key: &K, span: (i64, i64)) -> Result<Vec<(Windowed<K>, A)>> {
         let rows: Vec<i64> = self.rows_of(span).collect();
-        let keys: Vec<_> = rows.iter().map(|&row| self.windows.key_of_row(row, key.clone())).collect();
+        let keys: Vec<_> = rows.iter().map(|&row| key_of_row(row, key.clone())).collect();
         let found = rows.into_iter().zip(self.rows.multi_get(&keys)?);
         let rows: Vec<_> = found.filter_map(|(row, moments)| Some((row, moments?))).collect();
         self.put_together(key, span, &rows)
@@ -100,7 +100,7 @@ impl<K: Key, A: Value> Asked<K, A> for Gathered<K, A> {
         let snapshot = self.rows.snapshot()?;
         let then = Self { rows: WindowRows::Then(snapshot.clone()), ..self.clone() };
         let rows = Beside::new(&snapshot, self.rows_of(span));
-        let window = move |row: Result<(K, Vec<(i64, Moments<A>)>)>| {
+        let window = move |row: Result<RowsOfKey<K, Moments<A>>>| {
             let (key, rows) = row?;
             Ok(then.put_together(&key, span, &rows)?.pop())
         };

@@ -8,7 +8,7 @@
 //! range of it: one shard reads it, and sends the keys where their rows are.
 
 use super::Sliding;
-use super::moments::{Moments, Row, contents};
+use super::moments::{Moments, Row, contents, key_of_row};
 use crate::stream::due;
 use crate::stream::window::folding::Merging;
 use crate::stream::window::{WindowStart, Windowed};
@@ -136,8 +136,7 @@ impl<K: Key, A: Value> Close<K, A> {
     /// The rows that the window at `start_ms` lies over.
     fn rows_over(&self, windowed: &Windowed<K>) -> [Windowed<K>; 2] {
         let last_ms = self.windows.last_of(windowed.start_ms);
-        [windowed.start_ms, last_ms]
-            .map(|at| self.windows.key_of_row(self.windows.row_of(at), windowed.key.clone()))
+        [windowed.start_ms, last_ms].map(|at| key_of_row(self.windows.row_of(at), windowed.key.clone()))
     }
 
     /// Puts the windows `together` together, which are in the order in which they are told.

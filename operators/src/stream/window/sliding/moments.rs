@@ -109,15 +109,15 @@ impl Sliding {
         clamped(self.begin_of(ms) + i128::from(self.difference_ms))
     }
 
-    /// The key of the row of `row_ms`.
-    pub(super) fn key_of_row<K>(self, row_ms: i64, key: K) -> Windowed<K> {
-        Windowed::new(row_ms, row_ms.saturating_add(1), key)
-    }
-
     /// The rows from that of the moment `first_ms` to that of `last_ms`.
     pub(super) fn rows_between(self, first_ms: i64, last_ms: i64) -> impl Iterator<Item = i64> {
         let last = self.row_of(last_ms);
         let next = move |row: &i64| (*row < last).then(|| row.saturating_add(self.size_ms()));
         std::iter::successors(Some(self.row_of(first_ms)).filter(|first| *first <= last), next)
     }
+}
+
+/// The key of the row of `row_ms`.
+pub(super) fn key_of_row<K>(row_ms: i64, key: K) -> Windowed<K> {
+    Windowed::new(row_ms, row_ms.saturating_add(1), key)
 }

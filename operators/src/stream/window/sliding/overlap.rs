@@ -2,7 +2,7 @@
 
 use super::asked::Gathered;
 use super::close::{Close, Defining, Due};
-use super::moments::{Moments, add, place};
+use super::moments::{Moments, add, key_of_row, place};
 use super::{Sliding, SlidingStream};
 use crate::stream::window::folding::Merging;
 use crate::stream::window::overlap::{Folded, Overlapping};
@@ -34,7 +34,7 @@ impl Overlapping for Sliding {
     }
 
     fn row_key<K>(self, row_ms: i64, key: K) -> Windowed<K> {
-        self.key_of_row(row_ms, key)
+        key_of_row(row_ms, key)
     }
 
     fn add<A: Value, V>(
