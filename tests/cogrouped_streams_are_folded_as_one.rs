@@ -1,5 +1,5 @@
 //! Several grouped streams that are folded into one accumulator come to what one stream of all their records would: in the order of the
-//! log, plainly and by windows of either kind, for every way to cut epochs, every number of shards, every crash and rebuild.
+//! log, plainly and by windows of every kind, for every way to cut epochs, every number of shards, every crash and rebuild.
 //!
 //! Method: records of two topics, the second of which is also read a second time with other keys, in random epochs with drains and
 //! crashes on a log that is one sequence. The oracle folds them by hand in the order in which they were appended; by windows, what
@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
-use millpond::stream::{Hopping, Sliding, Tumbling};
+use millpond::stream::{Hopping, Session, Sliding, Tumbling};
 use millpond::{Graph, GraphBuilder, StoredTable, Topic, Windowed};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::life::Life;
@@ -20,6 +20,7 @@ use std::time::Duration;
 const SIZE_MS: i64 = 120;
 const HOP_MS: i64 = 30;
 const GRACE_MS: i64 = 40;
+const GAP_MS: i64 = 25;
 
 fn orders() -> Topic<u8, u64> {
     Topic::new("orders")
@@ -39,6 +40,8 @@ struct Case {
     tumbling: Finals,
     hopping: Finals,
     sliding: Finals,
+    sessions: Finals,
+    late: StoredTable<u8, u64>,
 }
 
 fn case() -> Case {
@@ -65,7 +68,12 @@ fn case() -> Case {
     let sliding = sliding.fold("sliding", Vec::new, Seen::extend);
     let sliding = sliding.on_close().map_values(sorted).to_table("sliding_finals");
     let tumbling = tumbling.on_close().to_table("tumbling_finals");
-    Case { graph: graph.build().unwrap(), plain, tumbling, hopping, sliding }
+    let sessions = all.windowed(Session::gap(ms(GAP_MS)).grace(ms(GRACE_MS)));
+    let late = sessions.late().group_by_key().count("late");
+    // What was closed for longer is gone from the table, and not from what was told.
+    let sessions = sessions.keep(ms(50)).fold("sessions", Vec::new, Seen::extend);
+    let sessions = sessions.on_close().map_values(sorted).to_table("session_finals");
+    Case { graph: graph.build().unwrap(), plain, tumbling, hopping, sliding, sessions, late }
 }
 
 /// The same, folded by hand.
@@ -73,6 +81,9 @@ fn case() -> Case {
 struct Model {
     plain: BTreeMap<u8, Seen>,
     windows: BTreeMap<i64, BTreeMap<Windowed<u8>, Seen>>,
+    /// What counts to sessions, by key and time.
+    counted: BTreeMap<u8, Vec<(i64, String)>>,
+    late: BTreeMap<u8, u64>,
     reached: BTreeMap<(&'static str, u32), i64>,
 }
 
@@ -81,6 +92,11 @@ impl Model {
         let reached = self.reached.entry(from).or_insert(i64::MIN);
         *reached = at.max(*reached);
         self.plain.entry(key).or_default().push(seen.to_owned());
+        if *reached < at + 1 + GRACE_MS {
+            self.counted.entry(key).or_default().push((at, seen.to_owned()));
+        } else {
+            *self.late.entry(key).or_default() += 1;
+        }
         for hop in [SIZE_MS, HOP_MS] {
             let mut start = at.div_euclid(hop) * hop;
             while start + SIZE_MS > at {
@@ -94,11 +110,34 @@ impl Model {
         }
     }
 
+    /// How far all partitions have come.
+    fn watermark(&self) -> i64 {
+        let least = if self.reached.len() == 4 { self.reached.values().min() } else { None };
+        least.copied().unwrap_or(i64::MIN)
+    }
+
+    /// The sessions that are closed.
+    fn sessions(&self) -> BTreeMap<Windowed<u8>, Seen> {
+        let mut sessions = BTreeMap::new();
+        for (key, counted) in &self.counted {
+            let mut counted = counted.clone();
+            counted.sort();
+            for session in counted.chunk_by(|a, b| b.0 - a.0 <= GAP_MS) {
+                let windowed = Windowed::new(session[0].0, session.last().unwrap().0 + 1, *key);
+                let mut seen: Seen = session.iter().map(|(_, seen)| seen.clone()).collect();
+                seen.sort();
+                if windowed.end_ms + GAP_MS + GRACE_MS <= self.watermark() {
+                    sessions.insert(windowed, seen);
+                }
+            }
+        }
+        sessions
+    }
+
     /// The windows that begin with each `hop` and are closed.
     fn finals(&self, hop: i64) -> BTreeMap<Windowed<u8>, Seen> {
-        let watermark = if self.reached.len() == 4 { self.reached.values().min() } else { None };
         let mut finals = self.windows.get(&hop).cloned().unwrap_or_default();
-        finals.retain(|windowed, _| watermark.is_some_and(|at| windowed.end_ms + GRACE_MS <= *at));
+        finals.retain(|windowed, _| windowed.end_ms + GRACE_MS <= self.watermark());
         if hop < SIZE_MS {
             for seen in finals.values_mut() {
                 seen.sort();
@@ -111,7 +150,7 @@ impl Model {
 #[test]
 fn cogrouped_streams_are_folded_as_one() {
     let mut random = Random::new(seed());
-    let (mut closed, mut alike) = (0, 0);
+    let (mut closed, mut sessions, mut alike) = (0, 0, 0);
     for _ in 0..rounds(30) {
         let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
         for topic in ["orders", "payments"] {
@@ -156,6 +195,13 @@ fn cogrouped_streams_are_folded_as_one() {
             assert_eq!(found, model.finals(hop));
             closed += found.len();
         }
+        let found: BTreeMap<_, _> =
+            stepper.view(&case.sessions).unwrap().scan().unwrap().map(Result::unwrap).collect();
+        assert_eq!(found, model.sessions());
+        sessions += found.len();
+        let late: BTreeMap<_, _> =
+            stepper.view(&case.late).unwrap().scan().unwrap().map(Result::unwrap).collect();
+        assert_eq!(late, model.late);
         // A sliding window of the same size as a hopping one, which begins with it, has the same in it.
         let hopping = model.finals(HOP_MS);
         for row in stepper.view(&case.sliding).unwrap().scan().unwrap() {
@@ -166,5 +212,5 @@ fn cogrouped_streams_are_folded_as_one() {
             }
         }
     }
-    assert!(closed > 500 && alike > 20, "windows close: {closed}, {alike}");
+    assert!(closed > 500 && sessions > 300 && alike > 20, "windows close: {closed}, {sessions}, {alike}");
 }

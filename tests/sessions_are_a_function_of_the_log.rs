@@ -12,9 +12,9 @@ use millpond::aggregate::sum;
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::codec::{KeyCodec, Value};
 use millpond::store::MemoryStore;
-use millpond::stream::{Session, Tumbling};
+use millpond::stream::{Session, SessionKey, Tumbling};
 use millpond::testing::Driver;
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StoredTable, TableOptions, Topic, Windowed};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, Stepper, StoredTable, TableOptions, Topic, Windowed};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
 use millpond_support::life::Life;
@@ -45,8 +45,8 @@ const CHAINED_MS: i64 = 200;
 
 struct Case {
     graph: Graph,
-    all: StoredTable<Windowed<u8>, Vec<u64>>,
-    largest: StoredTable<Windowed<u8>, u64>,
+    all: StoredTable<SessionKey<u8>, Vec<u64>>,
+    largest: StoredTable<SessionKey<u8>, u64>,
     totals: StoredTable<u8, i128>,
     late: StoredTable<u8, u64>,
 }
@@ -135,10 +135,15 @@ fn expected(all: &[Appended], gap_ms: i64, grace_ms: i64) -> Expected {
     expected
 }
 
+fn rows<V: Value>(stepper: &Stepper, table: &StoredTable<SessionKey<u8>, V>) -> BTreeMap<Windowed<u8>, V> {
+    let rows = stepper.view(table).unwrap().scan().unwrap().map(Result::unwrap);
+    rows.map(|(session, value)| (session.into(), value)).collect()
+}
+
 fn found(life: &mut Life<Case>) -> Expected {
     let (stepper, case) = life.fold_all();
-    let all = stepper.view(&case.all).unwrap().scan().unwrap().map(Result::unwrap).collect();
-    let largest = stepper.view(&case.largest).unwrap().scan().unwrap().map(Result::unwrap).collect();
+    let all = rows(stepper, &case.all);
+    let largest = rows(stepper, &case.largest);
     let totals = stepper.view(&case.totals).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let late = stepper.view(&case.late).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let (finals, chained) = (read(&*life.log, &told()), read(&*life.log, &chained()));

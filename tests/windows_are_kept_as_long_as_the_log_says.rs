@@ -20,20 +20,20 @@
 
 mod kept;
 
-use kept::{
-    Expected, Held, Lives, Medium, PARTITIONS, SIZE_MS, Seen, any_log, append, case, check_view, clicks, ms,
-};
+use kept::{Expected, Held, Lives, PARTITIONS, SIZE_MS, Seen, any_log, append, case, check_view, clicks, ms};
 use millpond::changelog::prelude::*;
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
 use millpond::stream::{Calendar, Tumbling};
+use millpond::testing::Driver;
 use millpond::{Engine, ErrorKind, GraphBuilder, Topic, Windowed};
+use millpond_support::any_store::AnyStore;
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
 use millpond_support::random::Random;
 use millpond_support::records;
 use millpond_support::waiting::resolves_at_once;
-use std::path::Path;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,13 +73,13 @@ fn what_was_forgotten_stays_so_whatever_is_said_later() {
     let (mut raised, mut lasted) = (0, 0);
     for round in 0..rounds(20) {
         let log = any_log(&mut random);
-        let mut medium = Medium::new(random.below(2) == 0);
+        let mut medium = AnyStore::any(&mut random);
         let mut reached = [0_i64, -200, 350];
         let mut durable = i64::MIN;
         for life in 0..10 {
             let keep = random.pick(&[None, Some(0), Some(200), Some(600), Some(2_000)]);
             let case = case(keep, 0);
-            let mut stepper = medium.open(&case, &log, 1 + random.index(3));
+            let mut stepper = medium.stepper(&case.graph, &log, 1 + random.index(3));
             let view = stepper.view(&case.all).unwrap();
             let mut first = durable;
             for step in 0..24 {
@@ -128,16 +128,8 @@ struct Left {
     rows: u64,
 }
 
-fn directory_bytes(dir: &Path) -> u64 {
-    let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path());
-    files
-        .filter(|file| file.extension().is_some_and(|e| e == "sst"))
-        .map(|f| f.metadata().unwrap().len())
-        .sum()
-}
-
 /// Runs through `windows` windows of `keys` keys each, and keeps four.
-fn run_through(medium: &Medium, keep: bool, windows: i64, keys: u32) -> Left {
+fn run_through(medium: &AnyStore, keep: bool, windows: i64, keys: u32) -> Left {
     let visits = Topic::<u32, Vec<u64>>::new("visits").partitions(1);
     let graph = GraphBuilder::new();
     let tumbling = Tumbling::of(ms(SIZE_MS)).grace(Duration::ZERO);
@@ -172,7 +164,7 @@ fn run_through(medium: &Medium, keep: bool, windows: i64, keys: u32) -> Left {
     medium.compact();
     // Nothing is to be drained: what is left to be given back is.
     stepper.drain().unwrap();
-    let directory_bytes = medium.dir.as_ref().map_or(0, |dir| directory_bytes(dir.path()));
+    let directory_bytes = medium.file_bytes();
     let hot_entries = stepper.stats().tables["all"].hot_entries;
     Left { directory_bytes, most_bytes, hot_entries, rows: view.count().unwrap() }
 }
@@ -180,7 +172,7 @@ fn run_through(medium: &Medium, keep: bool, windows: i64, keys: u32) -> Left {
 #[test]
 fn the_space_of_what_is_forgotten_is_given_back() {
     for on_disk in [true, false] {
-        let (some, all) = (Medium::new(on_disk), Medium::new(on_disk));
+        let (some, all) = (AnyStore::new(on_disk), AnyStore::new(on_disk));
         let (left, without) = (run_through(&some, true, 200, 60), run_through(&all, false, 200, 60));
         assert_eq!((left.rows, without.rows), (5 * 60 + if left.rows > 300 { 60 } else { 0 }, 200 * 60));
         assert!(left.hot_entries as u64 <= left.rows, "{} of {} in memory", left.hot_entries, left.rows);
@@ -197,11 +189,11 @@ fn the_space_of_what_is_forgotten_is_given_back() {
 /// Snapshots that are held keep what they show, and what they held up goes once they are gone.
 #[test]
 fn a_snapshot_that_is_held_keeps_its_rows_through_drains_and_compactions() {
-    let medium = Medium::new(true);
+    let medium = AnyStore::new(true);
     let case = case(Some(0), 0);
     let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
     log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
-    let mut stepper = medium.open(&case, &log, 1);
+    let mut stepper = medium.stepper(&case.graph, &log, 1);
     let put = |at: i64| {
         for number in 0..PARTITIONS {
             let records = (0..2).map(|key| {
@@ -241,11 +233,11 @@ fn a_snapshot_that_is_held_keeps_its_rows_through_drains_and_compactions() {
 
 #[test]
 fn nobody_who_waits_for_a_key_is_told_that_it_is_forgotten() {
-    let medium = Medium::new(false);
+    let medium = AnyStore::new(false);
     let case = case(Some(100), 0);
     let log: Arc<dyn Changelog> = Arc::new(MemoryChangelog::new());
     log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
-    let mut stepper = medium.open(&case, &log, 1);
+    let mut stepper = medium.stepper(&case.graph, &log, 1);
     let mut put = |times: &[i64]| {
         for (at, number) in times.iter().flat_map(|at| (0..PARTITIONS).map(move |number| (*at, number))) {
             let record = records::record(&clicks(), &(number as u8), Some(&7)).at(at);
@@ -304,4 +296,27 @@ fn a_table_that_forgets_is_not_looked_into() {
     };
     refused(joined(true), ErrorKind::Invalid, &["looks rows of table `one`", "`keep`", "on_close"]);
     joined(false).unwrap();
+}
+
+/// What is made of a table under the same keys is a table of its own. Its rows go when it is said of them.
+#[test]
+fn a_table_that_is_made_of_one_that_forgets_keeps_what_it_has() {
+    let graph = GraphBuilder::new();
+    let tumbling = Tumbling::of(ms(SIZE_MS)).grace(Duration::ZERO);
+    let all = graph.stream(&clicks()).group_by_key().windowed(tumbling).keep(ms(100)).count("all");
+    let doubled = all.table().map_values(|_, count| count * 2);
+    let kept = doubled.materialize("kept");
+    let expiring = doubled.expire_at("expiring", |windowed, _| windowed.end_ms + 100);
+    let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
+    for at in [10, 20, 110, 210, 320] {
+        driver.put(&clicks(), 1, 1, at).unwrap();
+    }
+    driver.run().unwrap();
+    let rows = |counts: &[u64], first: i64| -> BTreeMap<Windowed<u8>, u64> {
+        let starts = (first..).step_by(100);
+        starts.zip(counts).map(|(start, count)| (Windowed::new(start, start + 100, 1), *count)).collect()
+    };
+    assert_eq!(driver.table(all.table()).unwrap(), rows(&[1, 1], 200));
+    assert_eq!(driver.table(&kept).unwrap(), rows(&[4, 2, 2, 2], 0));
+    assert_eq!(driver.table(&expiring).unwrap(), rows(&[2, 2], 200));
 }

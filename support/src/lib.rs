@@ -15,6 +15,8 @@
 )]
 
 #[cfg(feature = "rocks")]
+pub mod any_store;
+#[cfg(feature = "rocks")]
 pub mod bench;
 pub mod broker;
 pub mod environment;

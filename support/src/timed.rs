@@ -7,7 +7,7 @@ use crate::random::Random;
 use crate::records;
 use millpond::changelog::backend::read_below;
 use millpond::changelog::{Changelog, TopicConfig};
-use millpond::{Result, Topic};
+use millpond::{Position, Result, Topic, TopicPartition};
 
 /// How many partitions the topics of such records have.
 pub const PARTITIONS: u32 = 3;
@@ -107,23 +107,43 @@ impl Appending {
 
 /// All records of `topic`, one partition after the other, and the least of what these have come to.
 pub fn read(log: &dyn Changelog, topic: &Topic<u8, u64>) -> Result<(Vec<TimedRecord>, i64)> {
+    read_until(log, topic, |id| Ok(log.offsets(id)?.end))
+}
+
+/// As [`read`], of the records that `position` has behind it.
+pub fn read_at(
+    log: &dyn Changelog,
+    topic: &Topic<u8, u64>,
+    position: &Position,
+) -> Result<(Vec<TimedRecord>, i64)> {
+    read_until(log, topic, |id| Ok(position.offset(id)))
+}
+
+fn read_until(
+    log: &dyn Changelog,
+    topic: &Topic<u8, u64>,
+    end: impl Fn(&TopicPartition) -> Result<u64>,
+) -> Result<(Vec<TimedRecord>, i64)> {
     let (mut found, mut watermark) = (Vec::new(), i64::MAX);
     for partition in 0..PARTITIONS {
         let id = records::partition(topic, partition);
-        let kept = log.offsets(&id)?;
-        let mut reader = log.reader(&id, kept.start)?;
+        let (start, end) = (log.offsets(&id)?.start, end(&id)?);
         let mut stream_time_ms = i64::MIN;
-        read_below(&mut *reader, kept.end, |batch| {
-            for record in &batch.decode()? {
-                stream_time_ms = stream_time_ms.max(record.timestamp_ms);
-                let (timestamp_ms, key) = (record.timestamp_ms, record.key.unwrap()[0]);
-                let value = record.value.map(|value| topic.codec().decode(value).unwrap());
-                let number = record.headers().find_map(|(name, number)| number.filter(|_| name == NUMBER));
-                let number = u64::from_be_bytes(number.unwrap().try_into().unwrap());
-                found.push(TimedRecord { timestamp_ms, stream_time_ms, partition, key, value, number });
-            }
-            Ok(())
-        })?;
+        if start < end {
+            let mut reader = log.reader(&id, start)?;
+            read_below(&mut *reader, end, |batch| {
+                for record in batch.decode()?.iter().filter(|record| record.offset < end) {
+                    stream_time_ms = stream_time_ms.max(record.timestamp_ms);
+                    let (timestamp_ms, key) = (record.timestamp_ms, record.key.unwrap()[0]);
+                    let value = record.value.map(|value| topic.codec().decode(value).unwrap());
+                    let number =
+                        record.headers().find_map(|(name, number)| number.filter(|_| name == NUMBER));
+                    let number = u64::from_be_bytes(number.unwrap().try_into().unwrap());
+                    found.push(TimedRecord { timestamp_ms, stream_time_ms, partition, key, value, number });
+                }
+                Ok(())
+            })?;
+        }
         watermark = watermark.min(stream_time_ms);
     }
     Ok((found, watermark))

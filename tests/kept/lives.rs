@@ -1,8 +1,9 @@
 //! The lives of a state whose tables forget: epochs, drains, compactions, crashes and rebuilds, and whoever looks on.
 
-use super::{Case, Expected, Held, Medium, Replica, Row, Rows, any_log, case, check_view, told};
+use super::{Case, Expected, Held, Replica, Row, Rows, any_log, case, check_view, told};
 use millpond::changelog::Changelog;
 use millpond::{StateReader, Stepper, TopicPartition, View, Windowed};
+use millpond_support::any_store::AnyStore;
 use millpond_support::random::Random;
 use millpond_support::records;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ pub(crate) struct Lives {
     pub(crate) keep_ms: i64,
     pub(crate) version: u32,
     pub(crate) shards: usize,
-    pub(crate) medium: Medium,
+    pub(crate) medium: AnyStore,
     pub(crate) case: Case,
     pub(crate) alive: Option<Stepper>,
     pub(crate) held: Vec<Held>,
@@ -41,7 +42,7 @@ impl Lives {
             keep_ms,
             version: 0,
             shards: 2,
-            medium: Medium::new(random.below(2) == 0),
+            medium: AnyStore::any(random),
             case: case(Some(keep_ms), 0),
             alive: None,
             held: Vec::new(),
@@ -52,7 +53,7 @@ impl Lives {
     }
 
     pub(crate) fn stepper(&mut self) -> &mut Stepper {
-        self.alive.get_or_insert_with(|| self.medium.open(&self.case, &self.log, self.shards))
+        self.alive.get_or_insert_with(|| self.medium.stepper(&self.case.graph, &self.log, self.shards))
     }
 
     pub(crate) fn view(&mut self) -> View<Windowed<u8>, Vec<u64>> {
@@ -77,7 +78,7 @@ impl Lives {
                 self.case = case(Some(self.keep_ms), self.version);
             }
             1 => {
-                self.medium = Medium::new(random.below(2) == 0);
+                self.medium = AnyStore::any(random);
                 self.beside = None;
             }
             _ => {}

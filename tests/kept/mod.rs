@@ -5,11 +5,10 @@ mod lives;
 pub(crate) use lives::{Lives, Seen};
 
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
-use millpond::store::{MemoryStore, RocksOptions, RocksStore, StateStore};
 use millpond::stream::{Tumbling, WindowStart};
 use millpond::{
-    ChangeStream, Engine, Graph, GraphBuilder, Position, Stepper, StoredTable, TableOptions, TableSnapshot,
-    Topic, View, Windowed,
+    ChangeStream, Graph, GraphBuilder, Position, StoredTable, TableOptions, TableSnapshot, Topic, View,
+    Windowed,
 };
 use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
@@ -182,41 +181,6 @@ pub(crate) fn check_view(view: &View<Windowed<u8>, Vec<u64>>, held: &Held, what:
     );
     let count = held.all.keys().filter(|key| key.start_ms >= held.first).count();
     assert_eq!(view.count().unwrap(), count as u64, "{what}: the count of a view");
-}
-
-/// Where rows are kept; on disk with its directory.
-pub(crate) struct Medium {
-    pub(crate) store: Arc<dyn StateStore>,
-    pub(crate) dir: Option<tempfile::TempDir>,
-}
-
-impl Medium {
-    pub(crate) fn new(on_disk: bool) -> Self {
-        if !on_disk {
-            return Self { store: Arc::new(MemoryStore::new()), dir: None };
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(RocksStore::open(dir.path(), &RocksOptions::default()).unwrap());
-        Self { store, dir: Some(dir) }
-    }
-
-    /// Has the drains so far compacted.
-    pub(crate) fn compact(&self) {
-        self.store.settle();
-        let settled =
-            || self.store.stats().level_zero_files == 0 && self.store.stats().running_compactions == 0;
-        for _ in 0..1_000_000 {
-            if settled() {
-                break;
-            }
-            std::thread::yield_now();
-        }
-    }
-
-    pub(crate) fn open(&self, case: &Case, log: &Arc<dyn Changelog>, shards: usize) -> Stepper {
-        let builder = Engine::builder(&case.graph).store(self.store.clone()).changelog(log.clone());
-        builder.shards(shards).stepper().unwrap()
-    }
 }
 
 pub(crate) fn any_log(random: &mut Random) -> Arc<dyn Changelog> {

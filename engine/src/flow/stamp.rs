@@ -53,7 +53,8 @@ impl Stamp {
 
     /// The stamp of what is made where something closes at `close_ms` for the key with this encoding: no record has caused it. It
     /// stands behind all records of its epoch, in the order of times, and then of keys as far as their first bytes tell them apart; a
-    /// topic gets what closes at one time in the order of the keys that it has there.
+    /// topic gets what closes at one time in the order of the keys that it has there. A place has 63 bits for the time, so that all of
+    /// what closes more than 2^62 ms from 1970 closes at one time.
     #[must_use]
     pub fn of_closing(close_ms: i64, encoded_key: &[u8], timestamp_ms: i64) -> Self {
         // No log comes to 2^63 records, and no date is so far away that half of the range would not do.

@@ -234,7 +234,7 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     pub fn get(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<Option<V>> {
         let key = &*key.as_key();
         let row = self.table.row_key(key);
-        if self.counted().is_some_and(|count| count.has_forgotten(&row)) {
+        if self.has_forgotten_row(&row) {
             return Ok(None);
         }
         let mut value = Ok(None);
@@ -250,6 +250,16 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     /// As for [`get`](Self::get).
     pub fn contains(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<bool> {
         Ok(self.get(key)?.is_some())
+    }
+
+    /// Whether the table had forgotten what the row of `key` was, be it that there was none: see [`View::has_forgotten`].
+    #[must_use]
+    pub fn has_forgotten(&self, key: &(impl AsKey<K> + ?Sized)) -> bool {
+        self.has_forgotten_row(&self.table.row_key(&key.as_key()))
+    }
+
+    fn has_forgotten_row(&self, row: &[u8]) -> bool {
+        self.counted().is_some_and(|count| count.has_forgotten(row))
     }
 
     /// The values of many keys, in the order of `keys`.

@@ -137,6 +137,19 @@ impl<K: Key, V: Value> View<K, V> {
         Ok(self.get(key)?.is_some())
     }
 
+    /// Whether the table has forgotten what the row of `key` was, be it that there was none: a table of windows that says for how long it
+    /// [keeps](crate::graph::Builder::forgets) them. It stays so.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub fn has_forgotten(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<bool> {
+        let key = &*key.as_key();
+        self.ask(|table| {
+            table.ask()?;
+            Ok(table.has_forgotten(key))
+        })
+    }
+
     /// The values of many keys in one epoch, in the order of `keys`.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 //! kept by time, and sends each where its key is, behind all records of the epoch. The table is read as it was before the epoch, so
 //! that whoever writes it stands behind.
 
+use super::due;
 use super::grace::Grace;
 use super::moment::{Moment, Time};
 use super::step::CHARGED_TOGETHER;
@@ -12,6 +13,7 @@ use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Exchange, Failure, Origin, Stamp};
 use millpond_engine::graph::TableRef;
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// What comes to where it waits.
 #[derive(Clone)]
@@ -46,7 +48,7 @@ impl<K: Key, V: Value, R: Value> Exchange for Arrive<K, V, R> {
         context: &mut Context<'_>,
         (events,): Self::Input,
     ) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let (router, shard, due) = (context.router(), context.shard(), self.grace.due(context));
+        let (router, shard) = (context.router(), context.shard());
         let now = |Event { key, value, stamp }| Event { key, value: Arrival::Now(value), stamp };
         let mut arrivals: Vec<Self::Item> = events.into_iter().map(now).collect();
         if !context.has_table(&self.waiting) {
@@ -62,24 +64,27 @@ impl<K: Key, V: Value, R: Value> Exchange for Arrive<K, V, R> {
         } else {
             router.split(arrivals, |event| &event.key)
         };
-        if shard == 0 && !due.is_empty() {
-            let rows = context.table_before(&self.waiting)?.prefixes(Time(due.start)..Time(due.end));
-            for (number, row) in (1..).zip(rows) {
-                let (Moment { timestamp_ms, origin, key }, value) = row?;
-                if number % CHARGED_TOGETHER == 0 {
-                    context.charge::<Self::Item>(CHARGED_TOGETHER)?;
-                }
-                let stamp = Stamp::of_release(self.grace.close_of(timestamp_ms), origin, timestamp_ms);
-                if let Some(part) = parts.get_mut(router.shard(&key)) {
-                    part.push(Event { key, value: Arrival::Due(origin, value), stamp });
-                }
+        for (number, row) in (1..).zip(due::rows(context, &self.waiting, self.times(context))?) {
+            let (Moment { timestamp_ms, origin, key }, value) = row?;
+            if number % CHARGED_TOGETHER == 0 {
+                context.charge::<Self::Item>(CHARGED_TOGETHER)?;
+            }
+            let stamp = Stamp::of_release(self.grace.close_of(timestamp_ms), origin, timestamp_ms);
+            if let Some(part) = parts.get_mut(router.shard(&key)) {
+                part.push(Event { key, value: Arrival::Due(origin, value), stamp });
             }
         }
         Ok(parts)
     }
 
     fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let due = self.grace.due(context);
-        Ok(!due.is_empty() && context.has_rows(&self.waiting, Time(due.start)..Time(due.end))?)
+        due::has_rows(context, &self.waiting, self.times(context))
+    }
+}
+
+impl<K, V, R> Arrive<K, V, R> {
+    /// The times of what is due with this epoch.
+    fn times(&self, context: &Context<'_>) -> Range<Time> {
+        due::between(context, |at| Time(self.grace.first_open(at)))
     }
 }

@@ -6,7 +6,7 @@
 //! Empty input changes nothing. A panic is the failure of its record, and what it has made of the accumulator is undone.
 
 use super::window::{
-    GroupsBy, HoppingStream, HoppingTable, Moments, Slice, SlidingStream, SlidingTable, WindowedStream,
+    GroupsBy, Overlapping, OverlappingStream, OverlappingTable, SessionStream, SessionTable, WindowedStream,
     WindowedTable, Windows,
 };
 use super::{GroupedStream, Stream};
@@ -16,6 +16,7 @@ use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::TableOptions;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A value of one stream or of another: what [cogrouped](GroupedStream::cogroup) streams are together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +168,11 @@ impl<D: fmt::Debug, K, V, A> fmt::Debug for CogroupedWindows<D, K, V, A> {
 }
 
 impl<K: Key, V: Value, A: Value, W: Windows> CogroupedWindows<WindowedStream<K, V, W>, K, V, A> {
+    /// Has tables forget the rows of a window so long after it was closed: see [`WindowedStream::keep`].
+    pub fn keep(self, keep: Duration) -> Self {
+        Self { divided: self.divided.keep(keep), ..self }
+    }
+
     /// Folds each group in each window into a row of the table `store`, beginning with `init()`.
     pub fn fold(
         &self,
@@ -190,15 +196,20 @@ impl<K: Key, V: Value, A: Value, W: Windows> CogroupedWindows<WindowedStream<K, 
     }
 }
 
-impl<K: Key, V: Value, A: Value> CogroupedWindows<HoppingStream<K, V>, K, V, A> {
+impl<K: Key, V: Value, A: Value, W: Overlapping> CogroupedWindows<OverlappingStream<K, V, W>, K, V, A> {
+    /// Has tables forget a window so long after it was closed: see [`OverlappingStream::keep`].
+    pub fn keep(self, keep: Duration) -> Self {
+        Self { divided: self.divided.keep(keep), ..self }
+    }
+
     /// Folds each group, beginning with `init()`; `merge` makes one value of two, of different times. The order of records must not
     /// matter: see [`Merge`](crate::aggregate::Merge).
     pub fn fold(
         &self,
-        store: impl Into<TableOptions<Slice<A>>>,
+        store: impl Into<TableOptions<W::Row<A>>>,
         init: impl Fn() -> A + Send + Sync + 'static,
         merge: impl Fn(&mut A, A) + Send + Sync + 'static,
-    ) -> HoppingTable<K, V, A> {
+    ) -> OverlappingTable<K, V, A, W> {
         let fold = Arc::clone(&self.fold);
         self.divided.fold(store, init, move |acc, key, value| fold(acc, key, value), merge)
     }
@@ -210,20 +221,51 @@ impl<K: Key, V: Value, A: Value> CogroupedWindows<HoppingStream<K, V>, K, V, A> 
     }
 }
 
-impl<K: Key, V: Value, A: Value> CogroupedWindows<SlidingStream<K, V>, K, V, A> {
-    /// Folds each group, beginning with `init()`; `merge` makes one value of two, of different moments. The order of records must not
-    /// matter: see [`Merge`](crate::aggregate::Merge).
+impl<K: Key, V: Value, A: Value> CogroupedWindows<SessionStream<K, V>, K, V, A> {
+    /// Has tables forget a session so long after it was closed: see [`SessionStream::keep`].
+    pub fn keep(self, keep: Duration) -> Self {
+        Self { divided: self.divided.keep(keep), ..self }
+    }
+
+    /// Folds each group in each session into a row of the table `store`, beginning with `init()`; `merge` makes one value of two
+    /// sessions that become one, of which the first is the earlier one. What goes for [`SessionStream::fold`] goes here.
+    ///
+    /// ```
+    /// use millpond::stream::Session;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    /// use std::time::Duration;
+    ///
+    /// // User -> page, and user -> cents
+    /// let (views, orders) = (Topic::<u32, String>::new("views"), Topic::<u32, u64>::new("orders"));
+    /// let graph = GraphBuilder::new();
+    /// let visits = graph
+    ///     .stream(&views)
+    ///     .group_by_key()
+    ///     .cogroup(|visit: &mut (u64, u64), _user, _page| visit.0 += 1)
+    ///     .and(&graph.stream(&orders).group_by_key(), |visit, _user, cents| visit.1 += cents)
+    ///     .windowed(Session::gap(Duration::from_secs(30)).grace(Duration::ZERO))
+    ///     .fold("visits", || (0, 0), |visit, later| *visit = (visit.0 + later.0, visit.1 + later.1));
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&views, 7, "home".to_owned(), 1_000)?;
+    /// driver.put(&orders, 7, 450, 25_000)?;
+    /// driver.put(&views, 7, "home".to_owned(), 90_000)?;
+    /// driver.run()?;
+    /// let visits: Vec<_> = driver.table(visits.table())?.into_values().collect();
+    /// assert_eq!(visits, [(1, 450), (1, 0)]);
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
     pub fn fold(
         &self,
-        store: impl Into<TableOptions<Moments<A>>>,
+        store: impl Into<TableOptions<A>>,
         init: impl Fn() -> A + Send + Sync + 'static,
         merge: impl Fn(&mut A, A) + Send + Sync + 'static,
-    ) -> SlidingTable<K, V, A> {
+    ) -> SessionTable<K, A> {
         let fold = Arc::clone(&self.fold);
         self.divided.fold(store, init, move |acc, key, value| fold(acc, key, value), merge)
     }
 
-    /// The records that count to no window, of whichever stream.
+    /// The records that count to no session, of whichever stream.
     #[must_use]
     pub fn late(&self) -> Stream<K, V> {
         self.divided.late()

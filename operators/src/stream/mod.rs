@@ -27,6 +27,7 @@ pub(crate) mod alarmed;
 pub(crate) mod arrive;
 mod cogroup;
 mod distinct;
+mod due;
 mod emit;
 mod extreme;
 mod fallible;
@@ -61,10 +62,11 @@ pub use record::ConsumerRecord;
 #[cfg(feature = "calendar")]
 pub use window::{Calendar, CalendarPeriod, Weekday};
 pub use window::{
-    GroupsBy, Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Moments, Session, SessionGap,
-    SessionStream, SessionTable, Slice, Sliding, SlidingDifference, SlidingStream, SlidingTable, Tumbling,
-    TumblingSize, WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable, Windows,
-    WindowsAt, WindowsOfKey,
+    GroupsBy, Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Moments, Overlapping,
+    OverlappingStream, OverlappingTable, Session, SessionEnd, SessionGap, SessionKey, SessionStream,
+    SessionTable, Slice, Sliding, SlidingDifference, SlidingStream, SlidingTable, Tumbling, TumblingSize,
+    WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable, Windows, WindowsAt,
+    WindowsOfKey,
 };
 pub use within::{HeldRecords, JoinStore, StreamJoin, Within, WithinBounds};
 

@@ -44,6 +44,7 @@ impl<K: KeyCodec + Hash> KeyCodec for Moment<K> {
 }
 
 /// A time, as the beginning of moments.
+#[derive(PartialEq, PartialOrd)]
 pub(crate) struct Time(pub(crate) i64);
 
 impl<K: Key> KeyPrefix<Moment<K>> for Time {

@@ -8,16 +8,18 @@
 //! a part of them, and send them where their groups are; those that were touched are known where they are.
 
 use super::{WindowStart, Windowed, Windows};
+use crate::stream::due;
 use millpond_engine::codec::{Key, KeyCodec, Value};
 use millpond_engine::dataflow::{
     Behind, Change, Changes, Context, Event, Exchange, Failure, Operator, Stamp, Unread,
 };
 use millpond_engine::graph::TableRef;
 use std::collections::HashSet;
+use std::ops::Range;
 
-/// Where the first window begins that is due with this epoch, and the first one that is not.
-fn starts(windows: &impl Windows, context: &Context<'_>) -> [i64; 2] {
-    [context.watermark_before(), context.watermark()].map(|at| windows.first_open(at))
+/// Where windows begin that are due with this epoch.
+fn starts(windows: &impl Windows, context: &Context<'_>) -> Range<WindowStart> {
+    due::between(context, |at| WindowStart(windows.first_open(at)))
 }
 
 fn stamp<K: KeyCodec>(close_ms: i64, windowed: &Windowed<K>) -> Stamp {
@@ -37,27 +39,17 @@ impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
     type Item = Event<Windowed<K>, A>;
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let mut due = Vec::new();
-        let [start, end] = self.starts(context);
-        if start < end {
-            for row in context.share_of_rows(&self.table, WindowStart(start)..WindowStart(end))? {
-                let (key, value) = row?;
-                let stamp = stamp(self.windows.close_of(key.end_ms), &key);
-                due.push(Event { key, value, stamp });
-            }
+        let mut found = Vec::new();
+        for row in due::rows(context, &self.table, starts(&self.windows, context))? {
+            let (key, value) = row?;
+            let stamp = stamp(self.windows.close_of(key.end_ms), &key);
+            found.push(Event { key, value, stamp });
         }
-        Ok(context.router().split(due, |event| &event.key))
+        Ok(context.router().split(found, |event| &event.key))
     }
 
     fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let [start, end] = self.starts(context);
-        Ok(start < end && context.has_rows(&self.table, WindowStart(start)..WindowStart(end))?)
-    }
-}
-
-impl<K: Key, A: Value, W: Windows> Due<K, A, W> {
-    fn starts(&self, context: &Context<'_>) -> [i64; 2] {
-        starts(&self.windows, context)
+        due::has_rows(context, &self.table, starts(&self.windows, context))
     }
 }
 
@@ -72,13 +64,13 @@ impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
     type Output = Vec<Event<Windowed<K>, A>>;
 
     fn run(&self, context: &mut Context<'_>, due: Self::Input) -> Result<Option<Self::Output>, Failure> {
-        let [start, end] = starts(&self.windows, context);
-        if start >= end {
+        let starts = starts(&self.windows, context);
+        if starts.is_empty() {
             // Nothing closes. What closed before is touched no more.
             return Ok(Some(Vec::new()));
         }
         let close_of = |windowed: &Windowed<K>| self.windows.close_of(windowed.end_ms);
-        let is_closed = |windowed: &Windowed<K>| windowed.start_ms < end;
+        let is_closed = |windowed: &Windowed<K>| WindowStart(windowed.start_ms) < starts.end;
         let touched = context.table(&self.table)?.changes_of(context, is_closed)?;
         let known: HashSet<&Windowed<K>> = touched.iter().map(|change| &change.key).collect();
         // What was not touched is what it was before.

@@ -2,8 +2,9 @@
 
 use super::assign::{Assign, Late};
 use super::close::{Close, Due};
+use super::keep::Keep;
 use super::query::{Plain, WindowRows, WindowView};
-use super::{WindowStart, Windowed, Windows, millis, sealed};
+use super::{WindowStart, Windowed, Windows, sealed};
 use crate::aggregate::{Aggregate, Fold, count};
 use crate::stream::group::reducing;
 use crate::stream::{GroupedStream, Stream};
@@ -49,7 +50,7 @@ impl<K: Key, V: Value, W: Windows> GroupsBy<K, V> for W {
         builder.looks_at_time(assigned, 0);
         let stream = Stream::new(builder.clone(), assigned, true);
         let assigned = GroupedStream { stream };
-        WindowedStream { grouped: grouped.clone(), assigned, windows: self, keep_ms: None }
+        WindowedStream { grouped: grouped.clone(), assigned, windows: self, keep: Keep::default() }
     }
 }
 
@@ -59,8 +60,7 @@ pub struct WindowedStream<K, V, W> {
     grouped: GroupedStream<K, V>,
     assigned: GroupedStream<Windowed<K>, V>,
     windows: W,
-    /// How long rows are kept behind the close of their window; for ever if nothing is said.
-    keep_ms: Option<i64>,
+    keep: Keep,
 }
 
 impl<K, V, W: fmt::Debug> fmt::Debug for WindowedStream<K, V, W> {
@@ -79,8 +79,10 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
     /// showing what it showed.
     ///
     /// Forgetting is silent: it is no change, nobody is told of it, and nothing that derives from the table loses anything. Tables that
-    /// are made of the final rows ([`on_close`](WindowedTable::on_close)) or of changes are tables of their own, which keep what they
-    /// have. No other table is joined with one that forgets: the graph is refused when it is built, as what a look-up finds would depend
+    /// are made of the final rows ([`on_close`](WindowedTable::on_close)) or of changes, be it under the same keys
+    /// (`map_values(..).materialize(..)`), are tables of their own, which keep what they have: for how long that is good is for whoever
+    /// names them to say, and [`expire_at`](crate::Table::expire_at) has their rows go when the key says so, as a change.
+    /// No other table is joined with one that forgets: the graph is refused when it is built, as what a look-up finds would depend
     /// on how epochs are cut.
     ///
     /// It may be changed from one start to the next without another version of the table. If it is shorter, what is beyond it is forgotten
@@ -114,7 +116,7 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
     #[doc(alias = "withRetention")]
     #[doc(alias = "retentionPeriod")]
     pub fn keep(mut self, keep: Duration) -> Self {
-        self.keep_ms = Some(millis(keep));
+        self.keep = Keep::of(keep);
         self
     }
 
@@ -196,13 +198,8 @@ impl<K: Key, V: Value, W: Windows> WindowedStream<K, V, W> {
         rows: TableRef<Windowed<K>, A>,
     ) -> WindowedTable<K, A, W> {
         let feeds = table.builder.feeds(table.node);
-        if let Some(keep_ms) = self.keep_ms {
-            let windows = self.windows.clone();
-            let first_kept = move |watermark_ms: i64| {
-                WindowStart(windows.first_open(watermark_ms.saturating_sub(keep_ms)))
-            };
-            table.builder.forgets(&rows, first_kept);
-        }
+        let windows = self.windows.clone();
+        self.keep.forget(&table.builder, &rows, move |watermark| WindowStart(windows.first_open(watermark)));
         WindowedTable { table, rows, windows: self.windows.clone(), feeds }
     }
 }
@@ -240,11 +237,12 @@ impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
     #[must_use]
     pub fn windows_of(&self, rows: impl Into<WindowRows<Windowed<K>, A>>) -> WindowView<K, A> {
         let (rows, windows, feeds) = (rows.into(), self.windows.clone(), self.feeds.clone());
-        WindowView::new(Plain { rows, windows, feeds })
+        WindowView::of_grid(Plain { rows, windows, feeds })
     }
 
     /// The row of each group and window when the window is closed: once, in the order of closes and keys, dated with the last
-    /// millisecond of the window. A window is closed once every partition that feeds it has come to its end and the grace.
+    /// millisecond of the window. A window is closed once every partition that feeds it has come to its end and the grace. (Windows that
+    /// close more than 2^62 ms from 1970, which is 146 million years, are told in the order of keys alone.)
     #[must_use]
     #[doc(alias = "suppress")]
     #[doc(alias = "emitStrategy")]

@@ -8,9 +8,11 @@
 //! | `sliding` | windows that end or begin with a record |
 //! | `calendar` | windows as clocks on the wall show them |
 //! | `session` | windows that are as long as records follow each other |
+//! | `overlap` | what windows have in common of which a moment is in several |
 //! | `grouped`, `folding` | grouped records by their windows, and how they are folded |
 //! | `assign` | to which window a record counts, and which records count to none |
 //! | `close` | the final rows of windows that are closed |
+//! | `keep` | for how long windows are kept |
 //! | `query` | asking tables of windows |
 //!
 //! Whether a record counts is decided by its stamp alone: it does as long as its own partition has not come to the end of the window
@@ -23,6 +25,8 @@ mod close;
 mod folding;
 mod grouped;
 mod hopping;
+mod keep;
+mod overlap;
 mod query;
 mod session;
 mod sliding;
@@ -33,8 +37,9 @@ mod windowed;
 pub use calendar::{Calendar, CalendarPeriod, Weekday};
 pub use grouped::{GroupsBy, WindowedStream, WindowedTable};
 pub use hopping::{Hopping, HoppingEvery, HoppingSize, HoppingStream, HoppingTable, Slice};
+pub use overlap::{Overlapping, OverlappingStream, OverlappingTable};
 pub use query::{WindowRows, WindowView, WindowsAt, WindowsOfKey};
-pub use session::{Session, SessionGap, SessionStream, SessionTable};
+pub use session::{Session, SessionEnd, SessionGap, SessionKey, SessionStream, SessionTable};
 pub use sliding::{Moments, Sliding, SlidingDifference, SlidingStream, SlidingTable};
 pub use tumbling::{Tumbling, TumblingSize};
 pub use windowed::{WindowStart, Windowed};

@@ -51,27 +51,13 @@ impl<K: Ord> PartialOrd for Windowed<K> {
 impl<K: KeyCodec + Hash> KeyCodec for Windowed<K> {
     fn encode_key(&self, out: &mut Vec<u8>) {
         self.start_ms.encode_key(out);
-        // Of two windows that begin together the shorter one stands first, and has no more bytes.
-        let length = self.end_ms.wrapping_sub(self.start_ms).cast_unsigned();
-        let bytes = length.to_be_bytes();
-        let zeros = (length.leading_zeros() / 8) as usize;
-        let significant = bytes.get(zeros..).unwrap_or_default();
-        out.push(u8::try_from(significant.len()).unwrap_or(8));
-        out.extend_from_slice(significant);
+        encode_length(self.start_ms, self.end_ms, out);
         self.key.encode_key(out);
     }
 
     fn decode_key(input: &mut &[u8]) -> Result<Self, CodecError> {
         let start_ms = i64::decode_key(input)?;
-        let refuse = || CodecError::new("the length of a window is cut off, or longer than it has to be");
-        let count = usize::from(u8::decode_key(input)?);
-        let (significant, rest) = input.split_at_checked(count).ok_or_else(refuse)?;
-        if count > 8 || significant.first() == Some(&0) {
-            return Err(refuse());
-        }
-        let length = significant.iter().fold(0_u64, |length, byte| (length << 8) | u64::from(*byte));
-        *input = rest;
-        let end_ms = start_ms.wrapping_add(length.cast_signed());
+        let end_ms = start_ms.wrapping_add(decode_length(input)?.cast_signed());
         if end_ms < start_ms {
             return Err(CodecError::new("a window ends before it begins"));
         }
@@ -90,6 +76,28 @@ impl<K: KeyCodec + Hash> KeyCodec for Windowed<K> {
     fn hash_route<H: Hasher>(&self, state: &mut H) {
         self.key.hash_route(state);
     }
+}
+
+/// Appends how long a window is. Of two that begin together, or end, the shorter one stands first, and has no more bytes.
+pub(super) fn encode_length(start_ms: i64, end_ms: i64, out: &mut Vec<u8>) {
+    let length = end_ms.wrapping_sub(start_ms).cast_unsigned();
+    let bytes = length.to_be_bytes();
+    let zeros = (length.leading_zeros() / 8) as usize;
+    let significant = bytes.get(zeros..).unwrap_or_default();
+    out.push(u8::try_from(significant.len()).unwrap_or(8));
+    out.extend_from_slice(significant);
+}
+
+/// How long a window is, from the front of `input`.
+pub(super) fn decode_length(input: &mut &[u8]) -> Result<u64, CodecError> {
+    let refuse = || CodecError::new("the length of a window is cut off, or longer than it has to be");
+    let count = usize::from(u8::decode_key(input)?);
+    let (significant, rest) = input.split_at_checked(count).ok_or_else(refuse)?;
+    if count > 8 || significant.first() == Some(&0) {
+        return Err(refuse());
+    }
+    *input = rest;
+    Ok(significant.iter().fold(0_u64, |length, byte| (length << 8) | u64::from(*byte)))
 }
 
 /// Where windows begin, as the beginning of their keys: all groups of a time.

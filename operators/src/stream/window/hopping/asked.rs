@@ -3,13 +3,11 @@
 use super::Hopping;
 use super::slices::{Slice, slice_key};
 use crate::stream::window::folding::Merging;
-use crate::stream::window::query::{Grid, WindowRows, WindowsAt};
-use crate::stream::window::{WindowStart, Windowed, clamped, floor};
+use crate::stream::window::query::{Beside, Grid, RowsOfKey, WindowRows, WindowsAt};
+use crate::stream::window::{Windowed, clamped, floor};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::Feeds;
-use millpond_engine::query::Scan;
-use std::iter::Peekable;
 use std::sync::Arc;
 
 /// Hopping windows, as they are asked.
@@ -51,9 +49,8 @@ impl<K: Key, A: Value> Sliced<K, A> {
 }
 
 impl<K: Key, A: Value> Grid<K, A> for Sliced<K, A> {
-    fn now(&self) -> Result<Arc<dyn Grid<K, A>>> {
-        let rows = WindowRows::Then(self.rows.snapshot()?);
-        Ok(Arc::new(Self { rows, ..self.clone() }))
+    fn of_one_moment(&self) -> Result<Self> {
+        Ok(Self { rows: WindowRows::Then(self.rows.snapshot()?), ..self.clone() })
     }
 
     fn end_of(&self, start_ms: i64) -> Option<i64> {
@@ -77,7 +74,7 @@ impl<K: Key, A: Value> Grid<K, A> for Sliced<K, A> {
     }
 
     fn watermark(&self) -> Result<i64> {
-        Ok(self.rows.snapshot()?.watermark(&self.feeds))
+        self.rows.watermark(&self.feeds)
     }
 
     fn nearest(&self, first_ms: i64, last_ms: i64, from_the_end: bool) -> Result<Option<i64>> {
@@ -103,81 +100,37 @@ impl<K: Key, A: Value> Grid<K, A> for Sliced<K, A> {
         let rows: Vec<(i64, Slice<A>)> =
             slices.into_iter().zip(rows).filter_map(|(slice, row)| Some((slice, row?))).collect();
         let value = |&start: &i64| {
+            let mut value = None;
+            // A slice may be there for windows that begin later. Asked last: what was looked up may have been forgotten since.
+            if self.rows.has_forgotten(key.clone(), start)? {
+                return Ok(value);
+            }
             let end = self.windows.end_of(start);
             let begins = rows.partition_point(|(slice, _)| *slice < start);
-            let mut value = None;
             for (slice, row) in rows.iter().skip(begins).take_while(|(slice, _)| *slice < end) {
                 put_together(self.windows, &*self.merge, start, *slice, row.clone(), &mut value);
             }
-            value
+            Ok(value)
         };
-        Ok(starts_ms.iter().map(value).collect())
+        starts_ms.iter().map(value).collect()
     }
 
     fn at(&self, ms: i64) -> Result<WindowsAt<K, A>> {
         let Some(start) = self.at_or_before(ms) else { return Ok(Box::new(std::iter::empty())) };
+        let (windows, merge, end) = (self.windows, Arc::clone(&self.merge), self.windows.end_of(start));
         let snapshot = self.rows.snapshot()?;
-        let slices = self.slices(start, self.windows.end_of(start));
-        let scans = slices.map(|slice| snapshot.prefix(&WindowStart(slice)).peekable()).collect();
-        let (windows, merge) = (self.windows, Arc::clone(&self.merge));
-        Ok(Box::new(At { start, windows, merge, scans, failed: false }))
-    }
-}
-
-/// The keys of a window: the rows of its slices, which are each in the order of keys, side by side.
-struct At<K: Key, A: Value> {
-    start: i64,
-    windows: Hopping,
-    merge: Arc<Merging<A>>,
-    scans: Vec<Peekable<Scan<Windowed<K>, Slice<A>>>>,
-    failed: bool,
-}
-
-impl<K: Key, A: Value> At<K, A> {
-    /// The next key that has a row, with what counts of it; `None` once there is none.
-    fn step(&mut self) -> Result<Option<(K, Option<A>)>> {
-        let mut least: Option<K> = None;
-        for scan in &mut self.scans {
-            match scan.peek() {
-                Some(Ok((windowed, _))) if least.as_ref().is_none_or(|least| windowed.key < *least) => {
-                    least = Some(windowed.key.clone());
-                }
-                Some(Err(_)) => return scan.next().transpose().map(|_| None),
-                _ => {}
-            }
-        }
-        let Some(key) = least else { return Ok(None) };
-        let mut value = None;
-        for scan in &mut self.scans {
-            let row = scan.next_if(|row| row.as_ref().is_ok_and(|(windowed, _)| windowed.key == key));
-            if let Some((windowed, row)) = row.transpose()? {
-                put_together(self.windows, &*self.merge, self.start, windowed.start_ms, row, &mut value);
-            }
-        }
-        Ok(Some((key, value)))
-    }
-}
-
-impl<K: Key, A: Value> Iterator for At<K, A> {
-    type Item = Result<(Windowed<K>, A)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        while !self.failed {
-            match self.step() {
-                Ok(None) => return None,
-                Ok(Some((_, None))) => {}
-                Ok(Some((key, Some(value)))) => {
-                    return Some(Ok((
-                        Windowed::new(self.start, self.windows.end_of(self.start), key),
-                        value,
-                    )));
-                }
-                Err(error) => {
-                    self.failed = true;
-                    return Some(Err(error));
+        let then = WindowRows::Then(snapshot.clone());
+        let rows = Beside::new(&snapshot, self.slices(start, end));
+        let window = move |row: Result<RowsOfKey<K, Slice<A>>>| {
+            let (key, rows) = row?;
+            let mut value = None;
+            if !then.has_forgotten(key.clone(), start)? {
+                for (slice, row) in rows {
+                    put_together(windows, &*merge, start, slice, row, &mut value);
                 }
             }
-        }
-        None
+            Ok(value.map(|value| (Windowed::new(start, end, key), value)))
+        };
+        Ok(Box::new(rows.filter_map(move |row| window(row).transpose())))
     }
 }

@@ -13,6 +13,7 @@
 use super::Hopping;
 use super::slices::{Row, Slice, slice_key};
 use super::under_way::{Carried, Front, Open};
+use crate::stream::due;
 use crate::stream::window::folding::Merging;
 use crate::stream::window::{WindowStart, Windowed};
 use millpond_engine::codec::{Key, KeyCodec, Value};
@@ -21,6 +22,7 @@ use millpond_engine::graph::TableRef;
 use millpond_engine::{Error, Result};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// About so many slices are looked up at once.
@@ -67,25 +69,25 @@ impl<K: Key, A: Value> Exchange for Due<K, A> {
     type Item = Event<Windowed<K>, Open<A>>;
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let [before, now] =
-            [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
-        let mut due = Vec::new();
-        // Where the table is built apart, so is whatever would take what is sent.
-        if context.shard() == 0 && before < now && context.has_table(&self.open) {
-            for row in context.table_before(&self.open)?.prefixes(WindowStart(before)..WindowStart(now)) {
-                let (key, row) = row?;
-                let value = row.into_open().ok_or_else(|| Error::internal("a row of another table"))?;
-                let stamp = stamp(self.windows, key.start_ms, &key.key);
-                due.push(Event { key, value, stamp });
-            }
+        let mut found = Vec::new();
+        for row in due::rows(context, &self.open, self.starts(context))? {
+            let (key, row) = row?;
+            let value = row.into_open().ok_or_else(|| Error::internal("a row of another table"))?;
+            let stamp = stamp(self.windows, key.start_ms, &key.key);
+            found.push(Event { key, value, stamp });
         }
-        Ok(context.router().split(due, |event| &event.key))
+        Ok(context.router().split(found, |event| &event.key))
     }
 
     fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let [before, now] =
-            [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
-        Ok(before < now && context.has_rows(&self.open, WindowStart(before)..WindowStart(now))?)
+        due::has_rows(context, &self.open, self.starts(context))
+    }
+}
+
+impl<K, A> Due<K, A> {
+    /// Where windows begin that are due with this epoch.
+    fn starts(&self, context: &Context<'_>) -> Range<WindowStart> {
+        due::between(context, |at| WindowStart(self.windows.first_open(at)))
     }
 }
 

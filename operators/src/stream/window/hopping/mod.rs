@@ -11,24 +11,30 @@
 //! | file | what it is |
 //! |---|---|
 //! | `slices` | the row of a slice, and which slice and part a record belongs to |
-//! | `grouped` | what can be folded by such windows, and what becomes of it |
+//! | `overlap` | what they are among windows that overlap |
+//! | `each` | a row for each window |
 //! | `under_way` | what is carried from one window of a key to the next |
 //! | `close` | the final rows of windows that are closed |
 //! | `asked` | asking such a table |
 
 mod asked;
 mod close;
-mod grouped;
+mod each;
+mod overlap;
 mod slices;
 mod under_way;
 
-pub use grouped::{HoppingStream, HoppingTable};
 pub use slices::Slice;
 
-use super::{GroupsBy, clamped, floor, millis, sealed};
-use crate::stream::GroupedStream;
-use millpond_engine::codec::{Key, Value};
+use super::overlap::{OverlappingStream, OverlappingTable};
+use super::{clamped, floor, millis, sealed};
 use std::time::Duration;
+
+/// The records of groups by [hopping](Hopping) windows, ready to be folded.
+pub type HoppingStream<K, V> = OverlappingStream<K, V, Hopping>;
+
+/// What was folded by [hopping](Hopping) windows.
+pub type HoppingTable<K, V, A> = OverlappingTable<K, V, A, Hopping>;
 
 /// A window is made of no more slices than this.
 const MOST_SLICES: i64 = 10_000;
@@ -166,7 +172,8 @@ impl Hopping {
         (first <= last).then(|| (clamped(first), clamped(last)))
     }
 
-    fn unfit(self) -> Option<String> {
+    /// Why there are no such windows.
+    fn refused(self) -> Option<String> {
         let Self { size_ms, hop_ms, slice_ms, .. } = self;
         if size_ms < 1 || hop_ms < 1 {
             return Some("hopping windows must be at least a millisecond long, and as far apart".to_owned());
@@ -185,21 +192,9 @@ impl Hopping {
             )
         })
     }
-
-    fn id(self) -> String {
-        format!("hopping({} ms every {} ms, grace {} ms)", self.size_ms, self.hop_ms, self.grace_ms)
-    }
 }
 
 impl sealed::Sealed for Hopping {}
-
-impl<K: Key, V: Value> GroupsBy<K, V> for Hopping {
-    type Windowed = HoppingStream<K, V>;
-
-    fn group(self, grouped: &GroupedStream<K, V>) -> HoppingStream<K, V> {
-        HoppingStream::new(grouped, self)
-    }
-}
 
 #[cfg(test)]
 mod tests {

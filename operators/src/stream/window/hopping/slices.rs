@@ -1,16 +1,10 @@
-//! Slices: where records are folded, each in one, and which of them count to no window.
-//!
-//! Late: a record counts to the windows over it whose close its partition had not come to; if that is none, it is left out here, and put
-//! out by `late`. Early: there is no such thing. Equal timestamps are in one slice, negative ones in slices as others. Streams have no
-//! tombstones. Repeated keys count each. Empty input puts nothing out.
+//! Slices: where records are folded, each in one.
 
 use super::Hopping;
 use super::under_way::{Front, Open};
 use crate::stream::window::{Windowed, clamped, floor};
-use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Context, Event, Failure, Operator, Stamp};
+use millpond_engine::dataflow::Stamp;
 use serde::{Deserialize, Serialize};
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::{iter, mem};
 
@@ -102,28 +96,16 @@ pub(super) fn slice_key<K>(windows: Hopping, slice_ms: i64, key: K) -> Windowed<
     Windowed::new(slice_ms, slice_ms.saturating_add(windows.slice_ms), key)
 }
 
-/// Gives records the keys of their slices, and leaves out those that count to no window.
-pub(super) struct Assign<K, V> {
-    windows: Hopping,
-    types: PhantomData<fn() -> (K, V)>,
-}
-
-impl<K, V> Assign<K, V> {
-    pub(super) fn new(windows: Hopping) -> Self {
-        Self { windows, types: PhantomData }
-    }
-}
-
 /// A slice, and up to which stream time its records count to all windows over it.
-#[derive(Default)]
-struct Whole {
+#[derive(Debug, Default)]
+pub struct Whole {
     slice: Range<i64>,
     below_ms: i64,
 }
 
 impl Whole {
     /// The slice and part of a record. Most are in the slice of the one before, and count to all windows over it.
-    fn place(&mut self, windows: Hopping, stamp: &Stamp) -> Option<(i64, u64)> {
+    pub(super) fn place(&mut self, windows: Hopping, stamp: &Stamp) -> Option<(i64, u64)> {
         if self.slice.contains(&stamp.timestamp_ms) && stamp.stream_time_ms < self.below_ms {
             return Some((self.slice.start, 0));
         }
@@ -134,85 +116,5 @@ impl Whole {
             *self = Self { slice, below_ms: windows.close_of(first) };
         }
         Some((slice, class))
-    }
-}
-
-impl<K: Key, V: Value> Operator for Assign<K, V> {
-    type Input = (Vec<Event<K, V>>,);
-    type Output = Vec<Event<Windowed<K>, (u64, V)>>;
-
-    fn run(&self, _: &mut Context<'_>, (events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
-        let mut whole = Whole::default();
-        let assigned = events.into_iter().filter_map(|Event { key, value, stamp }| {
-            let (slice, class) = whole.place(self.windows, &stamp)?;
-            Some(Event { key: slice_key(self.windows, slice, key), value: (class, value), stamp })
-        });
-        Ok(Some(assigned.collect()))
-    }
-}
-
-/// Gives records the keys of all windows that they count to: as many events as windows.
-pub(super) struct AssignAll<K, V>(Assign<K, V>);
-
-impl<K, V> AssignAll<K, V> {
-    pub(super) fn new(windows: Hopping) -> Self {
-        Self(Assign::new(windows))
-    }
-}
-
-/// So many events are charged for at once.
-const CHARGED_TOGETHER: usize = 1024;
-
-impl<K: Key, V: Value> Operator for AssignAll<K, V> {
-    type Input = (Vec<Event<K, V>>,);
-    type Output = Vec<Event<Windowed<K>, V>>;
-
-    fn run(
-        &self,
-        context: &mut Context<'_>,
-        (events,): Self::Input,
-    ) -> Result<Option<Self::Output>, Failure> {
-        let windows = self.0.windows;
-        let mut charged = events.len();
-        let mut assigned = Vec::with_capacity(events.len());
-        for Event { key, value, stamp } in events {
-            let Some((first, last)) = windows.windows_of(stamp.timestamp_ms, stamp.stream_time_ms) else {
-                continue;
-            };
-            let mut start = first;
-            for index in 0.. {
-                let key = Windowed::new(start, windows.end_of(start), key.clone());
-                assigned.push(Event { key, value: value.clone(), stamp: stamp.branch(index) });
-                match start.checked_add(windows.hop_ms) {
-                    Some(next) if next <= last => start = next,
-                    _ => break,
-                }
-            }
-            if assigned.len() >= charged + CHARGED_TOGETHER {
-                context.charge::<Event<Windowed<K>, V>>(assigned.len() - charged)?;
-                charged = assigned.len();
-            }
-        }
-        Ok(Some(assigned))
-    }
-}
-
-/// Leaves out the records that count to a window.
-pub(super) struct Late<K, V>(Assign<K, V>);
-
-impl<K, V> Late<K, V> {
-    pub(super) fn new(windows: Hopping) -> Self {
-        Self(Assign::new(windows))
-    }
-}
-
-impl<K: Key, V: Value> Operator for Late<K, V> {
-    type Input = (Vec<Event<K, V>>,);
-    type Output = Vec<Event<K, V>>;
-
-    fn run(&self, _: &mut Context<'_>, (mut events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
-        let mut whole = Whole::default();
-        events.retain(|event| whole.place(self.0.windows, &event.stamp).is_none());
-        Ok(Some(events))
     }
 }

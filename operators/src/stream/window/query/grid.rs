@@ -1,4 +1,4 @@
-//! Where windows begin, and what is in them: what questions need to know of a kind of windows.
+//! Where windows begin that are the same for all keys, and what is in them: what questions need to know of such a kind.
 
 use super::WindowsAt;
 use crate::stream::window::{WindowStart, Windowed, Windows};
@@ -6,7 +6,6 @@ use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::graph::Feeds;
 use millpond_engine::query::{TableSnapshot, View};
-use std::sync::Arc;
 
 /// The rows that are asked: those of a view, as they are when they are asked, or those of a snapshot.
 #[derive(Debug, Clone)]
@@ -48,6 +47,21 @@ impl<K: Key, V: Value> WindowRows<K, V> {
 }
 
 impl<K: Key, V: Value> WindowRows<Windowed<K>, V> {
+    /// How far the table had come in time.
+    pub(in crate::stream::window) fn watermark(&self, feeds: &Feeds) -> Result<i64> {
+        Ok(self.snapshot()?.watermark(feeds))
+    }
+
+    /// Whether the rows with keys that begin with this time are forgotten.
+    pub(in crate::stream::window) fn has_forgotten(&self, key: K, time_ms: i64) -> Result<bool> {
+        // Of what begins with a time the end comes next, and so no key does before this one.
+        let key = Windowed::new(time_ms, time_ms, key);
+        match self {
+            Self::Now(view) => view.has_forgotten(&key),
+            Self::Then(snapshot) => Ok(snapshot.has_forgotten(&key)),
+        }
+    }
+
     /// Where the first row begins that does not begin before `first_ms` nor after `last_ms`; the last such, if asked from the end.
     pub(in crate::stream::window) fn nearest(
         &self,
@@ -64,10 +78,12 @@ impl<K: Key, V: Value> WindowRows<Windowed<K>, V> {
     }
 }
 
-/// Windows as they are asked: where they begin, and what is in them.
+/// Windows that are the same for all keys: where they begin, and what is in them.
 pub(in crate::stream::window) trait Grid<K, A>: Send + Sync {
     /// The same, of one moment.
-    fn now(&self) -> Result<Arc<dyn Grid<K, A>>>;
+    fn of_one_moment(&self) -> Result<Self>
+    where
+        Self: Sized;
 
     /// The end of the window that begins at `start_ms`, if one does.
     fn end_of(&self, start_ms: i64) -> Option<i64>;
@@ -104,10 +120,8 @@ pub(in crate::stream::window) struct Plain<K, A, W> {
 }
 
 impl<K: Key, A: Value, W: Windows> Grid<K, A> for Plain<K, A, W> {
-    fn now(&self) -> Result<Arc<dyn Grid<K, A>>> {
-        let Self { rows, windows, feeds } = self;
-        let rows = WindowRows::Then(rows.snapshot()?);
-        Ok(Arc::new(Self { rows, windows: windows.clone(), feeds: feeds.clone() }))
+    fn of_one_moment(&self) -> Result<Self> {
+        Ok(Self { rows: WindowRows::Then(self.rows.snapshot()?), ..self.clone() })
     }
 
     fn end_of(&self, start_ms: i64) -> Option<i64> {
@@ -130,7 +144,7 @@ impl<K: Key, A: Value, W: Windows> Grid<K, A> for Plain<K, A, W> {
     }
 
     fn watermark(&self) -> Result<i64> {
-        Ok(self.rows.snapshot()?.watermark(&self.feeds))
+        self.rows.watermark(&self.feeds)
     }
 
     fn nearest(&self, first_ms: i64, last_ms: i64, from_the_end: bool) -> Result<Option<i64>> {

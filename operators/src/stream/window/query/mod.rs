@@ -2,29 +2,39 @@
 //!
 //! Invariant: every question is answered from one epoch, and reads what it answers with and little else. Where windows begin can be
 //! counted off, so a key over time is a row for each of them, looked up some at a time; stretches of time in which no key has a row are
-//! passed over. Rows lie in the order of time, so a time over keys is a scan.
+//! passed over. Rows lie in the order of time, so a time over keys is a scan. A window is in the answers as long as it is kept, be there
+//! rows left of which it was put together or not.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `grid` | where windows begin and what is in them, for each kind |
+//! | `asked` | what can be asked of a kind of windows |
+//! | `grid` | where windows begin that are the same for all keys, and what is in them |
+//! | `beside` | rows of several times, key by key |
 //! | `over_time` | the windows of a key, one after the other |
 
+mod asked;
+mod beside;
 mod grid;
 mod over_time;
 
 pub use grid::WindowRows;
 pub use over_time::WindowsOfKey;
 
+pub(super) use asked::Asked;
+pub(super) use beside::{Beside, RowsOfKey};
 pub(super) use grid::{Grid, Plain};
+pub(super) use over_time::{Found, Left, Spans, Steps};
+
+use asked::OfGrid;
 
 use super::Windowed;
+use millpond_engine::Result;
 use millpond_engine::codec::{AsKey, Key, Value};
-use millpond_engine::{Error, Result};
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
-/// The keys of a window with what is in it, in their order.
+/// The keys of a window with what is in it, in their order; sessions in the order of their ends.
 pub type WindowsAt<K, A> = Box<dyn Iterator<Item = Result<(Windowed<K>, A)>> + Send>;
 
 /// Questions to a table of windows: what `windows_of` of such a table gives for a [`View`](millpond_engine::query::View) or a
@@ -67,12 +77,12 @@ pub type WindowsAt<K, A> = Box<dyn Iterator<Item = Result<(Windowed<K>, A)>> + S
 /// ```
 #[doc(alias = "ReadOnlyWindowStore")]
 pub struct WindowView<K, A> {
-    grid: Arc<dyn Grid<K, A>>,
+    windows: Arc<dyn Asked<K, A>>,
 }
 
 impl<K, A> Clone for WindowView<K, A> {
     fn clone(&self) -> Self {
-        Self { grid: Arc::clone(&self.grid) }
+        Self { windows: Arc::clone(&self.windows) }
     }
 }
 
@@ -83,8 +93,13 @@ impl<K, A> fmt::Debug for WindowView<K, A> {
 }
 
 impl<K: Key, A: Value> WindowView<K, A> {
-    pub(super) fn new(grid: impl Grid<K, A> + 'static) -> Self {
-        Self { grid: Arc::new(grid) }
+    /// Of windows that are the same for all keys.
+    pub(super) fn of_grid(grid: impl Grid<K, A> + 'static) -> Self {
+        Self::new(OfGrid(grid))
+    }
+
+    pub(super) fn new(windows: impl Asked<K, A> + 'static) -> Self {
+        Self { windows: Arc::new(windows) }
     }
 
     /// What is in the window of `key` that begins at `start_ms`, or `None` if nothing is.
@@ -92,13 +107,7 @@ impl<K: Key, A: Value> WindowView<K, A> {
     /// # Errors
     /// `Invalid` if no window begins there; otherwise as for [`View::get`](millpond_engine::query::View::get).
     pub fn get(&self, key: &(impl AsKey<K> + ?Sized), start_ms: i64) -> Result<Option<A>> {
-        if self.grid.end_of(start_ms).is_none() {
-            let last = self.grid.at_or_before(start_ms);
-            let last = last
-                .map_or("none before".to_owned(), |start| format!("the last one before begins at {start}"));
-            return Err(Error::invalid(format!("no window begins at {start_ms} ms since 1970: {last}")));
-        }
-        Ok(self.grid.values(&key.as_key(), &[start_ms])?.pop().flatten())
+        self.windows.get(&key.as_key(), start_ms)
     }
 
     /// The windows of `key` that begin within `starts_ms` and have something in them, the earliest first; `.rev()` for the latest first.
@@ -122,7 +131,7 @@ impl<K: Key, A: Value> WindowView<K, A> {
             Bound::Excluded(&end) => end.checked_sub(1),
             Bound::Unbounded => Some(i64::MAX),
         };
-        Ok(WindowsOfKey::new(self.grid.now()?, key.as_key().into_owned(), first.zip(last)))
+        self.windows.windows(key.as_key().into_owned(), first.zip(last))
     }
 
     /// The last window of `key` that has something in it.
@@ -139,18 +148,17 @@ impl<K: Key, A: Value> WindowView<K, A> {
     /// # Errors
     /// As for [`windows`](Self::windows).
     pub fn open(&self, key: &(impl AsKey<K> + ?Sized)) -> Result<WindowsOfKey<K, A>> {
-        let grid = self.grid.now()?;
-        let first = grid.first_open(grid.watermark()?);
-        Ok(WindowsOfKey::new(grid, key.as_key().into_owned(), first.map(|first| (first, i64::MAX))))
+        self.windows.now()?.open(key.as_key().into_owned())
     }
 
-    /// All keys in the window that has the moment `ms`; where several have it, in the last of them to begin.
+    /// All keys in the window that has the moment `ms`; where several have it, in the last of them to begin. Sessions come in the order
+    /// of their ends, others in the order of keys.
     ///
     /// # Errors
     /// As for [`windows`](Self::windows).
     #[doc(alias = "fetchAll")]
     pub fn at(&self, ms: i64) -> Result<WindowsAt<K, A>> {
-        self.grid.now()?.at(ms)
+        self.windows.now()?.at(ms)
     }
 
     /// How far the table had come in time: all windows are closed whose end and grace lie at or before it. `None` as long as a
@@ -159,6 +167,6 @@ impl<K: Key, A: Value> WindowView<K, A> {
     /// # Errors
     /// As for [`View::snapshot`](millpond_engine::query::View::snapshot).
     pub fn watermark(&self) -> Result<Option<i64>> {
-        Ok(Some(self.grid.now()?.watermark()?).filter(|watermark| *watermark > i64::MIN))
+        Ok(Some(self.windows.now()?.watermark()?).filter(|watermark| *watermark > i64::MIN))
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! It has two outlets: the sessions that are closed, and the updates of the table of all sessions, which it writes itself.
 
-use super::Session;
 use super::open::join;
 use super::told::{Outcome, Told, What, outcomes};
+use super::{Session, SessionKey};
 use crate::alarm::{AlarmedRows, Given, Kept, Moment};
 use crate::stream::Windowed;
 use crate::stream::outlet::Portion;
@@ -20,16 +20,16 @@ const CLOSED: usize = 0;
 const TABLE: usize = 1;
 
 /// What the node puts out for its outlets.
-pub(super) type Folded<K, A> = (Portion<Vec<Event<Windowed<K>, A>>>, Portion<Vec<Update<Windowed<K>, A>>>);
+pub(super) type Folded<K, A> = (Portion<Vec<Event<Windowed<K>, A>>>, Portion<Vec<Update<SessionKey<K>, A>>>);
 
 /// What becomes of rows of the table.
-type Rows<K, A> = Vec<Event<Windowed<K>, Option<A>>>;
+type Rows<K, A> = Vec<Event<SessionKey<K>, Option<A>>>;
 
 /// Keeps sessions of values of the type `V`.
 pub(super) struct Sessions<K, V, A, F, M> {
     pub(super) windows: Session,
     pub(super) open: AlarmedRows<K, Vec<Span<A>>>,
-    pub(super) table: TableRef<Windowed<K>, A>,
+    pub(super) table: TableRef<SessionKey<K>, A>,
     pub(super) fold: F,
     pub(super) merge: M,
     pub(super) value: PhantomData<fn() -> V>,
@@ -56,13 +56,12 @@ where
             match moment {
                 Moment::Record(value) => self.take(key, value, kept, (stamp, every), &mut told),
                 Moment::Alarm(at_ms) => {
-                    let windows = self.close(key, at_ms, kept);
-                    for (windowed, value) in windows {
+                    for (session, value) in self.close(key, at_ms, kept) {
                         if are_read {
-                            closed.push(closing(&windowed, value.clone(), *stamp));
+                            closed.push(closing(session.clone(), value.clone(), *stamp));
                         }
                         if !every {
-                            told.push(Told { windowed, what: What::Final(value), stamp: *stamp });
+                            told.push(Told { session, what: What::Final(value), stamp: *stamp });
                         }
                     }
                 }
@@ -101,7 +100,7 @@ where
         let bounds = (session.start_ms, session.last_ms);
         let is_new = !before.contains(&bounds);
         let mut tell =
-            |bounds, what| told.push(Told { windowed: windowed(key, bounds), what, stamp: *stamp });
+            |bounds, what| told.push(Told { session: session_of(key, bounds), what, stamp: *stamp });
         for bounds in before.into_iter().filter(|before| *before != bounds) {
             tell(bounds, What::Gone);
         }
@@ -111,12 +110,12 @@ where
     }
 
     /// The sessions that are closed at `at_ms`.
-    fn close(&self, key: &K, at_ms: i64, kept: &mut Kept<Vec<Span<A>>>) -> Vec<(Windowed<K>, A)> {
+    fn close(&self, key: &K, at_ms: i64, kept: &mut Kept<Vec<Span<A>>>) -> Vec<(SessionKey<K>, A)> {
         let mut sessions = kept.state.take().unwrap_or_default();
         let past = sessions.partition_point(|session| self.windows.close_of(session.last_ms) <= at_ms);
         let closed = sessions.drain(..past);
         let closed = closed
-            .map(|session| (windowed(key, (session.start_ms, session.last_ms)), session.value))
+            .map(|session| (session_of(key, (session.start_ms, session.last_ms)), session.value))
             .collect();
         kept.alarm_ms = sessions.first().map(|first| self.windows.close_of(first.last_ms));
         kept.state = (!sessions.is_empty()).then_some(sessions);
@@ -132,7 +131,7 @@ where
         let rows = context.table(&self.open.table())?.look_up(context, &keys.iter().collect::<Vec<_>>())?;
         let rows: BTreeMap<K, Vec<Span<A>>> =
             keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?.value))).collect();
-        let event = |Event { key, value, stamp }: Event<Windowed<K>, Outcome<A>>| {
+        let event = |Event { key, value, stamp }: Event<SessionKey<K>, Outcome<A>>| {
             let value = match value {
                 Outcome::Gone => None,
                 Outcome::Value(value) => Some(value),
@@ -150,25 +149,25 @@ where
     }
 }
 
-fn windowed<K: Key>(key: &K, (start_ms, last_ms): (i64, i64)) -> Windowed<K> {
-    Windowed::new(start_ms, last_ms.saturating_add(1), key.clone())
+fn session_of<K: Key>(key: &K, (start_ms, last_ms): (i64, i64)) -> SessionKey<K> {
+    SessionKey::new(start_ms, last_ms.saturating_add(1), key.clone())
 }
 
 /// A session that is closed, dated with its last record.
-fn closing<K: Key, A>(windowed: &Windowed<K>, value: A, mut stamp: Stamp) -> Event<Windowed<K>, A> {
-    let last_ms = windowed.end_ms.saturating_sub(1);
+fn closing<K: Key, A>(session: SessionKey<K>, value: A, mut stamp: Stamp) -> Event<Windowed<K>, A> {
+    let last_ms = session.end_ms.saturating_sub(1);
     (stamp.timestamp_ms, stamp.stream_time_ms) = (last_ms, last_ms);
-    Event { key: windowed.clone(), value, stamp }
+    Event { key: session.into(), value, stamp }
 }
 
 /// What was told with its value, as what becomes of the row.
-fn update<K, A>(Told { windowed, what, stamp }: Told<K, A>) -> Event<Windowed<K>, Option<A>> {
+fn update<K, A>(Told { session, what, stamp }: Told<K, A>) -> Event<SessionKey<K>, Option<A>> {
     let value = match what {
         What::Gone => None,
         What::Open { value, .. } => value,
         What::Final(value) => Some(value),
     };
-    Event { key: windowed, value, stamp }
+    Event { key: session, value, stamp }
 }
 
 /// The outlet of what is closed.
@@ -185,12 +184,12 @@ impl<K: Key, A: Value> Operator for Closed<K, A> {
 
 /// The outlet of the table of all sessions.
 pub(super) struct All<K, A> {
-    pub(super) table: TableRef<Windowed<K>, A>,
+    pub(super) table: TableRef<SessionKey<K>, A>,
 }
 
 impl<K: Key, A: Value> Operator for All<K, A> {
     type Input = (Folded<K, A>,);
-    type Output = Changes<Windowed<K>, A>;
+    type Output = Changes<SessionKey<K>, A>;
 
     fn run(
         &self,

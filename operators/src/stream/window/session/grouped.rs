@@ -1,19 +1,22 @@
 //! Grouped records by sessions, and what is folded of them.
 
-use super::Session;
+use super::asked::InOrderOfEnds;
 use super::fold::{All, Closed, Sessions};
+use super::{Session, SessionEnd, SessionKey};
 use crate::aggregate::{self, Merge, count};
 use crate::alarm::{AlarmedRows, When};
-use crate::stream::window::{GroupsBy, Windowed};
+use crate::stream::window::keep::Keep;
+use crate::stream::window::{GroupsBy, WindowRows, WindowView, Windowed};
 use crate::stream::{GroupedStream, Stream};
 use crate::table::StoredTable;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Failure, Operator};
-use millpond_engine::graph::{TableOptions, TableRef};
+use millpond_engine::graph::{Feeds, TableOptions, TableRef};
 use millpond_engine::query::{Stored, StoredRef};
 use millpond_engine::{Error, Result};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 impl<K: Key, V: Value> GroupsBy<K, V> for Session {
     type Windowed = SessionStream<K, V>;
@@ -22,7 +25,7 @@ impl<K: Key, V: Value> GroupsBy<K, V> for Session {
         if let Some(why) = self.unfit() {
             grouped.stream.builder.refuse(Error::invalid(why));
         }
-        SessionStream { grouped: grouped.clone(), windows: self }
+        SessionStream { grouped: grouped.clone(), windows: self, keep: Keep::default() }
     }
 }
 
@@ -37,9 +40,47 @@ impl<K: Key, V: Value> GroupsBy<K, V> for Session {
 pub struct SessionStream<K, V> {
     grouped: GroupedStream<K, V>,
     windows: Session,
+    keep: Keep,
 }
 
 impl<K: Key, V: Value> SessionStream<K, V> {
+    /// Has the tables of these sessions forget a session so long after it was closed, and give its space back. Without it they keep all of
+    /// them for ever.
+    ///
+    /// What goes for [windows that follow each other](crate::stream::WindowedStream::keep) goes here. A session that is open is not
+    /// forgotten, however long it is: what counts is when it was closed.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::stream::{Session, SessionKey};
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    /// use std::time::Duration;
+    ///
+    /// let clicks = Topic::<u32, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let seconds = Duration::from_secs;
+    /// let sessions = Session::gap(seconds(30)).grace(Duration::ZERO);
+    /// let counts = graph.stream(&clicks).group_by_key().windowed(sessions).keep(seconds(60)).count("counts");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// for second in [1, 11, 100, 140] {
+    ///     driver.put(&clicks, 7, 1, second * 1_000)?;
+    /// }
+    /// driver.run()?;
+    /// let sessions = driver.table(counts.table())?;
+    /// let session = |start, end| SessionKey::new(start, end, 7);
+    /// // The one that ended at 11 s was closed at 41 s, and kept until 101 s.
+    /// assert_eq!(sessions, [(session(100_000, 100_001), 1), (session(140_000, 140_001), 1)].into());
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    #[doc(alias = "withRetention")]
+    #[doc(alias = "retentionPeriod")]
+    pub fn keep(mut self, keep: Duration) -> Self {
+        self.keep = Keep::of(keep);
+        self
+    }
+
     /// Counts the records of each group in each session.
     pub fn count(&self, store: impl Into<TableOptions<u64>>) -> SessionTable<K, u64> {
         self.aggregate(store, count())
@@ -50,9 +91,9 @@ impl<K: Key, V: Value> SessionStream<K, V> {
     /// folded before two sessions became one; `init()` merged with anything is that.
     ///
     /// ```
-    /// use millpond::stream::Session;
+    /// use millpond::stream::{Session, SessionKey};
     /// use millpond::testing::Driver;
-    /// use millpond::{GraphBuilder, Topic, Windowed};
+    /// use millpond::{GraphBuilder, Topic};
     /// use std::collections::BTreeSet;
     /// use std::time::Duration;
     ///
@@ -71,7 +112,7 @@ impl<K: Key, V: Value> SessionStream<K, V> {
     /// }
     /// driver.run()?;
     /// let all = ["home", "shop"].map(str::to_owned).into();
-    /// assert_eq!(driver.table(pages.table())?, [(Windowed::new(1_000, 12_001, 7), all)].into());
+    /// assert_eq!(driver.table(pages.table())?, [(SessionKey::new(1_000, 12_001, 7), all)].into());
     /// # Ok::<(), millpond::Error>(())
     /// ```
     pub fn fold<A: Value>(
@@ -152,15 +193,19 @@ impl<K: Key, V: Value> SessionStream<K, V> {
     ) -> SessionTable<K, A> {
         let Stream { builder, node, .. } = self.sifted("windowed", true);
         let open = AlarmedRows::new(&builder, "open", store.of_spans("open"), When::AtWatermark);
-        let table: TableRef<Windowed<K>, A> = builder.table(kind, store);
+        let table: TableRef<SessionKey<K>, A> = builder.table(kind, store);
+        let windows = self.windows;
+        self.keep.forget(&builder, &table, move |watermark| SessionEnd(windows.first_open_end(watermark)));
         let operator =
             Sessions { windows: self.windows, open, table, fold, merge, value: PhantomData::<fn() -> V> };
         let node = open.folded_by(&builder, (kind, 0), node, &[table.index()], operator);
         let closed = builder.outlet("on_close", node, &[], Closed::<K, A>(PhantomData));
         builder.looks_at_time(closed, self.windows.delay_ms());
         let all = builder.outlet("sessions", node, &[table.index()], All { table });
-        let closed = Stream::new(builder.clone(), closed, true);
-        SessionTable { table: StoredTable::from_node(&builder, all, table), closed }
+        // What changes is not forgotten before it does.
+        builder.reads_kept_rows(all);
+        let (closed, feeds) = (Stream::new(builder.clone(), closed, true), builder.feeds(node));
+        SessionTable { table: StoredTable::from_node(&builder, all, table), closed, windows, feeds }
     }
 }
 
@@ -189,16 +234,57 @@ impl<K: Key, V: Value> Operator for Sift<fn() -> (K, V)> {
 /// [`on_close`](Self::on_close) each once, when nothing can change it any more.
 #[derive(Debug)]
 pub struct SessionTable<K, A> {
-    table: StoredTable<Windowed<K>, A>,
+    table: StoredTable<SessionKey<K>, A>,
     closed: Stream<Windowed<K>, A>,
+    windows: Session,
+    /// What takes the table on in time.
+    feeds: Feeds,
 }
 
 impl<K: Key, A: Value> SessionTable<K, A> {
     /// The table of all sessions, open ones and closed ones. Where a record makes a session longer, or one of two, those go that were
     /// there, and the whole comes.
     #[must_use]
-    pub fn table(&self) -> &StoredTable<Windowed<K>, A> {
+    pub fn table(&self) -> &StoredTable<SessionKey<K>, A> {
         &self.table
+    }
+
+    /// Questions to the sessions, by keys and by times. `rows` are those of a view of the table (`engine.view(&counts)`), or of a
+    /// snapshot. See [`WindowView`].
+    ///
+    /// Sessions lie in the order of their ends, those of all keys together, so that those of a key over time are found by going through what
+    /// lies in that time: from its beginning to the first session of the key that begins behind it, and from the end of the
+    /// table for [`latest`](WindowView::latest). What is [open](WindowView::open) lies at the end. Where a key is often asked over long
+    /// times, fold what is [closed](Self::on_close) into a row of its own.
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::stream::Session;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic, Windowed};
+    /// use std::time::Duration;
+    ///
+    /// let clicks = Topic::<u32, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let sessions = Session::gap(Duration::from_secs(30)).grace(Duration::ZERO);
+    /// let counts = graph.stream(&clicks).group_by_key().windowed(sessions).count("counts");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// for second in [1, 11, 100] {
+    ///     driver.put(&clicks, 7, 1, second * 1_000)?;
+    /// }
+    /// driver.run()?;
+    /// let sessions = counts.windows_of(&driver.view(&counts)?);
+    /// assert_eq!(sessions.get(&7, 1_000)?, Some(2));
+    /// let at = sessions.at(5_000)?.collect::<Result<Vec<_>, _>>()?;
+    /// assert_eq!(at, [(Windowed::new(1_000, 11_001, 7), 2)]);
+    /// assert_eq!(sessions.latest(&7)?, Some((Windowed::new(100_000, 100_001, 7), 1)));
+    /// assert_eq!(sessions.open(&7)?.count(), 1, "the first one is closed");
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[must_use]
+    pub fn windows_of(&self, rows: impl Into<WindowRows<SessionKey<K>, A>>) -> WindowView<K, A> {
+        let (rows, windows, feeds) = (rows.into(), self.windows, self.feeds.clone());
+        WindowView::new(InOrderOfEnds { rows, windows, feeds })
     }
 
     /// Each session when it is closed: once, in the order of closes and keys, dated with its last record. It is closed once every
@@ -214,10 +300,10 @@ impl<K: Key, A: Value> SessionTable<K, A> {
 impl<K, A> millpond_engine::query::sealed::Sealed for SessionTable<K, A> {}
 
 impl<K: Key, A: Value> Stored for SessionTable<K, A> {
-    type Key = Windowed<K>;
+    type Key = SessionKey<K>;
     type Value = A;
 
-    fn stored(&self) -> StoredRef<Windowed<K>, A> {
+    fn stored(&self) -> StoredRef<SessionKey<K>, A> {
         self.table.stored()
     }
 }

@@ -6,6 +6,8 @@
 //! | `open` | the open sessions of a key: how a record joins them |
 //! | `fold` | the node that keeps them, closes them and tells of both |
 //! | `told` | what an epoch has told of sessions, as updates of their table |
+//! | `key` | the key of a row of that |
+//! | `asked` | asking such a table |
 //!
 //! Late: a record counts as long as its own partition had not come further than the grace beyond it. So whether it counts depends on
 //! nothing but its partition, and never on which sessions happen to be open: sessions are the runs of the records that count in which no
@@ -17,12 +19,15 @@
 //! has come to the gap and the grace behind it, and not by records of its key: none that counts could still join it by then, and so
 //! finals are told in the order of closes and keys.
 
+mod asked;
 mod fold;
 mod grouped;
+mod key;
 mod open;
 mod told;
 
 pub use grouped::{SessionStream, SessionTable};
+pub use key::{SessionEnd, SessionKey};
 
 use super::{millis, sealed};
 use std::time::Duration;
@@ -30,12 +35,12 @@ use std::time::Duration;
 /// Windows that are as long as records of a key follow each other with no more than a gap between them, each closed a gap and a grace
 /// after the last of them.
 ///
-/// A session begins with the timestamp of its first record and ends with that of its last one: [`Windowed::end_ms`](super::Windowed) is
+/// A session begins with the timestamp of its first record and ends with that of its last one: [`end_ms`](SessionKey::end_ms) is
 /// the millisecond after it. A record may make two sessions one: both go from the table, and the whole comes.
 ///
 /// # Examples
 /// ```
-/// use millpond::stream::Session;
+/// use millpond::stream::{Session, SessionKey};
 /// use millpond::testing::Driver;
 /// use millpond::{GraphBuilder, Topic, Windowed};
 /// use std::time::Duration;
@@ -53,8 +58,8 @@ use std::time::Duration;
 /// driver.run()?;
 /// let first = Windowed::new(1_000, 80_001, "ada".to_owned());
 /// assert_eq!(driver.table(&finals)?, [(first.clone(), 4)].into());
-/// let last = Windowed::new(300_000, 300_001, "ada".to_owned());
-/// assert_eq!(driver.table(counts.table())?, [(first, 4), (last, 1)].into());
+/// let last = SessionKey::new(300_000, 300_001, "ada".to_owned());
+/// assert_eq!(driver.table(counts.table())?, [(first.into(), 4), (last, 1)].into());
 /// # Ok::<(), millpond::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +99,11 @@ impl Session {
     /// When a session is closed whose last record is at `last_ms`.
     fn close_of(self, last_ms: i64) -> i64 {
         last_ms.saturating_add(self.delay_ms()).saturating_add(1)
+    }
+
+    /// With which end those sessions begin, in the order of ends, that are not closed at the watermark `watermark_ms`.
+    fn first_open_end(self, watermark_ms: i64) -> i64 {
+        watermark_ms.saturating_sub(self.delay_ms()).saturating_add(1)
     }
 
     fn id(self) -> String {

@@ -3,13 +3,13 @@
 //! Where every update is wanted, each is told with its value. Where only the outcome is, a session that became longer and longer was
 //! never there in between, and its value is looked at once.
 
-use crate::stream::Windowed;
+use super::SessionKey;
 use millpond_engine::codec::Key;
 use millpond_engine::dataflow::{Event, Stamp};
 
 /// One thing that became of one session.
 pub(super) struct Told<K, A> {
-    pub(super) windowed: Windowed<K>,
+    pub(super) session: SessionKey<K>,
     pub(super) what: What<A>,
     pub(super) stamp: Stamp,
 }
@@ -31,12 +31,12 @@ pub(super) enum Outcome<A> {
 }
 
 /// The outcome of each session of which something was told, in the order of sessions.
-pub(super) fn outcomes<K: Key, A>(mut told: Vec<Told<K, A>>) -> Vec<Event<Windowed<K>, Outcome<A>>> {
-    told.sort_by(|a, b| a.windowed.cmp(&b.windowed));
-    let mut outcomes: Vec<Event<Windowed<K>, Outcome<A>>> = Vec::new();
+pub(super) fn outcomes<K: Key, A>(mut told: Vec<Told<K, A>>) -> Vec<Event<SessionKey<K>, Outcome<A>>> {
+    told.sort_by(|a, b| a.session.cmp(&b.session));
+    let mut outcomes: Vec<Event<SessionKey<K>, Outcome<A>>> = Vec::new();
     let mut came = false;
-    for Told { windowed, what, stamp } in told {
-        let is_first = outcomes.last().is_none_or(|last| last.key != windowed);
+    for Told { session, what, stamp } in told {
+        let is_first = outcomes.last().is_none_or(|last| last.key != session);
         if is_first {
             came = matches!(what, What::Open { is_new: true, .. });
         }
@@ -50,7 +50,7 @@ pub(super) fn outcomes<K: Key, A>(mut told: Vec<Told<K, A>>) -> Vec<Event<Window
             // It came and went: it never was there.
             Some(_) if goes && came => drop(outcomes.pop()),
             Some(last) => (last.value, last.stamp) = (value, stamp),
-            None => outcomes.push(Event { key: windowed, value, stamp }),
+            None => outcomes.push(Event { key: session, value, stamp }),
         }
     }
     outcomes

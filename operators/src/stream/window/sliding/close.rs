@@ -8,8 +8,9 @@
 //! range of it: one shard reads it, and sends the keys where their rows are.
 
 use super::Sliding;
-use super::moments::{Moments, Row};
-use crate::stream::window::folding::{Merging, put};
+use super::moments::{Moments, Row, contents, key_of_row};
+use crate::stream::due;
+use crate::stream::window::folding::Merging;
 use crate::stream::window::{WindowStart, Windowed};
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, KeyCodec, Value};
@@ -17,6 +18,7 @@ use millpond_engine::dataflow::{Changes, Context, Detail, Event, Exchange, Failu
 use millpond_engine::graph::TableRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// About so many windows are put together at once.
@@ -43,7 +45,7 @@ impl<K: Key, A: Value> Operator for Defining<K, A> {
                 if before.next_if(|before| before.is(moment)).is_some() {
                     continue;
                 }
-                for start in windows.defined_by(moment.at(row), moment.behind_ms) {
+                for start in windows.defined_by(moment.at(windows, row), moment.behind_ms) {
                     let key = Windowed::new(start, windows.end_of(start), key.clone());
                     defined.push(Event { key, value: (), stamp: change.stamp });
                 }
@@ -66,24 +68,24 @@ impl<K: Key, A: Value> Exchange for Due<K, A> {
     type Item = Event<Windowed<K>, ()>;
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let [before, now] =
-            [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
-        let mut due = Vec::new();
-        // Where the table is built apart, so is whatever would take what is sent.
-        if context.shard() == 0 && before < now && context.has_table(&self.open) {
-            for row in context.table_before(&self.open)?.prefixes(WindowStart(before)..WindowStart(now)) {
-                let (key, _) = row?;
-                let stamp = stamp(self.windows, &key);
-                due.push(Event { key, value: (), stamp });
-            }
+        let mut found = Vec::new();
+        for row in due::rows(context, &self.open, self.starts(context))? {
+            let (key, _) = row?;
+            let stamp = stamp(self.windows, &key);
+            found.push(Event { key, value: (), stamp });
         }
-        Ok(context.router().split(due, |event| &event.key))
+        Ok(context.router().split(found, |event| &event.key))
     }
 
     fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let [before, now] =
-            [context.watermark_before(), context.watermark()].map(|at| self.windows.first_open(at));
-        Ok(before < now && context.has_rows(&self.open, WindowStart(before)..WindowStart(now))?)
+        due::has_rows(context, &self.open, self.starts(context))
+    }
+}
+
+impl<K, A> Due<K, A> {
+    /// Where windows begin that are due with this epoch.
+    fn starts(&self, context: &Context<'_>) -> Range<WindowStart> {
+        due::between(context, |at| WindowStart(self.windows.first_open(at)))
     }
 }
 
@@ -133,11 +135,8 @@ impl<K: Key, A: Value> Operator for Close<K, A> {
 impl<K: Key, A: Value> Close<K, A> {
     /// The rows that the window at `start_ms` lies over.
     fn rows_over(&self, windowed: &Windowed<K>) -> [Windowed<K>; 2] {
-        let last_ms = windowed.end_ms.saturating_sub(1);
-        [windowed.start_ms, last_ms].map(|at| {
-            let row = self.windows.row_of(at);
-            Windowed::new(row, self.windows.end_of(row), windowed.key.clone())
-        })
+        let last_ms = self.windows.last_of(windowed.start_ms);
+        [windowed.start_ms, last_ms].map(|at| key_of_row(self.windows.row_of(at), windowed.key.clone()))
     }
 
     /// Puts the windows `together` together, which are in the order in which they are told.
@@ -155,20 +154,10 @@ impl<K: Key, A: Value> Close<K, A> {
         for windowed in together {
             let stamp = stamp(self.windows, windowed);
             context.at(&stamp);
-            let last_ms = windowed.end_ms.saturating_sub(1);
-            let mut value = None;
             let [first, second] = self.rows_over(windowed);
             let rows = if first == second { vec![first] } else { vec![first, second] };
-            for row in &rows {
-                let moments = found.get(row).map_or(&[][..], Moments::moments);
-                let begins = moments.partition_point(|moment| moment.at(row.start_ms) < windowed.start_ms);
-                let within =
-                    moments.iter().skip(begins).take_while(|moment| moment.at(row.start_ms) <= last_ms);
-                let counted = within.filter(|moment| {
-                    moment.at(row.start_ms).saturating_add_unsigned(moment.behind_ms) <= last_ms
-                });
-                counted.for_each(|moment| put(&*self.merge, &mut value, moment.value.clone()));
-            }
+            let rows = rows.iter().filter_map(|row| Some((row.start_ms, found.get(row)?)));
+            let value = contents(self.windows, &*self.merge, windowed.start_ms, rows);
             closed.extend(value.map(|value| Event { key: windowed.clone(), value, stamp }));
         }
         Ok(())

@@ -11,21 +11,27 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `moments` | the rows of records, and which of them are late |
-//! | `grouped` | what can be folded by such windows, and what becomes of it |
+//! | `moments` | the rows of records |
+//! | `overlap` | what they are among windows that overlap |
 //! | `close` | the final rows of windows that are closed |
+//! | `asked` | asking such a table |
 
+mod asked;
 mod close;
-mod grouped;
 mod moments;
+mod overlap;
 
-pub use grouped::{SlidingStream, SlidingTable};
 pub use moments::Moments;
 
-use super::{GroupsBy, clamped, floor, millis, sealed};
-use crate::stream::GroupedStream;
-use millpond_engine::codec::{Key, Value};
+use super::overlap::{OverlappingStream, OverlappingTable};
+use super::{clamped, millis, sealed};
 use std::time::Duration;
+
+/// The records of groups by [sliding](Sliding) windows, ready to be folded.
+pub type SlidingStream<K, V> = OverlappingStream<K, V, Sliding>;
+
+/// What was folded by [sliding](Sliding) windows.
+pub type SlidingTable<K, V, A> = OverlappingTable<K, V, A, Sliding>;
 
 /// Windows of records that are no further apart than a difference, each closed a grace after its end.
 ///
@@ -104,6 +110,11 @@ impl Sliding {
         start_ms.saturating_add(self.size_ms())
     }
 
+    /// The last moment of the window that begins at `start_ms`.
+    fn last_of(self, start_ms: i64) -> i64 {
+        start_ms.saturating_add(self.difference_ms)
+    }
+
     /// When the window is closed that begins at `start_ms`.
     fn close_of(self, start_ms: i64) -> i64 {
         self.end_of(start_ms).saturating_add(self.grace_ms)
@@ -123,11 +134,6 @@ impl Sliding {
         (behind <= i128::from(self.difference_ms)).then(|| u64::try_from(behind).unwrap_or_default())
     }
 
-    /// Where the row begins that has the records of `timestamp_ms`: there are two for any window.
-    fn row_of(self, timestamp_ms: i64) -> i64 {
-        clamped(floor(i128::from(timestamp_ms), self.size_ms()))
-    }
-
     /// Where the windows begin that a record of `timestamp_ms` defines which is so much `behind`.
     fn defined_by(self, timestamp_ms: i64, behind: u64) -> impl Iterator<Item = i64> {
         let ending = (behind == 0).then(|| i128::from(timestamp_ms) - i128::from(self.difference_ms));
@@ -136,22 +142,11 @@ impl Sliding {
         ending.into_iter().chain([beginning]).filter(is_within).filter_map(|start| i64::try_from(start).ok())
     }
 
-    fn unfit(self) -> Option<String> {
+    /// Why there are no such windows.
+    fn refused(self) -> Option<String> {
         (self.difference_ms == i64::MAX)
             .then(|| "sliding windows must be shorter than all of time".to_owned())
-    }
-
-    fn id(self) -> String {
-        format!("sliding({} ms, grace {} ms)", self.difference_ms, self.grace_ms)
     }
 }
 
 impl sealed::Sealed for Sliding {}
-
-impl<K: Key, V: Value> GroupsBy<K, V> for Sliding {
-    type Windowed = SlidingStream<K, V>;
-
-    fn group(self, grouped: &GroupedStream<K, V>) -> SlidingStream<K, V> {
-        SlidingStream::new(grouped, self)
-    }
-}

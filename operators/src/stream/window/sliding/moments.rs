@@ -1,15 +1,12 @@
 //! The rows of records: folded by the moments at which they happened, and by how much they were behind.
 //!
-//! Late: a record counts to the windows that have it and whose close its partition had not come to; if there can be none, it is left out
-//! here, and put out by `late`. Early: there is no such thing. Equal timestamps are one moment, negative ones as others. Streams have no
-//! tombstones. Repeated keys count each. Empty input puts nothing out.
+//! A row has the moments of a stretch of time as long as a window, so that a window lies over two of them. It is keyed by the last moment
+//! of the stretch: windows begin there that it takes to tell which there are and what is in them, and one behind it, but none later.
 
 use super::Sliding;
-use crate::stream::window::Windowed;
-use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Context, Event, Failure, Operator};
+use crate::stream::window::folding::{Merging, put};
+use crate::stream::window::{Windowed, clamped, floor};
 use serde::{Deserialize, Serialize};
-use std::marker::PhantomData;
 
 /// A row of a table of sliding windows: what was folded of the records of a stretch of time, moment by moment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,9 +32,9 @@ pub(super) struct Moment<A> {
 }
 
 impl<A> Moment<A> {
-    /// When it was, in the stretch that begins at `row_ms`.
-    pub(super) fn at(&self, row_ms: i64) -> i64 {
-        row_ms.saturating_add_unsigned(self.since_ms)
+    /// When it was, in the row of `row_ms`.
+    pub(super) fn at(&self, windows: Sliding, row_ms: i64) -> i64 {
+        clamped(windows.begin_of(row_ms) + i128::from(self.since_ms))
     }
 
     fn place(&self) -> (u64, u64) {
@@ -74,54 +71,53 @@ pub(super) fn add<A, V>(
     }
 }
 
-/// Gives records the keys of their rows, and leaves out those that count to no window.
-pub(super) struct Assign<K, V> {
+/// Where in its row a record of `timestamp_ms` belongs that is so much behind.
+pub(super) fn place(windows: Sliding, timestamp_ms: i64, behind_ms: u64) -> (u64, u64) {
+    let since = i128::from(timestamp_ms) - windows.begin_of(timestamp_ms);
+    (u64::try_from(since).unwrap_or_default(), behind_ms)
+}
+
+/// What counts to the window that begins at `start_ms`, of the rows of its key that it lies over.
+pub(super) fn contents<'r, A: Clone + 'r>(
     windows: Sliding,
-    types: PhantomData<fn() -> (K, V)>,
+    merge: &Merging<A>,
+    start_ms: i64,
+    rows: impl Iterator<Item = (i64, &'r Moments<A>)>,
+) -> Option<A> {
+    let last_ms = windows.last_of(start_ms);
+    let mut value = None;
+    for (row, moments) in rows {
+        let moments = moments.moments();
+        let begins = moments.partition_point(|moment| moment.at(windows, row) < start_ms);
+        let within = moments.iter().skip(begins).map(|moment| (moment.at(windows, row), moment));
+        let counted = within
+            .take_while(|(at, _)| *at <= last_ms)
+            .filter(|(at, moment)| at.saturating_add_unsigned(moment.behind_ms) <= last_ms);
+        counted.for_each(|(_, moment)| put(merge, &mut value, moment.value.clone()));
+    }
+    value
 }
 
-impl<K, V> Assign<K, V> {
-    pub(super) fn new(windows: Sliding) -> Self {
-        Self { windows, types: PhantomData }
+impl Sliding {
+    /// Where the stretch begins that has the moment `ms`; it may be before all time.
+    fn begin_of(self, ms: i64) -> i128 {
+        floor(i128::from(ms), self.size_ms())
+    }
+
+    /// The last moment of the stretch that has the moment `ms`, as its row is keyed: there are two for any window.
+    pub(super) fn row_of(self, ms: i64) -> i64 {
+        clamped(self.begin_of(ms) + i128::from(self.difference_ms))
+    }
+
+    /// The rows from that of the moment `first_ms` to that of `last_ms`.
+    pub(super) fn rows_between(self, first_ms: i64, last_ms: i64) -> impl Iterator<Item = i64> {
+        let last = self.row_of(last_ms);
+        let next = move |row: &i64| (*row < last).then(|| row.saturating_add(self.size_ms()));
+        std::iter::successors(Some(self.row_of(first_ms)).filter(|first| *first <= last), next)
     }
 }
 
-/// A record at its place within a row.
-pub(super) type Placed<V> = ((u64, u64), V);
-
-impl<K: Key, V: Value> Operator for Assign<K, V> {
-    type Input = (Vec<Event<K, V>>,);
-    type Output = Vec<Event<Windowed<K>, Placed<V>>>;
-
-    fn run(&self, _: &mut Context<'_>, (events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
-        let windows = self.windows;
-        let assigned = events.into_iter().filter_map(|Event { key, value, stamp }| {
-            let behind = windows.behind(stamp.timestamp_ms, stamp.stream_time_ms)?;
-            let row = windows.row_of(stamp.timestamp_ms);
-            let since = stamp.timestamp_ms.abs_diff(row);
-            let key = Windowed::new(row, windows.end_of(row), key);
-            Some(Event { key, value: ((since, behind), value), stamp })
-        });
-        Ok(Some(assigned.collect()))
-    }
-}
-
-/// Leaves out the records that count to a window.
-pub(super) struct Late<K, V>(Assign<K, V>);
-
-impl<K, V> Late<K, V> {
-    pub(super) fn new(windows: Sliding) -> Self {
-        Self(Assign::new(windows))
-    }
-}
-
-impl<K: Key, V: Value> Operator for Late<K, V> {
-    type Input = (Vec<Event<K, V>>,);
-    type Output = Vec<Event<K, V>>;
-
-    fn run(&self, _: &mut Context<'_>, (mut events,): Self::Input) -> Result<Option<Self::Output>, Failure> {
-        let windows = self.0.windows;
-        events.retain(|event| windows.behind(event.stamp.timestamp_ms, event.stamp.stream_time_ms).is_none());
-        Ok(Some(events))
-    }
+/// The key of the row of `row_ms`.
+pub(super) fn key_of_row<K>(row_ms: i64, key: K) -> Windowed<K> {
+    Windowed::new(row_ms, row_ms.saturating_add(1), key)
 }
