@@ -23,7 +23,12 @@ pub(super) fn of(nodes: &[Node], id: usize) -> Feeds {
         }
         passed.insert(id, delay_ms);
         let Some(node) = nodes.get(id) else { continue };
-        if let Step::Source { topic, .. } = &node.step {
+        let topic = match &node.step {
+            Step::Source { topic, .. } => Some(topic),
+            Step::Ticks { id, .. } => Some(&id.topic),
+            Step::Operator(_) => None,
+        };
+        if let Some(topic) = topic {
             let most = held_back.entry(Arc::clone(topic)).or_insert(delay_ms);
             *most = delay_ms.max(*most);
         }

@@ -27,6 +27,7 @@ mod opening;
 mod origins;
 mod owner;
 mod passage;
+mod periods;
 mod plan;
 mod roles;
 mod service;

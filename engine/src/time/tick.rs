@@ -4,10 +4,16 @@
 //! It is appended in one step with the mark of the epoch that takes it, so that whatever it closes is as final as the tick itself, and
 //! whoever folds the log again finds it where it was. Ticks are numbered from 0, and a position says how many of them were taken.
 //!
+//! A stream of periods is known by the name of a topic that there is not, of one partition, which shows a record where a tick takes it
+//! on. Such a tick names all partitions that are read, most of them only for the offset: so it has a place among all records.
+//!
 //! Invariant: no record at or behind the offset that a tick names is folded before the tick.
 
 use crate::{Error, Result, TopicPartition};
 use serde::{Deserialize, Serialize};
+
+/// Names of streams of periods begin with this.
+const PERIODS: &str = "ticks:";
 
 /// What one partition is taken on to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +22,7 @@ pub(crate) struct Reach {
     partition: u32,
     /// Where the records begin that come after it.
     pub(crate) offset: u64,
+    /// [`NEVER`](super::NEVER) where it is only named.
     pub(crate) time_ms: i64,
 }
 
@@ -41,6 +48,26 @@ impl Tick {
     /// Where the ticks of the engine `name` are.
     pub(crate) fn partition_of(name: &str) -> TopicPartition {
         TopicPartition::new(format!("{name}.time"), 0)
+    }
+
+    /// What stands for the partition of a stream of periods.
+    pub(crate) fn stream(name: &str) -> TopicPartition {
+        TopicPartition::new(format!("{PERIODS}{name}"), 0)
+    }
+
+    /// The name of the stream of periods for which `id` stands.
+    pub(crate) fn name(id: &TopicPartition) -> &str {
+        id.topic.strip_prefix(PERIODS).unwrap_or(&id.topic)
+    }
+
+    /// Whether `id` stands for a stream of periods, and is no partition of the log.
+    pub(crate) fn is_stream(id: &TopicPartition) -> bool {
+        id.topic.starts_with(PERIODS)
+    }
+
+    /// Whether a record comes of it: then nothing else is taken with it, so that what stands before it and behind it is the same for all.
+    pub(crate) fn begins_period(&self) -> bool {
+        self.partitions.iter().any(|reach| reach.topic.starts_with(PERIODS))
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
