@@ -51,7 +51,7 @@ impl Core {
     /// The engine must stop: see [`Task::step`](super::Task::step).
     pub(super) fn let_time_pass(&mut self) -> Result<bool> {
         let setting = Arc::clone(self.service.setting());
-        if !self.may_tick() {
+        if !self.may_tick() || self.main.next_mark().is_some() {
             return Ok(false);
         }
         let now_ms = setting.clock.now_ms();
@@ -102,10 +102,10 @@ impl Core {
         if times.is_empty() { Ok(false) } else { self.tick(&self.among_all(times)) }
     }
 
-    /// Whether a tick may be made now, as far as it is known without looking.
+    /// Whether a tick may be made now, unless there are marks ahead.
     pub(super) fn may_tick(&self) -> bool {
         let held = self.build.as_ref().is_some_and(|build| build.holds_main);
-        let waits = held || self.main.awaiting().is_some() || self.main.next_mark().is_some();
+        let waits = held || self.main.awaiting().is_some();
         self.ticks && !waits && self.service.setting().role() == Role::Holder
     }
 

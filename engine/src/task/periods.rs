@@ -18,7 +18,7 @@ impl Core {
     /// The engine must stop: see [`Task::step`](super::Task::step).
     pub(super) fn let_periods_begin(&mut self) -> Result<bool> {
         let setting = self.service.setting();
-        if setting.graph.periods().next().is_none() || !self.may_tick() || self.main.shared().is_behind() {
+        if setting.graph.periods().next().is_none() || !self.may_tick() {
             return Ok(false);
         }
         let now_ms = setting.clock.now_ms();
@@ -27,7 +27,9 @@ impl Core {
         let told = |id: &TopicPartition| published.reached.times.of(id).unwrap_or(NEVER);
         let due = begun.filter(|(id, begins_ms)| told(id) < *begins_ms);
         let due: BTreeMap<_, _> = due.map(|(id, begins_ms)| (id.clone(), begins_ms)).collect();
-        if due.is_empty() { Ok(false) } else { self.tick(&self.among_all(due)) }
+        let is_behind =
+            || self.main.shared().is_behind() || !published.reached.position.includes(&self.ends);
+        if due.is_empty() || is_behind() { Ok(false) } else { self.tick(&self.among_all(due)) }
     }
 
     /// These with all other partitions that are read, if the graph has streams of periods: what they are taken on by has a place among all

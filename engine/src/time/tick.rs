@@ -9,6 +9,7 @@
 //!
 //! Invariant: no record at or behind the offset that a tick names is folded before the tick.
 
+use super::NEVER;
 use crate::{Error, Result, TopicPartition};
 use serde::{Deserialize, Serialize};
 
@@ -22,8 +23,18 @@ pub(crate) struct Reach {
     partition: u32,
     /// Where the records begin that come after it.
     pub(crate) offset: u64,
-    /// [`NEVER`](super::NEVER) where it is only named.
+    /// [`NEVER`] where it is only named.
+    #[serde(default = "never", skip_serializing_if = "is_never")]
     pub(crate) time_ms: i64,
+}
+
+const fn never() -> i64 {
+    NEVER
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+const fn is_never(time_ms: &i64) -> bool {
+    *time_ms == NEVER
 }
 
 impl Reach {
@@ -96,5 +107,12 @@ mod tests {
         assert_eq!(Tick::decode(golden.as_bytes()).unwrap(), tick);
         assert_eq!(Tick::decode(golden.replacen('{', r#"{"more":1,"#, 1).as_bytes()).unwrap(), tick);
         assert!(Tick::decode(b"{}").is_err());
+        let golden = r#"{"number":4,"partitions":[{"topic":"clicks","partition":1,"offset":12},{"topic":"ticks:daily","partition":0,"offset":0,"time_ms":86400000}]}"#;
+        let named = Reach::new(&TopicPartition::new("clicks", 1), 12, NEVER);
+        let begins = Reach::new(&Tick::stream("daily"), 0, 86_400_000);
+        let begins = Tick { number: 4, partitions: vec![named, begins] };
+        assert_eq!(begins.encode().unwrap(), golden.as_bytes());
+        assert_eq!(Tick::decode(golden.as_bytes()).unwrap(), begins);
+        assert!(begins.begins_period() && !tick.begins_period());
     }
 }

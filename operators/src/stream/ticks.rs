@@ -49,7 +49,7 @@ impl GraphBuilder {
     /// // What the dollar is worth at the beginning of each hour.
     /// let hourly = graph
     ///     .ticks("hourly", Duration::from_secs(3_600))
-    ///     .join_by(&current, |(), _| "USD".to_owned(), |_, moment, rate| (*moment, *rate))
+    ///     .join_by(&current, |(), _| "USD".to_owned(), |_, moment, rate| (moment, *rate))
     ///     .re_key(|_, (moment, _)| *moment)
     ///     .map_values(|_, (_, rate)| rate)
     ///     .to_table("hourly");
