@@ -44,8 +44,7 @@ impl<'a> Passage<'a> {
         let takes_in = !(input.pieces.is_empty() && input.ticks.is_empty())
             && input.reads.partitions() != before.len() + ticks
             && before.take_in(input.reads.iter().map(|(id, _)| id).filter(|id| *id != run.ticks));
-        let named = input.ticks.iter().flat_map(|tick| &tick.partitions);
-        for reach in named.filter(|reach| reach.time_ms > NEVER) {
+        for reach in input.ticks.iter().flat_map(|tick| &tick.partitions) {
             before.raise(&reach.id(), reach.time_ms);
         }
         let dated = run.plan.sources.iter().map(|(topic, _)| run.graph.dates(topic)).collect();
