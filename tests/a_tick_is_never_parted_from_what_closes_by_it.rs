@@ -1,7 +1,8 @@
 //! A process that ends, or whose medium fails, at any step between a tick and the rows that it has closed loses and repeats nothing: a
-//! tick is in the log with all that was told by it or not at all, and whoever goes on comes to the same.
+//! tick is in the log with all that was told by it or not at all, and whoever goes on comes to the same. So is one of the clock, which is a
+//! record by itself.
 //!
-//! Method: a child process folds windows over partitions that fall silent, on disk, with a clock that is moved by hand and one of the steps
+//! Method: a child process folds windows over partitions that fall silent, and tells each second, on disk, with a clock that is moved by hand and one of the steps
 //! of an epoch, an append or a drain armed to fail. Another life without a fault goes on. The parent folds what is left, and compares
 //! the rows, and what was told, with a loop over the log; and so does a state that begins from nothing.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -50,11 +51,16 @@ fn told() -> Topic<Windowed<u8>, u64> {
     Topic::new("told").partitions(1)
 }
 
+fn moments() -> Topic<(), i64> {
+    Topic::new("moments").partitions(1)
+}
+
 fn graph() -> (Graph, StoredTable<Windowed<u8>, u64>) {
     let graph = GraphBuilder::new();
     let tumbling = Tumbling::of(Duration::from_secs(1)).grace(Duration::from_millis(200));
     let counts = graph.stream(&clicks()).group_by_key().windowed(tumbling).count("counts");
     counts.on_close().to(&told());
+    graph.ticks("second", Duration::from_secs(1)).to(&moments());
     let counts = counts.table().clone();
     (graph.build().unwrap(), counts)
 }
@@ -150,7 +156,26 @@ fn audit(log: &Arc<EmbeddedChangelog>, clock: &Arc<ManualClock>, dir: &Path, con
         .collect();
     let finals: Vec<_> = finals.into_iter().collect();
     assert_eq!(told, finals, "each is told once, and in order: {context}");
+    assert_eq!(told_moments(log), ticked_moments(log), "each is told once, and in order: {context}");
     told.len()
+}
+
+fn told_moments(log: &Arc<EmbeddedChangelog>) -> Vec<i64> {
+    let records = records::read(&**log, &TopicPartition::new("moments", 0)).unwrap();
+    records.iter().map(|record| moments().codec().decode(record.value.as_ref().unwrap()).unwrap()).collect()
+}
+
+/// The moments that are noted.
+fn ticked_moments(log: &Arc<EmbeddedChangelog>) -> Vec<i64> {
+    let mut moments = Vec::new();
+    for record in records::read(&**log, &TopicPartition::new("millpond.time", 0)).unwrap() {
+        let tick: serde_json::Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+        let named = tick["partitions"].as_array().unwrap().iter();
+        let second = named.filter(|reach| reach["topic"].as_str() == Some("ticks:second"));
+        moments.extend(second.map(|reach| reach["time_ms"].as_i64().unwrap()));
+    }
+    assert!(moments.is_sorted_by(|one, other| one < other), "{moments:?}");
+    moments
 }
 
 #[test]

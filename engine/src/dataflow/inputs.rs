@@ -6,8 +6,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// What an [`Operator`](super::Operator) is handed, by the types of its inputs: `(A,)` is what one node puts out, `(A, B)` is
-/// that of two, [`All`] that of any number of nodes of one type, [`Behind`] that of one behind another, and [`Unread`] takes nothing. There
-/// are no others: the trait is sealed.
+/// that of two, [`All`] that of any number of nodes of one type, [`Behind`] that of one behind another, [`Unread`] takes nothing, and `()` has
+/// no nodes. There are no others: the trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not what nodes put out",
     note = "one input is `(A,)`, two are `(A, B)`, any number of one type is `All<A>`, `Behind<A, B>` takes only the second, and `Unread<A>` takes nothing"
@@ -80,6 +80,20 @@ impl Taking<'_> {
 mod sealed {
     /// Implemented for the inputs that there are.
     pub trait Sealed {}
+}
+
+impl sealed::Sealed for () {}
+
+impl Inputs for () {
+    type Nodes = ();
+
+    fn ids((): ()) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    fn take(_: &mut Taking<'_>) -> Result<Self> {
+        Ok(())
+    }
 }
 
 impl<A> sealed::Sealed for (A,) {}

@@ -5,6 +5,7 @@ mod builder;
 mod cadence;
 #[cfg(feature = "rocks")]
 mod checkpoint;
+mod closed;
 mod closing;
 #[cfg_attr(not(feature = "rocks"), path = "no_directories.rs")]
 mod directories;

@@ -111,7 +111,7 @@ impl StateReader {
         let router = Router::new(1);
         let held: Arc<dyn StateStore> = Arc::clone(&store) as _;
         let shared = Arc::new(TaskState::new(Host::of_reader(), held, reached, Arc::new(counts)));
-        let served = graph.tables.iter().map(|spec| Arc::new(ServedTable::new(&spec.name))).collect();
+        let served = ServedTable::of(&graph);
         let absent = Shown { ids: vec![None; ids.len()], identity: identity.clone() };
         let mut reader = Self { graph, store, shared, served, shown: Mutex::new(absent), router };
         reader.serve(&vec![None; ids.len()], &ids, reasons);

@@ -278,10 +278,20 @@ pub(super) fn collect(service: &Service) -> Stats {
 
 /// How far the nodes have come in time that look at it.
 fn watermarks(service: &Service, now: &Published) -> Vec<WatermarkStats> {
+    let looking = service.graph.nodes.iter().enumerate().filter(|(_, node)| node.time.looks);
+    watermarks_of(service, now, looking.map(|(id, _)| id))
+}
+
+/// How far these nodes have come in time.
+pub(super) fn watermarks_of(
+    service: &Service,
+    now: &Published,
+    nodes: impl Iterator<Item = usize>,
+) -> Vec<WatermarkStats> {
     let (graph, times) = (&service.graph, &now.reached.times);
     let watermarks = Watermarks::at(graph, times);
-    let looking = graph.nodes.iter().enumerate().filter(|(_, node)| node.time.looks);
-    let told = looking.map(|(id, node)| {
+    let named = nodes.filter_map(|id| Some((id, graph.nodes.get(id)?)));
+    let told = named.map(|(id, node)| {
         let held_by = watermarks.holder(graph, times, id).cloned();
         let held_since_ms = held_by.as_ref().and_then(|held_by| service.moved.of(held_by));
         let watermark_ms = Some(watermarks.of(id)).filter(|watermark| *watermark > NEVER);

@@ -32,7 +32,7 @@ pub(super) async fn until<T>(
 }
 
 /// As [`until`], as long as the engine runs.
-async fn while_it_runs<T>(
+pub(super) async fn while_it_runs<T>(
     service: &Service,
     mut ask: impl FnMut(&Service) -> Result<Option<T>>,
 ) -> Result<T> {

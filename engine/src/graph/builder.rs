@@ -9,6 +9,7 @@ use crate::dataflow::{Exchange, Gather, Inputs, Local, Operator, Scatter, Source
 use crate::flow::GraphId;
 use crate::state::TableState;
 use crate::store::layout::FoldId;
+use crate::time::{Period, Tick};
 use crate::{Error, Result, Topic};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,6 +136,22 @@ impl Builder {
         if topic.is_latest_only() {
             self.latest_only(node);
         }
+        node
+    }
+
+    /// Adds a node without inputs for which the clock has a record at the beginning of each `period`, under `name`: its
+    /// [watermark](crate::dataflow::Context::watermark) goes on to there, in an epoch that has no records and stands in the log.
+    pub fn ticks<O: Operator<Input = ()>>(
+        &self,
+        label: &str,
+        name: &str,
+        period: Period,
+        operator: O,
+    ) -> NodeRef<O::Output> {
+        let id = Tick::stream(name);
+        let step = Step::Ticks { id, period, operator: Arc::new(Local(operator)) };
+        let node = NodeRef::new(self.push(Draft::new(label, step, Vec::new())));
+        self.looks_at_time(node, 0);
         node
     }
 

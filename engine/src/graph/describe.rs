@@ -1,6 +1,7 @@
 //! The graph as text and as a picture.
 
 use super::{Graph, Node, Step, TableSpec};
+use crate::time::Tick;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -83,6 +84,9 @@ impl Graph {
         let mut caption = node.label.clone();
         if let Step::Source { topic, .. } = &node.step {
             let _ = write!(caption, " topic {topic}");
+        }
+        if let Step::Ticks { id, period, .. } = &node.step {
+            let _ = write!(caption, " {} every {} ms", Tick::name(id), period.every_ms());
         }
         if let Some(topic) = &node.sink {
             let _ = write!(caption, " topic {topic}");

@@ -25,6 +25,8 @@ use crate::dataflow::{AnyOperator, AnySource};
 use crate::flow::{GraphId, NodeId};
 use crate::state::{AnyTable, TaskState};
 use crate::store::layout::{FoldId, TableId};
+use crate::TopicPartition;
+pub use crate::time::Period;
 use crate::time::Idle;
 use std::fmt;
 use std::sync::Arc;
@@ -95,7 +97,7 @@ impl Node {
     pub(crate) fn topic(&self) -> Option<&str> {
         match &self.step {
             Step::Source { topic, .. } => Some(topic),
-            Step::Operator(_) => None,
+            Step::Ticks { .. } | Step::Operator(_) => None,
         }
     }
 
@@ -113,6 +115,8 @@ impl Node {
 /// What a node runs.
 pub(crate) enum Step {
     Source { topic: Arc<str>, source: Arc<dyn AnySource> },
+    /// What has a record for each period, by the clock.
+    Ticks { id: TopicPartition, period: Period, operator: Arc<dyn AnyOperator> },
     Operator(Arc<dyn AnyOperator>),
 }
 

@@ -1,7 +1,8 @@
 //! What a graph has to do with time.
 
 use super::{Graph, Step};
-use crate::time::Idle;
+use crate::TopicPartition;
+use crate::time::{Idle, Period};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -25,9 +26,18 @@ impl Graph {
         self.nodes.iter().any(|node| node.time.looks)
     }
 
-    /// Whether its engine takes silent partitions on in time.
+    /// Whether its engine makes ticks: for silent partitions, or for periods.
     pub(crate) fn ticks(&self) -> bool {
-        self.time_groups().iter().flatten().any(|topic| self.idle(topic).after().is_some())
+        let follows = |topic: &Arc<str>| self.idle(topic).after().is_some();
+        self.periods().next().is_some() || self.time_groups().iter().flatten().any(follows)
+    }
+
+    /// What stands for the partitions of its streams of periods, with the periods.
+    pub(crate) fn periods(&self) -> impl Iterator<Item = (&TopicPartition, Period)> {
+        self.nodes.iter().filter_map(|node| match &node.step {
+            Step::Ticks { id, period, .. } => Some((id, *period)),
+            Step::Source { .. } | Step::Operator(_) => None,
+        })
     }
 
     /// What becomes of the silent partitions of `topic`.
@@ -43,7 +53,7 @@ impl Graph {
         for node in self.nodes.iter() {
             let topics = match &node.step {
                 Step::Source { topic, .. } => BTreeSet::from([Arc::clone(topic)]),
-                Step::Operator(_) => {
+                Step::Ticks { .. } | Step::Operator(_) => {
                     let fed = node.inputs.iter().enumerate().filter(|(input, _)| node.is_fed_by(*input));
                     fed.filter_map(|(_, &input)| feeding.get(input)).flatten().cloned().collect()
                 }

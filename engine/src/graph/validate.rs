@@ -2,12 +2,16 @@
 
 use super::builder::{Foreign, Parts};
 use super::{Dated, Node, Step};
-use crate::{Error, Result};
+use crate::time::{Period, Tick};
+use crate::{Error, Result, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Longest name of a table, in bytes.
 const MAX_NAME_BYTES: usize = 255;
+
+/// The shortest period of ticks, in milliseconds.
+const LEAST_PERIOD_MS: i64 = 1_000;
 
 pub(super) fn validate(parts: &Parts) -> Result<()> {
     if let Some(Foreign { label, is_late }) = parts.foreign.first() {
@@ -24,7 +28,7 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
             )
         }));
     }
-    if !parts.nodes.iter().any(|node| matches!(node.step, Step::Source { .. })) {
+    if parts.nodes.iter().all(|node| matches!(node.step, Step::Operator(_))) {
         return Err(Error::invalid(if parts.built.is_empty() {
             "the graph has no source; add a stream or a table that reads a topic"
         } else {
@@ -32,6 +36,7 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
              the `Graph` and clone it, which costs nothing"
         }));
     }
+    check_ticks(parts)?;
     let mut names = BTreeSet::new();
     for table in &parts.tables {
         if table.name.is_empty() || table.name.len() > MAX_NAME_BYTES {
@@ -76,6 +81,39 @@ pub(super) fn validate(parts: &Parts) -> Result<()> {
     }
     check_tables(parts)?;
     refuse_cycles(&parts.nodes)
+}
+
+/// A stream of periods is known by its name, and its periods are so long that one may keep them.
+fn check_ticks(parts: &Parts) -> Result<()> {
+    let mut periods: BTreeMap<&TopicPartition, Period> = BTreeMap::new();
+    for node in &parts.nodes {
+        let Step::Ticks { id, period, .. } = &node.step else { continue };
+        let name = Tick::name(id);
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
+            return Err(Error::invalid(format!(
+                "ticks have a name of {} bytes; give them one of 1 to {MAX_NAME_BYTES}",
+                name.len()
+            )));
+        }
+        if period.every_ms() < LEAST_PERIOD_MS {
+            return Err(Error::invalid(format!(
+                "the ticks `{name}` come every {} ms; a second is the least, for each is kept in the log",
+                period.every_ms()
+            )));
+        }
+        if periods.insert(id, *period).is_some_and(|other| other != *period) {
+            return Err(Error::invalid(format!(
+                "there are ticks `{name}` of two periods; give those of each a name of their own"
+            )));
+        }
+        if parts.topics.iter().any(|topic| topic.name == id.topic) {
+            return Err(Error::invalid(format!(
+                "a topic has the name `{}`, by which the ticks `{name}` are known; give these another name",
+                id.topic
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A table has one writer, and whoever reads it stands behind that or before it: what it finds would else depend on what runs first.

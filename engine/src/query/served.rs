@@ -3,6 +3,7 @@
 use super::StoredRef;
 use super::readable::Readable;
 use crate::codec::{Key, Value};
+use crate::graph::{Feeds, Graph};
 use crate::state::{AnyTable, Status};
 use crate::{Error, Result};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -23,6 +24,8 @@ pub(crate) enum Serving {
 /// The place where a table is found; what stands in it changes when a build is complete.
 pub(crate) struct ServedTable {
     pub(crate) name: Arc<str>,
+    /// What takes the node on in time that writes it.
+    pub(crate) feeds: Feeds,
     pub(crate) serving: RwLock<Serving>,
     /// Why the engine has ended; it may have before the table was built.
     pub(crate) ended: OnceLock<Status>,
@@ -30,8 +33,15 @@ pub(crate) struct ServedTable {
 
 impl ServedTable {
     /// A table of which nothing answers yet.
-    pub(crate) fn new(name: &Arc<str>) -> Self {
-        Self { name: Arc::clone(name), serving: RwLock::new(Serving::Building), ended: OnceLock::new() }
+    fn new(name: &Arc<str>, feeds: Feeds) -> Self {
+        let (serving, ended) = (RwLock::new(Serving::Building), OnceLock::new());
+        Self { name: Arc::clone(name), feeds, serving, ended }
+    }
+
+    /// Those of `graph`, by their number.
+    pub(crate) fn of(graph: &Graph) -> Box<[Arc<Self>]> {
+        let tables = graph.tables.iter().enumerate();
+        tables.map(|(index, spec)| Arc::new(Self::new(&spec.name, graph.feeds_of_table(index)))).collect()
     }
 
     pub(crate) fn serve(&self, serving: Serving) {
@@ -106,7 +116,8 @@ mod tests {
             Arc::clone(&shared),
         );
         let serving = RwLock::new(Serving::Live(Arc::new(table)));
-        let table = ServedTable { name: "table".into(), serving, ended: OnceLock::new() };
+        let feeds = Feeds::default();
+        let table = ServedTable { name: "table".into(), feeds, serving, ended: OnceLock::new() };
         std::thread::scope(|scope| {
             let held = shared.hold_publishing();
             scope.spawn(|| table.end(&Status::Closed));

@@ -13,6 +13,7 @@ use crate::graph::Feeds;
 use crate::state::{Published, TaskState};
 use crate::store::StoreSnapshot;
 use crate::store::layout::{self, RowCount};
+use crate::time::NEVER;
 use crate::{Error, Position, Result};
 use std::fmt;
 use std::ops::{Bound, Range};
@@ -120,6 +121,41 @@ impl Snapshot {
     /// taken; `Invalid` for a view of another engine; `Closed` for an older version once the engine is closed.
     pub fn of<K: Key, V: Value>(&self, view: &View<K, V>) -> Result<TableSnapshot<K, V>> {
         view.ask(|table| self.at(table))
+    }
+
+    /// How far the table behind `view` had come in time with the input of this snapshot, in milliseconds since the Unix epoch: all that was
+    /// due in it up to then is closed, and no record that counts in it can come any more for what was. A window is final once this has come
+    /// to its end and the grace. `None` as long as a partition that feeds the table has shown no record: nothing is closed then.
+    ///
+    /// # Errors
+    /// As for [`of`](Self::of).
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::stream::Tumbling;
+    /// use millpond::testing::Driver;
+    /// use millpond::{GraphBuilder, Topic};
+    /// use std::time::Duration;
+    ///
+    /// let clicks = Topic::<u32, u64>::new("clicks");
+    /// let graph = GraphBuilder::new();
+    /// let minutes = Tumbling::of(Duration::from_secs(60)).grace(Duration::from_secs(10));
+    /// let counts = graph.stream(&clicks).group_by_key().windowed(minutes).count("counts");
+    /// let finals = counts.on_close().to_table("finals");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// let watermark = |driver: &Driver| driver.snapshot()?.watermark(&driver.view(counts.table())?);
+    /// assert_eq!(watermark(&driver)?, None);
+    /// driver.put(&clicks, 7, 1, 75_000)?;
+    /// driver.run()?;
+    /// assert_eq!(watermark(&driver)?, Some(75_000), "what ended a grace ago is final");
+    /// // What comes behind is dated up to a grace earlier.
+    /// assert_eq!(driver.snapshot()?.watermark(&driver.view(&finals)?)?, Some(65_000));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    #[doc(alias = "currentStreamTimeMs")]
+    pub fn watermark<K: Key, V: Value>(&self, view: &View<K, V>) -> Result<Option<i64>> {
+        let watermark_ms = self.of(view)?.watermark(view.feeds());
+        Ok(Some(watermark_ms).filter(|watermark_ms| *watermark_ms > NEVER))
     }
 
     fn at<K: Key, V: Value>(&self, table: &Readable<K, V>) -> Result<TableSnapshot<K, V>> {
@@ -328,11 +364,7 @@ impl<K: Key, V: Value> TableSnapshot<K, V> {
     /// and `i64::MIN` as long as a partition of these topics had shown no record. For operators, whose tables say what it means.
     #[must_use]
     pub fn watermark(&self, feeds: &Feeds) -> i64 {
-        let times = &self.snapshot.published.reached.times;
-        let behind = |(topic, held_back_ms): &(Arc<str>, i64)| {
-            times.least_of(topic).map(|at| at.saturating_sub(*held_back_ms))
-        };
-        feeds.0.iter().map(|feed| behind(feed).unwrap_or(i64::MIN)).min().unwrap_or(i64::MIN)
+        feeds.watermark(&self.snapshot.published.reached.times)
     }
 
     /// How many rows the table has, exactly.

@@ -5,6 +5,7 @@ use super::served::{ServedTable, Serving};
 use super::{ChangeStream, KeyStream, Scan, Snapshot, Stored, StoredRef, TableSnapshot};
 use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value};
 use crate::flow::{GraphId, Router};
+use crate::graph::Feeds;
 use crate::state::Seen;
 use crate::{Error, Result};
 use std::fmt;
@@ -96,6 +97,11 @@ impl<K, V> fmt::Debug for View<K, V> {
 }
 
 impl<K: Key, V: Value> View<K, V> {
+    /// What takes the table on in time.
+    pub(crate) fn feeds(&self) -> &Feeds {
+        &self.table.feeds
+    }
+
     pub(crate) fn new(table: Arc<ServedTable>, stored: StoredRef<K, V>, router: Router) -> Self {
         Self { table, stored, found: Arc::default(), router }
     }

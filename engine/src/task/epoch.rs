@@ -358,7 +358,7 @@ impl EpochRun<'_> {
                 let parts = lane.slots.get_mut(id).map(|slot| std::mem::take(&mut slot.parts));
                 vec![source.gather(parts.unwrap_or_default())?]
             }
-            Step::Operator(operator) => {
+            Step::Ticks { operator, .. } | Step::Operator(operator) => {
                 if let Some(duty) = self.plan.duties.get(id) {
                     context.read = duty.consumers > 0;
                     context.detail = duty.detail;

@@ -51,9 +51,7 @@ impl Core {
     /// The engine must stop: see [`Task::step`](super::Task::step).
     pub(super) fn let_time_pass(&mut self) -> Result<bool> {
         let setting = Arc::clone(self.service.setting());
-        let held = self.build.as_ref().is_some_and(|build| build.holds_main);
-        let waits = held || self.main.awaiting().is_some() || self.main.next_mark().is_some();
-        if !self.ticks || waits || setting.role() != Role::Holder {
+        if !self.may_tick() || self.main.next_mark().is_some() {
             return Ok(false);
         }
         let now_ms = setting.clock.now_ms();
@@ -99,11 +97,19 @@ impl Core {
         let behind = |id: &TopicPartition| published.reached.times.of(id).is_none_or(|at| at < time_ms);
         let read = published.reached.position.iter().map(|(id, _)| id);
         let read = read.filter(|id| self.service.graph.reads(&id.topic) && behind(id));
-        let times: BTreeMap<_, _> = read.map(|id| (id.clone(), time_ms)).collect();
-        if times.is_empty() { Ok(false) } else { self.tick(&times) }
+        let periods = self.service.graph.periods().map(|(id, _)| id).filter(|id| behind(id));
+        let times: BTreeMap<_, _> = read.chain(periods).map(|id| (id.clone(), time_ms)).collect();
+        if times.is_empty() { Ok(false) } else { self.tick(&self.among_all(times)) }
     }
 
-    fn tick(&mut self, times: &BTreeMap<TopicPartition, i64>) -> Result<bool> {
+    /// Whether a tick may be made now, unless there are marks ahead.
+    pub(super) fn may_tick(&self) -> bool {
+        let held = self.build.as_ref().is_some_and(|build| build.holds_main);
+        let waits = held || self.main.awaiting().is_some();
+        self.ticks && !waits && self.service.setting().role() == Role::Holder
+    }
+
+    pub(super) fn tick(&mut self, times: &BTreeMap<TopicPartition, i64>) -> Result<bool> {
         let setting = self.service.setting();
         setting.ensure_ticks()?;
         self.main.tick(times)

@@ -28,6 +28,7 @@ mod origins;
 mod outputs;
 mod owner;
 mod passage;
+mod periods;
 mod plan;
 mod roles;
 mod service;

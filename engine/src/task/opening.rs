@@ -161,8 +161,11 @@ impl Written {
             Some(group) => core.begin_build(group, former, holds_main)?,
             None => setting.build_consumer().release()?,
         }
-        if setting.reads != Reads::Stepped {
+        let ticks = setting.graph.periods().next().is_some();
+        if setting.reads != Reads::Stepped || ticks {
             core.ends = core.end_of_changelog()?;
+        }
+        if setting.reads != Reads::Stepped {
             core.main().shared().catch_up_to(core.ends.clone(), setting.reads == Reads::Stale);
         }
         tell_what_was_opened(&core);

@@ -45,7 +45,7 @@ impl Deref for Service {
 
 impl Service {
     pub(super) fn new(setting: Arc<Setting>, tasks: Tasks, lease: Lease) -> Self {
-        let served = setting.graph.tables.iter().map(|spec| Arc::new(ServedTable::new(&spec.name))).collect();
+        let served = ServedTable::of(&setting.graph);
         let (lease, awaiting) = (Mutex::new(Some(lease)), AllAwaiting::default());
         let unled = RwLock::default();
         Self { setting, tasks, served, lease, paused: AtomicBool::new(false), awaiting, unled }

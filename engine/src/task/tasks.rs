@@ -99,9 +99,12 @@ impl Tasks {
 
     /// Whether they answer with everything below `position`, which names only what they read, and have told subscribers.
     pub(crate) fn have_told(&self, position: &Position) -> bool {
-        self.answering().all(|state| {
-            state.has_told(|published| published.reached.position.includes(position)) && state.answers()
-        })
+        self.have_told_of(|published| published.reached.position.includes(position))
+    }
+
+    /// Whether `done` is true of what they answer with, and they have told subscribers.
+    pub(crate) fn have_told_of(&self, done: impl Fn(&Published) -> bool) -> bool {
+        self.answering().all(|state| state.has_told(&done) && state.answers())
     }
 
     /// All tables at one position.

@@ -9,12 +9,14 @@
 //!   hold back. It decides when something closes, never what is in it. Stream times never fall, so no record that comes after has a
 //!   stream time below it.
 //!
-//! - Where a partition is silent a [tick](tick) may take it on: a record of the engine's own, so that the clock enters as input does.
+//! - Where a partition is silent a [tick](tick) may take it on: a record of the engine's own, so that the clock enters as input does. A
+//!   stream of the clock's own is a partition that nothing but ticks takes on, from one [period](Period) to the next.
 //!
 //! Invariant: all of it is a function of the log below a position, stored with the rows of that position.
 
 mod idle;
 mod moved;
+mod period;
 mod reached;
 mod stream_times;
 mod tick;
@@ -23,6 +25,7 @@ mod watermarks;
 pub use idle::Idle;
 pub(crate) use idle::Policy;
 pub(crate) use moved::Moved;
+pub use period::Period;
 pub(crate) use reached::Reached;
 pub(crate) use stream_times::StreamTimes;
 pub(crate) use tick::{Reach, Tick};

@@ -4,10 +4,17 @@
 //! It is appended in one step with the mark of the epoch that takes it, so that whatever it closes is as final as the tick itself, and
 //! whoever folds the log again finds it where it was. Ticks are numbered from 0, and a position says how many of them were taken.
 //!
+//! A stream of periods is known by the name of a topic that there is not, of one partition, which shows a record where a tick takes it
+//! on. Such a tick names all partitions that are read, most of them only for the offset: so it has a place among all records.
+//!
 //! Invariant: no record at or behind the offset that a tick names is folded before the tick.
 
+use super::NEVER;
 use crate::{Error, Result, TopicPartition};
 use serde::{Deserialize, Serialize};
+
+/// Names of streams of periods begin with this.
+const PERIODS: &str = "ticks:";
 
 /// What one partition is taken on to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +23,18 @@ pub(crate) struct Reach {
     partition: u32,
     /// Where the records begin that come after it.
     pub(crate) offset: u64,
+    /// [`NEVER`] where it is only named.
+    #[serde(default = "never", skip_serializing_if = "is_never")]
     pub(crate) time_ms: i64,
+}
+
+const fn never() -> i64 {
+    NEVER
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+const fn is_never(time_ms: &i64) -> bool {
+    *time_ms == NEVER
 }
 
 impl Reach {
@@ -41,6 +59,26 @@ impl Tick {
     /// Where the ticks of the engine `name` are.
     pub(crate) fn partition_of(name: &str) -> TopicPartition {
         TopicPartition::new(format!("{name}.time"), 0)
+    }
+
+    /// What stands for the partition of a stream of periods.
+    pub(crate) fn stream(name: &str) -> TopicPartition {
+        TopicPartition::new(format!("{PERIODS}{name}"), 0)
+    }
+
+    /// The name of the stream of periods for which `id` stands.
+    pub(crate) fn name(id: &TopicPartition) -> &str {
+        id.topic.strip_prefix(PERIODS).unwrap_or(&id.topic)
+    }
+
+    /// Whether `id` stands for a stream of periods, and is no partition of the log.
+    pub(crate) fn is_stream(id: &TopicPartition) -> bool {
+        id.topic.starts_with(PERIODS)
+    }
+
+    /// Whether a record comes of it: then nothing else is taken with it, so that what stands before it and behind it is the same for all.
+    pub(crate) fn begins_period(&self) -> bool {
+        self.partitions.iter().any(|reach| reach.topic.starts_with(PERIODS))
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
@@ -69,5 +107,12 @@ mod tests {
         assert_eq!(Tick::decode(golden.as_bytes()).unwrap(), tick);
         assert_eq!(Tick::decode(golden.replacen('{', r#"{"more":1,"#, 1).as_bytes()).unwrap(), tick);
         assert!(Tick::decode(b"{}").is_err());
+        let golden = r#"{"number":4,"partitions":[{"topic":"clicks","partition":1,"offset":12},{"topic":"ticks:daily","partition":0,"offset":0,"time_ms":86400000}]}"#;
+        let named = Reach::new(&TopicPartition::new("clicks", 1), 12, NEVER);
+        let begins = Reach::new(&Tick::stream("daily"), 0, 86_400_000);
+        let begins = Tick { number: 4, partitions: vec![named, begins] };
+        assert_eq!(begins.encode().unwrap(), golden.as_bytes());
+        assert_eq!(Tick::decode(golden.as_bytes()).unwrap(), begins);
+        assert!(begins.begins_period() && !tick.begins_period());
     }
 }

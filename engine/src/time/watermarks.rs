@@ -21,6 +21,7 @@ impl Watermarks {
         for node in graph.nodes.iter() {
             let watermark = match &node.step {
                 Step::Source { topic, .. } => times.least_of(topic),
+                Step::Ticks { id, .. } => times.of(id),
                 Step::Operator(_) => feeding(node).map(|input| behind(graph, &watermarks, input)).min(),
             };
             watermarks.push(watermark.unwrap_or(NEVER));
@@ -38,7 +39,12 @@ impl Watermarks {
     ) -> Option<&'t TopicPartition> {
         loop {
             let node = graph.nodes.get(id)?;
-            if let Step::Source { topic, .. } = &node.step {
+            let topic = match &node.step {
+                Step::Source { topic, .. } => Some(topic),
+                Step::Ticks { id, .. } => Some(&id.topic),
+                Step::Operator(_) => None,
+            };
+            if let Some(topic) = topic {
                 let partitions = times.iter().filter(|(partition, _)| partition.topic == *topic);
                 return partitions.min_by_key(|(_, time_ms)| *time_ms).map(|(partition, _)| partition);
             }

@@ -19,6 +19,7 @@
 //! | `process`, `alarmed` | streams and a state by code of one's own, without alarms and with them; `emit` is what it is handed |
 //! | `distinct` | a stream without repetitions |
 //! | `table` | a table of the last values |
+//! | `ticks` | a stream of the clock |
 //! | `sink` | records of a topic |
 //!
 //! Nodes with several outputs are built from `outlet`.
@@ -48,6 +49,7 @@ mod split;
 pub(crate) mod step;
 mod steps;
 mod table;
+mod ticks;
 mod window;
 mod within;
 

@@ -174,7 +174,13 @@ struct Ticked {
     topic: String,
     partition: u32,
     offset: u64,
+    #[serde(default = "never")]
     time_ms: i64,
+}
+
+/// It is only named, for where it stood.
+const fn never() -> i64 {
+    i64::MIN
 }
 
 /// How far `partition` of `topic` was taken on by what is noted of it up to the record at `offset`.

@@ -1,7 +1,7 @@
 //! The position of a group of tables, as it is stored.
 
 use super::frame::{FrameReader, FrameWriter};
-use crate::time::Reached;
+use crate::time::{Reached, Tick};
 use crate::varint::{unzigzag, zigzag};
 use crate::{Position, Result, TopicPartition};
 
@@ -45,8 +45,12 @@ pub(crate) fn decode_position(stored: &[u8]) -> Result<Position> {
 /// The stored form of how far a group has come.
 pub(crate) fn encode_reached(reached: &Reached) -> Vec<u8> {
     let mut frame = FrameWriter::new(REACHED_FORMAT);
-    frame.number(reached.position.partitions() as u64);
-    for (partition, next_offset) in reached.position.iter() {
+    // Streams of periods have no offsets: they are partitions of no log.
+    let periods = reached.times.iter().map(|(id, _)| (id, 0)).filter(|(id, _)| Tick::is_stream(id));
+    let mut entries: Vec<_> = reached.position.iter().chain(periods).collect();
+    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    frame.number(entries.len() as u64);
+    for (partition, next_offset) in entries {
         frame.string(&partition.topic);
         frame.number(u64::from(partition.partition));
         frame.number(next_offset);
@@ -70,7 +74,10 @@ pub(crate) fn decode_reached(stored: &[u8]) -> Result<Reached> {
     let mut last: Option<TopicPartition> = None;
     for _ in 0..count {
         let partition = next_partition(&mut fields, last.as_ref())?;
-        reached.position.set(partition.clone(), fields.number()?);
+        let next_offset = fields.number()?;
+        if !Tick::is_stream(&partition) {
+            reached.position.set(partition.clone(), next_offset);
+        }
         if format == REACHED_FORMAT {
             match fields.number()? {
                 NO_WRITER => {}

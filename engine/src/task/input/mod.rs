@@ -396,7 +396,7 @@ impl TaskInput {
             return Ok(None);
         }
         let Some(ticks) = self.ticks.as_mut() else { return Ok(None) };
-        if !ticks.look_ahead(0)? {
+        if !ticks.look_ahead(0)? || ticks.lie_ahead() {
             return Ok(None);
         }
         let (from, number) = (self.position.clone(), self.position.offset(ticks.id()));

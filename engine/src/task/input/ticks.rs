@@ -97,7 +97,13 @@ impl Ticks {
         }
     }
 
-    /// Takes the ticks that are due at `position`, with numbers below `end`. Of partitions that are not `read` nothing is waited for.
+    /// Whether some are known that were not taken.
+    pub(super) fn lie_ahead(&self) -> bool {
+        !self.ahead.is_empty()
+    }
+
+    /// Takes the ticks that are due at `position`, with numbers below `end`: several, but for one by which a period begins, which is taken
+    /// alone. Of partitions that are not `read` nothing is waited for.
     pub(super) fn take(
         &mut self,
         position: &Position,
@@ -108,7 +114,11 @@ impl Ticks {
             let stands = |id: &TopicPartition, offset| position.offset(id) >= offset || !read(id);
             tick.number < end && tick.partitions.iter().all(|reach| stands(&reach.id(), reach.offset))
         };
-        let due = self.ahead.iter().take_while(|tick| is_due(tick)).count();
+        let due = self.ahead.iter().take_while(|tick| is_due(tick));
+        let due = match self.ahead.front().is_some_and(Tick::begins_period) {
+            true => due.take(1).count(),
+            false => due.take_while(|tick| !tick.begins_period()).count(),
+        };
         self.ahead.drain(..due).collect()
     }
 
