@@ -66,7 +66,7 @@ pub use window::{
     TumblingSize, WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable, Windows,
     WindowsAt, WindowsOfKey,
 };
-pub use within::{HeldRecords, JoinStore, StreamJoin, Within, WithinBounds};
+pub use within::{HeldRecords, StreamJoin, Within, WithinBounds};
 
 pub(crate) use window::millis;
 
