@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::changelog::{Changelog, MemoryChangelog};
-use millpond::stream::{Hopping, JoinStore, Session, Sliding, Tumbling, Within};
+use millpond::stream::{Hopping, Session, Sliding, Tumbling, Within};
 use millpond::{AsOf, Graph, GraphBuilder, StoredTable, TableOptions, Topic, VersionedTable};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::life::Life;
@@ -48,7 +48,7 @@ fn case(version: u32) -> Case {
     let list = |name| TableOptions::<List>::named(name).version(version);
     let ordered = left.in_time_order(waiting("waiting"), ms(20)).map_values(|_, number| (Some(number), None));
     let within = Within::of(ms(15)).grace(ms(10));
-    let both = JoinStore::named("both").version(version);
+    let both = TableOptions::named("both").version(version);
     let both = left.outer_join_within(&right, within, both, |_, left, right| (left.copied(), right.copied()));
     let rates = graph.versioned(&self::right(), TableOptions::named("rates").version(version), ms(40));
     let as_of = left

@@ -70,7 +70,7 @@ pub use window::{
     WindowRows, WindowStart, WindowView, Windowed, WindowedStream, WindowedTable, Windows, WindowsAt,
     WindowsOfKey,
 };
-pub use within::{HeldRecords, JoinStore, StreamJoin, Within, WithinBounds};
+pub use within::{HeldRecords, StreamJoin, Within, WithinBounds};
 
 pub(crate) use window::millis;
 

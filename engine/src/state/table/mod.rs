@@ -139,36 +139,82 @@ impl<K: Key, V: Value> TableState<K, V> {
     /// # Errors
     /// As for [`fold`](Self::fold).
     pub fn look_up(&self, context: &Pass<'_>, keys: &[&K]) -> Result<Vec<Option<V>>, Failure> {
-        let shard = self.shard(context.shard())?;
-        let read = |key: &K| {
-            shard.map.update(key, |entry| {
-                entry.used = true;
-                entry.value.clone()
-            })
-        };
-        let mut missing = Vec::new();
-        let mut values: Vec<Option<V>> = Vec::with_capacity(keys.len());
-        for (index, key) in keys.iter().copied().enumerate() {
-            let found = read(key);
-            if found.is_none() {
-                missing.push((index, key));
-            }
-            values.push(found.flatten());
-        }
-        self.hits.fetch_add((values.len() - missing.len()) as u64, Ordering::Relaxed);
-        self.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
         // What is found goes on its way as a copy.
-        context.charge_bytes(values.len().saturating_mul(shard.row_size.owned_bytes::<(), V>()))?;
+        let owned = self.shard(context.shard())?.row_size.owned_bytes::<(), V>();
+        context.charge_bytes(keys.len().saturating_mul(owned))?;
+        let mut values: Vec<Option<V>> = Vec::new();
+        values.resize_with(keys.len(), || None);
+        self.look_at(context.shard(), keys.iter().copied(), |index, value| {
+            if let Some(slot) = values.get_mut(index) {
+                *slot = Some(value.clone());
+            }
+            Ok(())
+        })?;
+        Ok(values)
+    }
+
+    /// Shows `look` the current value of each key that has one, in the running epoch, with the place of the key among `keys`: where it
+    /// lies, without a copy, and in no particular order. What is not in memory is fetched from the store. `look` must not ask the table.
+    ///
+    /// # Errors
+    /// As for [`fold`](Self::fold), and the first failure of `look`, which sees nothing after that.
+    pub fn look_at<'k>(
+        &self,
+        shard: usize,
+        keys: impl Iterator<Item = &'k K>,
+        mut look: impl FnMut(usize, &V) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let shard = self.shard(shard)?;
+        let items: Vec<(usize, &K)> = keys.enumerate().collect();
+        let total = items.len();
+        let (mut missing, mut outcome) = (Vec::new(), Ok(()));
+        let mut visit = |items: Vec<(usize, &'k K)>, missing: &mut Vec<(usize, &'k K)>| {
+            shard.map.visit_all(
+                items,
+                |(_, key)| *key,
+                |item, entry| {
+                    let Some(entry) = entry else { return missing.push(item) };
+                    entry.used = true;
+                    if let (Some(value), true) = (&entry.value, outcome.is_ok()) {
+                        outcome = look(item.0, value);
+                    }
+                },
+            );
+        };
+        visit(items, &mut missing);
+        let misses = missing.len();
+        // What cannot be stored is nowhere, and need not be kept in mind: who goes on to write it will.
+        self.retain_stored(shard, &mut missing)?;
         if !missing.is_empty() {
             self.fetch(shard, missing.iter().map(|(_, key)| *key))?;
-            for (index, key) in missing {
-                let value = read(key).ok_or_else(|| self.lost())?;
-                if let Some(slot) = values.get_mut(index) {
-                    *slot = value;
-                }
+            let mut lost = Vec::new();
+            visit(missing, &mut lost);
+            if !lost.is_empty() {
+                return Err(self.lost().into());
             }
         }
-        Ok(values)
+        self.hits.fetch_add((total - misses) as u64, Ordering::Relaxed);
+        self.misses.fetch_add(misses as u64, Ordering::Relaxed);
+        outcome
+    }
+
+    /// Takes out the keys of which there cannot be a row in the store.
+    fn retain_stored(&self, shard: &Shard<K, V>, keys: &mut Vec<(usize, &K)>) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut stored = shard.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(last) = stored.last(&*self.shared.store()?, self.id)? else {
+            keys.clear();
+            return Ok(());
+        };
+        let mut row = Vec::new();
+        keys.retain(|(_, key)| {
+            row.clear();
+            self.write_row_key(key, &mut row);
+            row.as_slice() <= last
+        });
+        Ok(())
     }
 
     /// What the running epoch did to each key on this shard, in no particular order (stamps tell one), and the `updates`

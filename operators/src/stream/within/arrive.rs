@@ -3,7 +3,8 @@
 //! Records stand in the order of the log; of a record that is on both sides, what it is on the left side comes first. One shard looks
 //! for what is due, and sends it where its key is, behind all records.
 
-use super::side::{Due, Side};
+use super::held::Either;
+use super::side::{Due, Sides};
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Exchange, Failure, Operator};
 use std::marker::PhantomData;
@@ -12,16 +13,16 @@ use std::sync::Arc;
 /// What arrives for one key.
 #[derive(Clone)]
 pub(super) enum Arrival<V, T> {
-    Left(V),
-    Right(T),
-    /// A row of the left side, or of the right one.
-    Due(Due, bool),
+    /// A record of the epoch. It is taken from where it has arrived to where it is stored.
+    Now(Option<Either<V, T>>),
+    /// Out of the way: there are few, and many records.
+    Due(Box<Due>),
 }
 
 /// Puts the records of both sides together.
-pub(super) struct Sides<Types>(pub(super) PhantomData<Types>);
+pub(super) struct Merge<Types>(pub(super) PhantomData<Types>);
 
-impl<K: Key, V: Value, T: Value> Operator for Sides<fn() -> (K, V, T)> {
+impl<K: Key, V: Value, T: Value> Operator for Merge<fn() -> (K, V, T)> {
     type Input = (Vec<Event<K, V>>, Vec<Event<K, T>>);
     type Output = Vec<Event<K, Arrival<V, T>>>;
 
@@ -33,12 +34,12 @@ impl<K: Key, V: Value, T: Value> Operator for Sides<fn() -> (K, V, T)> {
         let mut arrivals = Vec::with_capacity(left.len() + right.len());
         arrivals.extend(left.into_iter().map(|Event { key, value, stamp }| Event {
             key,
-            value: Arrival::Left(value),
+            value: Arrival::Now(Some(Either::Left(value))),
             stamp: stamp.side(false),
         }));
         arrivals.extend(right.into_iter().map(|Event { key, value, stamp }| Event {
             key,
-            value: Arrival::Right(value),
+            value: Arrival::Now(Some(Either::Right(value))),
             stamp: stamp.side(true),
         }));
         arrivals.sort_by_key(|arrival| arrival.stamp);
@@ -46,10 +47,9 @@ impl<K: Key, V: Value, T: Value> Operator for Sides<fn() -> (K, V, T)> {
     }
 }
 
-/// Sends records to the shards of their keys, and with them the rows that are due.
+/// Sends records to the shards of their keys, and with them what is due.
 pub(super) struct Arrive<K, V, T> {
-    pub(super) left: Arc<Side<K, V>>,
-    pub(super) right: Arc<Side<K, T>>,
+    pub(super) sides: Arc<Sides<K, V, T>>,
     /// Whether both sides are on the shards of their keys already.
     pub(super) keyed: bool,
 }
@@ -64,7 +64,7 @@ impl<K: Key, V: Value, T: Value> Exchange for Arrive<K, V, T> {
         (mut arrivals,): Self::Input,
     ) -> millpond_engine::Result<Vec<Vec<Self::Item>>, Failure> {
         let (router, shard) = (context.router(), context.shard());
-        if !context.has_table(&self.left.rows) {
+        if !context.has_table(&self.sides.rows) {
             // It is built apart, and so is whatever would take what is sent.
             return Ok((0..router.shards()).map(|_| Vec::new()).collect());
         }
@@ -78,18 +78,16 @@ impl<K: Key, V: Value, T: Value> Exchange for Arrive<K, V, T> {
             router.split(arrivals, |arrival| &arrival.key)
         };
         if shard == 0 {
-            let mut send = |key, due, is_right, stamp| {
+            self.sides.find_due(context, |key, due, stamp| {
                 if let Some(part) = parts.get_mut(router.shard(&key)) {
-                    part.push(Event { key, value: Arrival::Due(due, is_right), stamp });
+                    part.push(Event { key, value: Arrival::Due(Box::new(due)), stamp });
                 }
-            };
-            self.left.find_due(context, |key, due, stamp| send(key, due, false, stamp))?;
-            self.right.find_due(context, |key, due, stamp| send(key, due, true, stamp))?;
+            })?;
         }
         Ok(parts)
     }
 
     fn is_due(&self, context: &mut Context<'_>) -> millpond_engine::Result<bool, Failure> {
-        Ok(self.left.is_due(context)? || self.right.is_due(context)?)
+        self.sides.is_due(context)
     }
 }

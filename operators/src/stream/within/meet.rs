@@ -1,25 +1,25 @@
 //! Where the records of both sides meet.
 //!
-//! Records are taken one after the other: each looks for those of the other side that came before it. So a pair is made once, by the
-//! second of the two; which of them that is shows in the place of the pair alone.
+//! What comes out is what would come out if records were taken one after the other. An epoch looks into rows as they were before it,
+//! adds its records behind them, and only then writes: each row once.
 
 use super::arrive::Arrival;
-use super::held::{Held, Stretch};
-use super::side::{Due, Side};
-use super::work::{Wanted, Work};
+use super::cells::Cells;
+use super::held::{Held, HeldRecords, Stretch};
+use super::pairs::{Met, Pairs};
+use super::side::Sides;
+use super::unmatched::Unmatched;
 use crate::stream::moment::Moment;
-use crate::stream::step::CHARGED_TOGETHER;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
-use millpond_engine::dataflow::{Context, Event, Failure, Operator, Origin, Stamp};
+use millpond_engine::dataflow::{Context, Detail, Event, Failure, Operator, Stamp};
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Joins the records of two sides.
 pub(super) struct Meet<K, V, T, W, F, E> {
-    pub(super) left: Arc<Side<K, V>>,
-    pub(super) right: Arc<Side<K, T>>,
+    pub(super) sides: Arc<Sides<K, V, T>>,
     pub(super) join: F,
     pub(super) types: PhantomData<fn() -> (W, E)>,
 }
@@ -41,182 +41,112 @@ where
         context: &mut Context<'_>,
         (arrivals,): Self::Input,
     ) -> Result<Option<Self::Output>, Failure> {
-        let (wanted_left, wanted_right) = self.wanted(&arrivals);
-        let mut left = Work::begin(context, &self.left, wanted_left)?;
-        let mut right = Work::begin(context, &self.right, wanted_right)?;
-        let mut out = Vec::new();
-        for Event { key, value, stamp } in arrivals {
-            match value {
-                Arrival::Left(value) => {
-                    let sides = (&*self.left, &*self.right);
-                    let join = |key: &K, left: &V, right: &T| (self.join)(key, Some(left), Some(right));
-                    meet(context, sides, (&mut left, &mut right), (key, value, stamp), &mut out, join)?;
-                }
-                Arrival::Right(value) => {
-                    let sides = (&*self.right, &*self.left);
-                    let join = |key: &K, right: &T, left: &V| (self.join)(key, Some(left), Some(right));
-                    meet(context, sides, (&mut right, &mut left), (key, value, stamp), &mut out, join)?;
-                }
-                Arrival::Due(due, false) => take_due(&mut left, key, due, stamp),
-                Arrival::Due(due, true) => take_due(&mut right, key, due, stamp),
-            }
-        }
-        self.tell_unmatched(context, (&left, &right), &mut out)?;
-        left.store(context)?;
-        right.store(context)?;
+        let sides = &*self.sides;
+        let first_kept = sides.first_open_stretch(context.watermark_before());
+        let (mut cells, rows) = Cells::of(sides, &arrivals, first_kept);
+        let pairs = Pairs::find(context, sides, &self.join, &arrivals, (&mut cells, &rows))?;
+        let (mut out, is_matched, met) = pairs.told(context)?;
+        let mut unmatched = Unmatched::of_due(context, sides, &arrivals, &met)?;
+        let mut edits = Vec::with_capacity(arrivals.len() + met.len());
+        let first_open = sides.first_open_stretch(context.watermark());
+        note_met(&met, (&rows, first_open), &arrivals, (&mut edits, &mut unmatched));
+        self.add(context, (arrivals, &is_matched), (&mut cells, rows), (&mut edits, &mut unmatched))?;
+        unmatched.tell(context, sides, &self.join, &mut out)?;
+        let table = context.table(&sides.rows)?;
+        table.fold(context, edits, Detail::Changes, |_, row, edit| apply(row, edit))?;
         Ok(Some(out))
     }
 }
 
-impl<K, V, T, W, F, E> Meet<K, V, T, W, F, E>
-where
-    K: Key,
-    V: Value,
-    T: Value,
-    E: Display,
-    F: Fn(&K, Option<&V>, Option<&T>) -> Result<Option<W>, E>,
-{
-    /// Which rows of either side the epoch looks into.
-    fn wanted(&self, arrivals: &[Event<K, Arrival<V, T>>]) -> (Wanted<K>, Wanted<K>) {
-        let (mut left, mut right) = (Wanted::default(), Wanted::default());
-        for Event { key, value, stamp } in arrivals {
-            match value {
-                Arrival::Left(_) => wants((&self.left, &self.right), (&mut left, &mut right), key, stamp),
-                Arrival::Right(_) => wants((&self.right, &self.left), (&mut right, &mut left), key, stamp),
-                Arrival::Due(Due::Unmatched { row, .. }, is_right) => {
-                    let at_ms = stamp.timestamp_ms;
-                    let (wanted, number) = if *is_right {
-                        (&mut right, self.right.stretch_of(at_ms))
-                    } else {
-                        (&mut left, self.left.stretch_of(at_ms))
-                    };
-                    wanted.rows.push(Stretch { number, key: key.clone(), row: *row });
+/// What becomes of a row.
+pub(super) enum Edit<V, T> {
+    Add(Held<V, T>),
+    /// There is one more further row of the left side, or of the right one.
+    Extend(bool),
+    /// The record at this index has met another.
+    Match(usize),
+    Remove,
+}
+
+type Edits<K, V, T> = Vec<Event<Stretch<K>, Edit<V, T>>>;
+
+/// Notes that records which waited have met others.
+fn note_met<K: Key, V: Value, T: Value>(
+    met: &[Met],
+    (rows, first_open): (&[Stretch<K>], i64),
+    arrivals: &[Event<K, Arrival<V, T>>],
+    (edits, unmatched): (&mut Edits<K, V, T>, &mut Unmatched<K, V, T>),
+) {
+    for Met { cell, row, index, arrival, is_right, timestamp_ms, origin } in met {
+        let Some((first, event)) = rows.get(*cell).zip(arrivals.get(*arrival as usize)) else { continue };
+        let (key, stamp) = (first.key.clone(), event.stamp);
+        unmatched.forget(*is_right, Moment { timestamp_ms: *timestamp_ms, origin: *origin, key }, stamp);
+        if first.number >= first_open {
+            let key = Stretch { row: *row, ..first.clone() };
+            edits.push(Event { key, value: Edit::Match(*index), stamp });
+        }
+    }
+}
+
+impl<K: Key, V: Value, T: Value, W, F, E> Meet<K, V, T, W, F, E> {
+    /// Adds the records of the epoch to the rows of their cells.
+    fn add(
+        &self,
+        context: &Context<'_>,
+        (mut arrivals, is_matched): (Vec<Event<K, Arrival<V, T>>>, &[bool]),
+        (cells, rows): (&mut Cells, Vec<Stretch<K>>),
+        (edits, unmatched): (&mut Edits<K, V, T>, &mut Unmatched<K, V, T>),
+    ) -> Result<(), Failure> {
+        let (sides, watermark) = (&*self.sides, context.watermark());
+        let first_open = sides.first_open_stretch(watermark);
+        // A value that cannot be stored is the failure of its record, also where it need not be.
+        let keeps_all = context.table(&sides.rows)?.may_refuse();
+        for ((cell, looks), first) in cells.each().zip(rows) {
+            for look in looks.iter().filter(|look| look.is_own) {
+                let index = look.arrival as usize;
+                let Some(Event { value: Arrival::Now(value), stamp, .. }) = arrivals.get_mut(index) else { continue };
+                let Some(value) = value.take() else { continue };
+                let (is_right, stamp) = (value.is_right(), *stamp);
+                let is_matched = is_matched.get(index).is_some_and(|is_matched| *is_matched);
+                let (row, is_new) = cell.place(is_right);
+                if !is_matched && sides.side(is_right).unmatched.is_some() {
+                    unmatched.add(sides, (&first.key, &value, stamp), row, watermark);
                 }
-                Arrival::Due(Due::Rows { .. }, _) => {}
+                let is_closed = first.number < first_open;
+                if is_closed && !keeps_all {
+                    continue;
+                }
+                if is_new {
+                    edits.push(Event { key: first.clone(), value: Edit::Extend(is_right), stamp });
+                }
+                let Stamp { timestamp_ms, stream_time_ms, .. } = stamp;
+                let held = Held { timestamp_ms, stream_time_ms, origin: stamp.origin(), is_matched, value };
+                let key = Stretch { row, ..first.clone() };
+                if is_closed {
+                    edits.push(Event { key: key.clone(), value: Edit::Add(held), stamp });
+                    edits.push(Event { key, value: Edit::Remove, stamp });
+                } else {
+                    edits.push(Event { key, value: Edit::Add(held), stamp });
+                }
             }
         }
-        (left, right)
-    }
-
-    /// Tells of the records that are closed and have met none, in the order of closes, keys and origins.
-    fn tell_unmatched(
-        &self,
-        context: &mut Context<'_>,
-        (left, right): (&Work<'_, K, V>, &Work<'_, K, T>),
-        out: &mut Vec<Event<K, W>>,
-    ) -> Result<(), Failure> {
-        let watermark = context.watermark();
-        let lonely_left = left.unmatched(watermark).into_iter().map(|(moment, value)| Lonely {
-            close_ms: self.left.grace.close_of(moment.timestamp_ms),
-            moment,
-            value: (Some(value), None),
-        });
-        let lonely_right = right.unmatched(watermark).into_iter().map(|(moment, value)| Lonely {
-            close_ms: self.right.grace.close_of(moment.timestamp_ms),
-            moment,
-            value: (None, Some(value)),
-        });
-        let mut all: Vec<Lonely<K, V, T>> = lonely_left.chain(lonely_right).collect();
-        if all.is_empty() {
-            return Ok(());
-        }
-        all.sort_by(|a, b| a.order().cmp(&b.order()));
-        let (mut encoded, mut before) = (Vec::new(), None);
-        let mut number = 0;
-        for Lonely { close_ms, moment: Moment { timestamp_ms, key, .. }, value } in all {
-            encoded.clear();
-            key.encode_key(&mut encoded);
-            let first = Stamp::of_closing(close_ms, &encoded, timestamp_ms);
-            // Those of one key and one close are all told in one epoch.
-            number = if before == Some(first.origin()) { number + 1 } else { 0 };
-            before = Some(first.origin());
-            let stamp = first.branch(number);
-            context.at(&stamp);
-            let joined = (self.join)(&key, value.0.as_ref(), value.1.as_ref());
-            let joined = joined.map_err(|reason| context.failed(&stamp, reason))?;
-            out.extend(joined.map(|value| Event { key, value, stamp }));
-        }
-        out.sort_by_key(|event| event.stamp);
         Ok(())
     }
 }
 
-/// A record that has met none.
-struct Lonely<K, V, T> {
-    close_ms: i64,
-    moment: Moment<K>,
-    value: (Option<V>, Option<T>),
-}
-
-impl<K, V, T> Lonely<K, V, T> {
-    fn order(&self) -> (i64, &K, Origin) {
-        (self.close_ms, &self.moment.key, self.moment.origin)
-    }
-}
-
-/// Notes which rows a record of the first side looks into.
-fn wants<K: Key, A: Value, B: Value>(
-    (mine, theirs): (&Side<K, A>, &Side<K, B>),
-    (own, others): (&mut Wanted<K>, &mut Wanted<K>),
-    key: &K,
-    stamp: &Stamp,
-) {
-    let at_ms = stamp.timestamp_ms;
-    if mine.grace.is_over(at_ms, stamp.stream_time_ms) {
-        return;
-    }
-    own.grows(key, mine.stretch_of(at_ms));
-    let (stretches, _) = theirs.reached_by(mine.reach, at_ms);
-    for number in stretches {
-        others.is_met(key, number);
-    }
-}
-
-fn take_due<K: Key, V: Value>(work: &mut Work<'_, K, V>, key: K, due: Due, stamp: Stamp) {
-    match due {
-        Due::Rows { number, row } => work.take_gone(Stretch { number, key, row }, stamp),
-        Due::Unmatched { origin, row } => {
-            let moment = Moment { timestamp_ms: stamp.timestamp_ms, origin, key };
-            work.take_due(moment, row, stamp);
+fn apply<V, T>(row: &mut Option<HeldRecords<V, T>>, edit: Edit<V, T>) {
+    match edit {
+        Edit::Add(held) => row.get_or_insert_with(HeldRecords::new).records.push(held),
+        Edit::Extend(is_right) => {
+            if let Some(HeldRecords { further: (left, right), .. }) = row {
+                *(if is_right { right } else { left }) += 1;
+            }
         }
-    }
-}
-
-/// Lets a record of the first side meet those of the second that are there, unless it is late, and adds it.
-fn meet<K: Key, A: Value, B: Value, W, E: Display>(
-    context: &mut Context<'_>,
-    (mine, theirs): (&Side<K, A>, &Side<K, B>),
-    (own, others): (&mut Work<'_, K, A>, &mut Work<'_, K, B>),
-    (key, value, stamp): (K, A, Stamp),
-    out: &mut Vec<Event<K, W>>,
-    join: impl Fn(&K, &A, &B) -> Result<Option<W>, E>,
-) -> Result<(), Failure> {
-    let Stamp { timestamp_ms, stream_time_ms, .. } = stamp;
-    if mine.grace.is_over(timestamp_ms, stream_time_ms) {
-        return Ok(());
-    }
-    // Neither had the one come to the close of the other. Each is in time for itself, or it would not be there.
-    let is_in_time = |held: &Held<B>| {
-        !mine.grace.is_over(timestamp_ms, held.stream_time_ms)
-            && !theirs.grace.is_over(held.timestamp_ms, stream_time_ms)
-    };
-    let (stretches, moments) = theirs.reached_by(mine.reach, timestamp_ms);
-    let met = others.find(&key, (stretches, &moments), is_in_time);
-    for (index, found) in met.iter().enumerate() {
-        let Some(held) = others.record(&key, found.place) else { continue };
-        let mut stamp = stamp.branch(index);
-        stamp.timestamp_ms = timestamp_ms.max(held.timestamp_ms);
-        stamp.stream_time_ms = stream_time_ms.max(held.stream_time_ms);
-        context.at(&stamp);
-        let joined = join(&key, &value, &held.value).map_err(|reason| context.failed(&stamp, reason))?;
-        out.extend(joined.map(|value| Event { key: key.clone(), value, stamp }));
-        others.note_met(&key, found.place, stamp);
-        if out.len().is_multiple_of(CHARGED_TOGETHER) {
-            context.charge::<Event<K, W>>(CHARGED_TOGETHER)?;
+        Edit::Match(index) => {
+            if let Some(held) = row.as_mut().and_then(|row| row.records.get_mut(index)) {
+                held.is_matched = true;
+            }
         }
+        Edit::Remove => *row = None,
     }
-    let is_matched = !met.is_empty();
-    let held = Held { timestamp_ms, stream_time_ms, origin: stamp.origin(), is_matched, value };
-    own.add(key, held, stamp);
-    Ok(())
 }

@@ -10,11 +10,13 @@
 //! | file | what it is |
 //! |---|---|
 //! | `bounds` | how far apart two records may be |
-//! | `store`, `held` | where records wait, and as what |
-//! | `side` | one side: what a record of it reaches, and what is due |
+//! | `held` | the rows in which records wait |
+//! | `side` | the two sides: what a record reaches, what is due, and what is forgotten |
 //! | `arrive` | how records of both sides, and what is due, come together |
-//! | `meet` | the join, one record after the other |
-//! | `work` | the rows that it looks into in an epoch, and what becomes of them |
+//! | `meet` | the join: what becomes of rows in an epoch |
+//! | `cells` | which rows the records of an epoch look into |
+//! | `pairs` | which records meet |
+//! | `unmatched` | those that have met none |
 //! | `joined` | what comes out, and what came too late |
 //!
 //! Sources: the rules for what meets are those of Kafka Streams' `JoinWindows` for streams in order; that a record which met none is told
@@ -22,26 +24,26 @@
 
 mod arrive;
 mod bounds;
+mod cells;
 mod held;
 mod joined;
 mod meet;
+mod pairs;
 mod side;
-mod store;
-mod work;
+mod unmatched;
 
 pub use bounds::{Within, WithinBounds};
 pub use held::HeldRecords;
 pub use joined::StreamJoin;
-pub use store::JoinStore;
 
 use super::Stream;
-use arrive::{Arrive, Sides};
+use arrive::{Arrive, Merge};
 use bounds::Reach;
 use meet::Meet;
 use millpond_engine::Result;
 use millpond_engine::codec::{Bincode, Key, Value};
-use millpond_engine::graph::{Builder, Interleaving, TableOptions, TableRef};
-use side::Side;
+use millpond_engine::graph::{Interleaving, TableOptions, TableRef};
+use side::{Side, Sides};
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -84,7 +86,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         &self,
         other: &Stream<K, T>,
         within: Within,
-        store: impl Into<JoinStore<V, T>>,
+        store: impl Into<TableOptions<HeldRecords<V, T>>>,
         join: impl Fn(&K, &V, &T) -> W + Send + Sync + 'static,
     ) -> StreamJoin<K, V, T, W> {
         let join = move |key: &K, left: &V, right: &T| Ok::<_, Infallible>(join(key, left, right));
@@ -113,7 +115,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         &self,
         other: &Stream<K, T>,
         within: Within,
-        store: impl Into<JoinStore<V, T>>,
+        store: impl Into<TableOptions<HeldRecords<V, T>>>,
         join: impl Fn(&K, &V, &T) -> Result<W, E> + Send + Sync + 'static,
     ) -> StreamJoin<K, V, T, W> {
         self.joined_within(other, within, store.into(), Kind::Inner, move |key, left, right| {
@@ -155,7 +157,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         &self,
         other: &Stream<K, T>,
         within: Within,
-        store: impl Into<JoinStore<V, T>>,
+        store: impl Into<TableOptions<HeldRecords<V, T>>>,
         join: impl Fn(&K, &V, Option<&T>) -> W + Send + Sync + 'static,
     ) -> StreamJoin<K, V, T, W> {
         let join = move |key: &K, left: &V, right: Option<&T>| Ok::<_, Infallible>(join(key, left, right));
@@ -171,7 +173,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         &self,
         other: &Stream<K, T>,
         within: Within,
-        store: impl Into<JoinStore<V, T>>,
+        store: impl Into<TableOptions<HeldRecords<V, T>>>,
         join: impl Fn(&K, &V, Option<&T>) -> Result<W, E> + Send + Sync + 'static,
     ) -> StreamJoin<K, V, T, W> {
         self.joined_within(other, within, store.into(), Kind::Left, move |key, left, right| {
@@ -214,7 +216,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         &self,
         other: &Stream<K, T>,
         within: Within,
-        store: impl Into<JoinStore<V, T>>,
+        store: impl Into<TableOptions<HeldRecords<V, T>>>,
         join: impl Fn(&K, Option<&V>, Option<&T>) -> W + Send + Sync + 'static,
     ) -> StreamJoin<K, V, T, W> {
         let join =
@@ -231,7 +233,7 @@ impl<K: Key, V: Value> Stream<K, V> {
         &self,
         other: &Stream<K, T>,
         within: Within,
-        store: impl Into<JoinStore<V, T>>,
+        store: impl Into<TableOptions<HeldRecords<V, T>>>,
         join: impl Fn(&K, Option<&V>, Option<&T>) -> Result<W, E> + Send + Sync + 'static,
     ) -> StreamJoin<K, V, T, W> {
         self.joined_within(other, within, store.into(), Kind::Outer, move |key, left, right| {
@@ -243,55 +245,46 @@ impl<K: Key, V: Value> Stream<K, V> {
         &self,
         other: &Stream<K, T>,
         within: Within,
-        store: JoinStore<V, T>,
+        store: TableOptions<HeldRecords<V, T>>,
         kind: Kind,
         join: impl Fn(&K, Option<&V>, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
     ) -> StreamJoin<K, V, T, W> {
         let builder = &self.builder;
-        let (left, right) = store.into_parts();
         let id = format!("{} {}", kind.label(), within.id());
-        let (of_left, of_right) = (within.of_left(), within.of_right());
-        let left = side(builder, left, &id, (within, of_left), kind != Kind::Inner);
-        let right = side(builder, right, &id, (within, of_right), kind == Kind::Outer);
-        let (left, right) = (Arc::new(left), Arc::new(right));
+        let side = |name: &str, reach: Reach, tells_unmatched: bool| {
+            let unmatched = tells_unmatched.then(|| {
+                let name = format!("{}.{name}.unmatched", store.name());
+                let options = TableOptions::with_codec(&name, Bincode).version(store.table_version());
+                builder.table("unmatched", options.written_by(&id))
+            });
+            Side { unmatched, reach, grace: within.grace_of(reach) }
+        };
+        let left = side("left", within.of_left(), kind != Kind::Inner);
+        let right = side("right", within.of_right(), kind == Kind::Outer);
+        let (graces, unmatched) = ((left.grace, right.grace), [left.unmatched, right.unmatched]);
+        let rows = builder.table("join_within", store.written_by(&id));
+        let sides = Arc::new(Sides { rows, left, right, width_ms: within.width_ms() });
 
-        let sides = Sides(PhantomData::<fn() -> (K, V, T)>);
-        let both = builder.operator("sides", (self.node, other.node), &[], &[], sides);
+        let merge = Merge(PhantomData::<fn() -> (K, V, T)>);
+        let both = builder.operator("sides", (self.node, other.node), &[], &[], merge);
         builder.interleaving(both, Interleaving::Merges);
         let keyed = self.keyed && other.keyed;
-        // Rows are read as they were before the epoch, so that the node which writes them may stand behind.
-        let arrive = Arrive { left: Arc::clone(&left), right: Arc::clone(&right), keyed };
+        // What is noted is read as it was before the epoch, so that the node which writes it may stand behind.
+        let arrive = Arrive { sides: Arc::clone(&sides), keyed };
         let arrivals = builder.exchange("arrive", both, &[], arrive);
-        let mut writes = vec![left.rows.index(), right.rows.index()];
-        writes.extend(left.unmatched.iter().chain(&right.unmatched).map(TableRef::index));
-        let delay_ms = [left.delay_ms(), right.delay_ms()].into_iter().max().unwrap_or_default();
-        let graces = (left.grace, right.grace);
-        let meet = Meet { left, right, join, types: PhantomData };
+        let mut writes = vec![rows.index()];
+        writes.extend(unmatched.iter().flatten().map(TableRef::index));
+        let delay_ms = sides.delay_ms();
+        let meet = Meet { sides: Arc::clone(&sides), join, types: PhantomData };
         let node = builder.operator(kind.label(), arrivals, &writes, &[], meet);
         builder.looks_at_time(node, delay_ms);
         builder.follows_updates(node);
         // Which records meet does not depend on which of them came first.
         builder.interleaving(node, Interleaving::Merges);
+        sides.forget_closed(builder);
         let stream = Stream::new(builder.clone(), node, true);
         StreamJoin::new(stream, self.clone(), other.clone(), graces)
     }
-}
-
-/// A side whose records meet others as `reach` says; those that met none are told if `tells_unmatched`.
-fn side<K: Key, V: Value>(
-    builder: &Builder,
-    store: TableOptions<HeldRecords<V>>,
-    id: &str,
-    (within, reach): (Within, Reach),
-    tells_unmatched: bool,
-) -> Side<K, V> {
-    let unmatched = tells_unmatched.then(|| {
-        let name = format!("{}.unmatched", store.name());
-        let options = TableOptions::with_codec(&name, Bincode).version(store.table_version());
-        builder.table("unmatched", options.written_by(id))
-    });
-    let rows = builder.table("join_within", store.written_by(id));
-    Side { rows, unmatched, reach, grace: within.grace_of(reach), width_ms: within.width_ms() }
 }
 
 /// Which records that have met none are told.
