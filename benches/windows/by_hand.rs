@@ -26,7 +26,7 @@ fn read(args: &Args, scratch: &Path, mut visit: impl FnMut(u64, i64, i64, i64)) 
     Ok(clock.stop(args.records()))
 }
 
-pub fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
+pub(crate) fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let size = i64::try_from(args.size_ms.max(1))?;
     let mut open: BTreeMap<i64, FxHashMap<u64, u64>> = BTreeMap::new();
     let mut closed: Vec<(i64, FxHashMap<u64, u64>)> = Vec::new();
@@ -50,7 +50,7 @@ pub fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
 /// A session: its first record, its last one, and how many there are.
 type Session = (i64, i64, u64);
 
-pub fn session(args: &Args, scratch: &Path) -> Outcome<Measured> {
+pub(crate) fn session(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let gap = i64::try_from(args.gap_ms.max(1))?;
     let close = |session: &Session| session.1 + gap + GRACE_MS + 1;
     let mut open: FxHashMap<u64, Vec<Session>> = FxHashMap::default();

@@ -24,7 +24,7 @@ use millpond_support::bench::keys::{Keys, key};
 use millpond_support::bench::measured::{Digest, Rounds, ratio};
 use millpond_support::bench::report::{Targets, rounded};
 use millpond_support::bench::{Outcome, args, log, phase};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use stall::Stall;
 use std::path::Path;
 use std::time::Duration;
@@ -180,15 +180,14 @@ fn compare(args: &Args) -> Outcome<()> {
 
 fn finish(args: &Args, all: &[Rounds], stalls: &[(&str, Stall)]) {
     let of = |way| Rounds::of(all, way);
-    let mut figures = json!({
-        "bench": "windows",
-        "records": args.records(),
-        "keys": args.keys(),
-        "rate": args.rate(),
-        "size_ms": args.size_ms,
-        "gap_ms": args.gap_ms,
-        "distribution": args.common.distribution,
-    });
+    let mut figures = Map::new();
+    let mut figure = |name: String, value: Value| drop(figures.insert(name, value));
+    figure("bench".to_owned(), "windows".into());
+    figure("distribution".to_owned(), json!(args.common.distribution));
+    let sizes = [("records", args.records()), ("keys", args.keys()), ("rate", args.rate())];
+    for (name, size) in sizes.into_iter().chain([("size_ms", args.size_ms), ("gap_ms", args.gap_ms)]) {
+        figure(name.to_owned(), size.into());
+    }
     let by_cpu = |one, other| {
         of(one).zip(of(other)).map_or(0.0, |(one, other)| one.per_cpu_second() / other.per_cpu_second())
     };
@@ -203,20 +202,20 @@ fn finish(args: &Args, all: &[Rounds], stalls: &[(&str, Stall)]) {
         ("session", "hand_session", None),
     ] {
         let (name, vs) = (format!("{one}_vs_{other}"), ratio(of(one), of(other)));
-        figures[format!("{name}_by_cpu")] = rounded(by_cpu(one, other)).into();
-        figures[&name] = rounded(vs).into();
+        figure(format!("{name}_by_cpu"), rounded(by_cpu(one, other)).into());
+        figure(name.clone(), rounded(vs).into());
         if let Some(bound) = bound {
             targets = targets.at_least(name, vs, bound);
         }
     }
     for way in all {
-        figures[format!("{}_rps", way.way)] = way.rps().round().into();
+        figure(format!("{}_rps", way.way), way.rps().round().into());
     }
     for (way, stall) in stalls {
         targets = targets.at_most(format!("{way}_ms"), stall.worst_ms(), 50.0);
-        figures[*way] = json!(stall);
+        figure((*way).to_owned(), json!(stall));
     }
-    targets.finish(figures);
+    targets.finish(figures.into());
 }
 
 fn write(args: &Args, scratch: &Path) -> Outcome<()> {

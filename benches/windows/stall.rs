@@ -1,9 +1,9 @@
 //! Reads while windows close: one after the other, as fast as a thread can, before and while the windows of all keys close at once.
 
 use crate::{Args, TOPIC, grace};
-use millpond::changelog::{Changelog, Durability};
+use millpond::changelog::{Changelog, Durability, partition_for_key};
 use millpond::stream::{Session, Stream, Tumbling};
-use millpond::{GraphBuilder, Stored, Windowed};
+use millpond::{Engine, GraphBuilder, Stored, View, Windowed};
 use millpond_support::bench::keys::key;
 use millpond_support::bench::latency::{Latencies, Summary};
 use millpond_support::bench::report::{Table, duration, mebibytes};
@@ -21,7 +21,7 @@ const AT_MS: i64 = 500;
 
 /// What reads took, and what the closing did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Stall {
+pub(crate) struct Stall {
     rows: u64,
     quiet: Summary,
     closing: Summary,
@@ -36,11 +36,11 @@ pub struct Stall {
 
 impl Stall {
     #[expect(clippy::cast_precision_loss, reason = "a figure")]
-    pub fn worst_ms(&self) -> f64 {
+    pub(crate) fn worst_ms(&self) -> f64 {
         self.closing.max_ns as f64 / 1e6
     }
 
-    pub fn print(stalls: &[(&str, Self)]) {
+    pub(crate) fn print(stalls: &[(&str, Self)]) {
         if stalls.is_empty() {
             return;
         }
@@ -71,7 +71,7 @@ impl Stall {
     }
 }
 
-pub fn tumbling(args: &Args, scratch: &Path) -> Outcome<Stall> {
+pub(crate) fn tumbling(args: &Args, scratch: &Path) -> Outcome<Stall> {
     let graph = GraphBuilder::new();
     let windows = Tumbling::of(args.size()).grace(grace());
     let counts = graph.stream(&args.topic()).group_by_key().windowed(windows).count("counts");
@@ -80,7 +80,7 @@ pub fn tumbling(args: &Args, scratch: &Path) -> Outcome<Stall> {
     measure(args, scratch, &graph, (&counts, &counts.on_close()), (start_ms, start_ms + size_ms))
 }
 
-pub fn session(args: &Args, scratch: &Path) -> Outcome<Stall> {
+pub(crate) fn session(args: &Args, scratch: &Path) -> Outcome<Stall> {
     let graph = GraphBuilder::new();
     let windows = Session::gap(args.gap()).grace(grace());
     let counts = graph.stream(&args.topic()).group_by_key().windowed(windows).count("counts");
@@ -100,69 +100,32 @@ fn measure(
     let log = log::open(&dir.join("log"), Durability::Os)?;
     let records = (0..args.keys()).map(|rank| (AT_MS, (0, key(rank), rank)));
     log::write_dated(&*log, &[TOPIC], args.common.partitions, records)?;
-    let end = || log::end(&*log, &[TOPIC], args.common.partitions);
     let changelog: Arc<dyn Changelog> = Arc::clone(&log) as _;
     let builder = args.common.engine(&graph.build()?).state_dir(dir.join("state")).changelog(changelog);
     // What is read beside the fold is read before it has caught up.
     let engine = builder.stale_reads(true).start()?;
-    engine.wait_for_blocking(&end()?)?;
+    engine.wait_for_blocking(&log::end(&*log, &[TOPIC], args.common.partitions)?)?;
     engine.drain_blocking()?;
     while engine.stats().store.level_zero_files > 0 {
         thread::park_timeout(Duration::from_millis(100));
     }
-    let view = engine.view(counts)?;
-    let read = |random: &mut Random, latencies: &mut Latencies| {
-        let windowed = Windowed::new(start_ms, end_ms, key(random.below(args.keys())));
-        match latencies.time(|| view.get(&windowed))? {
-            Some(1) => Outcome::Ok(()),
-            row => Err(format!("the row of {windowed:?} is {row:?}").into()),
-        }
-    };
-    let (mut random, mut quiet) = (Random::new(args.common.seed), Latencies::new());
+    let random = Random::new(args.common.seed);
+    let mut reads = Reads { view: engine.view(counts)?, keys: args.keys(), start_ms, end_ms, random };
     let quiet_for = Duration::from_millis(if args.common.quick { 100 } else { 3_000 });
-    for latencies in [&mut Latencies::new(), &mut quiet] {
-        let begin = Instant::now();
-        while begin.elapsed() < quiet_for {
-            read(&mut random, latencies)?;
-        }
-    }
+    // The first reads bring what they read near.
+    reads.until(|begin| begin.elapsed() >= quiet_for)?;
+    let quiet = reads.until(|begin| begin.elapsed() >= quiet_for)?;
     phase::forget_peak();
-    let (before_bytes, cpu_before) = (phase::resident_bytes().0, phase::cpu_seconds());
+    let (before_bytes, cpu_before, begin) = (phase::resident_bytes().0, phase::cpu_seconds(), Instant::now());
     let is_durable = AtomicBool::new(false);
-    let begin = Instant::now();
-    let (closing, folded_seconds, seconds) = thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut closing = Latencies::new();
-            while !is_durable.load(Ordering::Relaxed) {
-                read(&mut random, &mut closing)?;
-            }
-            Outcome::Ok(closing)
-        });
-        let close = || {
-            // Each partition has to come so far.
-            let closing_ms = end_ms + i64::try_from(args.gap_ms.max(args.size_ms))? + 10_000;
-            let partitions = 0..args.common.partitions;
-            let keys = partitions.map(|number| {
-                let is_of = |rank: &u64| {
-                    let bytes = key(*rank).to_be_bytes();
-                    millpond::changelog::partition_for_key(&bytes, args.common.partitions) == number
-                };
-                key((0..).find(is_of).unwrap_or_default())
-            });
-            let records = keys.map(|key| (closing_ms, (0, key, 0)));
-            log::write_dated(&*log, &[TOPIC], args.common.partitions, records)?;
-            engine.wait_for_blocking(&end()?)?;
-            let folded_seconds = begin.elapsed().as_secs_f64();
-            engine.drain_blocking()?;
-            Outcome::Ok((folded_seconds, begin.elapsed().as_secs_f64()))
-        };
-        let closed = close();
+    let closing_ms = end_ms + i64::try_from(args.gap_ms.max(args.size_ms))? + 10_000;
+    let (closing, folded_seconds) = thread::scope(|scope| {
+        let reader = scope.spawn(|| reads.until(|_| is_durable.load(Ordering::Relaxed)));
+        let closed = close(args, &*log, &engine, closing_ms);
         is_durable.store(true, Ordering::Relaxed);
-        let closing = reader.join().map_err(|_| "the reader has panicked")??;
-        let (folded_seconds, seconds) = closed?;
-        Outcome::Ok((closing, folded_seconds, seconds))
+        Outcome::Ok((reader.join().map_err(|_| "the reader has panicked")??, closed?))
     })?;
-    let cpu_seconds = phase::cpu_seconds() - cpu_before;
+    let (seconds, cpu_seconds) = (begin.elapsed().as_secs_f64(), phase::cpu_seconds() - cpu_before);
     let peak_bytes = phase::resident_bytes().1;
     let rows = engine.view(&finals)?.count()?;
     if rows != args.keys() {
@@ -170,6 +133,43 @@ fn measure(
     }
     engine.close_blocking()?;
     std::fs::remove_dir_all(dir)?;
-    let (quiet, closing) = (quiet.summary(), closing.summary());
     Ok(Stall { rows, quiet, closing, folded_seconds, seconds, cpu_seconds, before_bytes, peak_bytes })
+}
+
+/// Takes every partition on to `closing_ms` with a record, and waits until that is folded and durable. Answers how long folding took.
+fn close(args: &Args, log: &dyn Changelog, engine: &Engine, closing_ms: i64) -> Outcome<f64> {
+    let begin = Instant::now();
+    let partition = |rank: u64| partition_for_key(&key(rank).to_be_bytes(), args.common.partitions);
+    let ranks = (0..args.common.partitions)
+        .filter_map(|number| (0..args.keys()).find(|rank| partition(*rank) == number));
+    let records = ranks.map(|rank| (closing_ms, (0, key(rank), 0)));
+    log::write_dated(log, &[TOPIC], args.common.partitions, records)?;
+    engine.wait_for_blocking(&log::end(log, &[TOPIC], args.common.partitions)?)?;
+    let folded_seconds = begin.elapsed().as_secs_f64();
+    engine.drain_blocking()?;
+    Ok(folded_seconds)
+}
+
+/// Reads of the rows of any keys, one after the other.
+struct Reads {
+    view: View<Windowed<u64>, u64>,
+    keys: u64,
+    start_ms: i64,
+    end_ms: i64,
+    random: Random,
+}
+
+impl Reads {
+    /// How long each takes until this is the case of when they began.
+    fn until(&mut self, is_over: impl Fn(Instant) -> bool) -> Outcome<Summary> {
+        let (begin, mut latencies) = (Instant::now(), Latencies::new());
+        while !is_over(begin) {
+            let windowed = Windowed::new(self.start_ms, self.end_ms, key(self.random.below(self.keys)));
+            let row = latencies.time(|| self.view.get(&windowed))?;
+            if row != Some(1) {
+                return Err(format!("the row of {windowed:?} is {row:?}").into());
+            }
+        }
+        Ok(latencies.summary())
+    }
 }

@@ -8,7 +8,7 @@ use millpond_support::bench::measured::{self, Measured};
 use rustc_hash::FxHashMap;
 use std::path::Path;
 
-pub fn fold(args: &Args, scratch: &Path) -> Outcome<Measured> {
+pub(crate) fn fold(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let graph = GraphBuilder::new();
     let counts = graph.stream(&args.topic()).group_by_key().count("counts");
     let state = scratch.join("fold");
@@ -20,7 +20,7 @@ pub fn fold(args: &Args, scratch: &Path) -> Outcome<Measured> {
     Ok(measured.with_digest(digest))
 }
 
-pub fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
+pub(crate) fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let graph = GraphBuilder::new();
     let windows = Tumbling::of(args.size()).grace(grace());
     let counts = graph.stream(&args.topic()).group_by_key().windowed(windows).count("counts");
@@ -39,7 +39,7 @@ pub fn tumbling(args: &Args, scratch: &Path) -> Outcome<Measured> {
     Ok(measured.with_digest(digest))
 }
 
-pub fn hopping(args: &Args, scratch: &Path, overlap: u32) -> Outcome<Measured> {
+pub(crate) fn hopping(args: &Args, scratch: &Path, overlap: u32) -> Outcome<Measured> {
     let graph = GraphBuilder::new();
     let windows = Hopping::of(args.size() * overlap).every(args.size()).grace(grace());
     let counts = graph.stream(&args.topic()).group_by_key().windowed(windows).count("counts");
@@ -59,7 +59,7 @@ pub fn hopping(args: &Args, scratch: &Path, overlap: u32) -> Outcome<Measured> {
     Ok(measured.with_digest(digest))
 }
 
-pub fn session(args: &Args, scratch: &Path) -> Outcome<Measured> {
+pub(crate) fn session(args: &Args, scratch: &Path) -> Outcome<Measured> {
     let graph = GraphBuilder::new();
     let windows = Session::gap(args.gap()).grace(grace());
     let counts = graph.stream(&args.topic()).group_by_key().windowed(windows).count("counts");
