@@ -34,6 +34,9 @@ const TOPIC: &str = "clicks";
 /// How late a record may be, which is longer than any is.
 const GRACE_MS: i64 = 1_000;
 
+/// Of so many keys the counts of all ways are compared.
+const COMPARED_KEYS: u64 = 1_000;
+
 /// Clicks counted by page and window: millpond against the same without windows, and against `HashMap`s.
 #[derive(Debug, Parser)]
 struct Args {
@@ -232,10 +235,10 @@ fn write(args: &Args, scratch: &Path) -> Outcome<()> {
     phase::report(&())
 }
 
-/// What was counted of each key, in all of its windows together.
+/// What was counted of some keys, in all of their windows together.
 fn digest(args: &Args, get: impl Fn(u64) -> Outcome<Option<u64>>) -> Outcome<u64> {
     let mut digest = Digest::default();
-    for rank in 0..args.keys() {
+    for rank in 0..args.keys().min(COMPARED_KEYS) {
         digest.add([get(key(rank))?.unwrap_or_default()]);
     }
     Ok(digest.value())
