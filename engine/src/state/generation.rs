@@ -20,6 +20,9 @@ pub(crate) type RowCounts = Arc<BTreeMap<TableId, RowCount>>;
 /// The length that marks a deletion.
 const DELETED: u32 = u32::MAX;
 
+/// The bit of a key's length that marks a row of which there was none before: lengths are far below it.
+const NEW: u32 = 1 << 31;
+
 /// How many rows are fetched from memory at a time.
 const FETCHED_TOGETHER: usize = 64;
 
@@ -44,6 +47,7 @@ pub(crate) struct RowBatch {
 #[derive(Clone, Copy)]
 struct RowSpan {
     start: u64,
+    /// With the mark of a new row.
     key_len: u32,
     value_len: u32,
 }
@@ -53,10 +57,12 @@ impl RowBatch {
         Self { bytes: Vec::with_capacity(rows * 24), spans: Vec::with_capacity(rows), groups: None }
     }
 
-    /// Appends a row: `write_key` and `write_value` append to the arena; `write_value` returns whether there is
-    /// a value. Returns the bytes of the key and of the value. On an error the arena is as before.
+    /// Appends a row, which `is_new` if there is none of its key in the store nor in earlier generations: `write_key` and `write_value`
+    /// append to the arena; `write_value` returns whether there is a value. Returns the bytes of the key and of the value. On an error
+    /// the arena is as before.
     pub(crate) fn push<E>(
         &mut self,
+        is_new: bool,
         write_key: impl FnOnce(&mut Vec<u8>),
         write_value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
     ) -> Result<(usize, usize), E> {
@@ -70,7 +76,7 @@ impl RowBatch {
         self.groups = Some((least.min(group), greatest.max(group)));
         self.spans.push(RowSpan {
             start: start as u64,
-            key_len: length(middle - start),
+            key_len: length(middle - start) & !NEW | if is_new { NEW } else { 0 },
             value_len: if has_value { length(value_len) } else { DELETED },
         });
         Ok((middle - start, value_len))
@@ -97,11 +103,16 @@ impl RowBatch {
     fn row(&self, index: u32) -> Row<'_> {
         let Some(span) = self.spans.get(index as usize) else { return (&[], None) };
         let start = usize::try_from(span.start).unwrap_or(usize::MAX);
-        let middle = start + span.key_len as usize;
+        let middle = start + (span.key_len & !NEW) as usize;
         let key = self.bytes.get(start..middle).unwrap_or_default();
         let value = (span.value_len != DELETED)
             .then(|| self.bytes.get(middle..middle + span.value_len as usize).unwrap_or_default());
         (key, value)
+    }
+
+    /// Whether there was none before of the row with this number.
+    fn is_new(&self, index: u32) -> bool {
+        self.spans.get(index as usize).is_some_and(|span| span.key_len & NEW != 0)
     }
 
     /// Gives back what was set aside for more than came, if it is much.
@@ -251,7 +262,9 @@ impl Generation {
     /// The rows of a table in their order.
     fn order(&self, group: Group) -> &[RowPlace] {
         let Some(order) = self.orders.get(&group) else { return &[] };
-        order.get_or_init(|| in_order(self.places(group, 0).collect(), |place| self.row(place).0))
+        order.get_or_init(|| {
+            in_order(self.places(group, 0).collect(), |place| self.row(place).0, |_, _| false)
+        })
     }
 
     /// Where the rows of a table stand; what it takes to sort them comes later.
@@ -285,7 +298,9 @@ impl Generation {
                 parts.push(RowBatch::default());
             }
             let Some(part) = parts.last_mut() else { continue };
+            // One of which a later one was kept need not be new.
             let pushed = part.push::<std::convert::Infallible>(
+                false,
                 |out| out.extend_from_slice(key),
                 |out| {
                     out.extend_from_slice(value.unwrap_or_default());
@@ -317,8 +332,13 @@ fn group(key: &[u8]) -> Group {
     Group::from_be_bytes([high, low])
 }
 
-/// The rows at `places`, which are of one table, in order of their keys; of each key the newest.
-fn in_order<'k>(mut places: Vec<RowPlace>, key: impl Fn(&RowPlace) -> &'k [u8]) -> Vec<RowPlace> {
+/// The rows at `places`, which are of one table, in order of their keys; of each key the newest, and none if it `is_gone` again, as the
+/// newest and the oldest row of a key tell.
+fn in_order<'k>(
+    mut places: Vec<RowPlace>,
+    key: impl Fn(&RowPlace) -> &'k [u8],
+    is_gone: impl Fn(&RowPlace, &RowPlace) -> bool,
+) -> Vec<RowPlace> {
     let Some(first) = places.first().map(&key) else { return places };
     let mut common = first;
     for place in &places {
@@ -339,12 +359,38 @@ fn in_order<'k>(mut places: Vec<RowPlace>, key: impl Fn(&RowPlace) -> &'k [u8]) 
             place.prefix |= u128::from(!place.age);
         }
         places.sort_unstable_by_key(|place| place.prefix);
-        places.dedup_by_key(|place| place.prefix >> u32::BITS);
+        keep_newest(&mut places, |a, b| a.prefix >> u32::BITS == b.prefix >> u32::BITS, is_gone);
     } else {
         places.sort_unstable_by(|a, b| a.compare(b, &key).then(b.age.cmp(&a.age)));
-        places.dedup_by(|later, kept| later.compare(kept, &key).is_eq());
+        keep_newest(&mut places, |a, b| a.compare(b, &key).is_eq(), is_gone);
     }
     places
+}
+
+/// Keeps the first of the places that are alike, which is the newest, or none of them if it `is_gone` beside the last.
+fn keep_newest(
+    places: &mut Vec<RowPlace>,
+    alike: impl Fn(&RowPlace, &RowPlace) -> bool,
+    is_gone: impl Fn(&RowPlace, &RowPlace) -> bool,
+) {
+    let mut kept = 0;
+    let mut next = 0;
+    while let Some(&newest) = places.get(next) {
+        let mut oldest = newest;
+        next += 1;
+        while let Some(&older) = places.get(next).filter(|older| alike(older, &newest)) {
+            oldest = older;
+            next += 1;
+        }
+        let is_single = oldest.age == newest.age;
+        if (is_single || !is_gone(&newest, &oldest))
+            && let Some(slot) = places.get_mut(kept)
+        {
+            *slot = newest;
+            kept += 1;
+        }
+    }
+    places.truncate(kept);
 }
 
 /// The row at `place`.
@@ -352,7 +398,17 @@ fn row<'g, G: Deref<Target = Generation>>(generations: &'g [G], place: &RowPlace
     generations.get(place.age as usize).map_or((&[], None), |generation| generation.row(place))
 }
 
-/// The rows of several generations in order of key, of each key the newest.
+/// Whether the row at `newest` was deleted that was new at `oldest`: to whatever stands below these generations it never was there.
+fn came_and_went<G: Deref<Target = Generation>>(
+    generations: &[G],
+    newest: &RowPlace,
+    oldest: &RowPlace,
+) -> bool {
+    let part = generations.get(oldest.age as usize).and_then(|one| one.parts.get(oldest.part as usize));
+    row(generations, newest).1.is_none() && part.is_some_and(|part| part.is_new(oldest.row))
+}
+
+/// The rows of several generations in order of key, of each key the newest. A row that came and went within them is not among them.
 pub(crate) struct Newest<'a, G> {
     generations: &'a [G],
     order: Vec<RowPlace>,
@@ -366,7 +422,11 @@ impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
         for group in groups {
             let ages = generations.iter().enumerate();
             let places = ages.flat_map(|(age, one)| one.places(group, length(age))).collect();
-            order.extend(in_order(places, |place| row(generations, place).0));
+            order.extend(in_order(
+                places,
+                |place| row(generations, place).0,
+                |newest, oldest| came_and_went(generations, newest, oldest),
+            ));
         }
         Self { generations, order }
     }
@@ -398,14 +458,15 @@ mod tests {
 
     type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-    fn generation(epoch: u64, rows: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Generation {
+    /// With the rows of the keys in `new` as such of which there was none.
+    fn generation(epoch: u64, rows: &Contents, new: &BTreeSet<Vec<u8>>) -> Generation {
         let mut parts = vec![RowBatch::default(), RowBatch::default()];
         for (index, (key, value)) in rows.iter().rev().enumerate() {
             let write_value = |out: &mut Vec<u8>| {
                 out.extend_from_slice(value.as_deref().unwrap_or_default());
                 Ok::<_, ()>(value.is_some())
             };
-            parts[index % 2].push(|out| out.extend_from_slice(key), write_value).unwrap();
+            parts[index % 2].push(new.contains(key), |out| out.extend_from_slice(key), write_value).unwrap();
         }
         Generation::new(epoch, Reached::default(), RowCounts::default(), 0, parts)
     }
@@ -433,7 +494,7 @@ mod tests {
                                          low in prop::collection::vec(0..3_u8, 0..4),
                                          high in prop::collection::vec(0..3_u8, 0..4)) {
             let generations: Vec<Box<Generation>> =
-                layers.iter().enumerate().map(|(epoch, rows)| Box::new(generation(epoch as u64, rows))).collect();
+                layers.iter().enumerate().map(|(epoch, rows)| Box::new(generation(epoch as u64, rows, &BTreeSet::new()))).collect();
             let mut expected = BTreeMap::new();
             for layer in &layers {
                 expected.extend(layer.clone());
@@ -454,6 +515,42 @@ mod tests {
                 prop_assert_eq!(merged.find(key), Some((key.as_slice(), value.as_deref())));
             }
             prop_assert_eq!(merged.find(&[7]), None);
+        }
+
+        /// A drain of all generations, or of the older ones merged and the others, has the store hold what it would hold if every row
+        /// was written, and writes no deletion of what was not there.
+        #[test]
+        fn rows_that_come_and_go_are_not_written(layers in layers(), stored in contents(2..20), merged in 0..5_usize) {
+            let mut now: Contents = stored.into_iter().filter(|(_, value)| value.is_some()).collect();
+            let stored = now.clone();
+            let mut generations = Vec::new();
+            for (epoch, layer) in layers.iter().enumerate() {
+                // A table deletes what is there only.
+                let rows: Contents =
+                    layer.clone().into_iter().filter(|(key, value)| value.is_some() || now.contains_key(key)).collect();
+                let new = rows.keys().filter(|key| !now.contains_key(*key)).cloned().collect();
+                generations.push(Box::new(generation(epoch as u64, &rows, &new)));
+                for (key, value) in rows {
+                    match value {
+                        Some(_) => now.insert(key, value),
+                        None => now.remove(&key),
+                    };
+                }
+            }
+            let older = merged.min(generations.len());
+            if let Some(one) = Generation::merge(&generations[..older]) {
+                generations.splice(..older, [Box::new(one)]);
+            }
+            let drained = owned(Newest::new(&generations).rows());
+            if older == 0 {
+                for (key, _) in drained.iter().filter(|(_, value)| value.is_none()) {
+                    prop_assert!(stored.contains_key(key), "a deletion of nothing");
+                }
+            }
+            let mut store = stored;
+            store.extend(drained);
+            store.retain(|_, value| value.is_some());
+            prop_assert_eq!(store, now);
         }
     }
 }

@@ -66,6 +66,12 @@ pub fn resident_bytes() -> (u64, u64) {
     (field("VmRSS").unwrap_or(0), field("VmHWM").unwrap_or(0))
 }
 
+/// Has [`resident_bytes`] tell the most since now, where the system can forget what was before.
+pub fn forget_peak() {
+    // Linux' number for the peak.
+    drop(std::fs::write("/proc/self/clear_refs", "5"));
+}
+
 /// Seconds that all threads of this process have run for. 0.0 where the system does not tell.
 pub fn cpu_seconds() -> f64 {
     /// Linux counts in hundredths of a second here, whatever its kernel counts in.

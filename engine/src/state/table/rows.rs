@@ -30,8 +30,9 @@ impl<K: Key, V: Value> TableState<K, V> {
             Some(value) => self.codec.encode(value, out).map(|()| true),
             None => Ok(false),
         };
+        let is_new = entry.before.is_none();
         let (key_bytes, value_bytes) =
-            part.push(write_key, write_value).map_err(|error| self.refused(&error, dirty.stamp))?;
+            part.push(is_new, write_key, write_value).map_err(|error| self.refused(&error, dirty.stamp))?;
         if let Some(owned) =
             entry.value.as_ref().filter(|_| is_sampled).and_then(|value| self.codec.owned_bytes(value))
         {
