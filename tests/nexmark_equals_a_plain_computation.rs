@@ -82,10 +82,6 @@ fn lived(
     let (stepper, _) = life.alive();
     while stepper.epoch(5_000).unwrap() {}
     let (stepper, answers) = life.fold_all();
-    // What the benchmark looks up is there, where anybody can tell its key.
-    let mut lookup = answers.lookup(Running::Stepper(stepper)).unwrap();
-    let is_there = (0..EVENTS as u64).step_by(7).any(|number| lookup(number).unwrap());
-    assert_eq!(is_there, !["q11", "q12"].contains(&query.name), "{}", query.name);
     answers.digest(Running::Stepper(stepper)).unwrap()
 }
 
@@ -110,7 +106,7 @@ fn queries_by_time_that_are_killed_come_to_the_same() {
         for _ in 0..KILLS {
             let mut killed = child();
             // Each gets further than the one before: it begins with what was drained.
-            for _ in 0..1 + random.index(12) {
+            for _ in 0..=random.index(12) {
                 while killed.line().is_none_or(|line| !line.starts_with("epoch")) {}
             }
             killed.kill_after(random.below(200_000));
@@ -122,6 +118,10 @@ fn queries_by_time_that_are_killed_come_to_the_same() {
         engine.catch_up_blocking().unwrap();
         let found = answers.digest(Running::Engine(&engine)).unwrap();
         assert_eq!(found, expected(name, shape), "seed {seed}: {name}");
+        // What the benchmark looks up is there, where anybody can tell its key: not when a session began.
+        let mut lookup = answers.lookup(&engine).unwrap();
+        let is_there = (0..EVENTS as u64).step_by(7).any(|number| lookup(number).unwrap());
+        assert_eq!(is_there, name != "q11", "{name}");
         engine.close_blocking().unwrap();
     }
 }

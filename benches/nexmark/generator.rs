@@ -68,7 +68,7 @@ const STATES: [&str; 6] = ["AZ", "CA", "ID", "OR", "WA", "WY"];
 
 /// Prices are from one to a million in so many steps, each as likely.
 const PRICES: usize = 60_000;
-/// 10^(1 / 10_000): ten thousand steps from each power of ten to the next.
+/// The root of ten of the order 10,000: ten thousand steps from each power of ten to the next.
 const PRICE_STEP: f64 = 1.000_230_285_020_825;
 
 /// What a log of events is like.
@@ -173,13 +173,12 @@ impl Generator {
             _ => hot_bidder_id(number) - FIRST_ID,
         };
         let price = random.pick(&self.prices);
-        let (channel, url) = match random.below(ANY_CHANNEL) {
-            0 => channel(random.below(CHANNELS)),
-            _ => {
-                let hot = random.pick(&[0, 1, 2, 3]);
-                let channel = HOT_CHANNELS.get(hot).copied().unwrap_or_default();
-                (channel.to_owned(), url(CHANNELS + hot as u64))
-            }
+        let (channel, url) = if random.below(ANY_CHANNEL) == 0 {
+            channel(random.below(CHANNELS))
+        } else {
+            let hot = random.pick(&[0, 1, 2, 3]);
+            let channel = HOT_CHANNELS.get(hot).copied().unwrap_or_default();
+            (channel.to_owned(), url(CHANNELS + hot as u64))
         };
         let extra = extra(random, 8 * 4, BID_BYTES);
         let at_ms = self.shape.at_ms(number);
@@ -280,7 +279,7 @@ fn letter(number: u64) -> char {
 /// Name and address of a channel, always the same. Nine of ten addresses name the channel.
 fn channel(number: u64) -> (String, String) {
     let mut url = url(number);
-    if scatter(number + 1) % 10 > 0 {
+    if !scatter(number + 1).is_multiple_of(10) {
         let id = u32::try_from(number).unwrap_or_default().reverse_bits() >> 1;
         url = format!("{url}&channel_id={id}");
     }

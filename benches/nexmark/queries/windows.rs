@@ -56,7 +56,7 @@ pub(super) fn highest(source: &Source) -> Answers {
     let highest = bids.windowed(Tumbling::of(TEN_SECONDS).grace(GRACE)).fold(
         "highest",
         BTreeSet::new,
-        |highest: &mut BTreeSet<Bid>, _, bid| {
+        |highest: &mut BTreeSet<Bid>, (), bid| {
             if highest.first().is_some_and(|other| other.price < bid.price) {
                 highest.clear();
             }

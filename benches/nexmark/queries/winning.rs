@@ -30,17 +30,26 @@ struct Winning;
 enum Known {
     /// Bids of the millisecond in which it may begin, and which may come before it.
     Waiting(Vec<Bid>),
-    Open {
-        auction: Auction,
-        best: Option<Bid>,
-    },
+    Open(Box<Open>),
 }
 
-/// The better one of the best bid so far and of one that may not count.
-fn better(auction: &Auction, best: Option<Bid>, bid: Bid) -> Option<Bid> {
-    let rank = |bid: &Bid| (bid.price, Reverse(bid.at_ms), Reverse(bid.clone()));
-    let counts = (auction.at_ms..=auction.expires_ms).contains(&bid.at_ms);
-    best.into_iter().chain(counts.then_some(bid)).max_by_key(rank)
+/// An auction, and the best bid on it so far.
+#[derive(Clone, Serialize, Deserialize)]
+struct Open {
+    auction: Auction,
+    best: Option<Bid>,
+}
+
+impl Open {
+    /// Takes the bid in if it counts and is better.
+    fn bid(&mut self, bid: Bid) {
+        let rank = |bid: &Bid| (bid.price, Reverse(bid.at_ms));
+        let counts = (self.auction.at_ms..=self.auction.expires_ms).contains(&bid.at_ms);
+        let is_better = |best: &Bid| (rank(best), &bid) < (rank(&bid), best);
+        if counts && self.best.as_ref().is_none_or(is_better) {
+            self.best = Some(bid);
+        }
+    }
 }
 
 impl Process<u64, Event> for Winning {
@@ -49,32 +58,35 @@ impl Process<u64, Event> for Winning {
     type OutValue = Won;
 
     fn process(&self, _: &u64, event: Event, known: &mut Option<Known>, emit: &mut Emit<u64, Won>) {
-        match (known.take(), event) {
-            (Some(Known::Open { auction, best }), Event::Bid(bid)) => {
-                let best = better(&auction, best, bid);
-                *known = Some(Known::Open { auction, best });
-            }
-            (waiting, Event::Bid(bid)) => {
-                let mut bids = if let Some(Known::Waiting(bids)) = waiting { bids } else { Vec::new() };
-                emit.set_alarm(Some(bid.at_ms + 1));
-                bids.push(bid);
-                *known = Some(Known::Waiting(bids));
-            }
-            (waiting, Event::Auction(auction)) => {
-                let bids = if let Some(Known::Waiting(bids)) = waiting { bids } else { Vec::new() };
-                let best = bids.into_iter().fold(None, |best, bid| better(&auction, best, bid));
+        match event {
+            Event::Auction(auction) => {
                 emit.set_alarm(Some(auction.expires_ms + 1));
-                *known = Some(Known::Open { auction, best });
+                let mut open = Open { auction, best: None };
+                if let Some(Known::Waiting(bids)) = known.take() {
+                    for bid in bids {
+                        open.bid(bid);
+                    }
+                }
+                *known = Some(Known::Open(Box::new(open)));
             }
-            (there, Event::Person(_)) => *known = there,
+            Event::Bid(bid) => match known.get_or_insert_with(|| Known::Waiting(Vec::new())) {
+                Known::Open(open) => open.bid(bid),
+                Known::Waiting(bids) => {
+                    emit.set_alarm(Some(bid.at_ms + 1));
+                    bids.push(bid);
+                }
+            },
+            Event::Person(_) => {}
         }
     }
 }
 
 impl Alarmed<u64, Event> for Winning {
     fn alarm(&self, id: &u64, _: i64, known: &mut Option<Known>, emit: &mut Emit<u64, Won>) {
-        if let Some(Known::Open { auction, best: Some(bid) }) = known.take() {
-            emit.push(*id, Won { auction, bid });
+        if let Some(Known::Open(open)) = known.take()
+            && let Some(bid) = open.best
+        {
+            emit.push(*id, Won { auction: open.auction, bid });
         }
     }
 }
