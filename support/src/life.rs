@@ -50,15 +50,20 @@ impl<H> Life<H> {
         (stepper, handles)
     }
 
-    /// An epoch, a drain, a crash: by chance, with epochs the most likely.
+    /// An epoch of up to nine records, a drain, a crash: by chance, with epochs the most likely.
     pub fn step(&mut self, random: &mut Random) {
+        self.step_of(9, random);
+    }
+
+    /// As [`step`](Self::step), with epochs of up to so many records.
+    pub fn step_of(&mut self, records: usize, random: &mut Random) {
         match random.below(10) {
             0 => drop(self.alive().0.drain().unwrap()),
             1 => {
                 self.crash();
                 self.shards = 1 + random.index(3);
             }
-            _ => drop(self.alive().0.epoch(1 + random.index(9)).unwrap()),
+            _ => drop(self.alive().0.epoch(1 + random.index(records)).unwrap()),
         }
     }
 
