@@ -57,8 +57,8 @@ impl Compared {
         }
     }
 
-    /// Fails if there is a rule that did not matter.
-    fn report(&self) {
+    /// Fails if there is a rule that is not listed, or `all_matter` and one did not matter.
+    fn report(&self, all_matter: bool) {
         let mut table = format!("{} logs; {:<28}", self.logs, "of so many:");
         for name in Told::PARTS {
             let _ = write!(table, "{name:>12}");
@@ -78,7 +78,7 @@ impl Compared {
         for ((name, what), mattered) in Rules::NAMES.iter().zip(&self.mattered) {
             println!("{name}:{what}");
             assert!(listed.contains(&format!("| `{name}` |")), "{name} is not listed");
-            assert!(mattered.iter().any(|count| *count > 0), "{name} mattered to none");
+            assert!(!all_matter || mattered.iter().any(|count| *count > 0), "{name} mattered to none");
         }
     }
 }
@@ -106,7 +106,7 @@ fn one_partition_is_told_as_kafka_streams_has_told_it() {
         let kept: Value = serde_json::from_str(line).unwrap();
         compared.compare(&Log::read(&kept["log"]), &Told::read(&kept["told"]), &mut random);
     }
-    compared.report();
+    compared.report(true);
 }
 
 /// `MILLPOND_KEEP` names a file to which logs, and what was told of them, are written for the test above.
@@ -130,5 +130,5 @@ fn one_partition_is_told_as_kafka_streams_tells_it() {
         }
         println!("{} of {rounds} logs", compared.logs);
     }
-    compared.report();
+    compared.report(false);
 }

@@ -6,7 +6,7 @@ use super::told::Pair;
 
 /// What each record that is let go has met.
 pub(crate) fn joined(log: &Log, rules: &Rules) -> Vec<Pair> {
-    if rules.as_of_by_the_stream { by_the_stream(log) } else { by_both(log) }
+    if rules.as_of_by_the_stream { by_the_stream(log, rules) } else { by_both(log) }
 }
 
 fn pair(record: &Record, met: Option<&Record>) -> Pair {
@@ -33,14 +33,20 @@ fn by_both(log: &Log) -> Vec<Pair> {
     joined.collect()
 }
 
-fn by_the_stream(log: &Log) -> Vec<Pair> {
+fn by_the_stream(log: &Log, rules: &Rules) -> Vec<Pair> {
     let (mut versions, mut waiting, mut told) = (Vec::<Record>::new(), Vec::<Record>::new(), Vec::new());
     let (mut time, mut time_of_updates) = (i64::MIN, i64::MIN);
     for record in log.records.iter().filter(|record| record.side.is_some()) {
         if record.side == Some(Side::Right) {
             if record.at >= time_of_updates.saturating_sub(log.history) {
                 time_of_updates = time_of_updates.max(record.at);
-                versions.push(*record);
+                let mut of_key = versions.iter().filter(|update| update.key == record.key).peekable();
+                let is_all_there_is = of_key.peek().is_some() && of_key.all(|update| update.at == record.at);
+                if rules.deletions_leave_no_trace && record.deletes && is_all_there_is {
+                    versions.retain(|update| update.key != record.key);
+                } else {
+                    versions.push(*record);
+                }
             }
             continue;
         }

@@ -41,7 +41,8 @@ rules! {
     /// A session is told when time has come to its end, the gap and the grace: a millisecond before it is closed, so that it
     /// may be told again with more in it. So is a sliding window.
     told_before_the_close,
-    /// What is in a sliding window is taken from the windows that are there when a record comes. Here it is what KIP-450 defines.
+    /// What is in a sliding window is taken from the windows that are there when a record comes. Here it is what KIP-450 defines. Without
+    /// it, no other rule is looked at for them.
     sliding_from_what_is_there,
     /// A late record counts if a session that it would be in happens to be there. Here it is late if it is so by itself.
     late_records_join_sessions,
@@ -56,4 +57,7 @@ rules! {
     /// A record that waits for a row as of its time is let go when the stream alone has come to the grace, a millisecond earlier, and
     /// meets what is known by then; a late one is joined at once. Here both sides have to come there, and a late one meets nothing.
     as_of_by_the_stream,
+    /// A deletion with the timestamp of the only version of a key takes that away and leaves no trace of itself, so an update that is
+    /// older and comes later holds on beyond it. Here a deletion is a version.
+    deletions_leave_no_trace,
 }
