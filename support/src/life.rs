@@ -61,7 +61,7 @@ impl<H> Life<H> {
             0 => drop(self.alive().0.drain().unwrap()),
             1 => {
                 self.crash();
-                self.shards = 1 + random.index(3);
+                self.shards = random.pick(&[1, 2, 3, 8]);
             }
             _ => drop(self.alive().0.epoch(1 + random.index(records)).unwrap()),
         }

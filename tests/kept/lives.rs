@@ -71,7 +71,7 @@ impl Lives {
     /// What was not drained is gone; by chance everything, and by chance the table is to be built anew.
     pub(crate) fn crash(&mut self, random: &mut Random) {
         (self.alive, self.replica) = (None, None);
-        self.shards = 1 + random.index(3);
+        self.shards = random.pick(&[1, 2, 3, 8]);
         match random.below(6) {
             0 => {
                 self.version += 1;
