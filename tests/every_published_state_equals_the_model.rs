@@ -22,18 +22,19 @@ mod model;
 use millpond::changelog::Headers;
 use millpond::testing::Driver;
 use millpond::testing::changelogs::TypedRecord;
-use millpond::{Position, Result, Topic};
+use millpond::{AsOf, ErrorKind, Position, Result, Topic};
 use millpond_support::records::partition_of;
 use model::grammar::Op;
 use model::graph::{Built, build};
 use model::interpreter::{Event, Interpreter};
+use model::order::Order;
 use model::steps::{
-    Order, Step, append, arrivals, moved_on, noted, notes, settings, started, step, step_in_time, taken,
+    Appended, Step, append, arrivals, moved_on, noted, notes, settings, started, step, step_in_time, taken,
 };
 use model::time::Reached;
-use model::{K, Rows, V, grammar};
+use model::{K, Rows, V, grammar, versions};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an epoch led to.
 #[derive(Clone)]
@@ -58,7 +59,7 @@ struct Run {
     /// Whether time goes on from record to record.
     goes_on: bool,
     nodes: Vec<grammar::Node>,
-    order: Order,
+    appended: Appended,
     built: Built,
     driver: Driver,
     start: Epoch,
@@ -94,7 +95,7 @@ impl Run {
             partitions: spec.partitions.clone(),
             goes_on,
             nodes,
-            order: Order::default(),
+            appended: Appended::default(),
             built,
             driver,
             start,
@@ -114,10 +115,10 @@ impl Run {
     fn take(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Append(records) => {
-                let moved = self.goes_on.then(|| moved_on(records, self.order.len(), &self.partitions));
+                let moved = self.goes_on.then(|| moved_on(records, self.appended.len(), &self.partitions));
                 let records = moved.as_deref().unwrap_or(records);
                 append(&self.driver, records, &self.partitions)?;
-                self.order.append(records, &self.partitions);
+                self.appended.append(records, &self.partitions);
                 self.synced = self.written.len();
             }
             Step::Epoch(records) => {
@@ -144,6 +145,7 @@ impl Run {
                 for handle in &self.built.handles {
                     handle.probe(&self.driver, &self.now().state.rows[handle.node], probe)?;
                 }
+                self.check_versions()?;
             }
             Step::AdvanceTime(ahead) => self.advance_time(*ahead)?,
             Step::Hold => self.hold()?,
@@ -176,7 +178,7 @@ impl Run {
                 break;
             }
         }
-        let to = self.order.len() as i64 * 2 + ahead_ms;
+        let to = self.appended.len() as i64 * 2 + ahead_ms;
         if self.driver.advance_time(to).map_err(failed)? {
             self.note_epoch()?;
         }
@@ -188,7 +190,7 @@ impl Run {
         let before = self.now().clone();
         let position = self.driver.position().map_err(failed)?;
         self.folded.advance_to(&position);
-        let input = arrivals(&self.driver, &self.partitions, &self.order, &before.position, &position);
+        let input = arrivals(&self.driver, &self.partitions, &self.appended, &before.position, &position);
         let mut state = before.state;
         let written = state.epoch_in_time(&input, &self.noted(&position));
         let epoch = Epoch { from: before.position, position, state, written };
@@ -260,6 +262,33 @@ impl Run {
         self.check_outputs()
     }
 
+    /// Asks what rows were, at all times at which they may have become another.
+    fn check_versions(&self) -> Result<(), String> {
+        let (state, watermarks) = (&self.now().state, self.now().state.watermarks());
+        for (node, table) in &self.built.versions {
+            let view = self.driver.view(table.versions()).map_err(failed)?;
+            let known_from = versions::known_from_ms(self.nodes[*node].n, watermarks[*node]);
+            let versions = &state.held[*node].versions;
+            let times = versions.iter().map(versions::Update::timestamp_ms).chain([known_from]);
+            for at_ms in times.flat_map(|at_ms| [at_ms.saturating_sub(1), at_ms]) {
+                for key in versions.iter().map(|version| version.key).collect::<BTreeSet<_>>() {
+                    let expected = if at_ms < known_from {
+                        Err(ErrorKind::Expired)
+                    } else {
+                        Ok(versions::as_of(versions, key, at_ms, |_| true))
+                    };
+                    let got = view.as_of(&key, at_ms).map_err(|error| error.kind());
+                    if got != expected {
+                        return Err(format!(
+                            "node {node}, {key:?} as of {at_ms}: expected {expected:?}, got {got:?}"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check_outputs(&self) -> Result<(), String> {
         for (node, topic) in &self.built.outputs {
             let mut expected = Vec::new();
@@ -284,11 +313,11 @@ impl Run {
         self.check()?;
         let position = &self.now().position;
         let is_read = |topic| self.nodes.iter().any(|node| topic_of(node.op) == Some(topic));
-        let left = self.order.ends().find(|(topic, id, end)| is_read(*topic) && position.offset(id) < *end);
+        let left = self.appended.ends().find(|(topic, id, end)| is_read(*topic) && position.offset(id) < *end);
         if let Some((_, id, end)) = left {
             return Err(format!("{id} ends at {end}, and is read to {position}"));
         }
-        let input = arrivals(&self.driver, &self.partitions, &self.order, &Position::new(), position);
+        let input = arrivals(&self.driver, &self.partitions, &self.appended, &Position::new(), position);
         let mut sorted = input;
         sorted.sort_by_key(|arrival| arrival.place);
         let mut one_by_one = Interpreter::in_time(&self.nodes, &self.partitions);
@@ -298,13 +327,13 @@ impl Run {
         one_by_one.epoch_in_time(&[], &self.noted(position));
         for (node, _) in &self.built.windows {
             let [cut, single] = [&self.now().state, &one_by_one].map(|state| &state.held[*node].windows);
-            if cut != single && self.nodes[*node].is_of_one_order {
+            if cut != single && self.nodes[*node].order != Order::Cuts {
                 return Err(format!(
                     "windows of node {node} are {cut:?}, and one record at a time {single:?}"
                 ));
             }
         }
-        for handle in self.built.handles.iter().filter(|handle| self.nodes[handle.node].is_of_one_order) {
+        for handle in self.built.handles.iter().filter(|handle| self.nodes[handle.node].order != Order::Cuts) {
             let (cut, single) = (&self.now().state.rows[handle.node], &one_by_one.rows[handle.node]);
             if cut != single {
                 return Err(format!("{} is {cut:?}, and one record at a time {single:?}", handle.name));
@@ -317,7 +346,11 @@ impl Run {
 /// The topic that is read.
 fn topic_of(op: Op) -> Option<usize> {
     match op {
-        Op::Stream { topic } | Op::Table { topic } | Op::TableByTime { topic } => Some(topic),
+        Op::Stream { topic }
+        | Op::Table { topic }
+        | Op::TableByTime { topic }
+        | Op::Versioned { topic }
+        | Op::ExpireUpserts { topic } => Some(topic),
         _ => None,
     }
 }

@@ -25,7 +25,7 @@ use millpond::{ErrorKind, Position, TopicPartition};
 use model::grammar::Op;
 use model::graph::{Built, Handle, build, operands};
 use model::interpreter::Interpreter;
-use model::steps::{Evolution, Order, Step, append, arrivals, evolution, settings, started, step};
+use model::steps::{Appended, Evolution, Step, append, arrivals, evolution, settings, started, step};
 use model::{K, Rows, V, grammar};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ enum Act {
 
 struct Run {
     spec: grammar::Spec,
-    order: Order,
+    appended: Appended,
     built: Built,
     driver: Driver,
     /// What a crash goes back to.
@@ -61,7 +61,7 @@ impl Run {
         let durable = driver.position().map_err(failed)?;
         let mut run = Self {
             spec: spec.clone(),
-            order: Order::default(),
+            appended: Appended::default(),
             built,
             driver,
             durable,
@@ -85,7 +85,7 @@ impl Run {
     /// What the graph means for everything below the position of the driver.
     fn expected(&self) -> Result<Interpreter, String> {
         let position = self.driver.position().map_err(failed)?;
-        let input = arrivals(&self.driver, &self.spec.partitions, &self.order, &Position::new(), &position);
+        let input = arrivals(&self.driver, &self.spec.partitions, &self.appended, &Position::new(), &position);
         let mut all_at_once = Interpreter::new(&self.spec.nodes(true));
         all_at_once.epoch(&input);
         Ok(all_at_once)
@@ -103,7 +103,7 @@ impl Run {
         match step {
             Step::Append(records) => {
                 append(&self.driver, records, &self.spec.partitions)?;
-                self.order.append(records, &self.spec.partitions);
+                self.appended.append(records, &self.spec.partitions);
             }
             Step::Epoch(records) => {
                 self.epoch(*records)?;
@@ -268,7 +268,7 @@ impl Run {
             }
             let position = self.driver.position().map_err(failed)?;
             let input =
-                arrivals(&self.driver, &self.spec.partitions, &self.order, &Position::new(), &position);
+                arrivals(&self.driver, &self.spec.partitions, &self.appended, &Position::new(), &position);
             let written = Interpreter::new(&self.spec.nodes(true)).epoch(&input);
             let mut expected: Vec<(K, V)> =
                 written[node].iter().map(|event| (event.key, event.value)).collect();

@@ -177,12 +177,12 @@ pub fn append(driver: &Driver, records: &[Record], partitions: &[u32]) -> Result
 
 /// The order in which records were appended, over all topics and partitions.
 #[derive(Debug, Clone, Default)]
-pub struct Order {
+pub struct Appended {
     places: BTreeMap<(usize, u32, u64), u64>,
     ends: BTreeMap<(usize, u32), u64>,
 }
 
-impl Order {
+impl Appended {
     /// How many records were appended.
     pub fn len(&self) -> usize {
         self.places.len()
@@ -210,7 +210,7 @@ impl Order {
 pub fn arrivals(
     driver: &Driver,
     partitions: &[u32],
-    order: &Order,
+    appended: &Appended,
     from: &Position,
     to: &Position,
 ) -> Vec<Arrival> {
@@ -237,7 +237,7 @@ pub fn arrivals(
                     stream_time_ms,
                     partition: record.partition,
                     offset,
-                    place: order.places[&(topic, record.partition, offset)],
+                    place: appended.places[&(topic, record.partition, offset)],
                     key: record.key,
                     value: record.value,
                     timestamp_ms: record.timestamp_ms,
