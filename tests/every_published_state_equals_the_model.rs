@@ -22,16 +22,16 @@ mod model;
 use millpond::changelog::Headers;
 use millpond::testing::Driver;
 use millpond::testing::changelogs::TypedRecord;
-use millpond::{AsOf, ErrorKind, Position, Result, Topic};
+use millpond::{AsOf, ErrorKind, Position, Result, Topic, TopicPartition};
 use millpond_support::records::partition_of;
-use model::grammar::Op;
+use model::grammar::{Op, Silent};
 use model::graph::{Built, build};
 use model::interpreter::{Event, Interpreter};
 use model::order::Order;
 use model::steps::{
     Appended, Step, append, arrivals, moved_on, noted, notes, settings, started, step, step_in_time, taken,
 };
-use model::time::Reached;
+use model::time::{NEVER, Reached};
 use model::{K, Rows, V, grammar, versions};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +56,7 @@ struct Held {
 /// The engine beside the model.
 struct Run {
     partitions: Vec<u32>,
+    silent: Vec<Silent>,
     /// Whether time goes on from record to record.
     goes_on: bool,
     nodes: Vec<grammar::Node>,
@@ -82,7 +83,7 @@ fn failed(error: impl std::fmt::Display) -> String {
 impl Run {
     fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize, goes_on: bool) -> Result<Self, String> {
         let nodes = spec.nodes(false);
-        let built = build(&nodes, &spec.partitions);
+        let built = build(&nodes, spec);
         let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
         let position = driver.position().map_err(failed)?;
         let start = Epoch {
@@ -93,6 +94,7 @@ impl Run {
         };
         Ok(Self {
             partitions: spec.partitions.clone(),
+            silent: spec.silent.clone(),
             goes_on,
             nodes,
             appended: Appended::default(),
@@ -148,6 +150,7 @@ impl Run {
                 self.check_versions()?;
             }
             Step::AdvanceTime(ahead) => self.advance_time(*ahead)?,
+            Step::AdvanceClock(by_ms) => self.driver.advance(*by_ms),
             Step::Hold => self.hold()?,
         }
         self.check()
@@ -162,11 +165,51 @@ impl Run {
     }
 
     fn epoch(&mut self, records: usize) -> Result<bool, String> {
+        let notes_before = notes(&self.driver);
         if !self.driver.epoch(records).map_err(failed)? {
             return Ok(false);
         }
+        for (offset, reached) in noted(&self.driver, u64::MAX)
+            .into_iter()
+            .filter(|note| note.2 >= notes_before)
+            .map(|(offset, reached, _)| (offset, reached))
+        {
+            self.check_note(offset, reached)?;
+        }
         self.note_epoch()?;
         Ok(true)
+    }
+
+    /// Whether a partition was rightly taken on: all its records are folded, and it is as far as its topic says.
+    fn check_note(&self, offset: u64, reached: Reached) -> Result<(), String> {
+        let now = self.now();
+        let end = self
+            .appended
+            .ends()
+            .find(|(topic, id, _)| (*topic, id.partition) == (reached.topic, reached.partition));
+        let end = end.map_or(0, |(.., end)| end);
+        let id = TopicPartition::new(format!("in{}", reached.topic), reached.partition);
+        let folded = now.position.offset(&id);
+        let (least, most) = match self.silent[reached.topic] {
+            Silent::Waits => return Err(format!("{id} waits, and was taken on")),
+            Silent::Follows { .. } => (NEVER + 1, now.state.reached.values().copied().max().unwrap_or(NEVER)),
+            Silent::Clock { behind, .. } => {
+                let at = self.driver.now_ms() - behind as i64;
+                (at, at)
+            }
+        };
+        let before = now.state.reached[&(reached.topic, reached.partition)];
+        let is_right = (end, folded) == (offset, offset)
+            && before < reached.time_ms
+            && (least..=most).contains(&reached.time_ms);
+        if is_right {
+            Ok(())
+        } else {
+            Err(format!(
+                "{id} ends at {end}, stands at {folded} and {before} ms, and is taken on from {offset} to {} ms",
+                reached.time_ms
+            ))
+        }
     }
 
     /// Takes all partitions on, once everything is repeated that was done before.
@@ -201,7 +244,7 @@ impl Run {
 
     /// How far partitions were taken on at `position`.
     fn noted(&self, position: &Position) -> Vec<Reached> {
-        noted(&self.driver, taken(position)).into_iter().map(|(_, reached)| reached).collect()
+        noted(&self.driver, taken(position)).into_iter().map(|(_, reached, _)| reached).collect()
     }
 
     /// An epoch that writes is written once, and cut again as it was. What lies before one that was written wrote nothing,
@@ -313,7 +356,8 @@ impl Run {
         self.check()?;
         let position = &self.now().position;
         let is_read = |topic| self.nodes.iter().any(|node| topic_of(node.op) == Some(topic));
-        let left = self.appended.ends().find(|(topic, id, end)| is_read(*topic) && position.offset(id) < *end);
+        let left =
+            self.appended.ends().find(|(topic, id, end)| is_read(*topic) && position.offset(id) < *end);
         if let Some((_, id, end)) = left {
             return Err(format!("{id} ends at {end}, and is read to {position}"));
         }
@@ -333,7 +377,8 @@ impl Run {
                 ));
             }
         }
-        for handle in self.built.handles.iter().filter(|handle| self.nodes[handle.node].order != Order::Cuts) {
+        for handle in self.built.handles.iter().filter(|handle| self.nodes[handle.node].order != Order::Cuts)
+        {
             let (cut, single) = (&self.now().state.rows[handle.node], &one_by_one.rows[handle.node]);
             if cut != single {
                 return Err(format!("{} is {cut:?}, and one record at a time {single:?}", handle.name));

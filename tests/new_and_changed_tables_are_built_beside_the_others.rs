@@ -55,7 +55,7 @@ fn failed(error: impl std::fmt::Display) -> String {
 
 impl Run {
     fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize) -> Result<Self, String> {
-        let built = build(&spec.nodes(true), &spec.partitions);
+        let built = build(&spec.nodes(true), spec);
         let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
         let outputs = built.outputs.iter().map(|(_, topic)| topic.name().to_string()).collect();
         let durable = driver.position().map_err(failed)?;
@@ -85,7 +85,8 @@ impl Run {
     /// What the graph means for everything below the position of the driver.
     fn expected(&self) -> Result<Interpreter, String> {
         let position = self.driver.position().map_err(failed)?;
-        let input = arrivals(&self.driver, &self.spec.partitions, &self.appended, &Position::new(), &position);
+        let input =
+            arrivals(&self.driver, &self.spec.partitions, &self.appended, &Position::new(), &position);
         let mut all_at_once = Interpreter::new(&self.spec.nodes(true));
         all_at_once.epoch(&input);
         Ok(all_at_once)
@@ -129,7 +130,7 @@ impl Run {
                     }
                 }
             }
-            Step::AdvanceTime(_) | Step::Hold => {}
+            Step::AdvanceTime(_) | Step::AdvanceClock(_) | Step::Hold => {}
         }
         Ok(())
     }
@@ -198,7 +199,7 @@ impl Run {
             self.forget_what_was_said(raised);
         }
         change.apply(&mut self.spec);
-        self.built = build(&self.spec.nodes(true), &self.spec.partitions);
+        self.built = build(&self.spec.nodes(true), &self.spec);
         if change.is_crash() {
             self.driver.crash_into(&self.built.graph).map_err(failed)?;
         } else {

@@ -30,7 +30,10 @@ pub enum Moment {
 }
 
 /// What is done at a moment: given the state and the alarm, what both are from then on. What is emitted is noted.
-pub trait Step: FnMut(K, Moment, (Option<State>, Option<i64>), Stamp) -> (Option<State>, Option<i64>) {}
+pub trait Step:
+    FnMut(K, Moment, (Option<State>, Option<i64>), Stamp) -> (Option<State>, Option<i64>)
+{
+}
 
 impl<F: FnMut(K, Moment, (Option<State>, Option<i64>), Stamp) -> (Option<State>, Option<i64>)> Step for F {}
 

@@ -443,10 +443,19 @@ pub struct Node {
     pub order: Order,
 }
 
+/// What becomes of the partitions of a topic that are silent, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silent {
+    Waits,
+    Follows { after: u64 },
+    Clock { after: u64, behind: u64 },
+}
+
 /// A graph and the partitions of the topics it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     pub partitions: Vec<u32>,
+    pub silent: Vec<Silent>,
     pub draws: Vec<Draw>,
 }
 
@@ -491,7 +500,8 @@ impl Spec {
             };
             let is_pure = is_pure && !(is_cut && matches!(op, Op::To { .. }));
             if is_pure || !pure {
-                let orders: Vec<Order> = operands(op).into_iter().map(|operand| nodes[operand].order).collect();
+                let orders: Vec<Order> =
+                    operands(op).into_iter().map(|operand| nodes[operand].order).collect();
                 let order = order::of(op, draw.n, nodes.len(), &orders);
                 let (n, version) = (draw.n, draw.version);
                 nodes.push(Node { id, op, n, version, is_table, is_pure, is_cut, order });
@@ -682,8 +692,19 @@ pub fn spec(most: usize) -> impl Strategy<Value = Spec> {
 
 /// As [`spec`], with operators that look at time among the others.
 pub fn spec_in_time(most: usize) -> impl Strategy<Value = Spec> {
-    let kind = prop_oneof![1 => select(TIME), 2 => select(KINDS)];
-    spec_of(most, draw_of(kind.boxed()).boxed())
+    let silent = prop_oneof![
+        3 => Just(Silent::Waits),
+        2 => (0..2_000_u64).prop_map(|after| Silent::Follows { after }),
+        1 => (0..2_000_u64, 0..8_000_u64).prop_map(|(after, behind)| Silent::Clock { after, behind }),
+    ];
+    let spec = spec_of(most, draw_in_time().boxed());
+    (spec, proptest::collection::vec(silent, TOPICS)).prop_map(|(spec, silent)| Spec { silent, ..spec })
+}
+
+/// As [`draw`], with operators that look at time among the others.
+pub fn draw_in_time() -> impl Strategy<Value = Draw> {
+    let kind = prop_oneof![1 => select(TIME), 1 => select(KINDS)];
+    draw_of(kind.boxed())
 }
 
 fn spec_of(most: usize, draw: BoxedStrategy<Draw>) -> impl Strategy<Value = Spec> {
@@ -691,6 +712,6 @@ fn spec_of(most: usize, draw: BoxedStrategy<Draw>) -> impl Strategy<Value = Spec
     let partitions = proptest::collection::vec(1..=4_u32, TOPICS);
     (partitions, proptest::collection::vec(draw, 1..most)).prop_map(move |(partitions, mut draws)| {
         draws.splice(0..0, [first(Kind::Stream, 0), first(Kind::Table, 1)]);
-        Spec { partitions, draws }
+        Spec { partitions, silent: vec![Silent::Waits; TOPICS], draws }
     })
 }

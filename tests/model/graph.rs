@@ -1,13 +1,14 @@
 //! A random graph, built with the library as a user would; and what the closures in it do.
 
-use super::grammar::{Node, Op, TOPICS};
+use super::grammar::{Node, Op, Silent, Spec, TOPICS};
 use super::{K, V};
 use millpond::TableOptions;
 use millpond::aggregate::{Multiset, max};
 use millpond::codec::Json;
 use millpond::stream::Emit;
 use millpond::{
-    Graph, GraphBuilder, Latest, Process, StoredTable, Stream, Table, Topic, Upsert, VersionedTable, Windowed,
+    Graph, GraphBuilder, Idle, Latest, Process, StoredTable, Stream, Table, Topic, Upsert, VersionedTable,
+    Windowed,
 };
 
 pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
@@ -198,7 +199,7 @@ enum Made {
 pub(super) struct Building<'a> {
     pub(super) bitter: bool,
     pub(super) builder: GraphBuilder,
-    partitions: &'a [u32],
+    spec: &'a Spec,
     made: Vec<Made>,
     built: Vec<Handle>,
     pub(super) windows: Vec<(usize, StoredTable<Windowed<K>, V>)>,
@@ -206,16 +207,16 @@ pub(super) struct Building<'a> {
     outputs: Vec<(usize, Topic<K, V>)>,
 }
 
-pub fn build(nodes: &[Node], partitions: &[u32]) -> Built {
-    build_with(nodes, partitions, false)
+pub fn build(nodes: &[Node], spec: &Spec) -> Built {
+    build_with(nodes, spec, false)
 }
 
 /// The graph of `nodes`; the steps that may fail do at some values if these are `bitter`.
-pub fn build_with(nodes: &[Node], partitions: &[u32], bitter: bool) -> Built {
+pub fn build_with(nodes: &[Node], spec: &Spec, bitter: bool) -> Built {
     let mut building = Building {
         bitter,
         builder: GraphBuilder::new(),
-        partitions,
+        spec,
         made: Vec::new(),
         built: Vec::new(),
         windows: Vec::new(),
@@ -263,7 +264,13 @@ impl Building<'_> {
     }
 
     pub(super) fn topic(&self, number: usize) -> Topic<K, V> {
-        topic(number, self.partitions)
+        let millis = std::time::Duration::from_millis;
+        let idle = match self.spec.silent[number % TOPICS] {
+            Silent::Waits => Idle::never(),
+            Silent::Follows { after } => Idle::follow(millis(after)),
+            Silent::Clock { after, behind } => Idle::clock(millis(after), millis(behind)),
+        };
+        topic(number, &self.spec.partitions).idle(idle)
     }
 
     fn stream(&mut self, number: usize, node: &Node) -> Stream<K, V> {

@@ -45,7 +45,11 @@ pub fn is_chained(n: u8) -> bool {
 
 /// What is folded by windows that merge, and by others.
 pub fn windowed(windows: Windowing, n: u8, acc: V, v: V) -> V {
-    if windows == Windowing::Tumbling && is_chained(n) { chained(acc, v) } else { acc.wrapping_add(weighed(n, v)) }
+    if windows == Windowing::Tumbling && is_chained(n) {
+        chained(acc, v)
+    } else {
+        acc.wrapping_add(weighed(n, v))
+    }
 }
 
 /// What is folded of a second stream.
@@ -192,7 +196,8 @@ impl Building<'_> {
                 }
             }
             Op::CogroupFinals { left, right } => {
-                let (left, right) = (self.stream_of(left).group_by_key(), self.stream_of(right).group_by_key());
+                let (left, right) =
+                    (self.stream_of(left).group_by_key(), self.stream_of(right).group_by_key());
                 let both = left
                     .cogroup(|acc: &mut V, _, v| *acc = chained(*acc, v))
                     .and(&right, move |acc, _, v| *acc = chained(*acc, of_second(n, v)));
@@ -220,9 +225,8 @@ impl Building<'_> {
                     Unmatched::Left => {
                         left.left_join_within(right, within(n), store, |_, l, r| joined(Some(*l), r.copied()))
                     }
-                    Unmatched::Both => left.outer_join_within(right, within(n), store, |_, l, r| {
-                        joined(l.copied(), r.copied())
-                    }),
+                    Unmatched::Both => left
+                        .outer_join_within(right, within(n), store, |_, l, r| joined(l.copied(), r.copied())),
                 };
                 join.filter(|_, _| true)
             }
@@ -302,14 +306,14 @@ impl Building<'_> {
         let table = match node.op {
             Op::Windows { windows, stream } => return self.by_other_groups(number, node, windows, stream),
             Op::Cogroup { left, right } => {
-                let (left, right) = (self.stream_of(left).group_by_key(), self.stream_of(right).group_by_key());
+                let (left, right) =
+                    (self.stream_of(left).group_by_key(), self.stream_of(right).group_by_key());
                 left.cogroup(|acc: &mut V, _, v| *acc = chained(*acc, v))
                     .and(&right, move |acc, _, v| *acc = chained(*acc, of_second(n, v)))
                     .fold(options(node), || 0)
             }
             Op::Versioned { topic } => {
-                let table =
-                    self.builder.versioned(&self.topic(topic), options(node), millis(history_ms(n)));
+                let table = self.builder.versioned(&self.topic(topic), options(node), millis(history_ms(n)));
                 let latest = (*table).clone();
                 self.versions.push((number, table));
                 latest

@@ -13,8 +13,8 @@ use super::changed::{
 use super::grammar::{Node, Op, follows};
 use super::graph::{self, DELETED};
 use super::time::{self, Held, NEVER, Reached, Watermark};
-use super::{alarms, graph_in_time, versions, windows, within};
 use super::{K, Rows, V};
+use super::{alarms, graph_in_time, versions, windows, within};
 use millpond::Windowed;
 use millpond::dataflow::Stamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,7 +69,7 @@ pub struct Interpreter {
     /// What waits for its time.
     pub held: Vec<Held>,
     /// How far the partitions of each topic have come.
-    reached: BTreeMap<(usize, u32), i64>,
+    pub reached: BTreeMap<(usize, u32), i64>,
 }
 
 impl Interpreter {
@@ -265,15 +265,19 @@ impl Interpreter {
             Op::ProcessState { stream } => processed(n, before, events(outs, stream)).0,
             Op::TableFilter { table } => mapped(changed(outs, table), |_, v| graph::keeps(n, v).then_some(v)),
             Op::TableMap { table } => mapped(changed(outs, table), |k, v| Some(graph::mapped_value(n, k, v))),
-            Op::Regroup { table } => regrouped(by_group, before, changed(outs, table), steps(table), |members| {
-                members.iter().fold(0, |sum: V, v| sum.wrapping_add(graph::weighed(n, *v)))
-            }),
+            Op::Regroup { table } => {
+                regrouped(by_group, before, changed(outs, table), steps(table), |members| {
+                    members.iter().fold(0, |sum: V, v| sum.wrapping_add(graph::weighed(n, *v)))
+                })
+            }
             Op::RegroupCount { table } => {
                 regrouped(by_group, before, changed(outs, table), steps(table), |members| members.len() as V)
             }
-            Op::RegroupMax { table } => regrouped(by_group, before, changed(outs, table), steps(table), |members| {
-                graph::greatest(members.len() as u64, *members.iter().max().unwrap())
-            }),
+            Op::RegroupMax { table } => {
+                regrouped(by_group, before, changed(outs, table), steps(table), |members| {
+                    graph::greatest(members.len() as u64, *members.iter().max().unwrap())
+                })
+            }
             Op::RegroupLeast { table } | Op::RegroupTop { table } | Op::RegroupDistinct { table } => {
                 extremes(node, before, changed(outs, table), steps(table))
             }
@@ -366,15 +370,20 @@ fn extremes(node: Node, before: &Rows, table: &Changed, steps: Vec<Step>) -> Cha
             (!different.is_empty()).then_some(different.len() as V)
         });
     }
-    let (rows, updates) = grouped(|k, v| graph::regrouped(n, k, v), table, steps, |members| {
-        if let Op::RegroupLeast { .. } = node.op {
-            return members.iter().min().copied();
-        }
-        let mut top = members.to_vec();
-        top.sort_unstable_by(|a, b| b.cmp(a));
-        top.truncate(graph::most(n));
-        (!top.is_empty()).then(|| graph::of_top(top))
-    });
+    let (rows, updates) = grouped(
+        |k, v| graph::regrouped(n, k, v),
+        table,
+        steps,
+        |members| {
+            if let Op::RegroupLeast { .. } = node.op {
+                return members.iter().min().copied();
+            }
+            let mut top = members.to_vec();
+            top.sort_unstable_by(|a, b| b.cmp(a));
+            top.truncate(graph::most(n));
+            (!top.is_empty()).then(|| graph::of_top(top))
+        },
+    );
     Changed::new(before, rows, updates)
 }
 

@@ -52,10 +52,18 @@ pub fn of(op: Op, n: u8, number: usize, orders: &[Order]) -> Order {
             other => other,
         },
         Op::Count { .. } | Op::Sum { .. } | Op::Reduce { .. } | Op::Least { .. } | Op::Distinct { .. } => {
-            if first == Any { Rows } else { first }
+            if first == Any {
+                Rows
+            } else {
+                first
+            }
         }
         Op::Chain { .. } | Op::ToTable { .. } | Op::ProcessState { .. } | Op::DistinctWithin { .. } => {
-            if first == Any { Cuts } else { first }
+            if first == Any {
+                Cuts
+            } else {
+                first
+            }
         }
         Op::Process { .. } => match first {
             Keys => Any,
@@ -70,7 +78,11 @@ pub fn of(op: Op, n: u8, number: usize, orders: &[Order]) -> Order {
         | Op::RegroupTop { .. }
         | Op::RegroupDistinct { .. }
         | Op::TableReKey { .. } => {
-            if first == Keys { Rows } else { first }
+            if first == Keys {
+                Rows
+            } else {
+                first
+            }
         }
         Op::Join { .. }
         | Op::LeftJoin { .. }
@@ -87,17 +99,29 @@ pub fn of(op: Op, n: u8, number: usize, orders: &[Order]) -> Order {
         }
         Op::Merge { .. } | Op::MergeAll { .. } => together(orders),
         Op::StreamJoin { .. } | Op::StreamLeftJoin { .. } | Op::JoinBy { .. } | Op::LeftJoinBy { .. } => {
-            if is_one && is_total(first) { first } else { Cuts }
+            if is_one && is_total(first) {
+                first
+            } else {
+                Cuts
+            }
         }
         Op::Cogroup { .. } => {
-            if is_one && is_total(first) { first } else { Cuts }
+            if is_one && is_total(first) {
+                first
+            } else {
+                Cuts
+            }
         }
         Op::Finals { windows, .. } => {
             let minds_order = windows == Windowing::Tumbling && graph::is_chained(n);
             if first == Cuts || (first == Any && minds_order) { Cuts } else { Closings(number) }
         }
         Op::CogroupFinals { .. } => {
-            if is_one && is_total(first) { Closings(number) } else { Cuts }
+            if is_one && is_total(first) {
+                Closings(number)
+            } else {
+                Cuts
+            }
         }
         Op::Windows { windows, .. } => {
             let minds_order = windows == Windowing::Tumbling && graph::is_chained(n);
@@ -125,13 +149,25 @@ pub fn of(op: Op, n: u8, number: usize, orders: &[Order]) -> Order {
             _ => Any,
         },
         Op::ExpireAfter { .. } | Op::ExpireAt { .. } | Op::WhileValid { .. } | Op::Settled { .. } => {
-            if is_total(first) || first == Keys { Keys } else { Cuts }
+            if is_total(first) || first == Keys {
+                Keys
+            } else {
+                Cuts
+            }
         }
         Op::AlarmsState { .. } => {
-            if is_total(first) || first == Keys { Keys } else { Cuts }
+            if is_total(first) || first == Keys {
+                Keys
+            } else {
+                Cuts
+            }
         }
         Op::Alarms { .. } => {
-            if is_total(first) || first == Keys { Any } else { Cuts }
+            if is_total(first) || first == Keys {
+                Any
+            } else {
+                Cuts
+            }
         }
     }
 }

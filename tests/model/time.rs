@@ -7,9 +7,9 @@ use super::alarms::Alarms;
 use super::grammar::{Node, Op, Unmatched, Windowing};
 use super::graph_in_time as graph;
 use super::interpreter::Event;
-use super::{K, V};
 use super::versions::Update;
 use super::within::Waiting;
+use super::{K, V};
 use millpond::Windowed;
 use millpond::dataflow::Stamp;
 use std::collections::BTreeMap;
@@ -93,9 +93,7 @@ pub fn watermarks(nodes: &[Node], reached: &BTreeMap<(usize, u32), i64>) -> Vec<
             | Op::JoinBy { stream, .. }
             | Op::LeftJoinBy { stream, .. } => Some(behind(stream)),
             // What is late on a side waits for nobody.
-            Op::JoinLate { left, right } => {
-                Some(behind(if node.n.is_multiple_of(2) { left } else { right }))
-            }
+            Op::JoinLate { left, right } => Some(behind(if node.n.is_multiple_of(2) { left } else { right })),
             op => super::graph::operands(op).into_iter().map(behind).min(),
         };
         watermarks.push(watermark.unwrap_or(NEVER));

@@ -61,11 +61,7 @@ pub fn update(
 }
 
 /// Has the records that were let go meet what the table was at their time.
-pub fn join(
-    (n, is_left): (u8, bool),
-    versions: &[Update],
-    released: Vec<Event>,
-) -> Vec<Event> {
+pub fn join((n, is_left): (u8, bool), versions: &[Update], released: Vec<Event>) -> Vec<Event> {
     let met = released.into_iter().filter_map(|event| {
         let at_ms = event.timestamp_ms();
         let in_time = |update: &Update| !is_over(at_ms, grace_ms(n) + 1, update.stamp.stream_time_ms);

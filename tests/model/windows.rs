@@ -90,7 +90,8 @@ fn slides(n: u8, counted: &[Event]) -> Windows {
     let mut all = Windows::new();
     for (key, start) in defined {
         let window = (start, start + difference + 1);
-        let is_in = |event: &&Event| event.key == key && counting(Windowing::Sliding, n, event).contains(&window);
+        let is_in =
+            |event: &&Event| event.key == key && counting(Windowing::Sliding, n, event).contains(&window);
         let within: Vec<&Event> = counted.iter().filter(is_in).collect();
         if !within.is_empty() {
             let value = within.iter().fold(0, |acc, e| graph::windowed(Windowing::Sliding, n, acc, e.value));
@@ -107,7 +108,13 @@ fn closing(windowed: &Windowed<K>, close_ms: i64, timestamp_ms: i64) -> Stamp {
 }
 
 /// What is folded of the records of an epoch, in the order of records.
-fn folded(windows: Windowing, n: u8, held: &mut Held, events: &[Event], told: &mut impl FnMut(&Event, &Held)) {
+fn folded(
+    windows: Windowing,
+    n: u8,
+    held: &mut Held,
+    events: &[Event],
+    told: &mut impl FnMut(&Event, &Held),
+) {
     for event in events.iter().filter(|event| !is_late(windows, n, event)) {
         held.counted.push(*event);
         told(event, held);
@@ -180,7 +187,8 @@ pub fn table(node: &Node, held: &mut Held, events: &[Event], watermark: Watermar
     });
     if windows == Windowing::Session {
         let behind = behind_ms(windows, n);
-        for (windowed, value) in now.iter().filter(|(windowed, _)| watermark.closes(windowed.end_ms, behind)) {
+        for (windowed, value) in now.iter().filter(|(windowed, _)| watermark.closes(windowed.end_ms, behind))
+        {
             let close_ms = windowed.end_ms + behind;
             updates.push((*windowed, Some(*value), closing(windowed, close_ms, close_ms)));
         }

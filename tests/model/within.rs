@@ -34,12 +34,7 @@ pub fn is_late(n: u8, is_right: bool, event: &Event) -> bool {
 }
 
 /// Has the records of an epoch meet, and tells of those that met none until their close.
-pub fn join(
-    node: &Node,
-    held: &mut Held,
-    [left, right]: [&[Event]; 2],
-    watermark: Watermark,
-) -> Vec<Event> {
+pub fn join(node: &Node, held: &mut Held, [left, right]: [&[Event]; 2], watermark: Watermark) -> Vec<Event> {
     let n = node.n;
     let side = |events: &[Event], is_right: bool| {
         let of_side = events.iter().map(move |e| (Event { stamp: e.stamp.side(is_right), ..*e }, is_right));
@@ -91,7 +86,9 @@ fn unmatched(node: &Node, waiting: &[Waiting], watermark: Watermark) -> Vec<Even
     let Op::JoinWithin { unmatched, .. } = node.op else { panic!("no join of streams") };
     let is_told = |waits: &&Waiting| {
         let tells = unmatched == Unmatched::Both || (unmatched == Unmatched::Left && !waits.is_right);
-        tells && !waits.is_matched && watermark.closes(waits.event.timestamp_ms(), behind_ms(n, waits.is_right))
+        tells
+            && !waits.is_matched
+            && watermark.closes(waits.event.timestamp_ms(), behind_ms(n, waits.is_right))
     };
     let mut told: Vec<_> = waiting.iter().filter(is_told).collect();
     let close_ms = |waits: &Waiting| waits.event.timestamp_ms() + behind_ms(n, waits.is_right);
