@@ -22,18 +22,19 @@ mod model;
 use millpond::changelog::Headers;
 use millpond::testing::Driver;
 use millpond::testing::changelogs::TypedRecord;
-use millpond::{Position, Result, Topic};
+use millpond::{AsOf, ErrorKind, Position, Result, Topic, TopicPartition};
 use millpond_support::records::partition_of;
-use model::grammar::Op;
+use model::grammar::{Op, Silent};
 use model::graph::{Built, build};
 use model::interpreter::{Event, Interpreter};
+use model::order::Order;
 use model::steps::{
-    Order, Step, append, arrivals, moved_on, noted, notes, settings, started, step, step_in_time, taken,
+    Appended, Step, append, arrivals, moved_on, noted, notes, settings, started, step, step_in_time, taken,
 };
-use model::time::Reached;
-use model::{K, Rows, V, grammar};
+use model::time::{NEVER, Reached};
+use model::{K, Rows, V, grammar, versions};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What an epoch led to.
 #[derive(Clone)]
@@ -55,10 +56,11 @@ struct Held {
 /// The engine beside the model.
 struct Run {
     partitions: Vec<u32>,
+    silent: Vec<Silent>,
     /// Whether time goes on from record to record.
     goes_on: bool,
     nodes: Vec<grammar::Node>,
-    order: Order,
+    appended: Appended,
     built: Built,
     driver: Driver,
     start: Epoch,
@@ -81,7 +83,7 @@ fn failed(error: impl std::fmt::Display) -> String {
 impl Run {
     fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize, goes_on: bool) -> Result<Self, String> {
         let nodes = spec.nodes(false);
-        let built = build(&nodes, &spec.partitions);
+        let built = build(&nodes, spec);
         let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
         let position = driver.position().map_err(failed)?;
         let start = Epoch {
@@ -92,9 +94,10 @@ impl Run {
         };
         Ok(Self {
             partitions: spec.partitions.clone(),
+            silent: spec.silent.clone(),
             goes_on,
             nodes,
-            order: Order::default(),
+            appended: Appended::default(),
             built,
             driver,
             start,
@@ -114,10 +117,10 @@ impl Run {
     fn take(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Append(records) => {
-                let moved = self.goes_on.then(|| moved_on(records, self.order.len(), &self.partitions));
+                let moved = self.goes_on.then(|| moved_on(records, self.appended.len(), &self.partitions));
                 let records = moved.as_deref().unwrap_or(records);
                 append(&self.driver, records, &self.partitions)?;
-                self.order.append(records, &self.partitions);
+                self.appended.append(records, &self.partitions);
                 self.synced = self.written.len();
             }
             Step::Epoch(records) => {
@@ -144,8 +147,10 @@ impl Run {
                 for handle in &self.built.handles {
                     handle.probe(&self.driver, &self.now().state.rows[handle.node], probe)?;
                 }
+                self.check_versions()?;
             }
             Step::AdvanceTime(ahead) => self.advance_time(*ahead)?,
+            Step::AdvanceClock(by_ms) => self.driver.advance(*by_ms),
             Step::Hold => self.hold()?,
         }
         self.check()
@@ -160,11 +165,51 @@ impl Run {
     }
 
     fn epoch(&mut self, records: usize) -> Result<bool, String> {
+        let notes_before = notes(&self.driver);
         if !self.driver.epoch(records).map_err(failed)? {
             return Ok(false);
         }
+        for (offset, reached) in noted(&self.driver, u64::MAX)
+            .into_iter()
+            .filter(|note| note.2 >= notes_before)
+            .map(|(offset, reached, _)| (offset, reached))
+        {
+            self.check_note(offset, reached)?;
+        }
         self.note_epoch()?;
         Ok(true)
+    }
+
+    /// Whether a partition was rightly taken on: all its records are folded, and it is as far as its topic says.
+    fn check_note(&self, offset: u64, reached: Reached) -> Result<(), String> {
+        let now = self.now();
+        let end = self
+            .appended
+            .ends()
+            .find(|(topic, id, _)| (*topic, id.partition) == (reached.topic, reached.partition));
+        let end = end.map_or(0, |(.., end)| end);
+        let id = TopicPartition::new(format!("in{}", reached.topic), reached.partition);
+        let folded = now.position.offset(&id);
+        let (least, most) = match self.silent[reached.topic] {
+            Silent::Waits => return Err(format!("{id} waits, and was taken on")),
+            Silent::Follows { .. } => (NEVER + 1, now.state.reached.values().copied().max().unwrap_or(NEVER)),
+            Silent::Clock { behind, .. } => {
+                let at = self.driver.now_ms() - behind as i64;
+                (at, at)
+            }
+        };
+        let before = now.state.reached[&(reached.topic, reached.partition)];
+        let is_right = (end, folded) == (offset, offset)
+            && before < reached.time_ms
+            && (least..=most).contains(&reached.time_ms);
+        if is_right {
+            Ok(())
+        } else {
+            Err(format!(
+                "{id} ends at {end}, stands at {folded} and {before} ms, and is taken on from {offset} to {} ms",
+                reached.time_ms
+            ))
+        }
     }
 
     /// Takes all partitions on, once everything is repeated that was done before.
@@ -176,7 +221,7 @@ impl Run {
                 break;
             }
         }
-        let to = self.order.len() as i64 * 2 + ahead_ms;
+        let to = self.appended.len() as i64 * 2 + ahead_ms;
         if self.driver.advance_time(to).map_err(failed)? {
             self.note_epoch()?;
         }
@@ -188,7 +233,7 @@ impl Run {
         let before = self.now().clone();
         let position = self.driver.position().map_err(failed)?;
         self.folded.advance_to(&position);
-        let input = arrivals(&self.driver, &self.partitions, &self.order, &before.position, &position);
+        let input = arrivals(&self.driver, &self.partitions, &self.appended, &before.position, &position);
         let mut state = before.state;
         let written = state.epoch_in_time(&input, &self.noted(&position));
         let epoch = Epoch { from: before.position, position, state, written };
@@ -199,7 +244,7 @@ impl Run {
 
     /// How far partitions were taken on at `position`.
     fn noted(&self, position: &Position) -> Vec<Reached> {
-        noted(&self.driver, taken(position)).into_iter().map(|(_, reached)| reached).collect()
+        noted(&self.driver, taken(position)).into_iter().map(|(_, reached, _)| reached).collect()
     }
 
     /// An epoch that writes is written once, and cut again as it was. What lies before one that was written wrote nothing,
@@ -260,6 +305,33 @@ impl Run {
         self.check_outputs()
     }
 
+    /// Asks what rows were, at all times at which they may have become another.
+    fn check_versions(&self) -> Result<(), String> {
+        let (state, watermarks) = (&self.now().state, self.now().state.watermarks());
+        for (node, table) in &self.built.versions {
+            let view = self.driver.view(table.versions()).map_err(failed)?;
+            let known_from = versions::known_from_ms(self.nodes[*node].n, watermarks[*node]);
+            let versions = &state.held[*node].versions;
+            let times = versions.iter().map(versions::Update::timestamp_ms).chain([known_from]);
+            for at_ms in times.flat_map(|at_ms| [at_ms.saturating_sub(1), at_ms]) {
+                for key in versions.iter().map(|version| version.key).collect::<BTreeSet<_>>() {
+                    let expected = if at_ms < known_from {
+                        Err(ErrorKind::Expired)
+                    } else {
+                        Ok(versions::as_of(versions, key, at_ms, |_| true))
+                    };
+                    let got = view.as_of(&key, at_ms).map_err(|error| error.kind());
+                    if got != expected {
+                        return Err(format!(
+                            "node {node}, {key:?} as of {at_ms}: expected {expected:?}, got {got:?}"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check_outputs(&self) -> Result<(), String> {
         for (node, topic) in &self.built.outputs {
             let mut expected = Vec::new();
@@ -284,11 +356,12 @@ impl Run {
         self.check()?;
         let position = &self.now().position;
         let is_read = |topic| self.nodes.iter().any(|node| topic_of(node.op) == Some(topic));
-        let left = self.order.ends().find(|(topic, id, end)| is_read(*topic) && position.offset(id) < *end);
+        let left =
+            self.appended.ends().find(|(topic, id, end)| is_read(*topic) && position.offset(id) < *end);
         if let Some((_, id, end)) = left {
             return Err(format!("{id} ends at {end}, and is read to {position}"));
         }
-        let input = arrivals(&self.driver, &self.partitions, &self.order, &Position::new(), position);
+        let input = arrivals(&self.driver, &self.partitions, &self.appended, &Position::new(), position);
         let mut sorted = input;
         sorted.sort_by_key(|arrival| arrival.place);
         let mut one_by_one = Interpreter::in_time(&self.nodes, &self.partitions);
@@ -298,13 +371,14 @@ impl Run {
         one_by_one.epoch_in_time(&[], &self.noted(position));
         for (node, _) in &self.built.windows {
             let [cut, single] = [&self.now().state, &one_by_one].map(|state| &state.held[*node].windows);
-            if cut != single && self.nodes[*node].is_of_one_order {
+            if cut != single && self.nodes[*node].order != Order::Cuts {
                 return Err(format!(
                     "windows of node {node} are {cut:?}, and one record at a time {single:?}"
                 ));
             }
         }
-        for handle in self.built.handles.iter().filter(|handle| self.nodes[handle.node].is_of_one_order) {
+        for handle in self.built.handles.iter().filter(|handle| self.nodes[handle.node].order != Order::Cuts)
+        {
             let (cut, single) = (&self.now().state.rows[handle.node], &one_by_one.rows[handle.node]);
             if cut != single {
                 return Err(format!("{} is {cut:?}, and one record at a time {single:?}", handle.name));
@@ -317,7 +391,11 @@ impl Run {
 /// The topic that is read.
 fn topic_of(op: Op) -> Option<usize> {
     match op {
-        Op::Stream { topic } | Op::Table { topic } | Op::TableByTime { topic } => Some(topic),
+        Op::Stream { topic }
+        | Op::Table { topic }
+        | Op::TableByTime { topic }
+        | Op::Versioned { topic }
+        | Op::ExpireUpserts { topic } => Some(topic),
         _ => None,
     }
 }

@@ -25,7 +25,7 @@ use millpond::{ErrorKind, Position, TopicPartition};
 use model::grammar::Op;
 use model::graph::{Built, Handle, build, operands};
 use model::interpreter::Interpreter;
-use model::steps::{Evolution, Order, Step, append, arrivals, evolution, settings, started, step};
+use model::steps::{Appended, Evolution, Step, append, arrivals, evolution, settings, started, step};
 use model::{K, Rows, V, grammar};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ enum Act {
 
 struct Run {
     spec: grammar::Spec,
-    order: Order,
+    appended: Appended,
     built: Built,
     driver: Driver,
     /// What a crash goes back to.
@@ -55,13 +55,13 @@ fn failed(error: impl std::fmt::Display) -> String {
 
 impl Run {
     fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize) -> Result<Self, String> {
-        let built = build(&spec.nodes(true), &spec.partitions);
+        let built = build(&spec.nodes(true), spec);
         let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
         let outputs = built.outputs.iter().map(|(_, topic)| topic.name().to_string()).collect();
         let durable = driver.position().map_err(failed)?;
         let mut run = Self {
             spec: spec.clone(),
-            order: Order::default(),
+            appended: Appended::default(),
             built,
             driver,
             durable,
@@ -85,7 +85,8 @@ impl Run {
     /// What the graph means for everything below the position of the driver.
     fn expected(&self) -> Result<Interpreter, String> {
         let position = self.driver.position().map_err(failed)?;
-        let input = arrivals(&self.driver, &self.spec.partitions, &self.order, &Position::new(), &position);
+        let input =
+            arrivals(&self.driver, &self.spec.partitions, &self.appended, &Position::new(), &position);
         let mut all_at_once = Interpreter::new(&self.spec.nodes(true));
         all_at_once.epoch(&input);
         Ok(all_at_once)
@@ -103,7 +104,7 @@ impl Run {
         match step {
             Step::Append(records) => {
                 append(&self.driver, records, &self.spec.partitions)?;
-                self.order.append(records, &self.spec.partitions);
+                self.appended.append(records, &self.spec.partitions);
             }
             Step::Epoch(records) => {
                 self.epoch(*records)?;
@@ -129,7 +130,7 @@ impl Run {
                     }
                 }
             }
-            Step::AdvanceTime(_) | Step::Hold => {}
+            Step::AdvanceTime(_) | Step::AdvanceClock(_) | Step::Hold => {}
         }
         Ok(())
     }
@@ -198,7 +199,7 @@ impl Run {
             self.forget_what_was_said(raised);
         }
         change.apply(&mut self.spec);
-        self.built = build(&self.spec.nodes(true), &self.spec.partitions);
+        self.built = build(&self.spec.nodes(true), &self.spec);
         if change.is_crash() {
             self.driver.crash_into(&self.built.graph).map_err(failed)?;
         } else {
@@ -268,7 +269,7 @@ impl Run {
             }
             let position = self.driver.position().map_err(failed)?;
             let input =
-                arrivals(&self.driver, &self.spec.partitions, &self.order, &Position::new(), &position);
+                arrivals(&self.driver, &self.spec.partitions, &self.appended, &Position::new(), &position);
             let written = Interpreter::new(&self.spec.nodes(true)).epoch(&input);
             let mut expected: Vec<(K, V)> =
                 written[node].iter().map(|event| (event.key, event.value)).collect();

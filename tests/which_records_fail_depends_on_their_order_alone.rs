@@ -50,7 +50,7 @@ fn with_letters(shards: usize, memory_bytes: usize) -> Settings {
 
 /// Takes `steps`, and folds what is left in epochs of `records`.
 fn run(spec: &grammar::Spec, first: Settings, steps: &[Step], records: usize) -> Result<Outcome, String> {
-    let built = build_with(&spec.nodes(true), &spec.partitions, true);
+    let built = build_with(&spec.nodes(true), spec, true);
     let mut driver = Driver::with_settings(&built.graph, first).map_err(failed)?;
     for step in steps {
         match step {
@@ -61,7 +61,7 @@ fn run(spec: &grammar::Spec, first: Settings, steps: &[Step], records: usize) ->
             Step::Restart { shards, memory_bytes } => {
                 driver.restart_with(with_letters(*shards, *memory_bytes)).map_err(failed)?;
             }
-            Step::PowerCut | Step::Query(_) | Step::AdvanceTime(_) | Step::Hold => {}
+            Step::PowerCut | Step::Query(_) | Step::AdvanceTime(_) | Step::AdvanceClock(_) | Step::Hold => {}
         }
     }
     while driver.epoch(records).map_err(failed)? {}

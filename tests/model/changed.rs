@@ -9,36 +9,40 @@ use super::{K, Rows, V};
 use millpond::codec::KeyCodec;
 use millpond::dataflow::Stamp;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
 /// The stamp of what a value with this stamp means for `key`.
-pub fn of_key(stamp: Stamp, key: K) -> Stamp {
+pub fn of_key(stamp: Stamp, key: impl KeyCodec) -> Stamp {
     let mut encoded = Vec::new();
     key.encode_key(&mut encoded);
     stamp.branch_by_key(&encoded)
 }
 
+/// What becomes of a row.
+pub type Updated<Q> = (Q, Option<V>, Stamp);
+
 /// What an epoch did to a table.
-#[derive(Clone, Default)]
-pub struct Changed {
-    before: Rows,
-    pub rows: Rows,
+#[derive(Clone)]
+pub struct Changed<Q = K> {
+    before: Rows<Q>,
+    pub rows: Rows<Q>,
     /// The keys that were touched and are or were there, with the last stamp.
-    pub changes: BTreeMap<K, Stamp>,
+    pub changes: BTreeMap<Q, Stamp>,
     /// Every single update.
-    updates: Vec<(K, Option<V>, Stamp)>,
+    updates: Vec<Updated<Q>>,
 }
 
-impl Changed {
+impl<Q: Ord + Copy + KeyCodec + Debug> Changed<Q> {
     /// What was done to a stored table, which knows whether a value is the same as before.
-    pub fn new(before: &Rows, rows: Rows, updates: Vec<(K, Option<V>, Stamp)>) -> Self {
-        let mut touched: BTreeMap<K, Stamp> = BTreeMap::new();
+    pub fn new(before: &Rows<Q>, rows: Rows<Q>, updates: Vec<Updated<Q>>) -> Self {
+        let mut touched: BTreeMap<Q, Stamp> = BTreeMap::new();
         for (key, _, stamp) in &updates {
             let last = touched.entry(*key).or_insert(*stamp);
             *last = (*last).max(*stamp);
         }
         touched.retain(|key, _| before.get(key) != rows.get(key));
         let mut now = before.clone();
-        let is_new = |(key, row, _): &(K, Option<V>, Stamp)| {
+        let is_new = |(key, row, _): &Updated<Q>| {
             let old = match row {
                 Some(row) => now.insert(*key, *row),
                 None => now.remove(key),
@@ -49,21 +53,21 @@ impl Changed {
     }
 
     fn touched(
-        before: &Rows,
-        rows: Rows,
-        mut changes: BTreeMap<K, Stamp>,
-        updates: Vec<(K, Option<V>, Stamp)>,
+        before: &Rows<Q>,
+        rows: Rows<Q>,
+        mut changes: BTreeMap<Q, Stamp>,
+        updates: Vec<Updated<Q>>,
     ) -> Self {
-        let last: BTreeMap<K, Option<V>> = updates.iter().map(|(key, row, _)| (*key, *row)).collect();
-        let ends_there = |(key, row): (&K, &Option<V>)| rows.get(key) == row.as_ref();
+        let last: BTreeMap<Q, Option<V>> = updates.iter().map(|(key, row, _)| (*key, *row)).collect();
+        let ends_there = |(key, row): (&Q, &Option<V>)| rows.get(key) == row.as_ref();
         assert!(last.iter().all(ends_there), "the steps {updates:?} do not lead to {rows:?}");
         changes.retain(|key, _| before.contains_key(key) || rows.contains_key(key));
         Self { before: before.clone(), rows, changes, updates }
     }
 
     /// The row that a record with this stamp meets.
-    pub fn at(&self, key: K, stamp: Stamp) -> Option<V> {
-        let seen = |update: &&(K, Option<V>, Stamp)| update.0 == key && stamp.sees(&update.2);
+    pub fn at(&self, key: Q, stamp: Stamp) -> Option<V> {
+        let seen = |update: &&Updated<Q>| update.0 == key && stamp.sees(&update.2);
         match self.updates.iter().rev().find(seen) {
             Some((_, value, _)) => *value,
             None => self.before.get(&key).copied(),
@@ -71,9 +75,9 @@ impl Changed {
     }
 
     /// What the rows became: by every update, or from the start of the epoch to its end.
-    pub fn steps(&self, by_step: bool) -> Vec<Step> {
+    pub fn steps(&self, by_step: bool) -> Vec<Step<Q>> {
         if !by_step {
-            let change = |(key, stamp): (&K, &Stamp)| Step {
+            let change = |(key, stamp): (&Q, &Stamp)| Step {
                 key: *key,
                 old: self.before.get(key).copied(),
                 new: self.rows.get(key).copied(),
@@ -83,7 +87,7 @@ impl Changed {
         }
         let mut now = self.before.clone();
         let mut order = Numbering::default();
-        let update = |(key, new, stamp): &(K, Option<V>, Stamp)| {
+        let update = |(key, new, stamp): &Updated<Q>| {
             let stamp = order.next(*key, *stamp, *key);
             let old = match new {
                 Some(new) => now.insert(*key, *new),
@@ -96,20 +100,25 @@ impl Changed {
 }
 
 /// A row that becomes another.
-pub struct Step {
-    pub key: K,
+pub struct Step<Q = K> {
+    pub key: Q,
     pub old: Option<V>,
     pub new: Option<V>,
     pub stamp: Stamp,
 }
 
 /// Numbers the updates of a row that come from one record, in their order.
-#[derive(Default)]
-struct Numbering(BTreeMap<K, (Stamp, usize)>);
+struct Numbering<Q>(BTreeMap<Q, (Stamp, usize)>);
 
-impl Numbering {
+impl<Q> Default for Numbering<Q> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<Q: Ord> Numbering<Q> {
     /// The stamp, for the row `of`, of the next update of the row `key`.
-    fn next(&mut self, key: K, stamp: Stamp, of: K) -> Stamp {
+    fn next(&mut self, key: Q, stamp: Stamp, of: impl KeyCodec) -> Stamp {
         let (first, number) = match self.0.get(&key) {
             Some(&(first, number)) if stamp.shares_record(&first) => (first, number + 1),
             _ => (stamp, 0),
@@ -156,9 +165,12 @@ pub fn processed(n: u8, before: &Rows, events: &[Event]) -> (Changed, Vec<Event>
     (Changed::new(before, rows, updates), all)
 }
 
-pub fn mapped(table: &Changed, map: impl Fn(K, V) -> Option<V>) -> Changed {
-    let all = |rows: &Rows| rows.iter().filter_map(|(k, v)| Some((*k, map(*k, *v)?))).collect::<Rows>();
-    let update = |(k, v, stamp): &(K, Option<V>, Stamp)| (*k, v.and_then(|v| map(*k, v)), *stamp);
+pub fn mapped<Q: Ord + Copy + KeyCodec + Debug>(
+    table: &Changed<Q>,
+    map: impl Fn(Q, V) -> Option<V>,
+) -> Changed<Q> {
+    let all = |rows: &Rows<Q>| rows.iter().filter_map(|(k, v)| Some((*k, map(*k, *v)?))).collect::<Rows<Q>>();
+    let update = |(k, v, stamp): &Updated<Q>| (*k, v.and_then(|v| map(*k, v)), *stamp);
     Changed::touched(
         &all(&table.before),
         all(&table.rows),
@@ -197,15 +209,15 @@ pub fn joined(left: &Changed, right: &Changed, join: impl Fn(Option<V>, Option<V
 /// The values of the members of each group.
 type Groups = BTreeMap<K, Vec<V>>;
 
-pub fn regrouped(
-    n: u8,
+pub fn regrouped<Q: Ord + Copy>(
+    group: impl Fn(Q, V) -> (K, V),
     before: &Rows,
-    table: &Changed,
-    steps: Vec<Step>,
+    table: &Changed<Q>,
+    steps: Vec<Step<Q>>,
     value: impl Fn(&[V]) -> V,
 ) -> Changed {
     let row = |members: &[V]| (!members.is_empty()).then(|| value(members));
-    let (rows, updates) = grouped(n, table, steps, row);
+    let (rows, updates) = grouped(group, table, steps, row);
     Changed::new(before, rows, updates)
 }
 
@@ -217,7 +229,7 @@ pub fn counted(
     steps: Vec<Step>,
     row: impl Fn(&[V]) -> Option<V>,
 ) -> Changed {
-    let (rows, mut updates) = grouped(n, table, steps, row);
+    let (rows, mut updates) = grouped(|k, v| graph::regrouped(n, k, v), table, steps, row);
     let mut now = before.clone();
     updates.retain(|(key, row, _)| {
         let old = match row {
@@ -230,16 +242,16 @@ pub fn counted(
 }
 
 /// The rows of the groups, and each of their updates.
-pub fn grouped(
-    n: u8,
-    table: &Changed,
-    steps: Vec<Step>,
+pub fn grouped<Q: Ord + Copy>(
+    of: impl Fn(Q, V) -> (K, V),
+    table: &Changed<Q>,
+    steps: Vec<Step<Q>>,
     group_row: impl Fn(&[V]) -> Option<V>,
-) -> (Rows, Vec<(K, Option<V>, Stamp)>) {
-    let groups = |rows: &Rows| {
+) -> (Rows, Vec<Updated<K>>) {
+    let groups = |rows: &Rows<Q>| {
         let mut groups = Groups::new();
         for (key, row) in rows {
-            let (group, member) = graph::regrouped(n, *key, *row);
+            let (group, member) = of(*key, *row);
             groups.entry(group).or_default().push(member);
         }
         groups
@@ -247,8 +259,8 @@ pub fn grouped(
     // Who leaves and who joins, in the order of the steps.
     let mut deltas = Vec::new();
     for Step { key, old, new, stamp } in steps {
-        let old = old.map(|row| (graph::regrouped(n, key, row), false, stamp.branch(0)));
-        let new = new.map(|row| (graph::regrouped(n, key, row), true, stamp.branch(1)));
+        let old = old.map(|row| (of(key, row), false, stamp.branch(0)));
+        let new = new.map(|row| (of(key, row), true, stamp.branch(1)));
         deltas.extend(old.into_iter().chain(new));
     }
     deltas.sort_by_key(|(_, _, stamp)| *stamp);
@@ -270,12 +282,16 @@ pub fn grouped(
 }
 
 /// A table under other keys: of the rows that claim one, the one with the least old key.
-pub fn re_keyed(n: u8, before: &Rows, table: &Changed, steps: Vec<Step>) -> Changed {
-    let wanted = |key: K, row: V| graph::re_keyed(n, key, row);
-    let claims = |rows: &Rows| {
-        rows.iter().map(|(key, row)| ((wanted(*key, *row), *key), *row)).collect::<BTreeMap<(K, K), V>>()
+pub fn re_keyed<Q: Ord + Copy>(
+    wanted: impl Fn(Q, V) -> K,
+    before: &Rows,
+    table: &Changed<Q>,
+    steps: Vec<Step<Q>>,
+) -> Changed {
+    let claims = |rows: &Rows<Q>| {
+        rows.iter().map(|(key, row)| ((wanted(*key, *row), *key), *row)).collect::<BTreeMap<(K, Q), V>>()
     };
-    let seen = |claims: &BTreeMap<(K, K), V>, name: K| {
+    let seen = |claims: &BTreeMap<(K, Q), V>, name: K| {
         claims.iter().find(|((wanted, _), _)| *wanted == name).map(|(_, row)| *row)
     };
     let mut now = claims(&table.before);
@@ -296,14 +312,18 @@ pub fn re_keyed(n: u8, before: &Rows, table: &Changed, steps: Vec<Step>) -> Chan
 }
 
 /// A row that names a partner from now on, or does not any more.
-struct Link {
+struct Link<Q = K> {
     name: Option<K>,
-    key: K,
+    key: Q,
     row: Option<V>,
     stamp: Stamp,
 }
 
-fn links(steps: Vec<Step>, keeps_unnamed: bool, name: impl Fn(K, V) -> Option<K>) -> Vec<Link> {
+fn links<Q: Copy>(
+    steps: Vec<Step<Q>>,
+    keeps_unnamed: bool,
+    name: impl Fn(Q, V) -> Option<K>,
+) -> Vec<Link<Q>> {
     let mut links = Vec::new();
     for Step { key, old, new, stamp } in steps {
         let named = |row: Option<V>| row.map(|row| name(key, row));

@@ -3,8 +3,27 @@
 //! A graph is drawn as a list of [`Draw`]s and resolved into [`Node`]s: an operand that a draw names by number is looked
 //! up among the streams or tables before it, so that any draw can be left out and what remains is still a graph.
 
+use super::graph::operands;
+use super::order::{self, Order};
 use proptest::prelude::*;
 use proptest::sample::select;
+
+/// A kind of windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Windowing {
+    Tumbling,
+    Hopping,
+    Sliding,
+    Session,
+}
+
+/// Which records that have met none a join of streams tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmatched {
+    Neither,
+    Left,
+    Both,
+}
 
 /// An operator. Operands are numbers of nodes; `n` varies what its closure does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,12 +169,82 @@ pub enum Op {
         left: usize,
         right: usize,
     },
-    /// The finals of tumbling windows.
-    Windows {
+    /// The finals of windows.
+    Finals {
+        windows: Windowing,
         stream: usize,
     },
     /// What counts to no window.
-    WindowsLate {
+    Late {
+        windows: Windowing,
+        stream: usize,
+    },
+    /// The table of all windows, by other groups.
+    Windows {
+        windows: Windowing,
+        stream: usize,
+    },
+    /// Two streams into one table.
+    Cogroup {
+        left: usize,
+        right: usize,
+    },
+    /// The finals of windows of two streams.
+    CogroupFinals {
+        left: usize,
+        right: usize,
+    },
+    JoinWithin {
+        unmatched: Unmatched,
+        left: usize,
+        right: usize,
+    },
+    /// What comes too late to meet anything, on one side.
+    JoinLate {
+        left: usize,
+        right: usize,
+    },
+    JoinBy {
+        stream: usize,
+        table: usize,
+    },
+    LeftJoinBy {
+        stream: usize,
+        table: usize,
+    },
+    Versioned {
+        topic: usize,
+    },
+    JoinAsOf {
+        stream: usize,
+        versioned: usize,
+    },
+    LeftJoinAsOf {
+        stream: usize,
+        versioned: usize,
+    },
+    ExpireAfter {
+        table: usize,
+    },
+    /// The updates of a topic until they expire.
+    ExpireUpserts {
+        topic: usize,
+    },
+    ExpireAt {
+        table: usize,
+    },
+    WhileValid {
+        table: usize,
+    },
+    Settled {
+        table: usize,
+    },
+    /// What a process with alarms emits.
+    Alarms {
+        stream: usize,
+    },
+    /// What it keeps.
+    AlarmsState {
         stream: usize,
     },
     InTimeOrder {
@@ -214,16 +303,65 @@ enum Kind {
     OuterJoin,
     Foreign,
     ForeignLeft,
-    Windows,
-    WindowsLate,
+    Finals(Windowing),
+    Late(Windowing),
+    Windows(Windowing),
+    Cogroup,
+    CogroupFinals,
+    JoinWithin(Unmatched),
+    JoinLate,
+    JoinBy,
+    LeftJoinBy,
+    Versioned,
+    JoinAsOf,
+    LeftJoinAsOf,
+    ExpireAfter,
+    ExpireUpserts,
+    ExpireAt,
+    WhileValid,
+    Settled,
+    Alarms,
+    AlarmsState,
     InTimeOrder,
     OrderLate,
     DistinctWithin,
 }
 
 /// Those that look at time.
-const TIME: &[Kind] =
-    &[Kind::Windows, Kind::WindowsLate, Kind::InTimeOrder, Kind::OrderLate, Kind::DistinctWithin];
+const TIME: &[Kind] = &[
+    Kind::Finals(Windowing::Tumbling),
+    Kind::Finals(Windowing::Hopping),
+    Kind::Finals(Windowing::Sliding),
+    Kind::Finals(Windowing::Session),
+    Kind::Late(Windowing::Tumbling),
+    Kind::Late(Windowing::Hopping),
+    Kind::Late(Windowing::Sliding),
+    Kind::Late(Windowing::Session),
+    Kind::Windows(Windowing::Tumbling),
+    Kind::Windows(Windowing::Hopping),
+    Kind::Windows(Windowing::Session),
+    Kind::Cogroup,
+    Kind::CogroupFinals,
+    Kind::JoinWithin(Unmatched::Neither),
+    Kind::JoinWithin(Unmatched::Left),
+    Kind::JoinWithin(Unmatched::Both),
+    Kind::JoinLate,
+    Kind::JoinBy,
+    Kind::LeftJoinBy,
+    Kind::Versioned,
+    Kind::JoinAsOf,
+    Kind::LeftJoinAsOf,
+    Kind::ExpireAfter,
+    Kind::ExpireUpserts,
+    Kind::ExpireAt,
+    Kind::WhileValid,
+    Kind::Settled,
+    Kind::Alarms,
+    Kind::AlarmsState,
+    Kind::InTimeOrder,
+    Kind::OrderLate,
+    Kind::DistinctWithin,
+];
 
 const KINDS: &[Kind] = &[
     Kind::Table,
@@ -301,17 +439,23 @@ pub struct Node {
     /// Whether it is a stream of the changes of a table, which are as many as epochs make of them if nothing but topics
     /// get to see them.
     is_cut: bool,
-    /// Whose closings are in it, if it is not made of records alone.
-    closings: Option<usize>,
-    /// Whether its order is that of the log, or that of one node's closings, however epochs are cut. What is closed comes behind
-    /// the records of its epoch, so of both in one the order is that of the epochs.
-    pub is_of_one_order: bool,
+    /// What of it is the same however epochs are cut.
+    pub order: Order,
+}
+
+/// What becomes of the partitions of a topic that are silent, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silent {
+    Waits,
+    Follows { after: u64 },
+    Clock { after: u64, behind: u64 },
 }
 
 /// A graph and the partitions of the topics it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     pub partitions: Vec<u32>,
+    pub silent: Vec<Silent>,
     pub draws: Vec<Draw>,
 }
 
@@ -351,38 +495,68 @@ impl Spec {
             let Some((op, is_table, is_pure)) = resolve(draw, &nodes) else { continue };
             let is_cut = match op {
                 Op::ToStream { .. } => true,
-                Op::StreamJoin { .. }
-                | Op::StreamLeftJoin { .. }
-                | Op::Process { .. }
-                | Op::Windows { .. }
-                | Op::InTimeOrder { .. }
-                | Op::DistinctWithin { .. } => false,
-                op => {
-                    !is_table && super::graph::operands(op).into_iter().any(|operand| nodes[operand].is_cut)
-                }
+                op if follows(op) => false,
+                op => !is_table && operands(op).into_iter().any(|operand| nodes[operand].is_cut),
             };
             let is_pure = is_pure && !(is_cut && matches!(op, Op::To { .. }));
             if is_pure || !pure {
-                let operands = super::graph::operands(op);
-                let mut closings: Vec<_> = operands.iter().map(|operand| nodes[*operand].closings).collect();
-                closings.dedup();
-                let is_of_one_order =
-                    closings.len() < 2 && operands.iter().all(|operand| nodes[*operand].is_of_one_order);
-                let closings = match op {
-                    Op::Windows { .. } | Op::InTimeOrder { .. } => Some(nodes.len()),
-                    _ => closings.first().copied().flatten(),
-                };
+                let orders: Vec<Order> =
+                    operands(op).into_iter().map(|operand| nodes[operand].order).collect();
+                let order = order::of(op, draw.n, nodes.len(), &orders);
                 let (n, version) = (draw.n, draw.version);
-                nodes.push(Node { id, op, n, version, is_table, is_pure, is_cut, closings, is_of_one_order });
+                nodes.push(Node { id, op, n, version, is_table, is_pure, is_cut, order });
             }
         }
         nodes
     }
 }
 
+/// Whether what the operator does depends on every step of what it reads: it joins a stream, or keeps a state of one.
+pub fn follows(op: Op) -> bool {
+    matches!(
+        op,
+        Op::StreamJoin { .. }
+            | Op::StreamLeftJoin { .. }
+            | Op::JoinBy { .. }
+            | Op::LeftJoinBy { .. }
+            | Op::JoinAsOf { .. }
+            | Op::LeftJoinAsOf { .. }
+            | Op::JoinWithin { .. }
+            // What is late is told beside what is in time.
+            | Op::JoinLate { .. }
+            | Op::OrderLate { .. }
+            | Op::InTimeOrder { .. }
+            | Op::Count { .. }
+            | Op::Sum { .. }
+            | Op::Reduce { .. }
+            | Op::Least { .. }
+            | Op::Distinct { .. }
+            | Op::Chain { .. }
+            | Op::Cogroup { .. }
+            | Op::CogroupFinals { .. }
+            | Op::ToTable { .. }
+            | Op::Process { .. }
+            | Op::ProcessState { .. }
+            | Op::Finals { .. }
+            | Op::Windows { .. }
+            | Op::DistinctWithin { .. }
+            | Op::ExpireAfter { .. }
+            | Op::ExpireAt { .. }
+            | Op::WhileValid { .. }
+            | Op::Settled { .. }
+            | Op::Alarms { .. }
+            | Op::AlarmsState { .. }
+    )
+}
+
 /// The `wanted`th stream or table, counted from the last.
 fn pick(nodes: &[Node], table: bool, wanted: usize) -> Option<(usize, bool)> {
-    let fits = |node: &&(usize, &Node)| node.1.is_table == table && !matches!(node.1.op, Op::To { .. });
+    let is_one = |node: &Node| node.is_table == table && !matches!(node.op, Op::To { .. });
+    pick_of(nodes, is_one, wanted)
+}
+
+fn pick_of(nodes: &[Node], is_one: impl Fn(&Node) -> bool, wanted: usize) -> Option<(usize, bool)> {
+    let fits = |node: &&(usize, &Node)| is_one(node.1);
     let all: Vec<_> = nodes.iter().enumerate().filter(|node| fits(&node)).collect();
     let (index, node) = all.get(all.len().checked_sub(1 + wanted % all.len().max(1))?)?;
     Some((*index, node.is_pure))
@@ -404,6 +578,20 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
     let two_tables = |make: fn(usize, usize) -> Op| {
         let ((left, left_pure), (right, right_pure)) = (table(draw.a)?, table(draw.b)?);
         Some((make(left, right), true, left_pure && right_pure))
+    };
+    let two_streams = |make: fn(usize, usize) -> Op, to_table| {
+        let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
+        Some((make(left, right), to_table, left_pure && right_pure))
+    };
+    let looking_up = |make: fn(usize, usize) -> Op| {
+        let ((stream, stream_pure), (table, table_pure)) = (stream(draw.a)?, table(draw.b)?);
+        Some((make(stream, table), false, stream_pure && table_pure))
+    };
+    let as_of = |make: fn(usize, usize) -> Op| {
+        let is_one = |node: &Node| matches!(node.op, Op::Versioned { .. });
+        let ((stream, stream_pure), (versioned, table_pure)) =
+            (stream(draw.a)?, pick_of(nodes, is_one, draw.b)?);
+        Some((make(stream, versioned), false, stream_pure && table_pure))
     };
     match draw.kind {
         Kind::Stream => Some((Op::Stream { topic }, false, true)),
@@ -428,27 +616,44 @@ fn resolve(draw: &Draw, nodes: &[Node]) -> Option<(Op, bool, bool)> {
         Kind::Distinct => one_stream(|stream| Op::Distinct { stream }, true),
         Kind::Chain => one_stream(|stream| Op::Chain { stream }, true),
         Kind::ToTable => one_stream(|stream| Op::ToTable { stream }, true),
-        Kind::Windows => one_stream(|stream| Op::Windows { stream }, false),
-        Kind::WindowsLate => one_stream(|stream| Op::WindowsLate { stream }, false),
+        Kind::Finals(windows) => {
+            let (stream, is_pure) = stream(draw.a)?;
+            Some((Op::Finals { windows, stream }, false, is_pure))
+        }
+        Kind::Late(windows) => {
+            let (stream, is_pure) = stream(draw.a)?;
+            Some((Op::Late { windows, stream }, false, is_pure))
+        }
+        Kind::Windows(windows) => {
+            let (stream, is_pure) = stream(draw.a)?;
+            Some((Op::Windows { windows, stream }, true, is_pure))
+        }
+        Kind::Cogroup => two_streams(|left, right| Op::Cogroup { left, right }, true),
+        Kind::CogroupFinals => two_streams(|left, right| Op::CogroupFinals { left, right }, false),
+        Kind::JoinLate => two_streams(|left, right| Op::JoinLate { left, right }, false),
+        Kind::JoinWithin(unmatched) => {
+            let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
+            Some((Op::JoinWithin { unmatched, left, right }, false, left_pure && right_pure))
+        }
+        Kind::JoinBy => looking_up(|stream, table| Op::JoinBy { stream, table }),
+        Kind::LeftJoinBy => looking_up(|stream, table| Op::LeftJoinBy { stream, table }),
+        Kind::Versioned => Some((Op::Versioned { topic }, true, true)),
+        Kind::JoinAsOf => as_of(|stream, versioned| Op::JoinAsOf { stream, versioned }),
+        Kind::LeftJoinAsOf => as_of(|stream, versioned| Op::LeftJoinAsOf { stream, versioned }),
+        Kind::ExpireAfter => one_table(|table| Op::ExpireAfter { table }),
+        Kind::ExpireUpserts => Some((Op::ExpireUpserts { topic }, true, true)),
+        Kind::ExpireAt => one_table(|table| Op::ExpireAt { table }),
+        Kind::WhileValid => one_table(|table| Op::WhileValid { table }),
+        Kind::Settled => one_table(|table| Op::Settled { table }),
+        Kind::Alarms => one_stream(|stream| Op::Alarms { stream }, false),
+        Kind::AlarmsState => one_stream(|stream| Op::AlarmsState { stream }, true),
         Kind::InTimeOrder => one_stream(|stream| Op::InTimeOrder { stream }, false),
         Kind::OrderLate => one_stream(|stream| Op::OrderLate { stream }, false),
         Kind::DistinctWithin => one_stream(|stream| Op::DistinctWithin { stream }, false),
-        Kind::Merge => {
-            let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
-            Some((Op::Merge { left, right }, false, left_pure && right_pure))
-        }
-        Kind::MergeAll => {
-            let ((left, left_pure), (right, right_pure)) = (stream(draw.a)?, stream(draw.b)?);
-            Some((Op::MergeAll { left, right }, false, left_pure && right_pure))
-        }
-        Kind::StreamJoin => {
-            let ((stream, stream_pure), (table, table_pure)) = (stream(draw.a)?, table(draw.b)?);
-            Some((Op::StreamJoin { stream, table }, false, stream_pure && table_pure))
-        }
-        Kind::StreamLeftJoin => {
-            let ((stream, stream_pure), (table, table_pure)) = (stream(draw.a)?, table(draw.b)?);
-            Some((Op::StreamLeftJoin { stream, table }, false, stream_pure && table_pure))
-        }
+        Kind::Merge => two_streams(|left, right| Op::Merge { left, right }, false),
+        Kind::MergeAll => two_streams(|left, right| Op::MergeAll { left, right }, false),
+        Kind::StreamJoin => looking_up(|stream, table| Op::StreamJoin { stream, table }),
+        Kind::StreamLeftJoin => looking_up(|stream, table| Op::StreamLeftJoin { stream, table }),
         Kind::ToStream => {
             let (table, is_pure) = table(draw.a)?;
             Some((Op::ToStream { table }, false, is_pure))
@@ -487,8 +692,19 @@ pub fn spec(most: usize) -> impl Strategy<Value = Spec> {
 
 /// As [`spec`], with operators that look at time among the others.
 pub fn spec_in_time(most: usize) -> impl Strategy<Value = Spec> {
-    let kind = prop_oneof![1 => select(TIME), 2 => select(KINDS)];
-    spec_of(most, draw_of(kind.boxed()).boxed())
+    let silent = prop_oneof![
+        3 => Just(Silent::Waits),
+        2 => (0..2_000_u64).prop_map(|after| Silent::Follows { after }),
+        1 => (0..2_000_u64, 0..8_000_u64).prop_map(|(after, behind)| Silent::Clock { after, behind }),
+    ];
+    let spec = spec_of(most, draw_in_time().boxed());
+    (spec, proptest::collection::vec(silent, TOPICS)).prop_map(|(spec, silent)| Spec { silent, ..spec })
+}
+
+/// As [`draw`], with operators that look at time among the others.
+pub fn draw_in_time() -> impl Strategy<Value = Draw> {
+    let kind = prop_oneof![1 => select(TIME), 1 => select(KINDS)];
+    draw_of(kind.boxed())
 }
 
 fn spec_of(most: usize, draw: BoxedStrategy<Draw>) -> impl Strategy<Value = Spec> {
@@ -496,6 +712,6 @@ fn spec_of(most: usize, draw: BoxedStrategy<Draw>) -> impl Strategy<Value = Spec
     let partitions = proptest::collection::vec(1..=4_u32, TOPICS);
     (partitions, proptest::collection::vec(draw, 1..most)).prop_map(move |(partitions, mut draws)| {
         draws.splice(0..0, [first(Kind::Stream, 0), first(Kind::Table, 1)]);
-        Spec { partitions, draws }
+        Spec { partitions, silent: vec![Silent::Waits; TOPICS], draws }
     })
 }

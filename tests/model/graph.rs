@@ -1,13 +1,15 @@
 //! A random graph, built with the library as a user would; and what the closures in it do.
 
-use super::grammar::{Node, Op, TOPICS};
+use super::grammar::{Node, Op, Silent, Spec, TOPICS};
 use super::{K, V};
 use millpond::TableOptions;
 use millpond::aggregate::{Multiset, max};
 use millpond::codec::Json;
-use millpond::stream::{Emit, Tumbling};
-use millpond::{Graph, GraphBuilder, Latest, Process, StoredTable, Stream, Table, Topic, Upsert, Windowed};
-use std::time::Duration;
+use millpond::stream::Emit;
+use millpond::{
+    Graph, GraphBuilder, Idle, Latest, Process, StoredTable, Stream, Table, Topic, Upsert, VersionedTable,
+    Windowed,
+};
 
 pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
     let made = keyed(Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS]), topic);
@@ -69,29 +71,6 @@ pub fn chained(acc: V, v: V) -> V {
 
 pub fn reduced(n: u8, a: V, b: V) -> V {
     if n.is_multiple_of(2) { a.max(b) } else { a.wrapping_add(b) }
-}
-
-/// How long windows are.
-pub fn size_ms(n: u8) -> i64 {
-    [10, 1, 25][usize::from(n % 3)]
-}
-
-/// How long late records are waited for.
-pub fn grace_ms(n: u8) -> i64 {
-    [0, 7, 30, 2][usize::from(n % 4)]
-}
-
-/// What a window says in the end.
-pub fn final_value(windowed: &Windowed<K>, value: V) -> V {
-    value.wrapping_mul(3).wrapping_add(windowed.start_ms)
-}
-
-fn millis(ms: i64) -> Duration {
-    Duration::from_millis(ms.unsigned_abs())
-}
-
-fn tumbling(n: u8) -> Tumbling {
-    Tumbling::of(millis(size_ms(n))).grace(millis(grace_ms(n)))
 }
 
 /// The way that a record takes of three.
@@ -205,6 +184,8 @@ pub struct Built {
     pub handles: Vec<Handle>,
     /// The tables of windows, with the numbers of their nodes.
     pub windows: Vec<(usize, StoredTable<Windowed<K>, V>)>,
+    /// The tables that keep what their rows were.
+    pub versions: Vec<(usize, VersionedTable<K, V>)>,
     /// The derived topics, with the numbers of the nodes that write them.
     pub outputs: Vec<(usize, Topic<K, V>)>,
 }
@@ -215,29 +196,31 @@ enum Made {
     Output,
 }
 
-struct Building<'a> {
-    bitter: bool,
-    builder: GraphBuilder,
-    partitions: &'a [u32],
+pub(super) struct Building<'a> {
+    pub(super) bitter: bool,
+    pub(super) builder: GraphBuilder,
+    spec: &'a Spec,
     made: Vec<Made>,
     built: Vec<Handle>,
-    windows: Vec<(usize, StoredTable<Windowed<K>, V>)>,
+    pub(super) windows: Vec<(usize, StoredTable<Windowed<K>, V>)>,
+    pub(super) versions: Vec<(usize, VersionedTable<K, V>)>,
     outputs: Vec<(usize, Topic<K, V>)>,
 }
 
-pub fn build(nodes: &[Node], partitions: &[u32]) -> Built {
-    build_with(nodes, partitions, false)
+pub fn build(nodes: &[Node], spec: &Spec) -> Built {
+    build_with(nodes, spec, false)
 }
 
 /// The graph of `nodes`; the steps that may fail do at some values if these are `bitter`.
-pub fn build_with(nodes: &[Node], partitions: &[u32], bitter: bool) -> Built {
+pub fn build_with(nodes: &[Node], spec: &Spec, bitter: bool) -> Built {
     let mut building = Building {
         bitter,
         builder: GraphBuilder::new(),
-        partitions,
+        spec,
         made: Vec::new(),
         built: Vec::new(),
         windows: Vec::new(),
+        versions: Vec::new(),
         outputs: Vec::new(),
     };
     for (number, node) in nodes.iter().enumerate() {
@@ -255,54 +238,44 @@ pub fn build_with(nodes: &[Node], partitions: &[u32], bitter: bool) -> Built {
     }
     building.materialize(nodes);
     let graph = building.builder.build().unwrap();
-    Built { graph, handles: building.built, windows: building.windows, outputs: building.outputs }
+    let Building { built: handles, windows, versions, outputs, .. } = building;
+    Built { graph, handles, windows, versions, outputs }
 }
 
-fn options<T: serde::Serialize + serde::de::DeserializeOwned + Clone + Send + Sync + 'static>(
+pub(super) fn options<T: serde::Serialize + serde::de::DeserializeOwned + Clone + Send + Sync + 'static>(
     node: &Node,
 ) -> TableOptions<T> {
     TableOptions::named(&format!("t{}", node.id)).version(node.version)
 }
 
 impl Building<'_> {
-    fn stream_of(&self, node: usize) -> &Stream<K, V> {
+    pub(super) fn stream_of(&self, node: usize) -> &Stream<K, V> {
         match &self.made[node] {
             Made::Stream(stream) => stream,
             _ => panic!("node {node} is no stream"),
         }
     }
 
-    fn table_of(&self, node: usize) -> &Table<K, V> {
+    pub(super) fn table_of(&self, node: usize) -> &Table<K, V> {
         match &self.made[node] {
             Made::Table(table) => table,
             _ => panic!("node {node} is no table"),
         }
     }
 
-    fn topic(&self, number: usize) -> Topic<K, V> {
-        topic(number, self.partitions)
+    pub(super) fn topic(&self, number: usize) -> Topic<K, V> {
+        let millis = std::time::Duration::from_millis;
+        let idle = match self.spec.silent[number % TOPICS] {
+            Silent::Waits => Idle::never(),
+            Silent::Follows { after } => Idle::follow(millis(after)),
+            Silent::Clock { after, behind } => Idle::clock(millis(after), millis(behind)),
+        };
+        topic(number, &self.spec.partitions).idle(idle)
     }
 
     fn stream(&mut self, number: usize, node: &Node) -> Stream<K, V> {
         let (n, bitter) = (node.n, self.bitter);
         match node.op {
-            Op::Windows { stream } => {
-                let windows = self.stream_of(stream).group_by_key().windowed(tumbling(n));
-                let table = windows.fold(options(node), || 0, |acc: &mut V, _, v| *acc = chained(*acc, v));
-                self.windows.push((number, table.table().clone()));
-                table.on_close().map(|windowed, v| (windowed.key, final_value(&windowed, v)))
-            }
-            Op::WindowsLate { stream } => self.stream_of(stream).group_by_key().windowed(tumbling(n)).late(),
-            Op::InTimeOrder { stream } => {
-                let ordered = self.stream_of(stream).in_time_order(options::<V>(node), millis(grace_ms(n)));
-                ordered.filter(|_, _| true)
-            }
-            Op::OrderLate { stream } => {
-                self.stream_of(stream).in_time_order(options::<V>(node), millis(grace_ms(n))).late()
-            }
-            Op::DistinctWithin { stream } => {
-                self.stream_of(stream).distinct_within(options::<()>(node), millis(size_ms(n)))
-            }
             Op::MapValues { stream } if !n.is_multiple_of(2) => {
                 self.stream_of(stream).try_map_values(move |k, v| tasted(bitter, v, mapped_value(n, *k, v)))
             }
@@ -349,7 +322,7 @@ impl Building<'_> {
                 let changes: Stream<K, Upsert<V>> = self.table_of(table).to_stream();
                 changes.map_values(|_, change| change.into_option().unwrap_or(DELETED))
             }
-            op => panic!("{op:?} makes no stream"),
+            _ => self.stream_in_time(number, node),
         }
     }
 
@@ -358,7 +331,7 @@ impl Building<'_> {
         self.built.push(Handle { node: number, name: format!("t{}", node.id), table });
     }
 
-    fn plain(&mut self, number: usize, node: &Node, table: StoredTable<K, V>) -> Table<K, V> {
+    pub(super) fn plain(&mut self, number: usize, node: &Node, table: StoredTable<K, V>) -> Table<K, V> {
         self.keep(number, node, Stored::Plain(table.clone()));
         table.into()
     }
@@ -424,7 +397,7 @@ impl Building<'_> {
                 self.table_of(left).outer_join(self.table_of(right), |_, l, r| joined(l.copied(), r.copied()))
             }
             Op::Foreign { .. } | Op::ForeignLeft { .. } => self.foreign(number, node),
-            op => panic!("{op:?} makes no table"),
+            _ => self.table_in_time(number, node),
         }
     }
 
@@ -608,7 +581,11 @@ impl Building<'_> {
 /// The nodes that `op` reads.
 pub fn operands(op: Op) -> Vec<usize> {
     match op {
-        Op::Stream { .. } | Op::Table { .. } | Op::TableByTime { .. } => Vec::new(),
+        Op::Stream { .. }
+        | Op::Table { .. }
+        | Op::TableByTime { .. }
+        | Op::Versioned { .. }
+        | Op::ExpireUpserts { .. } => Vec::new(),
         Op::Filter { stream }
         | Op::MapValues { stream }
         | Op::Map { stream }
@@ -621,8 +598,11 @@ pub fn operands(op: Op) -> Vec<usize> {
         | Op::Process { stream }
         | Op::ProcessState { stream }
         | Op::To { stream }
-        | Op::Windows { stream }
-        | Op::WindowsLate { stream }
+        | Op::Finals { stream, .. }
+        | Op::Late { stream, .. }
+        | Op::Windows { stream, .. }
+        | Op::Alarms { stream }
+        | Op::AlarmsState { stream }
         | Op::InTimeOrder { stream }
         | Op::OrderLate { stream }
         | Op::DistinctWithin { stream }
@@ -642,10 +622,24 @@ pub fn operands(op: Op) -> Vec<usize> {
         | Op::RegroupLeast { table }
         | Op::RegroupTop { table }
         | Op::RegroupDistinct { table }
+        | Op::ExpireAfter { table }
+        | Op::ExpireAt { table }
+        | Op::WhileValid { table }
+        | Op::Settled { table }
         | Op::TableReKey { table } => vec![table],
-        Op::StreamJoin { stream, table } | Op::StreamLeftJoin { stream, table } => vec![stream, table],
+        Op::StreamJoin { stream, table }
+        | Op::StreamLeftJoin { stream, table }
+        | Op::JoinBy { stream, table }
+        | Op::LeftJoinBy { stream, table } => vec![stream, table],
+        Op::JoinAsOf { stream, versioned } | Op::LeftJoinAsOf { stream, versioned } => {
+            vec![stream, versioned]
+        }
         Op::Merge { left, right }
         | Op::MergeAll { left, right }
+        | Op::Cogroup { left, right }
+        | Op::CogroupFinals { left, right }
+        | Op::JoinWithin { left, right, .. }
+        | Op::JoinLate { left, right }
         | Op::Join { left, right }
         | Op::LeftJoin { left, right }
         | Op::OuterJoin { left, right }

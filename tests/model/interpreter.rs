@@ -10,10 +10,12 @@ use super::changed::{
     Changed, Step, counted, folded, foreign, grouped, joined, mapped, processed, re_keyed, regrouped,
     upserted,
 };
-use super::grammar::{Node, Op};
+use super::grammar::{Node, Op, follows};
 use super::graph::{self, DELETED};
 use super::time::{self, Held, NEVER, Reached, Watermark};
 use super::{K, Rows, V};
+use super::{alarms, graph_in_time, versions, windows, within};
+use millpond::Windowed;
 use millpond::dataflow::Stamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,7 +69,7 @@ pub struct Interpreter {
     /// What waits for its time.
     pub held: Vec<Held>,
     /// How far the partitions of each topic have come.
-    reached: BTreeMap<(usize, u32), i64>,
+    pub reached: BTreeMap<(usize, u32), i64>,
 }
 
 impl Interpreter {
@@ -90,6 +92,11 @@ impl Interpreter {
         Self { reached: all.map(|partition| (partition, NEVER)).collect(), ..Self::new(nodes) }
     }
 
+    /// How far each node has come.
+    pub fn watermarks(&self) -> Vec<i64> {
+        time::watermarks(&self.nodes, &self.reached)
+    }
+
     /// Folds an epoch. Returns what each `To` wrote, by its node.
     pub fn epoch(&mut self, input: &[Arrival]) -> BTreeMap<usize, Vec<Event>> {
         self.epoch_in_time(input, &[])
@@ -108,8 +115,9 @@ impl Interpreter {
         let mut written = BTreeMap::new();
         for number in 0..self.nodes.len() {
             let node = self.nodes[number];
+            let watermark = Watermark { before: before[number], after: after[number] };
             let out = if node.is_table {
-                let changed = self.table(number, node, &outs, &input);
+                let changed = self.table(number, node, &outs, &input, watermark);
                 self.rows[number].clone_from(&changed.rows);
                 Out::Table(changed)
             } else {
@@ -117,14 +125,8 @@ impl Interpreter {
                     let (changed, emitted) = processed(node.n, &self.rows[number], events(&outs, stream));
                     self.rows[number] = changed.rows;
                     emitted
-                } else if let Some(stream) = in_time(node.op) {
-                    let watermark = Watermark { before: before[number], after: after[number] };
-                    let (held, events) = (&mut self.held[number], events(&outs, stream));
-                    match node.op {
-                        Op::Windows { .. } => time::windows(node.n, held, events, watermark),
-                        Op::InTimeOrder { .. } => time::in_time_order(node.n, held, events, watermark),
-                        _ => time::distinct_within(node.n, held, events, watermark),
-                    }
+                } else if let Some(events) = self.held_back(number, node, &outs, watermark) {
+                    events
                 } else {
                     stream(node, self.by_step[number], &outs, &input)
                 };
@@ -139,15 +141,96 @@ impl Interpreter {
         written
     }
 
+    /// What an operator puts out that holds something until its time.
+    fn held_back(
+        &mut self,
+        number: usize,
+        node: Node,
+        outs: &[Out],
+        watermark: Watermark,
+    ) -> Option<Vec<Event>> {
+        let n = node.n;
+        let of = |stream| events(outs, stream);
+        if let Op::JoinAsOf { stream, versioned } | Op::LeftJoinAsOf { stream, versioned } = node.op {
+            let released = time::in_time_order(n, &mut self.held[number], of(stream), watermark);
+            let is_left = matches!(node.op, Op::LeftJoinAsOf { .. });
+            return Some(versions::join((n, is_left), &self.held[versioned].versions, released));
+        }
+        let held = &mut self.held[number];
+        Some(match node.op {
+            Op::Finals { stream, .. } => windows::finals(&node, held, of(stream), watermark),
+            Op::CogroupFinals { left, right } => {
+                windows::finals(&node, held, &cogrouped(n, of(left), of(right)), watermark)
+            }
+            Op::InTimeOrder { stream } => time::in_time_order(n, held, of(stream), watermark),
+            Op::DistinctWithin { stream } => time::distinct_within(n, held, of(stream), watermark),
+            Op::JoinWithin { left, right, .. } => within::join(&node, held, [of(left), of(right)], watermark),
+            Op::Alarms { stream } => {
+                let (_, emitted) = alarms::process(n, &mut held.alarms, &valued(of(stream)), watermark);
+                emitted.into_iter().map(|(key, value, stamp)| Event { key, value, stamp }).collect()
+            }
+            _ => return None,
+        })
+    }
+
+    fn table_in_time(
+        &mut self,
+        number: usize,
+        node: Node,
+        outs: &[Out],
+        input: &[(usize, K, Option<V>, Stamp)],
+        watermark: Watermark,
+    ) -> Option<Changed> {
+        let n = node.n;
+        let (before, held, by_step) = (&self.rows[number], &mut self.held[number], self.by_step[number]);
+        let upserts = |table: usize| told(changed(outs, table).steps(true));
+        let size_ms = graph_in_time::size_ms(n);
+        let updates = match node.op {
+            Op::Windows { stream, .. } => {
+                let all = windows::table(&node, held, events(outs, stream), watermark);
+                return Some(by_other_groups(n, before, &all, by_step));
+            }
+            Op::Cogroup { left, right } => {
+                let both = cogrouped(n, events(outs, left), events(outs, right));
+                return Some(folded(before, &both, |acc, v| graph::chained(acc.unwrap_or(0), v)));
+            }
+            Op::Versioned { topic } => versions::update(n, held, of_topic(input, topic)),
+            Op::ExpireUpserts { topic } => {
+                let upserts: Vec<_> = of_topic(input, topic).collect();
+                alarms::expire_after(size_ms, &mut held.alarms, &upserts, watermark)
+            }
+            Op::ExpireAfter { table } => {
+                alarms::expire_after(size_ms, &mut held.alarms, &upserts(table), watermark)
+            }
+            Op::ExpireAt { table } => alarms::expire_at(n, &mut held.alarms, &upserts(table), watermark),
+            Op::WhileValid { table } => {
+                sorted(alarms::while_valid(n, &mut held.alarms, &upserts(table), watermark))
+            }
+            Op::Settled { table } => {
+                sorted(alarms::settled(size_ms, &mut held.alarms, &upserts(table), watermark))
+            }
+            Op::AlarmsState { stream } => {
+                alarms::process(n, &mut held.alarms, &valued(events(outs, stream)), watermark).0
+            }
+            _ => return None,
+        };
+        Some(upserted(before, updates.into_iter()))
+    }
+
     fn table(
         &mut self,
         number: usize,
         node: Node,
         outs: &[Out],
         input: &[(usize, K, Option<V>, Stamp)],
+        watermark: Watermark,
     ) -> Changed {
+        if let Some(changed) = self.table_in_time(number, node, outs, input, watermark) {
+            return changed;
+        }
         let before = &self.rows[number];
         let n = node.n;
+        let by_group = |k, v| graph::regrouped(n, k, v);
         let by_step = self.by_step[number] || graph::may_fail(&node);
         let steps = |table| changed(outs, table).steps(by_step);
         match node.op {
@@ -182,19 +265,25 @@ impl Interpreter {
             Op::ProcessState { stream } => processed(n, before, events(outs, stream)).0,
             Op::TableFilter { table } => mapped(changed(outs, table), |_, v| graph::keeps(n, v).then_some(v)),
             Op::TableMap { table } => mapped(changed(outs, table), |k, v| Some(graph::mapped_value(n, k, v))),
-            Op::Regroup { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
-                members.iter().fold(0, |sum: V, v| sum.wrapping_add(graph::weighed(n, *v)))
-            }),
-            Op::RegroupCount { table } => {
-                regrouped(n, before, changed(outs, table), steps(table), |members| members.len() as V)
+            Op::Regroup { table } => {
+                regrouped(by_group, before, changed(outs, table), steps(table), |members| {
+                    members.iter().fold(0, |sum: V, v| sum.wrapping_add(graph::weighed(n, *v)))
+                })
             }
-            Op::RegroupMax { table } => regrouped(n, before, changed(outs, table), steps(table), |members| {
-                graph::greatest(members.len() as u64, *members.iter().max().unwrap())
-            }),
+            Op::RegroupCount { table } => {
+                regrouped(by_group, before, changed(outs, table), steps(table), |members| members.len() as V)
+            }
+            Op::RegroupMax { table } => {
+                regrouped(by_group, before, changed(outs, table), steps(table), |members| {
+                    graph::greatest(members.len() as u64, *members.iter().max().unwrap())
+                })
+            }
             Op::RegroupLeast { table } | Op::RegroupTop { table } | Op::RegroupDistinct { table } => {
                 extremes(node, before, changed(outs, table), steps(table))
             }
-            Op::TableReKey { table } => re_keyed(n, before, changed(outs, table), steps(table)),
+            Op::TableReKey { table } => {
+                re_keyed(|k, v| graph::re_keyed(n, k, v), before, changed(outs, table), steps(table))
+            }
             Op::Join { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
                 Some(graph::joined(Some(l?), Some(r?)))
             }),
@@ -216,12 +305,46 @@ impl Interpreter {
     }
 }
 
-/// What is read by an operator that holds something until its time.
-fn in_time(op: Op) -> Option<usize> {
-    match op {
-        Op::Windows { stream } | Op::InTimeOrder { stream } | Op::DistinctWithin { stream } => Some(stream),
-        _ => None,
+/// The records of two streams, as the values that are folded together.
+fn cogrouped(n: u8, left: &[Event], right: &[Event]) -> Vec<Event> {
+    let left = left.iter().map(|e| Event { stamp: e.stamp.side(false), ..*e });
+    let value = |e: &Event| graph_in_time::of_second(n, e.value);
+    let right = right.iter().map(|e| Event { stamp: e.stamp.side(true), value: value(e), ..*e });
+    let mut both: Vec<Event> = left.chain(right).collect();
+    both.sort_by_key(|event| event.stamp);
+    both
+}
+
+/// Windows in a table by groups of another kind.
+fn by_other_groups(n: u8, before: &Rows, all: &Changed<Windowed<K>>, by_step: bool) -> Changed {
+    match n % 3 {
+        0 => regrouped(windows::by_group(n), before, all, all.steps(by_step), |members| {
+            members.iter().fold(0, |sum: V, v| sum.wrapping_add(*v))
+        }),
+        1 => {
+            let some = mapped(all, |windowed, v| graph_in_time::window_value(n, &windowed, v));
+            regrouped(windows::by_group(n), before, &some, some.steps(by_step), |members| {
+                *members.iter().min().unwrap()
+            })
+        }
+        _ => re_keyed(|w, _| graph_in_time::window_key(n, &w), before, all, all.steps(by_step)),
     }
+}
+
+/// The updates of a table as they are told to a stream.
+fn told(steps: Vec<Step>) -> Vec<(K, Option<V>, Stamp)> {
+    // A row that a filter has never let through is not there to be deleted.
+    let told = steps.into_iter().filter(|step| step.old.is_some() || step.new.is_some());
+    sorted(told.map(|Step { key, new, stamp, .. }| (key, new, stamp)).collect())
+}
+
+fn sorted(mut updates: Vec<(K, Option<V>, Stamp)>) -> Vec<(K, Option<V>, Stamp)> {
+    updates.sort_by_key(|(.., stamp)| *stamp);
+    updates
+}
+
+fn valued(events: &[Event]) -> Vec<(K, Option<V>, Stamp)> {
+    events.iter().map(|event| (event.key, Some(event.value), event.stamp)).collect()
 }
 
 /// Counts the values that were not `seen` before.
@@ -247,15 +370,20 @@ fn extremes(node: Node, before: &Rows, table: &Changed, steps: Vec<Step>) -> Cha
             (!different.is_empty()).then_some(different.len() as V)
         });
     }
-    let (rows, updates) = grouped(n, table, steps, |members| {
-        if let Op::RegroupLeast { .. } = node.op {
-            return members.iter().min().copied();
-        }
-        let mut top = members.to_vec();
-        top.sort_unstable_by(|a, b| b.cmp(a));
-        top.truncate(graph::most(n));
-        (!top.is_empty()).then(|| graph::of_top(top))
-    });
+    let (rows, updates) = grouped(
+        |k, v| graph::regrouped(n, k, v),
+        table,
+        steps,
+        |members| {
+            if let Op::RegroupLeast { .. } = node.op {
+                return members.iter().min().copied();
+            }
+            let mut top = members.to_vec();
+            top.sort_unstable_by(|a, b| b.cmp(a));
+            top.truncate(graph::most(n));
+            (!top.is_empty()).then(|| graph::of_top(top))
+        },
+    );
     Changed::new(before, rows, updates)
 }
 
@@ -264,26 +392,7 @@ fn extremes(node: Node, before: &Rows, table: &Changed, steps: Vec<Step>) -> Cha
 fn followed(nodes: &[Node]) -> Vec<bool> {
     let mut followed = vec![false; nodes.len()];
     for (number, node) in nodes.iter().enumerate().rev() {
-        let follows = matches!(
-            node.op,
-            Op::StreamJoin { .. }
-                | Op::StreamLeftJoin { .. }
-                | Op::Count { .. }
-                | Op::Sum { .. }
-                | Op::Reduce { .. }
-                | Op::Least { .. }
-                | Op::Distinct { .. }
-                | Op::Chain { .. }
-                | Op::ToTable { .. }
-                | Op::Process { .. }
-                | Op::ProcessState { .. }
-                | Op::Windows { .. }
-                | Op::InTimeOrder { .. }
-                // What is late is told beside what is in order.
-                | Op::OrderLate { .. }
-                | Op::DistinctWithin { .. }
-        );
-        if follows || graph::may_fail(node) || followed[number] {
+        if follows(node.op) || graph::may_fail(node) || followed[number] {
             for operand in graph::operands(node.op) {
                 followed[operand] = true;
             }
@@ -339,8 +448,13 @@ fn stream(node: Node, by_step: bool, outs: &[Out], input: &[(usize, K, Option<V>
             .collect(),
         Op::To { stream } => events(outs, stream).to_vec(),
         Op::Filter { stream } => each(stream, &|e| if graph::keeps(n, e.value) { vec![e] } else { vec![] }),
-        Op::WindowsLate { stream } => {
-            each(stream, &|e| Vec::from_iter(time::is_late_for_windows(n, &e).then_some(e)))
+        Op::Late { windows, stream } => {
+            each(stream, &|e| Vec::from_iter(windows::is_late(windows, n, &e).then_some(e)))
+        }
+        Op::JoinLate { left, right } => {
+            let is_right = !n.is_multiple_of(2);
+            let late = |e| Vec::from_iter(within::is_late(n, is_right, &e).then_some(e));
+            each(if is_right { right } else { left }, &late)
         }
         Op::OrderLate { stream } => {
             each(stream, &|e| Vec::from_iter(time::is_late_for_order(n, &e).then_some(e)))
@@ -400,13 +514,17 @@ fn stream(node: Node, by_step: bool, outs: &[Out], input: &[(usize, K, Option<V>
             let row = changed(outs, table).at(e.key, e.stamp);
             vec![Event { value: graph::joined(Some(e.value), row), ..e }]
         }),
+        Op::JoinBy { stream, table } => each(stream, &|e| {
+            let row = graph::named(n, e.key, e.value).and_then(|name| changed(outs, table).at(name, e.stamp));
+            row.map(|row| Event { value: graph::joined(Some(e.value), Some(row)), ..e }).into_iter().collect()
+        }),
+        Op::LeftJoinBy { stream, table } => each(stream, &|e| {
+            let row = graph::named(n, e.key, e.value).and_then(|name| changed(outs, table).at(name, e.stamp));
+            vec![Event { value: graph::joined(Some(e.value), row), ..e }]
+        }),
         Op::ToStream { table } => {
-            let steps = changed(outs, table).steps(by_step).into_iter();
-            // A row that a filter has never let through is not there to be deleted.
-            steps
-                .filter(|step| step.old.is_some() || step.new.is_some())
-                .map(|Step { key, new, stamp, .. }| Event { key, value: new.unwrap_or(DELETED), stamp })
-                .collect()
+            let told = told(changed(outs, table).steps(by_step)).into_iter();
+            told.map(|(key, new, stamp)| Event { key, value: new.unwrap_or(DELETED), stamp }).collect()
         }
         op => panic!("{op:?} makes no stream"),
     }

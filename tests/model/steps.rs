@@ -46,6 +46,8 @@ pub enum Step {
     Query(Probe),
     /// All partitions are taken on to this time, less how far records have come.
     AdvanceTime(i64),
+    /// The clock goes on by so many milliseconds, by which partitions are silent.
+    AdvanceClock(i64),
     /// A snapshot is taken, and compared again after every later step.
     Hold,
 }
@@ -80,7 +82,8 @@ fn record() -> impl Strategy<Value = Record> {
 
 /// A record of a time that goes on: out of order, equal, before 1970 and now and then far ahead.
 fn record_in_time() -> impl Strategy<Value = Record> {
-    let moment = prop_oneof![6 => -15..15_i64, 2 => Just(0), 2 => -80..0_i64, 1 => 0..60_i64];
+    let moment =
+        prop_oneof![60 => -15..15_i64, 20 => Just(0), 20 => -80..0_i64, 10 => 0..60_i64, 1 => Just(3_000)];
     (record(), moment).prop_map(|(record, timestamp_ms)| Record { timestamp_ms, ..record })
 }
 
@@ -119,6 +122,7 @@ pub fn step_in_time() -> impl Strategy<Value = Step> {
         8 => vec(record_in_time(), 1..12).prop_map(Step::Append),
         20 => step().prop_filter("its records are of one time", |step| !matches!(step, Step::Append(_))),
         2 => (-60..60_i64).prop_map(Step::AdvanceTime),
+        3 => (0..3_000_i64).prop_map(Step::AdvanceClock),
     ]
 }
 
@@ -177,12 +181,12 @@ pub fn append(driver: &Driver, records: &[Record], partitions: &[u32]) -> Result
 
 /// The order in which records were appended, over all topics and partitions.
 #[derive(Debug, Clone, Default)]
-pub struct Order {
+pub struct Appended {
     places: BTreeMap<(usize, u32, u64), u64>,
     ends: BTreeMap<(usize, u32), u64>,
 }
 
-impl Order {
+impl Appended {
     /// How many records were appended.
     pub fn len(&self) -> usize {
         self.places.len()
@@ -210,7 +214,7 @@ impl Order {
 pub fn arrivals(
     driver: &Driver,
     partitions: &[u32],
-    order: &Order,
+    appended: &Appended,
     from: &Position,
     to: &Position,
 ) -> Vec<Arrival> {
@@ -224,10 +228,10 @@ pub fn arrivals(
             let included = from.offset(&id)..to.offset(&id);
             let mut reached = NEVER;
             let timed = (0..).zip(run).map(|(offset, record)| {
-                let before = noted.iter().filter(|(from, at)| {
+                let before = noted.iter().filter(|(from, at, _)| {
                     (at.topic, at.partition) == (topic, record.partition) && *from <= offset
                 });
-                let before = before.map(|(_, at)| at.time_ms).max().unwrap_or(NEVER);
+                let before = before.map(|(_, at, _)| at.time_ms).max().unwrap_or(NEVER);
                 reached = reached.max(record.timestamp_ms).max(before);
                 (offset, record, reached)
             });
@@ -237,7 +241,7 @@ pub fn arrivals(
                     stream_time_ms,
                     partition: record.partition,
                     offset,
-                    place: order.places[&(topic, record.partition, offset)],
+                    place: appended.places[&(topic, record.partition, offset)],
                     key: record.key,
                     value: record.value,
                     timestamp_ms: record.timestamp_ms,
@@ -258,20 +262,20 @@ pub fn taken(position: &Position) -> u64 {
     position.offset(&time())
 }
 
-/// What was noted of silent partitions by the first so many notes, and from which offset on.
-pub fn noted(driver: &Driver, taken: u64) -> Vec<(u64, Reached)> {
+/// What was noted of silent partitions by the first so many notes: from which offset on, and by which note.
+pub fn noted(driver: &Driver, taken: u64) -> Vec<(u64, Reached, u64)> {
     // Nothing was noted as long as there is no such topic.
     let notes = records::read(&**driver.changelog(), &time()).unwrap_or_default();
     let mut all = Vec::new();
     for note in notes {
         let note: serde_json::Value = serde_json::from_slice(note.value.as_deref().unwrap()).unwrap();
-        let of_it =
-            note["partitions"].as_array().unwrap().iter().filter(|_| note["number"].as_u64() < Some(taken));
+        let number = note["number"].as_u64().unwrap();
+        let of_it = note["partitions"].as_array().unwrap().iter().filter(|_| number < taken);
         all.extend(of_it.map(|at| {
             let topic = at["topic"].as_str().unwrap().trim_start_matches("in").parse().unwrap();
             let partition = at["partition"].as_u64().unwrap() as u32;
             let time_ms = at["time_ms"].as_i64().unwrap();
-            (at["offset"].as_u64().unwrap(), Reached { topic, partition, time_ms })
+            (at["offset"].as_u64().unwrap(), Reached { topic, partition, time_ms }, number)
         }));
     }
     all

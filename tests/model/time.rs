@@ -1,14 +1,16 @@
-//! What the operators of time mean: windows, order in time, and what counts once within a time.
+//! What the operators of time mean: how far nodes come, what is held until its time, order in time, and what counts once within a time.
 //!
 //! A record is late by how far its own partition had come, which its stamp says; what closes in an epoch does by the watermarks
 //! of the node before the epoch and behind it, after all records. Bounds are compared as 128 bits, in which nothing overflows.
 
-use super::grammar::{Node, Op};
-use super::graph;
+use super::alarms::Alarms;
+use super::grammar::{Node, Op, Unmatched, Windowing};
+use super::graph_in_time as graph;
 use super::interpreter::Event;
+use super::versions::Update;
+use super::within::Waiting;
 use super::{K, V};
 use millpond::Windowed;
-use millpond::codec::KeyCodec;
 use millpond::dataflow::Stamp;
 use std::collections::BTreeMap;
 
@@ -30,9 +32,16 @@ pub type Windows = BTreeMap<Windowed<K>, V>;
 #[derive(Debug, Clone, Default)]
 pub struct Held {
     pub windows: Windows,
+    /// Every record that has ever counted to a window.
+    pub(super) counted: Vec<Event>,
     waiting: Vec<Event>,
     /// Of the keys that count once, until when.
     until: BTreeMap<K, i64>,
+    pub(super) alarms: Alarms,
+    /// Every record of either side of a join.
+    pub(super) met: Vec<Waiting>,
+    /// Every update that has ever counted.
+    pub versions: Vec<Update>,
 }
 
 /// The watermarks of a node before an epoch and behind it.
@@ -42,10 +51,26 @@ pub struct Watermark {
     pub after: i64,
 }
 
+impl Watermark {
+    /// Whether what closes so long `behind` a moment does in this epoch.
+    pub fn closes(self, moment_ms: i64, behind_ms: i64) -> bool {
+        !is_over(moment_ms, behind_ms, self.before) && is_over(moment_ms, behind_ms, self.after)
+    }
+}
+
 /// How much the outputs of a node are behind it in time.
 pub fn delay_ms(node: &Node) -> i64 {
+    let grace = graph::grace_ms(node.n);
+    let (before, after) = graph::reach_ms(node.n);
     match node.op {
-        Op::Windows { .. } | Op::InTimeOrder { .. } => graph::grace_ms(node.n),
+        Op::Finals { windows: Windowing::Session, .. } => graph::size_ms(node.n) + grace,
+        Op::Finals { .. }
+        | Op::CogroupFinals { .. }
+        | Op::InTimeOrder { .. }
+        | Op::JoinAsOf { .. }
+        | Op::LeftJoinAsOf { .. } => grace,
+        Op::JoinWithin { unmatched: Unmatched::Left, .. } => after + grace,
+        Op::JoinWithin { unmatched: Unmatched::Both, .. } => before.max(after) + grace,
         _ => 0,
     }
 }
@@ -57,10 +82,19 @@ pub fn watermarks(nodes: &[Node], reached: &BTreeMap<(usize, u32), i64>) -> Vec<
         let behind = |operand: usize| watermarks[operand].saturating_sub(delay_ms(&nodes[operand]));
         let of_topic = |topic| reached.range((topic, 0)..(topic + 1, 0)).map(|(_, at)| *at).min();
         let watermark = match node.op {
-            Op::Stream { topic } | Op::Table { topic } | Op::TableByTime { topic } => of_topic(topic),
+            Op::Stream { topic }
+            | Op::Table { topic }
+            | Op::TableByTime { topic }
+            | Op::Versioned { topic }
+            | Op::ExpireUpserts { topic } => of_topic(topic),
             // A table does not hold up the stream that looks into it.
-            Op::StreamJoin { stream, .. } | Op::StreamLeftJoin { stream, .. } => Some(behind(stream)),
-            op => graph::operands(op).into_iter().map(behind).min(),
+            Op::StreamJoin { stream, .. }
+            | Op::StreamLeftJoin { stream, .. }
+            | Op::JoinBy { stream, .. }
+            | Op::LeftJoinBy { stream, .. } => Some(behind(stream)),
+            // What is late on a side waits for nobody.
+            Op::JoinLate { left, right } => Some(behind(if node.n.is_multiple_of(2) { left } else { right })),
+            op => super::graph::operands(op).into_iter().map(behind).min(),
         };
         watermarks.push(watermark.unwrap_or(NEVER));
     }
@@ -68,44 +102,13 @@ pub fn watermarks(nodes: &[Node], reached: &BTreeMap<(usize, u32), i64>) -> Vec<
 }
 
 /// Whether what closes so long `behind` a moment is over.
-fn is_over(moment_ms: i64, behind_ms: i64, at_ms: i64) -> bool {
+pub fn is_over(moment_ms: i64, behind_ms: i64, at_ms: i64) -> bool {
     i128::from(moment_ms) + i128::from(behind_ms) <= i128::from(at_ms)
-}
-
-fn window_of(n: u8, timestamp_ms: i64) -> (i64, i64) {
-    let size = graph::size_ms(n);
-    let start = timestamp_ms.div_euclid(size) * size;
-    (start, start + size)
-}
-
-/// Whether a record counts to no window any more.
-pub fn is_late_for_windows(n: u8, event: &Event) -> bool {
-    let (_, end) = window_of(n, event.timestamp_ms());
-    is_over(end, graph::grace_ms(n), event.stamp.stream_time_ms)
 }
 
 /// Whether a record is too late to be put in order.
 pub fn is_late_for_order(n: u8, event: &Event) -> bool {
     is_over(event.timestamp_ms(), graph::grace_ms(n) + 1, event.stamp.stream_time_ms)
-}
-
-/// Folds an epoch into windows. Returns the finals.
-pub fn windows(n: u8, held: &mut Held, events: &[Event], watermark: Watermark) -> Vec<Event> {
-    for event in events.iter().filter(|event| !is_late_for_windows(n, event)) {
-        let (start, end) = window_of(n, event.timestamp_ms());
-        let acc = held.windows.entry(Windowed::new(start, end, event.key)).or_default();
-        *acc = graph::chained(*acc, event.value);
-    }
-    let grace = graph::grace_ms(n);
-    let closes = |end| !is_over(end, grace, watermark.before) && is_over(end, grace, watermark.after);
-    let told = held.windows.iter().filter(|(windowed, _)| closes(windowed.end_ms));
-    let finals = told.map(|(windowed, value)| {
-        let mut encoded = Vec::new();
-        windowed.key.encode_key(&mut encoded);
-        let stamp = Stamp::of_closing(windowed.end_ms + grace, &encoded, windowed.end_ms - 1);
-        Event { key: windowed.key, value: graph::final_value(windowed, *value), stamp }
-    });
-    finals.collect()
 }
 
 /// Lets go what is due.
