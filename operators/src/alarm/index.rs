@@ -1,11 +1,12 @@
 //! The index of alarms: keys in the order of the times under which they are filed.
 
-use millpond_engine::Result;
+use crate::stream::due;
 use millpond_engine::codec::{CodecError, Key, KeyCodec, KeyPrefix};
 use millpond_engine::dataflow::{Context, Event, Exchange, Failure, Stamp, Unread};
 use millpond_engine::graph::TableRef;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 /// A key and the time under which it is filed. Stored with the time first, on the shard of the key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +39,7 @@ impl<K: KeyCodec + Hash> KeyCodec for Filed<K> {
 }
 
 /// All keys that are filed under a time.
+#[derive(PartialEq, PartialOrd)]
 struct At(i64);
 
 impl<K: Key> KeyPrefix<Filed<K>> for At {
@@ -46,7 +48,12 @@ impl<K: Key> KeyPrefix<Filed<K>> for At {
     }
 }
 
-/// Finds the entries of the index that have come due with this epoch, on one shard for all, and sends each to the shard of its key.
+/// What is filed under the times that are due with this epoch. Nothing is filed under the last moment there is.
+fn times(context: &Context<'_>) -> Range<At> {
+    due::between(context, |at| At(at.saturating_add(1)))
+}
+
+/// Finds the entries of the index that have come due with this epoch, and sends each to the shard of its key.
 /// Nothing is written under a time that has passed, so that what was there before the epoch is all there is.
 pub(super) struct FindDue<K, T> {
     index: TableRef<Filed<K>, ()>,
@@ -64,23 +71,15 @@ impl<K: Key, T: 'static> Exchange for FindDue<K, T> {
     type Item = Event<K, i64>;
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let (before, now) = (context.watermark_before(), context.watermark());
-        let mut due = Vec::new();
-        // Where the table is built apart, so is whatever would take what is sent.
-        if context.shard() == 0 && before < now && context.has_table(&self.index) {
-            // Nothing is filed under the last moment there is.
-            let times = At(before.saturating_add(1))..At(now.saturating_add(1));
-            for row in context.table_before(&self.index)?.prefixes(times) {
-                let (Filed { at_ms, key }, ()) = row?;
-                due.push(Event { key, value: at_ms, stamp: Stamp::of_closing(at_ms, &[], at_ms) });
-            }
+        let mut found = Vec::new();
+        for row in due::rows(context, &self.index, times(context))? {
+            let (Filed { at_ms, key }, ()) = row?;
+            found.push(Event { key, value: at_ms, stamp: Stamp::of_closing(at_ms, &[], at_ms) });
         }
-        Ok(context.router().split(due, |event| &event.key))
+        Ok(context.router().split(found, |event| &event.key))
     }
 
     fn is_due(&self, context: &mut Context<'_>) -> Result<bool, Failure> {
-        let times = [context.watermark_before(), context.watermark()].map(|at| At(at.saturating_add(1)));
-        let [before, now] = times;
-        Ok(before.0 < now.0 && context.has_rows(&self.index, before..now)?)
+        due::has_rows(context, &self.index, times(context))
     }
 }

@@ -11,7 +11,6 @@ use millpond_engine::Result;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Failure, Operator};
 use std::marker::PhantomData;
-use std::ops::Range;
 use std::time::Duration;
 
 /// So many milliseconds behind a moment others still count to it.
@@ -43,11 +42,6 @@ impl Grace {
     /// The first moment at which `moment_ms` is over, as far as there is one.
     pub(crate) fn close_of(self, moment_ms: i64) -> i64 {
         moment_ms.saturating_add(self.ms).saturating_add(1)
-    }
-
-    /// The moments that are over with this epoch and were not before.
-    pub(crate) fn due(self, context: &Context<'_>) -> Range<i64> {
-        self.first_open(context.watermark_before())..self.first_open(context.watermark())
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) mod alarmed;
 pub(crate) mod arrive;
 mod cogroup;
 mod distinct;
-mod due;
+pub(crate) mod due;
 mod emit;
 mod extreme;
 mod fallible;

@@ -77,13 +77,11 @@ impl<K: Key, V: Value, T: Value> Exchange for Arrive<K, V, T> {
         } else {
             router.split(arrivals, |arrival| &arrival.key)
         };
-        if shard == 0 {
-            self.sides.find_due(context, |key, due, stamp| {
-                if let Some(part) = parts.get_mut(router.shard(&key)) {
-                    part.push(Event { key, value: Arrival::Due(Box::new(due)), stamp });
-                }
-            })?;
-        }
+        self.sides.find_due(context, |key, due, stamp| {
+            if let Some(part) = parts.get_mut(router.shard(&key)) {
+                part.push(Event { key, value: Arrival::Due(Box::new(due)), stamp });
+            }
+        })?;
         Ok(parts)
     }
 

@@ -5,13 +5,14 @@
 
 use super::bounds::Reach;
 use super::held::{HeldRecords, Stretch, StretchNumber};
+use crate::stream::due;
 use crate::stream::grace::Grace;
 use crate::stream::moment::{Moment, Time};
 use crate::stream::step::CHARGED_TOGETHER;
 use millpond_engine::codec::{Key, Value};
 use millpond_engine::dataflow::{Context, Event, Failure, Origin, Stamp};
 use millpond_engine::graph::{Builder, TableRef};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 /// One side of a join.
@@ -43,6 +44,11 @@ pub(super) struct Due {
 }
 
 impl<K> Side<K> {
+    /// The times of what is due with this epoch.
+    fn times(&self, context: &Context<'_>) -> Range<Time> {
+        due::between(context, |at| Time(self.grace.first_open(at)))
+    }
+
     /// How much earlier than it has come what is told of this side may be dated.
     fn delay_ms(&self) -> i64 {
         if self.unmatched.is_some() { self.grace.ms } else { 0 }
@@ -72,23 +78,23 @@ impl<K: Key, V: Value, T: Value> Sides<K, V, T> {
 
     /// The first stretch of which a moment is not over at `at_ms`, on either side.
     pub(super) fn first_open_stretch(&self, at_ms: i64) -> i64 {
-        let [left, right] = [&self.left, &self.right].map(|side| self.stretch_of(side.grace.first_open(at_ms)));
+        let [left, right] =
+            [&self.left, &self.right].map(|side| self.stretch_of(side.grace.first_open(at_ms)));
         left.min(right)
     }
 
     /// Has the table forget stretches as they are closed.
     pub(super) fn forget_closed(self: &Arc<Self>, builder: &Builder) {
         let sides = Arc::clone(self);
-        builder.forgets(&self.rows, move |watermark_ms| StretchNumber(sides.first_open_stretch(watermark_ms)));
+        builder
+            .forgets(&self.rows, move |watermark_ms| StretchNumber(sides.first_open_stretch(watermark_ms)));
     }
 
     /// Whether a record is due that has met none.
     pub(super) fn is_due(&self, context: &Context<'_>) -> Result<bool, Failure> {
         for side in [&self.left, &self.right] {
-            let due = side.grace.due(context);
-            let unmatched = side.unmatched.as_ref().filter(|_| !due.is_empty());
-            if let Some(unmatched) = unmatched
-                && context.has_rows(unmatched, Time(due.start)..Time(due.end))?
+            if let Some(unmatched) = &side.unmatched
+                && due::has_rows(context, unmatched, side.times(context))?
             {
                 return Ok(true);
             }
@@ -104,9 +110,8 @@ impl<K: Key, V: Value, T: Value> Sides<K, V, T> {
     ) -> Result<(), Failure> {
         for is_right in [false, true] {
             let side = self.side(is_right);
-            let due = side.grace.due(context);
-            let Some(unmatched) = side.unmatched.as_ref().filter(|_| !due.is_empty()) else { continue };
-            let rows = context.table_before(unmatched)?.prefixes(Time(due.start)..Time(due.end));
+            let Some(unmatched) = &side.unmatched else { continue };
+            let rows = due::rows(context, unmatched, side.times(context))?;
             for (count, row) in (1_usize..).zip(rows) {
                 let (Moment { timestamp_ms, origin, key }, row) = row?;
                 if count.is_multiple_of(CHARGED_TOGETHER) {
