@@ -20,14 +20,12 @@ use millpond::{
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
 use millpond_support::life::Life;
-use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
 use millpond_support::records;
+use millpond_support::timed::{self, Appending, PARTITIONS, TimedRecord, any_log};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-const PARTITIONS: u32 = 3;
 
 fn clicks() -> Topic<u8, u64> {
     Topic::new("clicks")
@@ -100,35 +98,21 @@ struct Expected {
 }
 
 fn expected(log: &dyn Changelog, Times { size, hop, grace }: Times) -> Expected {
-    let (mut all, mut late, mut watermark) = (Rows::new(), BTreeMap::<u8, Vec<u64>>::new(), i64::MAX);
-    for number in 0..PARTITIONS {
-        let id = records::partition(&clicks(), number);
-        let kept = log.offsets(&id).unwrap();
-        let mut reader = log.reader(&id, kept.start).unwrap();
-        let mut reached = i64::MIN;
-        millpond::changelog::backend::read_below(&mut *reader, kept.end, |batch| {
-            for record in &batch.decode()? {
-                let at = record.timestamp_ms;
-                reached = reached.max(at);
-                let key = record.key.unwrap()[0];
-                let value = clicks().codec().decode(record.value.unwrap()).unwrap();
-                let mut counts = false;
-                let mut start = at.div_euclid(hop) * hop;
-                while start + size > at {
-                    if reached < start + size + grace {
-                        counts = true;
-                        list(all.entry(Windowed::new(start, start + size, key)).or_default(), value);
-                    }
-                    start -= hop;
-                }
-                if !counts {
-                    list(late.entry(key).or_default(), value);
-                }
+    let (records, watermark) = timed::read(log, &clicks()).unwrap();
+    let (mut all, mut late) = (Rows::new(), BTreeMap::<u8, Vec<u64>>::new());
+    for TimedRecord { timestamp_ms: at, stream_time_ms, key, number, .. } in records {
+        let mut counts = false;
+        let mut start = at.div_euclid(hop) * hop;
+        while start + size > at {
+            if stream_time_ms < start + size + grace {
+                counts = true;
+                list(all.entry(Windowed::new(start, start + size, key)).or_default(), number);
             }
-            Ok(())
-        })
-        .unwrap();
-        watermark = watermark.min(reached);
+            start -= hop;
+        }
+        if !counts {
+            list(late.entry(key).or_default(), number);
+        }
     }
     let is_closed = |(windowed, _): &(&Windowed<u8>, _)| windowed.end_ms.saturating_add(grace) <= watermark;
     let finals = all.iter().filter(is_closed).map(|(windowed, list)| (*windowed, list.clone())).collect();
@@ -149,18 +133,11 @@ fn found(life: &mut Life<Case>, watermark: i64) -> Expected {
     let kept: Rows = stepper.view(&case.finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let counts = stepper.view(&case.final_counts).unwrap();
     let counts: BTreeMap<_, _> = counts.scan().unwrap().map(Result::unwrap).collect();
-    let records = records::read(&*life.log, &TopicPartition::new("told", 0)).unwrap();
-    let finals: Vec<(Windowed<u8>, Vec<u64>)> = records
-        .iter()
-        .map(|record| {
-            let key =
-                <Windowed<u8> as millpond::codec::KeyCodec>::decode_whole_key(record.key.as_ref().unwrap());
-            (key.unwrap(), told().codec().decode(record.value.as_ref().unwrap()).unwrap())
-        })
-        .collect();
+    let records = timed::told(&*life.log, &told()).unwrap();
+    assert!(records.iter().all(|(at, windowed, _)| *at == windowed.end_ms - 1));
+    let finals: Vec<_> = records.into_iter().map(|(_, windowed, list)| (windowed, list)).collect();
     assert_eq!(kept, finals.iter().cloned().collect(), "each is told once, and kept as it was told");
     assert_eq!(counts, kept.iter().map(|(windowed, list)| (*windowed, list.len() as u64)).collect());
-    assert!(records.iter().zip(&finals).all(|(record, (key, _))| record.timestamp_ms == key.end_ms - 1));
     Expected { watermark, all, finals, late }
 }
 
@@ -209,36 +186,17 @@ fn hopping_windows_are_a_function_of_the_log() {
     let mut random = Random::new(seed);
     let mut closed = 0;
     for round in 0..rounds(25) {
-        let log: Arc<dyn Changelog> = if random.below(2) == 0 {
-            Arc::new(MemoryChangelog::new())
-        } else {
-            OwnLog::with_gaps(random.number())
-        };
-        log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
+        let log = any_log(&mut random, &clicks());
         let (size, hop) =
             random.pick(&[(100, 100), (100, 50), (100, 30), (240, 10), (240, 40), (60, 7), (300, 70)]);
         let times = Times { size, hop, grace: random.pick(&[0, 30, 250]) };
         let mut life = life(log, times);
-        // How far each partition is, roughly.
-        let mut reached = [0_i64, -300, 450];
-        let keys = 1 + random.below(8);
-        for number in 0..160 {
+        let mut appending = Appending::new(false, 40).with_keys(1 + random.below(8)).with_leaps(1_500);
+        for _ in 0..160 {
             match random.below(14) {
                 0 if random.below(40) == 0 => life.forget(),
                 0..8 => life.step(&mut random),
-                _ => {
-                    let partition = random.index(3);
-                    let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
-                    let batch = (0..=random.below(4)).map(|part| {
-                        let leap = if random.below(50) == 0 { 1_500 } else { 0 };
-                        reached[partition] += i64::try_from(random.below(40) + leap).unwrap();
-                        let behind = if random.below(3) == 0 { random.below(400) } else { 0 };
-                        let at = reached[partition] - i64::try_from(behind).unwrap();
-                        let key = u8::try_from(random.below(keys)).unwrap();
-                        records::record(&clicks(), &key, Some(&(number * 10 + part))).at(at)
-                    });
-                    records::append(&*life.log, id, batch.collect()).unwrap();
-                }
+                _ => appending.append(&*life.log, &clicks(), &mut random),
             }
         }
         let expected = expected(&*life.log, times);

@@ -8,23 +8,18 @@
 //! defines none, and what is empty is not told.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
+use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::MemoryStore;
 use millpond::stream::Sliding;
-use millpond::{
-    Engine, ErrorKind, Graph, GraphBuilder, StoredTable, TableOptions, Topic, TopicPartition, Windowed,
-};
+use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StoredTable, TableOptions, Topic, Windowed};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
 use millpond_support::life::Life;
-use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
-use millpond_support::records;
+use millpond_support::timed::{self, Appending, TimedRecord, any_log};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-
-const PARTITIONS: u32 = 3;
 
 fn clicks() -> Topic<u8, u64> {
     Topic::new("clicks")
@@ -89,42 +84,18 @@ struct Expected {
     late: BTreeMap<u8, Vec<u64>>,
 }
 
-struct Happened {
-    key: u8,
-    value: u64,
-    at: i64,
-    reached: i64,
-}
-
 fn expected(log: &dyn Changelog, times: Times) -> Expected {
-    let (mut all, mut watermark) = (Vec::new(), i64::MAX);
-    for number in 0..PARTITIONS {
-        let id = records::partition(&clicks(), number);
-        let kept = log.offsets(&id).unwrap();
-        let mut reader = log.reader(&id, kept.start).unwrap();
-        let mut reached = i64::MIN;
-        millpond::changelog::backend::read_below(&mut *reader, kept.end, |batch| {
-            for record in &batch.decode()? {
-                let (at, key) = (record.timestamp_ms, record.key.unwrap()[0]);
-                reached = reached.max(at);
-                let value = clicks().codec().decode(record.value.unwrap()).unwrap();
-                all.push(Happened { key, value, at, reached });
-            }
-            Ok(())
-        })
-        .unwrap();
-        watermark = watermark.min(reached);
-    }
-    let counts = |record: &Happened, start: i64| record.reached < times.close_of(start);
+    let (all, watermark) = timed::read(log, &clicks()).unwrap();
+    let counts = |record: &TimedRecord, start: i64| record.stream_time_ms < times.close_of(start);
     let mut windows: BTreeSet<(i64, u8)> = BTreeSet::new();
     let mut late = BTreeMap::<u8, Vec<u64>>::new();
     for record in &all {
         // The last window that could have it begins with it. What counts to none defines none.
-        if !counts(record, record.at) {
-            list(late.entry(record.key).or_default(), record.value);
+        if !counts(record, record.timestamp_ms) {
+            list(late.entry(record.key).or_default(), record.number);
             continue;
         }
-        let defined = [record.at - times.difference, record.at + 1];
+        let defined = [record.timestamp_ms - times.difference, record.timestamp_ms + 1];
         windows.extend(
             defined.into_iter().filter(|start| counts(record, *start)).map(|start| (start, record.key)),
         );
@@ -132,9 +103,10 @@ fn expected(log: &dyn Changelog, times: Times) -> Expected {
     let closed = windows.into_iter().filter(|(start, _)| times.close_of(*start) <= watermark);
     let contents = closed.map(|(start, key)| {
         let end = start + times.difference + 1;
-        let within = all.iter().filter(|record| record.key == key && (start..end).contains(&record.at));
+        let within =
+            all.iter().filter(|record| record.key == key && (start..end).contains(&record.timestamp_ms));
         let mut list: Vec<u64> =
-            within.filter(|record| counts(record, start)).map(|record| record.value).collect();
+            within.filter(|record| counts(record, start)).map(|record| record.number).collect();
         list.sort_unstable();
         (Windowed::new(start, end, key), list)
     });
@@ -146,18 +118,11 @@ fn found(life: &mut Life<Case>) -> Expected {
     let late = stepper.view(&case.late).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let kept: Finals = stepper.view(&case.finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let least = stepper.view(&case.least).unwrap().scan().unwrap().map(Result::unwrap).collect::<Vec<_>>();
-    let records = records::read(&*life.log, &TopicPartition::new("told", 0)).unwrap();
-    let finals: Finals = records
-        .iter()
-        .map(|record| {
-            let key =
-                <Windowed<u8> as millpond::codec::KeyCodec>::decode_whole_key(record.key.as_ref().unwrap());
-            (key.unwrap(), told().codec().decode(record.value.as_ref().unwrap()).unwrap())
-        })
-        .collect();
+    let records = timed::told(&*life.log, &told()).unwrap();
+    assert!(records.iter().all(|(at, windowed, _)| *at == windowed.end_ms - 1));
+    let finals: Finals = records.into_iter().map(|(_, windowed, list)| (windowed, list)).collect();
     assert_eq!(kept, finals, "each is told once, and kept as it was told");
     assert_eq!(least, kept.iter().map(|(windowed, list)| (*windowed, list[0])).collect::<Vec<_>>());
-    assert!(records.iter().zip(&finals).all(|(record, (key, _))| record.timestamp_ms == key.end_ms - 1));
     Expected { finals, late }
 }
 
@@ -167,37 +132,18 @@ fn sliding_windows_are_a_function_of_the_log() {
     let mut random = Random::new(seed);
     let mut closed = 0;
     for round in 0..rounds(40) {
-        let log: Arc<dyn Changelog> = if random.below(2) == 0 {
-            Arc::new(MemoryChangelog::new())
-        } else {
-            OwnLog::with_gaps(random.number())
-        };
-        log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
+        let log = any_log(&mut random, &clicks());
         let times = Times { difference: random.pick(&[0, 1, 10, 100]), grace: random.pick(&[0, 30, 250]) };
         let mut life = Life::new(log, move || {
             let case = case(times);
             (case.graph.clone(), case)
         });
-        // How far each partition is, roughly.
-        let mut reached = [0_i64, -300, 450];
-        let keys = 1 + random.below(6);
-        for number in 0..160 {
+        let mut appending = Appending::new(false, 25).with_keys(1 + random.below(6)).with_leaps(1_500);
+        for _ in 0..160 {
             match random.below(14) {
                 0 if random.below(40) == 0 => life.forget(),
                 0..8 => life.step(&mut random),
-                _ => {
-                    let partition = random.index(3);
-                    let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
-                    let batch = (0..=random.below(4)).map(|part| {
-                        let leap = if random.below(50) == 0 { 1_500 } else { 0 };
-                        reached[partition] += i64::try_from(random.below(25) + leap).unwrap();
-                        let behind = if random.below(3) == 0 { random.below(150) } else { 0 };
-                        let at = reached[partition] - i64::try_from(behind).unwrap();
-                        let key = u8::try_from(random.below(keys)).unwrap();
-                        records::record(&clicks(), &key, Some(&(number * 10 + part))).at(at)
-                    });
-                    records::append(&*life.log, id, batch.collect()).unwrap();
-                }
+                _ => appending.append(&*life.log, &clicks(), &mut random),
             }
         }
         let expected = expected(&*life.log, times);

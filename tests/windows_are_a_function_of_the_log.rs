@@ -21,11 +21,11 @@ use millpond_support::life::Life;
 use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
 use millpond_support::records;
+use millpond_support::timed::{self, Appending, TimedRecord, any_log};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-const PARTITIONS: u32 = 3;
 const SIZE_MS: i64 = 100;
 
 fn clicks() -> Topic<u8, u64> {
@@ -74,31 +74,15 @@ struct Expected {
 
 fn expected(log: &dyn Changelog, grace_ms: i64) -> Expected {
     let mut expected = Expected::default();
-    let mut watermark = i64::MAX;
-    for number in 0..PARTITIONS {
-        let id = records::partition(&clicks(), number);
-        let kept = log.offsets(&id).unwrap();
-        let mut reader = log.reader(&id, kept.start).unwrap();
-        let mut reached = i64::MIN;
-        millpond::changelog::backend::read_below(&mut *reader, kept.end, |batch| {
-            for record in &batch.decode()? {
-                reached = reached.max(record.timestamp_ms);
-                let key = record.key.unwrap()[0];
-                let value = clicks().codec().decode(record.value.unwrap()).unwrap();
-                let start = record.timestamp_ms.div_euclid(SIZE_MS) * SIZE_MS;
-                let windowed = Windowed::new(start, start + SIZE_MS, key);
-                let counts = reached < windowed.end_ms.saturating_add(grace_ms);
-                if counts {
-                    expected.all.entry(windowed).or_default()
-                } else {
-                    expected.late.entry(key).or_default()
-                }
-                .push(value);
-            }
-            Ok(())
-        })
-        .unwrap();
-        watermark = watermark.min(reached);
+    let (records, watermark) = timed::read(log, &clicks()).unwrap();
+    for TimedRecord { timestamp_ms, stream_time_ms, key, number, .. } in records {
+        let start = timestamp_ms.div_euclid(SIZE_MS) * SIZE_MS;
+        let windowed = Windowed::new(start, start + SIZE_MS, key);
+        if stream_time_ms < windowed.end_ms.saturating_add(grace_ms) {
+            expected.all.entry(windowed).or_default().push(number);
+        } else {
+            expected.late.entry(key).or_default().push(number);
+        }
     }
     expected.all.values_mut().chain(expected.late.values_mut()).for_each(|list| list.sort_unstable());
     let is_closed =
@@ -120,17 +104,10 @@ fn found(life: &mut Life<Case>) -> Expected {
     let all = stepper.view(&case.all).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let late = stepper.view(&case.late).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let kept: Rows = stepper.view(&case.finals).unwrap().scan().unwrap().map(Result::unwrap).collect();
-    let records = records::read(&*life.log, &TopicPartition::new("told", 0)).unwrap();
-    let finals: Vec<(Windowed<u8>, Vec<u64>)> = records
-        .iter()
-        .map(|record| {
-            let key =
-                <Windowed<u8> as millpond::codec::KeyCodec>::decode_whole_key(record.key.as_ref().unwrap());
-            (key.unwrap(), told().codec().decode(record.value.as_ref().unwrap()).unwrap())
-        })
-        .collect();
+    let records = timed::told(&*life.log, &told()).unwrap();
+    assert!(records.iter().all(|(at, windowed, _)| *at == windowed.end_ms - 1));
+    let finals: Vec<_> = records.into_iter().map(|(_, windowed, list)| (windowed, list)).collect();
     assert_eq!(kept, finals.iter().cloned().collect(), "each is told once, and kept as it was told");
-    assert!(records.iter().zip(&finals).all(|(record, (key, _))| record.timestamp_ms == key.end_ms - 1));
     Expected { all, finals, late }
 }
 
@@ -141,32 +118,17 @@ fn windows_are_a_function_of_the_log() {
     let mut random = Random::new(seed);
     let mut closed = BTreeSet::new();
     for round in 0..rounds(80) {
-        let log: Arc<dyn Changelog> = if random.below(2) == 0 {
-            Arc::new(MemoryChangelog::new())
-        } else {
-            OwnLog::with_gaps(random.number())
-        };
-        log.create_topic("clicks", &TopicConfig::default().partitions(PARTITIONS)).unwrap();
+        let log = any_log(&mut random, &clicks());
         let grace_ms = random.pick(&[0, 30, 250]);
         let mut life = life(log, grace_ms);
-        // How far each partition is, roughly.
-        let mut reached = [0_i64, -300, 450];
-        for number in 0..200 {
+        // The keys of a partition are its own.
+        let mut appending = Appending::new(true, 40);
+        for _ in 0..200 {
             if random.below(14) < 8 {
                 life.step(&mut random);
-                continue;
+            } else {
+                appending.append(&*life.log, &clicks(), &mut random);
             }
-            let partition = random.index(3);
-            let id = records::partition(&clicks(), u32::try_from(partition).unwrap());
-            let batch = (0..=random.below(4)).map(|part| {
-                reached[partition] += i64::try_from(random.below(40)).unwrap();
-                let behind = if random.below(3) == 0 { random.below(400) } else { 0 };
-                let at = reached[partition] - i64::try_from(behind).unwrap();
-                // The keys of a partition are its own.
-                let key = u8::try_from(random.below(4) * 3 + partition as u64).unwrap();
-                records::record(&clicks(), &key, Some(&(number * 10 + part))).at(at)
-            });
-            records::append(&*life.log, id, batch.collect()).unwrap();
         }
         let expected = expected(&*life.log, i64::try_from(grace_ms).unwrap());
         assert_eq!(found(&mut life), expected, "round {round}");

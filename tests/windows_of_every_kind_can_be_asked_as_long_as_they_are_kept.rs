@@ -23,20 +23,9 @@ use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::{StateReader, Stepper};
 use millpond_support::any_store::AnyStore;
 use millpond_support::environment::{rounds, seed};
-use millpond_support::own_log::OwnLog;
 use millpond_support::random::Random;
-use millpond_support::timed::Appending;
+use millpond_support::timed::{Appending, any_log};
 use std::sync::Arc;
-
-fn any_log(random: &mut Random) -> Arc<dyn Changelog> {
-    let log: Arc<dyn Changelog> = if random.below(2) == 0 {
-        Arc::new(MemoryChangelog::new())
-    } else {
-        OwnLog::with_gaps(random.number())
-    };
-    Appending::create(&*log, &asked::clicks());
-    log
-}
 
 /// What was there to be looked at, over all rounds.
 #[derive(Debug, Default)]
@@ -53,7 +42,7 @@ fn can_be_asked_as_long_as_they_are_kept(kind: Kind) {
     for round in 0..rounds(5) {
         let windows = kind.any(&mut random);
         let keep_ms = random.pick(&[None, Some(0), Some(70), Some(350), Some(1_000)]);
-        let log = any_log(&mut random);
+        let log = any_log(&mut random, &asked::clicks());
         let what = format!("{windows:?}, kept {keep_ms:?}, round {round}");
         live(&mut random, &log, windows, keep_ms, &what, &mut seen);
     }
@@ -180,7 +169,7 @@ fn windows_that_were_forgotten_stay_so_whatever_is_said_later() {
     let (mut raised, mut lasted) = (0, 0);
     for round in 0..rounds(8) {
         let windows = Kind::ALL[round % Kind::ALL.len()].any(&mut random);
-        let (log, store) = (any_log(&mut random), AnyStore::any(&mut random));
+        let (log, store) = (any_log(&mut random, &asked::clicks()), AnyStore::any(&mut random));
         let mut appending = Appending::new(true, 60);
         // What was closed up to then is forgotten, by what is stored.
         let mut durable = i64::MIN;

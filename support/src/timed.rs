@@ -3,11 +3,14 @@
 //! Timestamps are out of order, equal and negative, and now and then far ahead; partitions are apart. Values are numbered as they are
 //! appended, so that on a log which is one sequence they tell the order.
 
+use crate::own_log::OwnLog;
 use crate::random::Random;
 use crate::records;
 use millpond::changelog::backend::read_below;
-use millpond::changelog::{Changelog, TopicConfig};
+use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
+use millpond::codec::{Key, Value};
 use millpond::{Position, Result, Topic, TopicPartition};
+use std::sync::Arc;
 
 /// How many partitions the topics of such records have.
 pub const PARTITIONS: u32 = 3;
@@ -46,18 +49,35 @@ pub struct Appending {
     keys: u64,
     /// One of so many is a tombstone, if any is.
     tombstones: Option<u64>,
+    /// How much further ahead one of fifty is.
+    leap_ms: u64,
 }
 
 impl Appending {
     /// Of records whose keys are those of their partition alone, if `owned_keys`, or else of all of them.
     pub fn new(owned_keys: bool, pace_ms: u64) -> Self {
-        Self { reached: [0, -300, 450], number: 0, owned_keys, pace_ms, keys: 4, tombstones: None }
+        Self {
+            reached: [0, -300, 450],
+            number: 0,
+            owned_keys,
+            pace_ms,
+            keys: 4,
+            tombstones: None,
+            leap_ms: 0,
+        }
     }
 
     /// Has that many keys, for each partition if they are its own, instead of 4.
     #[must_use]
     pub fn with_keys(mut self, keys: u64) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Has one of fifty records be that much further ahead, and with it those that follow it in its partition.
+    #[must_use]
+    pub fn with_leaps(mut self, leap_ms: u64) -> Self {
+        self.leap_ms = leap_ms;
         self
     }
 
@@ -86,7 +106,8 @@ impl Appending {
         let batch = (0..=random.below(4)).map(|_| {
             self.number += 1;
             let reached = &mut self.reached[partition];
-            *reached += i64::try_from(random.below(self.pace_ms)).unwrap();
+            let leap = if self.leap_ms > 0 && random.below(50) == 0 { self.leap_ms } else { 0 };
+            *reached += i64::try_from(random.below(self.pace_ms) + leap).unwrap();
             let behind = if random.below(3) == 0 { random.below(self.pace_ms * 10) } else { 0 };
             let at = *reached - i64::try_from(behind).unwrap();
             let key = if self.owned_keys {
@@ -103,6 +124,27 @@ impl Appending {
         let id = records::partition(topic, u32::try_from(partition).unwrap());
         records::append(log, id, batch).unwrap();
     }
+}
+
+/// A log with `topic` on it: by chance one that is one sequence, or one with gaps.
+pub fn any_log(random: &mut Random, topic: &Topic<u8, u64>) -> Arc<dyn Changelog> {
+    let log: Arc<dyn Changelog> = if random.below(2) == 0 {
+        Arc::new(MemoryChangelog::new())
+    } else {
+        OwnLog::with_gaps(random.number())
+    };
+    Appending::create(&*log, topic);
+    log
+}
+
+/// What was told to the first partition of `topic`, each with when it happened.
+pub fn told<K: Key, V: Value>(log: &dyn Changelog, topic: &Topic<K, V>) -> Result<Vec<(i64, K, V)>> {
+    let records = records::read(log, &records::partition(topic, 0))?;
+    let told = records.iter().map(|record| {
+        let key = K::decode_whole_key(record.key.as_ref().unwrap()).unwrap();
+        (record.timestamp_ms, key, topic.codec().decode(record.value.as_ref().unwrap()).unwrap())
+    });
+    Ok(told.collect())
 }
 
 /// All records of `topic`, one partition after the other, and the least of what these have come to.

@@ -121,3 +121,44 @@ impl Sliding {
 pub(super) fn key_of_row<K>(row_ms: i64, key: K) -> Windowed<K> {
     Windowed::new(row_ms, row_ms.saturating_add(1), key)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn moments() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            -100..100_i64,
+            any::<i64>(),
+            i64::MIN..i64::MIN + 100,
+            i64::MAX - 100..i64::MAX,
+            Just(i64::MAX)
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_moment_is_found_again_in_its_row_at_both_ends_of_time_too(
+            difference_ms in prop_oneof![0..50_i64, 0..i64::MAX],
+            at in moments(),
+            ahead in 0..200_i64,
+        ) {
+            let windows = Sliding { difference_ms, grace_ms: 0 };
+            let row = windows.row_of(at);
+            prop_assert!(row >= at && windows.row_of(row) == row);
+            let (since_ms, behind_ms) = place(windows, at, 3);
+            prop_assert_eq!(Moment { since_ms, behind_ms, value: () }.at(windows, row), at);
+            // A window lies over two of them, and rows follow each other.
+            let last = windows.last_of(at);
+            let over: Vec<i64> = windows.rows_between(at, last).collect();
+            prop_assert!((1..=2).contains(&over.len()));
+            prop_assert_eq!((over.first(), over.last()), (Some(&row), Some(&windows.row_of(last))));
+            let until = at.saturating_add(ahead);
+            let between: Vec<i64> = windows.rows_between(at, until).collect();
+            let mut expected: Vec<i64> = (at..=until).map(|ms| windows.row_of(ms)).collect();
+            expected.dedup();
+            prop_assert_eq!(between, expected);
+        }
+    }
+}
