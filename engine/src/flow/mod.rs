@@ -4,6 +4,7 @@
 
 mod batch;
 mod branch;
+mod closings;
 mod failure;
 mod handles;
 mod meter;
@@ -21,5 +22,7 @@ pub use router::Router;
 pub use stamp::{Stamp, Stamped};
 
 pub(crate) use batch::{Batch, NodeOutput, Output};
+use branch::Branch;
+pub(crate) use closings::{Closing, Closings, LeftOutClosings};
 pub(crate) use handles::{GraphId, NodeId};
 pub(crate) use meter::Meter;

@@ -59,6 +59,16 @@ impl Stamp {
         self.sequence >= FIRST_CLOSING || self.branch.is_of_time()
     }
 
+    /// The place of what closes, and of what is made of it; `None` of what a record has caused, or was due before one.
+    pub(crate) fn closing_place(&self) -> Option<u64> {
+        (self.sequence >= FIRST_CLOSING).then_some(self.sequence)
+    }
+
+    /// When that closes which has such a [place](Self::closing_place).
+    pub(crate) fn close_ms_of(place: u64) -> i64 {
+        (place & !FIRST_CLOSING).cast_signed() - CLOSINGS
+    }
+
     /// The place of what is made where something closes for a key, by time and the first bytes of the key; `None` of what a record has caused, and of
     /// what was [let go](Self::of_release), which follows the order of records.
     pub(crate) fn closing(&self) -> Option<(u64, u64)> {

@@ -131,6 +131,9 @@ where
             number = if before == Some(first.origin()) { number + 1 } else { 0 };
             before = Some(first.origin());
             let stamp = first.branch(number);
+            if !context.tells(&stamp, &key) {
+                continue;
+            }
             context.at(&stamp);
             let joined = (self.join)(&key, value.0.as_ref(), value.1.as_ref());
             let joined = joined.map_err(|reason| context.failed(&stamp, reason))?;
