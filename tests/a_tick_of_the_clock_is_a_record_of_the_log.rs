@@ -14,8 +14,8 @@ use millpond::store::MemoryStore;
 use millpond::stream::Tumbling;
 use millpond::testing::{Driver, Settings};
 use millpond::{
-    Clock, Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Stepper, StoredTable, TableOptions,
-    Topic, TopicPartition, Windowed,
+    Clock, Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, ManualClock, Stepper, StoredTable,
+    TableOptions, Topic, TopicPartition, Windowed,
 };
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
@@ -64,9 +64,11 @@ fn graph(version: u32) -> (Graph, Tables) {
     let current = graph.table(&rates(), "current");
     let [long, short] = PERIODS.map(|(name, every_ms)| {
         let ticks = graph.ticks(name, Duration::from_millis(every_ms.unsigned_abs()));
-        let met = ticks.left_join_by(&current, |(), moment| key_at(*moment), move |(), moment, row| {
-            (name.to_owned(), moment, row.copied())
-        });
+        let met = ticks.left_join_by(
+            &current,
+            |(), moment| key_at(*moment),
+            move |(), moment, row| (name.to_owned(), moment, row.copied()),
+        );
         met.re_key(|_, (_, moment, _)| *moment)
     });
     let met = long.merge(&short);
@@ -147,7 +149,11 @@ fn check(log: &dyn Changelog, stepper: &Stepper, (met, count): &Tables, context:
     let counts: Vec<u64> = windows.iter().map(|(_, count)| *count).collect();
     assert_eq!(read(log, &closed()), counts, "its windows are told once: {context}");
     let short = all.iter().filter(|(name, ..)| name == PERIODS[1].0).count();
-    assert_eq!(stepper.view(count).unwrap().get(&()).unwrap(), (short > 0).then_some(short as u64), "{context}");
+    assert_eq!(
+        stepper.view(count).unwrap().get(&()).unwrap(),
+        (short > 0).then_some(short as u64),
+        "{context}"
+    );
     let rows: BTreeMap<_, _> = stepper.view(met).unwrap().scan().unwrap().map(Result::unwrap).collect();
     let wanted = all.iter().map(|met| ((met.0.clone(), met.1), met.clone())).collect();
     assert_eq!(rows, wanted, "{context}");
@@ -320,17 +326,23 @@ fn ticks_come_between_records_and_behind_what_was_there() {
     }
     let graph = GraphBuilder::new();
     let count = graph.stream(&rates()).map(|_, value| ((), value)).group_by_key().count("count");
-    let met = graph.ticks("tick", seconds(5)).join_by(&count, |(), _| (), |(), moment, count| (moment, *count));
+    let met =
+        graph.ticks("tick", seconds(5)).join_by(&count, |(), _| (), |(), moment, count| (moment, *count));
     let met = met.map(|(), met| met).to_table("met");
     let graph = graph.build().unwrap();
-    let mut stepper = Engine::builder(&graph).in_memory().changelog(log.clone()).clock(clock.clone()).stepper().unwrap();
+    let mut stepper =
+        Engine::builder(&graph).in_memory().changelog(log.clone()).clock(clock.clone()).stepper().unwrap();
     for _ in 0..10 {
         assert!(stepper.epoch(2).unwrap());
         assert_eq!(stepper.view(&met).unwrap().count().unwrap(), 0, "what was there comes first");
     }
     append(&*log, &mut Random::new(1), 20);
     assert!(stepper.epoch(2).unwrap());
-    assert_eq!(stepper.view(&met).unwrap().get(&10_000).unwrap(), Some(20), "before what is there to be read");
+    assert_eq!(
+        stepper.view(&met).unwrap().get(&10_000).unwrap(),
+        Some(20),
+        "before what is there to be read"
+    );
     for number in 0..20 {
         append(&*log, &mut Random::new(number), number);
     }
@@ -345,7 +357,8 @@ fn time_that_is_moved_by_hand_ticks() {
     let graph = GraphBuilder::new();
     let ticks = graph.ticks("tick", seconds(5));
     let list = ticks.group_by_key().fold("list", Vec::new, |list, (), moment| list.push(moment));
-    let windows = graph.stream(&rates()).group_by_key().windowed(Tumbling::of(seconds(1)).grace(Duration::ZERO));
+    let windows =
+        graph.stream(&rates()).group_by_key().windowed(Tumbling::of(seconds(1)).grace(Duration::ZERO));
     let finals = windows.count("counts").on_close().group_by_key().count("finals");
     let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
     let list_of = |driver: &Driver| driver.table(&list).unwrap().remove(&()).unwrap_or_default();
@@ -368,7 +381,38 @@ fn time_that_is_moved_by_hand_ticks() {
     assert_eq!(list_of(&driver), [0, 10_000, 15_000]);
     let held = driver.stats().unwrap().watermarks;
     let held = held.iter().find(|node| node.label == "ticks").unwrap();
-    assert_eq!((held.watermark_ms, held.held_by.clone()), (Some(15_000), Some(TopicPartition::new("ticks:tick", 0))));
+    assert_eq!(
+        (held.watermark_ms, held.held_by.clone()),
+        (Some(15_000), Some(TopicPartition::new("ticks:tick", 0)))
+    );
+}
+
+/// A partition that is added has a part in time from the next epoch on, beside streams that are no partitions. It was looked for by how many
+/// there are.
+#[test]
+fn a_partition_that_is_added_is_waited_for() {
+    let log = OwnLog::new();
+    log.create_topic("rates", &TopicConfig::default().partitions(1)).unwrap();
+    let clock = Arc::new(ManualClock::new(0));
+    let graph = GraphBuilder::new();
+    graph.ticks("tick", seconds(5)).group_by_key().count("ticks");
+    let windows =
+        graph.stream(&rates()).group_by_key().windowed(Tumbling::of(seconds(1)).grace(Duration::ZERO));
+    let counts = windows.count("counts");
+    counts.on_close().to(&Topic::<Windowed<u8>, u64>::new("finals").partitions(1));
+    let builder = Engine::builder(&graph.build().unwrap()).in_memory().changelog(log.clone()).clock(clock);
+    let mut stepper = builder.stepper().unwrap();
+    let mut put = |at_ms: i64| {
+        let record = records::record(&rates(), &1, Some(&1)).at(at_ms);
+        records::append(&*log, TopicPartition::new("rates", 0), vec![record]).unwrap();
+        for _ in 0..20 {
+            stepper.epoch(10).unwrap();
+        }
+        stepper.snapshot().unwrap().watermark(&stepper.view(counts.table()).unwrap()).unwrap()
+    };
+    assert_eq!(put(1_000), Some(1_000));
+    log.grow("rates", 2);
+    assert_eq!(put(5_000), Some(1_000), "it holds time where it came in");
 }
 
 /// A graph may have nothing but ticks.
@@ -392,7 +436,8 @@ fn ticks_need_no_topic() {
     driver.restart().unwrap();
     driver.run().unwrap();
     assert_eq!(driver.table(&count).unwrap(), [((), 6)].into());
-    let told: Vec<_> = driver.records(&moments).unwrap().into_iter().map(|told| (told.value, told.timestamp_ms)).collect();
+    let told: Vec<_> =
+        driver.records(&moments).unwrap().into_iter().map(|told| (told.value, told.timestamp_ms)).collect();
     assert_eq!(told, [0, 1, 2, 3, 4, 5].map(|second| (Some(second * 1_000), second * 1_000)));
 }
 

@@ -81,6 +81,25 @@ fn everywhere_in_a_graph() {
 
 #[test]
 fn tombstones_keep_their_own() {
+    // Also where their keys do not decode, which a stream does not look at: time is the same for all that read the topic.
+    for reads_table in [false, true] {
+        let graph = GraphBuilder::new();
+        let waits = graph.stream(&readings()).in_time_order("waiting", std::time::Duration::ZERO);
+        waits.group_by_key().count("count");
+        if reads_table {
+            graph.table(&readings(), "rows");
+        }
+        let policy = millpond::FailurePolicy::DeadLetter("dead".into());
+        let settings = millpond::testing::Settings { policy, ..Default::default() };
+        let mut driver = Driver::with_settings(&graph.build().unwrap(), settings).unwrap();
+        let tombstone = millpond::changelog::Record::tombstone("no key").at(77);
+        driver.append(millpond::TopicPartition::new("readings", 0), vec![tombstone]).unwrap();
+        driver.run().unwrap();
+        let stats = driver.stats().unwrap();
+        assert_eq!(stats.dead_letters, u64::from(reads_table));
+        assert_eq!(stats.stream_times.into_values().collect::<Vec<_>>(), [77], "{reads_table}");
+    }
+
     let graph = GraphBuilder::new();
     let deleted =
         graph.records(&readings()).map_values(|_, reading| reading.timestamp_ms).to_table("deleted");

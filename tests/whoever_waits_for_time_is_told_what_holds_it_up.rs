@@ -79,7 +79,8 @@ fn whoever_waits_for_time_is_told_what_holds_it_up() {
     put(&engine, &clicks(), second, 11_999);
     clock.advance(500);
     let told = timed_out(engine.wait_until_closed_in(&tables.counts, 12_000).within(SOON).wait_blocking());
-    for word in ["`counts`", "has come to 11999", "up to 12000", "clicks/1", "last at 1000500", "Topic::idle"] {
+    for word in ["`counts`", "has come to 11999", "up to 12000", "clicks/1", "last at 1000500", "Topic::idle"]
+    {
         assert!(told.contains(word), "{word}: {told}");
     }
     let before = engine.snapshot().unwrap();

@@ -37,7 +37,11 @@ use std::str::FromStr;
 /// Copies share what they have in common: copying one costs nothing, and moving one partition on costs the logarithm of their
 /// number.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Position(RedBlackTreeMapSync<TopicPartition, u64>);
+pub struct Position {
+    offsets: RedBlackTreeMapSync<TopicPartition, u64>,
+    /// What [tells](TopicPartition::tell_apart) the partitions that it names from those of another one.
+    named: u64,
+}
 
 impl Position {
     /// The position before every record.
@@ -49,24 +53,28 @@ impl Position {
     /// The next offset of `partition`.
     #[must_use]
     pub fn offset(&self, partition: &TopicPartition) -> u64 {
-        self.0.get(partition).copied().unwrap_or(0)
+        self.offsets.get(partition).copied().unwrap_or(0)
     }
 
     /// The next offset of `partition`, if the position names it.
     pub(crate) fn known(&self, partition: &TopicPartition) -> Option<u64> {
-        self.0.get(partition).copied()
+        self.offsets.get(partition).copied()
     }
 
     /// Sets the next offset of `partition`.
     pub fn set(&mut self, partition: TopicPartition, next_offset: u64) {
-        self.0.insert_mut(partition, next_offset);
+        let before = self.offsets.size();
+        self.offsets.insert_mut(partition.clone(), next_offset);
+        if self.offsets.size() > before {
+            self.named ^= partition.tell_apart();
+        }
     }
 
     /// Raises every partition to at least where `other` stands.
     pub fn advance_to(&mut self, other: &Self) {
-        for (partition, &offset) in &other.0 {
+        for (partition, &offset) in &other.offsets {
             if self.known(partition).is_none_or(|mine| mine < offset) {
-                self.0.insert_mut(partition.clone(), offset);
+                self.set(partition.clone(), offset);
             }
         }
     }
@@ -78,7 +86,7 @@ impl Position {
             return true;
         }
         // A look-up costs some ten times as much as a step through what is in order anyway.
-        if other.0.size().saturating_mul(8) < self.0.size() {
+        if other.offsets.size().saturating_mul(8) < self.offsets.size() {
             return other.iter().all(|(partition, offset)| self.offset(partition) >= offset);
         }
         let mut mine = self.iter().peekable();
@@ -101,7 +109,7 @@ impl Position {
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.offsets.is_empty()
     }
 
     /// How many records of the partitions that this position names lie between it and `ahead`.
@@ -109,14 +117,19 @@ impl Position {
         self.iter().map(|(id, next)| ahead.offset(id).saturating_sub(next)).sum()
     }
 
+    /// What [tells](TopicPartition::tell_apart) the partitions that it names from those of another one.
+    pub(crate) fn named(&self) -> u64 {
+        self.named
+    }
+
     /// How many partitions it names.
     pub(crate) fn partitions(&self) -> usize {
-        self.0.size()
+        self.offsets.size()
     }
 
     /// The partitions with their next offsets, ordered by topic and partition.
     pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, u64)> {
-        self.0.iter().map(|(partition, &offset)| (partition, offset))
+        self.offsets.iter().map(|(partition, &offset)| (partition, offset))
     }
 }
 
@@ -129,7 +142,9 @@ impl fmt::Debug for Position {
 
 impl FromIterator<(TopicPartition, u64)> for Position {
     fn from_iter<I: IntoIterator<Item = (TopicPartition, u64)>>(offsets: I) -> Self {
-        Self(offsets.into_iter().collect())
+        let mut position = Self::new();
+        offsets.into_iter().for_each(|(partition, offset)| position.set(partition, offset));
+        position
     }
 }
 
@@ -207,7 +222,7 @@ impl FromStr for Position {
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
-        for (index, (partition, offset)) in self.0.iter().enumerate() {
+        for (index, (partition, offset)) in self.offsets.iter().enumerate() {
             let separator = if index == 0 { "" } else { ", " };
             write!(f, "{separator}{partition}@{offset}")?;
         }

@@ -98,7 +98,9 @@ impl SourceBatch<'_> {
                 let place = places.of(record.offset)?;
                 let stamp = Stamp::new(record.timestamp_ms, place);
                 // One that is left out has taken its partition on in time all the same.
-                let stamp = if self.dated_by_source { stamp } else { self.at(stamp) };
+                // A tombstone has no value that could say when it happened, so it says it itself, whether its key decodes or not.
+                let is_dated = !self.dated_by_source || record.value.is_none();
+                let stamp = if is_dated { self.at(stamp) } else { stamp };
                 if let Some(left_out) = self.left_out(place)
                     && !(self.dated_by_source && left_out.decodes)
                 {

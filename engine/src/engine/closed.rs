@@ -29,7 +29,8 @@ impl Closes {
             Self::Table(index) => graph.writer_of(index).into_iter().collect(),
             Self::Everything => {
                 let waits = graph.nodes.iter().enumerate();
-                let waits = waits.filter(|(_, node)| node.time.looks && !matches!(node.step, Step::Ticks { .. }));
+                let waits =
+                    waits.filter(|(_, node)| node.time.looks && !matches!(node.step, Step::Ticks { .. }));
                 waits.map(|(id, _)| id).collect()
             }
         }
@@ -149,11 +150,14 @@ fn missing(service: &Service, nodes: &[usize], due_ms: i64) -> String {
     };
     let step = service.graph.step(held.node);
     let partition = match (&held.held_by, held.held_since_ms) {
-        (Some(id), Some(since_ms)) => format!("held up by {id}, which has come further last at {since_ms} by the clock"),
+        (Some(id), Some(since_ms)) => {
+            format!("held up by {id}, which has come further last at {since_ms} by the clock")
+        }
         (Some(id), None) => format!("held up by {id}, which has come no further since the engine was opened"),
         (None, _) => "held up by a topic that is not there yet".to_owned(),
     };
-    let paused = if service.paused.load(Ordering::Acquire) { "; the engine is paused: `resume` it" } else { "" };
+    let paused =
+        if service.paused.load(Ordering::Acquire) { "; the engine is paused: `resume` it" } else { "" };
     format!(
         "{step} {come}, and is waited for up to {due_ms}; it is {partition}{paused}. Time comes with records, and where a partition is \
          silent as `Topic::idle` says"

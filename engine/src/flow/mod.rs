@@ -4,6 +4,7 @@
 
 mod batch;
 mod branch;
+mod closings;
 mod failure;
 mod handles;
 mod meter;
@@ -18,9 +19,11 @@ pub use handles::{NodeRef, TableIndex, TableRef};
 pub use origin::Origin;
 pub use pass::{Charges, Detail, Pass};
 pub use router::Router;
-pub(crate) use stamp::Closing;
+pub(crate) use stamp::ClosingPlace;
 pub use stamp::{Stamp, Stamped};
 
 pub(crate) use batch::{Batch, NodeOutput, Output};
+use branch::Branch;
+pub(crate) use closings::{Closing, Closings, LeftOutClosings};
 pub(crate) use handles::{GraphId, NodeId};
 pub(crate) use meter::Meter;

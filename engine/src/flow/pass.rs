@@ -1,7 +1,9 @@
 //! A pass: one shard on its way through one epoch, as far as tables have to know of it.
 
-use super::{Failure, Meter, Stamp};
+use super::closings::{Closing, Closings};
+use super::{Event, Failure, Meter, Stamp};
 use crate::Result;
+use crate::codec::KeyCodec;
 use std::fmt;
 
 /// Whether a fold hands on every single update of a table, or only what became of each key.
@@ -21,6 +23,10 @@ pub struct Pass<'a> {
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
     pub(crate) current: Option<Stamp>,
+    /// The node that runs.
+    pub(crate) node: usize,
+    /// What is told of what closes, unless it is everything.
+    pub(crate) closings: Option<&'a Closings<'a>>,
 }
 
 impl fmt::Debug for Pass<'_> {
@@ -85,6 +91,24 @@ impl Pass<'_> {
     pub fn at(&mut self, stamp: &Stamp) {
         if self.tracing {
             self.current = Some(*stamp);
+        }
+    }
+
+    /// Whether to tell of what closes for `key` and is told with `stamp`, one [of a closing](Stamp::of_closing): not if code failed at it and
+    /// it is left out, or while the engine looks for which it is. Whatever else the operator makes of it stays as it is. Free unless
+    /// code has failed.
+    #[must_use]
+    pub fn tells<K: KeyCodec>(&self, stamp: &Stamp, key: &K) -> bool {
+        let Some(closings) = self.closings.filter(|_| stamp.closing_place().is_some()) else { return true };
+        let mut encoded = Vec::new();
+        key.encode_key(&mut encoded);
+        closings.tells(Closing::new(stamp, encoded, self.node))
+    }
+
+    /// Leaves of `events` what is [told](Self::tells): an operator that puts out what closes calls it last.
+    pub fn tell<K: KeyCodec, V>(&self, events: &mut Vec<Event<K, V>>) {
+        if self.closings.is_some() {
+            events.retain(|event| self.tells(&event.stamp, &event.key));
         }
     }
 

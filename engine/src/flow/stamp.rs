@@ -29,14 +29,14 @@ pub struct Stamp {
 
 /// What closes for one key, as far as stamps tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Closing {
+pub(crate) struct ClosingPlace {
     sequence: u64,
     first_bytes: u64,
     /// A hash of the key.
     of_key: u64,
 }
 
-impl Closing {
+impl ClosingPlace {
     /// Whether both close at one time, for keys whose order stamps do not tell.
     pub(crate) fn is_beside(&self, other: &Self) -> bool {
         (self.sequence, self.first_bytes) == (other.sequence, other.first_bytes)
@@ -76,12 +76,22 @@ impl Stamp {
         self.sequence >= FIRST_CLOSING || self.branch.is_of_time()
     }
 
+    /// The place of what closes, and of what is made of it; `None` of what a record has caused, or was due before one.
+    pub(crate) fn closing_place(&self) -> Option<u64> {
+        (self.sequence >= FIRST_CLOSING).then_some(self.sequence)
+    }
+
+    /// When that closes which has such a [place](Self::closing_place).
+    pub(crate) fn close_ms_of(place: u64) -> i64 {
+        (place & !FIRST_CLOSING).cast_signed() - CLOSINGS
+    }
+
     /// What closes for a key; `None` of what a record has caused, and of what was [let go](Self::of_release), which follows the order of
     /// records.
-    pub(crate) fn closing(&self) -> Option<Closing> {
+    pub(crate) fn closing(&self) -> Option<ClosingPlace> {
         let is_for_a_key = self.sequence >= FIRST_CLOSING && self.branch.is_of_time();
         let (first_bytes, of_key) = self.branch.left();
-        is_for_a_key.then_some(Closing { sequence: self.sequence, first_bytes, of_key })
+        is_for_a_key.then_some(ClosingPlace { sequence: self.sequence, first_bytes, of_key })
     }
 
     /// The stamp of what was due for a key at `due_ms`, the `index`th such before this record was worked on for the key: it stands

@@ -62,6 +62,29 @@ impl Graph {
         written.min_by_key(|table| table.name.len())
     }
 
+    /// The name of the table that the node numbered `id` is there for, or the next one before it; of one that is kept beside another, of
+    /// that one.
+    pub(crate) fn table_of(&self, id: usize) -> Option<&str> {
+        let mut reached = BTreeSet::from([id]);
+        for (before, node) in self.nodes.iter().enumerate().take(id + 1).rev() {
+            if !reached.contains(&before) {
+                continue;
+            }
+            if let Some(table) = self.result(node) {
+                let is_beside = |other: &&TableSpec| {
+                    table.name.strip_prefix(&*other.name).is_some_and(|rest| rest.starts_with('.'))
+                };
+                let whole = self.tables.iter().filter(is_beside).min_by_key(|other| other.name.len());
+                return Some(&whole.unwrap_or(table).name);
+            }
+            if let Step::Ticks { id, .. } = &node.step {
+                return Some(Tick::name(id));
+            }
+            reached.extend(&node.inputs);
+        }
+        None
+    }
+
     /// The first table or topic that what `id` puts out comes to.
     fn towards(&self, id: usize) -> Option<String> {
         let mut reached = BTreeSet::from([id]);

@@ -19,15 +19,15 @@ pub use interleaving::Interleaving;
 pub use table_options::TableOptions;
 pub(crate) use time::TimeUse;
 
+use crate::TopicPartition;
 use crate::changelog::{Timestamps, TopicConfig, TopicType};
 use crate::codec::Shape;
 use crate::dataflow::{AnyOperator, AnySource};
 use crate::flow::{GraphId, NodeId};
 use crate::state::{AnyTable, TaskState};
 use crate::store::layout::{FoldId, TableId};
-use crate::TopicPartition;
-pub use crate::time::Period;
 use crate::time::Idle;
+pub use crate::time::Period;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,9 +114,16 @@ impl Node {
 
 /// What a node runs.
 pub(crate) enum Step {
-    Source { topic: Arc<str>, source: Arc<dyn AnySource> },
+    Source {
+        topic: Arc<str>,
+        source: Arc<dyn AnySource>,
+    },
     /// What has a record for each period, by the clock.
-    Ticks { id: TopicPartition, period: Period, operator: Arc<dyn AnyOperator> },
+    Ticks {
+        id: TopicPartition,
+        period: Period,
+        operator: Arc<dyn AnyOperator>,
+    },
     Operator(Arc<dyn AnyOperator>),
 }
 

@@ -110,7 +110,8 @@ impl Core {
         self.read_what_was_added()?;
         let held = self.build.as_ref().is_some_and(|build| build.holds_main);
         // Whether there is anything to read or not: periods begin by the clock.
-        let ran = !held && (self.let_periods_begin()? || self.main.step(limit, None)? || self.let_time_pass()?);
+        let ran =
+            !held && (self.let_periods_begin()? || self.main.step(limit, None)? || self.let_time_pass()?);
         self.look_who_leads();
         let Some(build) = &mut self.build else { return Ok(ran) };
         // An older version goes on answering until the tables that take its place can.

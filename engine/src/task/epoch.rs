@@ -7,7 +7,7 @@ use super::passage::{Passage, Passed};
 use super::plan::{Plan, node};
 use crate::changelog::Changelog;
 use crate::dataflow::{AllAwaited, Context, Skipped, SourceBatch, Sunk, Taking};
-use crate::flow::{Batch, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
+use crate::flow::{Batch, Closings, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, RowBatch};
@@ -59,6 +59,11 @@ impl EpochFailure {
         self.stamp.as_ref().is_some_and(|stamp| stamp.is_of_closing())
     }
 
+    /// The place of what closed, if it happened at what is made of that.
+    pub(crate) fn closing_place(&self) -> Option<u64> {
+        self.stamp.as_ref().and_then(|stamp| stamp.closing_place())
+    }
+
     /// That there are records which do not decode.
     fn undecodable(undecodable: Skipped) -> Option<Self> {
         let (&place, reason) = undecodable.first_key_value()?;
@@ -106,6 +111,8 @@ pub(crate) struct EpochRun<'a> {
     pub(crate) router: Router,
     pub(crate) epoch: u64,
     pub(crate) skipped: &'a Skipped,
+    /// What is told of what closes, unless it is everything.
+    pub(crate) closings: Option<&'a Closings<'a>>,
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
     /// Whether it is run again after a panic that was printed.
@@ -287,7 +294,8 @@ impl EpochRun<'_> {
 
     /// What the operators of `shard` are shown.
     fn context(&self, shard: usize) -> Context<'_> {
-        let pass = Pass { shard, epoch: self.epoch, meter: self.meter, tracing: self.tracing, current: None };
+        let Self { epoch, meter, tracing, closings, .. } = *self;
+        let pass = Pass { shard, epoch, meter, tracing, current: None, node: 0, closings };
         Context {
             pass,
             router: self.router,
@@ -324,6 +332,7 @@ impl EpochRun<'_> {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             nodes.iter().try_for_each(|&id| {
                 step = id;
+                context.node = id;
                 context.time = before.of(id)..watermarks.of(id);
                 self.node(id, lane, &mut context)
             })

@@ -12,9 +12,11 @@
 //! belongs to it; it is cut only where the engine stops within it.
 
 use super::Task;
+use super::closings::LeftOutOfEpoch;
 use super::epoch::EpochFailure;
 use super::input::{EpochInput, EpochLimit};
 use crate::dataflow::{LeftOut, Skipped};
+use crate::flow::Closings;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -73,6 +75,12 @@ pub enum FailurePolicy {
     /// anew with them, and with all that derives from these. A record that fails for the same reason once more, there or after
     /// a crash, is not written again; one that fails for another reason is. Only where several engines share a name, as on Kafka, and
     /// build the same table at the same moment, may each of them write it.
+    ///
+    /// Where code fails at what has *closed*, such as in a `map` behind `on_close`, no record is to blame. What was told of that one
+    /// window, of that one record that has met none, or that was put in order, is left out on every way, and has a letter: the
+    /// key of its row as it is encoded, without a value, dated as it was told, with `millpond.reason`, `.engine`, `.table` and
+    /// `.closed`, the moment in milliseconds. The row stays in its table. Code that fails at an alarm stops the engine, and so does
+    /// what fails where a table lets go of a row by its time.
     DeadLetter(Arc<str>),
 }
 
@@ -167,12 +175,13 @@ pub(super) enum EpochOutcome {
 impl Task {
     /// Runs the epoch `input`, without the records that the failure policy leaves out.
     pub(super) fn process(&mut self, input: &EpochInput) -> Result<EpochOutcome> {
-        let mut skipped = Skipped::new();
+        let mut left_out = LeftOutOfEpoch::default();
         loop {
-            let mut failure = match self.attempt(input, &skipped, false) {
+            let closings = Closings::all_but(&left_out.closings);
+            let mut failure = match self.attempt(input, &left_out.records, &closings, false) {
                 Ok(sealed) => {
                     let grown_bytes = sealed.grown_bytes;
-                    if !self.finish(input, sealed, &skipped)? {
+                    if !self.finish(input, sealed, &left_out)? {
                         self.input.put_back(input)?;
                         return Ok(EpochOutcome::Awaits);
                     }
@@ -181,7 +190,7 @@ impl Task {
                     return Ok(EpochOutcome::Done);
                 }
                 Err(failure) if failure.too_much || failure.awaited.is_some() => failure,
-                Err(failure) => self.attribute(failure, input, &skipped)?,
+                Err(failure) => self.attribute(failure, input, &left_out)?,
             };
             self.backoff.told = failure.record.or(self.backoff.told);
             if let Some(awaited) = failure.awaited.take() {
@@ -197,7 +206,19 @@ impl Task {
             if !failure.is_of_user() {
                 return Err(failure.error);
             }
-            let Some(left_out) = self.left_out(&failure, input) else {
+            // What closes stands behind all records, and need not be alone to be found.
+            if let Some(place) = failure.closing_place()
+                && (self.setting.sets_aside() || input.records <= 1)
+                && let Some((closing, error)) = self.closing_to_blame(input, &left_out, place)?
+            {
+                if !self.setting.sets_aside() {
+                    failure.error = error.context(self.told_of(&closing));
+                    return Err(self.stopped(input, failure));
+                }
+                left_out.closings.insert(closing, error.to_string());
+                continue;
+            }
+            let Some(records) = self.left_out(&failure, input) else {
                 // One without records cannot be cut smaller either.
                 if input.records <= 1 {
                     return Err(self.stopped(input, failure));
@@ -206,9 +227,9 @@ impl Task {
                 self.backoff.narrow(input, failure.record);
                 return Ok(EpochOutcome::Failed);
             };
-            let before = skipped.len();
-            skipped.extend(left_out);
-            if skipped.len() == before {
+            let before = left_out.records.len();
+            left_out.records.extend(records);
+            if left_out.records.len() == before {
                 return Err(failure.error.context(
                     "the epoch fails without the record to blame, too; an operator names it wrongly to `Context::at`",
                 ));
@@ -219,7 +240,7 @@ impl Task {
     /// The records to leave out of the epoch after this failure; `None` if it is not clear enough that they are to blame,
     /// or nothing may be left out.
     fn left_out(&self, failure: &EpochFailure, input: &EpochInput) -> Option<Skipped> {
-        // No record is to blame for what was made where something closed.
+        // No record is to blame for what was made where something closed, and nothing of that could be left out.
         if !self.setting.sets_aside() || failure.is_of_closing() {
             return None;
         }
@@ -240,14 +261,15 @@ impl Task {
         &self,
         mut failure: EpochFailure,
         input: &EpochInput,
-        skipped: &Skipped,
+        left_out: &LeftOutOfEpoch,
     ) -> Result<EpochFailure> {
         // An operator may name what it likes.
         failure.record = failure.record.filter(|&place| input.find(place).is_some());
         if failure.record.is_some() || !failure.is_of_user() {
             return Ok(failure);
         }
-        if let Err(mut again) = self.attempt(input, skipped, true) {
+        let closings = Closings::all_but(&left_out.closings);
+        if let Err(mut again) = self.attempt(input, &left_out.records, &closings, true) {
             // An operator may name what it likes.
             again.record = again.record.filter(|&place| input.find(place).is_some());
             return Ok(again);
@@ -282,8 +304,8 @@ impl Task {
             return Error::new(
                 error.kind(),
                 format!(
-                    "{error}; that was made where something closed, and no record is to blame that could be left out: mend the code; \
-                     nothing was lost, and what closes is told again"
+                    "{error}; that was made where something closed, and no record is to blame: mend the code; nothing was lost, and what \
+                     closes is told again"
                 ),
             );
         }

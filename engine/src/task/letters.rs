@@ -10,13 +10,16 @@
 //! topic ends now. Between that look and the append another engine of the name, which builds the same, may append the same
 //! letter: where several share a log, such a record can have a letter of each that builds at the same moment.
 //!
+//! What closed, and was not told because code failed at it, has a letter, too, known by its table, its key and when it closed.
+//!
 //! Letters of other services in the same topic do not count. Letters that retention has dropped are forgotten.
 
+use super::closings::LeftOutOfEpoch;
 use super::input::EpochInput;
 use super::{FailurePolicy, Setting, Task, appends};
 use crate::changelog::{Commit, EpochMark, Header, MAX_HEADERS_BYTES, Record, RecordRef, read_below};
-use crate::dataflow::{LeftOut, Skipped, Sunk};
-use crate::flow::Stamp;
+use crate::dataflow::{LeftOut, Sunk};
+use crate::flow::{Closing, Stamp};
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashSet};
@@ -34,6 +37,11 @@ const REASON: &str = "millpond.reason";
 const TOPIC: &str = "millpond.topic";
 const PARTITION: &str = "millpond.partition";
 const OFFSET: &str = "millpond.offset";
+/// Of what closed, and was not told: in which table, and when.
+const TABLE: &str = "millpond.table";
+const CLOSED: &str = "millpond.closed";
+
+const ALL: [&str; 7] = [ENGINE, REASON, TOPIC, PARTITION, OFFSET, TABLE, CLOSED];
 
 /// The longest reason, in bytes: user code may put anything into its panics.
 const MAX_REASON_BYTES: usize = 1 << 10;
@@ -85,7 +93,8 @@ impl Letters {
         let mut reader = setting.changelog.reader(id, self.next)?;
         read_below(&mut *reader, end, |batch| {
             let letters = batch.decode()?;
-            self.known.extend(letters.iter().filter_map(|letter| identity(letter.headers(), setting)));
+            let known = letters.iter().filter_map(|letter| identity(letter.key, letter.headers(), setting));
+            self.known.extend(known);
             Ok(())
         })?;
         self.next = reader.offset();
@@ -95,29 +104,41 @@ impl Letters {
 
 /// What tells a letter of this engine from others; `None` if it is none.
 fn identity<'h>(
+    key: Option<&[u8]>,
     headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
     setting: &Setting,
 ) -> Option<u64> {
-    let mut named = [(ENGINE, None), (REASON, None), (TOPIC, None), (PARTITION, None), (OFFSET, None)];
+    let mut named = ALL.map(|name| (name, None));
     for (name, value) in headers {
         if let Some((_, slot)) = named.iter_mut().find(|(wanted, _)| *wanted == name) {
             *slot = value;
         }
     }
-    let [(_, engine), origin @ ..] = named;
-    if engine != Some(setting.name.as_bytes()) || origin.iter().any(|(_, value)| value.is_none()) {
+    let [(_, engine), (_, reason), of_record @ .., (_, table), (_, closed)] = named;
+    if engine != Some(setting.name.as_bytes()) || reason.is_none() {
         return None;
     }
     let mut hasher = DefaultHasher::new();
-    origin.hash(&mut hasher);
+    match (table, closed) {
+        (Some(table), Some(closed)) => (reason, table, closed, key).hash(&mut hasher),
+        _ if of_record.iter().any(|(_, value)| value.is_none()) => return None,
+        _ => (reason, of_record).hash(&mut hasher),
+    }
     Some(hasher.finish())
 }
 
 impl Task {
-    /// The letters for the records that the epoch left out.
-    pub(super) fn letters(&self, input: &EpochInput, skipped: &Skipped) -> Result<Vec<Sunk>> {
+    /// The letters for what the epoch left out.
+    pub(super) fn letters(&self, input: &EpochInput, left_out: &LeftOutOfEpoch) -> Result<Vec<Sunk>> {
         let FailurePolicy::DeadLetter(topic) = &self.setting.policy else { return Ok(Vec::new()) };
-        let mut letters = Vec::new();
+        let skipped = &left_out.records;
+        let closed = left_out.closings.iter().map(|(closing, reason)| Sunk {
+            topic: Arc::clone(topic),
+            partition: 0,
+            stamp: closing.stamp(),
+            record: self.letter_of_closing(closing, reason),
+        });
+        let mut letters: Vec<Sunk> = closed.collect();
         let mut by_piece: BTreeMap<u32, Vec<(u64, u64, &String)>> = BTreeMap::new();
         for (&place, LeftOut { reason, .. }) in skipped {
             if let Some((source, offset)) = input.find(place) {
@@ -146,6 +167,19 @@ impl Task {
         Ok(letters)
     }
 
+    /// The letter for what closed and was not told. Its key is that of the row, which is in its table still.
+    fn letter_of_closing(&self, closing: &Closing, reason: &str) -> Record {
+        let own = [
+            (ENGINE, self.setting.name.to_string()),
+            (REASON, shortened(reason).to_owned()),
+            (TABLE, self.setting.graph.table_of(closing.node).unwrap_or_default().to_owned()),
+            (CLOSED, closing.close_ms().to_string()),
+        ];
+        let mut letter = Record::tombstone(closing.key.clone()).at(closing.timestamp_ms);
+        letter.headers.extend(own.map(|(name, value)| Header::new(name, value)));
+        letter
+    }
+
     /// Whether the last epoch was put back, as it could not be told which of its letters are there.
     pub(super) fn awaits_letters(&self) -> bool {
         self.letters.are_awaited
@@ -163,7 +197,8 @@ impl Task {
         }
         letters.retain(|letter| {
             let headers = letter.record.headers.iter().map(|header| (&*header.name, header.value.as_deref()));
-            identity(headers, &self.setting).is_none_or(|letter| !self.letters.known.contains(&letter))
+            let key = letter.record.key.as_deref();
+            identity(key, headers, &self.setting).is_none_or(|letter| !self.letters.known.contains(&letter))
         });
         if letters.is_empty() {
             return Ok(true);
@@ -197,7 +232,7 @@ fn letter(record: &RecordRef<'_>, origin: &TopicPartition, reason: &str, engine:
     let mut letter = record.to_record();
     let mut left = MAX_HEADERS_BYTES - OWN_HEADERS_BYTES;
     letter.headers.retain(|header| {
-        if [ENGINE, REASON, TOPIC, PARTITION, OFFSET].contains(&&*header.name) {
+        if ALL.contains(&&*header.name) {
             return false;
         }
         // Two lengths of at most four bytes each.

@@ -12,6 +12,7 @@ mod beginnings;
 mod build;
 mod catalogue;
 mod checks;
+mod closings;
 mod compaction;
 mod consumer;
 mod core;
@@ -58,12 +59,13 @@ pub(crate) use tasks::{Tasks, position_of};
 
 use crate::changelog::{Record, Role};
 use crate::dataflow::{Skipped, Sunk};
-use crate::flow::{Meter, Stamp};
+use crate::flow::{Closings, Meter, Stamp};
 use crate::state::{AnyTable, Generation, Published, TaskState};
 use crate::store::layout::TableId;
 use crate::time::{Reached, StreamTimes, Tick, Watermarks};
 use crate::{Error, Position, Result, TopicPartition, fault};
 use bytes::Bytes;
+use closings::LeftOutOfEpoch;
 use epoch::{EpochFailure, EpochRun, Sealed};
 use failures::{Backoff, EpochOutcome};
 use input::{Bound, EpochInput};
@@ -240,6 +242,7 @@ impl Task {
             router: self.setting.router,
             epoch: self.shared.epoch() + 1,
             skipped: const { &Skipped::new() },
+            closings: None,
             tracing: false,
             again: false,
             meter,
@@ -250,7 +253,13 @@ impl Task {
     }
 
     /// Runs an epoch and takes it back if it fails. `tracing` notes which record is worked on, after a failure.
-    fn attempt(&self, input: &EpochInput, skipped: &Skipped, tracing: bool) -> Result<Sealed, EpochFailure> {
+    fn attempt(
+        &self,
+        input: &EpochInput,
+        skipped: &Skipped,
+        closings: &Closings<'_>,
+        tracing: bool,
+    ) -> Result<Sealed, EpochFailure> {
         // What cannot be cut smaller may take what it takes.
         let is_whole = input.records <= 1 || input.replayed;
         let most_bytes = if is_whole { usize::MAX } else { self.setting.growth_bytes };
@@ -258,7 +267,8 @@ impl Task {
         let meter = Meter::new(most_bytes, record_bytes);
         let times = self.shared.published().reached.times.clone();
         let again = tracing || (input.records == 1 && self.backoff.has_told(input.first()));
-        let run = EpochRun { skipped, tracing, again, ..self.run(&meter, &times) };
+        let closings = (!closings.is_plain()).then_some(closings);
+        let run = EpochRun { skipped, closings, tracing, again, ..self.run(&meter, &times) };
         // What is left over of the epoch is dropped in there, too.
         let run =
             user_code("an epoch was run", || run.carry(input)).unwrap_or_else(|panic| Err(panic.into()));
@@ -291,8 +301,8 @@ impl Task {
 
     /// Appends what the epoch produced, then makes it visible. `false` if it has to wait for letters, as in
     /// [`append_missing`](Self::append_missing): it was taken back.
-    fn finish(&mut self, input: &EpochInput, sealed: Sealed, skipped: &Skipped) -> Result<bool> {
-        let produced = self.produce(input, sealed.sunk, sealed.passed.takes_in, skipped);
+    fn finish(&mut self, input: &EpochInput, sealed: Sealed, left_out: &LeftOutOfEpoch) -> Result<bool> {
+        let produced = self.produce(input, sealed.sunk, sealed.passed.takes_in, left_out);
         if !matches!(produced, Ok(true)) {
             self.roll_back()?;
             return produced;
@@ -370,9 +380,9 @@ impl Task {
         input: &EpochInput,
         mut sunk: Vec<Sunk>,
         takes_in: bool,
-        skipped: &Skipped,
+        left_out: &LeftOutOfEpoch,
     ) -> Result<bool> {
-        let letters = self.letters(input, skipped)?;
+        let letters = self.letters(input, left_out)?;
         if !self.produces && !input.makes_tick {
             return self.append_missing(letters);
         }

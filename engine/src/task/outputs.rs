@@ -8,7 +8,7 @@
 use crate::TopicPartition;
 use crate::changelog::Append;
 use crate::dataflow::Sunk;
-use crate::flow::Closing;
+use crate::flow::ClosingPlace;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -42,7 +42,7 @@ fn are_beside(a: &Sunk, b: &Sunk) -> bool {
 
 /// Puts closings in the order of the keys of their first records.
 fn in_order_of_keys(beside: &mut [Sunk]) {
-    let mut firsts: BTreeMap<Option<Closing>, Option<Bytes>> = BTreeMap::new();
+    let mut firsts: BTreeMap<Option<ClosingPlace>, Option<Bytes>> = BTreeMap::new();
     for sunk in &*beside {
         firsts.entry(sunk.stamp.closing()).or_insert_with(|| sunk.record.key.clone());
     }

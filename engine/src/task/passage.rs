@@ -39,10 +39,10 @@ pub(super) struct Passage<'a> {
 impl<'a> Passage<'a> {
     pub(super) fn new(run: &'a EpochRun<'a>, input: &'a EpochInput) -> Self {
         let mut before = run.times.clone();
-        let ticks = usize::from(input.reads.known(run.ticks).is_some());
+        let ticks = input.reads.known(run.ticks).map_or(0, |_| run.ticks.tell_apart());
         // One without input changes nothing, and has no mark that would say whom it has taken in.
         let takes_in = !(input.pieces.is_empty() && input.ticks.is_empty())
-            && input.reads.partitions() != before.len() + ticks
+            && input.reads.named() ^ ticks != before.named()
             && before.take_in(input.reads.iter().map(|(id, _)| id).filter(|id| *id != run.ticks));
         for reach in input.ticks.iter().flat_map(|tick| &tick.partitions) {
             before.raise(&reach.id(), reach.time_ms);

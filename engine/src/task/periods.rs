@@ -27,14 +27,16 @@ impl Core {
         let told = |id: &TopicPartition| published.reached.times.of(id).unwrap_or(NEVER);
         let due = begun.filter(|(id, begins_ms)| told(id) < *begins_ms);
         let due: BTreeMap<_, _> = due.map(|(id, begins_ms)| (id.clone(), begins_ms)).collect();
-        let is_behind =
-            || self.main.shared().is_behind() || !published.reached.position.includes(&self.ends);
+        let is_behind = || self.main.shared().is_behind() || !published.reached.position.includes(&self.ends);
         if due.is_empty() || is_behind() { Ok(false) } else { self.tick(&self.among_all(due)) }
     }
 
     /// These with all other partitions that are read, if the graph has streams of periods: what they are taken on by has a place among all
     /// records then.
-    pub(super) fn among_all(&self, mut times: BTreeMap<TopicPartition, i64>) -> BTreeMap<TopicPartition, i64> {
+    pub(super) fn among_all(
+        &self,
+        mut times: BTreeMap<TopicPartition, i64>,
+    ) -> BTreeMap<TopicPartition, i64> {
         let graph = &self.service.graph;
         if graph.periods().next().is_some() {
             let read = self.main.position().iter().map(|(id, _)| id).filter(|id| graph.reads(&id.topic));

@@ -1,6 +1,6 @@
 //! Stream times: how far each partition has come.
 
-use super::NEVER;
+use super::{NEVER, Tick};
 use crate::TopicPartition;
 use rpds::RedBlackTreeMapSync;
 
@@ -9,18 +9,26 @@ use rpds::RedBlackTreeMapSync;
 ///
 /// Copies share what they have in common, as those of a [`Position`](crate::Position) do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct StreamTimes(RedBlackTreeMapSync<TopicPartition, i64>);
+pub(crate) struct StreamTimes {
+    times: RedBlackTreeMapSync<TopicPartition, i64>,
+    /// What [tells](TopicPartition::tell_apart) the partitions of the log that have a part in time from others.
+    named: u64,
+}
 
 impl StreamTimes {
     /// How far `partition` has come, if it has a part in time.
     pub(crate) fn of(&self, partition: &TopicPartition) -> Option<i64> {
-        self.0.get(partition).copied()
+        self.times.get(partition).copied()
     }
 
     /// Notes that `partition` has shown `time_ms`.
     pub(crate) fn raise(&mut self, partition: &TopicPartition, time_ms: i64) {
-        if self.of(partition).is_none_or(|reached| reached < time_ms) {
-            self.0.insert_mut(partition.clone(), time_ms);
+        let reached = self.of(partition);
+        if reached.is_none_or(|reached| reached < time_ms) {
+            self.times.insert_mut(partition.clone(), time_ms);
+        }
+        if reached.is_none() && !Tick::is_stream(partition) {
+            self.named ^= partition.tell_apart();
         }
     }
 
@@ -36,7 +44,7 @@ impl StreamTimes {
         let entered: Vec<_> =
             new.iter().map(|id| ((*id).clone(), self.least_of(&id.topic).unwrap_or(NEVER))).collect();
         for (id, time_ms) in entered {
-            self.0.insert_mut(id, time_ms);
+            self.raise(&id, time_ms);
         }
         !new.is_empty()
     }
@@ -48,11 +56,11 @@ impl StreamTimes {
 
     /// The partitions that have a part in time, in ascending order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&TopicPartition, i64)> {
-        self.0.iter().map(|(partition, &time_ms)| (partition, time_ms))
+        self.times.iter().map(|(partition, &time_ms)| (partition, time_ms))
     }
 
-    /// How many partitions have a part in time.
-    pub(crate) fn len(&self) -> usize {
-        self.0.size()
+    /// What [tells](TopicPartition::tell_apart) the partitions of the log that have a part in time from others.
+    pub(crate) fn named(&self) -> u64 {
+        self.named
     }
 }

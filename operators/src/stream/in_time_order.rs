@@ -158,6 +158,7 @@ impl<K: Key, V: Value> Operator for LetGo<K, V> {
         }
         table.fold(context, rows, Detail::Changes, |_, row, value| *row = value)?;
         released.sort_by_key(|event| event.stamp);
+        context.tell(&mut released);
         Ok(Some(released))
     }
 }

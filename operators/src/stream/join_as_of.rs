@@ -18,6 +18,8 @@ use millpond_engine::dataflow::{Context, Event, Failure, Operator};
 use millpond_engine::graph::{Interleaving, TableOptions};
 use millpond_engine::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::fmt::Display;
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -66,8 +68,42 @@ impl<K: Key, V: Value> Stream<K, V> {
         grace: Duration,
         join: impl Fn(&K, V, &T) -> W + Send + Sync + 'static,
     ) -> InTimeOrder<K, W, V> {
+        let join = move |key: &K, value, row: &T| Ok::<_, Infallible>(join(key, value, row));
+        self.try_join_as_of(table, store, grace, join)
+    }
+
+    /// As [`join_as_of`](Self::join_as_of), where an error is the failure of what is joined. The record was let go by time, so what is made of
+    /// it is left out, if anything is, and not what it was: see [`FailurePolicy`](millpond_engine::FailurePolicy).
+    ///
+    /// # Examples
+    /// ```
+    /// use millpond::testing::Driver;
+    /// use millpond::{ErrorKind, GraphBuilder, Topic};
+    /// use std::time::Duration;
+    ///
+    /// let (payments, rates) = (Topic::<String, u64>::new("payments"), Topic::<String, u64>::new("rates"));
+    /// let graph = GraphBuilder::new();
+    /// let table = graph.versioned(&rates, "rates", Duration::from_secs(3600));
+    /// let worth = graph.stream(&payments).try_join_as_of(&table, "waiting", Duration::ZERO, |_, cents, rate| {
+    ///     cents.checked_mul(*rate).ok_or("more than there is")
+    /// });
+    /// worth.to_table("worth");
+    /// let mut driver = Driver::new(&graph.build()?)?;
+    /// driver.put(&rates, "EUR".to_owned(), 105, 100)?;
+    /// driver.put(&payments, "EUR".to_owned(), u64::MAX, 100)?;
+    /// driver.run()?; // it waits until both have come further
+    /// assert!(driver.advance_time(101).unwrap_err().message().contains("more than there is"));
+    /// # Ok::<(), millpond::Error>(())
+    /// ```
+    pub fn try_join_as_of<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        table: &VersionedTable<K, T>,
+        store: impl Into<TableOptions<V>>,
+        grace: Duration,
+        join: impl Fn(&K, V, &T) -> Result<W, E> + Send + Sync + 'static,
+    ) -> InTimeOrder<K, W, V> {
         self.joined_as_of("join_as_of", table, store.into(), grace, move |key, value, row| {
-            row.map(|row| join(key, value, row))
+            row.map(|row| join(key, value, row)).transpose()
         })
     }
 
@@ -104,18 +140,33 @@ impl<K: Key, V: Value> Stream<K, V> {
         grace: Duration,
         join: impl Fn(&K, V, Option<&T>) -> W + Send + Sync + 'static,
     ) -> InTimeOrder<K, W, V> {
+        let join = move |key: &K, value, row: Option<&T>| Ok::<_, Infallible>(join(key, value, row));
+        self.try_left_join_as_of(table, store, grace, join)
+    }
+
+    /// As [`left_join_as_of`](Self::left_join_as_of), where an error is the failure of what is joined.
+    ///
+    /// # Examples
+    /// See [`try_join_as_of`](Self::try_join_as_of).
+    pub fn try_left_join_as_of<T: Value, W: Value, E: Display + 'static>(
+        &self,
+        table: &VersionedTable<K, T>,
+        store: impl Into<TableOptions<V>>,
+        grace: Duration,
+        join: impl Fn(&K, V, Option<&T>) -> Result<W, E> + Send + Sync + 'static,
+    ) -> InTimeOrder<K, W, V> {
         self.joined_as_of("left_join_as_of", table, store.into(), grace, move |key, value, row| {
-            Some(join(key, value, row))
+            join(key, value, row).map(Some)
         })
     }
 
-    fn joined_as_of<T: Value, W: Value>(
+    fn joined_as_of<T: Value, W: Value, E: Display + 'static>(
         &self,
         label: &str,
         table: &VersionedTable<K, T>,
         store: TableOptions<V>,
         grace: Duration,
-        join: impl Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,
+        join: impl Fn(&K, V, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
     ) -> InTimeOrder<K, W, V> {
         let (builder, grace) = (&self.builder, Grace::of(grace));
         if grace.ms > table.history.ms {
@@ -174,17 +225,17 @@ impl<K: Key, V: Value, T: Value> Operator for Beside<fn() -> (K, V, T)> {
 }
 
 /// Has records that were let go meet the versions of their time.
-struct MeetVersions<K, V, T, W, F> {
+struct MeetVersions<K, V, T, W, E, F> {
     history: History<K, T>,
     grace: Grace,
     join: F,
-    types: PhantomData<fn() -> (V, W)>,
+    types: PhantomData<fn() -> (V, W, E)>,
 }
 
 /// Versions of a key, by the order in which they replace each other.
 type Known<T> = BTreeMap<VersionOrder, Option<T>>;
 
-impl<K: Key, V: Value, T: Value, W, F> MeetVersions<K, V, T, W, F> {
+impl<K: Key, V: Value, T: Value, W, E, F> MeetVersions<K, V, T, W, E, F> {
     /// Whether a record at `at_ms` is to know of a version.
     fn is_known(&self, version: VersionOrder, at_ms: i64) -> bool {
         version.timestamp_ms <= at_ms && !self.grace.is_over(at_ms, version.stream_time_ms)
@@ -231,13 +282,14 @@ impl<K: Key, V: Value, T: Value, W, F> MeetVersions<K, V, T, W, F> {
     }
 }
 
-impl<K, V, T, W, F> Operator for MeetVersions<K, V, T, W, F>
+impl<K, V, T, W, E, F> Operator for MeetVersions<K, V, T, W, E, F>
 where
     K: Key,
     V: Value,
     T: Value,
     W: Value,
-    F: Fn(&K, V, Option<&T>) -> Option<W> + Send + Sync + 'static,
+    E: Display + 'static,
+    F: Fn(&K, V, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
 {
     type Input = (Vec<Event<K, V>>, Vec<Event<K, Arrival<Upsert<T>, ()>>>);
     type Output = Vec<Event<K, W>>;
@@ -263,6 +315,7 @@ where
         for (Event { key, value, stamp }, row) in events.into_iter().zip(met) {
             context.at(&stamp);
             let joined = (self.join)(&key, value, row.as_ref());
+            let joined = joined.map_err(|reason| context.failed(&stamp, reason))?;
             out.extend(joined.map(|value| Event { key, value, stamp }));
         }
         Ok(Some(out))

@@ -93,6 +93,8 @@ impl Operator for Ticks {
         let mut name = Vec::new();
         self.name.encode_key(&mut name);
         let stamp = Stamp::of_closing(moment, &name, moment);
-        Ok(Some(vec![Event { key: (), value: moment, stamp }]))
+        let mut told = vec![Event { key: (), value: moment, stamp }];
+        context.tell(&mut told);
+        Ok(Some(told))
     }
 }

@@ -81,6 +81,7 @@ impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
             Some(Event { key, value: new?, stamp })
         }));
         closed.sort_by_key(|event| event.stamp);
+        context.tell(&mut closed);
         Ok(Some(closed))
     }
 }

@@ -165,7 +165,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     }
 
     /// As [`left_join_within`](Self::left_join_within), where an error is the failure of the second of two records. Where it is
-    /// told that a record has met none no record is to blame, and the engine stops.
+    /// told that a record has met none that is left out by itself, with a dead letter of its own.
     ///
     /// # Examples
     /// See [`try_join_within`](Self::try_join_within).
@@ -225,7 +225,7 @@ impl<K: Key, V: Value> Stream<K, V> {
     }
 
     /// As [`outer_join_within`](Self::outer_join_within), where an error is the failure of the second of two records. Where it is
-    /// told that a record has met none no record is to blame, and the engine stops.
+    /// told that a record has met none that is left out by itself, with a dead letter of its own.
     ///
     /// # Examples
     /// See [`try_join_within`](Self::try_join_within).

@@ -142,6 +142,9 @@ fn tell<K: Key, V, T, W, E: Display>(
         number = if before == Some(first.origin()) { number + 1 } else { 0 };
         before = Some(first.origin());
         let stamp = first.branch(number);
+        if !context.tells(&stamp, &key) {
+            continue;
+        }
         context.at(&stamp);
         let joined = match &value {
             Either::Left(value) => join(&key, Some(value), None),

@@ -173,6 +173,7 @@ impl<K: Key, A: Value> Operator for Close<K, A> {
         }
         self.write(context, notes, fronts)?;
         closed.sort_by_key(|event: &Event<_, _>| event.stamp);
+        context.tell(&mut closed);
         Ok(Some(closed))
     }
 }

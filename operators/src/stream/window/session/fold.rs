@@ -177,8 +177,14 @@ impl<K: Key, A: Value> Operator for Closed<K, A> {
     type Input = (Folded<K, A>,);
     type Output = Vec<Event<Windowed<K>, A>>;
 
-    fn run(&self, _: &mut Context<'_>, ((closed, _),): Self::Input) -> Result<Option<Self::Output>, Failure> {
-        Ok(Some(closed.take()?))
+    fn run(
+        &self,
+        context: &mut Context<'_>,
+        ((closed, _),): Self::Input,
+    ) -> Result<Option<Self::Output>, Failure> {
+        let mut closed = closed.take()?;
+        context.tell(&mut closed);
+        Ok(Some(closed))
     }
 }
 

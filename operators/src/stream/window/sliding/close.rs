@@ -128,6 +128,7 @@ impl<K: Key, A: Value> Operator for Close<K, A> {
             self.close(context, together, &mut closed)?;
         }
         closed.sort_by_key(|event: &Event<_, _>| event.stamp);
+        context.tell(&mut closed);
         Ok(Some(closed))
     }
 }
