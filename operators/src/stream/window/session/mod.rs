@@ -5,7 +5,6 @@
 //! | `grouped` | grouped records by sessions, and what is folded of them |
 //! | `open` | the open sessions of a key: how a record joins them |
 //! | `fold` | the node that keeps them, closes them and tells of both |
-//! | `told` | what an epoch has told of sessions, as updates of their table |
 //!
 //! Late: a record counts as long as its own partition had not come further than the grace beyond it. So whether it counts depends on
 //! nothing but its partition, and never on which sessions happen to be open: sessions are the runs of the records that count in which no
@@ -20,7 +19,6 @@
 mod fold;
 mod grouped;
 mod open;
-mod told;
 
 pub use grouped::{SessionStream, SessionTable};
 
