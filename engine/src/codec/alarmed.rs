@@ -10,7 +10,7 @@ use crate::varint::{read_varint, unzigzag, write_varint, zigzag};
 use std::sync::Arc;
 
 /// What is stored of a key that carries an alarm. Whoever asks for it is shown the value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Alarmed<V> {
     /// When the alarm is due, in milliseconds since the Unix epoch.
     pub alarm_ms: Option<i64>,
@@ -18,6 +18,18 @@ pub struct Alarmed<V> {
     pub filed_ms: Option<i64>,
     /// The value.
     pub value: V,
+}
+
+impl<V: Clone> Clone for Alarmed<V> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), ..*self }
+    }
+
+    /// What the value owns may be used again: each epoch has the fold keep the row that it touches.
+    fn clone_from(&mut self, source: &Self) {
+        (self.alarm_ms, self.filed_ms) = (source.alarm_ms, source.filed_ms);
+        self.value.clone_from(&source.value);
+    }
 }
 
 /// Writes the alarm before the value.

@@ -5,7 +5,7 @@
 
 use super::grouped::RowCodec;
 use super::{CodecError, Shape, ValueCodec};
-use crate::varint::{read_slice, read_varint, unzigzag, write_slice, write_varint, zigzag};
+use crate::varint::{read_slice, read_varint, unzigzag, write_varint, zigzag};
 use std::sync::Arc;
 
 /// A stretch of time with a value.
@@ -48,14 +48,17 @@ impl<V> ValueCodec<Vec<Span<V>>> for SpansCodec<V> {
 
     fn encode(&self, spans: &Vec<Span<V>>, out: &mut Vec<u8>) -> Result<(), CodecError> {
         let begin = out.len();
-        let mut value = Vec::new();
         write_varint(out, spans.len() as u64);
         for span in spans {
             write_varint(out, zigzag(span.start_ms));
             write_varint(out, span.last_ms.wrapping_sub(span.start_ms).cast_unsigned());
-            value.clear();
-            self.value.encode(&span.value, &mut value).inspect_err(|_| out.truncate(begin))?;
-            write_slice(out, &value);
+            let start = out.len();
+            self.value.encode(&span.value, out).inspect_err(|_| out.truncate(begin))?;
+            let end = out.len();
+            write_varint(out, (end - start) as u64);
+            // The length comes first.
+            let length_bytes = out.len() - end;
+            out.get_mut(start..).unwrap_or_default().rotate_right(length_bytes);
         }
         Ok(())
     }

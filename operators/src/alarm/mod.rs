@@ -11,8 +11,9 @@
 //! other is not: what is due before a record is told there, and what time alone has made due behind all records of the epoch.
 //!
 //! Invariant: a row with an alarm that is not due yet is in the index, under a time that is not later than the alarm. The row says
-//! under which. So an alarm that is put off again and again costs nothing: when the entry comes due the row is looked at, and filed
-//! anew if its alarm is later. Other entries are stale, and dropped.
+//! under which, and there is no other of its key. So an alarm that is put off again and again costs nothing: when the entry comes due the
+//! row is looked at, and filed anew if its alarm is later. The index is written from what an epoch has changed of that, never looked into
+//! by key, and read in the order of time.
 
 mod index;
 mod rows;

@@ -13,6 +13,7 @@ use millpond_engine::dataflow::{
     Change, Changes, Context, Detail, Event, Failure, Operator, Pass, Stamp, Update,
 };
 use millpond_engine::graph::{Builder, NodeRef, TableIndex, TableOptions, TableRef};
+use millpond_engine::state::TableState;
 
 /// What a row is to do with.
 pub(crate) enum Moment<T> {
@@ -93,7 +94,7 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
         step: impl FnMut(&K, Moment<T>, &mut Kept<S>, &Stamp) -> Result<(), String>,
     ) -> Result<Vec<Update<K, Alarmed<S>>>, Failure> {
         let table = context.table(&self.rows)?;
-        let mut work = Work { step, when: self.when, watermark: context.watermark(), entries: Vec::new() };
+        let mut work = Work { step, when: self.when, watermark: context.watermark() };
         let (mut fired, mut touched) = (0, Vec::new());
         let mut updates = table.fold_in_steps(context, events, record, |pass, key, row, value, stamp| {
             let of_record = *stamp;
@@ -120,10 +121,10 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
         let at_watermark =
             table.fold_in_steps(context, rest, record, |pass, key, row, filed_ms: Option<i64>, stamp| {
                 if let Some(at_ms) = filed_ms {
-                    work.take_out(key, row, at_ms);
+                    take_out(row, at_ms);
                 }
                 let Some(at_ms) = due_by(row.as_ref(), work.watermark) else {
-                    work.file(key, row);
+                    work.file(row);
                     return Ok(None);
                 };
                 encoded.clear();
@@ -133,10 +134,28 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
                 Ok(Some(None))
             })?;
         updates.extend(at_watermark);
-        context.table(&self.index)?.fold(context, work.entries, Detail::Changes, |_, entry, is_there| {
-            *entry = is_there.then_some(());
-        })?;
+        self.index(context, &table)?;
         Ok(updates)
+    }
+
+    /// Has the index say what the touched rows say: each is in it under the time that it says, and nowhere else.
+    fn index(&self, context: &Context<'_>, rows: &TableState<K, Alarmed<S>>) -> Result<(), Failure> {
+        let mut entries = Vec::new();
+        rows.each_touched(context, |key, before, now, stamp| {
+            let [before_ms, now_ms] = [before, now].map(|row| row.and_then(|row| row.filed_ms));
+            if before_ms != now_ms {
+                let mut entry = |at_ms, value| {
+                    entries.push(Event { key: Filed { at_ms, key: key.clone() }, value, stamp: *stamp });
+                };
+                if let Some(at_ms) = before_ms {
+                    entry(at_ms, None);
+                }
+                if let Some(at_ms) = now_ms {
+                    entry(at_ms, Some(()));
+                }
+            }
+        })?;
+        context.table(&self.index)?.write(context, entries)
     }
 }
 
@@ -157,24 +176,22 @@ pub(crate) struct Kept<S> {
 }
 
 /// A fold at work.
-struct Work<K, F> {
+struct Work<F> {
     step: F,
     when: When,
     watermark: i64,
-    /// What becomes of entries of the index.
-    entries: Vec<Event<Filed<K>, bool>>,
 }
 
 type Row<'r, K, S> = (&'r K, &'r mut Option<Alarmed<S>>);
 
-impl<K: Key, F> Work<K, F> {
+impl<F> Work<F> {
     /// The alarm of `row`, if it is due before the record with this stamp.
     fn due_before<S>(&self, row: Option<&Alarmed<S>>, stamp: &Stamp) -> Option<i64> {
         due_by(row, stamp.stream_time_ms).filter(|_| self.when == When::BeforeRecords)
     }
 
     /// Takes in a record.
-    fn take<T, S>(
+    fn take<K, T, S>(
         &mut self,
         pass: &Pass<'_>,
         (key, row): Row<'_, K, S>,
@@ -196,13 +213,13 @@ impl<K: Key, F> Work<K, F> {
             Ok(())
         });
         done.map_err(|reason| pass.failed(stamp, reason))?;
-        self.put_back((key, row), kept, filed_ms);
-        self.file(key, row);
+        put_back(row, kept, filed_ms);
+        self.file(row);
         Ok(())
     }
 
     /// Has the alarm sound that was set for `at_ms`.
-    fn sound<T, S>(
+    fn sound<K, T, S>(
         &mut self,
         pass: &mut Pass<'_>,
         (key, row): Row<'_, K, S>,
@@ -227,43 +244,32 @@ impl<K: Key, F> Work<K, F> {
                 _ => Ok(()),
             });
         done.map_err(|reason| pass.failed(stamp, reason))?;
-        self.put_back((key, row), kept, filed_ms);
+        put_back(row, kept, filed_ms);
         Ok(())
     }
 
-    fn put_back<S>(&mut self, (key, row): Row<'_, K, S>, kept: Kept<S>, filed_ms: Option<i64>) {
-        let in_time = |at_ms: i64| (at_ms < i64::MAX).then(|| at_ms.max(i64::MIN + 1));
-        let alarm_ms = kept.alarm_ms.and_then(in_time);
-        *row = kept.state.map(|value| Alarmed { alarm_ms, filed_ms, value });
-        if let (None, Some(filed_ms)) = (&row, filed_ms) {
-            self.note(key, filed_ms, false);
-        }
-    }
-
-    /// Files a row whose alarm is not due, unless it is filed already.
-    fn file<S>(&mut self, key: &K, row: &mut Option<Alarmed<S>>) {
+    /// Files a row whose alarm is not due, unless it is filed already under a time that is not later.
+    fn file<S>(&self, row: &mut Option<Alarmed<S>>) {
         let Some(Alarmed { alarm_ms: Some(alarm_ms), filed_ms, .. }) = row else { return };
         if *alarm_ms > self.watermark && filed_ms.is_none_or(|filed_ms| *alarm_ms < filed_ms) {
-            if let Some(later_ms) = filed_ms.replace(*alarm_ms) {
-                self.note(key, later_ms, false);
-            }
-            self.note(key, *alarm_ms, true);
+            *filed_ms = Some(*alarm_ms);
         }
     }
+}
 
-    /// Takes the entry out of the index that has come due. It is stale if the row is filed elsewhere.
-    fn take_out<S>(&mut self, key: &K, row: &mut Option<Alarmed<S>>, at_ms: i64) {
-        self.note(key, at_ms, false);
-        if let Some(row) = row
-            && row.filed_ms == Some(at_ms)
-        {
-            row.filed_ms = None;
-        }
-    }
+fn put_back<S>(row: &mut Option<Alarmed<S>>, kept: Kept<S>, filed_ms: Option<i64>) {
+    let in_time = |at_ms: i64| (at_ms < i64::MAX).then(|| at_ms.max(i64::MIN + 1));
+    let alarm_ms = kept.alarm_ms.and_then(in_time);
+    *row = kept.state.map(|value| Alarmed { alarm_ms, filed_ms, value });
+}
 
-    fn note(&mut self, key: &K, at_ms: i64, is_there: bool) {
-        let key = Filed { at_ms, key: key.clone() };
-        self.entries.push(Event { key, value: is_there, stamp: Stamp::default() });
+/// Says of a row that it is not in the index any more, if it was there under the time that has come due: it may have been filed under
+/// an earlier one since.
+fn take_out<S>(row: &mut Option<Alarmed<S>>, at_ms: i64) {
+    if let Some(row) = row
+        && row.filed_ms == Some(at_ms)
+    {
+        row.filed_ms = None;
     }
 }
 

@@ -1,5 +1,6 @@
 //! A table without its types: what the engine does with it at the end of an epoch, and what it tells of it.
 
+use super::written::Written;
 use super::{Dirty, TableState};
 use crate::codec::{Key, Value};
 use crate::flow::{Failure, Stamp};
@@ -54,8 +55,10 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
     fn seal(&self, shard: usize) -> Result<RowBatch, Failure> {
         let shard = self.shard(shard)?;
         let dirty = Self::dirty(shard);
-        let mut part = RowBatch::with_capacity(dirty.len());
-        let (mut rows, mut grown) = (RowSamples::default(), 0);
+        let Written { rows: written, mut grown } =
+            std::mem::take(&mut *shard.written.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut part = if written.len() > 0 { written } else { RowBatch::with_capacity(dirty.len()) };
+        let mut rows = RowSamples::default();
         let mut failed: Option<(Stamp, Failure)> = None;
         shard.map.visit_in_order(
             dirty.iter(),
@@ -132,6 +135,7 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
     fn roll_back(&self, shard: usize) {
         let Some(shard) = self.shards.get(shard) else { return };
         shard.grown.store(0, Ordering::Relaxed);
+        *shard.written.lock().unwrap_or_else(PoisonError::into_inner) = Written::default();
         let dirty = std::mem::take(&mut *Self::dirty(shard));
         let mut given_up = Vec::with_capacity(dirty.len());
         for Dirty { key, was, .. } in &dirty {

@@ -13,6 +13,7 @@ mod folding;
 mod forgetting;
 mod rows;
 mod stored;
+mod written;
 
 pub(crate) use erased::AnyTable;
 
@@ -30,6 +31,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stored::Stored;
+use written::Written;
 
 /// A key that the running epoch touched.
 struct Dirty<K> {
@@ -44,6 +46,8 @@ struct Shard<K, V> {
     map: HotMap<K, V>,
     dirty: Mutex<Vec<Dirty<K>>>,
     row_size: RowSize,
+    /// What the running epoch has written without looking at it.
+    written: Mutex<Written>,
     /// By how many rows the running epoch has grown the table.
     grown: AtomicI64,
     /// When the last eviction found less than it looked for: up to where the table was drained then, and how many entries
@@ -100,6 +104,7 @@ impl<K: Key, V: Value> TableState<K, V> {
             .map(|_| Shard {
                 map: HotMap::new(),
                 dirty: Mutex::default(),
+                written: Mutex::default(),
                 row_size: RowSize::new(),
                 grown: AtomicI64::new(0),
                 pinned: Mutex::default(),

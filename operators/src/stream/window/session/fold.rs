@@ -3,7 +3,6 @@
 //! It has two outlets: the sessions that are closed, and the updates of the table of all sessions, which it writes itself.
 
 use super::open::join;
-use super::told::{Outcome, Told, What, outcomes};
 use super::{Session, SessionKey};
 use crate::alarm::{AlarmedRows, Given, Kept, Moment};
 use crate::stream::Windowed;
@@ -12,7 +11,8 @@ use millpond_engine::Result;
 use millpond_engine::codec::{Key, Span, Value};
 use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp, Update};
 use millpond_engine::graph::TableRef;
-use std::collections::{BTreeMap, BTreeSet};
+use millpond_engine::state::TableState;
+use std::collections::HashMap;
 use std::marker::PhantomData;
 
 /// The number of the outlet with what is closed, and of that with the updates of the table.
@@ -50,28 +50,24 @@ where
         let table = context.table(&self.table)?;
         let detail = context.outlet(TABLE).unwrap_or(Detail::Changes);
         let every = detail == Detail::Updates || table.may_refuse();
-        let are_read = context.outlet(CLOSED).is_some();
         let (mut told, mut closed) = (Vec::new(), Vec::new());
         self.open.fold(context, input, Detail::Changes, |key, moment, kept, stamp| {
             match moment {
-                Moment::Record(value) => self.take(key, value, kept, (stamp, every), &mut told),
+                Moment::Record(value) => self.take(key, value, kept, stamp, every.then_some(&mut told)),
                 Moment::Alarm(at_ms) => {
-                    for (session, value) in self.close(key, at_ms, kept) {
-                        if are_read {
-                            closed.push(closing(session.clone(), value.clone(), *stamp));
-                        }
-                        if !every {
-                            told.push(Told { session, what: What::Final(value), stamp: *stamp });
-                        }
-                    }
+                    let sessions = self.close(key, at_ms, kept).into_iter();
+                    closed.extend(sessions.map(|(session, value)| closing(session, value, *stamp)));
                 }
             }
             Ok(())
         })?;
-        let events =
-            if every { told.into_iter().map(update).collect() } else { self.outcomes(context, told)? };
-        let updates = table.fold(context, events, detail, |_, row, value| *row = value)?;
-        closed.sort_by_key(|event| event.stamp);
+        let rows = if every { told } else { self.outcome(context, &table, &closed)? };
+        let updates = table.fold(context, rows, detail, |_, row, value| *row = value)?;
+        if context.outlet(CLOSED).is_some() {
+            closed.sort_by_key(|event| event.stamp);
+        } else {
+            closed.clear();
+        }
         Ok(Some((Portion::new(closed), Portion::new(updates))))
     }
 }
@@ -83,29 +79,33 @@ where
     F: Fn(&K, &mut Option<A>, V),
     M: Fn(A, A) -> A,
 {
-    /// Takes in a record, and tells what has become of sessions; with values if `every` one of these is wanted.
+    /// Takes in a record, and tells what has become of sessions.
     fn take(
         &self,
         key: &K,
         value: V,
         kept: &mut Kept<Vec<Span<A>>>,
-        (stamp, every): (&Stamp, bool),
-        told: &mut Vec<Told<K, A>>,
+        stamp: &Stamp,
+        told: Option<&mut Rows<K, A>>,
     ) {
         let sessions = kept.state.get_or_insert_default();
         let fold = |acc: &mut Option<A>| (self.fold)(key, acc, value);
-        let joined = join(sessions, stamp.timestamp_ms, self.windows, fold, &self.merge);
-        let Some((before, index)) = joined else { return };
-        let Some(session) = sessions.get(index) else { return };
-        let bounds = (session.start_ms, session.last_ms);
-        let is_new = !before.contains(&bounds);
-        let mut tell =
-            |bounds, what| told.push(Told { session: session_of(key, bounds), what, stamp: *stamp });
-        for bounds in before.into_iter().filter(|before| *before != bounds) {
-            tell(bounds, What::Gone);
+        let mut before = Vec::new();
+        let was = |bounds| {
+            if told.is_some() {
+                before.push(bounds);
+            }
+        };
+        let joined = join(sessions, stamp.timestamp_ms, self.windows, fold, &self.merge, was);
+        if let (Some(told), Some(session)) = (told, joined.and_then(|index| sessions.get(index))) {
+            let bounds = (session.start_ms, session.last_ms);
+            let mut tell =
+                |bounds, value| told.push(Event { key: session_of(key, bounds), value, stamp: *stamp });
+            for bounds in before.into_iter().filter(|before| *before != bounds) {
+                tell(bounds, None);
+            }
+            tell(bounds, Some(session.value.clone()));
         }
-        let value = every.then(|| session.value.clone());
-        tell(bounds, What::Open { is_new, value });
         kept.alarm_ms = sessions.first().map(|first| self.windows.close_of(first.last_ms));
     }
 
@@ -122,31 +122,50 @@ where
         closed
     }
 
-    /// What is to be written of the sessions of which something was told, if only the outcome is wanted.
-    fn outcomes(&self, context: &Context<'_>, told: Vec<Told<K, A>>) -> Result<Rows<K, A>, Failure> {
-        let outcomes = outcomes(told);
-        let asked = outcomes.iter().filter(|event| matches!(event.value, Outcome::AsItIs));
-        let keys: Vec<K> =
-            asked.map(|event| event.key.key.clone()).collect::<BTreeSet<_>>().into_iter().collect();
-        let rows = context.table(&self.open.table())?.look_up(context, &keys.iter().collect::<Vec<_>>())?;
-        let rows: BTreeMap<K, Vec<Span<A>>> =
-            keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?.value))).collect();
-        let event = |Event { key, value, stamp }: Event<SessionKey<K>, Outcome<A>>| {
-            let value = match value {
-                Outcome::Gone => None,
-                Outcome::Value(value) => Some(value),
-                Outcome::AsItIs => {
-                    let sessions = rows.get(&key.key).into_iter().flatten();
-                    sessions
-                        .into_iter()
-                        .find(|session| session.start_ms == key.start_ms)
-                        .map(|found| found.value.clone())
+    /// What is to be written of sessions, where only the outcome is wanted: one that became longer and longer was never there in between,
+    /// and one that `closed` as it was before is there already.
+    fn outcome(
+        &self,
+        context: &Context<'_>,
+        table: &TableState<SessionKey<K>, A>,
+        closed: &[Event<Windowed<K>, A>],
+    ) -> Result<Rows<K, A>, Failure> {
+        // Those of a key follow each other.
+        let chunks = closed.chunk_by(|a, b| a.key.key == b.key.key);
+        let closed_of: HashMap<&K, &[Event<Windowed<K>, A>]> =
+            chunks.filter_map(|all| Some((&all.first()?.key.key, all))).collect();
+        let mut is_same = table.comparing();
+        let mut rows = Vec::new();
+        context.table(&self.open.table())?.each_touched(context, |key, before, now, stamp| {
+            let [before, now] = [before, now].map(|row| row.map_or(&[][..], |row| &row.value[..]));
+            let closed = if closed_of.is_empty() { None } else { closed_of.get(key) };
+            let closed = closed.into_iter().copied().flatten();
+            let closed =
+                closed.map(|event| ((event.key.start_ms, event.key.end_ms.saturating_sub(1)), &event.value));
+            let now = closed.chain(now.iter().map(bounded));
+            for (bounds, _) in before.iter().map(bounded) {
+                if now.clone().all(|(others, _)| others != bounds) {
+                    rows.push(Event { key: session_of(key, bounds), value: None, stamp: *stamp });
                 }
-            };
-            Event { key, value, stamp }
-        };
-        Ok(outcomes.into_iter().map(event).collect())
+            }
+            for (bounds, value) in now {
+                let was = before.iter().map(bounded).find(|(others, _)| *others == bounds);
+                if !was.is_some_and(|(_, was)| is_same(was, value)) {
+                    rows.push(Event {
+                        key: session_of(key, bounds),
+                        value: Some(value.clone()),
+                        stamp: *stamp,
+                    });
+                }
+            }
+        })?;
+        Ok(rows)
     }
+}
+
+/// The first and the last moment of a session, and its value.
+fn bounded<A>(session: &Span<A>) -> ((i64, i64), &A) {
+    ((session.start_ms, session.last_ms), &session.value)
 }
 
 fn session_of<K: Key>(key: &K, (start_ms, last_ms): (i64, i64)) -> SessionKey<K> {
@@ -158,16 +177,6 @@ fn closing<K: Key, A>(session: SessionKey<K>, value: A, mut stamp: Stamp) -> Eve
     let last_ms = session.end_ms.saturating_sub(1);
     (stamp.timestamp_ms, stamp.stream_time_ms) = (last_ms, last_ms);
     Event { key: session.into(), value, stamp }
-}
-
-/// What was told with its value, as what becomes of the row.
-fn update<K, A>(Told { session, what, stamp }: Told<K, A>) -> Event<SessionKey<K>, Option<A>> {
-    let value = match what {
-        What::Gone => None,
-        What::Open { value, .. } => value,
-        What::Final(value) => Some(value),
-    };
-    Event { key: session, value, stamp }
 }
 
 /// The outlet of what is closed.

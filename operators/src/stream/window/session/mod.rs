@@ -5,8 +5,7 @@
 //! | `grouped` | grouped records by sessions, and what is folded of them |
 //! | `open` | the open sessions of a key: how a record joins them |
 //! | `fold` | the node that keeps them, closes them and tells of both |
-//! | `told` | what an epoch has told of sessions, as updates of their table |
-//! | `key` | the key of a row of that |
+//! | `key` | the key of a row of the table of all sessions |
 //! | `asked` | asking such a table |
 //!
 //! Late: a record counts as long as its own partition had not come further than the grace beyond it. So whether it counts depends on
@@ -24,7 +23,6 @@ mod fold;
 mod grouped;
 mod key;
 mod open;
-mod told;
 
 pub use grouped::{SessionStream, SessionTable};
 pub use key::{SessionEnd, SessionKey};
