@@ -41,7 +41,8 @@ fn chained() -> Topic<Windowed<u8>, u64> {
     Topic::new("chained").partitions(1)
 }
 
-const CHAINED_MS: i64 = 200;
+/// Short, so that windows end where the watermark stands.
+const CHAINED_MS: i64 = 3;
 
 struct Case {
     graph: Graph,
