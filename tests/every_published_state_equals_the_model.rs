@@ -24,7 +24,7 @@ use millpond::testing::Driver;
 use millpond::testing::changelogs::TypedRecord;
 use millpond::{AsOf, ErrorKind, Position, Result, Topic, TopicPartition};
 use millpond_support::records::partition_of;
-use model::grammar::{Op, Silent};
+use model::grammar::Silent;
 use model::graph::{Built, build};
 use model::interpreter::{Event, Interpreter};
 use model::order::Order;
@@ -355,7 +355,7 @@ impl Run {
         while self.epoch(1 << 20)? {}
         self.check()?;
         let position = &self.now().position;
-        let is_read = |topic| self.nodes.iter().any(|node| topic_of(node.op) == Some(topic));
+        let is_read = |topic| self.nodes.iter().any(|node| node.op.topic() == Some(topic));
         let left =
             self.appended.ends().find(|(topic, id, end)| is_read(*topic) && position.offset(id) < *end);
         if let Some((_, id, end)) = left {
@@ -385,18 +385,6 @@ impl Run {
             }
         }
         Ok(())
-    }
-}
-
-/// The topic that is read.
-fn topic_of(op: Op) -> Option<usize> {
-    match op {
-        Op::Stream { topic }
-        | Op::Table { topic }
-        | Op::TableByTime { topic }
-        | Op::Versioned { topic }
-        | Op::ExpireUpserts { topic } => Some(topic),
-        _ => None,
     }
 }
 

@@ -22,13 +22,18 @@ mod model;
 
 use millpond::testing::Driver;
 use millpond::{ErrorKind, Position, TopicPartition};
-use model::grammar::Op;
 use model::graph::{Built, Handle, build, operands};
-use model::interpreter::Interpreter;
-use model::steps::{Appended, Evolution, Step, append, arrivals, evolution, settings, started, step};
+use model::interpreter::{Arrival, Event, Interpreter};
+use model::steps::{
+    Appended, Evolution, Step, append, arrivals, evolution, evolution_in_time, moved_on, noted, settings,
+    started, step, step_in_time, taken, time,
+};
 use model::{K, Rows, V, grammar};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+
+/// What each `To` wrote, by its node.
+type Written = BTreeMap<usize, Vec<Event>>;
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -38,6 +43,8 @@ enum Act {
 
 struct Run {
     spec: grammar::Spec,
+    /// Whether time goes on from record to record.
+    goes_on: bool,
     appended: Appended,
     built: Built,
     driver: Driver,
@@ -54,13 +61,18 @@ fn failed(error: impl std::fmt::Display) -> String {
 }
 
 impl Run {
-    fn new(spec: &grammar::Spec, shards: usize, memory_bytes: usize) -> Result<Self, String> {
+    fn new(
+        spec: &grammar::Spec,
+        (shards, memory_bytes): (usize, usize),
+        goes_on: bool,
+    ) -> Result<Self, String> {
         let built = build(&spec.nodes(true), spec);
         let driver = Driver::with_settings(&built.graph, settings(shards, memory_bytes)).map_err(failed)?;
         let outputs = built.outputs.iter().map(|(_, topic)| topic.name().to_string()).collect();
         let durable = driver.position().map_err(failed)?;
         let mut run = Self {
             spec: spec.clone(),
+            goes_on,
             appended: Appended::default(),
             built,
             driver,
@@ -87,9 +99,15 @@ impl Run {
         let position = self.driver.position().map_err(failed)?;
         let input =
             arrivals(&self.driver, &self.spec.partitions, &self.appended, &Position::new(), &position);
-        let mut all_at_once = Interpreter::new(&self.spec.nodes(true));
-        all_at_once.epoch(&input);
-        Ok(all_at_once)
+        Ok(self.at_once(&input, &position).0)
+    }
+
+    /// What the graph means if all that is below `position` is one epoch.
+    fn at_once(&self, input: &[Arrival], position: &Position) -> (Interpreter, Written) {
+        let noted = noted(&self.driver, taken(position)).into_iter().map(|(_, reached, _)| reached);
+        let mut at_once = Interpreter::in_time(&self.spec.nodes(true), &self.spec.partitions);
+        let written = at_once.epoch_in_time(input, &noted.collect::<Vec<_>>());
+        (at_once, written)
     }
 
     fn act(&mut self, act: &Act) -> Result<(), String> {
@@ -103,6 +121,9 @@ impl Run {
     fn take(&mut self, step: &Step) -> Result<(), String> {
         match step {
             Step::Append(records) => {
+                let moved =
+                    self.goes_on.then(|| moved_on(records, self.appended.len(), &self.spec.partitions));
+                let records = moved.as_deref().unwrap_or(records);
                 append(&self.driver, records, &self.spec.partitions)?;
                 self.appended.append(records, &self.spec.partitions);
             }
@@ -130,7 +151,12 @@ impl Run {
                     }
                 }
             }
-            Step::AdvanceTime(_) | Step::AdvanceClock(_) | Step::Hold => {}
+            Step::AdvanceTime(ahead_ms) => {
+                let to = self.appended.len() as i64 * 2 + ahead_ms;
+                self.driver.advance_time(to).map_err(failed)?;
+            }
+            Step::AdvanceClock(by_ms) => self.driver.advance(*by_ms),
+            Step::Hold => {}
         }
         Ok(())
     }
@@ -163,29 +189,24 @@ impl Run {
 
     fn check_durable(&self) -> Result<(), String> {
         let position = self.driver.position().map_err(failed)?;
-        let topics: Vec<String> = self
-            .spec
-            .nodes(true)
-            .iter()
-            .filter_map(|node| match node.op {
-                Op::Stream { topic } | Op::Table { topic } | Op::TableByTime { topic } => {
-                    Some(format!("in{topic}"))
-                }
-                _ => None,
-            })
-            .collect();
+        let topics: Vec<String> =
+            self.spec.nodes(true).iter().filter_map(|node| Some(format!("in{}", node.op.topic()?))).collect();
         // What is read goes on exactly where the durable state stands. What no longer is may be taken to have been read
         // up to the epochs that the graph before had marked.
         let fits = |(id, offset): (&TopicPartition, u64)| {
             let durable = self.durable.offset(id);
-            if topics.iter().any(|topic| **topic == *id.topic) {
+            // Of what was noted of silent partitions, tables tell.
+            if *id == time() {
+                true
+            } else if topics.iter().any(|topic| **topic == *id.topic) {
                 offset == durable
             } else {
                 offset >= durable
             }
         };
         // A topic that is read for the first time stands at 0, which a position need not say.
-        if position.includes(&self.durable) && position.iter().all(fits) {
+        let has = |(id, durable): (&TopicPartition, u64)| *id == time() || position.offset(id) >= durable;
+        if self.durable.iter().all(has) && position.iter().all(fits) {
             return Ok(());
         }
         Err(format!("after a crash the engine stands at {position}, {} was durable", self.durable))
@@ -270,7 +291,7 @@ impl Run {
             let position = self.driver.position().map_err(failed)?;
             let input =
                 arrivals(&self.driver, &self.spec.partitions, &self.appended, &Position::new(), &position);
-            let written = Interpreter::new(&self.spec.nodes(true)).epoch(&input);
+            let (_, written) = self.at_once(&input, &position);
             let mut expected: Vec<(K, V)> =
                 written[node].iter().map(|event| (event.key, event.value)).collect();
             let records = self.driver.records(topic).map_err(failed)?;
@@ -286,8 +307,27 @@ impl Run {
     }
 }
 
+fn live(
+    spec: &grammar::Spec,
+    started: (usize, usize),
+    acts: &[Act],
+    goes_on: bool,
+) -> Result<(), TestCaseError> {
+    let mut run = Run::new(spec, started, goes_on).map_err(TestCaseError::fail)?;
+    for (number, act) in acts.iter().enumerate() {
+        run.act(act).map_err(|error| {
+            TestCaseError::fail(format!("step {number}, {act:?}: {error}\n{:?}", run.spec.nodes(true)))
+        })?;
+    }
+    run.finish().map_err(|error| TestCaseError::fail(format!("{error}\n{:?}", run.spec.nodes(true))))
+}
+
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![7 => step().prop_map(Act::Step), 1 => evolution().prop_map(Act::Change)]
+}
+
+fn act_in_time() -> impl Strategy<Value = Act> {
+    prop_oneof![7 => step_in_time().prop_map(Act::Step), 1 => evolution_in_time().prop_map(Act::Change)]
 }
 
 proptest! {
@@ -298,16 +338,19 @@ proptest! {
     #[test]
     fn whatever_happens(
         spec in grammar::spec(8),
-        (shards, memory_bytes) in started(),
+        started in started(),
         acts in prop::collection::vec(act(), 1..40),
     ) {
-        let mut run = Run::new(&spec, shards, memory_bytes).map_err(TestCaseError::fail)?;
-        for (number, act) in acts.iter().enumerate() {
-            run.act(act).map_err(|error| {
-                TestCaseError::fail(format!("step {number}, {act:?}: {error}\n{:?}", run.spec.nodes(true)))
-            })?;
-        }
-        run.finish().map_err(|error| TestCaseError::fail(format!("{error}\n{:?}", run.spec.nodes(true))))?;
+        live(&spec, started, &acts, false)?;
+    }
+
+    #[test]
+    fn whatever_happens_in_time(
+        spec in grammar::spec_in_time(8),
+        started in started(),
+        acts in prop::collection::vec(act_in_time(), 1..40),
+    ) {
+        live(&spec, started, &acts, true)?;
     }
 }
 

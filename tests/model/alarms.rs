@@ -68,10 +68,13 @@ fn run(
         at(alarms, *key, Moment::Record(*value), own, Some(stamp.stream_time_ms));
     }
     for key in alarms.keys().copied().collect::<Vec<K>>() {
-        let mut encoded = Vec::new();
+        let last = events.iter().rev().find(|(other, ..)| *other == key).map(|(.., stamp)| *stamp);
+        let (mut encoded, mut sounded) = (Vec::new(), 0);
         key.encode_key(&mut encoded);
         while let Some(at_ms) = due(alarms, &key, watermark.after) {
-            at(alarms, key, Moment::Alarm(at_ms), Stamp::of_closing(at_ms, &encoded, at_ms), None);
+            let stamp = last.unwrap_or_default().of_due_behind(sounded, at_ms, &encoded);
+            at(alarms, key, Moment::Alarm(at_ms), stamp, None);
+            sounded += 1;
         }
     }
     updates

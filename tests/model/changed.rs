@@ -124,7 +124,7 @@ impl<Q: Ord> Numbering<Q> {
             _ => (stamp, 0),
         };
         self.0.insert(key, (first, number));
-        of_key(first, of).branch(number)
+        of_key(first, of).branch(number).caused_by(&stamp)
     }
 }
 

@@ -259,6 +259,20 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The topic that is read.
+    pub fn topic(self) -> Option<usize> {
+        match self {
+            Self::Stream { topic }
+            | Self::Table { topic }
+            | Self::TableByTime { topic }
+            | Self::Versioned { topic }
+            | Self::ExpireUpserts { topic } => Some(topic),
+            _ => None,
+        }
+    }
+}
+
 /// What kind of thing a draw asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -483,6 +497,21 @@ impl Spec {
                     | Op::Distinct { .. }
                     | Op::Foreign { .. }
                     | Op::ForeignLeft { .. }
+                    | Op::Cogroup { .. }
+                    | Op::ExpireAfter { .. }
+                    | Op::ExpireUpserts { .. }
+                    | Op::ExpireAt { .. }
+                    | Op::WhileValid { .. }
+                    | Op::Settled { .. }
+                    | Op::AlarmsState { .. }
+                    | Op::Finals {
+                        windows: Windowing::Hopping | Windowing::Sliding | Windowing::Session,
+                        ..
+                    }
+                    | Op::Windows { windows: Windowing::Hopping | Windowing::Session, .. }
+                    | Op::InTimeOrder { .. }
+                    | Op::DistinctWithin { .. }
+                    | Op::JoinWithin { .. }
             )
         };
         self.nodes(true).iter().filter(is_fold).map(|node| node.id).collect()
@@ -498,11 +527,10 @@ impl Spec {
                 op if follows(op) => false,
                 op => !is_table && operands(op).into_iter().any(|operand| nodes[operand].is_cut),
             };
-            let is_pure = is_pure && !(is_cut && matches!(op, Op::To { .. }));
+            let orders: Vec<Order> = operands(op).into_iter().map(|operand| nodes[operand].order).collect();
+            let order = order::of(op, draw.n, nodes.len(), &orders);
+            let is_pure = is_pure && order != Order::Cuts && !(is_cut && matches!(op, Op::To { .. }));
             if is_pure || !pure {
-                let orders: Vec<Order> =
-                    operands(op).into_iter().map(|operand| nodes[operand].order).collect();
-                let order = order::of(op, draw.n, nodes.len(), &orders);
                 let (n, version) = (draw.n, draw.version);
                 nodes.push(Node { id, op, n, version, is_table, is_pure, is_cut, order });
             }

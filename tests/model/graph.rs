@@ -1,6 +1,7 @@
 //! A random graph, built with the library as a user would; and what the closures in it do.
 
 use super::grammar::{Node, Op, Silent, Spec, TOPICS};
+use super::order::Order;
 use super::{K, V};
 use millpond::TableOptions;
 use millpond::aggregate::{Multiset, max};
@@ -224,6 +225,8 @@ pub fn build_with(nodes: &[Node], spec: &Spec, bitter: bool) -> Built {
         outputs: Vec::new(),
     };
     for (number, node) in nodes.iter().enumerate() {
+        // For what closes no record is to blame.
+        building.bitter = bitter && node.order == Order::Log;
         let made = if node.is_table {
             Made::Table(building.table(number, node))
         } else if let Op::To { stream } = node.op {

@@ -1,6 +1,6 @@
 //! Random steps, and the input that they append.
 
-use super::grammar::{Draw, Spec, TOPICS, draw};
+use super::grammar::{Draw, Spec, TOPICS, draw, draw_in_time};
 use super::interpreter::Arrival;
 use super::probe::{Probe, key, probe};
 use super::time::{NEVER, Reached};
@@ -127,8 +127,17 @@ pub fn step_in_time() -> impl Strategy<Value = Step> {
 }
 
 pub fn evolution() -> impl Strategy<Value = Evolution> {
+    evolution_by(draw().boxed())
+}
+
+/// As [`evolution`], with operators that look at time.
+pub fn evolution_in_time() -> impl Strategy<Value = Evolution> {
+    evolution_by(draw_in_time().boxed())
+}
+
+fn evolution_by(draw: BoxedStrategy<Draw>) -> impl Strategy<Value = Evolution> {
     prop_oneof![
-        2 => (vec(draw(), 1..5), any::<bool>()).prop_map(|(draws, crash)| Evolution::Add { draws, crash }),
+        2 => (vec(draw, 1..5), any::<bool>()).prop_map(|(draws, crash)| Evolution::Add { draws, crash }),
         2 => (0..8_usize, any::<bool>()).prop_map(|(which, crash)| Evolution::Raise { which, crash }),
         1 => (1..4_usize, any::<bool>()).prop_map(|(draws, crash)| Evolution::Remove { draws, crash }),
     ]
@@ -253,7 +262,7 @@ pub fn arrivals(
 }
 
 /// The topic with what was noted of silent partitions.
-fn time() -> TopicPartition {
+pub fn time() -> TopicPartition {
     TopicPartition::new("millpond.time", 0)
 }
 

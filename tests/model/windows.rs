@@ -171,11 +171,12 @@ pub fn table(node: &Node, held: &mut Held, events: &[Event], watermark: Watermar
     folded(windows, n, held, events, &mut |event, held| {
         let then = std::mem::replace(&mut now, contents(windows, n, &held.counted));
         if windows == Windowing::Session {
+            let stamp = event.stamp.behind_what_was_due();
             let gone = then.keys().filter(|windowed| !now.contains_key(windowed));
-            updates.extend(gone.map(|windowed| (*windowed, None, event.stamp)));
+            updates.extend(gone.map(|windowed| (*windowed, None, stamp)));
             let at = event.timestamp_ms();
             let whole = now.iter().find(|(w, _)| w.key == event.key && (w.start_ms..w.end_ms).contains(&at));
-            updates.extend(whole.map(|(windowed, value)| (*windowed, Some(*value), event.stamp)));
+            updates.extend(whole.map(|(windowed, value)| (*windowed, Some(*value), stamp)));
         } else {
             for (number, (start, end)) in counting(windows, n, event).into_iter().enumerate() {
                 let windowed = Windowed::new(start, end, event.key);

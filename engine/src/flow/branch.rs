@@ -60,6 +60,11 @@ impl Branch {
         self.low & OF_TIME != 0
     }
 
+    /// The same path, of what has caused `other`.
+    pub(super) fn caused_as(self, other: Self) -> Self {
+        Self { low: (self.low & !OF_TIME) | (other.low & OF_TIME), ..self }
+    }
+
     /// The `index`th that is made from this one.
     pub(super) fn then(self, index: u64) -> Self {
         let (code, length) = code(index);

@@ -109,6 +109,21 @@ impl Stamp {
         self.branch(1)
     }
 
+    /// The stamp of what was due for a key at `due_ms` once time had come so far, behind all records of the epoch, of which this was the
+    /// last one of the key, before anything [was due before it](Self::of_due_before): that of a [closing](Self::of_closing). Where this one
+    /// has itself come of a closing that stands no earlier, it stands behind what [is made of that](Self::behind_what_was_due), the
+    /// `index`th such: what happens to a key keeps its order.
+    #[must_use]
+    pub fn of_due_behind(mut self, index: usize, due_ms: i64, encoded_key: &[u8]) -> Self {
+        let closing = Self::of_closing(due_ms, encoded_key, due_ms);
+        if closing.sequence > self.sequence {
+            return closing;
+        }
+        self.branch = self.branch.then(2).then(index as u64).of_time();
+        (self.timestamp_ms, self.stream_time_ms) = (due_ms, due_ms);
+        self
+    }
+
     /// The stamp of the same record where its partition had come as far as `stream_time_ms`.
     #[must_use]
     pub fn at_stream_time(mut self, stream_time_ms: i64) -> Self {
@@ -124,6 +139,15 @@ impl Stamp {
     #[must_use]
     pub fn branch(mut self, index: usize) -> Self {
         self.branch = self.branch.then(index as u64);
+        self
+    }
+
+    /// The stamp of a value that stands in this place, but was made from one with the stamp `cause`: it has the times of that, and whoever
+    /// is to blame for that is to blame for it.
+    #[must_use]
+    pub fn caused_by(mut self, cause: &Self) -> Self {
+        self.branch = self.branch.caused_as(cause.branch);
+        (self.timestamp_ms, self.stream_time_ms) = (cause.timestamp_ms, cause.stream_time_ms);
         self
     }
 
@@ -230,6 +254,33 @@ mod tests {
         ];
         assert!(stamps.is_sorted_by(|a, b| a < b));
         assert_eq!(stamps.map(|stamp| stamp.is_of_closing()), [false, true, true, false, true]);
+    }
+
+    #[test]
+    fn what_takes_the_place_of_another_keeps_its_own_time_and_cause() {
+        let record = Stamp::new(7, 3);
+        let (due, own) = (record.of_due_before(0, 5), record.behind_what_was_due());
+        let place = due.branch_by_key(b"key");
+        let made = [place.branch(0).caused_by(&due), place.branch(1).caused_by(&own)];
+        assert!(made.is_sorted_by(|a, b| a < b));
+        assert_eq!(made.map(|stamp| stamp.is_of_closing()), [true, false]);
+        assert_eq!(made.map(|stamp| (stamp.timestamp_ms, stamp.stream_time_ms)), [(5, 5), (7, 7)]);
+    }
+
+    /// Once, what was due with the watermark stood before the closing behind which it was due, where that is closed a grace later.
+    #[test]
+    fn what_was_due_behind_a_closing_stands_behind_it() {
+        let last = Stamp::of_closing(70, b"key", 59);
+        let stamps = [
+            last.of_due_before(0, 50),
+            last.behind_what_was_due().branch(70_000),
+            last.of_due_behind(0, 60, b"key").branch(3),
+            last.of_due_behind(1, 70, b"key"),
+            last.of_due_behind(2, 71, b"key"),
+        ];
+        assert!(stamps.is_sorted_by(|a, b| a < b));
+        assert!(last.of_due_behind(0, 60, b"key").is_of_closing());
+        assert_eq!(Stamp::new(9, 4).of_due_behind(3, 5, b"key"), Stamp::of_closing(5, b"key", 5));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use millpond_engine::dataflow::{
 };
 use millpond_engine::graph::{Builder, NodeRef, TableIndex, TableOptions, TableRef};
 use millpond_engine::state::TableState;
+use std::collections::BTreeMap;
 
 /// What a row is to do with.
 pub(crate) enum Moment<T> {
@@ -95,7 +96,8 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
     ) -> Result<Vec<Update<K, Alarmed<S>>>, Failure> {
         let table = context.table(&self.rows)?;
         let mut work = Work { step, when: self.when, watermark: context.watermark() };
-        let (mut fired, mut touched) = (0, Vec::new());
+        // Of keys whose alarm is due behind all records, the last of these.
+        let (mut fired, mut touched) = (0, BTreeMap::new());
         let mut updates = table.fold_in_steps(context, events, record, |pass, key, row, value, stamp| {
             let of_record = *stamp;
             if let Some(at_ms) = work.due_before(row.as_ref(), &of_record) {
@@ -108,16 +110,14 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
             *stamp = of_record.behind_what_was_due();
             work.take(pass, (key, row), value, stamp)?;
             if due_by(row.as_ref(), work.watermark).is_some() {
-                touched.push(key.clone());
+                touched.insert(key.clone(), of_record);
             }
             Ok(None)
         })?;
-        touched.sort_unstable();
-        touched.dedup();
         let entries = due.into_iter().map(|Event { key, value, .. }| (key, Some(value)));
-        let rest = entries.chain(touched.into_iter().map(|key| (key, None)));
+        let rest = entries.chain(touched.keys().map(|key| (key.clone(), None)));
         let rest = rest.map(|(key, value)| Event { key, value, stamp: Stamp::default() }).collect();
-        let mut encoded = Vec::new();
+        let (mut encoded, mut sounded) = (Vec::new(), 0);
         let at_watermark =
             table.fold_in_steps(context, rest, record, |pass, key, row, filed_ms: Option<i64>, stamp| {
                 if let Some(at_ms) = filed_ms {
@@ -125,11 +125,16 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
                 }
                 let Some(at_ms) = due_by(row.as_ref(), work.watermark) else {
                     work.file(row);
+                    sounded = 0;
                     return Ok(None);
                 };
                 encoded.clear();
                 key.encode_key(&mut encoded);
-                *stamp = Stamp::of_closing(at_ms, &encoded, at_ms);
+                *stamp = match touched.get(key).filter(|_| work.when == When::BeforeRecords) {
+                    Some(last) => last.of_due_behind(sounded, at_ms, &encoded),
+                    None => Stamp::of_closing(at_ms, &encoded, at_ms),
+                };
+                sounded += 1;
                 work.sound(pass, (key, row), at_ms, stamp)?;
                 Ok(Some(None))
             })?;

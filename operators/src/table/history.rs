@@ -130,7 +130,8 @@ fn updates<'c, K: Key, V: Value>(
 /// Numbers the updates of one row that a record causes, so that what is made of them keeps their order.
 ///
 /// Their own branches cannot do that: a stamp that is told apart by key has the hash of the key mixed into its branch, and
-/// of two updates the second could come first, to leave a group that it has not joined.
+/// of two updates the second could come first, to leave a group that it has not joined. But each keeps its own time and cause: what was
+/// due before a record is not of that time, nor is the record to blame for it.
 #[derive(Default)]
 pub(crate) struct Numbering {
     /// The first update of the last record, and how many followed it.
@@ -145,7 +146,7 @@ impl Numbering {
             _ => (stamp, 0),
         };
         self.last = Some((first, number));
-        of_key(first, key, encoded).branch(number)
+        of_key(first, key, encoded).branch(number).caused_by(&stamp)
     }
 }
 

@@ -30,9 +30,6 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 use steps::{Made, Step, append, steps};
 
-/// As many random inputs as a test of a second or so can take; `PROPTEST_CASES` sets another number.
-const CASES: u32 = 64;
-
 /// A graph, what to feed it, and what its tables should hold.
 ///
 /// # Examples
@@ -81,11 +78,9 @@ impl GraphCheck {
     /// A check of `graph`; name its inputs with [`input`](Self::input) and what to compare with
     /// [`table`](Self::table).
     pub fn new(graph: &Graph) -> Self {
-        let laws = Laws::new();
-        let laws = if std::env::var_os("PROPTEST_CASES").is_some() { laws } else { laws.cases(CASES) };
         Self {
             graph: graph.clone(),
-            laws,
+            laws: Laws::of_graphs(),
             inputs: Vec::new(),
             configs: Vec::new(),
             records: Vec::new(),

@@ -22,6 +22,10 @@
 //! | [`restarts`] | encoding and decoding the accumulator anywhere changes nothing | [`Aggregate`], [`ValueCodec`] |
 //! | [`value_codec`] | round trip; damaged bytes are refused without a panic | [`ValueCodec`] |
 //! | [`key_codec`] | the same; byte order is key order; no key is a prefix of another | [`KeyCodec`] |
+//! | [`independent_of_cuts`] | the same wherever epochs are cut and processes die | whatever is made of a stream |
+//! | [`independent_of_shards`] | the same over any number of shards | whatever is made of a stream |
+//! | [`independent_of_ticks`] | the same whether time comes by a tick or by a record | whatever is made of a stream |
+//! | [`finals_never_change`] | what is final is told once, and stays | windows and whatever else closes |
 //!
 //! The laws can only be checked for the input that the strategies make: let them produce equal values often
 //! (a small range), the extremes, and what your extractors treat specially.
@@ -31,9 +35,14 @@
 
 mod encoding;
 mod folding;
+mod outcome;
+mod time;
 
 #[cfg(test)]
 mod tests;
+
+pub use outcome::Outcome;
+pub use time::{finals_never_change, independent_of_cuts, independent_of_shards, independent_of_ticks};
 
 use crate::aggregate::{Aggregate, Merge, Retract};
 use millpond_engine::codec::{KeyCodec, ValueCodec};
@@ -41,6 +50,9 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use std::fmt::{self, Debug};
 use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// As many random graphs or logs as a test of a second or so can take; `PROPTEST_CASES` sets another number.
+const CASES_OF_GRAPHS: u32 = 64;
 
 /// How laws are checked: with which seed and how many inputs each.
 ///
@@ -129,6 +141,12 @@ impl Laws {
         Self { seed, cases: config.cases }
     }
 
+    /// As [`new`](Self::new), with no more cases than a test of graphs can take.
+    pub(in crate::testing) fn of_graphs() -> Self {
+        let laws = Self::new();
+        if std::env::var_os("PROPTEST_CASES").is_some() { laws } else { laws.cases(CASES_OF_GRAPHS) }
+    }
+
     /// With this seed.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
@@ -172,7 +190,7 @@ pub(super) fn agree<T: PartialEq + Debug>(expected: &T, got: &T) -> Result<(), S
 }
 
 #[track_caller]
-fn hold(outcome: Result<(), Violation>) {
+pub(super) fn hold(outcome: Result<(), Violation>) {
     if let Err(violation) = outcome {
         panic!("{violation}");
     }
