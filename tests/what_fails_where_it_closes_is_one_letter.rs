@@ -247,7 +247,7 @@ fn whatever_closes_is_named() {
             if !sets_aside {
                 let error = moved.unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::User);
-                for word in ["bad luck", &format!("in table `{table}`"), "closed at 11", "\\x02"] {
+                for word in ["bad luck", &format!("in table `{table}`"), "closed at 1", "\\x02"] {
                     assert!(error.message().contains(word), "{what}, {word}: {error}");
                 }
                 continue;

@@ -61,7 +61,7 @@ fn put(engine: &Engine, topic: &Topic<u8, u64>, key: u8, at_ms: i64) {
 /// Two keys of different partitions.
 fn keys() -> [u8; 2] {
     let of = |key: &u8| millpond_support::records::partition_of(&clicks(), key).partition;
-    [0, 1].map(|partition| (0..).find(|key| of(key) == partition).unwrap())
+    [0, 1].map(|partition| (0..=u8::MAX).find(|key| of(key) == partition).unwrap())
 }
 
 #[test]

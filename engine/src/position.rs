@@ -63,11 +63,10 @@ impl Position {
 
     /// Sets the next offset of `partition`.
     pub fn set(&mut self, partition: TopicPartition, next_offset: u64) {
-        let before = self.offsets.size();
-        self.offsets.insert_mut(partition.clone(), next_offset);
-        if self.offsets.size() > before {
+        if self.known(&partition).is_none() {
             self.named ^= partition.tell_apart();
         }
+        self.offsets.insert_mut(partition, next_offset);
     }
 
     /// Raises every partition to at least where `other` stands.

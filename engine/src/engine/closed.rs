@@ -120,8 +120,8 @@ fn wait(service: &Arc<Service>, closes: Result<Closes>, due_ms: i64) -> Wait<()>
     let answer = async move {
         let nodes = nodes?;
         waits::while_it_runs(&service, |service| {
-            let closed = service.tasks.have_told_of(|published| least(service, published, &nodes) >= due_ms);
-            Ok(closed.then_some(()))
+            let has_come = |published: &Published| least(service, published, &nodes) >= due_ms;
+            Ok(service.tasks.have_told_of(has_come).then_some(()))
         })
         .await
     };

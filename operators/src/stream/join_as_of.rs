@@ -224,12 +224,14 @@ impl<K: Key, V: Value, T: Value> Operator for Beside<fn() -> (K, V, T)> {
     }
 }
 
+type Types<V, W, E> = fn() -> (V, W, E);
+
 /// Has records that were let go meet the versions of their time.
 struct MeetVersions<K, V, T, W, E, F> {
     history: History<K, T>,
     grace: Grace,
     join: F,
-    types: PhantomData<fn() -> (V, W, E)>,
+    types: PhantomData<Types<V, W, E>>,
 }
 
 /// Versions of a key, by the order in which they replace each other.

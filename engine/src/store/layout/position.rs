@@ -48,7 +48,7 @@ pub(crate) fn encode_reached(reached: &Reached) -> Vec<u8> {
     // Streams of periods have no offsets: they are partitions of no log.
     let periods = reached.times.iter().map(|(id, _)| (id, 0)).filter(|(id, _)| Tick::is_stream(id));
     let mut entries: Vec<_> = reached.position.iter().chain(periods).collect();
-    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    entries.sort_unstable();
     frame.number(entries.len() as u64);
     for (partition, next_offset) in entries {
         frame.string(&partition.topic);

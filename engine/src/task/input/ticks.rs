@@ -115,9 +115,10 @@ impl Ticks {
             tick.number < end && tick.partitions.iter().all(|reach| stands(&reach.id(), reach.offset))
         };
         let due = self.ahead.iter().take_while(|tick| is_due(tick));
-        let due = match self.ahead.front().is_some_and(Tick::begins_period) {
-            true => due.take(1).count(),
-            false => due.take_while(|tick| !tick.begins_period()).count(),
+        let due = if self.ahead.front().is_some_and(Tick::begins_period) {
+            due.take(1).count()
+        } else {
+            due.take_while(|tick| !tick.begins_period()).count()
         };
         self.ahead.drain(..due).collect()
     }
