@@ -18,23 +18,13 @@
 
 mod asked;
 
-use asked::{Case, Kind, Sight, Windows};
+use asked::{Case, Kind, Lives, Seen};
 use millpond::changelog::{Changelog, MemoryChangelog};
-use millpond::{StateReader, Stepper};
 use millpond_support::any_store::AnyStore;
 use millpond_support::environment::{rounds, seed};
 use millpond_support::random::Random;
 use millpond_support::timed::{Appending, any_log};
 use std::sync::Arc;
-
-/// What was there to be looked at, over all rounds.
-#[derive(Debug, Default)]
-struct Seen {
-    forgotten: usize,
-    kept: usize,
-    readers: usize,
-    builds: usize,
-}
 
 fn can_be_asked_as_long_as_they_are_kept(kind: Kind) {
     let mut random = Random::new(seed());
@@ -42,9 +32,13 @@ fn can_be_asked_as_long_as_they_are_kept(kind: Kind) {
     for round in 0..rounds(5) {
         let windows = kind.any(&mut random);
         let keep_ms = random.pick(&[None, Some(0), Some(70), Some(350), Some(1_000)]);
-        let log = any_log(&mut random, &asked::clicks());
         let what = format!("{windows:?}, kept {keep_ms:?}, round {round}");
-        live(&mut random, &log, windows, keep_ms, &what, &mut seen);
+        let mut lives = Lives::new(&mut random, windows, keep_ms, seen);
+        for step in 0..140 {
+            lives.step(&mut random, &format!("{what}, step {step}"));
+        }
+        lives.check_the_end(&mut random, &format!("{what}, the end"));
+        seen = lives.seen;
     }
     println!("{kind:?}: {seen:?}");
     assert!(seen.kept > 200, "{kind:?}: {seen:?}");
@@ -68,98 +62,6 @@ fn sliding_windows_can_be_asked_as_long_as_they_are_kept() {
 #[test]
 fn sessions_can_be_asked_as_long_as_they_are_kept() {
     can_be_asked_as_long_as_they_are_kept(Kind::Session);
-}
-
-/// Goes through lives of a state, and looks at it.
-fn live(
-    random: &mut Random,
-    log: &Arc<dyn Changelog>,
-    windows: Windows,
-    keep_ms: Option<i64>,
-    what: &str,
-    seen: &mut Seen,
-) {
-    let mut appending = Appending::new(true, 60);
-    let (mut version, mut shards, mut store) = (0, 2, AnyStore::any(random));
-    let mut case = Case::new(windows, keep_ms, version);
-    let mut alive: Option<Stepper> = None;
-    let mut held: Vec<Sight> = Vec::new();
-    let mut beside: Option<(StateReader, Sight)> = None;
-    for step in 0..140 {
-        let stepper = alive.get_or_insert_with(|| store.stepper(&case.graph, log, shards));
-        match random.below(30) {
-            0 => drop(stepper.drain().unwrap()),
-            1 => {
-                stepper.drain().unwrap();
-                store.compact();
-            }
-            2 => {
-                (alive, shards) = (None, 1 + random.index(3));
-                match random.below(6) {
-                    0 => {
-                        version += 1;
-                        case = Case::new(windows, keep_ms, version);
-                    }
-                    1 => {
-                        beside = None;
-                        store = AnyStore::any(random);
-                    }
-                    _ => {}
-                }
-            }
-            3 => {
-                stepper.drain().unwrap();
-                let Some(dir) = store.dir.as_ref() else { continue };
-                // Nothing is shown of what is being built, or was never drained.
-                let Ok(reader) = StateReader::open(dir.path(), &case.graph) else { continue };
-                if let Some(sight) = case.look(&reader) {
-                    let until = sight.forgets_until(&**log, keep_ms);
-                    sight.check_until(
-                        &**log,
-                        windows,
-                        until,
-                        random,
-                        &format!("{what}, step {step}, a reader"),
-                    );
-                    seen.readers += 1;
-                    beside = Some((reader, sight));
-                }
-            }
-            4..18 => drop(stepper.epoch(1 + random.index(9)).unwrap()),
-            _ => appending.append(&**log, &asked::clicks(), random),
-        }
-        let stepper = alive.get_or_insert_with(|| store.stepper(&case.graph, log, shards));
-        seen.builds += usize::from(stepper.is_building());
-        let Some(sight) = case.look(stepper) else { continue };
-        if random.below(8) == 0 {
-            let until = sight.forgets_until(&**log, keep_ms);
-            let what = format!("{what}, step {step}");
-            let (kept, all) = sight.check_until(&**log, windows, until, random, &what);
-            seen.kept += kept;
-            seen.forgotten += all - kept;
-        }
-        if random.below(12) == 0 {
-            held.push(sight);
-        }
-        if held.len() > 3 {
-            held.swap_remove(random.index(held.len()));
-        }
-        if random.below(20) == 0 {
-            for sight in held.iter().chain(beside.iter().map(|(_, sight)| sight)) {
-                let until = sight.forgets_until(&**log, keep_ms);
-                sight.check_then(&**log, windows, until, random, &format!("{what}, step {step}: held"));
-            }
-        }
-    }
-    let stepper = alive.get_or_insert_with(|| store.stepper(&case.graph, log, shards));
-    let mut idle = 0;
-    while idle < 20 || stepper.is_building() {
-        idle = if stepper.epoch(50).unwrap() { 0 } else { idle + 1 };
-    }
-    let sight = case.look(stepper).unwrap();
-    let until = sight.forgets_until(&**log, keep_ms);
-    sight.check_until(&**log, windows, until, random, &format!("{what}, the end"));
-    case.check_finals(stepper, &**log, what);
 }
 
 /// Whoever keeps windows for less long loses them at once, and whoever keeps them for longer gets none back.

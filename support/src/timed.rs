@@ -31,7 +31,8 @@ pub struct TimedRecord {
     pub key: u8,
     /// The value, which is absent of a tombstone.
     pub value: Option<u64>,
-    /// How many records its [`Appending`] had appended with it. The value is the same, if there is one.
+    /// How many records its [`Appending`] had appended with it. The value is the same, if there is one, and this is the value where
+    /// another has appended it.
     pub number: u64,
 }
 
@@ -180,7 +181,9 @@ fn read_until(
                     let value = record.value.map(|value| topic.codec().decode(value).unwrap());
                     let number =
                         record.headers().find_map(|(name, number)| number.filter(|_| name == NUMBER));
-                    let number = u64::from_be_bytes(number.unwrap().try_into().unwrap());
+                    let number = number.map(|number| u64::from_be_bytes(number.try_into().unwrap()));
+                    // Others append records by hand, which have a value.
+                    let number = number.or(value).unwrap();
                     found.push(TimedRecord { timestamp_ms, stream_time_ms, partition, key, value, number });
                 }
                 Ok(())

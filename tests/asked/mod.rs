@@ -1,7 +1,9 @@
 //! Tables of windows of every kind, what is to be found in them, and all the ways to ask.
 
+mod lives;
 mod oracle;
 
+pub(crate) use lives::{Lives, Seen};
 pub(crate) use oracle::{Kind, Windows};
 
 use oracle::Expected;

@@ -92,7 +92,7 @@ impl Windows {
             _ => return Vec::new(),
         };
         let last = at.div_euclid(hop) * hop;
-        (0..).map(|back| last - back * hop).take_while(|start| start + size > at).collect()
+        (0..=size / hop).map(|back| last - back * hop).filter(|start| start + size > at).collect()
     }
 
     /// How long windows are, if that does not depend on records.
@@ -163,7 +163,9 @@ impl Windows {
                 }
             }
         }
-        all.values_mut().for_each(|list| list.sort_unstable());
+        for list in all.values_mut() {
+            list.sort_unstable();
+        }
         all
     }
 

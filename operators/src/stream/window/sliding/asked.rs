@@ -125,8 +125,8 @@ impl<K: Key, A: Value> Spans<K, A> for Gathered<K, A> {
         };
         let together = self.together(at_once) - 1;
         Ok(if from_the_end {
-            // Behind the last moment of it.
-            let last = last.min(nearest.saturating_add(1));
+            // What begins behind the last moment of it has nothing in it.
+            let last = last.min(nearest);
             let from = first.max(last.saturating_sub(together));
             (self.windows_of(key, (from, last))?, (first < from).then(|| (first, from - 1)))
         } else {
