@@ -289,7 +289,7 @@ impl Run {
         }
         for (node, table) in &self.built.windows {
             let (rows, expected) =
-                (self.driver.table(table).map_err(failed)?, &now.state.held[*node].windows);
+                (table.rows(&self.driver).map_err(failed)?, &now.state.held[*node].windows);
             if rows != *expected {
                 return Err(format!(
                     "windows of node {node} at {position}: expected {expected:?}, got {rows:?}"

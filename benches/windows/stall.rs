@@ -1,6 +1,7 @@
 //! Reads while windows close: one after the other, as fast as a thread can, before and while the windows of all keys close at once.
 
 use crate::{Args, TOPIC, grace};
+use millpond::codec::Key;
 use millpond::changelog::{Changelog, Durability, partition_for_key};
 use millpond::stream::{Session, Stream, Tumbling};
 use millpond::{Engine, GraphBuilder, Stored, View, Windowed};
@@ -88,11 +89,11 @@ pub(crate) fn session(args: &Args, scratch: &Path) -> Outcome<Stall> {
 }
 
 /// Reads the rows of `counts`, whose windows are all between these times, while what is in them is told and kept in another table.
-fn measure(
+fn measure<W: Key + From<Windowed<u64>>>(
     args: &Args,
     scratch: &Path,
     graph: &GraphBuilder,
-    (counts, closed): (&impl Stored<Key = Windowed<u64>, Value = u64>, &Stream<Windowed<u64>, u64>),
+    (counts, closed): (&impl Stored<Key = W, Value = u64>, &Stream<Windowed<u64>, u64>),
     (start_ms, end_ms): (i64, i64),
 ) -> Outcome<Stall> {
     let finals = closed.to_table("finals");
@@ -151,21 +152,21 @@ fn close(args: &Args, log: &dyn Changelog, engine: &Engine, closing_ms: i64) -> 
 }
 
 /// Reads of the rows of any keys, one after the other.
-struct Reads {
-    view: View<Windowed<u64>, u64>,
+struct Reads<W> {
+    view: View<W, u64>,
     keys: u64,
     start_ms: i64,
     end_ms: i64,
     random: Random,
 }
 
-impl Reads {
+impl<W: Key + From<Windowed<u64>>> Reads<W> {
     /// How long each takes until this is the case of when they began.
     fn until(&mut self, is_over: impl Fn(Instant) -> bool) -> Outcome<Summary> {
         let (begin, mut latencies) = (Instant::now(), Latencies::new());
         while !is_over(begin) {
             let windowed = Windowed::new(self.start_ms, self.end_ms, key(self.random.below(self.keys)));
-            let row = latencies.time(|| self.view.get(&windowed))?;
+            let row = latencies.time(|| self.view.get(&windowed.into()))?;
             if row != Some(1) {
                 return Err(format!("the row of {windowed:?} is {row:?}").into());
             }

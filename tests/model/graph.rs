@@ -6,11 +6,13 @@ use super::{K, V};
 use millpond::TableOptions;
 use millpond::aggregate::{Multiset, max};
 use millpond::codec::Json;
-use millpond::stream::Emit;
+use millpond::stream::{Emit, SessionKey};
+use millpond::testing::Driver;
 use millpond::{
     Graph, GraphBuilder, Idle, Latest, Process, StoredTable, Stream, Table, Topic, Upsert, VersionedTable,
     Windowed,
 };
+use std::collections::BTreeMap;
 
 pub fn topic(topic: usize, partitions: &[u32]) -> Topic<K, V> {
     let made = keyed(Topic::new(&format!("in{topic}")).partitions(partitions[topic % TOPICS]), topic);
@@ -180,11 +182,28 @@ pub fn of_top(top: Vec<V>) -> V {
     top.iter().fold(top.len() as V, |acc, v| chained(acc, *v))
 }
 
+/// A table of windows.
+pub enum WindowTable {
+    Windows(StoredTable<Windowed<K>, V>),
+    Sessions(StoredTable<SessionKey<K>, V>),
+}
+
+impl WindowTable {
+    pub fn rows(&self, driver: &Driver) -> millpond::Result<BTreeMap<Windowed<K>, V>> {
+        Ok(match self {
+            Self::Windows(table) => driver.table(table)?,
+            Self::Sessions(table) => {
+                driver.table(table)?.into_iter().map(|(key, v)| (key.into(), v)).collect()
+            }
+        })
+    }
+}
+
 pub struct Built {
     pub graph: Graph,
     pub handles: Vec<Handle>,
     /// The tables of windows, with the numbers of their nodes.
-    pub windows: Vec<(usize, StoredTable<Windowed<K>, V>)>,
+    pub windows: Vec<(usize, WindowTable)>,
     /// The tables that keep what their rows were.
     pub versions: Vec<(usize, VersionedTable<K, V>)>,
     /// The derived topics, with the numbers of the nodes that write them.
@@ -203,7 +222,7 @@ pub(super) struct Building<'a> {
     spec: &'a Spec,
     made: Vec<Made>,
     built: Vec<Handle>,
-    pub(super) windows: Vec<(usize, StoredTable<Windowed<K>, V>)>,
+    pub(super) windows: Vec<(usize, WindowTable)>,
     pub(super) versions: Vec<(usize, VersionedTable<K, V>)>,
     outputs: Vec<(usize, Topic<K, V>)>,
 }

@@ -1,10 +1,13 @@
 //! Those operators of a random graph that look at time, built with the library as a user would; and what the closures in them do.
 
 use super::grammar::{Node, Op, Unmatched, Windowing};
-use super::graph::{Building, chained, joined, keeps, mapped_value, named, options, re_keyed, weighed};
+use super::graph::{
+    Building, WindowTable, chained, joined, keeps, mapped_value, named, options, re_keyed, weighed,
+};
 use super::{K, V};
-use millpond::stream::{Alarmed, Emit, Hopping, JoinStore, Session, Sliding, Tumbling, Within};
-use millpond::{Process, Stream, Table, TableOptions, VersionedTable, Windowed};
+use millpond::codec::Key;
+use millpond::stream::{Alarmed, Emit, Hopping, Session, SessionKey, Sliding, Tumbling, Within};
+use millpond::{Process, StoredTable, Stream, Table, TableOptions, VersionedTable, Windowed};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -202,7 +205,7 @@ impl Building<'_> {
                     .cogroup(|acc: &mut V, _, v| *acc = chained(*acc, v))
                     .and(&right, move |acc, _, v| *acc = chained(*acc, of_second(n, v)));
                 let table = both.windowed(tumbling(n)).fold(options(node), || 0);
-                self.windows.push((number, table.table().clone()));
+                self.windows.push((number, WindowTable::Windows(table.table().clone())));
                 told(&table.on_close())
             }
             Op::InTimeOrder { stream } => {
@@ -217,7 +220,7 @@ impl Building<'_> {
             }
             Op::JoinWithin { unmatched, left, right } => {
                 let (left, right) = (self.stream_of(left), self.stream_of(right));
-                let store = JoinStore::named(&format!("t{}", node.id)).version(node.version);
+                let store = TableOptions::named(&format!("t{}", node.id)).version(node.version);
                 let join = match unmatched {
                     Unmatched::Neither => {
                         left.join_within(right, within(n), store, |_, l, r| joined(Some(*l), Some(*r)))
@@ -232,7 +235,7 @@ impl Building<'_> {
             }
             Op::JoinLate { left, right } => {
                 let (left, right) = (self.stream_of(left), self.stream_of(right));
-                let store = JoinStore::named(&format!("t{}", node.id)).version(node.version);
+                let store = TableOptions::named(&format!("t{}", node.id)).version(node.version);
                 let join = left.join_within(right, within(n), store, |_, l: &V, _: &V| *l);
                 if n.is_multiple_of(2) { join.late_left() } else { join.late_right() }
             }
@@ -282,7 +285,7 @@ impl Building<'_> {
                     None => divided,
                 };
                 let table = divided.fold(options(node), || 0, fold);
-                self.windows.push((number, table.table().clone()));
+                self.windows.push((number, WindowTable::Windows(table.table().clone())));
                 told(&table.on_close())
             }
             Windowing::Hopping => {
@@ -295,7 +298,7 @@ impl Building<'_> {
             }
             Windowing::Session => {
                 let table = grouped.windowed(session(n)).fold(options(node), || 0, fold, add);
-                self.windows.push((number, table.table().clone()));
+                self.windows.push((number, WindowTable::Sessions(table.table().clone())));
                 told(&table.on_close())
             }
         }
@@ -348,31 +351,49 @@ impl Building<'_> {
         let grouped = self.stream_of(stream).group_by_key();
         let fold = move |acc: &mut V, _: &K, v| *acc = windowed(windows, n, *acc, v);
         let store = TableOptions::named(&format!("t{}.windows", node.id)).version(node.version);
-        let all = match windows {
-            Windowing::Tumbling => grouped.windowed(tumbling(n)).fold(store, || 0, fold).table().clone(),
+        let table = match windows {
+            Windowing::Tumbling => {
+                let all = grouped.windowed(tumbling(n)).fold(store, || 0, fold).table().clone();
+                self.windows.push((number, WindowTable::Windows(all.clone())));
+                by_other_groups(node, &all, |windowed| *windowed)
+            }
             Windowing::Hopping => {
                 let slices = TableOptions::named(&format!("t{}.slices", node.id)).version(node.version);
-                grouped.windowed(hopping(n)).fold(slices, || 0, fold, add).table(store)
+                let all = grouped.windowed(hopping(n)).fold(slices, || 0, fold, add).table(store);
+                self.windows.push((number, WindowTable::Windows(all.clone())));
+                by_other_groups(node, &all, |windowed| *windowed)
             }
-            Windowing::Session => grouped.windowed(session(n)).fold(store, || 0, fold, add).table().clone(),
+            Windowing::Session => {
+                let all = grouped.windowed(session(n)).fold(store, || 0, fold, add).table().clone();
+                self.windows.push((number, WindowTable::Sessions(all.clone())));
+                by_other_groups(node, &all, |session: &SessionKey<K>| Windowed::from(*session))
+            }
             Windowing::Sliding => panic!("sliding windows have no table"),
         };
-        self.windows.push((number, all.clone()));
-        let group = move |windowed: &Windowed<K>, v: &V| window_group(n, windowed, *v);
-        let table = match n % 3 {
-            0 => all.group_by(group).fold(
-                options(node),
-                || 0,
-                |sum: &mut V, _, v| *sum = sum.wrapping_add(v),
-                |sum, _, v| *sum = sum.wrapping_sub(v),
-            ),
-            1 => all
-                .filter(move |windowed, v| window_value(n, windowed, *v).is_some())
-                .map_values(move |windowed, v| window_value(n, windowed, v).unwrap_or(v))
-                .group_by(group)
-                .min(options(node), |v| *v),
-            _ => all.re_key(options::<V>(node), move |windowed, _| window_key(n, windowed)),
-        };
         self.plain(number, node, table)
+    }
+}
+
+/// What is made of a table of windows or of sessions by other groups than its own.
+fn by_other_groups<W: Key>(
+    node: &Node,
+    all: &StoredTable<W, V>,
+    window: impl Fn(&W) -> Windowed<K> + Copy + Send + Sync + 'static,
+) -> StoredTable<K, V> {
+    let n = node.n;
+    let group = move |key: &W, v: &V| window_group(n, &window(key), *v);
+    match n % 3 {
+        0 => all.group_by(group).fold(
+            options(node),
+            || 0,
+            |sum: &mut V, _, v| *sum = sum.wrapping_add(v),
+            |sum, _, v| *sum = sum.wrapping_sub(v),
+        ),
+        1 => all
+            .filter(move |key, v| window_value(n, &window(key), *v).is_some())
+            .map_values(move |key, v| window_value(n, &window(key), v).unwrap_or(v))
+            .group_by(group)
+            .min(options(node), |v| *v),
+        _ => all.re_key(options::<V>(node), move |key, _| window_key(n, &window(key))),
     }
 }
