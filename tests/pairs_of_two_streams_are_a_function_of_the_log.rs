@@ -12,7 +12,9 @@ use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::store::MemoryStore;
 use millpond::stream::{Tumbling, Within};
 use millpond::testing::Driver;
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StoredTable, TableOptions, Topic, TopicPartition, Windowed};
+use millpond::{
+    Engine, ErrorKind, Graph, GraphBuilder, StoredTable, TableOptions, Topic, TopicPartition, Windowed,
+};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
 use millpond_support::life::Life;
@@ -204,7 +206,9 @@ fn expected(log: &dyn Changelog, times: Times) -> Expected {
         let width = (times.before + times.after).max(1);
         let first_open = (watermark.saturating_sub(wait_left.max(wait_right))).div_euclid(width);
         let mut stretches: BTreeMap<(i64, u8), [usize; 2]> = BTreeMap::new();
-        for (side, Counted { record, .. }) in lefts.iter().map(|l| (0, l)).chain(rights.iter().map(|r| (1, r))) {
+        for (side, Counted { record, .. }) in
+            lefts.iter().map(|l| (0, l)).chain(rights.iter().map(|r| (1, r)))
+        {
             let stretch = record.timestamp_ms.div_euclid(width);
             if stretch >= first_open {
                 stretches.entry((stretch, record.key)).or_default()[side] += 1;
@@ -334,11 +338,7 @@ fn with_other_times_it_is_another_join() {
     };
     let within = |grace_ms| Within::of(Duration::from_millis(10)).grace(Duration::from_millis(grace_ms));
     drop(open(within(5), false, 1).unwrap());
-    refused(
-        open(within(6), false, 1),
-        ErrorKind::Invalid,
-        &["both", "after 10 ms, grace 5 ms", "version"],
-    );
+    refused(open(within(6), false, 1), ErrorKind::Invalid, &["both", "after 10 ms, grace 5 ms", "version"]);
     refused(open(within(5), true, 1), ErrorKind::Invalid, &["join_within"]);
     open(within(6), true, 2).unwrap();
 }

@@ -72,14 +72,16 @@ impl<K: Key, V: Value, T: Value> Sides<K, V, T> {
 
     /// The first stretch of which a moment is not over at `at_ms`, on either side.
     pub(super) fn first_open_stretch(&self, at_ms: i64) -> i64 {
-        let [left, right] = [&self.left, &self.right].map(|side| self.stretch_of(side.grace.first_open(at_ms)));
+        let [left, right] =
+            [&self.left, &self.right].map(|side| self.stretch_of(side.grace.first_open(at_ms)));
         left.min(right)
     }
 
     /// Has the table forget stretches as they are closed.
     pub(super) fn forget_closed(self: &Arc<Self>, builder: &Builder) {
         let sides = Arc::clone(self);
-        builder.forgets(&self.rows, move |watermark_ms| StretchNumber(sides.first_open_stretch(watermark_ms)));
+        builder
+            .forgets(&self.rows, move |watermark_ms| StretchNumber(sides.first_open_stretch(watermark_ms)));
     }
 
     /// Whether a record is due that has met none.
