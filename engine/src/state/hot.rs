@@ -192,6 +192,17 @@ impl<K: Hash + Eq, V> HotMap<K, V> {
         }
     }
 
+    /// Removes the entries of all keys but those that `keeps` keeps.
+    pub(crate) fn retain(&self, mut keeps: impl FnMut(&K) -> bool) {
+        self.map.retain(|key, _| {
+            let is_kept = keeps(key);
+            if !is_kept {
+                self.entries.fetch_sub(1, Ordering::Relaxed);
+            }
+            is_kept
+        });
+    }
+
     /// Gives back what is not needed for the entries that are left, if it is most of it.
     pub(crate) fn shrink(&self) {
         if self.map.capacity() / 4 > self.len() {

@@ -23,8 +23,19 @@ struct Rows<'a> {
     generations: &'a [&'a Generation],
 }
 
-/// The rows of a table that were forgotten and are in memory, by the number of the table.
-pub(super) type ForgottenRows = Vec<(usize, Vec<Vec<u8>>)>;
+/// What a table has in memory of rows that were forgotten.
+pub(super) enum InMemory {
+    /// These rows.
+    Rows(Vec<Vec<u8>>),
+    /// So many of all that there are that it pays to look at each.
+    Many,
+}
+
+/// What was forgotten and is in memory, by the number of the table.
+pub(super) type ForgottenRows = Vec<(usize, InMemory)>;
+
+/// If one in so many of the rows in memory was forgotten, it pays to look at every one of them instead of asking for each that was.
+const ONE_IN: usize = 16;
 
 /// Raises the cutoffs in `counts` to where they are once partitions have come as far as `times`, for the tables of `graph` that have
 /// an id, and takes the rows below out of the counts. `each` is told of every one.
@@ -114,10 +125,16 @@ impl Task {
         let rows = Rows { store: &*store, generations };
         raise(&self.setting.graph, &self.ids, times, counts, &rows, &mut |index, row| {
             let table = self.table(index).ok_or_else(|| Error::internal("a table with rows is not there"))?;
-            if table.holds(row)? {
-                match in_memory.last_mut() {
-                    Some((last, rows)) if *last == index => rows.push(row.to_vec()),
-                    _ => in_memory.push((index, vec![row.to_vec()])),
+            if in_memory.last().is_none_or(|(last, _)| *last != index) {
+                in_memory.push((index, InMemory::Rows(Vec::new())));
+            }
+            let Some((_, found)) = in_memory.last_mut() else { return Ok(()) };
+            if let InMemory::Rows(rows) = found
+                && table.holds(row)?
+            {
+                rows.push(row.to_vec());
+                if rows.len() > table.hot().0 / ONE_IN {
+                    *found = InMemory::Many;
                 }
             }
             Ok(())
@@ -130,8 +147,13 @@ impl Task {
     /// # Errors
     /// `Corrupt` if a key does not decode.
     pub(super) fn drop_forgotten(&self, forgotten: &ForgottenRows) -> Result<()> {
-        forgotten
-            .iter()
-            .try_for_each(|(index, rows)| self.table(*index).map_or(Ok(()), |table| table.forget(rows)))
+        forgotten.iter().try_for_each(|(index, found)| match (self.table(*index), found) {
+            (Some(table), InMemory::Rows(rows)) => table.forget(rows),
+            (Some(table), InMemory::Many) => {
+                table.forget_all();
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        })
     }
 }

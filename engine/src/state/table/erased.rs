@@ -37,6 +37,8 @@ pub(crate) trait AnyTable: Send + Sync {
     fn holds(&self, row: &[u8]) -> Result<bool>;
     /// Drops rows from memory that what is published has forgotten.
     fn forget(&self, rows: &[Vec<u8>]) -> Result<()>;
+    /// Drops all rows from memory that what is published has forgotten.
+    fn forget_all(&self);
     /// The id of the table's rows.
     fn id(&self) -> TableId;
     /// Entries in memory and about how many bytes they take.
@@ -202,6 +204,10 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
 
     fn forget(&self, rows: &[Vec<u8>]) -> Result<()> {
         self.drop_from_memory(rows)
+    }
+
+    fn forget_all(&self) {
+        self.drop_all_from_memory();
     }
 
     fn id(&self) -> TableId {

@@ -47,4 +47,18 @@ impl<K: Key, V: Value> TableState<K, V> {
         self.shards.iter().for_each(|shard| shard.map.shrink());
         Ok(())
     }
+
+    /// As [`drop_from_memory`](Self::drop_from_memory), of all rows that what is published has forgotten.
+    pub(super) fn drop_all_from_memory(&self) {
+        let Some(count) = self.counted() else { return };
+        let mut row = Vec::new();
+        for shard in &self.shards {
+            shard.map.retain(|key| {
+                row.clear();
+                self.write_row_key(key, &mut row);
+                !count.has_forgotten(&row)
+            });
+            shard.map.shrink();
+        }
+    }
 }

@@ -13,8 +13,29 @@ use std::hash::{Hash, Hasher};
 /// So many records of a side are in one row.
 pub(super) const CHUNK: u32 = 64;
 
-/// Records of one key that wait for those of another stream, as a join stores them: values `V` of the left stream, and `T` of the right
-/// one.
+/// Records of one key that may still meet those of another stream, as a join of two streams stores them: values `V` of the left stream,
+/// and `T` of the right one.
+///
+/// A plain `&str` stands for a table of that name with [`Bincode`](millpond_engine::codec::Bincode) values at version 0; give
+/// [`TableOptions`](millpond_engine::graph::TableOptions) for another codec or version. What is to be told if it meets none is noted
+/// beside it, in `<table>.left.unmatched` and `<table>.right.unmatched`.
+///
+/// # Examples
+/// ```
+/// use millpond::codec::Json;
+/// use millpond::stream::Within;
+/// use millpond::{GraphBuilder, TableOptions, Topic};
+/// use std::time::Duration;
+///
+/// let (orders, payments) = (Topic::<u32, u64>::new("orders"), Topic::<u32, u64>::new("payments"));
+/// let graph = GraphBuilder::new();
+/// let within = Within::after(Duration::from_secs(60)).grace(Duration::from_secs(5));
+/// let waiting = TableOptions::with_codec("paid", Json).version(1);
+/// graph.stream(&orders).join_within(&graph.stream(&payments), within, waiting, |_, due, paid| (*due, *paid));
+/// # graph.build()?;
+/// # Ok::<(), millpond::Error>(())
+/// ```
+#[doc(alias = "StreamJoined")]
 #[derive(Debug, Serialize, Deserialize)]
 pub struct HeldRecords<V, T> {
     /// How many further rows there are of the left side, and of the right one; the first one knows.
@@ -36,8 +57,16 @@ impl<V: Clone, T: Clone> Clone for HeldRecords<V, T> {
 
 impl<V, T> HeldRecords<V, T> {
     pub(super) fn new() -> Self {
-        // Most keys have a few records within the bounds, and there are many keys.
-        Self { further: (0, 0), records: Vec::with_capacity(2) }
+        Self { further: (0, 0), records: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, held: Held<V, T>) {
+        let records = &mut self.records;
+        if records.len() == records.capacity() {
+            // Most keys have one record or two within the bounds, and there are many keys: a list begins with room for four.
+            records.reserve_exact(records.len().max(1));
+        }
+        records.push(held);
     }
 
     /// How many records of a side are in this row.

@@ -104,7 +104,9 @@ impl<K: Key, V: Value, T: Value, W, F, E> Meet<K, V, T, W, F, E> {
         for ((cell, looks), first) in cells.each().zip(rows) {
             for look in looks.iter().filter(|look| look.is_own) {
                 let index = look.arrival as usize;
-                let Some(Event { value: Arrival::Now(value), stamp, .. }) = arrivals.get_mut(index) else { continue };
+                let Some(Event { value: Arrival::Now(value), stamp, .. }) = arrivals.get_mut(index) else {
+                    continue;
+                };
                 let Some(value) = value.take() else { continue };
                 let (is_right, stamp) = (value.is_right(), *stamp);
                 let is_matched = is_matched.get(index).is_some_and(|is_matched| *is_matched);
@@ -136,7 +138,7 @@ impl<K: Key, V: Value, T: Value, W, F, E> Meet<K, V, T, W, F, E> {
 
 fn apply<V, T>(row: &mut Option<HeldRecords<V, T>>, edit: Edit<V, T>) {
     match edit {
-        Edit::Add(held) => row.get_or_insert_with(HeldRecords::new).records.push(held),
+        Edit::Add(held) => row.get_or_insert_with(HeldRecords::new).push(held),
         Edit::Extend(is_right) => {
             if let Some(HeldRecords { further: (left, right), .. }) = row {
                 *(if is_right { right } else { left }) += 1;

@@ -52,7 +52,7 @@ use std::sync::Arc;
 impl<K: Key, V: Value> Stream<K, V> {
     /// Joins each record with those of `other` under its key that happened within a time of it.
     ///
-    /// Each pair comes once, when the second of the two has come, dated with the later of them. A record waits in the tables `store`
+    /// Each pair comes once, when the second of the two has come, dated with the later of them. A record waits in the table `store`
     /// until its [close](WithinBounds::grace). A record that comes later than its own close is [late](StreamJoin::late_left), and two
     /// records do not meet if the partition of one had come to the close of the other.
     ///

@@ -94,11 +94,14 @@ where
         for index in crowded {
             if let Some(((cell, looks), row)) = cells.cell(index).zip(rows.get(index)) {
                 let wanted = pairs.further_rows(cell, looks);
-                further.extend(wanted.into_iter().map(|number| (index, Stretch { row: number, ..row.clone() })));
+                further
+                    .extend(wanted.into_iter().map(|number| (index, Stretch { row: number, ..row.clone() })));
             }
         }
         table.look_at(context.shard(), further.iter().map(|(_, row)| row), |index, held| {
-            let Some((index, row)) = further.get(index).map(|(index, row)| (*index, row.row)) else { return Ok(()) };
+            let Some((index, row)) = further.get(index).map(|(index, row)| (*index, row.row)) else {
+                return Ok(());
+            };
             let Some((cell, looks)) = cells.cell(index) else { return Ok(()) };
             cell.take_further(row, held);
             pairs.meet_row(context, looks, (index, row), held)
@@ -120,7 +123,8 @@ where
     fn further_rows(&self, cell: &Cell, looks: &[Look]) -> Vec<u32> {
         let mut wanted = Vec::new();
         for is_right in [false, true] {
-            let is_of_side = |look: &Look| self.seeker(look).is_some_and(|seeker| seeker.value.is_right() == is_right);
+            let is_of_side =
+                |look: &Look| self.seeker(look).is_some_and(|seeker| seeker.value.is_right() == is_right);
             let is_met = looks.iter().any(|look| !is_of_side(look));
             if is_met || looks.iter().any(|look| look.is_own) {
                 wanted.extend(cell.further_rows(is_right, is_met));
@@ -168,7 +172,8 @@ where
             let [left, right] = &mut before;
             let (own, others) = if is_right { (right, left) } else { (left, right) };
             for &other in &*others {
-                let Some(Event { value: Arrival::Now(Some(value)), stamp, .. }) = self.arrivals.get(other as usize)
+                let Some(Event { value: Arrival::Now(Some(value)), stamp, .. }) =
+                    self.arrivals.get(other as usize)
                 else {
                     continue;
                 };

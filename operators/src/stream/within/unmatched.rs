@@ -48,7 +48,11 @@ impl<K: Key, V: Value, T: Value> Unmatched<K, V, T> {
         for Event { key, value, stamp } in arrivals {
             let Arrival::Due(found) = value else { continue };
             let timestamp_ms = stamp.timestamp_ms;
-            unmatched.forget(found.is_right, Moment { timestamp_ms, origin: found.origin, key: key.clone() }, *stamp);
+            unmatched.forget(
+                found.is_right,
+                Moment { timestamp_ms, origin: found.origin, key: key.clone() },
+                *stamp,
+            );
             rows.push(Stretch { number: sides.stretch_of(timestamp_ms), key: key.clone(), row: found.row });
             due.push((**found, timestamp_ms));
         }
