@@ -1,8 +1,8 @@
 //! Reads while windows close: one after the other, as fast as a thread can, before and while the windows of all keys close at once.
 
 use crate::{Args, TOPIC, grace};
-use millpond::codec::Key;
 use millpond::changelog::{Changelog, Durability, partition_for_key};
+use millpond::codec::Key;
 use millpond::stream::{Session, Stream, Tumbling};
 use millpond::{Engine, GraphBuilder, Stored, View, Windowed};
 use millpond_support::bench::keys::key;
@@ -166,7 +166,8 @@ impl<W: Key + From<Windowed<u64>>> Reads<W> {
         let (begin, mut latencies) = (Instant::now(), Latencies::new());
         while !is_over(begin) {
             let windowed = Windowed::new(self.start_ms, self.end_ms, key(self.random.below(self.keys)));
-            let row = latencies.time(|| self.view.get(&windowed.into()))?;
+            let key = W::from(windowed);
+            let row = latencies.time(|| self.view.get(&key))?;
             if row != Some(1) {
                 return Err(format!("the row of {windowed:?} is {row:?}").into());
             }

@@ -92,21 +92,22 @@ impl Laws {
     ///
     /// # Errors
     /// The law that is broken.
-    pub fn finals_never_change<K, V, L, W>(
+    pub fn finals_never_change<K, V, L, F, W>(
         &self,
-        build: impl Fn(&Stream<K, V>) -> (StoredTable<L, W>, Stream<L, W>),
+        build: impl Fn(&Stream<K, V>) -> (StoredTable<L, W>, Stream<F, W>),
         keys: impl Strategy<Value = K>,
         values: impl Strategy<Value = V>,
     ) -> Result<(), Violation>
     where
         K: Key + Debug,
         V: Value + Serialize + DeserializeOwned + Debug,
-        L: Key + Debug,
+        L: Key + Debug + From<F>,
+        F: Key + Debug,
         W: Value + Serialize + DeserializeOwned + PartialEq + Debug,
     {
         let input = (changelog(shape(), keys, values), 1..=20_usize);
         self.check("what is final does not change", &input, |(records, size)| {
-            let told = Topic::<L, W>::new("told").partitions(1);
+            let told = Topic::<F, W>::new("told").partitions(1);
             let describe = |stream: &Stream<K, V>| {
                 let (table, finals) = build(stream);
                 finals.to(&told);
@@ -119,11 +120,12 @@ impl Laws {
                 let mut finals = BTreeMap::new();
                 for final_row in driver.records(&told).map_err(failed)? {
                     let Some(value) = final_row.value else { continue };
-                    if let Some(row) = rows.get(&final_row.key).filter(|row| **row != value) {
-                        return Err(format!("{:?} was final as {value:?} and is {row:?}", final_row.key));
+                    let key = L::from(final_row.key);
+                    if let Some(row) = rows.get(&key).filter(|row| **row != value) {
+                        return Err(format!("{key:?} was final as {value:?} and is {row:?}"));
                     }
-                    if let Some(before) = finals.insert(final_row.key.clone(), value) {
-                        return Err(format!("{:?} was told twice, first as {before:?}", final_row.key));
+                    if let Some(before) = finals.insert(key.clone(), value) {
+                        return Err(format!("{key:?} was told twice, first as {before:?}"));
                     }
                 }
                 if !more {
@@ -233,7 +235,7 @@ pub fn independent_of_ticks<K, V, O>(
 }
 
 /// Checks that what `build` says is final does not change: of the table and the stream that it makes of a stream, the stream tells each
-/// key once, and from then on the row of the key, if it is there, is what was told.
+/// key once, and from then on the row of the key, if it is there, is what was told. The table may have another form of the key.
 ///
 /// # Panics
 /// If the law is broken.
@@ -256,14 +258,15 @@ pub fn independent_of_ticks<K, V, O>(
 /// );
 /// ```
 #[track_caller]
-pub fn finals_never_change<K, V, L, W>(
-    build: impl Fn(&Stream<K, V>) -> (StoredTable<L, W>, Stream<L, W>),
+pub fn finals_never_change<K, V, L, F, W>(
+    build: impl Fn(&Stream<K, V>) -> (StoredTable<L, W>, Stream<F, W>),
     keys: impl Strategy<Value = K>,
     values: impl Strategy<Value = V>,
 ) where
     K: Key + Debug,
     V: Value + Serialize + DeserializeOwned + Debug,
-    L: Key + Debug,
+    L: Key + Debug + From<F>,
+    F: Key + Debug,
     W: Value + Serialize + DeserializeOwned + PartialEq + Debug,
 {
     hold(Laws::of_graphs().finals_never_change(build, keys, values));
