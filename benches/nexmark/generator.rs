@@ -77,6 +77,8 @@ pub(crate) struct Shape {
     pub(crate) seed: u64,
     /// So many events happen in each second.
     pub(crate) per_second: u64,
+    /// All times are multiples of so many milliseconds. With more than one, what begins, ends and comes at a time meets often.
+    pub(crate) step_ms: u64,
     /// Events are out of order within groups of so many. 1: in order.
     pub(crate) group: u64,
 }
@@ -84,7 +86,8 @@ pub(crate) struct Shape {
 impl Shape {
     /// When event `number` happens.
     pub(crate) fn at_ms(self, number: u64) -> i64 {
-        BEGIN_MS + (number * 1_000 / self.per_second).cast_signed()
+        let elapsed_ms = number * 1_000 / self.per_second;
+        BEGIN_MS + (elapsed_ms / self.step_ms * self.step_ms).cast_signed()
     }
 
     /// Which event comes as the `nth`.
@@ -135,7 +138,8 @@ impl Generator {
 
     fn auction(&mut self, number: u64) -> Auction {
         let at_ms = self.shape.at_ms(number);
-        let longest = 2 * self.shape.horizon_ms(number).max(1);
+        let step_ms = self.shape.step_ms;
+        let longest = 2 * self.shape.horizon_ms(number).unsigned_abs() / step_ms;
         let random = &mut self.random;
         let seller = match random.below(ANY_SELLER) {
             0 => any_person(random, number),
@@ -143,7 +147,7 @@ impl Generator {
         };
         let category = FIRST_CATEGORY + random.below(CATEGORIES);
         let initial_bid = random.pick(&self.prices);
-        let expires_ms = at_ms + 1 + random.below(longest.unsigned_abs()).cast_signed();
+        let expires_ms = at_ms + (step_ms * (1 + random.below(longest.max(1)))).cast_signed();
         let (item_name, description) = (words(random, 20), words(random, 100));
         let reserve = initial_bid + random.pick(&self.prices);
         let extra = extra(random, 8 * 6 + item_name.len() + description.len(), AUCTION_BYTES);

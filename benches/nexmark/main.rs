@@ -65,7 +65,8 @@ impl Args {
 
     fn shape(&self) -> Shape {
         let per_second = self.per_second.unwrap_or(if self.common.quick { 500 } else { 10_000 });
-        Shape { seed: self.common.seed, per_second: per_second.max(1), group: self.group.max(1) }
+        let (per_second, group) = (per_second.max(1), self.group.max(1));
+        Shape { seed: self.common.seed, per_second, step_ms: 1, group }
     }
 
     fn chosen(&self) -> Outcome<Vec<&'static Query>> {
