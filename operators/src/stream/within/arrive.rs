@@ -19,12 +19,15 @@ pub(super) enum Arrival<V, T> {
     Due(Box<Due>),
 }
 
+/// What arrives.
+pub(super) type Arrivals<K, V, T> = Vec<Event<K, Arrival<V, T>>>;
+
 /// Puts the records of both sides together.
 pub(super) struct Merge<Types>(pub(super) PhantomData<Types>);
 
 impl<K: Key, V: Value, T: Value> Operator for Merge<fn() -> (K, V, T)> {
     type Input = (Vec<Event<K, V>>, Vec<Event<K, T>>);
-    type Output = Vec<Event<K, Arrival<V, T>>>;
+    type Output = Arrivals<K, V, T>;
 
     fn run(
         &self,
@@ -55,7 +58,7 @@ pub(super) struct Arrive<K, V, T> {
 }
 
 impl<K: Key, V: Value, T: Value> Exchange for Arrive<K, V, T> {
-    type Input = (Vec<Event<K, Arrival<V, T>>>,);
+    type Input = (Arrivals<K, V, T>,);
     type Item = Event<K, Arrival<V, T>>;
 
     fn route(

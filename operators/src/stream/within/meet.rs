@@ -3,10 +3,10 @@
 //! What comes out is what would come out if records were taken one after the other. An epoch looks into rows as they were before it,
 //! adds its records behind them, and only then writes: each row once.
 
-use super::arrive::Arrival;
+use super::arrive::{Arrival, Arrivals};
 use super::cells::Cells;
 use super::held::{Held, HeldRecords, Stretch};
-use super::pairs::{Met, Pairs};
+use super::pairs::{Met, Pairs, Told};
 use super::side::Sides;
 use super::unmatched::Unmatched;
 use crate::stream::moment::Moment;
@@ -33,7 +33,7 @@ where
     E: Display + 'static,
     F: Fn(&K, Option<&V>, Option<&T>) -> Result<Option<W>, E> + Send + Sync + 'static,
 {
-    type Input = (Vec<Event<K, Arrival<V, T>>>,);
+    type Input = (Arrivals<K, V, T>,);
     type Output = Vec<Event<K, W>>;
 
     fn run(
@@ -45,7 +45,7 @@ where
         let first_kept = sides.first_open_stretch(context.watermark_before());
         let (mut cells, rows) = Cells::of(sides, &arrivals, first_kept);
         let pairs = Pairs::find(context, sides, &self.join, &arrivals, (&mut cells, &rows))?;
-        let (mut out, is_matched, met) = pairs.told(context)?;
+        let Told { pairs: mut out, is_matched, met } = pairs.told(context)?;
         let mut unmatched = Unmatched::of_due(context, sides, &arrivals, &met)?;
         let mut edits = Vec::with_capacity(arrivals.len() + met.len());
         let first_open = sides.first_open_stretch(context.watermark());
@@ -93,7 +93,7 @@ impl<K: Key, V: Value, T: Value, W, F, E> Meet<K, V, T, W, F, E> {
     fn add(
         &self,
         context: &Context<'_>,
-        (mut arrivals, is_matched): (Vec<Event<K, Arrival<V, T>>>, &[bool]),
+        (mut arrivals, is_matched): (Arrivals<K, V, T>, &[bool]),
         (cells, rows): (&mut Cells, Vec<Stretch<K>>),
         (edits, unmatched): (&mut Edits<K, V, T>, &mut Unmatched<K, V, T>),
     ) -> Result<(), Failure> {

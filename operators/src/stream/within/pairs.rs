@@ -47,10 +47,19 @@ pub(super) struct Pairs<'s, K, V, T, W, E, F> {
     sides: &'s Sides<K, V, T>,
     join: &'s F,
     arrivals: &'s [Event<K, Arrival<V, T>>],
-    pairs: Vec<Pair<W, E>>,
+    found: Vec<Pair<W, E>>,
     /// Which records of the epoch have met another.
     is_matched: Vec<bool>,
     met: Vec<Met>,
+}
+
+/// What an epoch comes to.
+pub(super) struct Told<K, W> {
+    pub(super) pairs: Vec<Event<K, W>>,
+    /// Which records of the epoch have met another.
+    pub(super) is_matched: Vec<bool>,
+    /// Which that waited have met their first, each once.
+    pub(super) met: Vec<Met>,
 }
 
 /// A record of the epoch that looks for others.
@@ -79,7 +88,7 @@ where
         (cells, rows): (&mut Cells, &[Stretch<K>]),
     ) -> Result<Self, Failure> {
         let is_matched = vec![false; arrivals.len()];
-        let mut pairs = Self { sides, join, arrivals, pairs: Vec::new(), is_matched, met: Vec::new() };
+        let mut pairs = Self { sides, join, arrivals, found: Vec::new(), is_matched, met: Vec::new() };
         let table = context.table(&sides.rows)?;
         let mut crowded = Vec::new();
         table.look_at(context.shard(), rows.iter(), |index, held| {
@@ -221,28 +230,24 @@ where
         };
         context.at(stamp);
         let made = (self.join)(seeker.key, Some(left), Some(right));
-        self.pairs.push(Pair { arrival: seeker.arrival, partner, made });
+        self.found.push(Pair { arrival: seeker.arrival, partner, made });
         self.note_matched(seeker.arrival);
-        if self.pairs.len().is_multiple_of(CHARGED_TOGETHER) {
+        if self.found.len().is_multiple_of(CHARGED_TOGETHER) {
             context.charge::<Event<K, W>>(CHARGED_TOGETHER)?;
         }
         Ok(true)
     }
 
-    /// The pairs in the order of the second of the two, and then of the times and origins of its partners; which records of the epoch
-    /// have met another; and which that waited have met their first, each once.
+    /// The pairs in the order of the second of the two, and then of the times and origins of its partners.
     ///
     /// # Errors
     /// The failure of the first pair of which nothing could be made.
-    pub(super) fn told(
-        self,
-        context: &Context<'_>,
-    ) -> Result<(Vec<Event<K, W>>, Vec<bool>, Vec<Met>), Failure> {
-        let Self { arrivals, mut pairs, is_matched, mut met, .. } = self;
-        pairs.sort_unstable_by_key(|pair| (pair.arrival, pair.partner.timestamp_ms, pair.partner.origin));
-        let mut out = Vec::with_capacity(pairs.len());
+    pub(super) fn told(self, context: &Context<'_>) -> Result<Told<K, W>, Failure> {
+        let Self { arrivals, mut found, is_matched, mut met, .. } = self;
+        found.sort_unstable_by_key(|pair| (pair.arrival, pair.partner.timestamp_ms, pair.partner.origin));
+        let mut out = Vec::with_capacity(found.len());
         let (mut second, mut number) = (None, 0);
-        for Pair { arrival, partner, made } in pairs {
+        for Pair { arrival, partner, made } in found {
             number = if second == Some(arrival) { number + 1 } else { 0 };
             second = Some(arrival);
             let Some(Event { key, stamp, .. }) = arrivals.get(arrival as usize) else { continue };
@@ -254,6 +259,6 @@ where
         }
         met.sort_unstable_by_key(|met| (met.cell, met.row, met.index, met.arrival));
         met.dedup_by_key(|met| (met.cell, met.row, met.index));
-        Ok((out, is_matched, met))
+        Ok(Told { pairs: out, is_matched, met })
     }
 }
