@@ -22,11 +22,14 @@ const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 1_440 * MINUTE_MS;
 
 /// Zones, and a year in which something happens to each that seldom does.
-const ZONES: [(&str, i16); 8] = [
+const ZONES: [(&str, i16); 10] = [
     ("America/New_York", 2013),
     ("Europe/Berlin", 1980),
     // By half an hour.
     ("Australia/Lord_Howe", 2024),
+    // From one o'clock to midnight, which comes twice; and from a minute behind midnight to the day before, which comes back.
+    ("America/Havana", 2013),
+    ("America/St_Johns", 2010),
     // At midnight, forth and back.
     ("America/Sao_Paulo", 2018),
     ("Asia/Beirut", 2022),
@@ -143,6 +146,8 @@ fn a_day_is_as_long_as_it_was() {
         ("America/New_York", (2013, 3, 10), (2013, 11, 3), 60),
         ("Europe/Berlin", (2024, 3, 31), (2024, 10, 27), 60),
         ("Australia/Lord_Howe", (2024, 10, 6), (2024, 4, 7), 30),
+        ("America/Havana", (2013, 3, 10), (2013, 11, 3), 60),
+        ("America/St_Johns", (2010, 3, 14), (2010, 11, 7), 60),
         ("America/Sao_Paulo", (2018, 11, 4), (2018, 2, 17), 60),
         ("Asia/Beirut", (2022, 3, 27), (2022, 10, 29), 60),
         ("Africa/Cairo", (2023, 4, 28), (2023, 10, 26), 60),
