@@ -153,7 +153,7 @@ impl Run {
             }
             Step::AdvanceTime(ahead_ms) => {
                 let to = self.appended.len() as i64 * 2 + ahead_ms;
-                self.driver.advance_time(to).map_err(failed)?;
+                self.moving(|driver| driver.advance_time(to))?;
             }
             Step::AdvanceClock(by_ms) => self.driver.advance(*by_ms),
             Step::Hold => {}
@@ -162,8 +162,13 @@ impl Run {
     }
 
     fn epoch(&mut self, records: usize) -> Result<bool, String> {
+        self.moving(|driver| driver.epoch(records))
+    }
+
+    /// Does what may complete the tables that are built.
+    fn moving(&mut self, step: impl FnOnce(&mut Driver) -> millpond::Result<bool>) -> Result<bool, String> {
         let was_building = self.driver.is_building().map_err(failed)?;
-        let any = self.driver.epoch(records).map_err(failed)?;
+        let any = step(&mut self.driver).map_err(failed)?;
         if was_building && !self.driver.is_building().map_err(failed)? {
             // Everything is drained when the new tables take their places.
             self.note_drain()?;

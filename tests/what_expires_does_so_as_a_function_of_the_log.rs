@@ -10,8 +10,9 @@
 
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
 use millpond::store::MemoryStore;
-use millpond::testing::Driver;
-use millpond::{Engine, ErrorKind, Graph, GraphBuilder, StoredTable, Topic, Upsert};
+use millpond::stream::Tumbling;
+use millpond::testing::{Driver, Settings};
+use millpond::{Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, StoredTable, Topic, Upsert};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
 use millpond_support::life::Life;
@@ -318,6 +319,53 @@ fn rows_come_and_go_at_their_time_and_not_a_millisecond_off() {
     assert_eq!(there, [(5, 16), (5, 19), (10, 19), (12, 29), (5, 29)]);
     last.dedup();
     assert_eq!(last, [5, 9, 13, 17, 21, 25, 29]);
+}
+
+/// What windows tell in one epoch is settled as if each had been told in its own. (Once, what had waited with the last of them stood before
+/// it, where windows have a grace, and the row was the one before.)
+#[test]
+fn what_is_told_behind_closings_is_told_in_their_order() {
+    let ms = Duration::from_millis;
+    for records in [1, 100] {
+        let topic = rows().partitions(1);
+        let graph = GraphBuilder::new();
+        let tens = Tumbling::of(ms(10)).grace(ms(5));
+        let counts = graph.stream(&topic).group_by_key().windowed(tens).count("counts");
+        let last = counts.on_close().map(|windowed, count| (windowed.key, count)).to_table("last");
+        let settled = last.settled("settled", ms(1));
+        let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
+        for at in [0, 12, 13, 40] {
+            driver.put(&topic, 1, (7, 0), at).unwrap();
+        }
+        while driver.epoch(records).unwrap() {}
+        assert_eq!(driver.table(&settled).unwrap(), [(1, 2)].into(), "in epochs of {records}");
+    }
+}
+
+/// A row has gone before a record that makes a new one: what is told of this is dated with the record, and fails as that does. (Once, it had
+/// the time of the row that went, and the engine stopped.)
+#[test]
+fn what_is_told_of_a_record_behind_a_row_that_went_is_of_the_record() {
+    let topic = rows().partitions(1);
+    let graph = GraphBuilder::new();
+    let live = graph.table(&topic, "rows").expire_after("live", Duration::from_millis(10)).to_stream();
+    let times = live.with_timestamps().map_values(|_, (_, at_ms)| at_ms);
+    let times =
+        times.group_by_key().fold("times", Vec::new, |times: &mut Vec<i64>, _, at_ms| times.push(at_ms));
+    let taste = |_: &u8, row: Upsert<Row>| match row.into_option() {
+        Some((13, _)) => Err("13 brings bad luck"),
+        row => Ok(row.map_or(0, |(number, _)| number)),
+    };
+    live.try_map_values(taste).to_table("numbers");
+    let policy = FailurePolicy::DeadLetter("letters".into());
+    let mut driver =
+        Driver::with_settings(&graph.build().unwrap(), Settings { policy, ..Settings::default() }).unwrap();
+    for (number, at) in [(1, 0), (2, 50), (13, 100), (4, 150)] {
+        driver.put(&topic, 1, (number, 0), at).unwrap();
+    }
+    driver.run().unwrap();
+    assert_eq!(driver.table(&times).unwrap(), [(1, vec![0, 10, 50, 60, 150])].into());
+    assert_eq!(driver.stats().unwrap().dead_letters, 1);
 }
 
 #[test]
