@@ -13,8 +13,9 @@
 //! | begin at streams and come back to them | [`Stream::node`](crate::Stream::node), [`Stream::from_node`](crate::Stream::from_node), [`StoredTable::from_node`](crate::StoredTable::from_node) |
 //! | keep a state | [`Builder::table`], [`TableRef`], [`Context::table`], [`TableState`] |
 //! | read a topic in another way | [`Source`] |
+//! | have records of the clock | [`Builder::ticks`], [`Period`] |
 
 pub use millpond_engine::dataflow::*;
-pub use millpond_engine::graph::{Builder, Interleaving, NodeRef, TableIndex, TableRef};
+pub use millpond_engine::graph::{Builder, Interleaving, NodeRef, Period, TableIndex, TableRef};
 pub use millpond_engine::query::StoredRef;
 pub use millpond_engine::state::TableState;

@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// # Examples
 /// ```
-/// use millpond::graph::Period;
+/// use millpond::dataflow::Period;
 /// use std::time::Duration;
 ///
 /// let minute = Period::of(Duration::from_secs(60));
