@@ -140,7 +140,8 @@ fn run_and_kill(args: &Args, phase: &str, seconds: f64, scratch: &Path) -> Outco
     let mut random = Random::new(args.common.seed);
     for _ in 0..KILLS {
         let mut child = phase::spawn(phase, scratch)?;
-        let lives = Duration::from_secs_f64(seconds).mul_f64(f64::from(random_part(&mut random)));
+        // So that all of them together take about as long as one that is not killed.
+        let lives = Duration::from_secs_f64(seconds / f64::from(KILLS) * 2.0 * random_part(&mut random));
         let born = Instant::now();
         while let Some(left) = lives.checked_sub(born.elapsed()) {
             std::thread::park_timeout(left);
@@ -152,8 +153,8 @@ fn run_and_kill(args: &Args, phase: &str, seconds: f64, scratch: &Path) -> Outco
 }
 
 /// Any part of one.
-fn random_part(random: &mut Random) -> f32 {
-    f32::from(u8::try_from(random.below(256)).unwrap_or_default()) / 256.0
+fn random_part(random: &mut Random) -> f64 {
+    f64::from(u8::try_from(random.below(256)).unwrap_or_default()) / 256.0
 }
 
 fn print(args: &Args, runs: &[(&Query, Run)]) {
