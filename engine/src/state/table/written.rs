@@ -79,3 +79,75 @@ impl<K: Key, V: Value> TableState<K, V> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Bincode, CheckedCodec};
+    use crate::flow::Meter;
+    use crate::state::{AnyTable, Generation, Host, Newest, RowCounts, TaskState};
+    use crate::store::MemoryStore;
+    use crate::store::layout::TableId;
+    use crate::time::Reached;
+    use std::sync::Arc;
+
+    fn table() -> TableState<u32, u64> {
+        let store = Arc::new(MemoryStore::new());
+        let shared = Arc::new(TaskState::new(Host::new(0), store, Reached::default(), Arc::default()));
+        let codec = Arc::new(CheckedCodec::new::<u64>(Bincode));
+        TableState::new(TableId::FIRST, "table".into(), codec, 1, shared)
+    }
+
+    fn in_epoch<T>(epoch: u64, run: impl FnOnce(&Pass<'_>) -> T) -> T {
+        let meter = Meter::new(usize::MAX, 0);
+        run(&Pass { shard: 0, epoch, meter: &meter, tracing: false, current: None })
+    }
+
+    fn write(table: &TableState<u32, u64>, epoch: u64, rows: &[(u32, Option<u64>)]) {
+        let event = |&(key, value)| Event { key, value, stamp: Stamp::default() };
+        in_epoch(epoch, |pass| table.write(pass, rows.iter().map(event)).unwrap());
+    }
+
+    /// The running epoch, sealed; and by how many rows it has grown the table.
+    fn sealed(table: &TableState<u32, u64>, epoch: u64) -> (Box<Generation>, i64) {
+        let part = table.seal(0).unwrap();
+        let grown = table.grown(0);
+        table.commit(0);
+        (Box::new(Generation::new(epoch, Reached::default(), RowCounts::default(), 0, vec![part])), grown)
+    }
+
+    #[test]
+    fn a_row_that_comes_and_goes_leaves_nothing_and_one_that_was_there_its_deletion() {
+        let table = table();
+        let mut generations = Vec::new();
+        let epochs =
+            [vec![(1, Some(10)), (2, None)], vec![(1, None), (2, Some(20)), (3, Some(30))], vec![(2, None)]];
+        for (epoch, (rows, by)) in epochs.iter().zip([0, 1, -1]).enumerate() {
+            write(&table, epoch as u64, rows);
+            let (generation, grown) = sealed(&table, epoch as u64);
+            assert_eq!(grown, by);
+            generations.push(generation);
+        }
+        assert_eq!(table.hot().0, 0, "none is in memory");
+        let newest = Newest::new(&generations);
+        let rows: Vec<(u32, Option<u64>)> = newest
+            .rows()
+            .map(|(row, value)| {
+                let (_, key) = crate::store::layout::decode_row_key(row).unwrap();
+                let key = <u32 as crate::codec::KeyCodec>::decode_whole_key(key).unwrap();
+                (key, value.map(|value| table.decode(&key, value).unwrap()))
+            })
+            .collect();
+        assert_eq!(rows, [(2, None), (3, Some(30))]);
+    }
+
+    #[test]
+    fn what_is_written_is_taken_back_with_its_epoch() {
+        let table = table();
+        write(&table, 1, &[(1, Some(10)), (2, Some(20))]);
+        table.roll_back(0);
+        write(&table, 1, &[(3, Some(30))]);
+        let (generation, grown) = sealed(&table, 1);
+        assert_eq!((generation.len(), grown), (1, 1));
+    }
+}
