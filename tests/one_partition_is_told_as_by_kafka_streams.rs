@@ -8,7 +8,7 @@
 //!
 //! The test command has no Java: it takes what Kafka Streams told of the logs in `tests/data/kafka_streams`. `scripts/kafka-streams-time`
 //! asks it anew, of logs that nobody has seen.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod beside_kafka_streams;
 

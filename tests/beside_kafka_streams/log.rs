@@ -39,10 +39,10 @@ pub(crate) struct Log {
 
 impl Log {
     pub(crate) fn random(random: &mut Random) -> Self {
-        let (size, hop) = random.pick(&[(10, 5), (10, 10), (12, 4), (9, 2)]);
+        let (width, hop) = random.pick(&[(10, 5), (10, 10), (12, 4), (9, 2)]);
         let grace = random.pick(&[0, 1, 4, 15]);
         let mut log = Self {
-            size,
+            size: width,
             hop,
             difference: random.pick(&[1, 7, 12]),
             gap: random.pick(&[1, 6, 10]),

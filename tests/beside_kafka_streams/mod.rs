@@ -7,7 +7,6 @@
 //! | `ours` | millpond's answer |
 //! | `rules` | where Kafka Streams goes by other rules, by name |
 //! | `windows`, `sliding`, `joins`, `as_of` | what must come out by either rules, said without an engine |
-#![allow(clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 pub(crate) mod as_of;
 pub(crate) mod joins;

@@ -109,10 +109,9 @@ impl Made<'_> {
                 return;
             }
         }
-        if let Some(start) = before.map(|before| before + 1) {
-            if !is_there(start) && start + difference >= at {
-                self.put(record, start, (Vec::new(), at), close);
-            }
+        let behind = before.map(|before| before + 1);
+        if let Some(start) = behind.filter(|start| !is_there(*start) && start + difference >= at) {
+            self.put(record, start, (Vec::new(), at), close);
         }
         if !is_there(at - difference) {
             let reaches = before.is_some_and(|before| at - difference <= before);

@@ -62,11 +62,15 @@ impl Told {
 
     pub(crate) fn sorted(mut self) -> Self {
         for finals in [&mut self.tumbling, &mut self.hopping, &mut self.sliding, &mut self.session] {
-            finals.iter_mut().for_each(|(.., numbers)| numbers.sort_unstable());
+            for (.., numbers) in &mut *finals {
+                numbers.sort_unstable();
+            }
             finals.sort_unstable();
         }
-        let joins = [&mut self.inner, &mut self.left, &mut self.outer, &mut self.as_of, &mut self.left_as_of];
-        joins.into_iter().for_each(|pairs| pairs.sort_unstable());
+        for pairs in [&mut self.inner, &mut self.left, &mut self.outer, &mut self.as_of, &mut self.left_as_of]
+        {
+            pairs.sort_unstable();
+        }
         self
     }
 }
