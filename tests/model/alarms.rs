@@ -157,16 +157,14 @@ pub fn while_valid(
                     }
                 }
             }
-            Moment::Alarm(_) => match state {
-                Some(State::Waits(Some((value, end)))) => {
+            Moment::Alarm(_) => {
+                if let Some(State::Waits(Some((value, end)))) = state {
                     tell(Some(value));
-                    (Some(State::Waits(None)), Some(end))
+                    return (Some(State::Waits(None)), Some(end));
                 }
-                _ => {
-                    tell(None);
-                    (None, None)
-                }
-            },
+                tell(None);
+                (None, None)
+            }
         }
     });
     told
@@ -194,13 +192,16 @@ pub fn settled(
     told
 }
 
+/// What a process emits.
+type Emitted = (K, V, Stamp);
+
 /// What a process with alarms does to its states, and what it emits.
 pub fn process(
     n: u8,
     alarms: &mut Alarms,
     events: &[(K, Option<V>, Stamp)],
     watermark: Watermark,
-) -> (Vec<Updated<K>>, Vec<(K, V, Stamp)>) {
+) -> (Vec<Updated<K>>, Vec<Emitted>) {
     let mut emitted = Vec::new();
     let updates = run(alarms, events, watermark, |key, moment, (state, alarm), stamp| {
         let state = state.map(|state| match state {

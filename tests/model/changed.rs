@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 /// The stamp of what a value with this stamp means for `key`.
+#[expect(clippy::needless_pass_by_value, reason = "keys are small")]
 pub fn of_key(stamp: Stamp, key: impl KeyCodec) -> Stamp {
     let mut encoded = Vec::new();
     key.encode_key(&mut encoded);

@@ -185,6 +185,7 @@ fn add(acc: &mut V, other: V) {
 }
 
 impl Building<'_> {
+    #[expect(clippy::too_many_lines, reason = "one arm for each operator")]
     pub(super) fn stream_in_time(&mut self, number: usize, node: &Node) -> Stream<K, V> {
         let n = node.n;
         match node.op {

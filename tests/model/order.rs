@@ -24,6 +24,7 @@ pub enum Order {
 }
 
 /// That of the node with this `number`, whose operands have `orders`.
+#[expect(clippy::too_many_lines, reason = "one arm for each operator")]
 pub fn of(op: Op, n: u8, number: usize, orders: &[Order]) -> Order {
     use Order::{Any, Closings, Cuts, Keys, Log, Rows};
     let first = orders.first().copied().unwrap_or(Log);
@@ -98,14 +99,11 @@ pub fn of(op: Op, n: u8, number: usize, orders: &[Order]) -> Order {
             }
         }
         Op::Merge { .. } | Op::MergeAll { .. } => together(orders),
-        Op::StreamJoin { .. } | Op::StreamLeftJoin { .. } | Op::JoinBy { .. } | Op::LeftJoinBy { .. } => {
-            if is_one && is_total(first) {
-                first
-            } else {
-                Cuts
-            }
-        }
-        Op::Cogroup { .. } => {
+        Op::StreamJoin { .. }
+        | Op::StreamLeftJoin { .. }
+        | Op::JoinBy { .. }
+        | Op::LeftJoinBy { .. }
+        | Op::Cogroup { .. } => {
             if is_one && is_total(first) {
                 first
             } else {
@@ -133,12 +131,7 @@ pub fn of(op: Op, n: u8, number: usize, orders: &[Order]) -> Order {
             }
         }
         // Of equal timestamps the first is that which was made first.
-        Op::InTimeOrder { .. } => match first {
-            Log | Closings(_) => Closings(number),
-            Keys | Any => Any,
-            other => other,
-        },
-        Op::JoinAsOf { .. } | Op::LeftJoinAsOf { .. } => match first {
+        Op::InTimeOrder { .. } | Op::JoinAsOf { .. } | Op::LeftJoinAsOf { .. } => match first {
             Log | Closings(_) => Closings(number),
             Keys | Any => Any,
             other => other,
@@ -148,14 +141,11 @@ pub fn of(op: Op, n: u8, number: usize, orders: &[Order]) -> Order {
             Cuts => Cuts,
             _ => Any,
         },
-        Op::ExpireAfter { .. } | Op::ExpireAt { .. } | Op::WhileValid { .. } | Op::Settled { .. } => {
-            if is_total(first) || first == Keys {
-                Keys
-            } else {
-                Cuts
-            }
-        }
-        Op::AlarmsState { .. } => {
+        Op::ExpireAfter { .. }
+        | Op::ExpireAt { .. }
+        | Op::WhileValid { .. }
+        | Op::Settled { .. }
+        | Op::AlarmsState { .. } => {
             if is_total(first) || first == Keys {
                 Keys
             } else {

@@ -5,9 +5,9 @@ use crate::stream::Stream;
 use crate::table::StoredTable;
 use crate::testing::changelogs::{ChangelogShape, TypedRecord};
 use crate::testing::{Driver, Settings};
-use millpond_engine::Topic;
 use millpond_engine::changelog::Headers;
 use millpond_engine::codec::{Key, Value};
+use millpond_engine::{Result, Topic};
 use proptest::prop_oneof;
 use proptest::strategy::{Just, Strategy};
 use serde::Serialize;
@@ -43,7 +43,9 @@ mod sealed {
 /// Shows what there is.
 #[doc(hidden)]
 #[allow(missing_debug_implementations, reason = "nobody is given it")]
-pub struct Watched(Box<dyn Fn(&Driver) -> millpond_engine::Result<String>>);
+pub struct Watched(Box<Look>);
+
+type Look = dyn Fn(&Driver) -> Result<String>;
 
 impl<L: Key, W: Value> sealed::Sealed for Stream<L, W> {}
 
@@ -105,11 +107,11 @@ where
     V: Value + Serialize + DeserializeOwned,
 {
     let builder = GraphBuilder::new();
-    let built = build(&builder.stream(&input()));
+    let made = build(&builder.stream(&input()));
     let graph = builder.build().map_err(failed)?;
     let driver = Driver::with_settings(&graph, Settings { shards, ..Settings::default() }).map_err(failed)?;
     driver.put_all(&input(), records.iter().cloned()).map_err(failed)?;
-    Ok((driver, built))
+    Ok((driver, made))
 }
 
 /// What comes of the records once `steps` are taken, and what is left is folded in epochs of `size`.
