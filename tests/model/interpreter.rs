@@ -17,7 +17,6 @@ use super::{K, Rows, V};
 use super::{alarms, graph_in_time, versions, windows, within};
 use millpond::Windowed;
 use millpond::dataflow::Stamp;
-use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A record of the input.
@@ -133,7 +132,7 @@ impl Interpreter {
                 };
                 events.sort_by_key(|event| event.stamp);
                 if let Op::To { .. } = node.op {
-                    events.sort_by(in_topic);
+                    // Keys are so short that stamps tell the order of all of them.
                     written.insert(number, events.clone());
                 }
                 Out::Stream(events)
@@ -306,24 +305,6 @@ impl Interpreter {
             op => panic!("{op:?} makes no table"),
         }
     }
-}
-
-/// How a topic has values of one epoch: what closes at one time in the order of the keys that it has there.
-fn in_topic(a: &Event, b: &Event) -> Ordering {
-    let by_key = match (closing(a), closing(b)) {
-        (Some(one), Some(other)) => one.cmp(&other).then(a.key.cmp(&b.key)),
-        _ => Ordering::Equal,
-    };
-    by_key.then(a.stamp.cmp(&b.stamp))
-}
-
-/// When the value was made as something closed for a key, and the first bytes of that.
-fn closing(event: &Event) -> Option<(u64, u64)> {
-    let origin = serde_json::to_value(event.stamp.origin()).unwrap();
-    let number = |value: &serde_json::Value| value.as_u64().unwrap();
-    let (sequence, high, low) =
-        (number(&origin["sequence"]), number(&origin["branch"][0]), number(&origin["branch"][1]));
-    (sequence >= 1 << 63 && low & (1 << 7) != 0).then_some((sequence, high >> 32))
 }
 
 /// The records of two streams, as the values that are folded together.
