@@ -69,7 +69,7 @@ fn graph(version: u32) -> (Graph, Tables) {
             |(), moment| key_at(*moment),
             move |(), moment, row| (name.to_owned(), moment, row.copied()),
         );
-        met.re_key(|_, (_, moment, _)| *moment)
+        met.re_key(|(), (_, moment, _)| *moment)
     });
     let met = long.merge(&short);
     met.to(&told());
@@ -125,7 +125,7 @@ fn expected(log: &dyn Changelog) -> (Vec<Met>, Vec<(i64, u64)>) {
         for (moment, name) in moments {
             let key = key_at(moment);
             let partition = usize::from(key) % PARTITIONS as usize;
-            let end = ends[partition].expect("a tick names all partitions");
+            let Some(end) = ends[partition] else { panic!("a tick names all partitions") };
             let row = partitions[partition].iter().rev().find(|(offset, of, _)| *offset < end && *of == key);
             met.push((name.to_owned(), moment, row.map(|(_, _, value)| *value)));
             if name == PERIODS[1].0 {

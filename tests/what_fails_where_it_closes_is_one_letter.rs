@@ -190,7 +190,7 @@ fn what_fails_where_it_closes_is_one_letter() {
         let (stepper, tables) = life.fold_all();
         check(&*log, stepper, tables, &format!("{context}, folded again"));
     }
-    assert!(letters > usize::try_from(rounds(40)).unwrap(), "{letters}");
+    assert!(letters > rounds(40), "{letters}");
 }
 
 /// Something that closes, and is told to code behind.
