@@ -27,7 +27,9 @@ pub(super) fn checkpoint(
         let text = error.into_string();
         placing_failure("write", &target, MediumFailure::of_rocksdb(&text)).with_source(text)
     };
-    Checkpoint::new(task.database()).and_then(|made| made.create_checkpoint(copy)).map_err(failed)?;
+    let made = Checkpoint::new(task.database()).and_then(|made| made.create_checkpoint(copy));
+    // NOTE: RocksDB gives none once a compaction has come upon damage, with what that has found.
+    made.map_err(|error| of_the_original(failed(error), copy, state))?;
     let verified = SecondaryStore::verify(copy, &RocksOptions::within(0));
     let copied = verified.map_err(|error| of_the_original(error, copy, state))?;
     check(&*copied.shown())?;
