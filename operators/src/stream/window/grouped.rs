@@ -251,10 +251,11 @@ impl<K: Key, A: Value, W: Windows> WindowedTable<K, A, W> {
         let table = self.rows;
         let due =
             builder.exchange("due", node, &[table.index()], Due { table, windows: self.windows.clone() });
-        // Windows are kept at least until they are closed.
-        builder.reads_kept_rows(due);
         let close = Close { table, windows: self.windows.clone() };
         let closed = builder.operator("on_close", (node, due), &[], &[table.index()], close);
+        // Windows are kept at least until they are closed.
+        builder.reads_kept_rows(due);
+        builder.reads_kept_rows(closed);
         builder.looks_at_time(closed, self.windows.grace_ms());
         Stream::new(builder.clone(), closed, true)
     }
