@@ -51,6 +51,7 @@
 //! | `rocks` (default) | state and changelog in directories, in RocksDB; without it everything is kept in memory |
 //! | `testing` | laws, a model and a driver for tests of your own, as a dev-dependency |
 //! | `uuid`, `chrono`, `time` | keys of the types of these crates |
+//! | `calendar` | windows of days, weeks, months and years of a zone, with the time zones of the IANA database |
 //! | `fault-injection` | fault points for tests of the engine; not for production |
 //!
 //! # Stability

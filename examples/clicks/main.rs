@@ -142,7 +142,7 @@ fn say(answers: &Answers, question: &Question) -> Result<bool, Failure> {
     let answer = answers.answer(question)?;
     match &answer {
         Some(answer) => writeln!(io::stdout(), "{answer}")?,
-        None => eprintln!("clicks: nothing is known of {question:?}"),
+        None => eprintln!("clicks: nothing is known of {question}"),
     }
     Ok(answer.is_some())
 }

@@ -5,6 +5,7 @@ use super::graph::{Clicks, Entry, Visits};
 use millpond::stream::WindowView;
 use millpond::{Engine, Result, View};
 use serde_json::{Value, json};
+use std::fmt;
 
 pub(crate) const HELP: &str = "\
 Questions, for --lookup and for the prompt:
@@ -41,6 +42,17 @@ impl Question {
             _ => None,
         };
         question.ok_or_else(|| format!("cannot answer `{line}`\n{HELP}"))
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Overview => write!(f, "overview"),
+            Self::Top { start_ms } => write!(f, "top {}", time(*start_ms)),
+            Self::Page(page) => write!(f, "page {page}"),
+            Self::User(user) => write!(f, "user {user}"),
+        }
     }
 }
 
