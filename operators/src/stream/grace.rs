@@ -47,7 +47,7 @@ impl Grace {
 
 impl<K: Key, V: Value> Stream<K, V> {
     /// The records that come too late to count to their own moment.
-    pub(crate) fn late(&self, grace: Grace) -> Self {
+    pub(crate) fn late_by(&self, grace: Grace) -> Self {
         let operator = Late { grace, types: PhantomData::<fn() -> (K, V)> };
         let node = self.builder.operator("late", self.node, &[], &[], operator);
         Self::new(self.builder.clone(), node, self.keyed)

@@ -103,7 +103,7 @@ impl<K: Key, V: Value, B: Value> InTimeOrder<K, V, B> {
     /// The records that came too late to be put in order, as they came.
     #[must_use]
     pub fn late(&self) -> Stream<K, B> {
-        self.before.late(self.grace)
+        self.before.late_by(self.grace)
     }
 }
 

@@ -47,6 +47,10 @@ pub use windowed::{WindowStart, Windowed};
 use std::time::Duration;
 
 /// A kind of windows: to which of them a moment belongs, and when each is closed. There are no others: the trait is sealed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say all that it takes to divide records in time",
+    note = "say for how long late records are waited for: `Tumbling::of(..).grace(..)`, and so for each kind of windows"
+)]
 pub trait Windows: Clone + Send + Sync + sealed::Sealed + 'static {
     /// The window that has `timestamp_ms`: where it begins, and the first moment after it.
     #[doc(hidden)]

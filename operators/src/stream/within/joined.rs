@@ -63,12 +63,12 @@ impl<K: Key, V: Value, T: Value, W> StreamJoin<K, V, T, W> {
     /// ```
     #[must_use]
     pub fn late_left(&self) -> Stream<K, V> {
-        self.left.late(self.graces.0)
+        self.left.late_by(self.graces.0)
     }
 
     /// The records of the right stream that came too late to meet any of the left one, as [`late_left`](Self::late_left).
     #[must_use]
     pub fn late_right(&self) -> Stream<K, T> {
-        self.right.late(self.graces.1)
+        self.right.late_by(self.graces.1)
     }
 }

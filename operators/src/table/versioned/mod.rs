@@ -110,7 +110,7 @@ impl<K: Key, V: Value> VersionedTable<K, V> {
     /// The updates that came too late to count.
     #[must_use]
     pub fn late(&self) -> Stream<K, Upsert<V>> {
-        self.updates.late(self.history)
+        self.updates.late_by(self.history)
     }
 }
 
