@@ -212,7 +212,7 @@ const ALL: [(&str, &str, Waits); 5] = [
         let counts = graph.stream(topic).group_by_key().windowed(sliding).count("counts");
         counts.on_close().map(|windowed, count| (windowed.key, count))
     }),
-    ("padding", "met.left", |graph, topic| {
+    ("padding", "met", |graph, topic| {
         let within = Within::after(millis(100)).grace(Duration::ZERO);
         let none = graph.stream(topic).filter(|_, _| false);
         let met = graph.stream(topic).try_left_join_within(&none, within, "met", |key, click, _| {
