@@ -127,6 +127,8 @@ fn take_in(engine: &Engine, clicks: &Clicks, events: u64) -> Result<(), Failure>
         progress.inc(batch.len() as u64);
     }
     engine.catch_up_blocking()?;
+    // A directory that knows other tables has these built first.
+    engine.ready_blocking()?;
     progress.finish_and_clear();
     let taken = events.saturating_sub(there);
     eprintln!(

@@ -90,6 +90,8 @@ fn run() -> Result<ExitCode, Failure> {
     let flights = arguments.flights.map_or(read::FLIGHTS, Input::File);
     let observations = arguments.weather.map_or(read::OBSERVATIONS, Input::File);
     eprintln!("{}", take_in(&engine, &graph, &flights, &observations)?);
+    // A directory that knows other tables has these built first.
+    engine.ready_blocking()?;
 
     let answers = Answers::new(&engine, &graph)?;
     let code = if questions.is_empty() {

@@ -303,7 +303,7 @@ impl EngineBuilder {
     pub(super) fn open(mut self, reads: Reads) -> Result<(Core, bool)> {
         let name = self.service_name();
         self.check_options(&name)?;
-        check_policy(&self.graph, &self.policy)?;
+        check_policy(&name, &self.graph, &self.policy)?;
         self.directories.check_paths(self.store.is_some(), self.changelog.is_some())?;
         let options = ChangelogOptions::new(&name, self.memory.input_bytes / 2);
         let given = self.changelog.take().map(|given| (given.open)(&options)).transpose()?;

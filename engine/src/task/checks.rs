@@ -9,6 +9,7 @@ use crate::changelog::{Misfit, TopicConfig, TopicType};
 use crate::graph::Graph;
 use crate::store::StateStore;
 use crate::store::layout;
+use crate::time::Tick;
 use crate::{Error, ErrorKind, Position, Result, TopicPartition};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,7 +19,14 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// `Invalid`.
-pub(crate) fn check_policy(graph: &Graph, policy: &FailurePolicy) -> Result<()> {
+pub(crate) fn check_policy(name: &str, graph: &Graph, policy: &FailurePolicy) -> Result<()> {
+    let letters = if let FailurePolicy::DeadLetter(topic) = policy { Some(topic) } else { None };
+    let ticks = Tick::partition_of(name).topic;
+    if graph.topics.iter().map(|used| &used.name).chain(letters).any(|used| *used == ticks) {
+        return Err(Error::invalid(format!(
+            "topic `{ticks}` is the engine's own, in which it notes how time has passed: give yours, or the engine, another name"
+        )));
+    }
     if let FailurePolicy::DeadLetter(topic) = policy
         && graph.topics.iter().any(|used| used.name == *topic)
     {

@@ -67,7 +67,7 @@ impl Task {
         if self.reads_topic(&id.topic) { self.input.add(id) } else { Ok(()) }
     }
 
-    fn reads(&self, id: &TopicPartition) -> bool {
+    pub(super) fn reads(&self, id: &TopicPartition) -> bool {
         self.input.reads(id)
     }
 

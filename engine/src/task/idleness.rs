@@ -95,11 +95,17 @@ impl Core {
         }
         let published = self.main.shared().published();
         let behind = |id: &TopicPartition| published.reached.times.of(id).is_none_or(|at| at < time_ms);
-        let read = published.reached.position.iter().map(|(id, _)| id);
-        let read = read.filter(|id| self.service.graph.reads(&id.topic) && behind(id));
+        let read = self.read().filter(|id| behind(id)).cloned().collect::<Vec<_>>();
         let periods = self.service.graph.periods().map(|(id, _)| id).filter(|id| behind(id));
-        let times: BTreeMap<_, _> = read.chain(periods).map(|id| (id.clone(), time_ms)).collect();
+        let times: BTreeMap<_, _> = read.iter().chain(periods).map(|id| (id.clone(), time_ms)).collect();
         if times.is_empty() { Ok(false) } else { self.tick(&self.among_all(times)) }
+    }
+
+    /// The partitions of topics that the main task reads. Those that only a build reads have no place in it yet: a build could not come
+    /// to a tick that names them where the main task would begin.
+    pub(super) fn read(&self) -> impl Iterator<Item = &TopicPartition> {
+        let read = self.main.position().iter().map(|(id, _)| id);
+        read.filter(|id| self.service.graph.reads(&id.topic) && self.main.reads(id))
     }
 
     /// Whether a tick may be made now, unless there are marks ahead.
@@ -120,7 +126,7 @@ impl Core {
         let Self { service, silence, main, .. } = self;
         let (graph, changelog) = (&service.graph, &service.changelog);
         let times = &main.shared().published().reached.times;
-        let read = main.position().iter().filter(|(id, _)| topics.contains(&id.topic));
+        let read = main.position().iter().filter(|(id, _)| topics.contains(&id.topic) && main.reads(id));
         let reader = |(id, offset): (&TopicPartition, u64)| {
             let idle = graph.idle(&id.topic);
             let silent_ms = now_ms.saturating_sub(silence.of(id, offset, now_ms));

@@ -37,10 +37,8 @@ impl Core {
         &self,
         mut times: BTreeMap<TopicPartition, i64>,
     ) -> BTreeMap<TopicPartition, i64> {
-        let graph = &self.service.graph;
-        if graph.periods().next().is_some() {
-            let read = self.main.position().iter().map(|(id, _)| id).filter(|id| graph.reads(&id.topic));
-            read.for_each(|id| _ = times.entry(id.clone()).or_insert(NEVER));
+        if self.service.graph.periods().next().is_some() {
+            self.read().for_each(|id| _ = times.entry(id.clone()).or_insert(NEVER));
         }
         times
     }

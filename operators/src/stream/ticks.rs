@@ -35,7 +35,9 @@ impl GraphBuilder {
     /// [`Driver::advance_time`](crate::testing::Driver::advance_time) goes on to the last moment up to there.
     ///
     /// # Errors
-    /// [`build`](Self::build) refuses a period below a second, and two periods under one name.
+    /// [`build`](Self::build) refuses a period below a second, and two periods under one name. Another period from one start to the next goes
+    /// on with what is folded: tables that are folded anew then have the new one from the beginning, so give the stream another name, or raise
+    /// the versions of what is made of it.
     ///
     /// # Examples
     /// ```

@@ -142,22 +142,20 @@ where
             let closed = closed.into_iter().copied().flatten();
             let closed =
                 closed.map(|event| ((event.key.start_ms, event.key.end_ms.saturating_sub(1)), &event.value));
-            let now = closed.chain(now.iter().map(bounded));
-            for (bounds, _) in before.iter().map(bounded) {
-                if now.clone().all(|(others, _)| others != bounds) {
-                    rows.push(Event { key: session_of(key, bounds), value: None, stamp: *stamp });
+            let mut row =
+                |bounds, value| rows.push(Event { key: session_of(key, bounds), value, stamp: *stamp });
+            // Both are in the order of time.
+            let mut before = before.iter().map(bounded).peekable();
+            for (bounds, value) in closed.chain(now.iter().map(bounded)) {
+                while let Some((gone, _)) = before.next_if(|(earlier, _)| *earlier < bounds) {
+                    row(gone, None);
                 }
-            }
-            for (bounds, value) in now {
-                let was = before.iter().map(bounded).find(|(others, _)| *others == bounds);
+                let was = before.next_if(|(same, _)| *same == bounds);
                 if !was.is_some_and(|(_, was)| is_same(was, value)) {
-                    rows.push(Event {
-                        key: session_of(key, bounds),
-                        value: Some(value.clone()),
-                        stamp: *stamp,
-                    });
+                    row(bounds, Some(value.clone()));
                 }
             }
+            before.for_each(|(gone, _)| row(gone, None));
         })?;
         Ok(rows)
     }
