@@ -282,17 +282,19 @@ pub fn grouped<Q: Ord + Copy>(
     (rows, updates)
 }
 
-/// A table under other keys: of the rows that claim one, the one with the least old key.
-pub fn re_keyed<Q: Ord + Copy>(
+/// A table under other keys: of the rows that claim one, the one with the least old key, in the `order` of the table.
+pub fn re_keyed<Q: Copy, O: Ord + Copy>(
     wanted: impl Fn(Q, V) -> K,
+    order: impl Fn(Q) -> O,
     before: &Rows,
     table: &Changed<Q>,
     steps: Vec<Step<Q>>,
 ) -> Changed {
     let claims = |rows: &Rows<Q>| {
-        rows.iter().map(|(key, row)| ((wanted(*key, *row), *key), *row)).collect::<BTreeMap<(K, Q), V>>()
+        let claim = |(key, row): (&Q, &V)| ((wanted(*key, *row), order(*key)), *row);
+        rows.iter().map(claim).collect::<BTreeMap<(K, O), V>>()
     };
-    let seen = |claims: &BTreeMap<(K, Q), V>, name: K| {
+    let seen = |claims: &BTreeMap<(K, O), V>, name: K| {
         claims.iter().find(|((wanted, _), _)| *wanted == name).map(|(_, row)| *row)
     };
     let mut now = claims(&table.before);
@@ -302,8 +304,8 @@ pub fn re_keyed<Q: Ord + Copy>(
     for Link { name, key, row, stamp } in links {
         let name = name.unwrap();
         match row {
-            Some(row) => now.insert((name, key), row),
-            None => now.remove(&(name, key)),
+            Some(row) => now.insert((name, order(key)), row),
+            None => now.remove(&(name, order(key))),
         };
         updates.push((name, seen(&now, name), stamp));
     }

@@ -10,7 +10,7 @@ use super::changed::{
     Changed, Step, counted, folded, foreign, grouped, joined, mapped, processed, re_keyed, regrouped,
     upserted,
 };
-use super::grammar::{Node, Op, follows};
+use super::grammar::{Node, Op, Windowing, follows};
 use super::graph::{self, DELETED};
 use super::time::{self, Held, NEVER, Reached, Watermark};
 use super::{K, Rows, V};
@@ -187,9 +187,9 @@ impl Interpreter {
         let upserts = |table: usize| told(changed(outs, table).steps(true));
         let size_ms = graph_in_time::size_ms(n);
         let updates = match node.op {
-            Op::Windows { stream, .. } => {
+            Op::Windows { windows, stream } => {
                 let all = windows::table(&node, held, events(outs, stream), watermark);
-                return Some(by_other_groups(n, before, &all, by_step));
+                return Some(by_other_groups((n, windows), before, &all, by_step));
             }
             Op::Cogroup { left, right } => {
                 let both = cogrouped(n, events(outs, left), events(outs, right));
@@ -284,7 +284,7 @@ impl Interpreter {
                 extremes(node, before, changed(outs, table), steps(table))
             }
             Op::TableReKey { table } => {
-                re_keyed(|k, v| graph::re_keyed(n, k, v), before, changed(outs, table), steps(table))
+                re_keyed(|k, v| graph::re_keyed(n, k, v), |k| k, before, changed(outs, table), steps(table))
             }
             Op::Join { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
                 Some(graph::joined(Some(l?), Some(r?)))
@@ -318,7 +318,12 @@ fn cogrouped(n: u8, left: &[Event], right: &[Event]) -> Vec<Event> {
 }
 
 /// Windows in a table by groups of another kind.
-fn by_other_groups(n: u8, before: &Rows, all: &Changed<Windowed<K>>, by_step: bool) -> Changed {
+fn by_other_groups(
+    (n, windows): (u8, Windowing),
+    before: &Rows,
+    all: &Changed<Windowed<K>>,
+    by_step: bool,
+) -> Changed {
     match n % 3 {
         0 => regrouped(windows::by_group(n), before, all, all.steps(by_step), |members| {
             members.iter().fold(0, |sum: V, v| sum.wrapping_add(*v))
@@ -329,7 +334,13 @@ fn by_other_groups(n: u8, before: &Rows, all: &Changed<Windowed<K>>, by_step: bo
                 *members.iter().min().unwrap()
             })
         }
-        _ => re_keyed(|w, _| graph_in_time::window_key(n, &w), before, all, all.steps(by_step)),
+        _ => {
+            let order = |w: Windowed<K>| match windows {
+                Windowing::Session => (w.end_ms, w.end_ms - w.start_ms, w.key),
+                _ => (w.start_ms, w.end_ms, w.key),
+            };
+            re_keyed(|w, _| graph_in_time::window_key(n, &w), order, before, all, all.steps(by_step))
+        }
     }
 }
 

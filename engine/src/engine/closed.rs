@@ -40,7 +40,7 @@ impl Closes {
 impl Engine {
     /// Resolves once everything is closed that is due at or before `due_ms`, in milliseconds since the Unix epoch, in every part of the graph
     /// that waits for time, and the tables answer with it: a window that ends at `end_ms` is final at its end and its grace. Time comes with
-    /// records, and with what [`Topic::idle`] makes of silent partitions: what is waited for may never come, so give a limit
+    /// records, and with what [`Topic::idle`](crate::Topic::idle) makes of silent partitions: what is waited for may never come, so give a limit
     /// ([`Wait::within`]), and the error says which partition holds it up, and since when.
     ///
     /// For one table, where other parts of the graph wait for more: [`wait_until_closed_in`](Self::wait_until_closed_in).
@@ -88,7 +88,7 @@ impl Engine {
     }
 
     /// Resolves once everything is closed in `table` that is due at or before `due_ms`, whatever the rest of the graph waits for: once its
-    /// [watermark](Snapshot::watermark) has come there.
+    /// [watermark](crate::query::Snapshot::watermark) has come there.
     ///
     /// # Errors
     /// As for [`wait_until_closed`](Self::wait_until_closed), and `Invalid` if the table belongs to another graph.

@@ -29,28 +29,34 @@ impl Task {
         &self,
         input: &EpochInput,
         left_out: &LeftOutOfEpoch,
-        place: u64,
+        mut place: u64,
     ) -> Result<Option<(Closing, Error)>> {
         let noting = Closings::noting(&left_out.closings);
         let Err(_) = self.attempt(input, &left_out.records, &noting, true) else {
             self.roll_back()?;
             return Ok(None);
         };
-        let all = noting.at(place);
-        let fails_with = |count: usize| -> Result<Option<Error>> {
+        let attempt = |all: &[Closing], place: u64, count: usize| -> Result<Option<EpochFailure>> {
             let last = count.checked_sub(1).and_then(|last| all.get(last));
             let closings = Closings::until(&left_out.closings, place, last);
             match self.attempt(input, &left_out.records, &closings, true) {
-                Err(failure) if failure.is_of_user() => Ok(Some(failure.error)),
+                Err(failure) if failure.is_of_user() => Ok(Some(failure)),
                 Err(EpochFailure { error, .. }) => Err(error),
                 Ok(_) => self.roll_back().map(|()| None),
             }
         };
+        let mut all = noting.at(place);
+        while let Some(failure) = attempt(&all, place, 0)? {
+            // What closes before fails as well, at a step behind the one at which this has failed.
+            let Some(earlier) = failure.closing_place().filter(|earlier| *earlier < place) else {
+                return Ok(None);
+            };
+            place = earlier;
+            all = noting.at(place);
+        }
+        let fails_with = |count| Ok(attempt(&all, place, count)?.map(|failure| failure.error));
         // With so many it does not fail, with so many it does.
         let (mut fit, mut fail) = (0, all.len());
-        if fails_with(fit)?.is_some() {
-            return Ok(None);
-        }
         let Some(mut error) = fails_with(fail)? else { return Ok(None) };
         while fail - fit > 1 {
             let middle = fit + (fail - fit) / 2;

@@ -41,7 +41,7 @@ impl PartitionMerge {
         epoch: &mut EpochInput,
     ) -> Result<()> {
         let mut ends = Ends { cap, until: bound.until, reached: u64::MAX };
-        let mut aside = Vec::new();
+        let (mut aside, mut passes_over) = (Vec::new(), false);
         let mut left_bytes = limit.bytes.max(1);
         let most = limit.records as u64;
         let before = bound.before.unwrap_or(u64::MAX);
@@ -54,12 +54,21 @@ impl PartitionMerge {
                 aside.push(number);
                 continue;
             }
-            // All that comes before it in the sequence is taken, so that the tick is due.
-            let to_tick = bound.ticks.and_then(|ends| ends.known(id)).unwrap_or(u64::MAX);
-            if to_tick <= self.offset(number) {
+            let to_tick = bound.ticks.and_then(|ends| ends.known(id));
+            let stands = to_tick.is_some_and(|end| end <= self.offset(number));
+            if stands && epoch.records > 0 && !passes_over {
+                // All that comes before it in the sequence is taken, so that the tick is due.
                 break;
             }
-            let offset = offset.min(to_tick);
+            if stands || (passes_over && to_tick.is_none()) {
+                // The tick is not due. Whoever made it had passed this record over, as it read a topic from its beginning that the
+                // graph has come to read later: what the tick waits for comes first.
+                passes_over = true;
+                self.set_aside(number);
+                aside.push(number);
+                continue;
+            }
+            let offset = to_tick.map_or(offset, |end| offset.min(end));
             let allowed = Allowed { offset, place: before, records: most - epoch.records };
             let brought = self.take(number, allowed, limit.bytes, epoch)?;
             left_bytes = left_bytes.saturating_sub(brought);
