@@ -66,6 +66,17 @@ impl<Q: Ord + Copy + KeyCodec + Debug> Changed<Q> {
         Self { before: before.clone(), rows, changes, updates }
     }
 
+    /// The same of a table with other keys for the same rows.
+    pub fn keyed<P: Ord>(&self, key: impl Fn(Q) -> P) -> Changed<P> {
+        let rows = |rows: &Rows<Q>| rows.iter().map(|(of, row)| (key(*of), *row)).collect();
+        Changed {
+            before: rows(&self.before),
+            rows: rows(&self.rows),
+            changes: self.changes.iter().map(|(of, stamp)| (key(*of), *stamp)).collect(),
+            updates: self.updates.iter().map(|(of, row, stamp)| (key(*of), *row, *stamp)).collect(),
+        }
+    }
+
     /// The row that a record with this stamp meets.
     pub fn at(&self, key: Q, stamp: Stamp) -> Option<V> {
         let seen = |update: &&Updated<Q>| update.0 == key && stamp.sees(&update.2);
@@ -282,19 +293,17 @@ pub fn grouped<Q: Ord + Copy>(
     (rows, updates)
 }
 
-/// A table under other keys: of the rows that claim one, the one with the least old key, in the `order` of the table.
-pub fn re_keyed<Q: Copy, O: Ord + Copy>(
+/// A table under other keys: of the rows that claim one, the one with the least old key.
+pub fn re_keyed<Q: Ord + Copy>(
     wanted: impl Fn(Q, V) -> K,
-    order: impl Fn(Q) -> O,
     before: &Rows,
     table: &Changed<Q>,
     steps: Vec<Step<Q>>,
 ) -> Changed {
     let claims = |rows: &Rows<Q>| {
-        let claim = |(key, row): (&Q, &V)| ((wanted(*key, *row), order(*key)), *row);
-        rows.iter().map(claim).collect::<BTreeMap<(K, O), V>>()
+        rows.iter().map(|(key, row)| ((wanted(*key, *row), *key), *row)).collect::<BTreeMap<(K, Q), V>>()
     };
-    let seen = |claims: &BTreeMap<(K, O), V>, name: K| {
+    let seen = |claims: &BTreeMap<(K, Q), V>, name: K| {
         claims.iter().find(|((wanted, _), _)| *wanted == name).map(|(_, row)| *row)
     };
     let mut now = claims(&table.before);
@@ -304,8 +313,8 @@ pub fn re_keyed<Q: Copy, O: Ord + Copy>(
     for Link { name, key, row, stamp } in links {
         let name = name.unwrap();
         match row {
-            Some(row) => now.insert((name, order(key)), row),
-            None => now.remove(&(name, order(key))),
+            Some(row) => now.insert((name, key), row),
+            None => now.remove(&(name, key)),
         };
         updates.push((name, seen(&now, name), stamp));
     }

@@ -16,8 +16,11 @@ use super::time::{self, Held, NEVER, Reached, Watermark};
 use super::{K, Rows, V};
 use super::{alarms, graph_in_time, versions, windows, within};
 use millpond::Windowed;
+use millpond::codec::KeyCodec;
 use millpond::dataflow::Stamp;
+use millpond::stream::SessionKey;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 
 /// A record of the input.
 #[derive(Debug, Clone)]
@@ -189,7 +192,11 @@ impl Interpreter {
         let updates = match node.op {
             Op::Windows { windows, stream } => {
                 let all = windows::table(&node, held, events(outs, stream), watermark);
-                return Some(by_other_groups((n, windows), before, &all, by_step));
+                return Some(if windows == Windowing::Session {
+                    by_other_groups((n, by_step), before, &all.keyed(SessionKey::from), Windowed::from)
+                } else {
+                    by_other_groups((n, by_step), before, &all, |windowed| windowed)
+                });
             }
             Op::Cogroup { left, right } => {
                 let both = cogrouped(n, events(outs, left), events(outs, right));
@@ -284,7 +291,7 @@ impl Interpreter {
                 extremes(node, before, changed(outs, table), steps(table))
             }
             Op::TableReKey { table } => {
-                re_keyed(|k, v| graph::re_keyed(n, k, v), |k| k, before, changed(outs, table), steps(table))
+                re_keyed(|k, v| graph::re_keyed(n, k, v), before, changed(outs, table), steps(table))
             }
             Op::Join { left, right } => joined(changed(outs, left), changed(outs, right), |l, r| {
                 Some(graph::joined(Some(l?), Some(r?)))
@@ -318,29 +325,22 @@ fn cogrouped(n: u8, left: &[Event], right: &[Event]) -> Vec<Event> {
 }
 
 /// Windows in a table by groups of another kind.
-fn by_other_groups(
-    (n, windows): (u8, Windowing),
+fn by_other_groups<Q: Ord + Copy + KeyCodec + Debug>(
+    (n, by_step): (u8, bool),
     before: &Rows,
-    all: &Changed<Windowed<K>>,
-    by_step: bool,
+    all: &Changed<Q>,
+    window: impl Fn(Q) -> Windowed<K> + Copy,
 ) -> Changed {
+    let group = |key: Q, v: V| windows::by_group(n)(window(key), v);
     match n % 3 {
-        0 => regrouped(windows::by_group(n), before, all, all.steps(by_step), |members| {
+        0 => regrouped(group, before, all, all.steps(by_step), |members| {
             members.iter().fold(0, |sum: V, v| sum.wrapping_add(*v))
         }),
         1 => {
-            let some = mapped(all, |windowed, v| graph_in_time::window_value(n, &windowed, v));
-            regrouped(windows::by_group(n), before, &some, some.steps(by_step), |members| {
-                *members.iter().min().unwrap()
-            })
+            let some = mapped(all, |key, v| graph_in_time::window_value(n, &window(key), v));
+            regrouped(group, before, &some, some.steps(by_step), |members| *members.iter().min().unwrap())
         }
-        _ => {
-            let order = |w: Windowed<K>| match windows {
-                Windowing::Session => (w.end_ms, w.end_ms - w.start_ms, w.key),
-                _ => (w.start_ms, w.end_ms, w.key),
-            };
-            re_keyed(|w, _| graph_in_time::window_key(n, &w), order, before, all, all.steps(by_step))
-        }
+        _ => re_keyed(|key, _| graph_in_time::window_key(n, &window(key)), before, all, all.steps(by_step)),
     }
 }
 
