@@ -101,8 +101,7 @@ impl Core {
         if times.is_empty() { Ok(false) } else { self.tick(&self.among_all(times)) }
     }
 
-    /// The partitions of topics that the main task reads. Those that only a build reads have no place in it yet: a build could not come
-    /// to a tick that names them where the main task would begin.
+    /// The partitions of topics that the main task reads: those that only a build reads have no place in it yet.
     pub(super) fn read(&self) -> impl Iterator<Item = &TopicPartition> {
         let read = self.main.position().iter().map(|(id, _)| id);
         read.filter(|id| self.service.graph.reads(&id.topic) && self.main.reads(id))

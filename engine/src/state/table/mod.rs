@@ -242,22 +242,36 @@ impl<K: Key, V: Value> TableState<K, V> {
 
     /// What the running epoch did on `shard` to the keys that are `wanted`; `None` if an entry that it touched is gone.
     fn changed(&self, shard: &Shard<K, V>, wanted: impl Fn(&K) -> bool) -> Option<Vec<Change<K, V>>> {
-        let dirty = Self::dirty(shard);
-        let (mut changes, mut lost) = (Vec::new(), false);
+        let mut changes = Vec::new();
         let mut before = self.encoded();
+        Self::touched(shard, wanted, |Dirty { key, stamp, .. }, entry| {
+            before.encode(&*self.codec, entry.before.as_ref());
+            if !before.is(&*self.codec, entry.value.as_ref()) {
+                let (old, new) = (entry.before.clone(), entry.value.clone());
+                changes.push(Change { key: key.clone(), old, new, stamp: *stamp });
+            }
+        })?;
+        Some(changes)
+    }
+
+    /// Shows `visit` the keys that are `wanted` of those that the running epoch has touched on `shard`, with their entries; `None` if one
+    /// of these is gone.
+    fn touched(
+        shard: &Shard<K, V>,
+        wanted: impl Fn(&K) -> bool,
+        mut visit: impl FnMut(&Dirty<K>, &Entry<V>),
+    ) -> Option<()> {
+        let dirty = Self::dirty(shard);
+        let mut is_lost = false;
         shard.map.visit_in_order(
             dirty.iter().filter(|dirty| wanted(&dirty.key)),
             |dirty| &dirty.key,
-            |Dirty { key, stamp, .. }, entry| {
-                let Some(entry) = entry else { return lost = true };
-                before.encode(&*self.codec, entry.before.as_ref());
-                if !before.is(&*self.codec, entry.value.as_ref()) {
-                    let (old, new) = (entry.before.clone(), entry.value.clone());
-                    changes.push(Change { key: key.clone(), old, new, stamp: *stamp });
-                }
+            |dirty, entry| match entry {
+                Some(entry) => visit(dirty, entry),
+                None => is_lost = true,
             },
         );
-        (!lost).then_some(changes)
+        (!is_lost).then_some(())
     }
 
     /// Brings the values of `keys` into memory as the store has them.

@@ -54,20 +54,14 @@ impl<K: Key, V: Value> TableState<K, V> {
         context: &Pass<'_>,
         mut visit: impl FnMut(&K, Option<&V>, Option<&V>, &Stamp),
     ) -> Result<(), Failure> {
-        let shard = self.shard(context.shard())?;
-        let dirty = Self::dirty(shard);
-        let mut is_lost = false;
-        shard.map.visit_in_order(
-            dirty.iter(),
-            |dirty| &dirty.key,
-            |dirty, entry| match entry {
-                Some(entry) => {
-                    visit(&dirty.key, entry.before.as_ref(), entry.value.as_ref(), &dirty.stamp);
-                }
-                None => is_lost = true,
+        let all = Self::touched(
+            self.shard(context.shard())?,
+            |_| true,
+            |dirty, entry| {
+                visit(&dirty.key, entry.before.as_ref(), entry.value.as_ref(), &dirty.stamp);
             },
         );
-        if is_lost { Err(self.lost().into()) } else { Ok(()) }
+        all.ok_or_else(|| self.lost().into())
     }
 
     /// Tells whether two values are the same to readers. Never of values that are not always written in the same way.
