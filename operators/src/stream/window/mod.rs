@@ -117,6 +117,17 @@ mod tests {
     use super::Windows;
     use proptest::prelude::*;
 
+    /// Moments near 1970, anywhere, and at both ends of time.
+    pub(super) fn moments() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            -100..100_i64,
+            any::<i64>(),
+            i64::MIN..i64::MIN + 100,
+            i64::MAX - 100..i64::MAX,
+            Just(i64::MAX)
+        ]
+    }
+
     /// What is true of windows that follow each other: a moment is in its window, of which all others have the same.
     pub(super) fn has_its_window(windows: &impl Windows, moment: i64) -> Result<(), TestCaseError> {
         let (start, end) = windows.window_of(moment);

@@ -199,6 +199,7 @@ impl sealed::Sealed for Hopping {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::window::tests::moments;
     use proptest::prelude::*;
 
     fn hopping() -> impl Strategy<Value = Hopping> {
@@ -207,16 +208,6 @@ mod tests {
             let ms = |ms: i64| Duration::from_millis(ms.cast_unsigned());
             Hopping::of(ms(a.max(b))).every(ms(a.min(b))).grace(ms(grace))
         })
-    }
-
-    fn moments() -> impl Strategy<Value = i64> {
-        prop_oneof![
-            -100..100_i64,
-            any::<i64>(),
-            i64::MIN..i64::MIN + 100,
-            i64::MAX - 100..i64::MAX,
-            Just(i64::MAX)
-        ]
     }
 
     proptest! {

@@ -125,17 +125,8 @@ pub(super) fn key_of_row<K>(row_ms: i64, key: K) -> Windowed<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::window::tests::moments;
     use proptest::prelude::*;
-
-    fn moments() -> impl Strategy<Value = i64> {
-        prop_oneof![
-            -100..100_i64,
-            any::<i64>(),
-            i64::MIN..i64::MIN + 100,
-            i64::MAX - 100..i64::MAX,
-            Just(i64::MAX)
-        ]
-    }
 
     proptest! {
         #[test]
