@@ -5,7 +5,8 @@
 //! again in the midst of the load gives the same.
 //!
 //! Method: subscribers on threads of their own join at any time while an engine folds at full speed; what they replay
-//! is compared with the plain fold of the changelog at the position that came with the changes.
+//! is compared with the plain fold of the changelog at the position that came with the changes. A table of sessions is kept in
+//! another way where other nodes look into it: of two that are the same, one of them such a one, everyone is told the same.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,12 +19,18 @@
 
 use millpond::changelog::backend::AppendLog;
 use millpond::changelog::{Changelog, MemoryChangelog};
-use millpond::{Engine, Position, Result, View};
+use millpond::dataflow::Change;
+use millpond::stream::{Session, SessionKey};
+use millpond::{Engine, GraphBuilder, KeyStream, Position, Result, Topic, View};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::ledger::{Balance, Books, Ledger, batch, read};
 use millpond_support::random::Random;
+use millpond_support::records;
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 const BATCHES: u64 = 400;
@@ -122,4 +129,98 @@ fn run(random: &mut Random) {
     }
     println!("{positions} positions");
     assert!(positions > 5);
+}
+
+type Rows = BTreeMap<SessionKey<u8>, String>;
+
+fn rows(view: &View<SessionKey<u8>, String>) -> Rows {
+    view.scan().unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn of_sessions_everyone_is_told_the_same_whether_other_nodes_look_into_them() {
+    let mut random = Random::new(seed());
+    let mut told = 0;
+    for _ in 0..rounds(40) {
+        told += told_alike(&mut random);
+    }
+    assert!(told > 100, "{told} of single keys");
+}
+
+/// How often a subscriber of a key was told something.
+fn told_alike(random: &mut Random) -> usize {
+    let topic = Topic::<u8, u64>::new("clicks").partitions(2);
+    let graph = GraphBuilder::new();
+    let ms = Duration::from_millis;
+    let mut sessions = graph.stream(&topic).group_by_key().windowed(Session::gap(ms(20)).grace(ms(30)));
+    if random.below(2) == 0 {
+        sessions = sessions.keep(ms(100));
+    }
+    let [alone, looked_into] = ["alone", "looked_into"].map(|name| {
+        sessions.fold(
+            name,
+            || "x".to_owned(),
+            |text, _, number| text.push_str(&number.to_string()),
+            |text, more| text.push_str(&more),
+        )
+    });
+    looked_into.table().group_by(|session, text| (session.key, text.len() as u64)).count("by_key");
+    let log = Arc::new(MemoryChangelog::new());
+    let changelog = Arc::clone(&log) as Arc<dyn Changelog>;
+    let builder = Engine::builder(&graph.build().unwrap()).changelog(changelog).in_memory();
+    let mut stepper = builder.shards(random.pick(&[1, 2, 3])).stepper().unwrap();
+    let views = [&alone, &looked_into].map(|table| stepper.view(table.table()).unwrap());
+    let mut streams = views.each_ref().map(|view| view.changes().unwrap().1);
+    let (mut laid_over, mut watched, mut told) = (Rows::new(), Vec::new(), 0);
+    let (mut at_ms, mut waker) = (0, Context::from_waker(Waker::noop()));
+    for number in 0..120 {
+        at_ms += random.below(12);
+        let at_ms = at_ms as i64 - random.below(40) as i64;
+        let partition = records::partition(&topic, random.below(2) as u32);
+        let record = records::record(&topic, &(random.below(5) as u8), Some(&number)).at(at_ms);
+        records::append(&*log, partition, vec![record]).unwrap();
+        if random.below(5) == 0 {
+            stepper.drain().unwrap();
+        }
+        if random.below(3) == 0 {
+            continue;
+        }
+        stepper.epoch(1 + random.index(6)).unwrap();
+        let [alone, looked_into] = streams.each_mut().map(|stream| stream.try_next().unwrap());
+        assert_eq!(alone.is_some(), looked_into.is_some());
+        if let Some((alone, looked_into)) = alone.zip(looked_into) {
+            assert_eq!(alone.position(), looked_into.position());
+            let all = |changes: &[Change<SessionKey<u8>, String>]| {
+                let each = changes.iter().map(|change| (change.key, change.old.clone(), change.new.clone()));
+                each.collect::<Vec<_>>()
+            };
+            assert_eq!(all(alone.changes()), all(looked_into.changes()));
+            for change in alone.changes() {
+                match change.new.clone() {
+                    Some(text) => laid_over.insert(change.key, text),
+                    None => laid_over.remove(&change.key),
+                };
+            }
+        }
+        let [alone, looked_into] = views.each_ref().map(rows);
+        assert_eq!(alone, looked_into);
+        // What is forgotten is no change.
+        assert!(alone.iter().all(|(key, text)| laid_over.get(key) == Some(text)), "{alone:?} {laid_over:?}");
+        for key in laid_over.keys() {
+            let [one, other] = views.each_ref().map(|view| view.get(key).unwrap());
+            assert_eq!((&one, &one), (&other, &alone.get(key).cloned()));
+        }
+        for subscribers in &mut watched {
+            let [one, other]: &mut [KeyStream<SessionKey<u8>, String>; 2] = subscribers;
+            let mut next =
+                |stream: &mut KeyStream<_, _>| pin!(stream.next()).poll(&mut waker).map(Option::unwrap);
+            let [one, other] = [one, other].map(|stream| next(stream).map(Result::unwrap));
+            assert_eq!(one, other);
+            told += usize::from(matches!(one, Poll::Ready(_)));
+        }
+        if let Some((key, _)) = alone.iter().nth(random.index(alone.len().max(1))) {
+            watched.push(views.each_ref().map(|view| view.subscribe(key).unwrap()));
+        }
+    }
+    told
 }

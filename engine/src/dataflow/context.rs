@@ -25,6 +25,8 @@ pub struct Context<'a> {
     pub(crate) pass: Pass<'a>,
     pub(crate) router: Router,
     pub(crate) tables: &'a [Option<Arc<dyn AnyTable>>],
+    /// Of each table, whether a node but the one that writes it looks into it.
+    pub(crate) looked_into: &'a [bool],
     /// Whether anyone takes the output of the node that runs.
     pub(crate) read: bool,
     pub(crate) detail: Detail,
@@ -113,6 +115,13 @@ impl Context<'_> {
             .as_any()
             .downcast::<TableState<K, V>>()
             .map_err(|_| Error::internal("a table was declared with other types than it is used with"))
+    }
+
+    /// Whether any node but the one that writes `table` looks into it, or takes what becomes of it: not if it is there for readers only.
+    /// The same in every epoch.
+    #[must_use]
+    pub fn is_looked_into<K: Key, V: Value>(&self, table: &TableRef<K, V>) -> bool {
+        self.looked_into.get(table.index().index).copied().unwrap_or(true)
     }
 
     /// Whether this task has `table`. A node whose table is written behind it, which may only look at it as it was

@@ -421,8 +421,10 @@ impl Builder {
         let parts = self.take_parts();
         super::validate::validate(&parts)?;
         let interleaves = super::interleaving::is_seen_by(&parts.nodes);
+        let looked_into = super::looked_into(&parts.nodes, parts.tables.len());
         Ok(Graph {
             id: parts.id,
+            looked_into: looked_into.into(),
             nodes: parts.nodes.into(),
             tables: parts.tables.into(),
             topics: parts.topics.into(),

@@ -28,6 +28,7 @@ use crate::state::{AnyTable, TaskState};
 use crate::store::layout::{FoldId, TableId};
 use crate::time::Idle;
 pub use crate::time::Period;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct Graph {
     pub(crate) topics: Arc<[TopicSpec]>,
     /// Whether what it makes depends on how records of several partitions follow each other, as far as that is certain.
     pub(crate) interleaves: bool,
+    /// Of each table, whether a node but the one that writes it looks into it.
+    pub(crate) looked_into: Arc<[bool]>,
 }
 
 impl fmt::Debug for Graph {
@@ -110,6 +113,24 @@ impl Node {
     pub(crate) fn is_fed_by(&self, input: usize) -> bool {
         self.time.fed_by.is_empty() || self.time.fed_by.contains(&input)
     }
+}
+
+/// Of each of `tables` tables, whether a node but the one that writes it looks into it. An outlet of the one that writes it that nobody takes
+/// does not. It holds whichever part of the graph is run.
+fn looked_into(nodes: &[Node], tables: usize) -> Vec<bool> {
+    let taken: BTreeSet<usize> = nodes.iter().flat_map(Node::taken).collect();
+    let outlets: BTreeSet<usize> = nodes.iter().flat_map(|node| &node.outlets).copied().collect();
+    let mut looked_into = vec![false; tables];
+    for (id, node) in nodes.iter().enumerate() {
+        if taken.contains(&id) || !outlets.contains(&id) {
+            for &table in &node.reads {
+                if let Some(looked_into) = looked_into.get_mut(table) {
+                    *looked_into = true;
+                }
+            }
+        }
+    }
+    looked_into
 }
 
 /// What a node runs.

@@ -300,6 +300,7 @@ impl EpochRun<'_> {
             pass,
             router: self.router,
             tables: self.tables,
+            looked_into: &self.graph.looked_into,
             read: true,
             detail: Detail::Changes,
             outlets: Vec::new(),

@@ -13,7 +13,6 @@ use millpond_engine::dataflow::{
     Change, Changes, Context, Detail, Event, Failure, Operator, Pass, Stamp, Update,
 };
 use millpond_engine::graph::{Builder, NodeRef, TableIndex, TableOptions, TableRef};
-use millpond_engine::state::TableState;
 use std::collections::BTreeMap;
 
 /// What a row is to do with.
@@ -90,6 +89,22 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
     pub(crate) fn fold<T>(
         &self,
         context: &mut Context<'_>,
+        given: Given<K, T>,
+        record: Detail,
+        step: impl FnMut(&K, Moment<T>, &mut Kept<S>, &Stamp) -> Result<(), String>,
+    ) -> Result<Vec<Update<K, Alarmed<S>>>, Failure> {
+        let updates = self.fold_unfiled(context, given, record, step)?;
+        self.file(context, |_, _, _, _| ())?;
+        Ok(updates)
+    }
+
+    /// As [`fold`](Self::fold), which leaves it to [`file`](Self::file) to bring the index up to date.
+    ///
+    /// # Errors
+    /// As for [`fold`](Self::fold).
+    pub(crate) fn fold_unfiled<T>(
+        &self,
+        context: &mut Context<'_>,
         (events, due): Given<K, T>,
         record: Detail,
         step: impl FnMut(&K, Moment<T>, &mut Kept<S>, &Stamp) -> Result<(), String>,
@@ -139,14 +154,22 @@ impl<K: Key, S: Value> AlarmedRows<K, S> {
                 Ok(Some(None))
             })?;
         updates.extend(at_watermark);
-        self.index(context, &table)?;
         Ok(updates)
     }
 
-    /// Has the index say what the touched rows say: each is in it under the time that it says, and nowhere else.
-    fn index(&self, context: &Context<'_>, rows: &TableState<K, Alarmed<S>>) -> Result<(), Failure> {
+    /// Has the index say what the touched rows say: each is in it under the time that it says, and nowhere else. Shows `visit` on the way
+    /// every key that was touched with its state before and now, and the latest stamp, in no particular order.
+    ///
+    /// # Errors
+    /// `Internal` if the operator did not declare the tables.
+    pub(crate) fn file(
+        &self,
+        context: &Context<'_>,
+        mut visit: impl FnMut(&K, Option<&S>, Option<&S>, &Stamp),
+    ) -> Result<(), Failure> {
         let mut entries = Vec::new();
-        rows.each_touched(context, |key, before, now, stamp| {
+        context.table(&self.rows)?.each_touched(context, |key, before, now, stamp| {
+            visit(key, before.map(|row| &row.value), now.map(|row| &row.value), stamp);
             let [before_ms, now_ms] = [before, now].map(|row| row.and_then(|row| row.filed_ms));
             if before_ms != now_ms {
                 let mut entry = |at_ms, value| {

@@ -1,15 +1,16 @@
 //! A table without its types: what the engine does with it at the end of an epoch, and what it tells of it.
 
-use super::written::Written;
 use super::{Dirty, TableState};
 use crate::codec::{Key, Value};
 use crate::flow::{Failure, Stamp};
 use crate::state::generation::RowBatch;
+use crate::state::hot::KeyedHash;
 use crate::state::row_size::RowSamples;
 use crate::state::task_state::TaskState;
 use crate::store::layout::{RowCount, TableId};
 use crate::{Position, Result};
 use std::any::Any;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -57,8 +58,10 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
     fn seal(&self, shard: usize) -> Result<RowBatch, Failure> {
         let shard = self.shard(shard)?;
         let dirty = Self::dirty(shard);
-        let Written { rows: written, mut grown } =
-            std::mem::take(&mut *shard.written.lock().unwrap_or_else(PoisonError::into_inner));
+        let (written, mut grown) = {
+            let mut written = Self::written(shard);
+            (std::mem::take(&mut written.rows), written.grown)
+        };
         let mut part = if written.len() > 0 { written } else { RowBatch::with_capacity(dirty.len()) };
         let mut rows = RowSamples::default();
         let mut failed: Option<(Stamp, Failure)> = None;
@@ -97,6 +100,9 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
             // Sealing has found every entry already.
             let mut changes: Vec<_> =
                 self.shards.iter().filter_map(|shard| self.changed(shard, |_| true)).flatten().collect();
+            for shard in &self.shards {
+                changes.extend(Self::written(shard).changes.iter().cloned());
+            }
             if let Some(count) = &counted {
                 changes.retain(|change| !count.has_forgotten(&self.row_key(&change.key)));
             }
@@ -104,16 +110,22 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
             let bytes = self.waiting_bytes(&changes);
             (changes, bytes)
         });
-        let touched = self.shards.iter().map(|shard| Self::dirty(shard).len()).sum();
+        let written: Vec<_> = self.shards.iter().map(Self::written).collect();
+        let replaced = || written.iter().flat_map(|written| &written.changes).map(|change| &change.key);
+        let all_replaced: HashSet<&K, KeyedHash> = replaced().collect();
+        let touched = self.shards.iter().map(|shard| Self::dirty(shard).len()).sum::<usize>();
         let each = |visit: &mut dyn FnMut(&K)| {
             for shard in &self.shards {
                 Self::dirty(shard).iter().for_each(|dirty| visit(&dirty.key));
             }
+            replaced().for_each(visit);
         };
         let is_told = |key: &K| {
             let is_forgotten = |count: &RowCount| count.has_forgotten(&self.row_key(key));
-            self.has_changed(key, epoch) && !counted.as_ref().is_some_and(is_forgotten)
+            (all_replaced.contains(key) || self.has_changed(key, epoch))
+                && !counted.as_ref().is_some_and(is_forgotten)
         };
+        let touched = touched + all_replaced.len();
         self.subscribers.tell(epoch, touched, each, is_told);
     }
 
@@ -132,12 +144,15 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
         dirty.clear();
         dirty.shrink_to(1 << 16);
         shard.grown.store(0, Ordering::Relaxed);
+        // Dropped without the lock: a value whose `Drop` panics must not leave it behind.
+        let written = std::mem::take(&mut *Self::written(shard));
+        drop(written);
     }
 
     fn roll_back(&self, shard: usize) {
         let Some(shard) = self.shards.get(shard) else { return };
         shard.grown.store(0, Ordering::Relaxed);
-        *shard.written.lock().unwrap_or_else(PoisonError::into_inner) = Written::default();
+        let written = std::mem::take(&mut *Self::written(shard));
         let dirty = std::mem::take(&mut *Self::dirty(shard));
         let mut given_up = Vec::with_capacity(dirty.len());
         for Dirty { key, was, .. } in &dirty {
@@ -148,7 +163,7 @@ impl<K: Key, V: Value> AnyTable for TableState<K, V> {
             });
         }
         // Only now, and one by one: a value whose `Drop` panics must not keep anything from being taken back.
-        let mut panic = None;
+        let mut panic = catch_unwind(AssertUnwindSafe(|| drop(written))).err();
         for value in given_up {
             panic = panic.or(catch_unwind(AssertUnwindSafe(|| drop(value))).err());
         }

@@ -47,7 +47,7 @@ struct Shard<K, V> {
     dirty: Mutex<Vec<Dirty<K>>>,
     row_size: RowSize,
     /// What the running epoch has written without looking at it.
-    written: Mutex<Written>,
+    written: Mutex<Written<K, V>>,
     /// By how many rows the running epoch has grown the table.
     grown: AtomicI64,
     /// When the last eviction found less than it looked for: up to where the table was drained then, and how many entries
@@ -75,6 +75,8 @@ pub struct TableState<K, V> {
     since: u64,
     /// Whether rows of it were forgotten.
     forgetful: Arc<AtomicBool>,
+    /// Whether rows of it were written without being looked at, so that those which are not drained are not in memory by their keys.
+    is_written: AtomicBool,
     subscribers: Subscribers<K, V>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -124,6 +126,7 @@ impl<K: Key, V: Value> TableState<K, V> {
             shards,
             since: shared.epoch(),
             forgetful: shared.forgetful(id),
+            is_written: AtomicBool::new(false),
             subscribers: Subscribers::new(Arc::clone(&shared.host().allowance)),
             shared,
             hits: AtomicU64::new(0),
@@ -307,8 +310,12 @@ impl<K: Key, V: Value> TableState<K, V> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// What `show` shows of the value that queries see for `key` in memory. What is published has it too, if the fold is at work beside it.
+    /// What `show` shows of the value that queries see for `key` in memory. What is published has it too, if the fold is at work beside it,
+    /// and alone has it where rows were written without being looked at.
     pub(crate) fn visible<S>(&self, key: &K, router: Router, show: impl Fn(&V) -> S) -> Seen<Option<S>> {
+        if self.is_written.load(Ordering::Acquire) {
+            return Seen::Busy;
+        }
         let Some(shard) = self.shards.get(router.shard(key)) else { return Seen::Missing };
         shard.map.try_read(key, |entry| entry.visible(self.shared.epoch()).map(show))
     }

@@ -1,20 +1,30 @@
 //! Rows that are written without being looked at, and what an epoch did to rows as those are shown it who write others by it.
 //!
-//! An index of times is only ever read in order, and whoever writes it knows what is in it. Its rows need not be in memory by their keys:
-//! a table that is written in this way has no entries there, and what is published and the store have all of it.
+//! An index of times is only ever read in order, and whoever writes it knows what is in it; so does whoever keeps the same rows in
+//! another form. They need not be in memory by their keys: a table that is written in this way has no entries there, and what is
+//! published and the store have all of it. Nothing that runs in an epoch may look for a row of it by its key, as it would find what was last
+//! drained.
 
-use super::TableState;
+use super::{Shard, TableState};
 use crate::codec::{Key, Value};
-use crate::flow::{Event, Failure, Pass, Stamp};
+use crate::flow::{Change, Event, Failure, Pass, Stamp};
 use crate::state::generation::RowBatch;
-use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
 /// What the running epoch has written in this way on one shard.
-#[derive(Default)]
-pub(super) struct Written {
+pub(super) struct Written<K, V> {
     pub(super) rows: RowBatch,
     /// By how many rows the table has grown.
     pub(super) grown: i64,
+    /// What readers are told of it.
+    pub(super) changes: Vec<Change<K, V>>,
+}
+
+impl<K, V> Default for Written<K, V> {
+    fn default() -> Self {
+        Self { rows: RowBatch::default(), grown: 0, changes: Vec::new() }
+    }
 }
 
 impl<K: Key, V: Value> TableState<K, V> {
@@ -30,18 +40,65 @@ impl<K: Key, V: Value> TableState<K, V> {
         rows: impl IntoIterator<Item = Event<K, Option<V>>>,
     ) -> Result<(), Failure> {
         let shard = self.shard(context.shard())?;
-        let mut written = shard.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = Self::written(shard);
+        let Written { rows: batch, grown, .. } = &mut *written;
+        let mut value_bytes = 0;
         for Event { key, value, stamp } in rows {
-            let write_key = |out: &mut Vec<u8>| self.write_row_key(&key, out);
-            let write_value = |out: &mut Vec<u8>| match &value {
-                Some(value) => self.codec.encode(value, out).map(|()| true),
-                None => Ok(false),
-            };
-            let pushed = written.rows.push(value.is_some(), write_key, write_value);
-            pushed.map_err(|error| self.refused(&error, stamp))?;
-            written.grown += if value.is_some() { 1 } else { -1 };
+            *grown += self.push(batch, &key, (value.is_some(), value.as_ref()), stamp, &mut value_bytes)?;
         }
         Ok(())
+    }
+
+    /// As [`write`](Self::write), for a table that is shown to readers: makes `changes`, of each key one at most in an epoch. What was there
+    /// before is taken to be what they say. It is for operators that keep the same rows in another form, where nobody [looks into the
+    /// table](crate::dataflow::Context::is_looked_into).
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), or the epoch has become too large.
+    pub fn replace(&self, context: &Pass<'_>, changes: Vec<Change<K, V>>) -> Result<(), Failure> {
+        let shard = self.shard(context.shard())?;
+        let mut written = Self::written(shard);
+        let Written { rows, grown, changes: told } = &mut *written;
+        debug_assert!(shard.map.len() == 0, "a table that is looked into is folded");
+        // Before any of it is published.
+        self.is_written.store(true, Ordering::Release);
+        let mut value_bytes = 0;
+        for Change { key, old, new, stamp } in &changes {
+            *grown += self.push(rows, key, (old.is_none(), new.as_ref()), *stamp, &mut value_bytes)?;
+        }
+        // They are kept until they are told; values before are about as large as those after them.
+        let owned = if std::mem::needs_drop::<V>() { value_bytes.saturating_mul(2) } else { 0 };
+        context.charge_bytes(size_of_val(&*changes).saturating_add(owned))?;
+        if told.is_empty() {
+            *told = changes;
+        } else {
+            told.extend(changes);
+        }
+        Ok(())
+    }
+
+    /// Appends a row that `is_new` if there was none before; adds the bytes of its value to `value_bytes`. Answers by how many rows the
+    /// table grows.
+    fn push(
+        &self,
+        rows: &mut RowBatch,
+        key: &K,
+        (is_new, value): (bool, Option<&V>),
+        stamp: Stamp,
+        value_bytes: &mut usize,
+    ) -> Result<i64, Failure> {
+        let write_value = |out: &mut Vec<u8>| match value {
+            Some(value) => self.codec.encode(value, out).map(|()| true),
+            None => Ok(false),
+        };
+        let pushed = rows.push(is_new, |out| self.write_row_key(key, out), write_value);
+        *value_bytes += pushed.map_err(|error| self.refused(&error, stamp))?.1;
+        Ok(i64::from(value.is_some()) - i64::from(!is_new))
+    }
+
+    /// What the running epoch has written on `shard`.
+    pub(super) fn written(shard: &Shard<K, V>) -> MutexGuard<'_, Written<K, V>> {
+        shard.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shows every key that the running epoch has touched on this shard with its value before and now, and the latest stamp, in no
@@ -143,5 +200,23 @@ mod tests {
         write(&table, 1, &[(3, Some(30))]);
         let (generation, grown) = sealed(&table, 1);
         assert_eq!((generation.len(), grown), (1, 1));
+    }
+
+    #[test]
+    fn what_is_replaced_is_told_once_and_taken_back_with_its_epoch() {
+        let table = table();
+        let replace = |epoch: u64, key: u32, old, new| {
+            let change = Change { key, old, new, stamp: Stamp::default() };
+            in_epoch(epoch, |pass| table.replace(pass, vec![change]).unwrap());
+        };
+        let told = || TableState::written(&table.shards[0]).changes.len();
+        replace(1, 1, None, Some(10));
+        table.roll_back(0);
+        assert_eq!(told(), 0);
+        replace(1, 2, None, Some(20));
+        replace(1, 3, Some(30), None);
+        assert_eq!(told(), 2);
+        let (generation, grown) = sealed(&table, 1);
+        assert_eq!((generation.len(), grown, told()), (2, 0, 0));
     }
 }

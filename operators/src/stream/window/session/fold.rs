@@ -9,7 +9,7 @@ use crate::stream::Windowed;
 use crate::stream::outlet::Portion;
 use millpond_engine::Result;
 use millpond_engine::codec::{Key, Span, Value};
-use millpond_engine::dataflow::{Changes, Context, Detail, Event, Failure, Operator, Stamp, Update};
+use millpond_engine::dataflow::{Change, Changes, Context, Detail, Event, Failure, Operator, Stamp, Update};
 use millpond_engine::graph::TableRef;
 use millpond_engine::state::TableState;
 use std::collections::HashMap;
@@ -51,7 +51,7 @@ where
         let detail = context.outlet(TABLE).unwrap_or(Detail::Changes);
         let every = detail == Detail::Updates || table.may_refuse();
         let (mut told, mut closed) = (Vec::new(), Vec::new());
-        self.open.fold(context, input, Detail::Changes, |key, moment, kept, stamp| {
+        self.open.fold_unfiled(context, input, Detail::Changes, |key, moment, kept, stamp| {
             match moment {
                 Moment::Record(value) => self.take(key, value, kept, stamp, every.then_some(&mut told)),
                 Moment::Alarm(at_ms) => {
@@ -61,8 +61,24 @@ where
             }
             Ok(())
         })?;
-        let rows = if every { told } else { self.outcome(context, &table, &closed)? };
-        let updates = table.fold(context, rows, detail, |_, row, value| *row = value)?;
+        let mut updates = Vec::new();
+        if every {
+            self.open.file(context, |_, _, _, _| ())?;
+            updates = table.fold(context, told, detail, |_, row, value| *row = value)?;
+        } else {
+            let changes = self.outcome(context, &table, &closed)?;
+            if context.is_looked_into(&self.table) {
+                let rows = changes.into_iter().map(|Change { key, new, stamp, .. }| Event {
+                    key,
+                    value: new,
+                    stamp,
+                });
+                updates = table.fold(context, rows.collect(), detail, |_, row, value| *row = value)?;
+            } else {
+                // It is all in the rows of the open ones already: nothing has to be looked up.
+                table.replace(context, changes)?;
+            }
+        }
         if context.outlet(CLOSED).is_some() {
             closed.sort_by_key(|event| event.stamp);
         } else {
@@ -122,42 +138,44 @@ where
         closed
     }
 
-    /// What is to be written of sessions, where only the outcome is wanted: one that became longer and longer was never there in between,
-    /// and one that `closed` as it was before is there already.
+    /// What becomes of sessions, where only the outcome is wanted: one that became longer and longer was never there in between,
+    /// and one that `closed` as it was before is there already. Files the open ones on the way.
     fn outcome(
         &self,
         context: &Context<'_>,
         table: &TableState<SessionKey<K>, A>,
         closed: &[Event<Windowed<K>, A>],
-    ) -> Result<Rows<K, A>, Failure> {
+    ) -> Result<Vec<Change<SessionKey<K>, A>>, Failure> {
         // Those of a key follow each other.
         let chunks = closed.chunk_by(|a, b| a.key.key == b.key.key);
         let closed_of: HashMap<&K, &[Event<Windowed<K>, A>]> =
             chunks.filter_map(|all| Some((&all.first()?.key.key, all))).collect();
         let mut is_same = table.comparing();
-        let mut rows = Vec::new();
-        context.table(&self.open.table())?.each_touched(context, |key, before, now, stamp| {
-            let [before, now] = [before, now].map(|row| row.map_or(&[][..], |row| &row.value[..]));
+        let mut changes = Vec::new();
+        self.open.file(context, |key, before, now, stamp| {
+            let [before, now] = [before, now].map(|sessions| sessions.map_or(&[][..], Vec::as_slice));
             let closed = if closed_of.is_empty() { None } else { closed_of.get(key) };
             let closed = closed.into_iter().copied().flatten();
             let closed =
                 closed.map(|event| ((event.key.start_ms, event.key.end_ms.saturating_sub(1)), &event.value));
-            let mut row =
-                |bounds, value| rows.push(Event { key: session_of(key, bounds), value, stamp: *stamp });
+            let mut change = |bounds, old: Option<&A>, new: Option<&A>| {
+                let key = session_of(key, bounds);
+                changes.push(Change { key, old: old.cloned(), new: new.cloned(), stamp: *stamp });
+            };
             // Both are in the order of time.
             let mut before = before.iter().map(bounded).peekable();
             for (bounds, value) in closed.chain(now.iter().map(bounded)) {
-                while let Some((gone, _)) = before.next_if(|(earlier, _)| *earlier < bounds) {
-                    row(gone, None);
+                while let Some((gone, was)) = before.next_if(|(earlier, _)| *earlier < bounds) {
+                    change(gone, Some(was), None);
                 }
-                let was = before.next_if(|(same, _)| *same == bounds);
-                if !was.is_some_and(|(_, was)| is_same(was, value)) {
-                    row(bounds, Some(value.clone()));
+                let was = before.next_if(|(same, _)| *same == bounds).map(|(_, was)| was);
+                if !was.is_some_and(|was| is_same(was, value)) {
+                    change(bounds, was, Some(value));
                 }
             }
-            before.for_each(|(gone, _)| row(gone, None));
+            before.for_each(|(gone, was)| change(gone, Some(was), None));
         })?;
-        Ok(rows)
+        Ok(changes)
     }
 }
 
