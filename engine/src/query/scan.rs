@@ -6,12 +6,12 @@
 
 use super::TableSnapshot;
 use crate::codec::{Key, Value};
-use crate::state::Generation;
+use crate::state::{Generation, number_of};
 use crate::store::{Direction, Row, StoreSnapshot};
 use crate::{Error, Result};
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fmt;
-use std::iter::Peekable;
 use std::ops::Range;
 
 /// Rows that one piece takes: few at first, since many scans stop early, then more.
@@ -59,18 +59,31 @@ impl<K, V> fmt::Debug for Scan<K, V> {
     }
 }
 
-/// The rows of several generations, given newest first, in one order: of each key the newest.
-struct Overlay<'g, I: Iterator> {
-    layers: Vec<Peekable<I>>,
+/// The rows of several generations, given newest first, in one order: of each key the newest. A state that was not drained for long has many
+/// generations, so that numbers are compared instead of keys where they tell.
+struct Overlay<'g, I> {
+    layers: Vec<Layer<'g, I>>,
     direction: Direction,
-    /// The key of the next row.
-    nearest: Option<&'g [u8]>,
+    /// With how many bytes all keys begin that are the same.
+    common: usize,
+    /// The key of the next row, and its number.
+    nearest: Option<(&'g [u8], u128)>,
+}
+
+/// What is left of a generation.
+struct Layer<'g, I> {
+    rows: I,
+    /// The next row, with the number of its key: less than that of another one only if it comes first.
+    head: Option<(Row<'g>, u128)>,
 }
 
 impl<'g, I: Iterator<Item = Row<'g>>> Overlay<'g, I> {
-    fn new(layers: impl Iterator<Item = I>, direction: Direction) -> Self {
-        let layers = layers.map(Iterator::peekable).collect();
-        let mut overlay = Self { layers, direction, nearest: None };
+    /// Of rows whose keys lie in `keys`.
+    fn new(layers: impl Iterator<Item = I>, keys: &Range<&[u8]>, direction: Direction) -> Self {
+        let common = keys.start.iter().zip(keys.end).take_while(|(a, b)| a == b).count();
+        let layers = layers.map(|rows| Layer { rows, head: None }).collect();
+        let mut overlay = Self { layers, direction, common, nearest: None };
+        overlay.layers.iter_mut().for_each(|layer| layer.go_on(common, direction));
         overlay.look();
         overlay
     }
@@ -78,23 +91,39 @@ impl<'g, I: Iterator<Item = Row<'g>>> Overlay<'g, I> {
     /// Looks for the next row.
     fn look(&mut self) {
         let direction = self.direction;
-        let heads = self.layers.iter_mut().filter_map(|layer| layer.peek().map(|(key, _)| *key));
-        self.nearest = heads.reduce(|a, b| if comes_before(direction, b, a) { b } else { a });
+        let heads = self.layers.iter().filter_map(|layer| layer.head.map(|((key, _), number)| (key, number)));
+        let comes_first = |a: &(&[u8], u128), b: &(&[u8], u128)| match a.1.cmp(&b.1) {
+            Ordering::Less => true,
+            Ordering::Equal => comes_before(direction, a.0, b.0),
+            Ordering::Greater => false,
+        };
+        self.nearest = heads.reduce(|a, b| if comes_first(&b, &a) { b } else { a });
     }
 
     /// The next row, if its key does not come after `bound`.
     fn next_up_to(&mut self, bound: Option<&[u8]>) -> Option<Row<'g>> {
-        let (nearest, direction) = (self.nearest?, self.direction);
+        let ((nearest, number), direction) = (self.nearest?, self.direction);
         if bound.is_some_and(|bound| comes_before(direction, bound, nearest)) {
             return None;
         }
         let mut newest = None;
         for layer in &mut self.layers {
-            let row = layer.next_if(|(key, _)| *key == nearest);
-            newest = newest.or(row);
+            if let Some((row, _)) = layer.head.filter(|(row, own)| *own == number && row.0 == nearest) {
+                newest = newest.or(Some(row));
+                layer.go_on(self.common, direction);
+            }
         }
         self.look();
         newest
+    }
+}
+
+impl<'g, I: Iterator<Item = Row<'g>>> Layer<'g, I> {
+    fn go_on(&mut self, common: usize, direction: Direction) {
+        self.head = self.rows.next().map(|row| {
+            let number = number_of(row.0.get(common..).unwrap_or_default());
+            (row, if matches!(direction, Direction::Forward) { number } else { !number })
+        });
     }
 }
 
@@ -151,7 +180,7 @@ pub(crate) fn each_key(
 ) -> Result<()> {
     let direction = Direction::Forward;
     let layers = generations.iter().rev().map(|layer| layer.rows_within(keys.clone()).into_iter());
-    let mut overlay = Overlay::new(layers, direction);
+    let mut overlay = Overlay::new(layers, &keys, direction);
     let mut outcome = Ok(());
     let mut take = |key: &[u8], is_there: bool| {
         if is_there && outcome.is_ok() {
@@ -203,7 +232,7 @@ impl<K: Key, V: Value> Scan<K, V> {
         let snapshot = &self.table.snapshot;
         let generations = snapshot.published.generations.iter().rev();
         let layers = generations.map(|layer| layer.range(range.clone(), direction));
-        let mut overlay = Overlay::new(layers, direction);
+        let mut overlay = Overlay::new(layers, &range, direction);
         let mut piece = Chunk {
             table: &self.table,
             rows: match direction {

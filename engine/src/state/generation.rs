@@ -3,14 +3,14 @@
 //! A generation is what snapshots and range reads overlay on the store until a drain has moved it there. The
 //! fold only appends rows to arenas; those of a table are sorted once, by whoever asks first (a query or the drain).
 //!
-//! Rows are sorted table by table, by what stands behind the bytes with which all keys of the table begin: keys that begin with a time,
-//! as those of windows do, have much in common, and numbers tell apart what is left.
+//! Rows are sorted table by table, by those bytes in which keys of the table differ at all: keys that begin with a time, as those of windows do,
+//! have much in common, in the midst of them, too, and one number tells apart what is left.
 
 use crate::store::layout::{RowCount, TableId};
 use crate::store::{Direction, Row};
 use crate::time::Reached;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
@@ -42,6 +42,7 @@ pub(crate) struct RowBatch {
     spans: Vec<RowSpan>,
     /// The least and the greatest table of its keys: the same but in tests.
     groups: Option<(Group, Group)>,
+    differing: Differing,
 }
 
 #[derive(Clone, Copy)]
@@ -54,7 +55,8 @@ struct RowSpan {
 
 impl RowBatch {
     pub(crate) fn with_capacity(rows: usize) -> Self {
-        Self { bytes: Vec::with_capacity(rows * 24), spans: Vec::with_capacity(rows), groups: None }
+        let (bytes, spans) = (Vec::with_capacity(rows * 24), Vec::with_capacity(rows));
+        Self { bytes, spans, groups: None, differing: Differing::default() }
     }
 
     /// Appends a row, which `is_new` if there is none of its key in the store nor in earlier generations: `write_key` and `write_value`
@@ -71,7 +73,9 @@ impl RowBatch {
         let middle = self.bytes.len();
         let has_value = write_value(&mut self.bytes).inspect_err(|_| self.bytes.truncate(start))?;
         let value_len = self.bytes.len() - middle;
-        let group = group(self.bytes.get(start..middle).unwrap_or_default());
+        let key = self.bytes.get(start..middle).unwrap_or_default();
+        self.differing.add(key);
+        let group = group(key);
         let (least, greatest) = self.groups.unwrap_or((group, group));
         self.groups = Some((least.min(group), greatest.max(group)));
         self.spans.push(RowSpan {
@@ -91,12 +95,15 @@ impl RowBatch {
         }
     }
 
+    /// Whether any of its rows may be of the table `wanted`.
+    fn may_have(&self, wanted: Group) -> bool {
+        self.groups.is_some_and(|(least, greatest)| (least..=greatest).contains(&wanted))
+    }
+
     /// The numbers of its rows that are of the table `wanted`.
     fn rows_of(&self, wanted: Group) -> impl Iterator<Item = u32> {
-        let (may, all) = self.groups.map_or((false, false), |(least, greatest)| {
-            ((least..=greatest).contains(&wanted), least == greatest)
-        });
-        let rows = 0..if may { length(self.len()) } else { 0 };
+        let all = self.groups.is_some_and(|(least, greatest)| least == greatest);
+        let rows = 0..if self.may_have(wanted) { length(self.len()) } else { 0 };
         rows.filter(move |row| all || group(self.row(*row).0) == wanted)
     }
 
@@ -154,7 +161,7 @@ pub(crate) struct Generation {
     orders: BTreeMap<Group, OnceLock<Vec<RowPlace>>>,
 }
 
-/// Where a row stands, with the first bytes of its key behind those that all have in common, so that most comparisons need not look
+/// Where a row stands, with the first bytes of its key but those that all have in common, so that most comparisons need not look
 /// it up. In 32 bytes: there is one for every row that is being drained.
 #[derive(Clone, Copy)]
 struct RowPlace {
@@ -178,6 +185,61 @@ impl RowPlace {
                 key(self).cmp(key(other))
             }
         })
+    }
+}
+
+/// In which bytes keys differ: what all have in common tells nothing of their order.
+#[derive(Default)]
+struct Differing {
+    /// One of the keys; none if there are none.
+    one: Option<Vec<u8>>,
+    /// Of the bytes that all keys have, the bits in which some differ from this one.
+    bits: Vec<u8>,
+    /// Whether they are of different lengths.
+    lengths: bool,
+}
+
+impl Differing {
+    fn add(&mut self, key: &[u8]) {
+        let Some(one) = &self.one else {
+            self.one = Some(key.to_vec());
+            self.bits.resize(key.len(), 0);
+            return;
+        };
+        self.lengths |= key.len() != one.len();
+        self.bits.truncate(key.len());
+        for ((bits, a), b) in self.bits.iter_mut().zip(one).zip(key) {
+            *bits |= a ^ b;
+        }
+    }
+
+    fn and(mut self, other: &Self) -> Self {
+        if let Some(one) = &other.one {
+            self.add(one);
+            self.lengths |= other.lengths;
+            self.bits.truncate(other.bits.len());
+            for (bits, others) in self.bits.iter_mut().zip(&other.bits) {
+                *bits |= others;
+            }
+        }
+        self
+    }
+
+    /// How many bytes all of them begin with.
+    fn common(&self) -> usize {
+        self.bits.iter().take_while(|bits| **bits == 0).count()
+    }
+
+    /// Which bytes tell the keys apart and how they are ordered; none if they are not equally long.
+    fn telling(&self) -> Option<Vec<Range<usize>>> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        for (index, _) in self.bits.iter().enumerate().filter(|(_, bits)| **bits != 0) {
+            match ranges.last_mut().filter(|range| range.end == index) {
+                Some(range) => range.end += 1,
+                None => ranges.push(index..index + 1),
+            }
+        }
+        (!self.lengths).then_some(ranges)
     }
 }
 
@@ -224,7 +286,8 @@ impl Generation {
                 (None, Some(places.into_iter().rev().flat_map(|places| places.iter().rev())))
             }
         };
-        forward.into_iter().flatten().chain(backward.into_iter().flatten()).map(|place| self.row(place))
+        let places = forward.into_iter().flatten().chain(backward.into_iter().flatten());
+        Fetched { rows: places.map(|place| self.row(place)), ready: VecDeque::new(), together: 1 }
     }
 
     /// The rows whose key lies in `keys`, in ascending order. Unlike [`range`](Self::range) it does not sort the others: for whoever wants
@@ -263,8 +326,15 @@ impl Generation {
     fn order(&self, group: Group) -> &[RowPlace] {
         let Some(order) = self.orders.get(&group) else { return &[] };
         order.get_or_init(|| {
-            in_order(self.places(group, 0).collect(), |place| self.row(place).0, |_, _| false)
+            let places = self.places(group, 0).collect();
+            in_order(places, &self.differing(group), |place| self.row(place).0, |_, _| false)
         })
+    }
+
+    /// In what the keys of a table differ.
+    fn differing(&self, group: Group) -> Differing {
+        let parts = self.parts.iter().filter(|part| part.may_have(group));
+        parts.fold(Differing::default(), |all, part| all.and(&part.differing))
     }
 
     /// Where the rows of a table stand; what it takes to sort them comes later.
@@ -317,13 +387,51 @@ impl Generation {
     }
 }
 
+/// Sorted rows, which lie all over the arenas. To look at many of them at once lets the processor wait for all of them together instead of
+/// for one after the other: at more each time, as many who ask want few.
+struct Fetched<'g, I> {
+    rows: I,
+    ready: VecDeque<Row<'g>>,
+    together: usize,
+}
+
+impl<'g, I: Iterator<Item = Row<'g>>> Iterator for Fetched<'g, I> {
+    type Item = Row<'g>;
+
+    fn next(&mut self) -> Option<Row<'g>> {
+        if self.ready.is_empty() {
+            self.ready.extend(self.rows.by_ref().take(self.together));
+            for (key, _) in &self.ready {
+                std::hint::black_box(key.first().copied());
+            }
+            self.together = (self.together * 2).min(FETCHED_TOGETHER);
+        }
+        self.ready.pop_front()
+    }
+}
+
 /// The first 16 bytes of a key as a number that sorts like them.
-fn prefix(key: &[u8]) -> u128 {
+pub(crate) fn number_of(key: &[u8]) -> u128 {
     let mut padded = [0; 16];
     for (to, from) in padded.iter_mut().zip(key) {
         *to = *from;
     }
     u128::from_be_bytes(*key.first_chunk().unwrap_or(&padded))
+}
+
+/// The first 16 of the bytes of a key in these ranges as a number that sorts like them.
+fn packed(key: &[u8], ranges: &[Range<usize>]) -> u128 {
+    let mut padded = [0; 16];
+    let mut left = &mut padded[..];
+    for range in ranges {
+        let bytes = key.get(range.clone()).unwrap_or_default();
+        let (to, rest) = left.split_at_mut(bytes.len().min(left.len()));
+        for (to, from) in to.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        left = rest;
+    }
+    u128::from_be_bytes(padded)
 }
 
 /// The table that a key is of.
@@ -332,37 +440,45 @@ fn group(key: &[u8]) -> Group {
     Group::from_be_bytes([high, low])
 }
 
-/// The rows at `places`, which are of one table, in order of their keys; of each key the newest, and none if it `is_gone` again, as the
-/// newest and the oldest row of a key tell.
+/// The rows at `places`, which are of one table, in order of their keys, which are `differing`; of each key the newest, and none if it
+/// `is_gone` again, as the newest and the oldest row of a key tell.
 fn in_order<'k>(
     mut places: Vec<RowPlace>,
+    differing: &Differing,
     key: impl Fn(&RowPlace) -> &'k [u8],
     is_gone: impl Fn(&RowPlace, &RowPlace) -> bool,
 ) -> Vec<RowPlace> {
-    let Some(first) = places.first().map(&key) else { return places };
-    let mut common = first;
-    for place in &places {
-        let key = key(place);
-        if !key.starts_with(common) {
-            let length = common.iter().zip(key).take_while(|(a, b)| a == b).count();
-            common = common.get(..length).unwrap_or_default();
-        }
-    }
-    for place in &mut places {
-        let rest = key(place).get(common.len()..).unwrap_or_default();
-        (place.prefix, place.rest_len) = (prefix(rest), length(rest.len()));
-    }
-    let rest_len = length(first.len() - common.len());
-    if rest_len <= AGED_BYTES && places.iter().all(|place| place.rest_len == rest_len) {
-        // The newest first: one comparison of numbers tells all.
+    let telling = differing.telling();
+    let telling_len = telling.as_ref().map(|telling| length(telling.iter().map(Range::len).sum()));
+    if let (Some(telling), Some(len)) = (&telling, telling_len) {
         for place in &mut places {
-            place.prefix |= u128::from(!place.age);
+            (place.prefix, place.rest_len) = (packed(key(place), telling), len);
         }
-        places.sort_unstable_by_key(|place| place.prefix);
-        keep_newest(&mut places, |a, b| a.prefix >> u32::BITS == b.prefix >> u32::BITS, is_gone);
     } else {
-        places.sort_unstable_by(|a, b| a.compare(b, &key).then(b.age.cmp(&a.age)));
-        keep_newest(&mut places, |a, b| a.compare(b, &key).is_eq(), is_gone);
+        let common = differing.common();
+        for place in &mut places {
+            let rest = key(place).get(common..).unwrap_or_default();
+            (place.prefix, place.rest_len) = (number_of(rest), length(rest.len()));
+        }
+    }
+    // The newest first.
+    match telling_len {
+        Some(..=AGED_BYTES) => {
+            // One comparison of numbers tells all.
+            for place in &mut places {
+                place.prefix |= u128::from(!place.age);
+            }
+            places.sort_unstable_by_key(|place| place.prefix);
+            keep_newest(&mut places, |a, b| a.prefix >> u32::BITS == b.prefix >> u32::BITS, is_gone);
+        }
+        Some(..=PREFIX_BYTES) => {
+            places.sort_unstable_by_key(|place| (place.prefix, !place.age));
+            keep_newest(&mut places, |a, b| a.prefix == b.prefix, is_gone);
+        }
+        _ => {
+            places.sort_unstable_by(|a, b| a.compare(b, &key).then(b.age.cmp(&a.age)));
+            keep_newest(&mut places, |a, b| a.compare(b, &key).is_eq(), is_gone);
+        }
     }
     places
 }
@@ -422,8 +538,11 @@ impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
         for group in groups {
             let ages = generations.iter().enumerate();
             let places = ages.flat_map(|(age, one)| one.places(group, length(age))).collect();
+            let differing = generations.iter();
+            let differing = differing.fold(Differing::default(), |all, one| all.and(&one.differing(group)));
             order.extend(in_order(
                 places,
+                &differing,
                 |place| row(generations, place).0,
                 |newest, oldest| came_and_went(generations, newest, oldest),
             ));
@@ -433,15 +552,8 @@ impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
 
     /// The rows.
     pub(crate) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        self.order.chunks(FETCHED_TOGETHER).flat_map(|places| {
-            // Sorted rows lie all over the arenas. Looking at many of them at once lets the processor wait for all of
-            // them together instead of for one after the other.
-            let rows: Vec<Row<'_>> = places.iter().map(|place| row(self.generations, place)).collect();
-            for row in &rows {
-                std::hint::black_box(row.0.first().copied());
-            }
-            rows
-        })
+        let rows = self.order.iter().map(|place| row(self.generations, place));
+        Fetched { rows, ready: VecDeque::new(), together: FETCHED_TOGETHER }
     }
 
     /// How many rows.

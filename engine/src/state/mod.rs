@@ -20,7 +20,7 @@ mod task_state;
 pub use crate::flow::Detail;
 pub use table::TableState;
 
-pub(crate) use generation::{Generation, Newest, RowBatch, RowCounts};
+pub(crate) use generation::{Generation, Newest, RowBatch, RowCounts, number_of};
 pub(crate) use host::Host;
 pub(crate) use hot::Seen;
 pub(crate) use predecessor::Before;
