@@ -368,6 +368,12 @@ fn code_that_fails_at_an_alarm_stops_the_engine_and_loses_nothing() {
             let said = error.to_string();
             assert_eq!(error.kind(), ErrorKind::User, "{said}");
             assert!(said.contains(reason) && said.contains("no record is to blame"), "{number}: {said}");
+            if number < 5 {
+                assert!(
+                    said.contains("the alarm of the key \\x07") && said.contains("at 110 ms"),
+                    "{number}: {said}"
+                );
+            }
             let (graph, rung) = case(false);
             fold_until_it_fails((&log, &store), &graph, records).unwrap();
             let stepper = Engine::builder(&graph).store(store).changelog(log.clone()).stepper().unwrap();

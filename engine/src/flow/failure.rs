@@ -1,6 +1,6 @@
 //! Failures: why a step of an epoch did not go through, and which record is to blame.
 
-use super::Stamp;
+use super::{Sounding, Stamp};
 use crate::{Error, ErrorKind};
 use std::fmt;
 
@@ -14,6 +14,8 @@ pub struct Failure {
     error: Error,
     /// The value at which it failed, of those that a record became.
     stamp: Option<Stamp>,
+    /// The alarm at which it failed, if it was one.
+    alarm: Option<Box<Sounding>>,
     /// Whether the epoch became too large, and is to be cut smaller.
     too_much: bool,
 }
@@ -21,13 +23,17 @@ pub struct Failure {
 impl Failure {
     /// That the record which the value with `stamp` was made from has failed, for the failure policy to handle.
     pub(crate) fn of_record(stamp: Stamp, reason: impl fmt::Display) -> Self {
-        Self { error: Error::user(reason.to_string()), stamp: Some(stamp), too_much: false }
+        Self { error: Error::user(reason.to_string()), stamp: Some(stamp), alarm: None, too_much: false }
+    }
+
+    pub(super) fn at_alarm(self, alarm: Sounding) -> Self {
+        Self { alarm: Some(Box::new(alarm)), ..self }
     }
 
     /// That the epoch has become too large for its part of the memory budget.
     pub(crate) fn too_much() -> Self {
         let error = Error::internal("an epoch became too large and is to be cut smaller");
-        Self { error, stamp: None, too_much: true }
+        Self { error, stamp: None, alarm: None, too_much: true }
     }
 
     /// What went wrong.
@@ -46,6 +52,10 @@ impl Failure {
         self.stamp
     }
 
+    pub(crate) fn take_alarm(&mut self) -> Option<Box<Sounding>> {
+        self.alarm.take()
+    }
+
     pub(crate) fn is_too_much(&self) -> bool {
         self.too_much
     }
@@ -57,7 +67,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, stamp: None, too_much: false }
+        Self { error, stamp: None, alarm: None, too_much: false }
     }
 }
 

@@ -15,6 +15,22 @@ pub enum Detail {
     Updates,
 }
 
+/// An alarm that sounds.
+#[derive(Debug, Clone)]
+pub(crate) struct Sounding {
+    pub(crate) at_ms: i64,
+    /// Encoded.
+    pub(crate) key: Vec<u8>,
+}
+
+impl Sounding {
+    fn of(at_ms: i64, key: &impl KeyCodec) -> Self {
+        let mut encoded = Vec::new();
+        key.encode_key(&mut encoded);
+        Self { at_ms, key: encoded }
+    }
+}
+
 /// One shard on its way through one epoch.
 pub struct Pass<'a> {
     pub(crate) shard: usize,
@@ -23,6 +39,8 @@ pub struct Pass<'a> {
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
     pub(crate) current: Option<Stamp>,
+    /// The alarm that sounds, if that is what is worked on.
+    pub(crate) alarm: Option<Sounding>,
     /// The node that runs.
     pub(crate) node: usize,
     /// What is told of what closes, unless it is everything.
@@ -91,6 +109,17 @@ impl Pass<'_> {
     pub fn at(&mut self, stamp: &Stamp) {
         if self.tracing {
             self.current = Some(*stamp);
+            self.alarm = None;
+        }
+    }
+
+    /// As [`at`](Self::at), where that is the alarm of `key` that was set for `at_ms`: no record is to blame for what fails there, and the
+    /// error says at which alarm it did.
+    #[inline]
+    pub fn at_alarm<K: KeyCodec>(&mut self, stamp: &Stamp, at_ms: i64, key: &K) {
+        self.at(stamp);
+        if self.tracing {
+            self.alarm = Some(Sounding::of(at_ms, key));
         }
     }
 
@@ -117,5 +146,17 @@ impl Pass<'_> {
     #[must_use]
     pub fn failed(&self, stamp: &Stamp, reason: impl fmt::Display) -> Failure {
         Failure::of_record(*stamp, reason)
+    }
+
+    /// As [`failed`](Self::failed), at the alarm of `key` that was set for `at_ms`.
+    #[must_use]
+    pub fn failed_at_alarm<K: KeyCodec>(
+        &self,
+        stamp: &Stamp,
+        at_ms: i64,
+        key: &K,
+        reason: impl fmt::Display,
+    ) -> Failure {
+        Failure::of_record(*stamp, reason).at_alarm(Sounding::of(at_ms, key))
     }
 }

@@ -7,7 +7,9 @@ use super::passage::{Passage, Passed};
 use super::plan::{Plan, node};
 use crate::changelog::Changelog;
 use crate::dataflow::{AllAwaited, Context, Skipped, SourceBatch, Sunk, Taking};
-use crate::flow::{Batch, Closings, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
+use crate::flow::{
+    Batch, Closings, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Sounding, Stamp,
+};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, RowBatch};
@@ -31,6 +33,8 @@ pub(crate) struct EpochFailure {
     pub(crate) step: Option<usize>,
     /// Which value it failed at, of those that the record became.
     stamp: Option<Box<Stamp>>,
+    /// The alarm at which it failed, if it was one.
+    pub(crate) alarm: Option<Box<Sounding>>,
     /// All the records that do not decode, if that is why.
     pub(crate) undecodable: Skipped,
     /// Whether the epoch became too large, so that a part of it is to be tried.
@@ -72,6 +76,7 @@ impl EpochFailure {
             record: Some(place),
             step: None,
             stamp: None,
+            alarm: None,
             undecodable,
             too_much: false,
             awaited: None,
@@ -87,11 +92,13 @@ impl EpochFailure {
 }
 
 impl From<Failure> for EpochFailure {
-    fn from(failure: Failure) -> Self {
+    fn from(mut failure: Failure) -> Self {
+        let alarm = failure.take_alarm();
         let (stamp, too_much) = (failure.stamp(), failure.is_too_much());
         let record = stamp.map(|stamp| stamp.sequence);
         let (undecodable, stamp) = (Skipped::new(), stamp.map(Box::new));
-        Self { error: failure.into_error(), record, step: None, stamp, undecodable, too_much, awaited: None }
+        let error = failure.into_error();
+        Self { error, record, step: None, stamp, alarm, undecodable, too_much, awaited: None }
     }
 }
 
@@ -295,7 +302,7 @@ impl EpochRun<'_> {
     /// What the operators of `shard` are shown.
     fn context(&self, shard: usize) -> Context<'_> {
         let Self { epoch, meter, tracing, closings, .. } = *self;
-        let pass = Pass { shard, epoch, meter, tracing, current: None, node: 0, closings };
+        let pass = Pass { shard, epoch, meter, tracing, current: None, alarm: None, node: 0, closings };
         Context {
             pass,
             router: self.router,
@@ -333,7 +340,7 @@ impl EpochRun<'_> {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             nodes.iter().try_for_each(|&id| {
                 step = id;
-                context.node = id;
+                (context.node, context.alarm) = (id, None);
                 context.time = before.of(id)..watermarks.of(id);
                 self.node(id, lane, &mut context)
             })
@@ -342,6 +349,12 @@ impl EpochRun<'_> {
             let failure = EpochFailure::at(failure, context.current.map(|stamp| stamp.sequence));
             return Err(EpochFailure {
                 step: Some(step),
+                // One that panics names nothing.
+                alarm: if failure.stamp.is_some() {
+                    failure.alarm
+                } else {
+                    context.alarm.take().map(Box::new)
+                },
                 stamp: failure.stamp.or(context.current.map(Box::new)),
                 ..failure
             });

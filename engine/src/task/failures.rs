@@ -294,18 +294,26 @@ impl Task {
              to that, for all its records would fail; if this one is not what others are, open with a dead-letter topic to \
              leave it out"
         };
-        let closed = failure.is_of_closing();
+        let (closed, alarm) = (failure.is_of_closing(), failure.alarm);
         // Only here: the reason in a dead letter is what the letter is known by, and names no steps.
         let error = match failure.step {
             Some(step) => failure.error.context(format!("in {}", self.setting.graph.step(step))),
             None => failure.error,
         };
         if closed {
+            let place = match alarm {
+                Some(alarm) => format!(
+                    "at the alarm of the key {} (as it is encoded), which was due at {} ms",
+                    alarm.key.escape_ascii(),
+                    alarm.at_ms
+                ),
+                None => "where something closed".to_owned(),
+            };
             return Error::new(
                 error.kind(),
                 format!(
-                    "{error}; that was made where something closed, and no record is to blame: mend the code; nothing was lost, and what \
-                     closes is told again"
+                    "{error}; that was made {place}, and no record is to blame: mend the code; nothing was lost, and what closes is told \
+                     again"
                 ),
             );
         }

@@ -247,7 +247,7 @@ impl<F> Work<F> {
     }
 
     /// Has the alarm sound that was set for `at_ms`.
-    fn sound<K, T, S>(
+    fn sound<K: Key, T, S>(
         &mut self,
         pass: &mut Pass<'_>,
         (key, row): Row<'_, K, S>,
@@ -257,7 +257,7 @@ impl<F> Work<F> {
     where
         F: FnMut(&K, Moment<T>, &mut Kept<S>, &Stamp) -> Result<(), String>,
     {
-        pass.at(stamp);
+        pass.at_alarm(stamp, at_ms, key);
         let (mut kept, filed_ms) = out_of(row);
         kept.alarm_ms = None;
         let done =
@@ -271,7 +271,7 @@ impl<F> Work<F> {
                 }
                 _ => Ok(()),
             });
-        done.map_err(|reason| pass.failed(stamp, reason))?;
+        done.map_err(|reason| pass.failed_at_alarm(stamp, at_ms, key, reason))?;
         put_back(row, kept, filed_ms);
         Ok(())
     }

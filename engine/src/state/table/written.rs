@@ -151,7 +151,16 @@ mod tests {
 
     fn in_epoch<T>(epoch: u64, run: impl FnOnce(&Pass<'_>) -> T) -> T {
         let meter = Meter::new(usize::MAX, 0);
-        run(&Pass { shard: 0, epoch, meter: &meter, tracing: false, current: None, node: 0, closings: None })
+        run(&Pass {
+            shard: 0,
+            epoch,
+            meter: &meter,
+            tracing: false,
+            current: None,
+            alarm: None,
+            node: 0,
+            closings: None,
+        })
     }
 
     fn write(table: &TableState<u32, u64>, epoch: u64, rows: &[(u32, Option<u64>)]) {
