@@ -7,9 +7,11 @@
 //! one window after the other, in the order of closes and keys.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use millpond::changelog::prelude::ReadLog;
 use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::codec::KeyCodec;
-use millpond::stream::{Hopping, Session, Tumbling, Within};
+use millpond::store::MemoryStore;
+use millpond::stream::{Hopping, Session, Sliding, Tumbling, Within};
 use millpond::testing::{Driver, Settings};
 use millpond::{
     Engine, ErrorKind, FailurePolicy, Graph, GraphBuilder, StoredTable, Stream, TableOptions, Topic,
@@ -300,8 +302,60 @@ fn an_alarm_that_fails_stops_the_engine() {
     records::append(&*log, TopicPartition::new("clicks", 0), vec![record]).unwrap();
     assert!(stepper.epoch(1).unwrap());
     let error = stepper.advance_time(3_000).unwrap_err();
-    assert!(
-        error.message().contains("does not ring") && error.message().contains("no record is to blame"),
-        "{error}"
-    );
+    let said = ["does not ring", "no record is to blame", "the alarm of the key \\x01", "due at 2000 ms"];
+    assert!(said.iter().all(|said| error.message().contains(said)), "{error}");
+}
+
+/// Nor can what a window comes to be left out: others go on with it.
+#[test]
+fn a_merge_that_fails_where_windows_close_stops_the_engine() {
+    for is_sliding in [false, true] {
+        let log = Arc::new(MemoryChangelog::new());
+        let topic = clicks().partitions(1);
+        let build = |fails: bool| {
+            let graph = GraphBuilder::new();
+            let grouped = graph.stream(&topic).group_by_key();
+            let init = || 0_u64;
+            let fold = |sum: &mut u64, _: &u8, _| *sum += 1;
+            let merge = move |sum: &mut u64, more: u64| {
+                assert!(!fails, "oil and water");
+                *sum += more;
+            };
+            let counts = if is_sliding {
+                let windows = Sliding::of(millis(100)).grace(Duration::ZERO);
+                grouped.windowed(windows).fold("counts", init, fold, merge).on_close()
+            } else {
+                let windows = Hopping::of(millis(200)).every(millis(100)).grace(Duration::ZERO);
+                grouped.windowed(windows).fold("counts", init, fold, merge).on_close()
+            };
+            let counts = counts.to_table("told");
+            (graph.build().unwrap(), counts)
+        };
+        let open = |graph: &Graph, store: &Arc<MemoryStore>| {
+            let builder = Engine::builder(graph).store(store.clone()).changelog(log.clone());
+            builder.on_failure(FailurePolicy::DeadLetter("dead".into())).stepper().unwrap()
+        };
+        let store = Arc::new(MemoryStore::new());
+        let (graph, _) = build(true);
+        let mut stepper = open(&graph, &store);
+        for (key, at_ms) in [(1, 1_010), (1, 1_060), (1, 1_110), (2, 3_000)] {
+            let record = records::record(&topic, &key, Some(&1)).at(at_ms);
+            records::append(&*log, TopicPartition::new("clicks", 0), vec![record]).unwrap();
+        }
+        let error = (0..4).find_map(|_| stepper.epoch(1).err()).unwrap();
+        let said = [
+            "oil and water",
+            "no record is to blame",
+            "the closing of the key ",
+            "\\x01 (as it",
+            "was due at 1",
+        ];
+        assert!(said.iter().all(|said| error.message().contains(said)), "{error}");
+        assert_eq!(log.offsets(&TopicPartition::new("dead", 0)).unwrap(), 0..0, "{error}");
+        drop(stepper);
+        let (graph, told) = build(false);
+        let mut stepper = open(&graph, &store);
+        while stepper.epoch(10).unwrap() {}
+        assert!(stepper.view(&told).unwrap().count().unwrap() >= 2, "they are told once it is mended");
+    }
 }

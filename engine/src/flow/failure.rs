@@ -1,6 +1,6 @@
 //! Failures: why a step of an epoch did not go through, and which record is to blame.
 
-use super::{Sounding, Stamp};
+use super::{Due, Stamp};
 use crate::{Error, ErrorKind};
 use std::fmt;
 
@@ -14,8 +14,8 @@ pub struct Failure {
     error: Error,
     /// The value at which it failed, of those that a record became.
     stamp: Option<Stamp>,
-    /// The alarm at which it failed, if it was one.
-    alarm: Option<Box<Sounding>>,
+    /// What was due where it failed, if that was no record.
+    due: Option<Box<Due>>,
     /// Whether the epoch became too large, and is to be cut smaller.
     too_much: bool,
 }
@@ -23,17 +23,18 @@ pub struct Failure {
 impl Failure {
     /// That the record which the value with `stamp` was made from has failed, for the failure policy to handle.
     pub(crate) fn of_record(stamp: Stamp, reason: impl fmt::Display) -> Self {
-        Self { error: Error::user(reason.to_string()), stamp: Some(stamp), alarm: None, too_much: false }
+        Self { error: Error::user(reason.to_string()), stamp: Some(stamp), due: None, too_much: false }
     }
 
-    pub(super) fn at_alarm(self, alarm: Sounding) -> Self {
-        Self { alarm: Some(Box::new(alarm)), ..self }
+    /// At this alarm.
+    pub(super) fn at_alarm(self, due: Due) -> Self {
+        Self { due: Some(Box::new(due)), ..self }
     }
 
     /// That the epoch has become too large for its part of the memory budget.
     pub(crate) fn too_much() -> Self {
         let error = Error::internal("an epoch became too large and is to be cut smaller");
-        Self { error, stamp: None, alarm: None, too_much: true }
+        Self { error, stamp: None, due: None, too_much: true }
     }
 
     /// What went wrong.
@@ -52,8 +53,8 @@ impl Failure {
         self.stamp
     }
 
-    pub(crate) fn take_alarm(&mut self) -> Option<Box<Sounding>> {
-        self.alarm.take()
+    pub(crate) fn take_due(&mut self) -> Option<Box<Due>> {
+        self.due.take()
     }
 
     pub(crate) fn is_too_much(&self) -> bool {
@@ -67,7 +68,7 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, stamp: None, alarm: None, too_much: false }
+        Self { error, stamp: None, due: None, too_much: false }
     }
 }
 

@@ -17,7 +17,7 @@ pub use batch::{Change, Changes, Event, Update};
 pub use failure::Failure;
 pub use handles::{NodeRef, TableIndex, TableRef};
 pub use origin::Origin;
-pub(crate) use pass::Sounding;
+pub(crate) use pass::Due;
 pub use pass::{Charges, Detail, Pass};
 pub use router::Router;
 pub(crate) use stamp::ClosingPlace;

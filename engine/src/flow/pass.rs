@@ -15,19 +15,35 @@ pub enum Detail {
     Updates,
 }
 
-/// An alarm that sounds.
-#[derive(Debug, Clone)]
-pub(crate) struct Sounding {
-    pub(crate) at_ms: i64,
+/// What is done to a key at a time, and not for a record.
+#[derive(Debug)]
+pub(crate) struct Due {
+    what: &'static str,
+    at_ms: i64,
     /// Encoded.
-    pub(crate) key: Vec<u8>,
+    key: Vec<u8>,
 }
 
-impl Sounding {
-    fn of(at_ms: i64, key: &impl KeyCodec) -> Self {
+impl Due {
+    fn alarm(at_ms: i64, key: &impl KeyCodec) -> Self {
+        Self::of("alarm", at_ms, key)
+    }
+
+    fn of(what: &'static str, at_ms: i64, key: &impl KeyCodec) -> Self {
         let mut encoded = Vec::new();
         key.encode_key(&mut encoded);
-        Self { at_ms, key: encoded }
+        Self { what, at_ms, key: encoded }
+    }
+}
+
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, at_ms, key } = self;
+        write!(
+            f,
+            "the {what} of the key {} (as it is encoded), which was due at {at_ms} ms",
+            key.escape_ascii()
+        )
     }
 }
 
@@ -39,8 +55,8 @@ pub struct Pass<'a> {
     /// Whether to note which record is being worked on.
     pub(crate) tracing: bool,
     pub(crate) current: Option<Stamp>,
-    /// The alarm that sounds, if that is what is worked on.
-    pub(crate) alarm: Option<Sounding>,
+    /// What is due, if that is what is worked on.
+    pub(crate) due: Option<Due>,
     /// The node that runs.
     pub(crate) node: usize,
     /// What is told of what closes, unless it is everything.
@@ -109,7 +125,7 @@ impl Pass<'_> {
     pub fn at(&mut self, stamp: &Stamp) {
         if self.tracing {
             self.current = Some(*stamp);
-            self.alarm = None;
+            self.due = None;
         }
     }
 
@@ -119,7 +135,17 @@ impl Pass<'_> {
     pub fn at_alarm<K: KeyCodec>(&mut self, stamp: &Stamp, at_ms: i64, key: &K) {
         self.at(stamp);
         if self.tracing {
-            self.alarm = Some(Sounding::of(at_ms, key));
+            self.due = Some(Due::alarm(at_ms, key));
+        }
+    }
+
+    /// As [`at_alarm`](Self::at_alarm), where something closes for `key`, and `stamp` is that [of the closing](Stamp::of_closing): before
+    /// code of the user takes part in what it comes to.
+    #[inline]
+    pub fn at_closing<K: KeyCodec>(&mut self, stamp: &Stamp, key: &K) {
+        self.at(stamp);
+        if let Some(place) = stamp.closing_place().filter(|_| self.tracing) {
+            self.due = Some(Due::of("closing", Stamp::close_ms_of(place), key));
         }
     }
 
@@ -157,6 +183,6 @@ impl Pass<'_> {
         key: &K,
         reason: impl fmt::Display,
     ) -> Failure {
-        Failure::of_record(*stamp, reason).at_alarm(Sounding::of(at_ms, key))
+        Failure::of_record(*stamp, reason).at_alarm(Due::alarm(at_ms, key))
     }
 }

@@ -7,9 +7,7 @@ use super::passage::{Passage, Passed};
 use super::plan::{Plan, node};
 use crate::changelog::Changelog;
 use crate::dataflow::{AllAwaited, Context, Skipped, SourceBatch, Sunk, Taking};
-use crate::flow::{
-    Batch, Closings, Detail, Failure, Meter, NodeOutput, Output, Pass, Router, Sounding, Stamp,
-};
+use crate::flow::{Batch, Closings, Detail, Due, Failure, Meter, NodeOutput, Output, Pass, Router, Stamp};
 use crate::folding::EngineId;
 use crate::graph::{Graph, Step};
 use crate::state::{AnyTable, RowBatch};
@@ -33,8 +31,8 @@ pub(crate) struct EpochFailure {
     pub(crate) step: Option<usize>,
     /// Which value it failed at, of those that the record became.
     stamp: Option<Box<Stamp>>,
-    /// The alarm at which it failed, if it was one.
-    pub(crate) alarm: Option<Box<Sounding>>,
+    /// What was due where it failed, if that was no record.
+    pub(crate) due: Option<Box<Due>>,
     /// All the records that do not decode, if that is why.
     pub(crate) undecodable: Skipped,
     /// Whether the epoch became too large, so that a part of it is to be tried.
@@ -76,7 +74,7 @@ impl EpochFailure {
             record: Some(place),
             step: None,
             stamp: None,
-            alarm: None,
+            due: None,
             undecodable,
             too_much: false,
             awaited: None,
@@ -93,12 +91,12 @@ impl EpochFailure {
 
 impl From<Failure> for EpochFailure {
     fn from(mut failure: Failure) -> Self {
-        let alarm = failure.take_alarm();
+        let due = failure.take_due();
         let (stamp, too_much) = (failure.stamp(), failure.is_too_much());
         let record = stamp.map(|stamp| stamp.sequence);
         let (undecodable, stamp) = (Skipped::new(), stamp.map(Box::new));
         let error = failure.into_error();
-        Self { error, record, step: None, stamp, alarm, undecodable, too_much, awaited: None }
+        Self { error, record, step: None, stamp, due, undecodable, too_much, awaited: None }
     }
 }
 
@@ -302,7 +300,7 @@ impl EpochRun<'_> {
     /// What the operators of `shard` are shown.
     fn context(&self, shard: usize) -> Context<'_> {
         let Self { epoch, meter, tracing, closings, .. } = *self;
-        let pass = Pass { shard, epoch, meter, tracing, current: None, alarm: None, node: 0, closings };
+        let pass = Pass { shard, epoch, meter, tracing, current: None, due: None, node: 0, closings };
         Context {
             pass,
             router: self.router,
@@ -340,7 +338,7 @@ impl EpochRun<'_> {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             nodes.iter().try_for_each(|&id| {
                 step = id;
-                (context.node, context.alarm) = (id, None);
+                (context.node, context.due) = (id, None);
                 context.time = before.of(id)..watermarks.of(id);
                 self.node(id, lane, &mut context)
             })
@@ -350,11 +348,7 @@ impl EpochRun<'_> {
             return Err(EpochFailure {
                 step: Some(step),
                 // One that panics names nothing.
-                alarm: if failure.stamp.is_some() {
-                    failure.alarm
-                } else {
-                    context.alarm.take().map(Box::new)
-                },
+                due: if failure.stamp.is_some() { failure.due } else { context.due.take().map(Box::new) },
                 stamp: failure.stamp.or(context.current.map(Box::new)),
                 ..failure
             });

@@ -79,8 +79,9 @@ pub enum FailurePolicy {
     /// Where code fails at what has *closed*, such as in a `map` behind `on_close`, no record is to blame. What was told of that one
     /// window, of that one record that has met none, or that was put in order, is left out on every way, and has a letter: the
     /// key of its row as it is encoded, without a value, dated as it was told, with `millpond.reason`, `.engine`, `.table` and
-    /// `.closed`, the moment in milliseconds. The row stays in its table. Code that fails at an alarm stops the engine, and so does
-    /// what fails where a table lets go of a row by its time.
+    /// `.closed`, the moment in milliseconds. The row stays in its table. Code that fails at an alarm, or where parts of a hopping or sliding
+    /// window are merged as it closes, stops the engine with an error that says for which key and when, and so does what fails
+    /// where a table lets go of a row by its time.
     DeadLetter(Arc<str>),
 }
 
@@ -294,21 +295,14 @@ impl Task {
              to that, for all its records would fail; if this one is not what others are, open with a dead-letter topic to \
              leave it out"
         };
-        let (closed, alarm) = (failure.is_of_closing(), failure.alarm);
+        let (closed, due) = (failure.is_of_closing(), failure.due);
         // Only here: the reason in a dead letter is what the letter is known by, and names no steps.
         let error = match failure.step {
             Some(step) => failure.error.context(format!("in {}", self.setting.graph.step(step))),
             None => failure.error,
         };
         if closed {
-            let place = match alarm {
-                Some(alarm) => format!(
-                    "at the alarm of the key {} (as it is encoded), which was due at {} ms",
-                    alarm.key.escape_ascii(),
-                    alarm.at_ms
-                ),
-                None => "where something closed".to_owned(),
-            };
+            let place = due.map_or_else(|| "where something closed".to_owned(), |due| format!("at {due}"));
             return Error::new(
                 error.kind(),
                 format!(

@@ -157,7 +157,7 @@ mod tests {
             meter: &meter,
             tracing: false,
             current: None,
-            alarm: None,
+            due: None,
             node: 0,
             closings: None,
         })

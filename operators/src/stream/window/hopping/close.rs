@@ -230,7 +230,7 @@ impl<K: Key, A: Value> Close<K, A> {
         let mut next = self.fronts_of(context, &together, fronts)?.into_iter();
         for Closing { key, open, wanted, turns, next: wants } in together {
             let stamp = stamp(self.windows, start, &key);
-            context.at(&stamp);
+            context.at_closing(&stamp, &key);
             let slices = answers.by_ref().take(wanted);
             let slices = slices.filter_map(|(key, found)| Some((key.start_ms, found?)));
             let entries = slices.flat_map(|(slice, parts)| parts.into_parts().map(move |part| (slice, part)));

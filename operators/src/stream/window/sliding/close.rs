@@ -154,7 +154,7 @@ impl<K: Key, A: Value> Close<K, A> {
             keys.iter().zip(found).filter_map(|(key, row)| Some((key, row?))).collect();
         for windowed in together {
             let stamp = stamp(self.windows, windowed);
-            context.at(&stamp);
+            context.at_closing(&stamp, windowed);
             let [first, second] = self.rows_over(windowed);
             let rows = if first == second { vec![first] } else { vec![first, second] };
             let rows = rows.iter().filter_map(|row| Some((row.start_ms, found.get(row)?)));
