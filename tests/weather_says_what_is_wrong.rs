@@ -44,6 +44,7 @@ fn wrong_files_are_refused_with_what_is_expected_and_leave_the_state_alone() {
     };
     let columns = "origin,time_hour,minute,dep_time,dep_delay\n";
     files("nothing.csv", WEATHER, &["nothing.csv"]);
+    files(FLIGHTS, "examples/weather", &["examples/weather: ", "directory"]);
     files(WEATHER, WEATHER, &[WEATHER, "missing field", "give --flights a file", "dep_delay"]);
     let airlines = "examples/flights/data/airlines.csv";
     files(FLIGHTS, airlines, &[airlines, "missing field", "give --weather a file", "wind_gust"]);

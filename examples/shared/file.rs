@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A field, if it is known.
@@ -33,10 +33,10 @@ impl Input {
     pub(crate) fn open(&self) -> io::Result<Box<dyn Read>> {
         match self {
             Self::Shipped(_, bytes) => Ok(Box::new(*bytes)),
-            Self::File(path) => match File::open(path) {
-                Ok(file) => Ok(Box::new(file)),
-                Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
-            },
+            Self::File(path) => {
+                let file = File::open(path).map_err(|error| named(path, &error))?;
+                Ok(Box::new(Named { path: path.clone(), file }))
+            }
         }
     }
 
@@ -56,6 +56,26 @@ impl Input {
             reader.consume(length);
         }
     }
+}
+
+/// A file whose errors say which it is: that it is a directory shows only when it is read.
+struct Named {
+    path: PathBuf,
+    file: File,
+}
+
+impl Read for Named {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer).map_err(|error| match error.kind() {
+            // To be tried again.
+            io::ErrorKind::Interrupted => error,
+            _ => named(&self.path, &error),
+        })
+    }
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 impl fmt::Display for Input {
