@@ -4,7 +4,7 @@
 //! their position, and never goes back. It shows one moment until it is moved on by
 //! [`refresh`](StateReader::refresh): all tables at once, as when an epoch is published.
 
-use crate::flow::Router;
+use crate::flow::{Router, TableIndex};
 use crate::graph::Graph;
 use crate::query::{ServedTable, Serving, Snapshot, Stored, View, view_of};
 use crate::state::{Host, Published, TaskState};
@@ -122,12 +122,14 @@ impl StateReader {
     /// Lets the tables answer that are there now and were not before; the others say why they are not.
     fn serve(&self, before: &[Option<TableId>], now: &[Option<TableId>], absent: Vec<Option<String>>) {
         let ids = before.iter().zip(now).zip(absent);
-        for ((spec, served), ((before, now), absent)) in self.graph.tables.iter().zip(&self.served).zip(ids) {
+        let tables = self.graph.tables.iter().zip(&self.served);
+        for (index, ((spec, served), ((before, now), absent))) in tables.zip(ids).enumerate() {
             if let Some(absent) = absent {
                 served.serve(Serving::Absent(absent));
             }
             if let (None, Some(id)) = (before, now) {
                 let table = (spec.make)(*id, self.router.shards(), Arc::clone(&self.shared));
+                self.shared.know(TableIndex { graph: self.graph.id, index }, &table);
                 served.serve(Serving::Live(table));
             }
         }

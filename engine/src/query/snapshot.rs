@@ -7,7 +7,7 @@
 //! second look still has.
 
 use super::readable::Readable;
-use super::{Scan, View};
+use super::{Scan, StoredRef, View};
 use crate::codec::{AsKey, Key, KeyPrefix, KeyRange, Value, prefix_end};
 use crate::graph::Feeds;
 use crate::state::{Published, TaskState};
@@ -257,6 +257,20 @@ impl<K, V> fmt::Debug for TableSnapshot<K, V> {
 }
 
 impl<K: Key, V: Value> TableSnapshot<K, V> {
+    /// Another table of the same graph as it was at the same moment, for answers that are put together from several tables. `None` if this
+    /// snapshot does not know it, as while an older version of either table answers.
+    #[must_use]
+    pub fn beside<L: Key, W: Value>(
+        &self,
+        stored: impl Into<StoredRef<L, W>>,
+    ) -> Option<TableSnapshot<L, W>> {
+        let (stored, shared) = (stored.into(), &self.snapshot.shared);
+        let table = Readable::of(shared.known(stored.index())?, stored, self.table.name()).ok()?;
+        let is_there =
+            Arc::ptr_eq(shared, self.table.shared()) && self.snapshot.published.epoch >= table.since();
+        is_there.then(|| self.snapshot.clone().table(table))
+    }
+
     /// Which input the snapshot includes.
     #[must_use]
     pub fn position(&self) -> &Position {

@@ -8,13 +8,15 @@ use super::front::Front;
 use super::generation::{Generation, RowCounts};
 use super::host::Host;
 use super::predecessor::Predecessor;
+use super::table::AnyTable;
+use crate::flow::TableIndex;
 use crate::store::StateStore;
 use crate::store::layout::TableId;
 use crate::time::Reached;
 use crate::{Error, Position, Result, TopicPartition};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 
 /// The task has ended.
 const ENDED: u8 = 1;
@@ -101,6 +103,8 @@ pub(crate) struct TaskState {
     /// Held while an epoch is published or a drain is recorded, so that a subscriber can take a state and the
     /// changes after it without a gap.
     publishing: Mutex<()>,
+    /// The tables that answer from it.
+    tables: RwLock<HashMap<TableIndex, Weak<dyn AnyTable>>>,
     /// What answers as long as this state cannot.
     pub(super) predecessor: RwLock<Option<Predecessor>>,
 }
@@ -130,6 +134,7 @@ impl TaskState {
             taken_back: AtomicBool::new(false),
             former: AtomicBool::new(false),
             publishing: Mutex::new(()),
+            tables: RwLock::default(),
             predecessor: RwLock::new(None),
         }
     }
@@ -137,6 +142,16 @@ impl TaskState {
     /// The engine of the task.
     pub(crate) fn host(&self) -> &Arc<Host> {
         &self.host
+    }
+
+    /// Notes that `table` answers from it, which has this place in its graph.
+    pub(crate) fn know(&self, index: TableIndex, table: &Arc<dyn AnyTable>) {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::downgrade(table));
+    }
+
+    /// The table with this place that answers from it, if any does.
+    pub(crate) fn known(&self, index: TableIndex) -> Option<Arc<dyn AnyTable>> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner).get(&index)?.upgrade()
     }
 
     /// The store of the task.

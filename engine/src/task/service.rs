@@ -4,6 +4,7 @@ use super::awaiting::AllAwaiting;
 use super::setting::Setting;
 use super::tasks::Tasks;
 use crate::changelog::Lease;
+use crate::flow::TableIndex;
 use crate::query::{ServedTable, Serving, Snapshot, Stored, View, view_of};
 use crate::state::{AnyTable, Status};
 use crate::{Position, Result, TopicPartition};
@@ -57,8 +58,9 @@ impl Service {
 
     /// Lets `tables` answer.
     pub(super) fn serve(&self, tables: &[Option<Arc<dyn AnyTable>>]) {
-        for (served, table) in self.served.iter().zip(tables) {
+        for (index, (served, table)) in self.served.iter().zip(tables).enumerate() {
             if let Some(table) = table {
+                table.shared().know(TableIndex { graph: self.graph.id, index }, table);
                 served.serve(Serving::Live(Arc::clone(table)));
             }
         }

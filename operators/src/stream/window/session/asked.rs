@@ -1,14 +1,16 @@
 //! Asking for sessions, which lie in the order of their ends.
 //!
 //! The sessions of a key do not overlap, so that they lie in the order of their beginnings, too, among those of other keys. What is behind a
-//! moment are the rows that end behind it.
+//! moment are the rows that end behind it. Those that are open are in one row of the key, too, where they are found at once: of the table
+//! of all sessions only those rows are gone through then that are closed.
 
 use super::{Session, SessionEnd, SessionKey};
 use crate::stream::window::Windowed;
 use crate::stream::window::query::{Asked, Left, WindowRows, WindowsAt, WindowsOfKey};
 use millpond_engine::Result;
-use millpond_engine::codec::{Key, Value};
+use millpond_engine::codec::{Key, Span, Value};
 use millpond_engine::graph::Feeds;
+use millpond_engine::query::{StoredRef, TableSnapshot};
 use std::sync::Arc;
 
 /// Sessions, as they are asked.
@@ -17,19 +19,32 @@ pub(super) struct InOrderOfEnds<K, A> {
     pub(super) rows: WindowRows<SessionKey<K>, A>,
     pub(super) windows: Session,
     pub(super) feeds: Feeds,
+    /// The open ones of each key.
+    pub(super) open: StoredRef<K, Vec<Span<A>>>,
 }
 
 type Row<K, A> = Result<(SessionKey<K>, A)>;
 
+type Rows<K, A> = Box<dyn DoubleEndedIterator<Item = Row<K, A>> + Send>;
+
 impl<K: Key, A: Value> InOrderOfEnds<K, A> {
-    /// The sessions of all keys that end at `first_end_ms` or later, of one moment.
-    fn ending_from(
-        &self,
-        first_end_ms: i64,
-    ) -> Result<impl DoubleEndedIterator<Item = Row<K, A>> + Send + use<K, A>> {
+    /// The sessions that may be of `key` and end at `first_end_ms` or later: rows of other keys are among them.
+    fn ending_from(&self, first_end_ms: i64, key: &K) -> Result<Rows<K, A>> {
         let snapshot = self.rows.snapshot()?;
-        let before_last = snapshot.prefixes(SessionEnd(first_end_ms)..SessionEnd(i64::MAX));
-        Ok(before_last.chain(snapshot.prefix(&SessionEnd(i64::MAX))))
+        let first_open_end = self.windows.first_open_end(snapshot.watermark(&self.feeds));
+        let Some(open) = snapshot.beside(self.open) else {
+            return Ok(Box::new(ending_from(&snapshot, first_end_ms)));
+        };
+        let closed = snapshot.prefixes(SessionEnd(first_end_ms)..SessionEnd(first_open_end));
+        let open = open.get(key)?.unwrap_or_default().into_iter();
+        let open: Vec<_> = open
+            .map(|Span { start_ms, last_ms, value }| {
+                (SessionKey::new(start_ms, last_ms.saturating_add(1), key.clone()), value)
+            })
+            // One that is over at the last moment there is stays there for ever.
+            .filter(|(session, _)| session.end_ms >= first_open_end.max(first_end_ms))
+            .collect();
+        Ok(Box::new(closed.chain(open.into_iter().map(Ok))))
     }
 }
 
@@ -49,20 +64,29 @@ impl<K: Key, A: Value> Asked<K, A> for InOrderOfEnds<K, A> {
 
     fn windows(&self, key: K, span: Left) -> Result<WindowsOfKey<K, A>> {
         let (first_ms, last_ms) = span.unwrap_or((i64::MAX, i64::MIN));
-        let rows = self.ending_from(first_ms.saturating_add(1))?;
+        let rows = self.ending_from(first_ms.saturating_add(1), &key)?;
         Ok(WindowsOfKey::new(OfKey { rows: Some(rows), key, first_ms, last_ms }))
     }
 
     fn open(&self, key: K) -> Result<WindowsOfKey<K, A>> {
-        let rows = self.ending_from(self.windows.first_open_end(self.watermark()?))?;
+        let rows = self.ending_from(self.windows.first_open_end(self.watermark()?), &key)?;
         Ok(WindowsOfKey::new(OfKey { rows: Some(rows), key, first_ms: i64::MIN, last_ms: i64::MAX }))
     }
 
     fn at(&self, ms: i64) -> Result<WindowsAt<K, A>> {
         let has_moment = move |row: &Row<K, A>| row.as_ref().map_or(true, |(key, _)| key.start_ms <= ms);
-        let rows = self.ending_from(ms.saturating_add(1))?.filter(has_moment);
+        let rows = ending_from(&self.rows.snapshot()?, ms.saturating_add(1)).filter(has_moment);
         Ok(Box::new(rows.map(|row| row.map(|(session, value)| (session.into(), value)))))
     }
+}
+
+/// The sessions of all keys that end at `first_end_ms` or later.
+fn ending_from<K: Key, A: Value>(
+    snapshot: &TableSnapshot<SessionKey<K>, A>,
+    first_end_ms: i64,
+) -> impl DoubleEndedIterator<Item = Row<K, A>> + Send + use<K, A> {
+    let before_last = snapshot.prefixes(SessionEnd(first_end_ms)..SessionEnd(i64::MAX));
+    before_last.chain(snapshot.prefix(&SessionEnd(i64::MAX)))
 }
 
 /// The sessions of a key that begin within `first_ms` and `last_ms`, of `rows` that end behind the first of these.

@@ -9,7 +9,7 @@ use crate::stream::window::keep::Keep;
 use crate::stream::window::{GroupsBy, WindowRows, WindowView, Windowed};
 use crate::stream::{GroupedStream, Stream};
 use crate::table::StoredTable;
-use millpond_engine::codec::{Key, Value};
+use millpond_engine::codec::{Key, Span, Value};
 use millpond_engine::dataflow::{Context, Event, Failure, Operator};
 use millpond_engine::graph::{Feeds, TableOptions, TableRef};
 use millpond_engine::query::{Stored, StoredRef};
@@ -205,7 +205,8 @@ impl<K: Key, V: Value> SessionStream<K, V> {
         // What changes is not forgotten before it does.
         builder.reads_kept_rows(all);
         let (closed, feeds) = (Stream::new(builder.clone(), closed, true), builder.feeds(node));
-        SessionTable { table: StoredTable::from_node(&builder, all, table), closed, windows, feeds }
+        let open = StoredRef::of_alarmed(open.table());
+        SessionTable { table: StoredTable::from_node(&builder, all, table), closed, windows, feeds, open }
     }
 }
 
@@ -239,6 +240,7 @@ pub struct SessionTable<K, A> {
     windows: Session,
     /// What takes the table on in time.
     feeds: Feeds,
+    open: StoredRef<K, Vec<Span<A>>>,
 }
 
 impl<K: Key, A: Value> SessionTable<K, A> {
@@ -252,10 +254,11 @@ impl<K: Key, A: Value> SessionTable<K, A> {
     /// Questions to the sessions, by keys and by times. `rows` are those of a view of the table (`engine.view(&counts)`), or of a
     /// snapshot. See [`WindowView`].
     ///
-    /// Sessions lie in the order of their ends, those of all keys together, so that those of a key over time are found by going through what
-    /// lies in that time: from its beginning to the first session of the key that begins behind it, and from the end of the
-    /// table for [`latest`](WindowView::latest). What is [open](WindowView::open) lies at the end. Where a key is often asked over long
-    /// times, fold what is [closed](Self::on_close) into a row of its own.
+    /// What is [open](WindowView::open) of a key is found at once, and so is the [latest](WindowView::latest) session if it is open. Those that
+    /// are closed lie in the order of their ends, those of all keys together, so that those of a key over time are found by going
+    /// through what was closed in that time: from its beginning to the first session of the key that begins behind it, and from the last
+    /// one that was closed for the latest. Where a key is often asked over long times, fold what is [closed](Self::on_close) into a row
+    /// of its own.
     ///
     /// # Examples
     /// ```
@@ -283,8 +286,8 @@ impl<K: Key, A: Value> SessionTable<K, A> {
     /// ```
     #[must_use]
     pub fn windows_of(&self, rows: impl Into<WindowRows<SessionKey<K>, A>>) -> WindowView<K, A> {
-        let (rows, windows, feeds) = (rows.into(), self.windows, self.feeds.clone());
-        WindowView::new(InOrderOfEnds { rows, windows, feeds })
+        let (rows, windows, feeds, open) = (rows.into(), self.windows, self.feeds.clone(), self.open);
+        WindowView::new(InOrderOfEnds { rows, windows, feeds, open })
     }
 
     /// Each session when it is closed: once, in the order of closes and keys, dated with its last record. It is closed once every
