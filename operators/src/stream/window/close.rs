@@ -22,10 +22,11 @@ fn starts(windows: &impl Windows, context: &Context<'_>) -> Range<WindowStart> {
     due::between(context, |at| WindowStart(windows.first_open(at)))
 }
 
-fn stamp<K: KeyCodec>(close_ms: i64, windowed: &Windowed<K>) -> Stamp {
-    let mut encoded = Vec::new();
-    windowed.key.encode_key(&mut encoded);
-    Stamp::of_closing(close_ms, &encoded, windowed.end_ms.saturating_sub(1))
+/// `encoded` is a buffer.
+fn stamp<K: KeyCodec>(close_ms: i64, windowed: &Windowed<K>, encoded: &mut Vec<u8>) -> Stamp {
+    encoded.clear();
+    windowed.key.encode_key(encoded);
+    Stamp::of_closing(close_ms, encoded, windowed.end_ms.saturating_sub(1))
 }
 
 /// Finds the rows of windows that are closed and were there before the epoch.
@@ -39,10 +40,10 @@ impl<K: Key, A: Value, W: Windows> Exchange for Due<K, A, W> {
     type Item = Event<Windowed<K>, A>;
 
     fn route(&self, context: &mut Context<'_>, _: Self::Input) -> Result<Vec<Vec<Self::Item>>, Failure> {
-        let mut found = Vec::new();
+        let (mut found, mut encoded) = (Vec::new(), Vec::new());
         for row in due::rows(context, &self.table, starts(&self.windows, context))? {
             let (key, value) = row?;
-            let stamp = stamp(self.windows.close_of(key.end_ms), &key);
+            let stamp = stamp(self.windows.close_of(key.end_ms), &key, &mut encoded);
             found.push(Event { key, value, stamp });
         }
         Ok(context.router().split(found, |event| &event.key))
@@ -74,10 +75,10 @@ impl<K: Key, A: Value, W: Windows> Operator for Close<K, A, W> {
         let touched = context.table(&self.table)?.changes_of(context, is_closed)?;
         let known: HashSet<&Windowed<K>> = touched.iter().map(|change| &change.key).collect();
         // What was not touched is what it was before.
-        let mut closed = due.0;
+        let (mut closed, mut encoded) = (due.0, Vec::new());
         closed.retain(|event| !known.contains(&event.key));
         closed.extend(touched.into_iter().filter_map(|Change { key, new, .. }| {
-            let stamp = stamp(close_of(&key), &key);
+            let stamp = stamp(close_of(&key), &key, &mut encoded);
             Some(Event { key, value: new?, stamp })
         }));
         closed.sort_by_key(|event| event.stamp);
