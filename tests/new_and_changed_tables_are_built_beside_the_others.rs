@@ -153,7 +153,13 @@ impl Run {
             }
             Step::AdvanceTime(ahead_ms) => {
                 let to = self.appended.len() as i64 * 2 + ahead_ms;
-                self.moving(|driver| driver.advance_time(to))?;
+                let was_building = self.driver.is_building().map_err(failed)?;
+                self.driver.advance_time(to).map_err(failed)?;
+                if was_building && !self.driver.is_building().map_err(failed)? {
+                    // What is marked is folded first: several epochs, of which the last need not be the one with which the new tables
+                    // took their places.
+                    self.drain()?;
+                }
             }
             Step::AdvanceClock(by_ms) => self.driver.advance(*by_ms),
             Step::Hold => {}
