@@ -63,9 +63,9 @@ impl<'a> Closings<'a> {
         Self { noted: Some(Mutex::default()), ..Self::all_but(left_out) }
     }
 
-    /// The same, but of this place only what comes up to `last`, or nothing if that is none.
+    /// The same, but of this place only what comes up to `last`, or nothing if that is none; nothing behind it.
     pub(crate) fn until(left_out: &'a LeftOutClosings, place: u64, last: Option<&'a Closing>) -> Self {
-        Self { until: Some((place, last)), ..Self::all_but(left_out) }
+        Self { until: Some((place, last)), ..Self::noting(left_out) }
     }
 
     /// Whether everything is told, and nobody wants to know.

@@ -281,16 +281,23 @@ impl<K: Key, V: Value> Scan<K, V> {
     /// The part of what is left with the number `part`, of `parts` that lie one behind the other and have each row once: for several
     /// who read it together. Keys are taken to be spread evenly between the first and the last one. If they are not, some parts have
     /// more rows than others.
+    ///
+    /// The parts of several snapshots of one state fit each other: where they begin depends on nothing but the rows that are there, and not on
+    /// which of them are stored, nor on what is deleted between them. A drain may end between two snapshots.
     pub(crate) fn part(mut self, part: usize, parts: usize) -> Result<Self> {
         let mut inner = Self::new(self.table.clone(), self.left.start.clone(), self.left.end.clone());
-        for direction in [Direction::Forward, Direction::Backward] {
-            inner.rows = 1;
-            inner.fill(direction)?;
-        }
-        let bound = |part: usize| match part {
-            0 => self.left.start.clone(),
-            _ if part >= parts || inner.left.is_empty() => self.left.end.clone(),
-            _ => between(&inner.left, part, parts).clamp(self.left.start.clone(), self.left.end.clone()),
+        inner.rows = 1;
+        let first = inner.next().transpose()?;
+        inner.rows = 1;
+        let last = inner.next_back().transpose()?;
+        let key = |row: &(K, V)| self.table.table.row_key(&row.0);
+        let ends = first.as_ref().zip(last.as_ref()).map(|(first, last)| key(first)..key(last));
+        let bound = |part: usize| match &ends {
+            _ if part == 0 => self.left.start.clone(),
+            Some(ends) if part < parts => {
+                between(ends, part, parts).clamp(self.left.start.clone(), self.left.end.clone())
+            }
+            _ => self.left.end.clone(),
         };
         self.left = bound(part)..bound(part + 1);
         Ok(self)

@@ -355,10 +355,11 @@ impl Generation {
         self.parts.get(place.part as usize).map_or((&[], None), |part| part.row(place.row))
     }
 
-    /// One generation in place of several adjacent ones, given oldest first: of each key the newest row.
+    /// One generation in place of several adjacent ones, given oldest first: of each key the newest row. That a row is gone is told, too,
+    /// if it has come within them: a drain that runs beside may be about to store what the older ones have.
     pub(crate) fn merge<G: Deref<Target = Self>>(generations: &[G]) -> Option<Self> {
         let newest = generations.last()?;
-        let rows = Newest::new(generations);
+        let rows = Newest::of(generations, |_, _| false);
         let all: usize = generations.iter().map(|generation| generation.len()).sum();
         // One for each table.
         let mut parts: Vec<RowBatch> = Vec::new();
@@ -524,15 +525,21 @@ fn came_and_went<G: Deref<Target = Generation>>(
     row(generations, newest).1.is_none() && part.is_some_and(|part| part.is_new(oldest.row))
 }
 
-/// The rows of several generations in order of key, of each key the newest. A row that came and went within them is not among them.
+/// The rows of several generations in order of key, of each key the newest.
 pub(crate) struct Newest<'a, G> {
     generations: &'a [G],
     order: Vec<RowPlace>,
 }
 
 impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
-    /// Sorts the rows of `generations`, which are given oldest first.
+    /// What is to be stored of `generations`, which are given oldest first, where nothing else is about to store any of them. A row that
+    /// came and went within them is not among it.
     pub(crate) fn new(generations: &'a [G]) -> Self {
+        Self::of(generations, |newest, oldest| came_and_went(generations, newest, oldest))
+    }
+
+    /// Sorts the rows of `generations`. None of a key is among them that `is_gone`, as its newest and its oldest row tell.
+    fn of(generations: &'a [G], is_gone: impl Fn(&RowPlace, &RowPlace) -> bool) -> Self {
         let groups: BTreeSet<Group> = generations.iter().flat_map(|one| one.orders.keys().copied()).collect();
         let mut order = Vec::with_capacity(generations.iter().map(|one| one.len()).sum());
         for group in groups {
@@ -540,12 +547,7 @@ impl<'a, G: Deref<Target = Generation>> Newest<'a, G> {
             let places = ages.flat_map(|(age, one)| one.places(group, length(age))).collect();
             let differing = generations.iter();
             let differing = differing.fold(Differing::default(), |all, one| all.and(&one.differing(group)));
-            order.extend(in_order(
-                places,
-                &differing,
-                |place| row(generations, place).0,
-                |newest, oldest| came_and_went(generations, newest, oldest),
-            ));
+            order.extend(in_order(places, &differing, |place| row(generations, place).0, &is_gone));
         }
         Self { generations, order }
     }

@@ -36,25 +36,30 @@ impl Task {
             self.roll_back()?;
             return Ok(None);
         };
-        let attempt = |all: &[Closing], place: u64, count: usize| -> Result<Option<EpochFailure>> {
-            let last = count.checked_sub(1).and_then(|last| all.get(last));
-            let closings = Closings::until(&left_out.closings, place, last);
-            match self.attempt(input, &left_out.records, &closings, true) {
+        let attempt = |closings: &Closings<'_>| -> Result<Option<EpochFailure>> {
+            match self.attempt(input, &left_out.records, closings, true) {
                 Err(failure) if failure.is_of_user() => Ok(Some(failure)),
                 Err(EpochFailure { error, .. }) => Err(error),
                 Ok(_) => self.roll_back().map(|()| None),
             }
         };
         let mut all = noting.at(place);
-        while let Some(failure) = attempt(&all, place, 0)? {
-            // What closes before fails as well, at a step behind the one at which this has failed.
+        loop {
+            let before = Closings::until(&left_out.closings, place, None);
+            let Some(failure) = attempt(&before)? else { break };
+            // What closes before fails as well, at a step behind the one at which this has failed: it had not been come to, so that what closes
+            // there is noted only now.
             let Some(earlier) = failure.closing_place().filter(|earlier| *earlier < place) else {
                 return Ok(None);
             };
             place = earlier;
-            all = noting.at(place);
+            all = before.at(place);
         }
-        let fails_with = |count| Ok(attempt(&all, place, count)?.map(|failure| failure.error));
+        let fails_with = |count: usize| {
+            let last = count.checked_sub(1).and_then(|last| all.get(last));
+            let closings = Closings::until(&left_out.closings, place, last);
+            Ok(attempt(&closings)?.map(|failure| failure.error))
+        };
         // With so many it does not fail, with so many it does.
         let (mut fit, mut fail) = (0, all.len());
         let Some(mut error) = fails_with(fail)? else { return Ok(None) };

@@ -107,14 +107,14 @@ where
         let sessions = kept.state.get_or_insert_default();
         let fold = |acc: &mut Option<A>| (self.fold)(key, acc, value);
         let mut before = Vec::new();
-        let was = |bounds| {
+        let was = |(start_ms, last_ms): (i64, i64)| {
             if told.is_some() {
-                before.push(bounds);
+                before.push((start_ms, end_of(last_ms)));
             }
         };
         let joined = join(sessions, stamp.timestamp_ms, self.windows, fold, &self.merge, was);
         if let (Some(told), Some(session)) = (told, joined.and_then(|index| sessions.get(index))) {
-            let bounds = (session.start_ms, session.last_ms);
+            let bounds = (session.start_ms, end_of(session.last_ms));
             let mut tell =
                 |bounds, value| told.push(Event { key: session_of(key, bounds), value, stamp: *stamp });
             for bounds in before.into_iter().filter(|before| *before != bounds) {
@@ -131,7 +131,7 @@ where
         let past = sessions.partition_point(|session| self.windows.close_of(session.last_ms) <= at_ms);
         let closed = sessions.drain(..past);
         let closed = closed
-            .map(|session| (session_of(key, (session.start_ms, session.last_ms)), session.value))
+            .map(|session| (session_of(key, (session.start_ms, end_of(session.last_ms))), session.value))
             .collect();
         kept.alarm_ms = sessions.first().map(|first| self.windows.close_of(first.last_ms));
         kept.state = (!sessions.is_empty()).then_some(sessions);
@@ -156,8 +156,7 @@ where
             let [before, now] = [before, now].map(|sessions| sessions.map_or(&[][..], Vec::as_slice));
             let closed = if closed_of.is_empty() { None } else { closed_of.get(key) };
             let closed = closed.into_iter().copied().flatten();
-            let closed =
-                closed.map(|event| ((event.key.start_ms, event.key.end_ms.saturating_sub(1)), &event.value));
+            let closed = closed.map(|event| ((event.key.start_ms, event.key.end_ms), &event.value));
             let mut change = |bounds, old: Option<&A>, new: Option<&A>| {
                 let key = session_of(key, bounds);
                 changes.push(Change { key, old: old.cloned(), new: new.cloned(), stamp: *stamp });
@@ -179,13 +178,18 @@ where
     }
 }
 
-/// The first and the last moment of a session, and its value.
+/// Where a session begins and ends, and its value.
 fn bounded<A>(session: &Span<A>) -> ((i64, i64), &A) {
-    ((session.start_ms, session.last_ms), &session.value)
+    ((session.start_ms, end_of(session.last_ms)), &session.value)
 }
 
-fn session_of<K: Key>(key: &K, (start_ms, last_ms): (i64, i64)) -> SessionKey<K> {
-    SessionKey::new(start_ms, last_ms.saturating_add(1), key.clone())
+/// Where a session ends whose last record is at `last_ms`: one at the last moment there is ends with it, as one does a millisecond before.
+fn end_of(last_ms: i64) -> i64 {
+    last_ms.saturating_add(1)
+}
+
+fn session_of<K: Key>(key: &K, (start_ms, end_ms): (i64, i64)) -> SessionKey<K> {
+    SessionKey::new(start_ms, end_ms, key.clone())
 }
 
 /// A session that is closed, dated with its last record.
