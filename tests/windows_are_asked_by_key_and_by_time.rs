@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use millpond::changelog::{Changelog, MemoryChangelog, TopicConfig};
-use millpond::stream::{Tumbling, WindowView};
+use millpond::stream::{Hopping, Tumbling, WindowView};
+use millpond::testing::Driver;
 use millpond::{ErrorKind, Graph, GraphBuilder, Topic, Windowed};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::expect::refused;
@@ -147,4 +148,22 @@ fn windows_are_asked_by_key_and_by_time() {
         open += (0..4).map(|key| windows.open(&key).unwrap().count()).sum::<usize>();
     }
     assert!(open > 0, "some are open");
+}
+
+/// Behind the last window that fits into time there are moments of which there is none. They were once told to be in that one.
+#[test]
+fn at_the_end_of_time_a_moment_is_in_no_window_that_ended_before() {
+    let graph = GraphBuilder::new();
+    let windows =
+        Hopping::of(Duration::from_millis(25)).every(Duration::from_millis(10)).grace(Duration::ZERO);
+    let counts = graph.stream(&clicks()).group_by_key().windowed(windows).count("counts");
+    let mut driver = Driver::new(&graph.build().unwrap()).unwrap();
+    // Windows begin at multiples of their distance.
+    let start_ms = (i64::MAX - 25) / 10 * 10;
+    driver.put(&clicks(), 1, 1, start_ms).unwrap();
+    driver.run().unwrap();
+    let counts = counts.windows_of(&driver.view(&counts).unwrap());
+    let at = |ms| counts.at(ms).unwrap().map(|row| row.unwrap().0.start_ms).collect::<Vec<_>>();
+    assert_eq!([start_ms, start_ms + 24].map(at), [[start_ms], [start_ms]]);
+    assert_eq!([start_ms + 25, i64::MAX].map(at), [[0_i64; 0]; 2]);
 }

@@ -116,7 +116,11 @@ impl<K: Key, A: Value> Grid<K, A> for Sliced<K, A> {
     }
 
     fn at(&self, ms: i64) -> Result<WindowsAt<K, A>> {
-        let Some(start) = self.at_or_before(ms) else { return Ok(Box::new(std::iter::empty())) };
+        // At the end of time the last window may have ended before.
+        let has_moment = |start: &i64| ms < self.windows.end_of(*start);
+        let Some(start) = self.at_or_before(ms).filter(has_moment) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
         let (windows, merge, end) = (self.windows, Arc::clone(&self.merge), self.windows.end_of(start));
         let snapshot = self.rows.snapshot()?;
         let then = WindowRows::Then(snapshot.clone());
