@@ -73,13 +73,14 @@ impl Build {
 
     /// Whether the build stands at the same input as the main task, which is at `main`. Of the partitions that only it
     /// reads it must have read what there was when it began, or all that comes before the next record of the main task in
-    /// the order of the log: then it is `idle`, and goes on with the main task.
+    /// the order of the log: then it is `idle`, and goes on with the main task. What it has read of what the graph does not read any more, such
+    /// as ticks where nothing looks at time, says nothing.
     pub(super) fn has_caught_up(&self, main: &Position, idle: bool) -> bool {
         let enough = |(id, offset): (&TopicPartition, u64)| match main.known(id) {
             Some(main) => offset == main,
             None => idle || offset >= self.target.offset(id),
         };
-        self.task.position().iter().all(enough)
+        self.task.position().iter().filter(|(id, _)| self.task.reads(id)).all(enough)
     }
 }
 
