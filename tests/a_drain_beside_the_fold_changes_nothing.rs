@@ -123,7 +123,7 @@ fn what_closes_beside_a_drain_is_told_once() {
         }
         let medium = AnyStore::new(round % 2 == 0);
         let (graph, counted) = closing();
-        let shards = [1, 2, 8][(round % 3) as usize];
+        let shards = [1, 2, 8][round % 3];
         let open = || draining(&graph, &medium, &log).shards(shards).epoch_records(10).start().unwrap();
         let mut engine = open();
         let mut reached = [0_i64, -50, 80, 10, 20, -20];
