@@ -20,8 +20,8 @@
 use millpond::changelog::backend::AppendLog;
 use millpond::changelog::{Changelog, MemoryChangelog};
 use millpond::dataflow::Change;
-use millpond::stream::{Session, SessionKey};
-use millpond::{Engine, GraphBuilder, KeyStream, Position, Result, Topic, View};
+use millpond::stream::{Session, SessionKey, SessionTable};
+use millpond::{Engine, Graph, GraphBuilder, KeyStream, Position, Result, Topic, View};
 use millpond_support::environment::{rounds, seed};
 use millpond_support::ledger::{Balance, Books, Ledger, batch, read};
 use millpond_support::random::Random;
@@ -147,12 +147,15 @@ fn of_sessions_everyone_is_told_the_same_whether_other_nodes_look_into_them() {
     assert!(told > 100, "{told} of single keys");
 }
 
-/// How often a subscriber of a key was told something.
-fn told_alike(random: &mut Random) -> usize {
-    let topic = Topic::<u8, u64>::new("clicks").partitions(2);
+fn clicks() -> Topic<u8, u64> {
+    Topic::new("clicks").partitions(2)
+}
+
+/// Two tables of the same sessions, into the second of which another node looks.
+fn alike(random: &mut Random) -> (Graph, [SessionTable<u8, String>; 2]) {
     let graph = GraphBuilder::new();
     let ms = Duration::from_millis;
-    let mut sessions = graph.stream(&topic).group_by_key().windowed(Session::gap(ms(20)).grace(ms(30)));
+    let mut sessions = graph.stream(&clicks()).group_by_key().windowed(Session::gap(ms(20)).grace(ms(30)));
     if random.below(2) == 0 {
         sessions = sessions.keep(ms(100));
     }
@@ -165,11 +168,17 @@ fn told_alike(random: &mut Random) -> usize {
         )
     });
     looked_into.table().group_by(|session, text| (session.key, text.len() as u64)).count("by_key");
+    (graph.build().unwrap(), [alone, looked_into])
+}
+
+/// How often a subscriber of a key was told something.
+fn told_alike(random: &mut Random) -> usize {
+    let (topic, (graph, tables)) = (clicks(), alike(random));
     let log = Arc::new(MemoryChangelog::new());
     let changelog = Arc::clone(&log) as Arc<dyn Changelog>;
-    let builder = Engine::builder(&graph.build().unwrap()).changelog(changelog).in_memory();
+    let builder = Engine::builder(&graph).changelog(changelog).in_memory();
     let mut stepper = builder.shards(random.pick(&[1, 2, 3])).stepper().unwrap();
-    let views = [&alone, &looked_into].map(|table| stepper.view(table.table()).unwrap());
+    let views = tables.each_ref().map(|table| stepper.view(table.table()).unwrap());
     let mut streams = views.each_ref().map(|view| view.changes().unwrap().1);
     let (mut laid_over, mut watched, mut told) = (Rows::new(), Vec::new(), 0);
     let (mut at_ms, mut waker) = (0, Context::from_waker(Waker::noop()));
