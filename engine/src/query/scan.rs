@@ -9,7 +9,6 @@ use crate::codec::{Key, Value};
 use crate::state::{Generation, number_of};
 use crate::store::{Direction, Row, StoreSnapshot};
 use crate::{Error, Result};
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -80,7 +79,7 @@ struct Layer<'g, I> {
 impl<'g, I: Iterator<Item = Row<'g>>> Overlay<'g, I> {
     /// Of rows whose keys lie in `keys`.
     fn new(layers: impl Iterator<Item = I>, keys: &Range<&[u8]>, direction: Direction) -> Self {
-        let common = keys.start.iter().zip(keys.end).take_while(|(a, b)| a == b).count();
+        let common = shared(keys.start, keys.end);
         let layers = layers.map(|rows| Layer { rows, head: None }).collect();
         let mut overlay = Self { layers, direction, common, nearest: None };
         overlay.layers.iter_mut().for_each(|layer| layer.go_on(common, direction));
@@ -92,10 +91,8 @@ impl<'g, I: Iterator<Item = Row<'g>>> Overlay<'g, I> {
     fn look(&mut self) {
         let direction = self.direction;
         let heads = self.layers.iter().filter_map(|layer| layer.head.map(|((key, _), number)| (key, number)));
-        let comes_first = |a: &(&[u8], u128), b: &(&[u8], u128)| match a.1.cmp(&b.1) {
-            Ordering::Less => true,
-            Ordering::Equal => comes_before(direction, a.0, b.0),
-            Ordering::Greater => false,
+        let comes_first = |a: &(&[u8], u128), b: &(&[u8], u128)| {
+            a.1 < b.1 || (a.1 == b.1 && comes_before(direction, a.0, b.0))
         };
         self.nearest = heads.reduce(|a, b| if comes_first(&b, &a) { b } else { a });
     }
@@ -319,9 +316,14 @@ impl<K: Key, V: Value> Scan<K, V> {
     }
 }
 
+/// With how many bytes both keys begin, and all between them.
+fn shared(one: &[u8], other: &[u8]) -> usize {
+    one.iter().zip(other).take_while(|(a, b)| a == b).count()
+}
+
 /// A key so far between two others.
 fn between(keys: &Range<Vec<u8>>, part: usize, parts: usize) -> Vec<u8> {
-    let common = keys.start.iter().zip(&keys.end).take_while(|(a, b)| a == b).count();
+    let common = shared(&keys.start, &keys.end);
     let [low, high] = [&keys.start, &keys.end].map(|key| {
         let mut bytes = [0; 8];
         for (to, from) in bytes.iter_mut().zip(key.iter().skip(common)) {

@@ -55,7 +55,7 @@ impl<K: Key, V: Value> TableState<K, V> {
     ///
     /// # Errors
     /// As for [`write`](Self::write), or the epoch has become too large.
-    pub fn replace(&self, context: &Pass<'_>, changes: Vec<Change<K, V>>) -> Result<(), Failure> {
+    pub fn replace(&self, context: &Pass<'_>, mut changes: Vec<Change<K, V>>) -> Result<(), Failure> {
         let shard = self.shard(context.shard())?;
         let mut written = Self::written(shard);
         let Written { rows, grown, changes: told } = &mut *written;
@@ -69,11 +69,7 @@ impl<K: Key, V: Value> TableState<K, V> {
         // They are kept until they are told; values before are about as large as those after them.
         let owned = if std::mem::needs_drop::<V>() { value_bytes.saturating_mul(2) } else { 0 };
         context.charge_bytes(size_of_val(&*changes).saturating_add(owned))?;
-        if told.is_empty() {
-            *told = changes;
-        } else {
-            told.extend(changes);
-        }
+        told.append(&mut changes);
         Ok(())
     }
 

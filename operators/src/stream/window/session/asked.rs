@@ -4,7 +4,7 @@
 //! moment are the rows that end behind it. Those that are open are in one row of the key, too, where they are found at once: of the table
 //! of all sessions only those rows are gone through then that are closed.
 
-use super::{Session, SessionEnd, SessionKey};
+use super::{Session, SessionEnd, SessionKey, end_of};
 use crate::stream::window::Windowed;
 use crate::stream::window::query::{Asked, Left, WindowRows, WindowsAt, WindowsOfKey};
 use millpond_engine::Result;
@@ -39,7 +39,7 @@ impl<K: Key, A: Value> InOrderOfEnds<K, A> {
         let open = open.get(key)?.unwrap_or_default().into_iter();
         let open: Vec<_> = open
             .map(|Span { start_ms, last_ms, value }| {
-                (SessionKey::new(start_ms, last_ms.saturating_add(1), key.clone()), value)
+                (SessionKey::new(start_ms, end_of(last_ms), key.clone()), value)
             })
             // One that is over at the last moment there is stays there for ever.
             .filter(|(session, _)| session.end_ms >= first_open_end.max(first_end_ms))

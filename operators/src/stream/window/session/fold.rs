@@ -3,7 +3,7 @@
 //! It has two outlets: the sessions that are closed, and the updates of the table of all sessions, which it writes itself.
 
 use super::open::join;
-use super::{Session, SessionKey};
+use super::{Session, SessionKey, end_of};
 use crate::alarm::{AlarmedRows, Given, Kept, Moment};
 use crate::stream::Windowed;
 use crate::stream::outlet::Portion;
@@ -181,11 +181,6 @@ where
 /// Where a session begins and ends, and its value.
 fn bounded<A>(session: &Span<A>) -> ((i64, i64), &A) {
     ((session.start_ms, end_of(session.last_ms)), &session.value)
-}
-
-/// Where a session ends whose last record is at `last_ms`: one at the last moment there is ends with it, as one does a millisecond before.
-fn end_of(last_ms: i64) -> i64 {
-    last_ms.saturating_add(1)
 }
 
 fn session_of<K: Key>(key: &K, (start_ms, end_ms): (i64, i64)) -> SessionKey<K> {

@@ -113,6 +113,11 @@ impl Session {
     }
 }
 
+/// Where a session ends whose last record is at `last_ms`: one at the last moment there is ends with it, as one does a millisecond before.
+fn end_of(last_ms: i64) -> i64 {
+    last_ms.saturating_add(1)
+}
+
 impl SessionGap {
     /// A record counts until its partition has come so far beyond it. There is no default: without a grace everything that is out of
     /// order at all is lost, and with a long one results come late.
